@@ -1,0 +1,41 @@
+"""Every error that Carbyne raises on purpose, in four families that are never mixed.
+
+CarbyneError
+|-- RequestError        the caller must change the request; carries an HTTP status
+|-- RetryableError      the same call may succeed later: store away, throttled, lane rebuilding
+|-- CorruptDataError    bytes that are not what a codec wrote; quarantined, never retried
+|   `-- UnknownVersionError   sound bytes of a newer version; left for the retry, never quarantined
+`-- InvariantError      a bug of ours ("BUG: ...; got ...")
+"""
+
+
+class CarbyneError(Exception):
+    """Root of the tree."""
+
+
+class RequestError(CarbyneError):
+    """The request can't be served as it is.
+
+    ``status`` is the HTTP status of the answer, ``message`` tells the caller what to change.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class RetryableError(CarbyneError):
+    """A store or a network failed; the same call may succeed later."""
+
+
+class CorruptDataError(CarbyneError):
+    """Bytes that no version of our codecs wrote.  The message has sizes and the first bytes in hex."""
+
+
+class UnknownVersionError(CorruptDataError):
+    """Checksum in order, type or version newer than this code: deploy the newer code, the bytes are sound."""
+
+
+class InvariantError(CarbyneError):
+    """Something that can't be, by our own rules."""

@@ -1,0 +1,136 @@
+"""Every key of every store, each built in one place.
+
+Parts that come from outside are percent-escaped: no part holds a separator, and no two identities share a key.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b, sha256
+from typing import NamedTuple
+from urllib.parse import quote
+from zlib import crc32
+
+from carbyne.limits import LANES
+
+
+def escape(part: str) -> str:
+    """A part of a key without ``:``, ``/``, ``+``, ``{`` or ``}``."""
+    return quote(part, safe="")
+
+
+def lane_of(tenant: str, source: str) -> int:
+    """The lane of a source, 0 to 1023.  Fixed for ever: CRC-32 of ``tenant NUL source``, its low ten bits."""
+    return crc32(f"{tenant}\0{source}".encode()) % LANES
+
+
+def lane_tag(lane: int) -> str:
+    """Partition key in Kinesis and, in braces, the hash tag in Redis: ``l0417``."""
+    return f"l{lane:04d}"
+
+
+class Window(NamedTuple):
+    """An aligned span of time: ``start_s`` is a multiple of ``length_s``."""
+
+    start_s: int
+    length_s: int
+
+    @classmethod
+    def holding(cls, ts_ms: int, length_s: int) -> "Window":
+        """The window of this length in which a sample of ``ts_ms`` lies."""
+        ts_s = ts_ms // 1000
+        return cls(ts_s - ts_s % length_s, length_s)
+
+    @classmethod
+    def parse(cls, token: str) -> "Window":
+        """The mirror of ``token``."""
+        start, _, length = token.partition("+")
+        return cls(int(start), int(length))
+
+    @property
+    def end_s(self) -> int:
+        """The first second after the window."""
+        return self.start_s + self.length_s
+
+    @property
+    def token(self) -> str:
+        """``<start_s>+<length_s>``: the window in keys, so that a changed length never confuses two windows."""
+        return f"{self.start_s}+{self.length_s}"
+
+
+class SourceKey(NamedTuple):
+    """One source of one tenant: what all its samples share, and where they live."""
+
+    tenant: str
+    source: str
+
+    @property
+    def lane(self) -> int:
+        return lane_of(self.tenant, self.source)
+
+    @property
+    def path(self) -> str:
+        """``<tenant>:<source>``, escaped."""
+        return f"{escape(self.tenant)}:{escape(self.source)}"
+
+    @property
+    def windows(self) -> str:
+        """Redis hash of the source's windows that have rows: window token -> expiry in ms, 0 while unsealed."""
+        return f"{{{lane_tag(self.lane)}}}:w:{self.path}"
+
+    def rows(self, window: Window) -> str:
+        """Redis hash of the window's rows: ts and list identity -> stamp, kind, values."""
+        return self._in_window("r", window)
+
+    def lists(self, window: Window) -> str:
+        """Redis hash of the window's series lists: list identity -> keys, one a line."""
+        return self._in_window("l", window)
+
+    def dictionary(self, window: Window) -> str:
+        """Redis hash of the window's series dictionary, for rows of further lists: series key -> index."""
+        return self._in_window("d", window)
+
+    def member(self, window: Window) -> str:
+        """The window in its lane's due index: ``<tenant>:<source>:<window>``."""
+        return f"{self.path}:{window.token}"
+
+    def _in_window(self, kind: str, window: Window) -> str:
+        return f"{{{lane_tag(self.lane)}}}:{kind}:{self.path}:{window.token}"
+
+
+def lane_state(lane: int) -> str:
+    """Redis hash of a lane: ``state`` whole or rebuilding, ``stamp`` the highest arrival stamp."""
+    return f"{{{lane_tag(lane)}}}:state"
+
+
+def lane_due(lane: int) -> str:
+    """Redis sorted set of a lane: unsealed windows by the time (ms) at which they are due."""
+    return f"{{{lane_tag(lane)}}}:due"
+
+
+def series_hash(series: str) -> int:
+    """64 bits of BLAKE2b of a series key, as an integer: its leading bits choose the part of a split row or block."""
+    return int.from_bytes(blake2b(series.encode(), digest_size=8).digest(), "big")
+
+
+def join_series(series: Sequence[str]) -> bytes:
+    """A series list as one blob: the keys in their order, one a line (a canonical key holds no line feed)."""
+    return "\n".join(series).encode()
+
+
+def split_series(blob: bytes) -> list[str]:
+    """The mirror of ``join_series``."""
+    return blob.decode().split("\n")
+
+
+def list_identity(blob: bytes) -> bytes:
+    """Identity of a series list: 8 bytes of BLAKE2b of its blob."""
+    return blake2b(blob, digest_size=8).digest()
+
+
+def api_key_item(api_key: str) -> str:
+    """Partition key of an API key in the accounts table: only its SHA-256 is ever stored."""
+    return f"key#{sha256(api_key.encode()).hexdigest()}"
+
+
+def tenant_item(tenant: str) -> str:
+    """Partition key of a tenant in the accounts table."""
+    return f"tenant#{tenant}"

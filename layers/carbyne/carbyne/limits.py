@@ -1,0 +1,56 @@
+"""Every bound of the system, with its unit and its reason.  Relations between bounds are asserted at the end."""
+
+from typing import Final
+
+# Fixed for ever: the hash of a source and the names of all its keys depend on them.
+LANES: Final = 1024
+
+# HTTP
+BODY_BYTES_MAX: Final = 6 * 1024 * 1024
+"""A body as it arrives and after inflation: what a synchronous Lambda event can carry."""
+SAMPLES_PER_BODY_MAX: Final = 200_000
+"""Elements of one post: 6 MB of the shortest possible elements would be more than a writer can pack in time."""
+NAME_BYTES_MAX: Final = 255
+"""A metric name; Mackerel documents none, its clone keeps 128."""
+HOST_ID_BYTES_MAX: Final = 64
+"""A host id; Mackerel's have 11 characters and are opaque."""
+API_KEY_BYTES_MAX: Final = 256
+"""A longer X-Api-Key is unknown without a look-up."""
+AHEAD_MS_MAX: Final = 10 * 60 * 1000
+"""A sample further in the future than this comes from a broken clock and is refused."""
+LATEST_PAIRS_MAX: Final = 1_000
+"""(host, name) pairs of one GET /api/v0/tsdb/latest."""
+
+# Stream records
+RECORD_BYTES_MAX: Final = 1_000_000
+"""A Kinesis record holds 1 MiB with its partition key."""
+RECORD_RAW_BYTES_MAX: Final = 900_000
+"""A record's body before compression, so that it fits even when zstd finds nothing to save."""
+RECORD_INFLATED_BYTES_MAX: Final = 4 * 1024 * 1024
+"""What a reader of records inflates at most; RECORD_RAW_BYTES_MAX with room for later versions."""
+ROW_RAW_BYTES_MAX: Final = 800_000
+"""Names and values of one row; a larger one is split by hash prefix of the series key."""
+ROW_SERIES_MAX: Final = 8_192
+"""Series of one row; bounds the work of one script call."""
+PUT_RECORDS_MAX: Final = 500
+"""Kinesis PutRecords: entries of one call."""
+PUT_BYTES_MAX: Final = 4_500_000
+"""Kinesis PutRecords: 5 MiB of one call with its partition keys, less our margin."""
+PUT_BUDGET_S: Final = 8.0
+"""All tries of PutRecords for one post: agents give up at 30 s, API Gateway as well."""
+
+# Redis
+LISTS_PER_WINDOW_MAX: Final = 16
+"""Series lists of one source and window that are stored whole; rows of further lists name their series one by one."""
+WAIT_MS: Final = 1_000
+"""How long WAIT may hold a batch until a replica has it."""
+
+# Tenants
+TENANT_CACHE_S: Final = 60
+"""A key looked up is believed for this long: a revoked key stops within it."""
+TENANT_CACHE_ENTRIES_MAX: Final = 10_000
+"""Keys remembered per function instance, unknown ones included."""
+
+assert RECORD_RAW_BYTES_MAX < RECORD_BYTES_MAX < RECORD_INFLATED_BYTES_MAX
+assert ROW_RAW_BYTES_MAX < RECORD_RAW_BYTES_MAX
+assert RECORD_BYTES_MAX < PUT_BYTES_MAX

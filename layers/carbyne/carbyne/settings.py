@@ -1,0 +1,62 @@
+"""The environment of each function as one typed value.
+
+Field ``stream_name`` is read from ``STREAM_NAME``.  The template is the only place that sets these variables; a test
+compares each function's variables with its class.
+"""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
+from carbyne.errors import InvariantError
+
+
+class WriterSettings(msgspec.Struct, frozen=True):
+    """``stream_name``: the Kinesis stream; ``accounts_table``: API keys and tenants."""
+
+    stream_name: str
+    accounts_table: str
+
+
+class RedisSettings(msgspec.Struct, frozen=True):
+    """``redis_endpoint``: host:port of any node of the cluster; ``redis_tls``: true or false."""
+
+    redis_endpoint: str
+    redis_tls: bool
+
+
+class IngesterSettings(RedisSettings, frozen=True):
+    """``stream_epoch``: raised when the stream is replaced; ``failure_bucket``: where corrupt records are kept.
+
+    ``raw_window_s``, ``seal_grace_s``, ``seal_jitter_s``: when a window is due for sealing (design: max(window end +
+    grace, first arrival) + jitter).
+    """
+
+    accounts_table: str
+    failure_bucket: str
+    stream_epoch: int
+    raw_window_s: int
+    seal_grace_s: int
+    seal_jitter_s: int
+
+
+class ReaderSettings(RedisSettings, frozen=True):
+    """``raw_window_s``: length of a raw window; ``cold_raw_s``: how far back a read may go."""
+
+    accounts_table: str
+    raw_window_s: int
+    cold_raw_s: int
+
+
+Settings = TypeVar("Settings", bound=msgspec.Struct)
+
+
+def load(kind: type[Settings], environment: Mapping[str, str]) -> Settings:
+    """The settings of ``kind`` out of an environment; InvariantError names what is missing or malformed."""
+    names = {field.name: field.name.upper() for field in msgspec.structs.fields(kind)}
+    given = {field: environment[name] for field, name in names.items() if name in environment}
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvariantError(f"environment does not fit {kind.__name__}: {error}") from None

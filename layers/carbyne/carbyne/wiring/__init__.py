@@ -1,0 +1,1 @@
+"""Builds each function's dependencies from its settings: one module per function, so that none imports another's."""
