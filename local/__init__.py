@@ -1,0 +1,1 @@
+"""The whole system on one machine: real parts, and a small runtime that does what template.yaml says."""

@@ -1,0 +1,14 @@
+"""Real servers on loopback, started once for each pytest process (each xdist worker has its own)."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.valkey import Cluster
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Three masters with a replica each; whoever kills a node restarts it and calls ``wait_until_ok``."""
+    with Cluster(masters=3, replicas=1, node_timeout_ms=2000) as running:
+        yield running
