@@ -10,6 +10,10 @@ BODY_BYTES_MAX: Final = 6 * 1024 * 1024
 """A body as it arrives and after inflation: what a synchronous Lambda event can carry."""
 SAMPLES_PER_BODY_MAX: Final = 200_000
 """Elements of one post: 6 MB of the shortest possible elements would be more than a writer can pack in time."""
+QUERY_FIELDS_MAX: Final = 2_000
+"""Parameters of one query string: more than any route takes, less than would take time to split."""
+RETRY_AFTER_S: Final = 10
+"""Retry-After of a 503: long enough for a throttle to pass; agents wait their own 60 s."""
 NAME_BYTES_MAX: Final = 255
 """A metric name; Mackerel documents none, its clone keeps 128."""
 HOST_ID_BYTES_MAX: Final = 64

@@ -1,0 +1,143 @@
+"""HTTP as API Gateway's HTTP API hands it to Lambda (payload 2.0): typed requests in, JSON answers out.
+
+Every exception becomes an answer here: RequestError its status, everything else 503 with Retry-After, since agents
+send again what was not taken.  A body is never empty: Mackerel's Go client takes an empty 200 for a failure.
+"""
+
+import logging
+import zlib
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import msgspec
+
+from carbyne.errors import RequestError, RetryableError
+from carbyne.limits import BODY_BYTES_MAX, QUERY_FIELDS_MAX, RETRY_AFTER_S
+
+GZIP_MAGIC: Final = b"\x1f\x8b"
+_GZIP_WBITS = 16 + zlib.MAX_WBITS
+
+_log = logging.getLogger(__name__)
+
+
+class Request(msgspec.Struct, frozen=True):
+    """``path`` as received; ``query`` and its order of values out of the raw query; header names in lower case."""
+
+    method: str
+    path: str
+    query: Mapping[str, list[str]]
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Response(msgspec.Struct, frozen=True):
+    """``body``: text in UTF-8, JSON unless ``headers`` say otherwise."""
+
+    status: int
+    body: str
+    headers: Mapping[str, str] = {}
+
+
+Route = Callable[[Request], Response]
+
+
+def parse(event: Mapping[str, Any]) -> Request:
+    """The request of an event; RequestError 400 for a malformed query or body, 413 for a body over the limit."""
+    http = event["requestContext"]["http"]
+    return Request(
+        method=http["method"],
+        path=event["rawPath"],
+        query=_query(event.get("rawQueryString") or ""),
+        headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
+        body=_body(event.get("body") or "", event.get("isBase64Encoded", False)),
+    )
+
+
+def _query(raw: str) -> dict[str, list[str]]:
+    try:
+        return parse_qs(raw, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+    except ValueError:
+        raise RequestError(400, f"the query has more than {QUERY_FIELDS_MAX} parameters") from None
+
+
+def _body(text: str, is_base64: bool) -> bytes:
+    try:
+        body = b64decode(text, validate=True) if is_base64 else text.encode()
+    except ValueError:
+        raise RequestError(400, "the body is not valid base64 or not valid text") from None
+    if len(body) > BODY_BYTES_MAX:
+        raise _too_large()
+    return body
+
+
+def inflate(body: bytes) -> bytes:
+    """A body without its gzip, which is found by its magic bytes; other bodies as they are.
+
+    Raises RequestError: 413 if more than BODY_BYTES_MAX come out, 400 if it is no whole gzip member.
+    """
+    if not body.startswith(GZIP_MAGIC):
+        return body
+    inflater = zlib.decompressobj(_GZIP_WBITS)
+    try:
+        inflated = inflater.decompress(body, BODY_BYTES_MAX + 1)
+    except zlib.error:
+        raise RequestError(400, "the body begins like gzip and is not gzip") from None
+    if len(inflated) > BODY_BYTES_MAX:
+        raise _too_large()
+    if not inflater.eof or inflater.unused_data:
+        raise RequestError(400, "the gzip body is truncated, or bytes follow its end")
+    return inflated
+
+
+def _too_large() -> RequestError:
+    return RequestError(413, f"the body is larger than {BODY_BYTES_MAX} bytes; send it in smaller parts")
+
+
+def json_response(status: int, value: object, headers: Mapping[str, str] | None = None) -> Response:
+    """``value`` as JSON."""
+    return Response(status, msgspec.json.encode(value).decode(), headers or {})
+
+
+def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """An error in the form whose message Mackerel's clients show."""
+    return json_response(status, {"error": {"message": message}}, headers)
+
+
+def no_route(request: Request) -> RequestError:
+    """What a route raises for a method and path that it does not know."""
+    return RequestError(404, f"no such route: {request.method} {request.path}")
+
+
+def answer(event: Mapping[str, Any], route: Route) -> dict[str, Any]:
+    """The Lambda answer of ``route`` for ``event``; never raises."""
+    try:
+        response = route(parse(event))
+    except RequestError as error:
+        response = error_response(error.status, error.message)
+    except RetryableError as error:
+        _log.warning("try again later: %s", error, extra=_trace(event))
+        response = _unavailable()
+    except Exception:  # noqa: BLE001 - the one place where a bug becomes "send again" instead of a bare 500
+        _log.exception("unexpected error", extra=_trace(event))
+        response = _unavailable()
+    return _payload(response)
+
+
+def _unavailable() -> Response:
+    message = f"temporarily unavailable; send the request again in {RETRY_AFTER_S} seconds"
+    return error_response(503, message, {"Retry-After": str(RETRY_AFTER_S)})
+
+
+def _trace(event: Mapping[str, Any]) -> dict[str, object]:
+    return {"http_request_id": (event.get("requestContext") or {}).get("requestId")}
+
+
+def _payload(response: Response) -> dict[str, Any]:
+    return {
+        "statusCode": response.status,
+        "headers": {"Content-Type": "application/json", **response.headers},
+        "body": response.body,
+        "isBase64Encoded": False,
+    }
