@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from local.aws import Aws
 from local.valkey import Cluster
 
 
@@ -11,4 +12,11 @@ from local.valkey import Cluster
 def cluster() -> Iterator[Cluster]:
     """Three masters with a replica each; whoever kills a node restarts it and calls ``wait_until_ok``."""
     with Cluster(masters=3, replicas=1, node_timeout_ms=2000) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[Aws]:
+    """The embedded AWS: ``aws.client("kinesis")``, ``aws.endpoint``, ``aws.environment``; choose names of your own."""
+    with Aws() as running:
         yield running
