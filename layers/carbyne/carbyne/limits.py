@@ -48,6 +48,24 @@ LISTS_PER_WINDOW_MAX: Final = 16
 """Series lists of one source and window that are stored whole; rows of further lists name their series one by one."""
 WAIT_MS: Final = 1_000
 """How long WAIT may hold a batch until a replica has it."""
+REDIS_BUDGET_S: Final = 5.0
+"""All tries of the calls of one batch or read: a failover takes 3 to 4 s, and the stream keeps what fails."""
+REDIS_TIMEOUT_S: Final = 2.0
+"""Connecting and each reply of a node; longer than WAIT_MS."""
+CALL_BYTES_MAX: Final = 1_000_000
+"""Rows of one write call: about a millisecond of a Redis thread."""
+READ_BYTES_MAX: Final = 8_000_000
+"""Rows that one read call looks at before it hands over: 96 MB in one call held Redis for 159 ms."""
+READ_WINDOWS: Final = 8
+"""Windows that a read declares unasked; it asks again for others that the source's index names."""
+
+# Blocks
+BLOCK_BYTES_MAX: Final = 400_000
+"""A DynamoDB item holds 409,600 bytes: its keys at most 3,072 of them, the rest of its attributes a few hundred."""
+BLOCK_INFLATED_BYTES_MAX: Final = 8 * 1024 * 1024
+"""What a reader of blocks inflates at most: 20 times a full block, for names are all that shrinks so much."""
+BLOCK_SAMPLES_MAX: Final = 4_000_000
+"""Samples of one block (32 MB as arrays): constants cost hardly a byte, and a reader must hold what it decodes."""
 
 # Tenants
 TENANT_CACHE_S: Final = 60
@@ -58,3 +76,6 @@ TENANT_CACHE_ENTRIES_MAX: Final = 10_000
 assert RECORD_RAW_BYTES_MAX < RECORD_BYTES_MAX < RECORD_INFLATED_BYTES_MAX
 assert ROW_RAW_BYTES_MAX < RECORD_RAW_BYTES_MAX
 assert RECORD_BYTES_MAX < PUT_BYTES_MAX
+assert WAIT_MS < REDIS_TIMEOUT_S * 1000 < REDIS_BUDGET_S * 1000
+assert BLOCK_BYTES_MAX + 2_048 + 1_024 + 2_000 <= 400 * 1024
+assert BLOCK_BYTES_MAX < BLOCK_INFLATED_BYTES_MAX

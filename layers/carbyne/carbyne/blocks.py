@@ -1,0 +1,330 @@
+"""The block codec: columns of samples as bytes and back, bit for bit.
+
+    0         1                  5                    9
+    +---------+------------------+--------------------+---------------------+
+    | version | CRC-32 of the    | bytes of the body  | body, zstd          |
+    | u8      | rest, u32 LE     | inflated, u32 LE   | (MessagePack)       |
+    +---------+------------------+--------------------+---------------------+
+
+The body is the MessagePack array of ``_Body``; ``docs/formats.md`` draws it.  Each series is a stream of its own, so
+that one series is read without decoding the others.  A block too large for an item is split into parts by the leading
+bits of the hash of the series key; a part is named by those bits: ``""`` is the whole, ``"0"`` and ``"1"`` its halves.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
+from itertools import accumulate, pairwise
+from struct import Struct as Layout
+from typing import Any, Final
+from zlib import crc32
+
+import cramjam
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from pcodec import ChunkConfig, standalone
+
+from carbyne.columns import SERIES_PER_STEP, Columns, Group, flaw, restrict
+from carbyne.errors import CorruptDataError, InvariantError, UnknownVersionError
+from carbyne.keys import join_series, series_hash, split_series
+from carbyne.limits import BLOCK_BYTES_MAX, BLOCK_INFLATED_BYTES_MAX, BLOCK_SAMPLES_MAX
+from carbyne.stamps import STAMP_BYTES
+
+VERSION: Final = 1
+WHOLE: Final = ""
+"""The part of a block that was never split."""
+PART_BITS_MAX: Final = 64
+
+ZSTD_LEVEL: Final = 9
+PCO: Final = ChunkConfig(compression_level=6)
+TIMES_PCO_MIN: Final = 16
+"""Shorter streams are left to zstd: the head of a pco stream would outweigh what it saves."""
+DIGITS_MAX: Final = 9
+"""Decimal digits that are tried for the scaled-integer form; agents print no more."""
+FLOATS: Final = 0xFF
+"""Form of a stream of float64; 0 to DIGITS_MAX: integers that many decimal digits larger."""
+PROBE_TIMES: Final = 16
+"""A series whose first values do not fit a scale is not tried further with it."""
+SCALED_BELOW: Final = float(1 << 53)
+
+_HEAD = Layout("<BII")
+_CHECKED = Layout("<BI")
+
+
+class _Group(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """``names``: series keys, one a line; ``times``: T; ``ts_ms`` and ``stamps``: streams of T integers; ``forms``: one
+    byte per series; ``sizes``: bytes of each series' stream in ``values``."""
+
+    names: bytes
+    times: int
+    ts_ms: bytes
+    stamps: bytes
+    forms: bytes
+    sizes: list[int]
+    values: bytes
+
+
+class _Body(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """``stamps``: differences of successive stamps, 26 bytes each big-endian, stored byte 0 of all, byte 1 of all..."""
+
+    stamps: bytes
+    groups: list[_Group]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Body)
+
+Stream = tuple[int, bytes]
+"""(form, bytes) of one series."""
+
+
+def encode(columns: Columns) -> bytes:
+    """The block of ``columns``; equal columns give equal bytes.
+
+    Raises InvariantError if they do not fit one block: use ``encode_parts``.
+    """
+    block = _fitting(columns, _streams(columns))
+    if block is None:
+        raise InvariantError(f"BUG: {columns.samples} samples do not fit one block; split them with encode_parts")
+    return block
+
+
+def encode_parts(columns: Columns, part: str = WHOLE) -> list[tuple[str, bytes]]:
+    """(part, block) of every leaf that is needed to store ``columns``, which all lie in ``part``; none if it is empty.
+
+    Raises InvariantError if a single series does not fit one block.
+    """
+    return list(_leaves(columns, _streams(columns), part))
+
+
+def children(part: str) -> tuple[str, str]:
+    """The two halves of a part."""
+    return part + "0", part + "1"
+
+
+def in_part(series: str, part: str) -> bool:
+    """Whether the series belongs to the part: its hash starts with the part's bits."""
+    return f"{series_hash(series):064b}".startswith(part)
+
+
+def decode(block: bytes) -> Columns:
+    """The columns that ``encode`` was given.
+
+    Raises CorruptDataError for bytes that it did not write, UnknownVersionError for sound bytes of a later version.
+    """
+    return _read(block, None)
+
+
+def decode_series(block: bytes, wanted: Collection[str]) -> Columns:
+    """Those series of a block that are in ``wanted``; the streams of the others are not decoded.  Raises as decode."""
+    return _read(block, wanted)
+
+
+def _leaves(columns: Columns, streams: dict[str, Stream], part: str) -> Iterator[tuple[str, bytes]]:
+    if not columns.groups:
+        return
+    block = _fitting(columns, streams)
+    if block is not None:
+        yield part, block
+        return
+    if len(columns.series) == 1 or len(part) == PART_BITS_MAX:
+        raise InvariantError(f"BUG: a series must fit a block; got {columns.samples} samples of {columns.series[:1]}")
+    for child in children(part):
+        yield from _leaves(restrict(columns, partial(in_part, part=child)), streams, child)
+
+
+def _fitting(columns: Columns, streams: dict[str, Stream]) -> bytes | None:
+    """The block, checked by decoding it (it may soon be the only copy); None if it is over a bound."""
+    if columns.samples > BLOCK_SAMPLES_MAX:
+        return None
+    body = _encoder.encode(
+        _Body(_pack_stamps(columns.stamps), [_pack_group(group, streams) for group in columns.groups])
+    )
+    if len(body) > BLOCK_INFLATED_BYTES_MAX:
+        return None
+    packed = bytes(cramjam.zstd.compress(body, level=ZSTD_LEVEL))
+    block = _HEAD.pack(VERSION, crc32(packed, crc32(_CHECKED.pack(VERSION, len(body)))), len(body)) + packed
+    if len(block) > BLOCK_BYTES_MAX:
+        return None
+    if decode(block) != columns:
+        raise InvariantError(
+            f"BUG: a block must decode to what was encoded; got {len(block)} bytes: {block[:64].hex()}"
+        )
+    return block
+
+
+def _pack_group(group: Group, streams: dict[str, Stream]) -> _Group:
+    mine = [streams[series] for series in group.series]
+    return _Group(
+        names=join_series(group.series),
+        times=len(group.ts_ms),
+        ts_ms=_pack(group.ts_ms),
+        stamps=_pack(group.stamps.astype(np.int64)),
+        forms=bytes(form for form, _ in mine),
+        sizes=[len(stream) for _, stream in mine],
+        values=b"".join(stream for _, stream in mine),
+    )
+
+
+def _pack_stamps(stamps: Sequence[bytes]) -> bytes:
+    numbers = [0, *(int.from_bytes(stamp, "big") for stamp in stamps)]
+    steps = b"".join((high - low).to_bytes(STAMP_BYTES, "big") for low, high in pairwise(numbers))
+    return np.frombuffer(steps, np.uint8).reshape(-1, STAMP_BYTES).T.tobytes()
+
+
+def _unpack_stamps(packed: bytes) -> list[bytes]:
+    steps = np.frombuffer(packed, np.uint8).reshape(STAMP_BYTES, -1).T.tobytes()
+    cuts = range(0, len(steps), STAMP_BYTES)
+    numbers = accumulate(int.from_bytes(steps[cut : cut + STAMP_BYTES], "big") for cut in cuts)
+    return [number.to_bytes(STAMP_BYTES, "big") for number in numbers]
+
+
+def _pack(numbers: NDArray[Any]) -> bytes:
+    """A stream: one number if all are the same, else pco, or the plain 8-byte little-endian numbers if that is less."""
+    bits = numbers.view(np.uint64)
+    if (bits == bits[0]).all():
+        return bits[:1].tobytes()
+    if len(numbers) < TIMES_PCO_MIN:
+        return numbers.tobytes()
+    packed = standalone.simple_compress(numbers, PCO)
+    return packed if len(packed) < numbers.nbytes else numbers.tobytes()
+
+
+def _unpack(stream: bytes | memoryview, numbers: NDArray[Any]) -> None:
+    """Fill ``numbers`` from a stream: the mirror of ``_pack``.  Raises ValueError or RuntimeError for bad bytes."""
+    if len(stream) in (8, numbers.nbytes):
+        numbers[:] = np.frombuffer(stream, numbers.dtype)
+        return
+    progress = standalone.simple_decompress_into(bytes(stream), numbers)
+    if progress.n_processed != len(numbers) or not progress.finished:
+        raise ValueError(f"stream of {len(stream)} bytes does not hold {len(numbers)} numbers")
+
+
+def _streams(columns: Columns) -> dict[str, Stream]:
+    """The stream of every series: of scaled integers where that is bit-exact, else of float64."""
+    streams: dict[str, Stream] = {}
+    for group in columns.groups:
+        for low in range(0, len(group.series), SERIES_PER_STEP):
+            step = slice(low, low + SERIES_PER_STEP)
+            streams.update(zip(group.series[step], _group_streams(group.values[step]), strict=True))
+    return streams
+
+
+def _group_streams(bits: NDArray[np.uint64]) -> Iterator[Stream]:
+    for row, form in zip(bits, _forms(bits).tolist(), strict=True):
+        yield form, _pack(row.view(np.float64) if form == FLOATS else _scaled(row, form))
+
+
+def _forms(bits: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """The form [S] for each row of ``bits`` [S, T]: the fewest digits that are exact; constants stay float64."""
+    forms = np.full(len(bits), FLOATS, np.uint8)
+    left = np.flatnonzero((bits != bits[:, :1]).any(axis=1))
+    for digits in range(DIGITS_MAX + 1):
+        likely = left[_is_exact(bits[left, :PROBE_TIMES], digits)]
+        forms[likely[_is_exact(bits[likely], digits)]] = digits
+        left = left[forms[left] == FLOATS]
+    return forms
+
+
+def _is_exact(bits: NDArray[np.uint64], digits: int) -> NDArray[np.bool_]:
+    exact: NDArray[np.bool_] = (_unscaled(_scaled(bits, digits), digits) == bits).all(axis=1)
+    return exact
+
+
+def _scaled(bits: NDArray[np.uint64], digits: int) -> NDArray[np.int64]:
+    """The float64 of ``bits`` * 10**digits as integers; 0 where that has none."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.rint(bits.view(np.float64) * 10.0**digits)
+        return np.where(np.abs(scaled) < SCALED_BELOW, scaled, 0.0).astype(np.int64)
+
+
+def _unscaled(whole: NDArray[np.int64], digits: int) -> NDArray[np.uint64]:
+    return (whole / 10.0**digits).view(np.uint64)
+
+
+def _read(block: bytes, wanted: Collection[str] | None) -> Columns:
+    try:
+        body = _decoder.decode(_inflate(block, _check(block)))
+        columns = _skeleton(body)
+        for group, packed in zip(columns.groups, body.groups, strict=True):
+            _fill(group, packed, wanted)
+    except (ValueError, OverflowError, RuntimeError, TypeError, cramjam.DecompressionError) as error:
+        raise _corrupt(block, str(error)) from None
+    return columns if wanted is None else restrict(columns, wanted.__contains__)
+
+
+def _check(block: bytes) -> int:
+    """Header and checksum; returns the bytes of the inflated body."""
+    if not _HEAD.size <= len(block) <= BLOCK_BYTES_MAX:
+        raise _corrupt(block, f"size not within {_HEAD.size} to {BLOCK_BYTES_MAX}")
+    version, crc, body_bytes = _HEAD.unpack_from(block)
+    if crc != crc32(memoryview(block)[_HEAD.size :], crc32(_CHECKED.pack(version, body_bytes))):
+        raise _corrupt(block, "checksum differs")
+    if version > VERSION:
+        raise UnknownVersionError(f"block of version {version}; this code knows {VERSION}")
+    if version == 0 or body_bytes > BLOCK_INFLATED_BYTES_MAX:
+        raise _corrupt(block, f"version {version}, {body_bytes} bytes inflated")
+    return int(body_bytes)
+
+
+def _inflate(block: bytes, body_bytes: int) -> bytearray:
+    body = bytearray(body_bytes)
+    written = cramjam.zstd.decompress_into(block[_HEAD.size :], body)
+    if written != body_bytes:
+        raise ValueError(f"body inflates to {written}, not {body_bytes}")
+    return body
+
+
+def _skeleton(body: _Body) -> Columns:
+    """The columns of a body with all values still 0 (pages that nobody has touched yet), their rules checked."""
+    _check_bounds(body)
+    columns = Columns(tuple(_unpack_stamps(body.stamps)), tuple(map(_skeleton_group, body.groups)))
+    if broken := flaw(columns):
+        raise ValueError(broken)
+    return columns
+
+
+def _check_bounds(body: _Body) -> None:
+    samples = 0
+    for group in body.groups:
+        samples += group.times * len(group.forms)
+        if group.times < 1 or not group.forms or samples > BLOCK_SAMPLES_MAX:
+            raise ValueError(f"{group.times} times of {len(group.forms)} series, {samples} samples so far")
+        if len(group.sizes) != len(group.forms) or min(group.sizes, default=0) < 0:
+            raise ValueError(f"{len(group.sizes)} sizes for {len(group.forms)} series")
+        if sum(group.sizes) != len(group.values):
+            raise ValueError(f"streams of {sum(group.sizes)} bytes in {len(group.values)}")
+
+
+def _skeleton_group(packed: _Group) -> Group:
+    series = tuple(split_series(packed.names))
+    ts_ms, stamps = np.empty(packed.times, np.int64), np.empty(packed.times, np.int64)
+    _unpack(packed.ts_ms, ts_ms)
+    _unpack(packed.stamps, stamps)
+    if stamps.min() < 0 or stamps.max() > np.iinfo(np.uint32).max:
+        raise ValueError("a stamp index is out of range")
+    return Group(series, ts_ms, stamps.astype(np.uint32), np.zeros((len(packed.forms), packed.times), np.uint64))
+
+
+def _fill(group: Group, packed: _Group, wanted: Collection[str] | None) -> None:
+    """Decode into ``group.values`` the streams of all series, or of those in ``wanted``."""
+    streams = memoryview(packed.values)
+    ends = list(accumulate(packed.sizes))
+    for row, series in enumerate(group.series):
+        if wanted is None or series in wanted:
+            _fill_row(group.values[row], packed.forms[row], streams[ends[row] - packed.sizes[row] : ends[row]])
+
+
+def _fill_row(row: NDArray[np.uint64], form: int, stream: memoryview) -> None:
+    if form == FLOATS:
+        _unpack(stream, row.view(np.float64))
+        return
+    if form > DIGITS_MAX:
+        raise ValueError(f"form {form}")
+    whole = row.view(np.int64)
+    _unpack(stream, whole)
+    row[:] = _unscaled(whole, form)
+
+
+def _corrupt(block: bytes, what: str) -> CorruptDataError:
+    return CorruptDataError(f"{what}; got {len(block)} bytes: {block[:16].hex()}")
