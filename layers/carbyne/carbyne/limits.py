@@ -24,6 +24,8 @@ AHEAD_MS_MAX: Final = 10 * 60 * 1000
 """A sample further in the future than this comes from a broken clock and is refused."""
 LATEST_PAIRS_MAX: Final = 1_000
 """(host, name) pairs of one GET /api/v0/tsdb/latest."""
+LATEST_BACK_MS: Final = 24 * 60 * 60 * 1000
+"""How old the newest sample of a series may be to count as its latest: what alerts look at, too."""
 
 # Stream records
 RECORD_BYTES_MAX: Final = 1_000_000
@@ -42,6 +44,16 @@ PUT_BYTES_MAX: Final = 4_500_000
 """Kinesis PutRecords: 5 MiB of one call with its partition keys, less our margin."""
 PUT_BUDGET_S: Final = 8.0
 """All tries of PutRecords for one post: agents give up at 30 s, API Gateway as well."""
+PUT_CONNECT_S: Final = 1.0
+"""Opening a connection to Kinesis, which normally is open already."""
+PUT_READ_S: Final = 2.5
+"""Kinesis' answer to one PutRecords, normally 20 ms: leaves time for a second call after one that hangs."""
+PUT_CALL_S: Final = PUT_CONNECT_S + PUT_READ_S
+"""One call of PutRecords; none is begun with less than this left."""
+PUT_PAUSE_S: Final = 0.05
+"""Before the first retry at most, doubled for each further one; the pause is a random share of it."""
+PUT_PAUSE_S_MAX: Final = 1.0
+"""A shard's throughput is counted by the second."""
 
 # Redis
 LISTS_PER_WINDOW_MAX: Final = 16
@@ -76,6 +88,7 @@ TENANT_CACHE_ENTRIES_MAX: Final = 10_000
 assert RECORD_RAW_BYTES_MAX < RECORD_BYTES_MAX < RECORD_INFLATED_BYTES_MAX
 assert ROW_RAW_BYTES_MAX < RECORD_RAW_BYTES_MAX
 assert RECORD_BYTES_MAX < PUT_BYTES_MAX
+assert 2 * PUT_CALL_S + PUT_PAUSE_S_MAX <= PUT_BUDGET_S
 assert WAIT_MS < REDIS_TIMEOUT_S * 1000 < REDIS_BUDGET_S * 1000
 assert BLOCK_BYTES_MAX + 2_048 + 1_024 + 2_000 <= 400 * 1024
 assert BLOCK_BYTES_MAX < BLOCK_INFLATED_BYTES_MAX

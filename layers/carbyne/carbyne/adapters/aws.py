@@ -12,6 +12,8 @@ from carbyne.errors import RetryableError
 
 _log = logging.getLogger(__name__)
 
+AWS_ERRORS: Final = (ClientError, BotoCoreError)
+"""What a call of a client raises."""
 NOT_TRANSIENT: Final = frozenset(
     {
         "AccessDenied",
@@ -49,7 +51,7 @@ def retryable(operation: str) -> Iterator[None]:
     """Errors of AWS and of the way to it become RetryableError; those that need a human are logged as errors."""
     try:
         yield
-    except (ClientError, BotoCoreError) as error:
+    except AWS_ERRORS as error:
         if not is_transient(error):
             _log.error("%s is refused, so the deployment is wrong: %s", operation, error)
         raise RetryableError(f"{operation}: {error}") from error

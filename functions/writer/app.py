@@ -1,0 +1,18 @@
+"""Lambda function behind ``POST /api/v0/tsdb``: samples of agents onto the stream."""
+
+from collections.abc import Callable
+from typing import Any
+
+from carbyne import http
+from carbyne.wiring.writer import writer
+from carbyne.writer import Writer
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Entry point of Lambda."""
+    return handle(event, writer)
+
+
+def handle(event: dict[str, Any], deps: Callable[[], Writer]) -> dict[str, Any]:
+    """The answer to an HTTP event; ``deps`` is called inside, so that its failure is answered as well."""
+    return http.answer(event, lambda request: deps().route(request))

@@ -1,0 +1,57 @@
+"""Logs as JSON lines and metrics as CloudWatch's embedded metric format, both through Powertools.
+
+Counts are added up in memory and written at most once in FLUSH_S, since a line for each request would cost more than
+the request.  What an instance counted after its last line is lost when it ends.  The only dimension is the function.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+NAMESPACE: Final = "Carbyne"
+FLUSH_S: Final = 60.0
+
+Emit = Callable[[Mapping[str, float]], None]
+"""Takes the sums since the last time, by metric."""
+
+
+def log_as_json(function: str) -> None:
+    """From now on every logger of ours writes JSON lines to stdout, with this function's name as ``service``."""
+    Logger(service="carbyne").append_keys(service=function)
+
+
+class Meter:
+    """Counts of one function instance; the first flush writes at once, further ones at most each FLUSH_S."""
+
+    def __init__(self, clock: Callable[[], float], emit: Emit) -> None:
+        self._clock = clock
+        self._emit = emit
+        self._sums: dict[str, float] = defaultdict(float)
+        self._due_s = clock()
+
+    def add(self, name: str, amount: float = 1) -> None:
+        """Count ``amount`` for a metric; names are a small fixed set, never from outside."""
+        self._sums[name] += amount
+
+    def flush_due(self) -> None:
+        """Write the sums if it is time."""
+        now_s = self._clock()
+        if self._sums and now_s >= self._due_s:
+            sums, self._sums = self._sums, defaultdict(float)
+            self._due_s = now_s + FLUSH_S
+            self._emit(sums)
+
+
+def emf(function: str) -> Emit:
+    """Writes metrics to stdout in the embedded metric format."""
+    metrics = Metrics(namespace=NAMESPACE, service=function)
+
+    def emit(sums: Mapping[str, float]) -> None:
+        for name, amount in sums.items():
+            metrics.add_metric(name, MetricUnit.Count, amount)
+        metrics.flush_metrics()
+
+    return emit

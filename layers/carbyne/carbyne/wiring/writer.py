@@ -1,0 +1,31 @@
+"""The writer with its real parts."""
+
+import os
+import time
+from functools import cache
+from random import random
+
+import boto3
+
+from carbyne import settings, telemetry
+from carbyne.accounts import Accounts
+from carbyne.adapters import aws
+from carbyne.adapters.accounts import DynamoAccounts
+from carbyne.adapters.kinesis import KinesisStream
+from carbyne.limits import PUT_CONNECT_S, PUT_READ_S
+from carbyne.writer import Time, Writer
+
+
+@cache
+def writer() -> Writer:
+    """Made at the first request of an instance, then kept."""
+    telemetry.log_as_json("writer")
+    wanted = settings.load(settings.WriterSettings, os.environ)
+    kinesis = boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, tries=1))
+    dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=2))
+    return Writer(
+        accounts=Accounts(DynamoAccounts(dynamodb, wanted.accounts_table), time.monotonic),
+        stream=KinesisStream(kinesis, wanted.stream_name),
+        meter=telemetry.Meter(time.monotonic, telemetry.emf("writer")),
+        time=Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random),
+    )

@@ -1,0 +1,424 @@
+"""From a post to acknowledged records: packing, splitting, and never a 2xx before everything is on the stream."""
+
+import base64
+import gzip
+import importlib.util
+import json
+import random
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from carbyne import keys, limits, records, writer
+from carbyne.accounts import Accounts
+from carbyne.errors import RetryableError
+from carbyne.writer import Time, Writer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+ROOT = Path(__file__).parents[2]
+TIME_S = 1_700_000_040
+TS_MS = TIME_S // 60 * 60_000
+
+
+def load_app():
+    spec = importlib.util.spec_from_file_location("writer_app", ROOT / "functions/writer/app.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+app = load_app()
+
+
+class Keys:
+    """An AccountStore with one key; ``away`` makes it fail."""
+
+    away = False
+
+    def tenant_of(self, api_key):
+        if self.away:
+            raise RetryableError("the table is away")
+        return "acme" if api_key == "secret" else None
+
+    def has_tenant(self, tenant):
+        return tenant == "acme"
+
+
+class FakeTime:
+    """A clock that moves only by sleeping and by calls that take their time."""
+
+    def __init__(self, seed=0):
+        self.now_s = 50.0
+        self.slept = []
+        self.time = Time(
+            now_ms=lambda: TIME_S * 1000, clock=lambda: self.now_s, sleep=self.sleep, random=random.Random(seed).random
+        )
+
+    def sleep(self, seconds):
+        assert seconds >= 0
+        self.slept.append(seconds)
+        self.now_s += seconds
+
+
+class FakeStream:
+    """A stream whose ``outcomes`` say what each call in turn does; when they are used up, calls succeed.
+
+    An outcome takes the number of entries and returns (indexes applied, indexes reported as failed, seconds it takes).
+    """
+
+    def __init__(self, clock, outcomes=()):
+        self.clock = clock
+        self.outcomes = list(outcomes)
+        self.calls = []
+        self.applied = []
+
+    def put(self, entries):
+        assert 0 < len(entries) <= limits.PUT_RECORDS_MAX
+        assert sum(len(key) + len(data) for key, data in entries) <= limits.PUT_BYTES_MAX
+        self.calls.append(list(entries))
+        outcome = self.outcomes.pop(0) if self.outcomes else fine
+        applied, failed, seconds = outcome(len(entries))
+        self.clock.now_s += seconds
+        self.applied += [entries[index] for index in applied]
+        return list(failed)
+
+    def values(self):
+        """(tenant, source, ts_ms, series) -> value of everything applied, each record in its own lane."""
+        found = {}
+        for key, data in self.applied:
+            record = records.decode(data)
+            for row in record.rows:
+                assert keys.lane_tag(keys.lane_of(record.tenant, row.source)) == key
+                series = keys.split_series(record.lists[row.series])
+                assert series == sorted(series)
+                values = struct.unpack(f"<{len(series)}d", row.values)
+                for name, value in zip(series, values, strict=True):
+                    found[record.tenant, row.source, row.ts_ms, name] = value
+        return found
+
+
+def fine(entries):
+    return range(entries), [], 0.02
+
+
+def failing(*indexes):
+    return lambda entries: (set(range(entries)) - set(indexes), indexes, 0.02)
+
+
+def throttled(entries):
+    return [], range(entries), 0.02
+
+
+def timed_out(entries):
+    return [], range(entries), limits.PUT_CALL_S
+
+
+def timed_out_after_apply(entries):
+    return range(entries), range(entries), limits.PUT_CALL_S
+
+
+class Meter:
+    def __init__(self):
+        self.sums = {}
+        self.flushes = 0
+
+    def add(self, name, amount=1):
+        self.sums[name] = self.sums.get(name, 0) + amount
+
+    def flush_due(self):
+        self.flushes += 1
+
+
+class System:
+    """A writer with fakes all around it."""
+
+    def __init__(self, *outcomes, seed=0):
+        self.clock = FakeTime(seed)
+        self.stream = FakeStream(self.clock, outcomes)
+        self.keys = Keys()
+        self.meter = Meter()
+        self.writer = Writer(Accounts(self.keys, self.clock.time.clock), self.stream, self.meter, self.clock.time)
+
+    def post(self, samples, **parts):
+        body = samples if isinstance(samples, str) else json.dumps(samples)
+        return app.handle(event(body=body) | parts, lambda: self.writer)
+
+
+def event(**parts):
+    return {
+        "rawPath": "/api/v0/tsdb",
+        "rawQueryString": "",
+        "headers": {"x-api-key": "secret", "content-type": "application/json"},
+        "requestContext": {"http": {"method": "POST", "path": "/api/v0/tsdb"}},
+        "isBase64Encoded": False,
+    } | parts
+
+
+def sample(host="h1", name="m", value=1.0, time_s=TIME_S):
+    return {"hostId": host, "name": name, "time": time_s, "value": value}
+
+
+def hosts(number):
+    return [sample(host=f"host{index}", value=index) for index in range(number)]
+
+
+def test_a_post_is_on_the_stream_when_it_is_acknowledged():
+    system = System()
+    answer = system.post([sample(name="b", value=2), sample(name="a", value=-0.0), sample("h2", "c", 5e-324)])
+    assert (answer["statusCode"], answer["body"]) == (200, '{"success":true}')
+    assert repr(system.stream.values()) == repr(
+        {
+            ("acme", "host/h1", TS_MS, "a"): -0.0,
+            ("acme", "host/h1", TS_MS, "b"): 2.0,
+            ("acme", "host/h2", TS_MS, "c"): 5e-324,
+        }
+    )
+    assert system.meter.sums == {"SamplesAccepted": 3}
+    assert system.meter.flushes == 1
+
+
+def test_a_gzip_body_in_base64():
+    system = System()
+    body = base64.b64encode(gzip.compress(json.dumps([sample()]).encode())).decode()
+    assert system.post("", body=body, isBase64Encoded=True)["statusCode"] == 200
+    assert system.stream.values() == {("acme", "host/h1", TS_MS, "m"): 1.0}
+
+
+def test_the_last_value_of_a_minute_wins():
+    system = System()
+    system.post([sample(value=1), sample(value=2, time_s=TIME_S + 1), sample(value=3)])
+    assert system.stream.values() == {("acme", "host/h1", TS_MS, "m"): 3.0}
+
+
+def test_skipped_samples_are_reported_in_a_header_and_counted():
+    system = System()
+    answer = system.post([sample(), sample(name="a b"), sample(name=""), sample(value=None)])
+    assert answer["statusCode"] == 200
+    assert answer["headers"]["Carbyne-Skipped"] == "bad-name=2, bad-value=1"
+    assert system.meter.sums == {
+        "SamplesAccepted": 1,
+        "SamplesRejected": 3,
+        "SamplesRejected.bad-name": 2,
+        "SamplesRejected.bad-value": 1,
+    }
+
+
+def test_when_all_are_skipped_or_there_are_none_nothing_is_put():
+    system = System()
+    answer = system.post([sample(value=None)])
+    assert (answer["statusCode"], answer["headers"]["Carbyne-Skipped"]) == (200, "bad-value=1")
+    answer = system.post([])
+    assert (answer["statusCode"], "Carbyne-Skipped" in answer["headers"]) == (200, False)
+    assert system.stream.calls == []
+
+
+@pytest.mark.parametrize(
+    ("status", "parts"),
+    [
+        (400, {"body": ""}),
+        (400, {"body": None}),
+        (400, {"body": "{}"}),
+        (400, {"body": "[" * 100_000}),
+        (400, {"body": "!", "isBase64Encoded": True}),
+        (400, {"body": "H4s=", "isBase64Encoded": True}),
+        (403, {"headers": {}}),
+        (403, {"headers": {"x-api-key": "wrong"}}),
+        (403, {"headers": {"x-api-key": "wrong"}, "body": "{}"}),
+        (404, {"rawPath": "/"}),
+        (404, {"requestContext": {"http": {"method": "GET"}}}),
+        (413, {"body": "x" * (limits.BODY_BYTES_MAX + 1)}),
+    ],
+)
+def test_refusals(status, parts):
+    system = System()
+    answer = system.post([sample()], **parts)
+    assert answer["statusCode"] == status
+    assert json.loads(answer["body"])["error"]["message"]
+    assert system.stream.calls == []
+    assert system.post([sample()])["statusCode"] == 200, "the system goes on"
+
+
+def test_a_table_that_is_away_is_503():
+    system = System()
+    system.keys.away = True
+    answer = system.post([sample()])
+    assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (503, str(limits.RETRY_AFTER_S))
+
+
+def test_deps_that_can_not_be_made_are_503():
+    def broken():
+        raise RuntimeError("no settings")
+
+    assert app.handle(event(body="[]"), broken)["statusCode"] == 503
+
+
+def test_only_the_failed_entries_are_tried_again():
+    system = System(failing(1, 3), failing(0))
+    assert system.post(hosts(5))["statusCode"] == 200
+    first, second, third = system.stream.calls
+    assert len(first) == 5
+    assert second == [first[1], first[3]]
+    assert third == [first[1]]
+    assert sorted(system.stream.applied) == sorted(first), "each exactly once"
+    assert system.meter.sums["PutRetries"] == 3
+
+
+@pytest.mark.parametrize("outcome", [throttled, timed_out, timed_out_after_apply])
+def test_a_call_that_fails_as_a_whole_is_tried_again(outcome):
+    system = System(outcome)
+    assert system.post(hosts(3))["statusCode"] == 200
+    assert system.stream.calls[1] == system.stream.calls[0]
+    assert len(system.stream.values()) == 3
+
+
+@pytest.mark.parametrize(
+    "outcome", [throttled, timed_out, timed_out_after_apply, lambda entries: (range(1, entries), [0], 0.02)]
+)
+def test_what_is_not_acknowledged_in_time_is_503_within_the_budget(outcome):
+    system = System(*[outcome] * 1000)
+    start_s = system.clock.now_s
+    answer = system.post(hosts(3))
+    assert answer["statusCode"] == 503
+    assert answer["headers"]["Retry-After"] == str(limits.RETRY_AFTER_S)
+    assert system.clock.now_s - start_s <= limits.PUT_BUDGET_S
+    assert len(system.stream.calls) >= 2
+    assert "SamplesAccepted" not in system.meter.sums
+    assert system.meter.flushes == 1
+
+
+def test_what_can_not_be_helped_by_trying_again_is_503_at_once():
+    def refused(entries):
+        raise RetryableError("AccessDenied")
+
+    system = System(refused)
+    assert system.post([sample()])["statusCode"] == 503
+    assert len(system.stream.calls) == 1
+
+
+def test_pauses_grow_and_are_spread():
+    system = System(*[throttled] * 1000)
+    system.post([sample()])
+    bounds = [min(limits.PUT_PAUSE_S_MAX, limits.PUT_PAUSE_S * 2**attempt) for attempt in range(100)]
+    slept = system.clock.slept
+    assert all(pause <= bound for pause, bound in zip(slept, bounds, strict=False))
+    assert len(set(slept)) == len(slept)
+    assert sum(slept) > 1
+    other = System(*[throttled] * 1000, seed=1)
+    other.post([sample()])
+    assert other.clock.slept != slept
+
+
+@given(st.integers(0, 2**32), st.integers(1, 40))
+@settings(deadline=None)
+def test_no_2xx_before_everything_is_acknowledged(seed, number):
+    """Random faults: after a 200 every value is on the stream; there is an end within the budget in any case."""
+    dice = random.Random(seed)
+
+    def any_outcome(entries):
+        failed = [index for index in range(entries) if dice.random() < 0.5]
+        applied = [index for index in range(entries) if index not in failed or dice.random() < 0.3]
+        return applied, failed, dice.choice([0.01, 0.5, limits.PUT_CALL_S])
+
+    system = System(*[any_outcome] * dice.randrange(30), seed=seed)
+    start_s = system.clock.now_s
+    answer = system.post(hosts(number))
+    assert system.clock.now_s - start_s <= limits.PUT_BUDGET_S
+    assert answer["statusCode"] in (200, 503)
+    if answer["statusCode"] == 200:
+        assert len(system.stream.values()) == number
+
+
+def test_many_records_go_in_several_calls_and_a_failure_in_one_is_tried_again_alone(monkeypatch):
+    monkeypatch.setattr(writer, "PUT_RECORDS_MAX", 4)
+    system = System(fine, failing(2), timed_out)
+    assert system.post(hosts(10))["statusCode"] == 200
+    *firsts, again = system.stream.calls
+    assert list(map(len, firsts)) == [4, 4, len(firsts[2])]
+    assert again == [firsts[1][2], *firsts[2]]
+    assert len(system.stream.values()) == 10
+
+
+def test_calls_keep_to_the_limits_of_put_records():
+    entries = [("l0001", bytes(1_000_000))] * 9 + [("l0002", b"x")] * 1_200
+    calls = list(writer.calls_of(entries))
+    assert [entry for call in calls for entry in call] == entries
+    assert max(map(len, calls)) <= limits.PUT_RECORDS_MAX
+    assert max(sum(len(key) + len(data) for key, data in call) for call in calls) <= limits.PUT_BYTES_MAX
+    assert len(calls) <= 3 + 3
+
+
+def test_sources_of_a_lane_share_a_record():
+    rows = {(f"host/{index}", TS_MS): {"a": 1.0, "b": 2.0} for index in range(5_000)}
+    entries = writer.entries_of("acme", rows)
+    assert len(entries) <= limits.LANES
+    assert sum(len(records.decode(data).rows) for _, data in entries) == 5_000
+    assert all(len(records.decode(data).lists) == 1 for _, data in entries)
+
+
+def test_a_source_with_20_000_metrics():
+    metrics = {f"custom.metric.number.{index}": float(index) for index in range(20_000)}
+    system = System()
+    assert system.post([sample(name=name, value=value) for name, value in metrics.items()])["statusCode"] == 200
+    assert system.stream.values() == {("acme", "host/h1", TS_MS, name): value for name, value in metrics.items()}
+
+
+def test_records_of_the_largest_rows_fit_the_stream():
+    """Names at their limit that zstd can't make smaller."""
+    dice = random.Random(1)
+    alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._"
+    names = ["".join(dice.choices(alphabet, k=limits.NAME_BYTES_MAX)) for _ in range(10_000)]
+    rows = {("host/h", TS_MS): {name: dice.random() for name in names}}
+    entries = writer.entries_of("acme", rows)
+    assert len(entries) > 2
+    found = [row for _, data in entries for row in records.decode(data).rows]
+    assert sum(len(row.values) for row in found) == 8 * len(names)
+    assert max(len(data) for _, data in entries) <= limits.RECORD_BYTES_MAX
+
+
+def test_a_small_row_is_one_part():
+    series = [f"m{index:05d}" for index in range(limits.ROW_SERIES_MAX)]
+    assert writer.split_series(series) == [series]
+
+
+@given(st.sets(st.text("abc.", min_size=1, max_size=6), min_size=1, max_size=200), st.integers(1, 20))
+@settings(deadline=None)
+def test_a_row_splits_by_the_leading_bits_of_its_series(names, series_max):
+    """Each series in exactly one part, parts by hash prefix of equal length, none longer than allowed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "ROW_SERIES_MAX", series_max)
+        parts = writer.split_series(sorted(names))
+    assert sorted(name for part in parts for name in part) == sorted(names)
+    assert all(part == sorted(part) and len(part) <= series_max for part in parts)
+    prefixes = [{keys.series_hash(name) >> (64 - bits) for part in parts for name in part} for bits in range(1, 65)]
+    assert len(parts) == 1 or len(parts) in map(len, prefixes)
+
+
+def test_the_split_depends_on_the_set_of_series_alone():
+    values = {f"metric{index}": 1.0 for index in range(3 * limits.ROW_SERIES_MAX)}
+    backwards = dict(reversed(values.items()))
+    assert list(writer.pack_row("host/h", TS_MS, values)) == list(writer.pack_row("host/h", TS_MS, backwards))
+    other_values = dict.fromkeys(values, 7.0)
+    blobs = [row[2] for row in writer.pack_row("host/h", TS_MS, values)]
+    assert blobs == [row[2] for row in writer.pack_row("host/h", TS_MS + 60_000, other_values)]
+
+
+def test_the_writer_imports_nothing_heavy():
+    """It runs once for each post: a cold start pays for every module."""
+    code = (
+        "import sys, importlib.util as u\n"
+        "s = u.spec_from_file_location('app', 'functions/writer/app.py'); m = u.module_from_spec(s)\n"
+        "s.loader.exec_module(m)\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))\n"
+        "print('aws_lambda_powertools.event_handler' in sys.modules)\n"
+    )
+    environment = {"PYTHONPATH": str(ROOT / "layers/carbyne")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    modules, has_event_handler = done.stdout.splitlines()
+    assert {"carbyne", "botocore", "msgspec"} <= set(modules.split()), "the check itself works"
+    assert not {"numpy", "redis", "aws_xray_sdk", "pydantic"} & set(modules.split())
+    assert has_event_handler == "False"
