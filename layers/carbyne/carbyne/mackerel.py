@@ -6,8 +6,10 @@ each element is decoded for itself.  This API keeps one value per minute: times 
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Final, TypeVar
+from collections.abc import Callable, Collection, Iterable
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -50,6 +52,14 @@ class Sample(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     value: float
 
 
+class _Run(NamedTuple):
+    """Samples of one host and time: metric name -> value."""
+
+    host_id: str
+    time_s: int
+    values: dict[str, float]
+
+
 class _Refused(Exception):
     """A sample that can't be stored; the reason is its argument."""
 
@@ -64,51 +74,60 @@ _decode_float = msgspec.json.Decoder(float).decode
 
 def parse(body: bytes, now_ms: int) -> Samples:
     """The samples of a body; RequestError 400 if it is no JSON array of objects, 413 if it has too many elements."""
-    skipped: Counter[str] = Counter()
+    time_max_s = (now_ms + AHEAD_MS_MAX) // 1000
     try:
-        samples = _samples(body, (now_ms + AHEAD_MS_MAX) // 1000, skipped)
+        return _all_good(body, time_max_s) or _good_ones(body, time_max_s)
     except RecursionError:
         raise _no_array("it is nested too deep") from None
-    return Samples(_rows(samples), len(samples), skipped)
 
 
-def _samples(body: bytes, time_max_s: int, skipped: Counter[str]) -> list[Sample]:
-    samples = _all_good(body, time_max_s)
-    if samples is None:
-        return list(_good_ones(_elements(body), time_max_s, skipped))
-    _check_length(samples)
-    return samples
-
-
-def _rows(samples: Iterable[Sample]) -> Rows:
-    by_host: dict[tuple[str, int], dict[str, float]] = {}
-    for sample in samples:
-        place = (sample.host_id, sample.time // MINUTE_S)
-        row = by_host.get(place)
-        if row is None:
-            row = by_host[place] = {}
-        row[sample.name] = sample.value
-    return {(f"host/{host_id}", minute * MINUTE_S * 1000): row for (host_id, minute), row in by_host.items()}
-
-
-def _all_good(body: bytes, time_max_s: int) -> list[Sample] | None:
+def _all_good(body: bytes, time_max_s: int) -> Samples | None:
     """The samples if each one can be stored, None if it takes a closer look."""
     try:
         samples = _decode_samples(body)
     except ValueError:
         return None
-    good = not samples or (
-        _is_name_all({sample.host_id for sample in samples}, HOST_ID_BYTES_MAX)
-        and _is_name_all([sample.name for sample in samples], NAME_BYTES_MAX)
-        and min(sample.time for sample in samples) >= 0
-        and max(sample.time for sample in samples) <= time_max_s
+    _check_length(samples)
+    runs = _runs(samples)
+    good = (
+        _are_names([run.host_id for run in runs], HOST_ID_BYTES_MAX)
+        and _are_names([name for run in runs for name in run.values], NAME_BYTES_MAX)
+        and all(0 <= run.time_s <= time_max_s for run in runs)
     )
-    return samples if good else None
+    return Samples(_rows(runs), len(samples), Counter()) if good else None
 
 
-def _is_name_all(texts: Collection[str], bytes_max: int) -> bool:
-    lengths = [len(text) for text in texts]
-    return min(lengths) > 0 and max(lengths) <= bytes_max and _has_only_characters("".join(texts))
+def _runs(samples: Iterable[Sample]) -> list[_Run]:
+    """Neighbours that share host and time; nearly always that is all samples of a host at once."""
+    return [
+        _Run(host_id, time_s, {sample.name: sample.value for sample in run})
+        for (host_id, time_s), run in groupby(samples, attrgetter("host_id", "time"))
+    ]
+
+
+def _rows(runs: Iterable[_Run]) -> Rows:
+    rows: Rows = {}
+    for run in runs:
+        ts_ms = run.time_s // MINUTE_S * MINUTE_S * 1000
+        rows.setdefault((f"host/{run.host_id}", ts_ms), {}).update(run.values)
+    return rows
+
+
+def _good_ones(body: bytes, time_max_s: int) -> Samples:
+    """The samples that can be stored, each looked at for itself."""
+    samples: list[Sample] = []
+    skipped: Counter[str] = Counter()
+    for element in _elements(body):
+        try:
+            samples.append(_sample(element, time_max_s))
+        except _Refused as refused:
+            skipped[str(refused)] += 1
+    return Samples(_rows(_runs(samples)), len(samples), skipped)
+
+
+def _are_names(texts: Collection[str], bytes_max: int) -> bool:
+    lengths = list(map(len, texts))
+    return all(lengths) and max(lengths, default=0) <= bytes_max and _has_only_characters("".join(texts))
 
 
 def _has_only_characters(text: str) -> bool:
@@ -142,14 +161,6 @@ def _first_byte(raw: msgspec.Raw) -> bytes:
     return bytes(memoryview(raw)[:1])
 
 
-def _good_ones(elements: list[msgspec.Raw], time_max_s: int, skipped: Counter[str]) -> Iterator[Sample]:
-    for element in elements:
-        try:
-            yield _sample(element, time_max_s)
-        except _Refused as refused:
-            skipped[str(refused)] += 1
-
-
 def _sample(element: msgspec.Raw, time_max_s: int) -> Sample:
     fields = _decode_fields(element)
     try:
@@ -165,7 +176,7 @@ def _sample(element: msgspec.Raw, time_max_s: int) -> Sample:
 
 def _name(raw: msgspec.Raw, bytes_max: int, reason: str) -> str:
     text = _typed(_decode_text, raw, reason)
-    if not _is_name_all([text], bytes_max):
+    if not _are_names([text], bytes_max):
         raise _Refused(reason)
     return text
 
