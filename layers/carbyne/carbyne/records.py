@@ -69,7 +69,7 @@ def decode(data: bytes) -> SamplesRecord:
     body_bytes = _check(data)
     try:
         record = _decoder.decode(_inflate(data[_HEAD.size :], body_bytes))
-    except msgspec.MsgspecError as error:
+    except ValueError as error:  # msgspec's own errors, and UnicodeDecodeError for text that is not UTF-8
         raise _corrupt(data, f"not a samples record: {error}") from None
     _check_rows(record, data)
     return record
@@ -123,12 +123,12 @@ def pack(tenant: str, rows: Iterable[tuple[str, int, bytes, bytes]], raw_bytes_m
     packed: list[Row] = []
     size = 0
     for source, ts_ms, blob, values in rows:
-        cost = len(values) + len(source) + 16 + (0 if blob in lists else len(blob))
-        if packed and size + cost > raw_bytes_max:
+        cost = len(values) + len(source) + 16
+        if packed and size + cost + (0 if blob in lists else len(blob)) > raw_bytes_max:
             records.append(encode(SamplesRecord(tenant, list(lists), packed)))
             lists, packed, size = {}, [], 0
+        size += cost + (0 if blob in lists else len(blob))
         packed.append(Row(source, ts_ms, lists.setdefault(blob, len(lists)), values))
-        size += cost
     if packed:
         records.append(encode(SamplesRecord(tenant, list(lists), packed)))
     return records
