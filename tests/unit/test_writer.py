@@ -341,6 +341,14 @@ def test_many_records_go_in_several_calls_and_a_failure_in_one_is_tried_again_al
     assert len(system.stream.values()) == 10
 
 
+def test_many_calls_that_hang_keep_within_the_budget(monkeypatch):
+    monkeypatch.setattr(writer, "PUT_RECORDS_MAX", 1)
+    system = System(*[timed_out] * 1000)
+    start_s = system.clock.now_s
+    assert system.post(hosts(10))["statusCode"] == 503
+    assert system.clock.now_s - start_s <= limits.PUT_BUDGET_S
+
+
 def test_calls_keep_to_the_limits_of_put_records():
     entries = [("l0001", bytes(1_000_000))] * 9 + [("l0002", b"x")] * 1_200
     calls = list(writer.calls_of(entries))
