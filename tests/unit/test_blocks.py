@@ -9,7 +9,7 @@ import cramjam
 import msgspec
 import numpy as np
 import pytest
-from carbyne import blocks
+from carbyne import blocks, stamps
 from carbyne.blocks import children, decode, decode_series, encode, encode_parts, in_part
 from carbyne.columns import EMPTY, Columns, Group, Rows, flaw, from_rows, merge, restrict
 from carbyne.errors import CarbyneError, CorruptDataError, InvariantError, UnknownVersionError
@@ -289,3 +289,13 @@ def test_every_golden_block_is_listed() -> None:
         "v1-nothing",
         "v1-one-sample",
     ]
+
+
+def test_the_example_in_the_docs_is_a_block_of_ours() -> None:
+    text = (GOLDEN.parent.parent / "docs" / "formats.md").read_text()
+    columns = decode(bytes.fromhex(text.split("```block\n")[1].split("```")[0]))
+    sequences = [int(stamps.unpack(stamp)[1]) for stamp in columns.stamps]
+    assert sequences[0] == 49590338271490256608559692538361571095921575989136588898
+    assert columns.groups[0].series == ("loadavg1", "loadavg5")
+    assert columns.groups[0].ts_ms.tolist() == [1_700_006_400_000, 1_700_006_460_000]
+    assert columns.groups[0].values.view(np.float64).tolist() == [[0.25, 0.5], [7.0, 7.0]]

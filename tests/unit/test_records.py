@@ -1,5 +1,6 @@
 """Stream records: round trip, damage, bounds, and a golden file."""
 
+import struct
 from pathlib import Path
 from zlib import crc32
 
@@ -111,3 +112,13 @@ def test_pack_keeps_every_row_in_order_within_its_bound(rows: list[tuple[str, in
 
 def test_the_golden_record_decodes_for_ever() -> None:
     assert decode((GOLDEN / "record-v1.bin").read_bytes()) == SMALL
+
+
+def test_the_example_in_the_docs_is_a_record_of_ours() -> None:
+    text = (GOLDEN.parent.parent / "docs" / "formats.md").read_text()
+    record = decode(bytes.fromhex(text.split("```record\n")[1].split("```")[0]))
+    assert record == SamplesRecord(
+        "acme",
+        [join_series(["loadavg1", "loadavg5"])],
+        [Row("host/2eQGDXqtoXs", 1_700_006_400_000, 0, struct.pack("<2d", 0.25, 7.0))],
+    )
