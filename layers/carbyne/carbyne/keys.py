@@ -97,7 +97,7 @@ class SourceKey(NamedTuple):
 
 
 def lane_state(lane: int) -> str:
-    """Redis hash of a lane: ``state`` whole or rebuilding, ``stamp`` the highest arrival stamp."""
+    """Redis string of a lane: ``w`` (whole) or ``r`` (rebuilding), then the highest arrival stamp."""
     return f"{{{lane_tag(lane)}}}:state"
 
 
@@ -134,3 +134,12 @@ def api_key_item(api_key: str) -> str:
 def tenant_item(tenant: str) -> str:
     """Partition key of a tenant in the accounts table."""
     return f"tenant#{tenant}"
+
+
+def corrupt_record_object(stamp: bytes) -> str:
+    """S3 key of a corrupt stream record in the failure bucket, by its arrival stamp."""
+    return f"corrupt/{stamp.hex()}"
+
+
+LANES_INITIALISED_ITEM = "system#lanes"
+"""Partition key, in the accounts table, of the mark that the lanes were called whole once."""

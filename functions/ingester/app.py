@@ -1,0 +1,21 @@
+"""Lambda function behind the stream: batches of records into Redis."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from carbyne import events
+from carbyne.ingester import Ingester
+from carbyne.wiring.ingester import ingester
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+
+
+def handler(event: dict[str, Any], context: object) -> "PartialItemFailureResponse":
+    """Entry point of Lambda."""
+    return handle(event, ingester)
+
+
+def handle(event: dict[str, Any], deps: Callable[[], Ingester]) -> "PartialItemFailureResponse":
+    """The partial batch response; ``deps`` is called inside, so that its failure leaves the batch in the stream."""
+    return events.answer_batch(event, deps)

@@ -1,0 +1,146 @@
+"""From the stream into the hot tier: one batch of records, one script call for each lane.
+
+Two kinds of failure are never mixed.  A corrupt record is put into the failure store with its reason and counts as
+done.  Anything else leaves its records in the stream: the batch goes on from the lowest sequence number that failed.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from carbyne import records, stamps
+from carbyne.errors import CorruptDataError, RetryableError, UnknownVersionError
+from carbyne.keys import SourceKey, Window, list_identity
+from carbyne.rows import HotRow, RowGroup
+from carbyne.sealing import SealSchedule
+from carbyne.telemetry import Meter
+
+_log = logging.getLogger(__name__)
+
+
+class Entry(NamedTuple):
+    """A record of the stream: its decimal sequence number and its bytes."""
+
+    sequence: str
+    data: bytes
+
+
+class Outcome(Protocol):
+    """What a lane's write did: rows that changed, and whether the lane had lost its state or its tail."""
+
+    @property
+    def stored(self) -> int: ...
+    @property
+    def lost(self) -> bool: ...
+
+
+class Hot(Protocol):
+    """The hot tier: each lane either has all of its rows acknowledged or an error."""
+
+    def write(self, lanes: dict[int, list[RowGroup]]) -> Mapping[int, Outcome | RetryableError]: ...
+
+
+class Quarantine(Protocol):
+    """Keeps a corrupt record with its reason, under its stamp; RetryableError if it can't."""
+
+    def put(self, stamp: bytes, data: bytes, reason: str) -> None: ...
+
+
+class _Arrival(NamedTuple):
+    number: int
+    source: SourceKey
+    row: HotRow
+
+
+class Ingester:
+    """``epoch``: of the stream; ``length_s``: of a raw window; ``now_ms``: the clock."""
+
+    def __init__(
+        self,
+        hot: Hot,
+        quarantine: Quarantine,
+        tenant_exists: Callable[[str], bool],
+        schedule: SealSchedule,
+        epoch: int,
+        length_s: int,
+        now_ms: Callable[[], int],
+        meter: Meter,
+    ) -> None:
+        self._hot = hot
+        self._quarantine = quarantine
+        self._tenant_exists = tenant_exists
+        self._schedule = schedule
+        self._epoch = epoch
+        self._length_s = length_s
+        self._now_ms = now_ms
+        self._meter = meter
+
+    def ingest(self, entries: Sequence[Entry]) -> str | None:
+        """Store a batch in stream order; the lowest sequence number that is not done, None if all are."""
+        failed: set[int] = set()
+        arrivals: list[_Arrival] = []
+        for number, entry in enumerate(entries):
+            try:
+                arrivals += self._arrivals(number, entry)
+            except (RetryableError, UnknownVersionError) as error:
+                _log.warning("record %s stays in the stream: %s", entry.sequence, error)
+                failed.add(number)
+        failed |= self._store(arrivals)
+        self._meter.add("RecordsIngested", len(entries) - len(failed))
+        self._meter.flush_due()
+        return min((entries[number].sequence for number in failed), key=int, default=None)
+
+    def _arrivals(self, number: int, entry: Entry) -> list[_Arrival]:
+        """The rows of a record; none if it is corrupt and now quarantined."""
+        stamp = stamps.pack(self._epoch, entry.sequence)
+        try:
+            record = records.decode(entry.data)
+            if not self._tenant_exists(record.tenant):
+                raise CorruptDataError(f"unknown tenant {record.tenant!r}")
+        except UnknownVersionError:
+            raise
+        except CorruptDataError as error:
+            _log.error("record %s is set aside: %s", entry.sequence, error)
+            self._quarantine.put(stamp, entry.data, str(error))
+            self._meter.add("RecordsQuarantined", 1)
+            return []
+        sources = {row.source: SourceKey(record.tenant, row.source) for row in record.rows}
+        lists = [(list_identity(blob), blob) for blob in record.lists]
+        return [
+            _Arrival(number, sources[row.source], HotRow(row.ts_ms, *lists[row.series], stamp, row.values))
+            for row in record.rows
+        ]
+
+    def _store(self, arrivals: Iterable[_Arrival]) -> set[int]:
+        """Write the rows; the numbers of the records of which a lane failed."""
+        groups, members = self._grouped(arrivals)
+        lanes: dict[int, list[RowGroup]] = {}
+        for group in groups:
+            lanes.setdefault(group.source.lane, []).append(group)
+        failed: set[int] = set()
+        for lane, outcome in self._hot.write(lanes).items() if lanes else ():
+            if isinstance(outcome, RetryableError):
+                _log.warning("lane %d is not written: %s", lane, outcome)
+                failed |= members[lane]
+                continue
+            self._meter.add("RowsStored", outcome.stored)
+            if outcome.lost:
+                _log.error("lane %d has lost its state or its tail: it is rebuilding until it is replayed", lane)
+                self._meter.add("LanesLost", 1)
+        return failed
+
+    def _grouped(self, arrivals: Iterable[_Arrival]) -> tuple[list[RowGroup], dict[int, set[int]]]:
+        """Groups with each (source, ts, list) once, of its highest stamp, and the record numbers behind each lane."""
+        now_ms = self._now_ms()
+        groups: dict[tuple[SourceKey, Window], dict[tuple[int, bytes], HotRow]] = {}
+        members: dict[int, set[int]] = {}
+        for number, source, row in arrivals:
+            members.setdefault(source.lane, set()).add(number)
+            rows = groups.setdefault((source, Window.holding(row.ts_ms, self._length_s)), {})
+            identity = row.ts_ms, row.identity
+            if identity not in rows or rows[identity].stamp < row.stamp:
+                rows[identity] = row
+        return [
+            RowGroup(source, window, self._schedule.due_ms(source, window, now_ms), list(rows.values()))
+            for (source, window), rows in groups.items()
+        ], members

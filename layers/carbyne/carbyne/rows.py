@@ -1,0 +1,54 @@
+"""Rows as Redis keeps them.
+
+    field                              value
+    +----------------+---------------+ +-------+------+--------------------------------------------------+
+    | ts_ms          | list identity | | stamp | kind | dense (0):  float64 LE for each series of the list |
+    | i64 big-endian | 8 bytes       | | 26 B  | u8   | sparse (1): u32 LE index for each, then float64 LE |
+    +----------------+---------------+ +-------+------+--------------------------------------------------+
+
+A row is a pure function of one stream record, so it needs its stamp once.  A sparse row belongs to a list past
+``LISTS_PER_WINDOW_MAX``; its indexes lead into the window's dictionary.
+"""
+
+from typing import Final, NamedTuple
+
+from carbyne.keys import SourceKey, Window
+from carbyne.stamps import STAMP_BYTES
+
+DENSE: Final = 0
+SPARSE: Final = 1
+HEAD_BYTES: Final = STAMP_BYTES + 1
+_DENSE_KIND: Final = bytes((DENSE,))
+
+
+class HotRow(NamedTuple):
+    """A row on its way into Redis.
+
+    ``series`` is the list's blob (``keys.join_series``) and ``identity`` its ``keys.list_identity``; ``values`` are
+    float64 little-endian, one for each key of the list.
+    """
+
+    ts_ms: int
+    identity: bytes
+    series: bytes
+    stamp: bytes
+    values: bytes
+
+    @property
+    def field(self) -> bytes:
+        """The field of the row in its window's hash."""
+        return self.ts_ms.to_bytes(8, "big", signed=True) + self.identity
+
+    @property
+    def value(self) -> bytes:
+        """The row as a dense value; the write script turns it into a sparse one where it must."""
+        return self.stamp + _DENSE_KIND + self.values
+
+
+class RowGroup(NamedTuple):
+    """Rows of one source and window; ``due_ms``: when the window is to be sealed if these are its first rows."""
+
+    source: SourceKey
+    window: Window
+    due_ms: int
+    rows: list[HotRow]

@@ -1,0 +1,41 @@
+"""The ingester with its real parts."""
+
+import os
+import time
+from functools import cache
+
+import boto3
+
+from carbyne import settings, telemetry
+from carbyne.accounts import Accounts
+from carbyne.adapters import aws
+from carbyne.adapters.accounts import DynamoAccounts
+from carbyne.adapters.control import LanesMark
+from carbyne.adapters.hot import HotStore
+from carbyne.adapters.quarantine import S3Quarantine
+from carbyne.ingester import Ingester
+from carbyne.lanes import ensure_initialised
+from carbyne.sealing import SealSchedule
+from carbyne.wiring.redis import nodes
+
+
+@cache
+def ingester() -> Ingester:
+    """Made at the first batch of an instance, then kept; RetryableError if Redis or the table is away."""
+    telemetry.log_as_json("ingester")
+    wanted = settings.load(settings.IngesterSettings, os.environ)
+    meter = telemetry.Meter(time.monotonic, telemetry.emf("ingester"))
+    dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=3))
+    s3 = boto3.client("s3", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=3))
+    hot = HotStore(nodes(wanted, alone=lambda calls: meter.add("WritesWithoutReplica", calls)))
+    ensure_initialised(LanesMark(dynamodb, wanted.accounts_table), hot)
+    return Ingester(
+        hot=hot,
+        quarantine=S3Quarantine(s3, wanted.failure_bucket),
+        tenant_exists=Accounts(DynamoAccounts(dynamodb, wanted.accounts_table), time.monotonic).tenant_exists,
+        schedule=SealSchedule(wanted.seal_grace_s, wanted.seal_jitter_s),
+        epoch=wanted.stream_epoch,
+        length_s=wanted.raw_window_s,
+        now_ms=lambda: time.time_ns() // 1_000_000,
+        meter=meter,
+    )

@@ -1,0 +1,147 @@
+#!lua flags=no-writes
+-- Read some series of one source out of its windows in Redis, newest first.
+--
+-- KEYS     1 state      lane string: w (whole) or r (rebuilding), then the highest stamp
+--          2 windows    source hash: window token -> expiry, ms
+--          then three for each declared window, newest first:
+--          rows         hash: field (ts i64 BE, list identity 8 B) -> stamp 26 B, kind 1 B, payload
+--          lists        hash: list identity -> series keys, one a line
+--          dictionary   hash: series key -> index
+-- ARGV     1 from       first ts, ms
+--          2 to         last ts, ms
+--          3 newest     1: only the samples of each series' newest ts
+--          4 budget     bytes of rows to look at before the call ends early
+--          5 declared   number of declared windows, then their tokens in the order of KEYS
+--          then the series keys
+-- RETURNS  {state (w, r, or "" if none), tokens, next, found, samples}: tokens of all windows of the source; next: ts (ms) below
+--          which the reading goes on in another call, -1 if it is complete; found: for each series 1 if a list or
+--          dictionary of a declared window has it; samples: for each series ts i64 BE, stamp, float64, concatenated,
+--          one entry for each row that has it
+-- EFFECTS  none
+-- COST     O(fields + rows looked at + series of the lists)
+
+local from, to, newest, budget = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == "1", tonumber(ARGV[4])
+local declared = tonumber(ARGV[5])
+local HEAD, SPARSE, CHUNK = 27, 1, 16
+local wanted, found, samples, newest_ts = {}, {}, {}, {}
+local series = {}
+for i = 6 + declared, #ARGV do
+  series[#series + 1] = ARGV[i]
+  wanted[ARGV[i]] = #series
+  found[#series], samples[#series] = 0, {}
+end
+
+-- Where the wanted series stand in each list: list identity -> {{number of the series, offset in the row}, ...}.
+local function places(lists)
+  local all = redis.call("HGETALL", lists)
+  local result = {}
+  for i = 1, #all, 2 do
+    local here, position = {}, 0
+    for name in string.gmatch(all[i + 1], "[^\n]+") do
+      local number = wanted[name]
+      if number then
+        here[#here + 1] = {number, HEAD + 8 * position}
+        found[number] = 1
+      end
+      position = position + 1
+    end
+    result[all[i]] = here
+  end
+  return result
+end
+
+-- The wanted series of the dictionary: {{number of the series, packed index}, ...}.
+local function indexes(dictionary)
+  local result = {}
+  if redis.call("EXISTS", dictionary) == 0 then return result end
+  for number = 1, #series do
+    local index = redis.call("HGET", dictionary, series[number])
+    if index then
+      found[number] = 1
+      result[#result + 1] = {number, struct.pack("<I4", tonumber(index))}
+    end
+  end
+  return result
+end
+
+local function take(number, field, ts, row, offset)
+  if newest then
+    if newest_ts[number] and newest_ts[number] > ts then return end
+    newest_ts[number] = ts
+  end
+  local taken = samples[number]
+  taken[#taken + 1] = string.sub(field, 1, 8) .. string.sub(row, 1, HEAD - 1) .. string.sub(row, offset + 1, offset + 8)
+end
+
+-- Offset of a series in a sparse row, by its packed index among the aligned indexes; nil if the row lacks it.
+local function sparse_offset(row, index)
+  local count = (#row - HEAD) / 12
+  local at = string.find(row, index, HEAD + 1, true)
+  while at and at <= HEAD + 4 * count do
+    if (at - HEAD - 1) % 4 == 0 then return HEAD + 4 * count + 2 * (at - HEAD - 1) end
+    at = string.find(row, index, at + 1, true)
+  end
+  return nil
+end
+
+local function take_row(field, ts, row, here, by_index)
+  if string.byte(row, HEAD) ~= SPARSE then
+    for _, place in ipairs(here or {}) do take(place[1], field, ts, row, place[2]) end
+    return
+  end
+  for _, place in ipairs(by_index) do
+    local offset = sparse_offset(row, place[2])
+    if offset then take(place[1], field, ts, row, offset) end
+  end
+end
+
+-- Fields of a window that can hold a wanted series, newest first: {{ts, field}, ...}.
+local function fields(rows, by_list, by_index)
+  local result = {}
+  for _, field in ipairs(redis.call("HKEYS", rows)) do
+    local ts = struct.unpack(">i8", field)
+    local here = by_list[string.sub(field, 9)]
+    local possible = here and #here > 0 or not here and #by_index > 0
+    if possible and ts >= from and ts <= to then result[#result + 1] = {ts, field} end
+  end
+  table.sort(result, function(a, b) return a[1] > b[1] end)
+  return result
+end
+
+local function complete()
+  if not newest then return false end
+  for number = 1, #series do
+    if not newest_ts[number] then return false end
+  end
+  return true
+end
+
+local next_ts = -1
+local function read_window(rows, lists, dictionary)
+  local by_list, by_index = places(lists), indexes(dictionary)
+  local todo = fields(rows, by_list, by_index)
+  local first = 1
+  while first <= #todo and not complete() do
+    local last = math.min(first + CHUNK - 1, #todo)
+    while last < #todo and todo[last + 1][1] == todo[last][1] do last = last + 1 end
+    for i = first, last do
+      local ts, field = todo[i][1], todo[i][2]
+      local row = redis.call("HGET", rows, field)
+      budget = budget - #row
+      take_row(field, ts, row, by_list[string.sub(field, 9)], by_index)
+    end
+    if budget < 0 and last < #todo then
+      next_ts = todo[last][1]
+      return
+    end
+    first = last + 1
+  end
+end
+
+local state = string.sub(redis.call("GET", KEYS[1]) or "", 1, 1)
+local tokens = redis.call("HKEYS", KEYS[2])
+for i = 0, declared - 1 do
+  if next_ts < 0 and not complete() then read_window(KEYS[3 + 3 * i], KEYS[4 + 3 * i], KEYS[5 + 3 * i]) end
+end
+for number = 1, #series do samples[number] = table.concat(samples[number]) end
+return {state, tokens, next_ts, found, samples}

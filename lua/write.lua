@@ -1,0 +1,113 @@
+#!lua
+-- Store the rows of one lane; a newer arrival stamp wins, an equal one changes nothing.
+--
+-- KEYS     1 state      lane string: w (whole) or r (rebuilding), then the highest stamp
+--          2 due        lane sorted set: window member -> due time, ms
+--          then four for each group (one source and window):
+--          rows         hash: field (ts i64 BE, list identity 8 B) -> stamp 26 B, kind 1 B, payload
+--          lists        hash: list identity -> series keys, one a line
+--          dictionary   hash: series key -> index, for rows of lists past the limit
+--          windows      source hash: window token -> expiry, ms; 0 while it has unsealed rows
+-- ARGV     1 stamp      highest stamp of this call
+--          2 seen       highest stamp of this lane that the caller knows to be acknowledged
+--          3 lists_max  lists stored whole for each source and window
+--          then for each group: member, token, due (ms), number of rows n, and n times: field, value, series
+--          (series: the keys of the list, one a line; empty if not sent; value: a dense row)
+-- RETURNS  {lost, stored, unknown...}: lost 1 if the lane had no state or its highest stamp had gone back; the number
+--          of rows that changed; the rows (counted from 1 over all groups) that must be sent again with their series
+-- EFFECTS  rows, lists and dictionary lose their expiry when a row of theirs changes; the window becomes due
+-- COST     O(rows), and O(series) for each row of a list past the limit
+
+local state_key, due_key = KEYS[1], KEYS[2]
+local stamp, seen, lists_max = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local STAMP_BYTES, CHUNK = 26, 4000
+local DENSE, SPARSE = "\0", "\1"
+local WHOLE, REBUILDING = "w", "r"
+
+-- Lua's < on strings follows the locale; doubles hold 6 bytes exactly.
+local function newer(a, b)
+  local a1, a2, a3, a4, a5 = struct.unpack(">I6I6I6I6I2", a)
+  local b1, b2, b3, b4, b5 = struct.unpack(">I6I6I6I6I2", b)
+  if a1 ~= b1 then return a1 > b1 end
+  if a2 ~= b2 then return a2 > b2 end
+  if a3 ~= b3 then return a3 > b3 end
+  if a4 ~= b4 then return a4 > b4 end
+  return a5 > b5
+end
+
+-- Index of each series in the dictionary, new ones appended: little-endian u32, concatenated.
+local function indexes(dictionary, series)
+  local names = {}
+  for name in string.gmatch(series, "[^\n]+") do names[#names + 1] = name end
+  local packed, size = {}, redis.call("HLEN", dictionary)
+  for first = 1, #names, CHUNK do
+    local last = math.min(first + CHUNK - 1, #names)
+    local known = redis.call("HMGET", dictionary, unpack(names, first, last))
+    for i = first, last do
+      local index = tonumber(known[i - first + 1] or size)
+      if index == size then
+        redis.call("HSET", dictionary, names[i], size)
+        size = size + 1
+      end
+      packed[i] = struct.pack("<I4", index)
+    end
+  end
+  return table.concat(packed)
+end
+
+local function put(rows, field, value)
+  if redis.call("HSETNX", rows, field, value) == 1 then return 1 end
+  local old = redis.call("HGET", rows, field)
+  if not newer(value, old) then return 0 end
+  redis.call("HSET", rows, field, value)
+  return 1
+end
+
+local function reopen(rows, lists, dictionary, windows, token, member, due)
+  if redis.call("HGET", windows, token) == "0" then return end
+  redis.call("PERSIST", rows)
+  redis.call("PERSIST", lists)
+  redis.call("PERSIST", dictionary)
+  redis.call("HSET", windows, token, 0)
+  redis.call("ZADD", due_key, "NX", due, member)
+end
+
+-- Written even when nothing changes: a WAIT behind this call must cover what an earlier, unconfirmed try stored.
+local held = redis.call("SET", state_key, WHOLE .. stamp, "GET")
+local highest = held and string.sub(held, 2) or string.rep("\0", STAMP_BYTES)
+local lost = (not held or seen ~= highest and newer(seen, highest)) and 1 or 0
+local whole = lost == 0 and string.sub(held, 1, 1) == WHOLE
+if not whole or newer(highest, stamp) then
+  redis.call("SET", state_key, (whole and WHOLE or REBUILDING) .. (newer(stamp, highest) and stamp or highest))
+end
+
+local result = {lost, 0}
+local key, arg, number, total = 3, 4, 0, 0
+while arg <= #ARGV do
+  local rows, lists, dictionary, windows = KEYS[key], KEYS[key + 1], KEYS[key + 2], KEYS[key + 3]
+  local member, token, due, count = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], tonumber(ARGV[arg + 3])
+  key, arg = key + 4, arg + 4
+  local known, stored = {}, 0
+  for i = 1, count do
+    local field, value, series = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2]
+    arg, number = arg + 3, number + 1
+    local list = string.sub(field, 9)
+    if known[list] == nil then known[list] = redis.call("HEXISTS", lists, list) == 1 end
+    if not known[list] and series ~= "" and redis.call("HLEN", lists) < lists_max then
+      redis.call("HSET", lists, list, series)
+      known[list] = true
+    end
+    if known[list] then
+      stored = stored + put(rows, field, value)
+    elseif series ~= "" then
+      local head, values = string.sub(value, 1, STAMP_BYTES), string.sub(value, STAMP_BYTES + #DENSE + 1)
+      stored = stored + put(rows, field, head .. SPARSE .. indexes(dictionary, series) .. values)
+    else
+      result[#result + 1] = number
+    end
+  end
+  if stored > 0 then reopen(rows, lists, dictionary, windows, token, member, due) end
+  total = total + stored
+end
+result[2] = total
+return result
