@@ -6,7 +6,7 @@ The file has one row a line, ``[index, {metric: value}]``; a row is treated as a
 own.  Every encoding is decoded again and compared bit for bit: one that loses a bit ends the run.
 """
 
-# ruff: noqa: E402, T201
+# ruff: noqa: E402
 import gzip
 import json
 import random
