@@ -23,7 +23,7 @@ from pcodec import ChunkConfig, standalone
 
 sys.path[:0] = [str(Path(__file__).parent.parent / "layers" / "carbyne")]
 
-from carbyne import blocks, stamps
+from carbyne import blocks, numbers, stamps
 from carbyne.columns import Columns, Rows, from_rows, merge
 
 Bits = NDArray[np.uint64]
@@ -78,28 +78,28 @@ def pco(name: str, level: int, scale: bool, constants: bool, zstd_level: int | N
     """pco per metric, each stream behind its form and size."""
 
     def encode(bits: Bits) -> bytes:
-        forms = blocks._forms(bits) if scale else np.full(len(bits), blocks.FLOATS, np.uint8)
+        forms = numbers.forms_of(bits) if scale else np.full(len(bits), numbers.FLOATS, np.uint8)
         parts = [pick(row, int(form)) for row, form in zip(bits, forms, strict=True)]
         body = b"".join(part for pair in parts for part in pair)
         return body if zstd_level is None else zstd(body, zstd_level)
 
     def pick(row: Bits, form: int) -> tuple[bytes, bytes]:
-        tried = [one(row, form)] + ([one(row, blocks.FLOATS)] if smaller else [])
+        tried = [one(row, form)] + ([one(row, numbers.FLOATS)] if smaller else [])
         return min(tried, key=lambda pair: len(pair[1]))
 
     def one(row: Bits, form: int) -> tuple[bytes, bytes]:
         if constants and (row == row[0]).all():
             stream = row[:1].tobytes()
         else:
-            numbers = row.view(np.float64) if form == blocks.FLOATS else blocks._scaled(row, form)
-            stream = standalone.simple_compress(numbers, ChunkConfig(compression_level=level))
+            floats_or_whole = row.view(np.float64) if form == numbers.FLOATS else numbers.scaled_to(row, form)
+            stream = standalone.simple_compress(floats_or_whole, ChunkConfig(compression_level=level))
         return bytes([form]) + len(stream).to_bytes(2, "little"), stream
 
     def decode(data: bytes, series: int, times: int) -> Bits:
         body, at, values = data if zstd_level is None else unzstd(data), 0, np.empty((series, times), np.uint64)
         for row in values:
             size = int.from_bytes(body[at + 1 : at + 3], "little")
-            blocks._fill_row(row, body[at], memoryview(body)[at + 3 : at + 3 + size])
+            numbers.unpack_values(row, body[at], memoryview(body)[at + 3 : at + 3 + size])
             at += 3 + size
         return values
 

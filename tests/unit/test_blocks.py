@@ -86,8 +86,10 @@ def test_decode_series_is_decode_and_restrict(some: list[Record], wanted: set[st
 def test_decode_series_leaves_other_streams_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     block = encode(shaped(NAMES, 240, seed=5))
     read: list[int] = []
-    fill_row = blocks._fill_row
-    monkeypatch.setattr(blocks, "_fill_row", lambda row, form, stream: (read.append(form), fill_row(row, form, stream)))
+    fill_row = blocks.unpack_values
+    monkeypatch.setattr(
+        blocks, "unpack_values", lambda row, form, stream: (read.append(form), fill_row(row, form, stream))
+    )
     assert decode_series(block, {"noise"}).series == ["noise"]
     assert len(read) == 1
 

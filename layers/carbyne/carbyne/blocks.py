@@ -15,19 +15,18 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
 from struct import Struct as Layout
-from typing import Any, Final
+from typing import Final
 from zlib import crc32
 
 import cramjam
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
-from pcodec import ChunkConfig, standalone
 
 from carbyne.columns import SERIES_PER_STEP, Columns, Group, flaw, restrict
 from carbyne.errors import CorruptDataError, InvariantError, UnknownVersionError
 from carbyne.keys import join_series, series_hash, split_series
 from carbyne.limits import BLOCK_BYTES_MAX, BLOCK_INFLATED_BYTES_MAX, BLOCK_SAMPLES_MAX
+from carbyne.numbers import Stream, pack, pack_values, unpack, unpack_values
 from carbyne.stamps import STAMP_BYTES
 
 VERSION: Final = 1
@@ -36,17 +35,6 @@ WHOLE: Final = ""
 PART_BITS_MAX: Final = 64
 
 ZSTD_LEVEL: Final = 9
-PCO: Final = ChunkConfig(compression_level=6)
-TIMES_PCO_MIN: Final = 16
-"""Shorter streams are left to zstd: the head of a pco stream would outweigh what it saves."""
-DIGITS_MAX: Final = 9
-"""Decimal digits that are tried for the scaled-integer form; agents print no more."""
-FLOATS: Final = 0xFF
-"""Form of a stream of float64; 0 to DIGITS_MAX: integers that many decimal digits larger."""
-PROBE_TIMES: Final = 16
-"""A series whose first values do not fit a scale is not tried further with it."""
-SCALED_BELOW: Final = float(1 << 53)
-
 _HEAD = Layout("<BII")
 _CHECKED = Layout("<BI")
 
@@ -73,9 +61,6 @@ class _Body(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Body)
-
-Stream = tuple[int, bytes]
-"""(form, bytes) of one series."""
 
 
 def encode(columns: Columns) -> bytes:
@@ -158,8 +143,8 @@ def _pack_group(group: Group, streams: dict[str, Stream]) -> _Group:
     return _Group(
         names=join_series(group.series),
         times=len(group.ts_ms),
-        ts_ms=_pack(group.ts_ms),
-        stamps=_pack(group.stamps.astype(np.int64)),
+        ts_ms=pack(group.ts_ms),
+        stamps=pack(group.stamps.astype(np.int64)),
         forms=bytes(form for form, _ in mine),
         sizes=[len(stream) for _, stream in mine],
         values=b"".join(stream for _, stream in mine),
@@ -179,67 +164,14 @@ def _unpack_stamps(packed: bytes) -> list[bytes]:
     return [number.to_bytes(STAMP_BYTES, "big") for number in numbers]
 
 
-def _pack(numbers: NDArray[Any]) -> bytes:
-    """A stream: one number if all are the same, else pco, or the plain 8-byte little-endian numbers if that is less."""
-    bits = numbers.view(np.uint64)
-    if (bits == bits[0]).all():
-        return bits[:1].tobytes()
-    if len(numbers) < TIMES_PCO_MIN:
-        return numbers.tobytes()
-    packed = standalone.simple_compress(numbers, PCO)
-    return packed if len(packed) < numbers.nbytes else numbers.tobytes()
-
-
-def _unpack(stream: bytes | memoryview, numbers: NDArray[Any]) -> None:
-    """Fill ``numbers`` from a stream: the mirror of ``_pack``.  Raises ValueError or RuntimeError for bad bytes."""
-    if len(stream) in (8, numbers.nbytes):
-        numbers[:] = np.frombuffer(stream, numbers.dtype)
-        return
-    progress = standalone.simple_decompress_into(bytes(stream), numbers)
-    if progress.n_processed != len(numbers) or not progress.finished:
-        raise ValueError(f"stream of {len(stream)} bytes does not hold {len(numbers)} numbers")
-
-
 def _streams(columns: Columns) -> dict[str, Stream]:
     """The stream of every series: of scaled integers where that is bit-exact, else of float64."""
     streams: dict[str, Stream] = {}
     for group in columns.groups:
         for low in range(0, len(group.series), SERIES_PER_STEP):
             step = slice(low, low + SERIES_PER_STEP)
-            streams.update(zip(group.series[step], _group_streams(group.values[step]), strict=True))
+            streams.update(zip(group.series[step], pack_values(group.values[step]), strict=True))
     return streams
-
-
-def _group_streams(bits: NDArray[np.uint64]) -> Iterator[Stream]:
-    for row, form in zip(bits, _forms(bits).tolist(), strict=True):
-        yield form, _pack(row.view(np.float64) if form == FLOATS else _scaled(row, form))
-
-
-def _forms(bits: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """The form [S] for each row of ``bits`` [S, T]: the fewest digits that are exact; constants stay float64."""
-    forms = np.full(len(bits), FLOATS, np.uint8)
-    left = np.flatnonzero((bits != bits[:, :1]).any(axis=1))
-    for digits in range(DIGITS_MAX + 1):
-        likely = left[_is_exact(bits[left, :PROBE_TIMES], digits)]
-        forms[likely[_is_exact(bits[likely], digits)]] = digits
-        left = left[forms[left] == FLOATS]
-    return forms
-
-
-def _is_exact(bits: NDArray[np.uint64], digits: int) -> NDArray[np.bool_]:
-    exact: NDArray[np.bool_] = (_unscaled(_scaled(bits, digits), digits) == bits).all(axis=1)
-    return exact
-
-
-def _scaled(bits: NDArray[np.uint64], digits: int) -> NDArray[np.int64]:
-    """The float64 of ``bits`` * 10**digits as integers; 0 where that has none."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        scaled = np.rint(bits.view(np.float64) * 10.0**digits)
-        return np.where(np.abs(scaled) < SCALED_BELOW, scaled, 0.0).astype(np.int64)
-
-
-def _unscaled(whole: NDArray[np.int64], digits: int) -> NDArray[np.uint64]:
-    return (whole / 10.0**digits).view(np.uint64)
 
 
 def _read(block: bytes, wanted: Collection[str] | None) -> Columns:
@@ -299,8 +231,8 @@ def _check_bounds(body: _Body) -> None:
 def _skeleton_group(packed: _Group) -> Group:
     series = tuple(split_series(packed.names))
     ts_ms, stamps = np.empty(packed.times, np.int64), np.empty(packed.times, np.int64)
-    _unpack(packed.ts_ms, ts_ms)
-    _unpack(packed.stamps, stamps)
+    unpack(packed.ts_ms, ts_ms)
+    unpack(packed.stamps, stamps)
     if stamps.min() < 0 or stamps.max() > np.iinfo(np.uint32).max:
         raise ValueError("a stamp index is out of range")
     return Group(series, ts_ms, stamps.astype(np.uint32), np.zeros((len(packed.forms), packed.times), np.uint64))
@@ -312,18 +244,7 @@ def _fill(group: Group, packed: _Group, wanted: Collection[str] | None) -> None:
     ends = list(accumulate(packed.sizes))
     for row, series in enumerate(group.series):
         if wanted is None or series in wanted:
-            _fill_row(group.values[row], packed.forms[row], streams[ends[row] - packed.sizes[row] : ends[row]])
-
-
-def _fill_row(row: NDArray[np.uint64], form: int, stream: memoryview) -> None:
-    if form == FLOATS:
-        _unpack(stream, row.view(np.float64))
-        return
-    if form > DIGITS_MAX:
-        raise ValueError(f"form {form}")
-    whole = row.view(np.int64)
-    _unpack(stream, whole)
-    row[:] = _unscaled(whole, form)
+            unpack_values(group.values[row], packed.forms[row], streams[ends[row] - packed.sizes[row] : ends[row]])
 
 
 def _corrupt(block: bytes, what: str) -> CorruptDataError:
