@@ -12,7 +12,7 @@ LIBC = ctypes.CDLL(None)
 
 
 def spawn(command: list[str], **options: Any) -> "subprocess.Popen[str]":  # noqa: ANN401 - Popen's own options
-    """A child out of reach of Ctrl-C; on Linux it dies with the thread that starts it, so start it from one that stays."""
+    """A child out of reach of Ctrl-C; on Linux it dies with the thread that started it: use one that stays."""
     options = {"cwd": ROOT, "start_new_session": True, **options}
     return subprocess.Popen(command, text=True, preexec_fn=_die_with_parent, **options)  # noqa: PLW1509
 

@@ -1,0 +1,199 @@
+"""`make run`: the whole system on this machine, until Ctrl-C.
+
+The environment says how: PORT, API_KEY, PARAMETERS ("Name=value Name=value"), LOG=debug.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from carbyne import keys
+from werkzeug.serving import make_server
+
+from local.aws import Aws
+from local.functions import Function, FunctionError
+from local.gateway import Gateway
+from local.host import HOST_ID, Host
+from local.process import ROOT
+from local.streams import EventSource
+from local.template import Template, TemplateError, pairs
+from local.valkey import Cluster
+
+TENANT = "local"
+WORKERS = 4  # of each function at most
+STORES = {"AWS::Kinesis::Stream", "AWS::DynamoDB::Table", "AWS::S3::Bucket"}
+WITHOUT_EFFECT = {"AWS::S3::BucketPolicy", "AWS::Logs::LogGroup"}
+SERVERLESS = {"AWS::Serverless::HttpApi", "AWS::Serverless::LayerVersion", "AWS::Serverless::Function"}
+ENV_JSON = ROOT / ".carbyne" / "env.json"
+
+
+@contextlib.contextmanager
+def step(what: str) -> Iterator[None]:
+    """Say what begins, and how long it took."""
+    start_s = time.monotonic()
+    print(f"  {what} ...", end="", flush=True)
+    yield
+    print(f" {time.monotonic() - start_s:.1f} s", flush=True)
+
+
+def check(template: Template) -> None:
+    """TemplateError for a resource or an event that this runtime can't run."""
+    for name, node in template.resources.items():
+        if (kind := template.type(name)) not in STORES | WITHOUT_EFFECT | SERVERLESS:
+            raise template.error(node, f"the local runtime does not know the type {kind} of {name}")
+        for event, body in pairs(template.properties(name).get("Events")).items():
+            if (kind := pairs(body)["Type"].value) not in ("HttpApi", "Kinesis"):
+                raise template.error(body, f"the local runtime does not know the event type {kind} of {name}.{event}")
+
+
+def create_stores(template: Template, aws: Aws) -> None:
+    for name in template.resources:
+        match template.type(name):
+            case "AWS::Kinesis::Stream":
+                stream = template.values(name, "ShardCount", "StreamModeDetails")
+                stream |= {"ShardCount": int(stream["ShardCount"])} if "ShardCount" in stream else {}
+                aws.client("kinesis").create_stream(StreamName=template.reference(name), **stream)
+            case "AWS::DynamoDB::Table":
+                table = template.values(name, "BillingMode", "AttributeDefinitions", "KeySchema")
+                aws.client("dynamodb").create_table(TableName=template.reference(name), **table)
+            case "AWS::S3::Bucket":
+                aws.client("s3").create_bucket(Bucket=template.reference(name))
+
+
+def start_function(template: Template, aws: Aws, name: str) -> Function:
+    """With the environment that Lambda would give it, plus the address of the embedded AWS."""
+    base, wanted = template.path.parent, template.values(name, "CodeUri", "Handler", "Timeout", "MemorySize")
+    layers = [template.values(layer.value, "ContentUri") for layer in template.properties(name)["Layers"].value]
+    folders = [wanted["CodeUri"], *(layer["ContentUri"] for layer in layers)]
+    lambdas_own = {
+        "PATH": os.defpath,
+        "LANG": "C.UTF-8",
+        "TZ": ":UTC",
+        "PYTHONPATH": os.pathsep.join(str(base / folder) for folder in folders),
+        "_HANDLER": wanted["Handler"],
+        "AWS_LAMBDA_FUNCTION_NAME": name,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(wanted["MemorySize"]),
+        "AWS_LAMBDA_LOG_FORMAT": "JSON",
+        "AWS_LAMBDA_LOG_LEVEL": os.environ.get("LOG", "info").upper(),
+    }
+    return Function(name, {**aws.environment, **lambdas_own, **variables(template, name)}, wanted["Timeout"], WORKERS)
+
+
+def variables(template: Template, name: str) -> dict[str, str]:
+    """The variables of a function as the template sets them."""
+    given = template.values(name, "Environment").get("Environment", {}).get("Variables", {})
+    return {key: str(value) for key, value in given.items()}
+
+
+def connect(template: Template, aws: Aws, functions: dict[str, Function], gateway: Gateway) -> list[EventSource]:
+    """The event sources of all functions, and their routes into the gateway."""
+    sources = []
+    for name, function in functions.items():
+        for event in pairs(template.properties(name).get("Events")).values():
+            properties = pairs(pairs(event)["Properties"])
+            if pairs(event)["Type"].value == "HttpApi":
+                gateway.add(f"{properties['Method'].value} {properties['Path'].value}", function)
+            else:
+                settings = {key: template.value(node) for key, node in properties.items()}
+                sources.append(EventSource(aws, function, settings))
+    return sources
+
+
+def create_account(template: Template, aws: Aws, api_key: str) -> None:
+    for item in ({"pk": keys.tenant_item(TENANT)}, {"pk": keys.api_key_item(api_key), "tenant": TENANT}):
+        typed = {name: {"S": value} for name, value in item.items()}
+        aws.client("dynamodb").put_item(TableName=template.reference("AccountsTable"), Item=typed)
+
+
+def write_env_json(template: Template, aws: Aws, functions: dict[str, Function]) -> None:
+    """For `sam local invoke --env-vars`; of several systems the one that started last has it."""
+    found = {name: {**variables(template, name), **aws.environment} for name in functions}
+    ENV_JSON.parent.mkdir(exist_ok=True)
+    ENV_JSON.write_text(json.dumps(found, indent=2))
+
+
+def post_metrics(host: Host, url: str, api_key: str) -> None:
+    """Post this machine's metrics as an agent would; say so if they are not taken."""
+    body = json.dumps(host.post(int(time.time()))).encode()
+    headers = {"X-Api-Key": api_key, "Content-Type": "application/json"}
+    try:
+        urllib.request.urlopen(urllib.request.Request(f"{url}/api/v0/tsdb", body, headers), timeout=30).close()  # noqa: S310
+    except OSError as error:
+        print(f"this machine's metrics were not taken: {error}", file=sys.stderr, flush=True)
+
+
+def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
+    host, api_key = Host(), os.environ.get("API_KEY") or secrets.token_urlsafe(24)
+    given = dict(pair.split("=", 1) for pair in os.environ.get("PARAMETERS", "").split())
+    template = Template(path, given)
+    check(template)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    gateway = Gateway()
+    server = make_server("127.0.0.1", port, gateway, threaded=True)
+    stack.callback(server.server_close)
+    aws = stack.enter_context(Aws())
+    if "RedisEndpoint" not in given:
+        with step("Redis cluster, 3 masters and 3 replicas"):
+            cluster = stack.enter_context(Cluster())
+        template.overrides = {"RedisEndpoint": cluster.endpoint, "RedisTls": "false", **given}
+    with step("AWS: stream, table, bucket"):
+        create_stores(template, aws)
+        create_account(template, aws, api_key)
+    with step("functions"), ThreadPoolExecutor() as threads:
+        names = [name for name in template.resources if template.type(name) == "AWS::Serverless::Function"]
+        started = threads.map(lambda name: start_function(template, aws, name), names)
+        functions = dict(zip(names, started, strict=True))
+    for function in functions.values():
+        stack.callback(function.stop)
+    for source in connect(template, aws, functions, gateway):
+        stack.callback(source.stop)
+        source.start()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    stack.callback(server.shutdown)
+    write_env_json(template, aws, functions)
+    url = f"http://127.0.0.1:{server.port}"
+    post_metrics(host, url, api_key)
+    print(f"Carbyne is ready: {url}  API key: {api_key}")
+    print("This machine posts its own metrics each minute. Read one back:")
+    query = "name=loadavg5&from=$(($(date +%s)-3600))&to=$(date +%s)"
+    print(f'  curl -H "X-Api-Key: {api_key}" "{url}/api/v0/hosts/{HOST_ID}/metrics?{query}"', flush=True)
+    while True:
+        time.sleep(60 - time.time() % 60)
+        post_metrics(host, url, api_key)
+
+
+def interrupt(*_: object) -> None:
+    """The first signal stops us; further ones don't disturb that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "template.yaml"
+    try:
+        with contextlib.ExitStack() as stack:
+            run(stack, path, int(os.environ.get("PORT", "8080")))
+    except KeyboardInterrupt:
+        print("\nCarbyne has stopped. Its data was in memory and is gone.", flush=True)
+        return 0
+    except (TemplateError, FunctionError, RuntimeError) as error:
+        print(f"\nmake run: {error}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
