@@ -68,6 +68,7 @@ local function reopen(rows, lists, dictionary, windows, token, member, due)
   redis.call("PERSIST", rows)
   redis.call("PERSIST", lists)
   redis.call("PERSIST", dictionary)
+  redis.call("PERSIST", windows)
   redis.call("HSET", windows, token, 0)
   redis.call("ZADD", due_key, "NX", due, member)
 end

@@ -6,7 +6,7 @@ Parts that come from outside are percent-escaped: no part holds a separator, and
 from collections.abc import Sequence
 from hashlib import blake2b, sha256
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from zlib import crc32
 
 from carbyne.limits import LANES
@@ -92,6 +92,12 @@ class SourceKey(NamedTuple):
         """The window in its lane's due index: ``<tenant>:<source>:<window>``."""
         return f"{self.path}:{window.token}"
 
+    @classmethod
+    def of_member(cls, member: str) -> "tuple[SourceKey, Window]":
+        """The mirror of ``member``."""
+        tenant, source, token = member.split(":")
+        return cls(unquote(tenant), unquote(source)), Window.parse(token)
+
     def _in_window(self, kind: str, window: Window) -> str:
         return f"{{{lane_tag(self.lane)}}}:{kind}:{self.path}:{window.token}"
 
@@ -101,9 +107,61 @@ def lane_state(lane: int) -> str:
     return f"{{{lane_tag(lane)}}}:state"
 
 
+def lane_claims(lane: int) -> str:
+    """Redis hash of a lane: claimed windows -> end of the lease, ms."""
+    return f"{{{lane_tag(lane)}}}:claims"
+
+
 def lane_due(lane: int) -> str:
     """Redis sorted set of a lane: unsealed windows by the time (ms) at which they are due."""
     return f"{{{lane_tag(lane)}}}:due"
+
+
+class BlockKey(NamedTuple):
+    """One block: of one source, resolution (``raw``), window and part (leading bits of the series' hashes as text,
+    empty for all of them)."""
+
+    source: SourceKey
+    resolution: str
+    window: Window
+    part: str = ""
+
+    @property
+    def partition(self) -> str:
+        """Partition key in the blocks table: all windows of one part."""
+        return f"{self.resolution}:{self.source.path}:{self.part}"
+
+    @property
+    def sort(self) -> str:
+        """Sort key in the blocks table; ascending by the window's start."""
+        return block_sort(self.window)
+
+    @property
+    def object(self) -> str:
+        """S3 key of the archived block."""
+        tenant, source = map(escape, self.source)
+        return f"{self.resolution}/{tenant}/{source}/{self.sort}/{self.part or 'all'}"
+
+    @classmethod
+    def of_item(cls, partition: str, sort: str) -> "BlockKey":
+        """The mirror of ``partition`` and ``sort``."""
+        resolution, tenant, source, part = partition.split(":")
+        return cls(SourceKey(unquote(tenant), unquote(source)), resolution, Window.parse(sort), part)
+
+
+def block_sort(window: Window) -> str:
+    """``<start_s, ten digits>+<length_s>``."""
+    return f"{window.start_s:010d}+{window.length_s}"
+
+
+def windows_item(source: SourceKey) -> str:
+    """Partition key, in the blocks table, of the index of a source's windows that were ever sealed."""
+    return f"windows:{source.path}"
+
+
+def series_item(source: SourceKey) -> str:
+    """Partition key, in the blocks table, of a source's series catalogue."""
+    return f"series:{source.path}"
 
 
 def series_hash(series: str) -> int:

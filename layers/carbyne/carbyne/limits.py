@@ -70,6 +70,16 @@ READ_BYTES_MAX: Final = 8_000_000
 """Rows that one read call looks at before it hands over: 96 MB in one call held Redis for 159 ms."""
 READ_WINDOWS: Final = 8
 """Windows that a read declares unasked; it asks again for others that the source's index names."""
+DUE_PER_LANE: Final = 100
+"""Due windows that one look at a lane lists; the rest shows when these are sealed."""
+SEAL_LEASE_MS: Final = 360_000
+"""How long a claimed window is left alone by other sealers: longer than the sealer's time-out of 300 s."""
+SEAL_RESERVE_S: Final = 30.0
+"""The sealer takes no further window when less of its time is left: a large source takes that long."""
+SEAL_TRIES_MAX: Final = 8
+"""Reads and puts of one item that somebody else keeps changing; then the window waits for the next run."""
+CONFIRM_ROWS_MAX: Final = 4_000
+"""Rows of one confirm call: some milliseconds of a Redis thread."""
 
 # Blocks
 BLOCK_BYTES_MAX: Final = 400_000

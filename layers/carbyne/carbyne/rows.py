@@ -17,6 +17,8 @@ from carbyne.stamps import STAMP_BYTES
 
 DENSE: Final = 0
 SPARSE: Final = 1
+WHOLE: Final = b"w"
+"""First byte of a lane's state when nothing is missing in it."""
 HEAD_BYTES: Final = STAMP_BYTES + 1
 _DENSE_KIND: Final = bytes((DENSE,))
 

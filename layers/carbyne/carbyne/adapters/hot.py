@@ -5,20 +5,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from carbyne.adapters.nodes import Call, Nodes, Reply, Script
+from carbyne.adapters.nodes import Call, Nodes, Reply, Script, checked
 from carbyne.columns import Columns, Rows, from_rows
 from carbyne.errors import RetryableError
 from carbyne.keys import SourceKey, Window, lane_due, lane_state, split_series
 from carbyne.limits import CALL_BYTES_MAX, LANES, LISTS_PER_WINDOW_MAX, READ_BYTES_MAX, READ_WINDOWS
-from carbyne.rows import RowGroup
+from carbyne.rows import WHOLE, RowGroup
 from carbyne.stamps import STAMP_BYTES, ZERO
 
 SAMPLE = np.dtype([("ts_ms", ">i8"), ("stamp", f"V{STAMP_BYTES}"), ("value", "<u8")])
 """One sample as the read script gives it; ``value`` holds the bits of a float64."""
-
-
-WHOLE = b"w"
-"""First byte of a lane's state if nothing is missing in it; the scripts know it, too."""
 
 
 class Written(NamedTuple):
@@ -52,7 +48,7 @@ class HotStore:
         """Call every lane whole that has no state yet.  Raises RetryableError; safe to repeat."""
         calls = [self._init.call(lane, [lane_state(lane)], [ZERO]) for lane in range(LANES)]
         for reply in self._nodes.run(calls, replicated=True):
-            _checked(reply)
+            checked(reply)
 
     def write(self, lanes: dict[int, list[RowGroup]]) -> dict[int, Written | RetryableError]:
         """Store the rows of each lane; a lane either has all of its rows acknowledged or an error.
@@ -92,11 +88,11 @@ class HotStore:
 
     def series(self, source: SourceKey) -> set[str]:
         """Every series that a window of the source in Redis knows; empty if the source has no window there."""
-        tokens = _checked(self._nodes.run([Call(source.lane, ("HKEYS", source.windows))])[0])
+        tokens = checked(self._nodes.run([Call(source.lane, ("HKEYS", source.windows))])[0])
         windows = [Window.parse(token.decode()) for token in tokens]
         calls = [Call(source.lane, ("HVALS", source.lists(window))) for window in windows]
         calls += [Call(source.lane, ("HKEYS", source.dictionary(window))) for window in windows]
-        replies = [_checked(reply) for reply in self._nodes.run(calls)]
+        replies = [checked(reply) for reply in self._nodes.run(calls)]
         return {name for reply in replies for blob in reply for name in split_series(blob)}
 
     def _write_all(self, batches: Sequence[tuple[int, list[RowGroup]]], *, with_series: bool) -> list[Reply]:
@@ -145,18 +141,12 @@ class HotStore:
         while True:
             args = [from_ms, to_ms, int(newest), READ_BYTES_MAX, *declared, *series]
             reply = self._nodes.run([self._read.call(source.lane, keys, args)])[0]
-            state, tokens, next_ms, known, parts = _checked(reply)
+            state, tokens, next_ms, known, parts = checked(reply)
             found = [a or bool(b) for a, b in zip(found, known, strict=True)]
             samples = [a + b for a, b in zip(samples, parts, strict=True)]
             if next_ms < 0:
                 return state, tokens, found, samples
             to_ms = next_ms - 1
-
-
-def _checked(reply: Reply) -> Reply:
-    if isinstance(reply, RetryableError):
-        raise reply
-    return reply
 
 
 def _rows(series: str, packed: bytes) -> Rows:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha1
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from redis import exceptions
 from redis.cluster import ClusterNode, RedisCluster
@@ -74,7 +74,7 @@ class Nodes:
         sleep: Callable[[float], None],
         alone: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._client: Any = client  # redis-py's methods are only half typed
+        self._client = cast(Any, client)  # redis-py's methods are only half typed
         self._monotonic = monotonic
         self._sleep = sleep
         self._alone = alone
@@ -196,4 +196,11 @@ def _as_lost(error: Exception) -> Exception:
 def _settled(reply: Reply) -> Reply:
     if isinstance(reply, Exception) and not isinstance(reply, RetryableError):
         return RetryableError(f"Redis: {type(reply).__name__}: {reply}")
+    return reply
+
+
+def checked(reply: Reply) -> Reply:
+    """The reply, or its RetryableError raised."""
+    if isinstance(reply, RetryableError):
+        raise reply
     return reply

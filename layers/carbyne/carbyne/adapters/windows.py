@@ -1,0 +1,156 @@
+"""The sealer's side of the hot tier: due windows, their rows, and letting go of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from carbyne.adapters.nodes import Call, Nodes, Reply, Script, checked
+from carbyne.columns import Columns, Rows, from_rows
+from carbyne.errors import InvariantError
+from carbyne.keys import SourceKey, Window, lane_claims, lane_due, lane_state, split_series
+from carbyne.limits import CONFIRM_ROWS_MAX, DUE_PER_LANE, LANES, READ_BYTES_MAX, SEAL_LEASE_MS
+from carbyne.rows import HEAD_BYTES, SPARSE, WHOLE
+from carbyne.stamps import STAMP_BYTES
+
+FIRST_CHUNK = 16
+IDENTITY = slice(8, 16)
+
+
+class Due(NamedTuple):
+    """``windows``: (due_ms, source, window), earliest first; ``rebuilding``: lanes that must be replayed first."""
+
+    windows: list[tuple[int, SourceKey, Window]]
+    rebuilding: int
+
+
+class WindowRows(NamedTuple):
+    """What a window holds: ``pairs`` of (field, stamp), one for each row, and their samples."""
+
+    pairs: list[tuple[bytes, bytes]]
+    columns: Columns
+
+
+class HotWindows:
+    """Finds, claims, reads and confirms windows.  Every method raises RetryableError if a node can't be asked."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
+        self._due = Script.load("due")
+        self._claim = Script.load("claim")
+        self._confirm = Script.load("confirm")
+
+    def due(self, now_ms: int) -> Due:
+        """The windows that are due over all lanes; lanes that are not whole have none."""
+        calls = [
+            self._due.call(lane, [lane_state(lane), lane_due(lane)], [now_ms, DUE_PER_LANE]) for lane in range(LANES)
+        ]
+        replies = [checked(reply) for reply in self._nodes.run(calls)]
+        windows = [
+            (int(float(due_ms)), *SourceKey.of_member(member.decode()))
+            for state, *listed in replies
+            if state == WHOLE
+            for member, due_ms in zip(listed[::2], listed[1::2], strict=True)
+        ]
+        rebuilding = sum(state != WHOLE for state, *_ in replies)
+        return Due(sorted(windows, key=lambda one: one[0]), rebuilding)
+
+    def claim(self, source: SourceKey, window: Window) -> bool:
+        """Whether the window is due still and nobody else has claimed it."""
+        keys = [lane_due(source.lane), lane_claims(source.lane)]
+        call = self._claim.call(source.lane, keys, [source.member(window), SEAL_LEASE_MS])
+        return bool(checked(self._nodes.run([call])[0]))
+
+    def rows(self, source: SourceKey, window: Window) -> WindowRows:
+        """Every row of the window, read in chunks; the lists are read last, so that each row's list is among them."""
+        values = dict(self._values(source, window))
+        lists, dictionary = (
+            _mapping(self._ask(source, "HGETALL", key)) for key in (source.lists(window), source.dictionary(window))
+        )
+        names = {int(index): series.decode() for series, index in dictionary.items()}
+        return WindowRows(
+            [(field, value[:STAMP_BYTES]) for field, value in values.items()],
+            from_rows([*_dense(values, lists), *_sparse(values, names)]),
+        )
+
+    def confirm(
+        self,
+        source: SourceKey,
+        window: Window,
+        pairs: Sequence[tuple[bytes, bytes]],
+        *,
+        expiry_ms: int,
+        again_ms: int,
+    ) -> bool:
+        """Let go of the rows that still have these stamps, now (``expiry_ms`` 0) or, all at once, at ``expiry_ms``.
+
+        True if the window has no unsealed row left; else it is due again at ``again_ms``.  Safe to repeat.
+        """
+        if len(pairs) > CONFIRM_ROWS_MAX:  # too many for one call, so they can't be judged together
+            expiry_ms = 0
+        done = False
+        for first in range(0, max(1, len(pairs)), CONFIRM_ROWS_MAX):
+            part = pairs[first : first + CONFIRM_ROWS_MAX]
+            call = self._confirm_call(source, window, part, expiry_ms, again_ms)
+            done = bool(checked(self._nodes.run([call], replicated=True)[0]))
+        return done
+
+    def _confirm_call(
+        self, source: SourceKey, window: Window, pairs: Sequence[tuple[bytes, bytes]], expiry_ms: int, again_ms: int
+    ) -> Call:
+        keys = [source.rows(window), source.lists(window), source.dictionary(window), source.windows]
+        keys += [lane_due(source.lane), lane_claims(source.lane)]
+        args = [source.member(window), window.token, expiry_ms, again_ms, *(item for pair in pairs for item in pair)]
+        return self._confirm.call(source.lane, keys, args)
+
+    def _values(self, source: SourceKey, window: Window) -> Iterator[tuple[bytes, bytes]]:
+        """(field, value) of every row; chunks of about READ_BYTES_MAX, so that no call holds a Redis thread."""
+        key = source.rows(window)
+        fields: list[bytes] = self._ask(source, "HKEYS", key)
+        first, size = 0, FIRST_CHUNK
+        while first < len(fields):
+            chunk = fields[first : first + size]
+            values = self._ask(source, "HMGET", key, *chunk)
+            present = [(field, value) for field, value in zip(chunk, values, strict=True) if value is not None]
+            yield from present
+            first += size
+            longest = max((len(value) for _, value in present), default=1)
+            size = max(FIRST_CHUNK, READ_BYTES_MAX // longest)
+
+    def _ask(self, source: SourceKey, *command: str | bytes) -> Reply:
+        return checked(self._nodes.run([Call(source.lane, command)])[0])
+
+
+def _mapping(reply: Reply) -> Mapping[bytes, bytes]:
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def _dense(values: Mapping[bytes, bytes], lists: Mapping[bytes, bytes]) -> Iterator[Rows]:
+    """The rows of each list."""
+    by_list: dict[bytes, list[tuple[bytes, bytes]]] = {}
+    for field, value in values.items():
+        if value[STAMP_BYTES] != SPARSE:
+            by_list.setdefault(field[IDENTITY], []).append((field, value))
+    for identity, rows in by_list.items():
+        if identity not in lists:
+            raise InvariantError(f"BUG: every dense row has its list; got {len(rows)} rows of list {identity.hex()}")
+        packed = b"".join([value[HEAD_BYTES:] for _, value in rows])
+        yield _batch(rows, tuple(split_series(lists[identity])), np.frombuffer(packed, "<u8"))
+
+
+def _sparse(values: Mapping[bytes, bytes], names: Mapping[int, str]) -> Iterator[Rows]:
+    """Each row that names its series by the dictionary."""
+    for field, value in values.items():
+        if value[STAMP_BYTES] == SPARSE:
+            size = (len(value) - HEAD_BYTES) // 12
+            indexes = np.frombuffer(value, "<u4", size, HEAD_BYTES)
+            series = tuple(names[index] for index in indexes.tolist())
+            yield _batch([(field, value)], series, np.frombuffer(value, "<u8", size, HEAD_BYTES + 4 * size))
+
+
+def _batch(
+    rows: Sequence[tuple[bytes, bytes]], series: tuple[str, ...], values: "np.ndarray[tuple[int], np.dtype[np.uint64]]"
+) -> Rows:
+    ts_ms = np.frombuffer(b"".join([field[:8] for field, _ in rows]), ">i8").astype(np.int64)
+    stamps = [value[:STAMP_BYTES] for _, value in rows]
+    return Rows(series, ts_ms, stamps, values.astype(np.uint64).reshape(len(rows), len(series)))

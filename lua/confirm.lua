@@ -1,0 +1,63 @@
+#!lua flags=allow-oom
+-- Let go of rows that a block holds: only exact (field, stamp) matches leave, now or when their window expires.
+--
+-- KEYS     1 rows       hash: field -> stamp 26 B, kind 1 B, payload
+--          2 lists      hash: list identity -> series keys
+--          3 dictionary hash: series key -> index
+--          4 windows    source hash: window token -> expiry, ms; 0 while it has unsealed rows
+--          5 due        lane sorted set: window member -> due time, ms
+--          6 claims     lane hash: window member -> end of its lease, ms
+-- ARGV     1 member     the window in due and claims
+--          2 token      the window in windows
+--          3 expiry     0: delete the matching rows; else, if all rows match, let the whole window expire then (ms)
+--          4 again      when the window is due again if rows remain that no block holds, ms
+--          then pairs: field, stamp
+-- RETURNS  1 if the window has no unsealed row left, else 0
+-- EFFECTS  matching rows leave, or the whole window gets its expiry; due, claims and windows follow
+-- COST     O(pairs)
+
+local rows, lists, dictionary, windows, due_key, claims = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local member, token, expiry, again = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local STAMP_BYTES = 26
+
+-- Tokens of expired windows go; the hash itself expires with the last of them unless a window is unsealed.
+local function tidy()
+  local time = redis.call("TIME")
+  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local all, last = redis.call("HGETALL", windows), 0
+  for i = 1, #all, 2 do
+    local ends = tonumber(all[i + 1])
+    if ends > 0 and ends <= now then redis.call("HDEL", windows, all[i]) end
+    if ends == 0 then last = math.huge end
+    last = math.max(last, ends)
+  end
+  if last > now and last < math.huge then redis.call("PEXPIREAT", windows, string.format("%.0f", last)) end
+end
+
+local function matches(field, stamp)
+  local row = redis.call("HGET", rows, field)
+  return row and string.sub(row, 1, STAMP_BYTES) == stamp
+end
+
+local matched = 0
+for i = 5, #ARGV, 2 do
+  if matches(ARGV[i], ARGV[i + 1]) then
+    matched = matched + 1
+    if expiry == "0" then redis.call("HDEL", rows, ARGV[i]) end
+  end
+end
+redis.call("HDEL", claims, member)
+local left = redis.call("HLEN", rows)
+if expiry ~= "0" and left == matched then
+  for i = 1, 3 do redis.call("PEXPIREAT", KEYS[i], expiry) end
+  redis.call("HSET", windows, token, expiry)
+elseif left > 0 then
+  redis.call("ZADD", due_key, "XX", again, member)
+  return 0
+else
+  redis.call("DEL", lists, dictionary)
+  redis.call("HDEL", windows, token)
+end
+redis.call("ZREM", due_key, member)
+tidy()
+return 1
