@@ -85,7 +85,7 @@ def start_function(template: Template, aws: Aws, name: str) -> Function:
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(wanted["MemorySize"]),
         "AWS_LAMBDA_LOG_FORMAT": "JSON",
-        "AWS_LAMBDA_LOG_LEVEL": os.environ.get("LOG", "info").upper(),
+        "AWS_LAMBDA_LOG_LEVEL": (os.environ.get("LOG") or "info").upper(),
     }
     return Function(name, {**aws.environment, **lambdas_own, **variables(template, name)}, wanted["Timeout"], WORKERS)
 
@@ -186,7 +186,7 @@ def main() -> int:
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "template.yaml"
     try:
         with contextlib.ExitStack() as stack:
-            run(stack, path, int(os.environ.get("PORT", "8080")))
+            run(stack, path, int(os.environ.get("PORT") or 8080))
     except KeyboardInterrupt:
         print("\nCarbyne has stopped. Its data was in memory and is gone.", flush=True)
         return 0

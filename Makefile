@@ -1,0 +1,62 @@
+# Short targets for everything; `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONPATH := layers/carbyne
+export AWS_DEFAULT_REGION ?= us-east-1
+export SAM_CLI_TELEMETRY := 0
+export PORT API_KEY PARAMETERS LOG
+
+# pip of Debian 12 knows no dependency groups: write the named ones to a file that it can read.
+GROUPS_OF = import sys, tomllib; groups = tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]; \
+	print(*(need for name in sys.argv[1:] for need in groups[name]), sep="\n")
+
+.PHONY: help run check test nightly lint types build validate lock clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@echo
+	@echo 'make run PORT=8081 API_KEY=secret PARAMETERS="RawWindowSeconds=3600 StreamShards=2" LOG=debug'
+
+run: .venv/run.txt ## the whole system on 127.0.0.1:8080 until Ctrl-C
+	@$(BIN)/python -m local
+
+check: lint types ## lint, types, unit tests: under 90 s
+	$(BIN)/pytest -q tests/unit
+
+test: lint types ## everything but the long forms; what CI runs
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not nightly"
+
+nightly: .venv/test.txt ## the long forms of the tests
+	$(BIN)/pytest -q -m nightly
+
+lint: .venv/test.txt ## format and lint
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+
+types: .venv/test.txt ## mypy
+	$(BIN)/mypy
+
+build: .venv/test.txt ## sam build: functions and layer for Lambda in .aws-sam/
+	sam build
+
+validate: .venv/test.txt ## the template, by SAM and cfn-lint
+	sam validate --lint
+
+lock: .venv/test.txt ## pin all groups of pyproject.toml anew, and the layer's for Lambda
+	uv pip compile -q --universal --python-version 3.11 --group layer --group local --group dev pyproject.toml -o requirements.lock
+	uv pip compile -q --no-annotate --python-version 3.13 --python-platform aarch64-manylinux_2_28 --group layer \
+	  --constraint requirements.lock pyproject.toml --custom-compile-command "make lock" -o layers/carbyne/requirements.txt
+
+clean: ## remove everything that was made here, the environment included
+	rm -rf .venv .aws-sam .carbyne .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/run.txt: GROUPS := layer local
+.venv/test.txt: GROUPS := layer local dev
+.venv/run.txt .venv/test.txt: pyproject.toml requirements.lock
+	@echo "Installing what is needed into .venv (a minute or two; only when it changed) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -c '$(GROUPS_OF)' $(GROUPS) > $@.part
+	@$(BIN)/python -m pip install --disable-pip-version-check --requirement $@.part --constraint requirements.lock
+	@mv $@.part $@

@@ -1,0 +1,134 @@
+"""template.yaml is tested code: what every function, event source and policy must have."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+from carbyne import settings
+from carbyne.limits import PUT_BUDGET_S
+
+ROOT = Path(__file__).resolve().parents[2]
+API_GATEWAY_TIMEOUT_S = 30
+SETTINGS = {
+    "Writer": settings.WriterSettings,
+    "Ingester": settings.IngesterSettings,
+    "Reader": settings.ReaderSettings,
+}
+
+
+class Loader(yaml.SafeLoader):
+    """Reads ``!Ref X`` as ("!Ref", "X")."""
+
+
+def _tagged(loader, tag, node):
+    if isinstance(node, yaml.ScalarNode):
+        return tag, node.value
+    return tag, *loader.construct_sequence(node, deep=True)
+
+
+Loader.add_multi_constructor("!", lambda loader, suffix, node: _tagged(loader, f"!{suffix}", node))
+TEMPLATE = yaml.load((ROOT / "template.yaml").read_text(), Loader)
+RESOURCES = TEMPLATE["Resources"]
+
+
+def of_type(kind):
+    return {name: body["Properties"] for name, body in RESOURCES.items() if body["Type"] == kind}
+
+
+FUNCTIONS = of_type("AWS::Serverless::Function")
+EVENTS = {f"{name}.{event}": body for name, f in FUNCTIONS.items() for event, body in f.get("Events", {}).items()}
+STREAM_EVENTS = {name: body["Properties"] for name, body in EVENTS.items() if body["Type"] == "Kinesis"}
+
+
+def statements():
+    for name, function in FUNCTIONS.items():
+        for policy in function["Policies"]:
+            for statement in policy["Statement"]:
+                yield name, statement
+
+
+def test_every_function_has_its_settings():
+    assert FUNCTIONS.keys() == SETTINGS.keys()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_variables_are_the_fields_of_the_settings(name):
+    fields = {field.name.upper() for field in msgspec.structs.fields(SETTINGS[name])}
+    assert FUNCTIONS[name]["Environment"]["Variables"].keys() == fields
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_has_a_log_group_with_a_retention(name):
+    logging = FUNCTIONS[name]["LoggingConfig"]
+    assert logging["LogFormat"] == "JSON"
+    assert logging["SystemLogLevel"] == "WARN"
+    kind, group = logging["LogGroup"]
+    assert (kind, group) == ("!Ref", f"{name}Logs")
+    assert "RetentionInDays" in of_type("AWS::Logs::LogGroup")[group]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_is_a_folder_with_a_handler(name):
+    assert (ROOT / FUNCTIONS[name]["CodeUri"] / "app.py").read_text().count("def handler(") == 1
+    assert TEMPLATE["Globals"]["Function"]["Handler"] == "app.handler"
+
+
+@pytest.mark.parametrize("name", STREAM_EVENTS)
+def test_every_event_source_has_a_failure_destination(name):
+    assert STREAM_EVENTS[name]["DestinationConfig"]["OnFailure"]["Type"] == "S3"
+
+
+@pytest.mark.parametrize("name", STREAM_EVENTS)
+def test_no_outage_of_a_store_gives_a_batch_up(name):
+    source = STREAM_EVENTS[name]
+    assert source["MaximumRetryAttempts"] == -1
+    assert source["BisectBatchOnFunctionError"] is False
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["StartingPosition"] == "TRIM_HORIZON"
+
+
+def test_records_are_given_up_an_hour_before_the_stream_drops_them():
+    ages = {int(hours): entry["Seconds"] for hours, entry in TEMPLATE["Mappings"]["RecordAge"].items()}
+    assert ages == {hours: (hours - 1) * 3600 for hours in ages}
+    assert list(ages) == TEMPLATE["Parameters"]["StreamRetentionHours"]["AllowedValues"]
+
+
+def test_no_policy_allows_everything():
+    for name, statement in statements():
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        assert statement["Effect"] == "Allow"
+        assert not [action for action in actions if "*" in action], name
+        assert statement["Resource"] != "*", name
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_timeouts_are_in_order(name):
+    """What the code needs < what Lambda allows < what API Gateway waits for."""
+    timeout_s = FUNCTIONS[name]["Timeout"]
+    events = FUNCTIONS[name]["Events"].values()
+    if any(event["Type"] == "HttpApi" for event in events):
+        assert PUT_BUDGET_S + 5 < timeout_s < API_GATEWAY_TIMEOUT_S
+
+
+def test_only_functions_that_need_redis_are_in_the_vpc():
+    inside = {name for name, function in FUNCTIONS.items() if "VpcConfig" in function}
+    assert inside == {name for name, kind in SETTINGS.items() if issubclass(kind, settings.RedisSettings)}
+
+
+@pytest.mark.parametrize("name", RESOURCES)
+def test_every_resource_has_a_purpose(name):
+    lines = (ROOT / "template.yaml").read_text().splitlines()
+    assert lines[lines.index(f"  {name}:") - 1].lstrip().startswith("# ")
+
+
+@pytest.mark.parametrize("name", TEMPLATE["Parameters"])
+def test_every_parameter_says_why(name):
+    assert len(TEMPLATE["Parameters"][name]["Description"]) > 30
+
+
+@pytest.mark.parametrize("kind", ["AWS::S3::Bucket", "AWS::DynamoDB::Table"])
+def test_stores_survive_the_stack(kind):
+    for body in RESOURCES.values():
+        if body["Type"] == kind:
+            assert body["DeletionPolicy"] == body["UpdateReplacePolicy"] == "Retain"
