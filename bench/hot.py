@@ -143,7 +143,7 @@ def main() -> None:
     with Cluster(masters=3, replicas=0) as cluster:
         host, _, port = cluster.endpoint.rpartition(":")
         client = RedisCluster(host=host, port=int(port), protocol=2)
-        store = HotStore(Nodes(client, time.monotonic, time.sleep))
+        store = HotStore(Nodes(client, (host, int(port)), time.monotonic, time.sleep))
         print(f"{hosts} hosts x {len(METRICS)} metrics x {minutes} minutes")
         print(f"{'':44} {'us CPU':>8} {'bytes':>10} {'wall s':>8}")
         base = measured(cluster, "EVAL(MultiHmSet), one host a call", values.size, multi_hmset_writer(client, values))

@@ -9,4 +9,7 @@
 
 local state_key, zero = KEYS[1], ARGV[1]
 local WHOLE = "w"
-return redis.call("SETNX", state_key, WHOLE .. zero)
+local held = redis.call("GET", state_key)
+-- Written even when nothing changes: a WAIT behind this call must cover what an earlier, unconfirmed try stored.
+redis.call("SET", state_key, held or WHOLE .. zero)
+return held and 0 or 1

@@ -67,16 +67,17 @@ class Reader:
         """The samples of one series from ``from_ms`` to ``to_ms``, both included, cut to what retention can hold.
 
         Raises RequestError 404 for a series that the source never had, RetryableError if a tier can't be asked or is
-        not whole; ``partial`` makes a warning of the latter.
+        not whole; ``partial`` makes a warning of the latter, and then nobody can say that a series is unknown.
         """
         now_ms = self._now_ms()
         from_ms, to_ms = max(from_ms, now_ms - self._retention_s * 1000), min(to_ms, now_ms + AHEAD_MS_MAX)
         hot = self._hot.read(source, from_ms, max(from_ms, to_ms), self._length_s, [series])
         warnings = _warnings(hot.whole, partial)
-        if not hot.known[0] and series not in self._hot.series(source):
+        if not (warnings or hot.known[0] or series in self._hot.series(source)):
             raise RequestError(404, f"metric {series!r} of {source.source} is unknown")
         ts_ms, values = column(hot.columns, series)
-        return Answer(ts_ms, values.view(np.float64), warnings)
+        wanted = ts_ms <= to_ms  # a span that ends before retention begins has none
+        return Answer(ts_ms[wanted], values[wanted].view(np.float64), warnings)
 
     def latest(self, source: SourceKey, series: Sequence[str], *, partial: bool = False) -> Latest:
         """The newest sample of each series, none older than LATEST_BACK_MS; errors as of ``read``, but no 404."""

@@ -80,8 +80,9 @@ class HotStore:
         windows = sorted((Window.parse(token.decode()) for token in tokens), reverse=True)
         asked = set(_declared(from_ms, to_ms, length_s))
         more = [window for window in windows if window not in asked and _overlaps(window, from_ms, to_ms)]
-        if more:
-            _, _, found_more, samples_more = self._read_windows(source, from_ms, to_ms, more, series, newest)
+        for length in {window.length_s for window in more}:  # of one length, so that none overlap: see read.lua's next
+            same = [window for window in more if window.length_s == length]
+            _, _, found_more, samples_more = self._read_windows(source, from_ms, to_ms, same, series, newest)
             found = [a or b for a, b in zip(found, found_more, strict=True)]
             samples = [a + b for a, b in zip(samples, samples_more, strict=True)]
         return HotRead(state == WHOLE, found, from_rows(map(_rows, series, samples)), windows)

@@ -5,6 +5,7 @@ vouch for a write that another node took.  So the calls go over the client's pla
 only together with the WAIT behind it on the same connection.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha1
@@ -18,6 +19,8 @@ from carbyne.errors import RetryableError
 from carbyne.keys import lane_tag
 from carbyne.limits import LANES, REDIS_BUDGET_S, WAIT_MS
 
+_log = logging.getLogger(__name__)
+
 SCRIPTS = Path(__file__).parents[2] / "lua"
 RETRY_PAUSE_S = 0.1
 REROUTED = (
@@ -30,6 +33,10 @@ REROUTED = (
     exceptions.BusyLoadingError,
     exceptions.TryAgainError,
 )
+"""Errors after which the same call may succeed within the budget, on this node or on another one."""
+SILENT = (exceptions.ConnectionError, exceptions.TimeoutError)
+UNREACHABLE = (exceptions.RedisError, exceptions.RedisClusterException, OSError, IndexError)
+"""What redis-py raises when it can't learn the topology: two families, and IndexError for a node without a cluster."""
 
 
 class Script(NamedTuple):
@@ -63,13 +70,15 @@ Reply = Any
 class Nodes:
     """Runs calls on the masters that serve their lanes.
 
-    ``alone``: called with the number of write calls that a master took which has no replica to wait for.
-    ``monotonic`` and ``sleep`` in seconds.
+    ``endpoint``: (host, port) that leads to the cluster even when every node known so far is gone.  ``alone``: called
+    with the number of write calls that a master took which has no replica to wait for.  ``monotonic`` and ``sleep`` in
+    seconds.
     """
 
     def __init__(
         self,
         client: RedisCluster,
+        endpoint: tuple[str, int],
         monotonic: Callable[[], float],
         sleep: Callable[[float], None],
         alone: Callable[[int], None] = lambda _: None,
@@ -78,6 +87,7 @@ class Nodes:
         self._monotonic = monotonic
         self._sleep = sleep
         self._alone = alone
+        self._endpoint = endpoint
         self._slots = [self._client.keyslot(f"{{{lane_tag(lane)}}}") for lane in range(LANES)]
         self._threads = ThreadPoolExecutor(max_workers=16)
         self._without_replica: set[str] = set()
@@ -91,12 +101,14 @@ class Nodes:
         open_calls = list(range(len(calls)))
         end_s = self._monotonic() + REDIS_BUDGET_S
         while open_calls:
-            self._round(calls, open_calls, replies, replicated)
+            silent = self._round(calls, open_calls, replies, replicated)
             open_calls = [i for i in open_calls if isinstance(replies[i], REROUTED)]
             if not open_calls or self._monotonic() + RETRY_PAUSE_S > end_s:
                 break
             self._sleep(RETRY_PAUSE_S)
-            self._refresh()
+            self._refresh(silent)
+            if self._monotonic() > end_s:  # nodes that hang made even the question long
+                break
         return [_settled(reply) for reply in replies]
 
     def close(self) -> None:
@@ -104,7 +116,8 @@ class Nodes:
         self._threads.shutdown()
         self._client.close()
 
-    def _round(self, calls: Sequence[Call], numbers: list[int], replies: list[Reply], replicated: bool) -> None:
+    def _round(self, calls: Sequence[Call], numbers: list[int], replies: list[Reply], replicated: bool) -> str | None:
+        """Try the calls of these numbers once, all nodes at the same time; the name of a node that did not answer."""
         by_node: dict[ClusterNode, list[int]] = {}
         for number in numbers:
             try:
@@ -116,6 +129,7 @@ class Nodes:
         for mine, got in zip(by_node.values(), self._threads.map(lambda job: self._on_node(*job), jobs), strict=True):
             for number, reply in zip(mine, got, strict=True):
                 replies[number] = reply
+        return next((node.name for node, mine in by_node.items() if isinstance(replies[mine[0]], SILENT)), None)
 
     def _on_node(self, node: ClusterNode, calls: list[Call], replicated: bool) -> list[Reply]:
         replies = self._pipeline(node, calls, replicated)
@@ -129,8 +143,8 @@ class Nodes:
 
     def _ask(self, call: Call, reply: Reply, replicated: bool) -> Reply:
         """The reply, or if it is ASK that of the node which imports the slot."""
-        if not isinstance(reply, exceptions.AskError):
-            return reply
+        if not isinstance(reply, exceptions.AskError) or isinstance(reply, exceptions.MovedError):
+            return reply  # MOVED, redis-py's subclass of ASK, is for the next round, which knows the new topology
         node = self._client.get_node(host=reply.host, port=reply.port)
         if node is None:
             return exceptions.TryAgainError(f"unknown node: {reply}")
@@ -182,11 +196,12 @@ class Nodes:
         mine = next(entry["node_id"] for entry in table.values() if "myself" in entry["flags"])
         return any(entry["master_id"] == mine and "fail" not in entry["flags"].split(",") for entry in table.values())
 
-    def _refresh(self) -> None:
+    def _refresh(self, silent: str | None) -> None:
+        """Learn the topology again: from a known node, last of them the ``silent`` one, else from the endpoint."""
         try:
-            self._client.nodes_manager.initialize()
-        except (exceptions.RedisError, OSError):
-            return  # nobody answers yet; the next round says so
+            self._client.nodes_manager.initialize([self._endpoint], last_failed_node_name=silent)
+        except UNREACHABLE as error:
+            _log.warning("no node tells the topology of the Redis cluster: %s", error)
 
 
 def _as_lost(error: Exception) -> Exception:

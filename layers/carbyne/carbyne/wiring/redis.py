@@ -4,9 +4,8 @@ import time
 from collections.abc import Callable
 
 from redis.cluster import RedisCluster
-from redis.exceptions import RedisError
 
-from carbyne.adapters.nodes import Nodes
+from carbyne.adapters.nodes import UNREACHABLE, Nodes
 from carbyne.errors import RetryableError
 from carbyne.limits import REDIS_TIMEOUT_S
 from carbyne.settings import RedisSettings
@@ -25,6 +24,6 @@ def nodes(settings: RedisSettings, alone: Callable[[int], None] = lambda _: None
             socket_connect_timeout=REDIS_TIMEOUT_S,
             require_full_coverage=False,
         )
-    except (RedisError, OSError) as error:
+    except UNREACHABLE as error:
         raise RetryableError(f"Redis at {settings.redis_endpoint}: {error}") from error
-    return Nodes(client, time.monotonic, time.sleep, alone)
+    return Nodes(client, (host, int(port)), time.monotonic, time.sleep, alone)
