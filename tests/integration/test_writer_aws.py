@@ -13,7 +13,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 from carbyne import keys, limits, records
-from carbyne.accounts import Accounts
+from carbyne.accounts import BOTH, Accounts
 from carbyne.adapters import aws as aws_adapter
 from carbyne.adapters.accounts import DynamoAccounts, add_key, add_tenant
 from carbyne.adapters.kinesis import KinesisStream
@@ -113,11 +113,11 @@ def test_a_wrong_key_is_403_and_a_stream_that_is_gone_503(aws, names, post):
 def test_keys_and_tenants_of_the_table(aws, names):
     client = aws.client("dynamodb")
     accounts = Accounts(DynamoAccounts(client, names[1]), time.monotonic)
-    assert accounts.tenant("secret") == "acme"
+    assert accounts.tenant({"x-api-key": "secret"}, BOTH) == "acme"
     assert accounts.tenant_exists("acme")
     assert not accounts.tenant_exists("other")
     with pytest.raises(RequestError):
-        accounts.tenant("acme")
+        accounts.tenant({"x-api-key": "acme"}, BOTH)
     assert "secret" not in json.dumps(client.scan(TableName=names[1])["Items"])
     with pytest.raises(RetryableError, match="ResourceNotFound"):
         DynamoAccounts(client, "no-such-table").has_tenant("acme")

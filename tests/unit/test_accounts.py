@@ -1,7 +1,9 @@
-"""API keys to tenants: what is remembered, for how long, and what happens when the store is away."""
+"""API keys to tenants: where a request has its key, what is remembered, what happens when the store is away."""
+
+from base64 import b64encode
 
 import pytest
-from carbyne.accounts import Accounts
+from carbyne.accounts import BOTH, Accounts, Grant, Permission
 from carbyne.errors import RequestError, RetryableError
 from carbyne.limits import API_KEY_BYTES_MAX, TENANT_CACHE_ENTRIES_MAX, TENANT_CACHE_S
 
@@ -10,12 +12,12 @@ class Store:
     """A dict that counts its look-ups and can go away."""
 
     def __init__(self) -> None:
-        self.keys = {"key-a": "alpha", "key-b": "beta"}
+        self.keys = {"key-a": Grant("alpha", BOTH), "key-b": Grant("beta", BOTH)}
         self.tenants = {"alpha"}
         self.asked: list[str] = []
         self.away = False
 
-    def tenant_of(self, api_key):
+    def grant_of(self, api_key):
         self._ask(api_key)
         return self.keys.get(api_key)
 
@@ -37,6 +39,10 @@ class Clock:
         return self.now_s
 
 
+def ask(accounts, api_key, needs=BOTH):
+    return accounts.tenant({} if api_key is None else {"x-api-key": api_key}, needs)
+
+
 @pytest.fixture
 def store():
     return Store()
@@ -53,69 +59,69 @@ def accounts(store, clock):
 
 
 def test_a_key_is_looked_up_once_within_its_time(accounts, store, clock):
-    assert accounts.tenant("key-a") == "alpha"
+    assert ask(accounts, "key-a") == "alpha"
     clock.now_s += TENANT_CACHE_S - 0.001
-    assert accounts.tenant("key-a") == "alpha"
+    assert ask(accounts, "key-a") == "alpha"
     assert store.asked == ["key-a"]
     clock.now_s += 0.001
-    assert accounts.tenant("key-a") == "alpha"
+    assert ask(accounts, "key-a") == "alpha"
     assert store.asked == ["key-a", "key-a"]
 
 
 @pytest.mark.parametrize("api_key", [None, "", "nope", "k" * (API_KEY_BYTES_MAX + 1), "clé", "\ud800"])
 def test_no_known_key_is_403(accounts, api_key):
     with pytest.raises(RequestError) as raised:
-        accounts.tenant(api_key)
+        ask(accounts, api_key)
     assert raised.value.status == 403
 
 
 @pytest.mark.parametrize("api_key", [None, "", "k" * (API_KEY_BYTES_MAX + 1), "\ud800"])
 def test_an_impossible_key_costs_no_look_up(accounts, store, api_key):
     with pytest.raises(RequestError):
-        accounts.tenant(api_key)
+        ask(accounts, api_key)
     assert store.asked == []
 
 
 def test_an_unknown_key_is_remembered_and_starts_to_work_in_time(accounts, store, clock):
     for _ in range(3):
         with pytest.raises(RequestError):
-            accounts.tenant("new")
+            ask(accounts, "new")
     assert store.asked == ["new"]
-    store.keys["new"] = "alpha"
+    store.keys["new"] = Grant("alpha", BOTH)
     clock.now_s += TENANT_CACHE_S
-    assert accounts.tenant("new") == "alpha"
+    assert ask(accounts, "new") == "alpha"
 
 
 def test_a_revoked_key_stops_in_time(accounts, store, clock):
-    accounts.tenant("key-a")
+    ask(accounts, "key-a")
     del store.keys["key-a"]
     clock.now_s += TENANT_CACHE_S
     with pytest.raises(RequestError):
-        accounts.tenant("key-a")
+        ask(accounts, "key-a")
 
 
 def test_an_expired_entry_is_not_served_while_the_store_is_away(accounts, store, clock):
-    accounts.tenant("key-a")
+    ask(accounts, "key-a")
     store.away = True
-    assert accounts.tenant("key-a") == "alpha"
+    assert ask(accounts, "key-a") == "alpha"
     clock.now_s += TENANT_CACHE_S
     with pytest.raises(RetryableError):
-        accounts.tenant("key-a")
+        ask(accounts, "key-a")
     store.away = False
-    assert accounts.tenant("key-a") == "alpha"
+    assert ask(accounts, "key-a") == "alpha"
 
 
 def test_unknown_keys_can_not_push_out_a_key_in_use(accounts, store):
-    accounts.tenant("key-b")
+    ask(accounts, "key-b")
     for number in range(TENANT_CACHE_ENTRIES_MAX + 10):
         with pytest.raises(RequestError):
-            accounts.tenant(f"guess{number}")
+            ask(accounts, f"guess{number}")
         if number % 1000 == 0:
-            accounts.tenant("key-b")
-    accounts.tenant("key-b")
+            ask(accounts, "key-b")
+    ask(accounts, "key-b")
     assert store.asked.count("key-b") == 1
     with pytest.raises(RequestError):
-        accounts.tenant("guess0")
+        ask(accounts, "guess0")
     assert store.asked.count("guess0") == 2, "the least recently used is forgotten"
 
 
@@ -132,3 +138,59 @@ def test_a_tenant_that_can_not_be_looked_up_is_neither_known_nor_unknown(account
     store.away = True
     with pytest.raises(RetryableError):
         accounts.tenant_exists("alpha")
+
+
+@pytest.mark.parametrize(
+    ("permission", "needs", "missing"),
+    [
+        (Permission.READ, Permission.READ, None),
+        (Permission.READ, Permission.WRITE, "write"),
+        (Permission.READ, BOTH, "write"),
+        (Permission.WRITE, Permission.WRITE, None),
+        (Permission.WRITE, BOTH, "read"),
+        (Permission.WRITE, Permission.READ, "read"),
+        (Permission(0), BOTH, "read and write"),
+        (BOTH, BOTH, None),
+    ],
+)
+def test_a_key_may_do_what_it_was_made_for(accounts, store, permission, needs, missing):
+    store.keys["key-a"] = Grant("alpha", permission)
+    if missing is None:
+        assert ask(accounts, "key-a", needs) == "alpha"
+        return
+    with pytest.raises(RequestError, match=f"permission to {missing}$") as raised:
+        ask(accounts, "key-a", needs)
+    assert raised.value.status == 403
+
+
+def basic(pair):
+    return "Basic " + b64encode(pair.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-api-key": "key-a"},
+        {"authorization": "Bearer key-a"},
+        {"authorization": "bearer  key-a "},
+        {"authorization": "Token key-a"},
+        {"authorization": basic("anyone:key-a")},
+        {"authorization": basic(":key-a")},
+        {"authorization": basic("key-a:")},
+        {"authorization": basic("key-a")},
+        {"authorization": basic("key-a:x-oauth-basic")},
+        {"x-api-key": "key-a", "authorization": "Bearer key-b"},
+    ],
+)
+def test_where_a_key_may_stand(accounts, headers):
+    assert accounts.tenant(headers, BOTH) == "alpha"
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    ["", "Bearer", "Bearer ", "key-a", "Digest key-a", "Basic", "Basic ???", "Basic /w==", basic(":"), basic("a:b")],
+)
+def test_where_no_key_stands(accounts, authorization):
+    with pytest.raises(RequestError) as raised:
+        accounts.tenant({"authorization": authorization}, Permission.READ)
+    assert raised.value.status == 403

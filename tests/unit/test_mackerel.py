@@ -296,3 +296,26 @@ def test_a_bad_sample_anywhere_changes_nothing_of_the_others(elements, place):
     with_a_bad_one = [*elements[:place], {}, *elements[place:]]
     assert repr(parse(json.dumps(elements)).rows) == repr(expected)
     assert repr(parse(json.dumps(with_a_bad_one)).rows) == repr(expected)
+
+
+OF_SERVICE = '{"name":"a.b","time":1700000040,"value":2.5}'
+
+
+@pytest.mark.parametrize(
+    ("bad", "skipped"),
+    [
+        ("", {}),
+        (',{"name":"a b","time":1700000040,"value":1}', {"bad-name": 1}),
+        (',{"name":"c","time":1700000040}', {"missing-field": 1}),
+        (',{"name":"c","time":99999999999,"value":1}', {"too-far-ahead": 1}),
+    ],
+)
+def test_samples_of_a_service_need_no_host(bad, skipped):
+    samples = mackerel.parse(f"[{OF_SERVICE}{bad}]".encode(), NOW_MS, "shop")
+    assert samples.rows == {("service/shop", 1_700_000_040_000): {"a.b": 2.5}}
+    assert (samples.accepted, samples.skipped) == (1, skipped)
+
+
+def test_a_host_id_in_a_service_s_body_means_nothing():
+    body = OF_SERVICE.replace("{", '{"hostId":"h",').encode()
+    assert list(mackerel.parse(b"[" + body + b"]", NOW_MS, "shop").rows) == [("service/shop", 1_700_000_040_000)]

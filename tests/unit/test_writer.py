@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from carbyne import keys, limits, records, writer
-from carbyne.accounts import Accounts
+from carbyne.accounts import BOTH, Accounts, Grant, Permission
 from carbyne.errors import RetryableError
 from carbyne.writer import Time, Writer
 from hypothesis import given, settings
@@ -33,15 +33,18 @@ def load_app():
 app = load_app()
 
 
+GRANTS = {"secret": Grant("acme", BOTH), "read-only": Grant("acme", Permission.READ)}
+
+
 class Keys:
-    """An AccountStore with one key; ``away`` makes it fail."""
+    """An AccountStore with two keys; ``away`` makes it fail."""
 
     away = False
 
-    def tenant_of(self, api_key):
+    def grant_of(self, api_key):
         if self.away:
             raise RetryableError("the table is away")
-        return "acme" if api_key == "secret" else None
+        return GRANTS.get(api_key)
 
     def has_tenant(self, tenant):
         return tenant == "acme"
@@ -187,6 +190,15 @@ def test_a_gzip_body_in_base64():
     assert system.stream.values() == {("acme", "host/h1", TS_MS, "m"): 1.0}
 
 
+def test_samples_of_a_service():
+    system = System()
+    samples = [{"name": "orders", "time": TIME_S, "value": 7}, {"name": "", "time": TIME_S, "value": 7}]
+    answer = system.post(samples, rawPath="/api/v0/services/shop/tsdb")
+    assert (answer["statusCode"], answer["headers"]["Carbyne-Skipped"]) == (200, "bad-name=1")
+    assert system.stream.values() == {("acme", "service/shop", TS_MS, "orders"): 7.0}
+    assert system.post(samples, rawPath="/api/v0/services/-/tsdb")["statusCode"] == 400
+
+
 def test_the_last_value_of_a_minute_wins():
     system = System()
     system.post([sample(value=1), sample(value=2, time_s=TIME_S + 1), sample(value=3)])
@@ -226,6 +238,7 @@ def test_when_all_are_skipped_or_there_are_none_nothing_is_put():
         (400, {"body": "H4s=", "isBase64Encoded": True}),
         (403, {"headers": {}}),
         (403, {"headers": {"x-api-key": "wrong"}}),
+        (403, {"headers": {"x-api-key": "read-only"}}),
         (403, {"headers": {"x-api-key": "wrong"}, "body": "{}"}),
         (404, {"rawPath": "/"}),
         (404, {"requestContext": {"http": {"method": "GET"}}}),

@@ -4,9 +4,11 @@ A key that was found, and one that was not, is believed for TENANT_CACHE_S; then
 away the answer is "later": an expired entry is never served, so that a revoked key stops in time.
 """
 
+from base64 import b64decode
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from enum import Flag, auto
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from carbyne.errors import RequestError
 from carbyne.limits import API_KEY_BYTES_MAX, TENANT_CACHE_ENTRIES_MAX, TENANT_CACHE_S
@@ -16,11 +18,28 @@ Clock = Callable[[], float]
 """Seconds of a monotonic clock."""
 
 
+class Permission(Flag):
+    """What a key may do; Mackerel's writing calls ask for both, but one."""
+
+    READ = auto()
+    WRITE = auto()
+
+
+BOTH = Permission.READ | Permission.WRITE
+
+
+class Grant(NamedTuple):
+    """What a key stands for."""
+
+    tenant: str
+    permission: Permission
+
+
 class AccountStore(Protocol):
     """Where keys and tenants are kept.  Both methods read consistently, and raise RetryableError if they can't."""
 
-    def tenant_of(self, api_key: str) -> str | None:
-        """The tenant of a key, None if there is no such key."""
+    def grant_of(self, api_key: str) -> Grant | None:
+        """What a key stands for, None if there is no such key."""
 
     def has_tenant(self, tenant: str) -> bool:
         """Whether this tenant exists."""
@@ -31,17 +50,18 @@ class Accounts:
 
     def __init__(self, store: AccountStore, clock: Clock) -> None:
         self._store = store
-        self._tenants_of_keys: _Remembered[str | None] = _Remembered(clock)
+        self._grants: _Remembered[Grant | None] = _Remembered(clock)
         self._tenants: _Remembered[bool] = _Remembered(clock)
 
-    def tenant(self, api_key: str | None) -> str:
-        """The tenant of an X-Api-Key header; RequestError 403 without a known key, RetryableError if unknowable now."""
-        if not api_key:
-            raise RequestError(403, "the header X-Api-Key is missing")
-        tenant = self._tenant_of(api_key) if _is_plausible(api_key) else None
-        if tenant is None:
-            raise RequestError(403, "the key in the header X-Api-Key is unknown")
-        return tenant
+    def tenant(self, headers: Mapping[str, str], needs: Permission) -> str:
+        """The tenant of a request by its headers (names in lower case).
+
+        Raises RequestError 403 without a known key that has the permissions, RetryableError if unknowable now.
+        """
+        grant = self._grant(api_keys(headers))
+        if missing := needs & ~grant.permission:
+            raise RequestError(403, f"the API key has no permission to {_names(missing)}")
+        return grant.tenant
 
     def tenant_exists(self, tenant: str) -> bool:
         """Whether this tenant is known; RetryableError if unknowable now.
@@ -55,13 +75,46 @@ class Accounts:
             self._tenants.put(tenant, True)
         return exists
 
-    def _tenant_of(self, api_key: str) -> str | None:
-        remembered = self._tenants_of_keys.get(api_key)
+    def _grant(self, candidates: list[str]) -> Grant:
+        if not candidates:
+            raise RequestError(403, "no API key: send it as X-Api-Key, or in Authorization as Bearer, Token or Basic")
+        for api_key in filter(_is_plausible, candidates):
+            if grant := self._known(api_key):
+                return grant
+        raise RequestError(403, "the API key is unknown")
+
+    def _known(self, api_key: str) -> Grant | None:
+        remembered = self._grants.get(api_key)
         if remembered is not None:
             return remembered[0]
-        tenant = self._store.tenant_of(api_key)
-        self._tenants_of_keys.put(api_key, tenant)
-        return tenant
+        grant = self._store.grant_of(api_key)
+        self._grants.put(api_key, grant)
+        return grant
+
+
+def api_keys(headers: Mapping[str, str]) -> list[str]:
+    """The keys that a request may mean, likeliest first: X-Api-Key, else what Authorization holds.
+
+    Of Basic the password or the user is the key, since clients differ in which of them they let one set.
+    """
+    if api_key := headers.get("x-api-key"):
+        return [api_key]
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    if scheme.lower() in ("bearer", "token"):
+        return [value.strip()] if value.strip() else []
+    return _of_basic(value.strip()) if scheme.lower() == "basic" else []
+
+
+def _of_basic(value: str) -> list[str]:
+    try:
+        user, _, password = b64decode(value, validate=True).decode().partition(":")
+    except ValueError:
+        raise RequestError(403, "the header Authorization is not valid Basic: base64 of user:password") from None
+    return [part for part in (password, user) if part]
+
+
+def _names(permission: Permission) -> str:
+    return " and ".join(one.name.lower() for one in Permission if one in permission and one.name)
 
 
 def _is_plausible(api_key: str) -> bool:

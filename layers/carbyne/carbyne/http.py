@@ -7,6 +7,7 @@ send again what was not taken.  A body is never empty: Mackerel's Go client take
 import logging
 import zlib
 from base64 import b64decode
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -17,6 +18,8 @@ from carbyne.errors import RequestError, RetryableError
 from carbyne.limits import BODY_BYTES_MAX, QUERY_FIELDS_MAX, RETRY_AFTER_S
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
+SKIPPED_HEADER: Final = "Carbyne-Skipped"
+"""Of an answer when parts of the body were skipped: ``<reason>=<number>``, comma separated."""
 _GZIP_WBITS = 16 + zlib.MAX_WBITS
 
 _log = logging.getLogger(__name__)
@@ -98,6 +101,13 @@ def _too_large() -> RequestError:
 def json_response(status: int, value: object, headers: Mapping[str, str] | None = None) -> Response:
     """``value`` as JSON."""
     return Response(status, msgspec.json.encode(value).decode(), headers or {})
+
+
+def skipped_header(skipped: Counter[str]) -> dict[str, str]:
+    """The header that says how much was skipped and why; none if nothing was."""
+    if not skipped:
+        return {}
+    return {SKIPPED_HEADER: ", ".join(f"{reason}={number}" for reason, number in sorted(skipped.items()))}
 
 
 def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -189,6 +189,11 @@ def api_key_item(api_key: str) -> str:
     return f"key#{sha256(api_key.encode()).hexdigest()}"
 
 
+def api_key_id(item: str) -> str:
+    """What operators call the key of an item ``key#<sha256>``: enough of its hash to tell keys apart, and no key."""
+    return item.removeprefix("key#")[:16]
+
+
 def tenant_item(tenant: str) -> str:
     """Partition key of a tenant in the accounts table."""
     return f"tenant#{tenant}"
@@ -197,6 +202,31 @@ def tenant_item(tenant: str) -> str:
 def corrupt_record_object(stamp: bytes) -> str:
     """S3 key of a corrupt stream record in the failure bucket, by its arrival stamp."""
     return f"corrupt/{stamp.hex()}"
+
+
+def registry_partition(tenant: str, kind: str) -> str:
+    """Partition key, in the registry table, of all things of one kind: ``<tenant>:hosts``."""
+    return f"{escape(tenant)}:{kind}"
+
+
+def registry_owner(tenant: str, *owner: str) -> str:
+    """Partition key of what hangs on one thing: ``<tenant>:of:host:<id>``, ``<tenant>:of:role:<service>:<role>``."""
+    return ":".join(map(escape, (tenant, "of", *owner)))
+
+
+def custom_identifier(identifier: str) -> str:
+    """Sort key of a host's custom identifier: its lower case first, so that either case is found by a prefix."""
+    return f"{custom_identifier_prefix(identifier)}{escape(identifier)}"
+
+
+def custom_identifier_prefix(identifier: str) -> str:
+    """What the sort keys of all spellings of an identifier begin with."""
+    return f"{escape(identifier.lower())}:"
+
+
+def check_monitor(name: str) -> str:
+    """Id of the monitor of a check, the same on all hosts: eleven hexadecimal digits of BLAKE2b of its name."""
+    return blake2b(name.encode(), digest_size=8).hexdigest()[:11]
 
 
 LANES_INITIALISED_ITEM = "system#lanes"

@@ -1,5 +1,7 @@
 """The body of Mackerel's ``POST /api/v0/tsdb``: ``[{"hostId", "name", "time", "value"}, ...]``.
 
+That of ``POST /api/v0/services/<name>/tsdb`` is the same without ``hostId``.
+
 A bad sample is skipped with its reason, and only a body that is no JSON array of objects is refused, because agents
 send a refused body again for an hour.  All good, as nearly always, is found out for the whole body at once; otherwise
 each element is decoded for itself.  This API keeps one value per minute: times are floored to it, the last value wins.
@@ -52,10 +54,18 @@ class Sample(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     value: float
 
 
-class _Run(NamedTuple):
-    """Samples of one host and time: metric name -> value."""
+class _OfService(msgspec.Struct, frozen=True, gc=False):
+    """One element of a service's body."""
 
-    host_id: str
+    name: str
+    time: int
+    value: float
+
+
+class _Run(NamedTuple):
+    """Samples of one source and time: metric name -> value.  ``source_id``: of the host, or the service's name."""
+
+    source_id: str
     time_s: int
     values: dict[str, float]
 
@@ -65,6 +75,7 @@ class _Refused(Exception):
 
 
 _decode_samples = msgspec.json.Decoder(list[Sample]).decode
+_decode_of_service = msgspec.json.Decoder(list[_OfService]).decode
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
@@ -72,57 +83,65 @@ _decode_integer = msgspec.json.Decoder(int).decode
 _decode_float = msgspec.json.Decoder(float).decode
 
 
-def parse(body: bytes, now_ms: int) -> Samples:
-    """The samples of a body; RequestError 400 if it is no JSON array of objects, 413 if it has too many elements."""
+def parse(body: bytes, now_ms: int, service: str | None = None) -> Samples:
+    """The samples of a body, of hosts or of one service, whose name the caller has checked.
+
+    Raises RequestError 400 if it is no JSON array of objects, 413 if it has too many elements.
+    """
     time_max_s = (now_ms + AHEAD_MS_MAX) // 1000
     try:
-        return _all_good(body, time_max_s) or _good_ones(body, time_max_s)
+        return _all_good(body, time_max_s, service) or _good_ones(body, time_max_s, service)
     except RecursionError:
         raise _no_array("it is nested too deep") from None
 
 
-def _all_good(body: bytes, time_max_s: int) -> Samples | None:
+def _all_good(body: bytes, time_max_s: int, service: str | None) -> Samples | None:
     """The samples if each one can be stored, None if it takes a closer look."""
     try:
-        samples = _decode_samples(body)
+        samples = _decode_samples(body) if service is None else _samples_of(service, body)
     except ValueError:
         return None
     _check_length(samples)
     runs = _runs(samples)
     good = (
-        _are_names([run.host_id for run in runs], HOST_ID_BYTES_MAX)
+        _are_names([run.source_id for run in runs], HOST_ID_BYTES_MAX)
         and _are_names([name for run in runs for name in run.values], NAME_BYTES_MAX)
         and all(0 <= run.time_s <= time_max_s for run in runs)
     )
-    return Samples(_rows(runs), len(samples), Counter()) if good else None
+    return Samples(_rows(runs, service), len(samples), Counter()) if good else None
+
+
+def _samples_of(service: str, body: bytes) -> list[Sample]:
+    return [Sample(service, one.name, one.time, one.value) for one in _decode_of_service(body)]
 
 
 def _runs(samples: Iterable[Sample]) -> list[_Run]:
-    """Neighbours that share host and time; nearly always that is all samples of a host at once."""
+    """Neighbours that share source and time; nearly always that is all samples of a source at once."""
     return [
-        _Run(host_id, time_s, {sample.name: sample.value for sample in run})
-        for (host_id, time_s), run in groupby(samples, attrgetter("host_id", "time"))
+        _Run(source_id, time_s, {sample.name: sample.value for sample in run})
+        for (source_id, time_s), run in groupby(samples, attrgetter("host_id", "time"))
     ]
 
 
-def _rows(runs: Iterable[_Run]) -> Rows:
+def _rows(runs: Iterable[_Run], service: str | None) -> Rows:
+    kind = "host" if service is None else "service"
     rows: Rows = {}
     for run in runs:
         ts_ms = run.time_s // MINUTE_S * MINUTE_S * 1000
-        rows.setdefault((f"host/{run.host_id}", ts_ms), {}).update(run.values)
+        rows.setdefault((f"{kind}/{run.source_id}", ts_ms), {}).update(run.values)
     return rows
 
 
-def _good_ones(body: bytes, time_max_s: int) -> Samples:
+def _good_ones(body: bytes, time_max_s: int, service: str | None) -> Samples:
     """The samples that can be stored, each looked at for itself."""
     samples: list[Sample] = []
     skipped: Counter[str] = Counter()
     for element in _elements(body):
         try:
-            samples.append(_sample(element, time_max_s))
+            samples.append(_sample(element, time_max_s, service))
         except _Refused as refused:
             skipped[str(refused)] += 1
-    return Samples(_rows(_runs(samples)), len(samples), skipped)
+    return Samples(_rows(_runs(samples), service), len(samples), skipped)
 
 
 def _are_names(texts: Collection[str], bytes_max: int) -> bool:
@@ -161,11 +180,11 @@ def _first_byte(raw: msgspec.Raw) -> bytes:
     return bytes(memoryview(raw)[:1])
 
 
-def _sample(element: msgspec.Raw, time_max_s: int) -> Sample:
+def _sample(element: msgspec.Raw, time_max_s: int, service: str | None) -> Sample:
     fields = _decode_fields(element)
     try:
         return Sample(
-            host_id=_name(fields["hostId"], HOST_ID_BYTES_MAX, BAD_HOST_ID),
+            host_id=service or _name(fields["hostId"], HOST_ID_BYTES_MAX, BAD_HOST_ID),
             name=_name(fields["name"], NAME_BYTES_MAX, BAD_NAME),
             time=_time(fields["time"], time_max_s),
             value=_value(fields["value"]),

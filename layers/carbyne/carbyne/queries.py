@@ -1,42 +1,54 @@
-"""The HTTP side of reads: Mackerel's calls on host metrics."""
+"""The HTTP side of reads: Mackerel's calls on metrics of hosts and services."""
 
 import re
-from collections.abc import Callable
 from typing import Final
-from urllib.parse import unquote
 
-from carbyne.accounts import Accounts
+from carbyne.accounts import Accounts, Permission
 from carbyne.errors import RequestError
-from carbyne.http import Request, Response, json_response, no_route
+from carbyne.http import Request, Response, json_response
 from carbyne.keys import SourceKey
 from carbyne.limits import LATEST_PAIRS_MAX
 from carbyne.reader import Reader
+from carbyne.routes import Call, Route, dispatch
 
-API_KEY_HEADER: Final = "x-api-key"
 WARNINGS_HEADER: Final = "Carbyne-Warnings"
 TIME_S_MAX: Final = 2**40
-_HOST_METRICS = re.compile(r"/api/v0/hosts/([^/]+)/metrics")
 
 
 def route(request: Request, accounts: Accounts, reader: Reader) -> Response:
     """The answer to a read; RequestError and RetryableError are left to ``http.answer``."""
-    handler = _handler(request)
-    return handler(request, accounts.tenant(request.headers.get(API_KEY_HEADER)), reader)
+    return dispatch(ROUTES, request, accounts, reader)
 
 
-def _handler(request: Request) -> Callable[[Request, str, Reader], Response]:
-    if request.method == "GET" and _HOST_METRICS.fullmatch(request.path):
-        return host_metrics
-    if request.method == "GET" and request.path == "/api/v0/tsdb/latest":
-        return latest
-    raise no_route(request)
-
-
-def host_metrics(request: Request, tenant: str, reader: Reader) -> Response:
+def host_metrics(reader: Reader, call: Call) -> Response:
     """``GET /api/v0/hosts/<id>/metrics?name&from&to``: ``{"metrics": [{"time", "value"}]}``, oldest first."""
-    match = _HOST_METRICS.fullmatch(request.path)
-    assert match
-    source = SourceKey(tenant, f"host/{unquote(match[1])}")
+    return _metrics(reader, _host(call), call.request)
+
+
+def service_metrics(reader: Reader, call: Call) -> Response:
+    """``GET /api/v0/services/<name>/metrics?name&from&to``: as of a host."""
+    return _metrics(reader, _service(call), call.request)
+
+
+def host_metric_names(reader: Reader, call: Call) -> Response:
+    """``GET /api/v0/hosts/<id>/metric-names``: ``{"names": [...]}``, sorted; none if nothing was ever posted."""
+    return json_response(200, {"names": sorted(reader.series(_host(call)))})
+
+
+def service_metric_names(reader: Reader, call: Call) -> Response:
+    """``GET /api/v0/services/<name>/metric-names``: as of a host."""
+    return json_response(200, {"names": sorted(reader.series(_service(call)))})
+
+
+def _host(call: Call) -> SourceKey:
+    return SourceKey(call.tenant, f"host/{call.parts['id']}")
+
+
+def _service(call: Call) -> SourceKey:
+    return SourceKey(call.tenant, f"service/{call.parts['service']}")
+
+
+def _metrics(reader: Reader, source: SourceKey, request: Request) -> Response:
     from_s, to_s = _time_s(request, "from"), _time_s(request, "to")
     if from_s > to_s:
         raise RequestError(400, f"from ({from_s}) is after to ({to_s})")
@@ -45,21 +57,31 @@ def host_metrics(request: Request, tenant: str, reader: Reader) -> Response:
     return _respond({"metrics": [{"time": time, "value": value} for time, value in points]}, answer.warnings)
 
 
-def latest(request: Request, tenant: str, reader: Reader) -> Response:
+def latest(reader: Reader, call: Call) -> Response:
     """``GET /api/v0/tsdb/latest?hostId&name``, both repeatable: ``{"tsdbLatest": {host: {name: {"time", "value"}}}}``.
 
     A metric without a sample in the last day is left out.
     """
+    request = call.request
     hosts, names = _many(request, "hostId"), _many(request, "name")
     if len(hosts) * len(names) > LATEST_PAIRS_MAX:
         raise RequestError(400, f"{len(hosts)} hosts x {len(names)} names; ask for {LATEST_PAIRS_MAX} pairs at most")
     result: dict[str, dict[str, dict[str, float]]] = {}
     warnings: list[str] = []
     for host in hosts:
-        found = reader.latest(SourceKey(tenant, f"host/{host}"), names, partial=_partial(request))
+        found = reader.latest(SourceKey(call.tenant, f"host/{host}"), names, partial=_partial(request))
         result[host] = {name: {"time": ts_ms // 1000, "value": value} for name, (ts_ms, value) in found.samples.items()}
         warnings += [warning for warning in found.warnings if warning not in warnings]
     return _respond({"tsdbLatest": result}, warnings)
+
+
+ROUTES: Final = (
+    Route("GET", "/api/v0/hosts/{id}/metrics", Permission.READ, host_metrics),
+    Route("GET", "/api/v0/hosts/{id}/metric-names", Permission.READ, host_metric_names),
+    Route("GET", "/api/v0/services/{service}/metrics", Permission.READ, service_metrics),
+    Route("GET", "/api/v0/services/{service}/metric-names", Permission.READ, service_metric_names),
+    Route("GET", "/api/v0/tsdb/latest", Permission.READ, latest),
+)
 
 
 def _respond(value: object, warnings: list[str]) -> Response:

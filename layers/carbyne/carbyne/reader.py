@@ -79,6 +79,10 @@ class Reader:
         wanted = ts_ms <= to_ms  # a span that ends before retention begins has none
         return Answer(ts_ms[wanted], values[wanted].view(np.float64), warnings)
 
+    def series(self, source: SourceKey) -> set[str]:
+        """Every series that the source is known to have; RetryableError if a tier can't be asked."""
+        return self._hot.series(source)
+
     def latest(self, source: SourceKey, series: Sequence[str], *, partial: bool = False) -> Latest:
         """The newest sample of each series, none older than LATEST_BACK_MS; errors as of ``read``, but no 404."""
         now_ms = self._now_ms()

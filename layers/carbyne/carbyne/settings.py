@@ -19,6 +19,13 @@ class WriterSettings(msgspec.Struct, frozen=True):
     accounts_table: str
 
 
+class RegistrySettings(msgspec.Struct, frozen=True):
+    """``registry_table``: hosts, services and what hangs on them; ``accounts_table``: API keys and tenants."""
+
+    registry_table: str
+    accounts_table: str
+
+
 class RedisSettings(msgspec.Struct, frozen=True):
     """``redis_endpoint``: host:port of any node of the cluster; ``redis_tls``: true or false."""
 

@@ -5,7 +5,6 @@ source arrives in order.  A record may be put twice (a call that timed out may h
 overwrites, so that is harmless, while a lost one is not.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from struct import pack
@@ -13,10 +12,10 @@ from typing import Final, Protocol
 
 import msgspec
 
-from carbyne import keys, mackerel, records
-from carbyne.accounts import Accounts
+from carbyne import keys, mackerel, names, records
+from carbyne.accounts import BOTH, Accounts
 from carbyne.errors import RetryableError
-from carbyne.http import Request, Response, inflate, json_response, no_route
+from carbyne.http import Request, Response, inflate, json_response, skipped_header
 from carbyne.limits import (
     PUT_BUDGET_S,
     PUT_BYTES_MAX,
@@ -28,10 +27,7 @@ from carbyne.limits import (
     ROW_RAW_BYTES_MAX,
     ROW_SERIES_MAX,
 )
-
-PATH: Final = "/api/v0/tsdb"
-SKIPPED_HEADER: Final = "Carbyne-Skipped"
-"""Of an answer when samples were skipped: ``<reason>=<samples>``, comma separated."""
+from carbyne.routes import Call, Route, dispatch
 
 Entry = tuple[str, bytes]
 """Partition key and data of one stream record."""
@@ -79,18 +75,23 @@ class Writer:
     def route(self, request: Request) -> Response:
         """The answer to any request: 200 only when every sample that was not skipped is on the stream."""
         try:
-            if (request.method, request.path) != ("POST", PATH):
-                raise no_route(request)
-            return self._post(request)
+            return dispatch(ROUTES, request, self._accounts, self)
         finally:
             self._meter.flush_due()
 
-    def _post(self, request: Request) -> Response:
-        tenant = self._accounts.tenant(request.headers.get("x-api-key"))
-        samples = mackerel.parse(inflate(request.body), self._time.now_ms())
+    def post_of_hosts(self, call: Call) -> Response:
+        """``POST /api/v0/tsdb``: samples of any hosts."""
+        return self._store(call.tenant, mackerel.parse(inflate(call.request.body), self._time.now_ms()))
+
+    def post_of_service(self, call: Call) -> Response:
+        """``POST /api/v0/services/{service}/tsdb``: samples of one service, which need not be registered."""
+        service = names.service(call.parts["service"])
+        return self._store(call.tenant, mackerel.parse(inflate(call.request.body), self._time.now_ms(), service))
+
+    def _store(self, tenant: str, samples: mackerel.Samples) -> Response:
         self._put_all(entries_of(tenant, samples.rows))
         self._count(samples)
-        return json_response(200, {"success": True}, _skipped_header(samples.skipped))
+        return json_response(200, {"success": True}, skipped_header(samples.skipped))
 
     def _count(self, samples: mackerel.Samples) -> None:
         self._meter.add("SamplesAccepted", samples.accepted)
@@ -122,6 +123,12 @@ class Writer:
 
     def _has_time_for_a_call(self, deadline_s: float) -> bool:
         return self._time.clock() + PUT_CALL_S <= deadline_s
+
+
+ROUTES: Final = (
+    Route("POST", "/api/v0/tsdb", BOTH, Writer.post_of_hosts),
+    Route("POST", "/api/v0/services/{service}/tsdb", BOTH, Writer.post_of_service),
+)
 
 
 def entries_of(tenant: str, rows: mackerel.Rows) -> list[Entry]:
@@ -173,9 +180,3 @@ def calls_of(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         size += cost
     if call:
         yield call
-
-
-def _skipped_header(skipped: Counter[str]) -> dict[str, str]:
-    if not skipped:
-        return {}
-    return {SKIPPED_HEADER: ", ".join(f"{reason}={number}" for reason, number in sorted(skipped.items()))}

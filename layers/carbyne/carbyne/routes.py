@@ -1,0 +1,58 @@
+"""Tables of routes: what a function answers, and what a key must be allowed to do for it.
+
+A table is a constant of its module, so that the template, the documents and the tests can be held against it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
+from urllib.parse import unquote
+
+from carbyne.accounts import Accounts, Permission
+from carbyne.http import Request, Response, no_route
+
+Deps = TypeVar("Deps")
+
+
+class Call(NamedTuple):
+    """A request whose key was looked up.  ``parts``: what stands in the place of the path's ``{names}``, decoded."""
+
+    request: Request
+    tenant: str
+    parts: Mapping[str, str]
+
+
+class Route(NamedTuple, Generic[Deps]):
+    """``path``: as in template.yaml, ``/api/v0/hosts/{id}``; ``needs``: what its key must be allowed to do."""
+
+    method: str
+    path: str
+    needs: Permission
+    handle: Callable[[Deps, Call], Response]
+
+    def parts_of(self, method: str, path: str) -> dict[str, str] | None:
+        """The parts in the place of ``{names}`` if this route takes the request, else None."""
+        wanted, given = self.path.split("/"), path.split("/")
+        if method != self.method or len(wanted) != len(given):
+            return None
+        pairs = list(zip(wanted, given, strict=True))
+        if not all((_is_name(want) and part) or want == part for want, part in pairs):
+            return None
+        return {want[1:-1]: unquote(part) for want, part in pairs if _is_name(want)}
+
+
+def _is_name(segment: str) -> bool:
+    return segment.startswith("{")
+
+
+def dispatch(routes: Sequence[Route[Deps]], request: Request, accounts: Accounts, deps: Deps) -> Response:
+    """The answer of the route that takes the request; RequestError 404 if none does, 403 if the key may not."""
+    route, parts = _route_of(routes, request)
+    return route.handle(deps, Call(request, accounts.tenant(request.headers, route.needs), parts))
+
+
+def _route_of(routes: Iterable[Route[Deps]], request: Request) -> tuple[Route[Deps], dict[str, str]]:
+    for route in routes:
+        parts = route.parts_of(request.method, request.path)
+        if parts is not None:
+            return route, parts
+    raise no_route(request)
