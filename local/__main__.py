@@ -26,14 +26,11 @@ from local.gateway import Gateway
 from local.host import HOST_ID, Host
 from local.process import ROOT
 from local.streams import EventSource
-from local.template import Template, TemplateError, pairs
+from local.template import FUNCTION, Template, TemplateError, pairs
 from local.valkey import Cluster
 
 TENANT = "local"
 WORKERS = 4  # of each function at most
-STORES = {"AWS::Kinesis::Stream", "AWS::DynamoDB::Table", "AWS::S3::Bucket"}
-WITHOUT_EFFECT = {"AWS::S3::BucketPolicy", "AWS::Logs::LogGroup"}
-SERVERLESS = {"AWS::Serverless::HttpApi", "AWS::Serverless::LayerVersion", "AWS::Serverless::Function"}
 ENV_JSON = ROOT / ".carbyne" / "env.json"
 
 
@@ -46,61 +43,45 @@ def step(what: str) -> Iterator[None]:
     print(f" {time.monotonic() - start_s:.1f} s", flush=True)
 
 
-def check(template: Template) -> None:
-    """TemplateError for a resource or an event that this runtime can't run."""
-    for name, node in template.resources.items():
-        if (kind := template.type(name)) not in STORES | WITHOUT_EFFECT | SERVERLESS:
-            raise template.error(node, f"the local runtime does not know the type {kind} of {name}")
-        for event, body in pairs(template.properties(name).get("Events")).items():
-            if (kind := pairs(body)["Type"].value) not in ("HttpApi", "Kinesis"):
-                raise template.error(body, f"the local runtime does not know the event type {kind} of {name}.{event}")
-
-
 def create_stores(template: Template, aws: Aws) -> None:
     for name in template.resources:
-        match template.type(name):
-            case "AWS::Kinesis::Stream":
-                stream = template.values(name, "ShardCount", "StreamModeDetails")
-                stream |= {"ShardCount": int(stream["ShardCount"])} if "ShardCount" in stream else {}
-                aws.client("kinesis").create_stream(StreamName=template.reference(name), **stream)
-            case "AWS::DynamoDB::Table":
-                table = template.values(name, "BillingMode", "AttributeDefinitions", "KeySchema")
-                aws.client("dynamodb").create_table(TableName=template.reference(name), **table)
-            case "AWS::S3::Bucket":
-                aws.client("s3").create_bucket(Bucket=template.reference(name))
+        if (kind := template.type(name)) == "AWS::Kinesis::Stream":
+            stream = template.values(name, "ShardCount", "StreamModeDetails")
+            stream |= {"ShardCount": int(stream["ShardCount"])} if "ShardCount" in stream else {}
+            aws.client("kinesis").create_stream(StreamName=template.reference(name), **stream)
+        elif kind == "AWS::DynamoDB::Table":
+            table = template.values(name, "BillingMode", "AttributeDefinitions", "KeySchema")
+            aws.client("dynamodb").create_table(TableName=template.reference(name), **table)
+        elif kind == "AWS::S3::Bucket":
+            aws.client("s3").create_bucket(Bucket=template.reference(name))
+
+
+def create_account(template: Template, aws: Aws, api_key: str) -> None:
+    for item in ({"pk": keys.tenant_item(TENANT)}, {"pk": keys.api_key_item(api_key), "tenant": TENANT}):
+        typed = {name: {"S": value} for name, value in item.items()}
+        aws.client("dynamodb").put_item(TableName=template.reference("AccountsTable"), Item=typed)
 
 
 def start_function(template: Template, aws: Aws, name: str) -> Function:
     """With the environment that Lambda would give it, plus the address of the embedded AWS."""
-    base, wanted = template.path.parent, template.values(name, "CodeUri", "Handler", "Timeout", "MemorySize")
+    wanted = template.values(name, "CodeUri", "Handler", "Timeout", "MemorySize", "Environment")
     layers = [template.values(layer.value, "ContentUri") for layer in template.properties(name)["Layers"].value]
     folders = [wanted["CodeUri"], *(layer["ContentUri"] for layer in layers)]
-    lambdas_own = {
-        "PATH": os.defpath,
-        "LANG": "C.UTF-8",
-        "TZ": ":UTC",
-        "PYTHONPATH": os.pathsep.join(str(base / folder) for folder in folders),
-        "_HANDLER": wanted["Handler"],
-        "AWS_LAMBDA_FUNCTION_NAME": name,
-        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(wanted["MemorySize"]),
-        "AWS_LAMBDA_LOG_FORMAT": "JSON",
-        "AWS_LAMBDA_LOG_LEVEL": (os.environ.get("LOG") or "info").upper(),
+    environment = {
+        **{"PATH": os.defpath, "LANG": "C.UTF-8", "TZ": ":UTC", "_HANDLER": wanted["Handler"]},
+        "PYTHONPATH": os.pathsep.join(str(template.path.parent / folder) for folder in folders),
+        **{"AWS_LAMBDA_FUNCTION_NAME": name, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(wanted["MemorySize"])},
+        **{"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": (os.environ.get("LOG") or "info").upper()},
+        **{key: str(value) for key, value in wanted.get("Environment", {}).get("Variables", {}).items()},
     }
-    return Function(name, {**aws.environment, **lambdas_own, **variables(template, name)}, wanted["Timeout"], WORKERS)
-
-
-def variables(template: Template, name: str) -> dict[str, str]:
-    """The variables of a function as the template sets them."""
-    given = template.values(name, "Environment").get("Environment", {}).get("Variables", {})
-    return {key: str(value) for key, value in given.items()}
+    return Function(name, {**aws.environment, **environment}, wanted["Timeout"], WORKERS)
 
 
 def connect(template: Template, aws: Aws, functions: dict[str, Function], gateway: Gateway) -> list[EventSource]:
     """The event sources of all functions, and their routes into the gateway."""
     sources = []
     for name, function in functions.items():
-        for event in pairs(template.properties(name).get("Events")).values():
+        for event in template.events(name).values():
             properties = pairs(pairs(event)["Properties"])
             if pairs(event)["Type"].value == "HttpApi":
                 gateway.add(f"{properties['Method'].value} {properties['Path'].value}", function)
@@ -110,64 +91,57 @@ def connect(template: Template, aws: Aws, functions: dict[str, Function], gatewa
     return sources
 
 
-def create_account(template: Template, aws: Aws, api_key: str) -> None:
-    for item in ({"pk": keys.tenant_item(TENANT)}, {"pk": keys.api_key_item(api_key), "tenant": TENANT}):
-        typed = {name: {"S": value} for name, value in item.items()}
-        aws.client("dynamodb").put_item(TableName=template.reference("AccountsTable"), Item=typed)
-
-
-def write_env_json(template: Template, aws: Aws, functions: dict[str, Function]) -> None:
+def write_env_json(functions: dict[str, Function]) -> None:
     """For `sam local invoke --env-vars`; of several systems the one that started last has it."""
-    found = {name: {**variables(template, name), **aws.environment} for name in functions}
     ENV_JSON.parent.mkdir(exist_ok=True)
-    ENV_JSON.write_text(json.dumps(found, indent=2))
+    ENV_JSON.write_text(json.dumps({name: each.environment for name, each in functions.items()}, indent=2))
 
 
 def post_metrics(host: Host, url: str, api_key: str) -> None:
     """Post this machine's metrics as an agent would; say so if they are not taken."""
-    body = json.dumps(host.post(int(time.time()))).encode()
+    now_s = int(time.time())
+    body = [{"hostId": HOST_ID, "name": name, "time": now_s, "value": value} for name, value in host.read().items()]
     headers = {"X-Api-Key": api_key, "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/api/v0/tsdb", json.dumps(body).encode(), headers)  # noqa: S310 - our own
     try:
-        urllib.request.urlopen(urllib.request.Request(f"{url}/api/v0/tsdb", body, headers), timeout=30).close()  # noqa: S310
+        urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
     except OSError as error:
         print(f"this machine's metrics were not taken: {error}", file=sys.stderr, flush=True)
 
 
 def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
-    host, api_key = Host(), os.environ.get("API_KEY") or secrets.token_urlsafe(24)
-    given = dict(pair.split("=", 1) for pair in os.environ.get("PARAMETERS", "").split())
-    template = Template(path, given)
-    check(template)
+    """Start everything, say so, and post this machine's metrics each minute until interrupted."""
+    host, api_key, gateway = Host(), os.environ.get("API_KEY") or secrets.token_urlsafe(24), Gateway()
+    template = Template(path, os.environ.get("PARAMETERS") or "")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    gateway = Gateway()
     server = make_server("127.0.0.1", port, gateway, threaded=True)
     stack.callback(server.server_close)
     aws = stack.enter_context(Aws())
-    if "RedisEndpoint" not in given:
+    if "RedisEndpoint" not in template.overrides:
         with step("Redis cluster, 3 masters and 3 replicas"):
             cluster = stack.enter_context(Cluster())
-        template.overrides = {"RedisEndpoint": cluster.endpoint, "RedisTls": "false", **given}
+        template.overrides = {"RedisEndpoint": cluster.endpoint, "RedisTls": "false", **template.overrides}
     with step("AWS: stream, table, bucket"):
         create_stores(template, aws)
         create_account(template, aws, api_key)
     with step("functions"), ThreadPoolExecutor() as threads:
-        names = [name for name in template.resources if template.type(name) == "AWS::Serverless::Function"]
+        names = [name for name in template.resources if template.type(name) == FUNCTION]
         started = threads.map(lambda name: start_function(template, aws, name), names)
         functions = dict(zip(names, started, strict=True))
-    for function in functions.values():
-        stack.callback(function.stop)
+        for function in functions.values():
+            stack.callback(function.stop)
     for source in connect(template, aws, functions, gateway):
         stack.callback(source.stop)
         source.start()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     stack.callback(server.shutdown)
-    write_env_json(template, aws, functions)
+    write_env_json(functions)
     url = f"http://127.0.0.1:{server.port}"
     post_metrics(host, url, api_key)
+    query = f"{url}/api/v0/hosts/{HOST_ID}/metrics?name=loadavg5&from=$(($(date +%s)-3600))&to=$(date +%s)"
     print(f"Carbyne is ready: {url}  API key: {api_key}")
     print("This machine posts its own metrics each minute. Read one back:")
-    query = "name=loadavg5&from=$(($(date +%s)-3600))&to=$(date +%s)"
-    print(f'  curl -H "X-Api-Key: {api_key}" "{url}/api/v0/hosts/{HOST_ID}/metrics?{query}"', flush=True)
+    print(f'  curl -H "X-Api-Key: {api_key}" "{query}"', flush=True)
     while True:
         time.sleep(60 - time.time() % 60)
         post_metrics(host, url, api_key)

@@ -33,7 +33,7 @@ class Function:
 
     def invoke(self, event: object) -> Any:  # noqa: ANN401 - the function's own answer
         """The function's answer to an event; FunctionError if there is none."""
-        line = json.dumps({"id": str(uuid.uuid4()), "timeout_s": self.timeout_s, "event": event})
+        line = json.dumps([str(uuid.uuid4()), self.timeout_s, event])
         if len(line) > PAYLOAD_BYTES_MAX:
             raise FunctionError("the event is larger than 6 MB")
         worker = self.idle.get()
@@ -50,11 +50,9 @@ class Function:
 
     def stop(self) -> None:
         for worker in list(self.running):
-            worker.kill()
-            worker.wait()
+            self._end(worker)
 
     def _launch(self) -> Worker[str]:
-        self.running = {worker for worker in self.running if worker.poll() is None}
         command = [sys.executable, "-P", str(ROOT / "local" / "worker.py")]
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         worker: Worker[str] = Worker(command, env=self.environment, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
@@ -74,14 +72,22 @@ class Function:
         reply = worker.stdout.readline()
         limit.cancel()
         if not reply:
-            worker.kill()
-            worker.wait()
+            self._end(worker)
         return reply
 
+    def _end(self, worker: Worker[str]) -> None:
+        self.running.discard(worker)
+        worker.kill()
+        worker.wait()
+        for pipe in (worker.stdin, worker.stdout):
+            with contextlib.suppress(BrokenPipeError, AttributeError):
+                pipe.close()  # type: ignore[union-attr]
+
     def _show(self, log: Any) -> None:  # noqa: ANN401
-        for line in log:
-            if text := line.rstrip() if VERBOSE else concise(line):
-                print(f"[{self.name}] {text}", file=sys.stderr, flush=True)
+        with log:
+            for line in log:
+                if text := line.rstrip() if VERBOSE else concise(line):
+                    print(f"[{self.name}] {text}", file=sys.stderr, flush=True)
 
 
 def concise(line: str) -> str:

@@ -3,6 +3,7 @@
 Unverified on AWS, chosen here: a text body that is not UTF-8 comes as base64; an event over 6 MB is answered 413.
 """
 
+import contextlib
 import json
 import re
 import time
@@ -35,20 +36,25 @@ class Gateway:
         self.routes[key] = (re.compile(pattern), function)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # noqa: ANN401
-        return self._answer(Request(environ))(environ, start_response)
+        try:
+            response = self._answer(Request(environ))
+        except RequestEntityTooLarge:
+            response = _message(413, "Request Entity Too Large")
+        except (FunctionError, TypeError, ValueError, AttributeError):  # no answer, or not in the form of one
+            response = _message(500, "Internal Server Error")
+        return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
         request.max_content_length = BODY_BYTES_MAX
-        raw_path, _, raw_query = request.environ["RAW_URI"].partition("?")
-        if len(request.environ["RAW_URI"]) + sum(len(k) + len(v) for k, v in request.headers) > HEAD_BYTES_MAX:
+        uri = request.environ["RAW_URI"]
+        if len(uri) + sum(len(name) + len(value) for name, value in request.headers) > HEAD_BYTES_MAX:
             return _message(431, "Request Header Fields Too Large")
         for key, (pattern, function) in self.routes.items():
-            if found := pattern.fullmatch(f"{request.method} {raw_path}"):
-                try:
-                    event = _event(request, key, unquote(raw_path), raw_query, found.groupdict())
-                except RequestEntityTooLarge:
-                    return _message(413, "Request Entity Too Large")
-                return _call(function, event)
+            if found := pattern.fullmatch(f"{request.method} {uri.partition('?')[0]}"):
+                event = {**_event(request, key, found.groupdict()), **_body(request)}
+                if len(json.dumps(event)) > PAYLOAD_BYTES_MAX:
+                    raise RequestEntityTooLarge
+                return _response(function.invoke(event))
         return _message(404, "Not Found")
 
 
@@ -56,74 +62,44 @@ def _message(status: int, message: str) -> Response:
     return Response(json.dumps({"message": message}), status, content_type="application/json")
 
 
-def _event(request: Request, key: str, path: str, raw_query: str, parameters: dict[str, str]) -> dict[str, Any]:
-    now = time.time()
+def _event(request: Request, key: str, parameters: dict[str, str]) -> dict[str, Any]:
+    raw_path, _, raw_query = request.environ["RAW_URI"].partition("?")
+    path, client, now_s = unquote(raw_path), request.remote_addr or "", time.time()
     headers = {name.lower(): value for name, value in request.headers}
-    client = request.remote_addr or ""
-    forwarded = {
-        "x-forwarded-for": client,
-        "x-forwarded-port": request.environ["SERVER_PORT"],
-        "x-forwarded-proto": "http",
+    cookies = headers.pop("cookie", "")
+    agent, protocol = headers.get("user-agent", ""), request.environ["SERVER_PROTOCOL"]
+    http = {"method": request.method, "path": path, "protocol": protocol, "sourceIp": client, "userAgent": agent}
+    moment = {"time": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now_s)), "timeEpoch": int(now_s * 1000)}
+    api = {"accountId": "123456789012", "apiId": "local", "domainName": headers.get("host"), "domainPrefix": "local"}
+    context = {**api, "http": http, "requestId": uuid.uuid4().hex[:16], "routeKey": key, "stage": "$default", **moment}
+    port = request.environ["SERVER_PORT"]
+    forwarded = {"x-forwarded-for": client, "x-forwarded-port": port, "x-forwarded-proto": "http"}
+    event = {"version": "2.0", "routeKey": key, "rawPath": path, "rawQueryString": raw_query}
+    only_if_there = {
+        "cookies": cookies.split("; ") if cookies else None,
+        "queryStringParameters": {name: ",".join(values) for name, values in request.args.lists()},
+        "pathParameters": {name: unquote(value) for name, value in parameters.items()},
     }
-    event: dict[str, Any] = {
-        "version": "2.0",
-        "routeKey": key,
-        "rawPath": path,
-        "rawQueryString": raw_query,
-        "headers": {**headers, **forwarded},
-        "requestContext": {
-            "accountId": "123456789012",
-            "apiId": "local",
-            "domainName": headers.get("host", ""),
-            "domainPrefix": "local",
-            "http": {
-                "method": request.method,
-                "path": path,
-                "protocol": request.environ["SERVER_PROTOCOL"],
-                "sourceIp": client,
-                "userAgent": headers.get("user-agent", ""),
-            },
-            "requestId": uuid.uuid4().hex[:16],
-            "routeKey": key,
-            "stage": "$default",
-            "time": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now)),
-            "timeEpoch": int(now * 1000),
-        },
-        "isBase64Encoded": False,
-    }
-    if "cookie" in headers:
-        event["cookies"] = event["headers"].pop("cookie").split("; ")
-    if raw_query:
-        event["queryStringParameters"] = {name: ",".join(values) for name, values in request.args.lists()}
-    if parameters:
-        event["pathParameters"] = {name: unquote(value) for name, value in parameters.items()}
-    return {**event, **_body(request)}
+    there = {name: value for name, value in only_if_there.items() if value}
+    return {**event, "headers": {**headers, **forwarded}, **there, "requestContext": context}
 
 
 def _body(request: Request) -> dict[str, Any]:
     body = request.get_data()
     if not body:
-        return {}
+        return {"isBase64Encoded": False}
     if TEXT.fullmatch(request.mimetype):
-        try:
-            return {"body": body.decode()}
-        except UnicodeDecodeError:
-            pass
+        with contextlib.suppress(UnicodeDecodeError):
+            return {"body": body.decode(), "isBase64Encoded": False}
     return {"body": b64encode(body).decode(), "isBase64Encoded": True}
 
 
-def _call(function: Function, event: dict[str, Any]) -> Response:
-    if len(json.dumps(event)) > PAYLOAD_BYTES_MAX:
-        return _message(413, "Request Entity Too Large")
-    try:
-        answer = function.invoke(event)
-        if not isinstance(answer, dict) or "statusCode" not in answer:
-            return Response(json.dumps(answer), 200, content_type="application/json")
-        body = answer.get("body") or ""
-        data = b64decode(body) if answer.get("isBase64Encoded") else body.encode()
-        response = Response(data, int(answer["statusCode"]), answer.get("headers") or {})
-        for cookie in answer.get("cookies") or ():
-            response.headers.add("Set-Cookie", cookie)
-    except (FunctionError, TypeError, ValueError, AttributeError):
-        return _message(500, "Internal Server Error")
+def _response(answer: Any) -> Response:  # noqa: ANN401 - whatever the function returned
+    if not isinstance(answer, dict) or "statusCode" not in answer:
+        return Response(json.dumps(answer), 200, content_type="application/json")
+    body = answer.get("body") or ""
+    data = b64decode(body) if answer.get("isBase64Encoded") else body.encode()
+    response = Response(data, int(answer["statusCode"]), answer.get("headers") or {})
+    for cookie in answer.get("cookies") or ():
+        response.headers.add("Set-Cookie", cookie)
     return response

@@ -4,13 +4,12 @@ import re
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
 
 import psutil
 
 HOST_ID = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64]
-
 CPU = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest")
+MEMORY = ("total", "used", "free", "buffers", "cached")
 
 
 class Host:
@@ -29,27 +28,19 @@ class Host:
         self.before_s, self.before = now_s, now
         return {**_gauges(), **deltas}
 
-    def post(self, now_s: int) -> list[dict[str, Any]]:
-        """The body of a POST to /api/v0/tsdb."""
-        return [{"hostId": HOST_ID, "name": name, "time": now_s, "value": v} for name, v in self.read().items()]
-
 
 def _counters() -> dict[str, float]:
-    found: dict[str, float] = {}
-    for name, io in psutil.net_io_counters(pernic=True).items():
-        found |= {f"interface.{_part(name)}.rxBytes": io.bytes_recv, f"interface.{_part(name)}.txBytes": io.bytes_sent}
-    for name, disk in (psutil.disk_io_counters(perdisk=True) or {}).items():
-        found |= {f"disk.{_part(name)}.reads": disk.read_count, f"disk.{_part(name)}.writes": disk.write_count}
-    return found
+    nets, disks = psutil.net_io_counters(pernic=True), psutil.disk_io_counters(perdisk=True) or {}
+    found = [(f"interface.{name}.rxBytes", io.bytes_recv) for name, io in nets.items()]
+    found += [(f"interface.{name}.txBytes", io.bytes_sent) for name, io in nets.items()]
+    found += [(f"disk.{name}.reads", io.read_count) for name, io in disks.items()]
+    found += [(f"disk.{name}.writes", io.write_count) for name, io in disks.items()]
+    return {re.sub(r"[^A-Za-z0-9._-]", "_", name): value for name, value in found}
 
 
 def _gauges() -> dict[str, float]:
-    cpu, memory, load = psutil.cpu_times_percent()._asdict(), psutil.virtual_memory()._asdict(), psutil.getloadavg()
+    cpu, memory = psutil.cpu_times_percent()._asdict(), psutil.virtual_memory()._asdict()
     cpus = psutil.cpu_count() or 1  # Mackerel's percentages add up to 100 for each CPU
     found = {f"cpu.{key}.percentage": cpu[key] * cpus for key in CPU if key in cpu}
-    found |= {f"memory.{key}": memory[key] for key in ("total", "used", "free", "buffers", "cached") if key in memory}
-    return {**found, **dict(zip(("loadavg1", "loadavg5", "loadavg15"), load, strict=True))}
-
-
-def _part(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
+    found |= {f"memory.{key}": memory[key] for key in MEMORY if key in memory}
+    return {**found, **dict(zip(("loadavg1", "loadavg5", "loadavg15"), psutil.getloadavg(), strict=True))}

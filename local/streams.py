@@ -104,49 +104,31 @@ class EventSource:
         return min((order.get(failure.get("itemIdentifier"), 0) for failure in failures), default=len(records)), False
 
     def _record(self, shard: str, record: dict[str, Any]) -> dict[str, Any]:
-        kinesis = {
-            "kinesisSchemaVersion": "1.0",
-            "partitionKey": record["PartitionKey"],
-            "sequenceNumber": record["SequenceNumber"],
-            "data": b64encode(record["Data"]).decode(),
-            "approximateArrivalTimestamp": record["ApproximateArrivalTimestamp"].timestamp(),
-        }
-        return {
-            "kinesis": kinesis,
-            "eventSource": "aws:kinesis",
-            "eventVersion": "1.0",
-            "eventID": f"{shard}:{record['SequenceNumber']}",
-            "eventName": "aws:kinesis:record",
-            "invokeIdentityArn": f"arn:aws:iam::123456789012:role/{self.function.name}",
-            "awsRegion": REGION,
-            "eventSourceARN": self.stream,
-        }
+        number, arrival_s = record["SequenceNumber"], record["ApproximateArrivalTimestamp"].timestamp()
+        kinesis = {"kinesisSchemaVersion": "1.0", "partitionKey": record["PartitionKey"], "sequenceNumber": number}
+        kinesis |= {"data": b64encode(record["Data"]).decode(), "approximateArrivalTimestamp": arrival_s}
+        event = {"kinesis": kinesis, "eventSource": "aws:kinesis", "eventVersion": "1.0", "awsRegion": REGION}
+        event |= {"eventID": f"{shard}:{number}", "eventName": "aws:kinesis:record", "eventSourceARN": self.stream}
+        return {**event, "invokeIdentityArn": f"arn:aws:iam::123456789012:role/{self.function.name}"}
 
     def _give_up(self, shard: str, records: Records, condition: str, attempts: int) -> None:
         """Put the whole batch into the failure bucket, as AWS writes it."""
-        now, arrivals = time.gmtime(), [record["kinesis"]["approximateArrivalTimestamp"] for record in records]
-        batch = {
-            "shardId": shard,
-            "startSequenceNumber": records[0]["kinesis"]["sequenceNumber"],
-            "endSequenceNumber": records[-1]["kinesis"]["sequenceNumber"],
-            "approximateArrivalOfFirstRecord": _iso(time.gmtime(arrivals[0])),
-            "approximateArrivalOfLastRecord": _iso(time.gmtime(arrivals[-1])),
-            "batchSize": len(records),
-            "streamArn": self.stream,
-        }
-        context = {"requestId": str(uuid.uuid4()), "condition": condition, "approximateInvokeCount": attempts}
+        now_s, request_id = time.time(), str(uuid.uuid4())
+        batch = {"shardId": shard, "batchSize": len(records), "streamArn": self.stream}
+        for name, end in (("First", records[0]["kinesis"]), ("Last", records[-1]["kinesis"])):
+            batch[f"approximateArrivalOf{name}Record"] = _iso(end["approximateArrivalTimestamp"])
+            batch["startSequenceNumber" if name == "First" else "endSequenceNumber"] = end["sequenceNumber"]
         arn = f"arn:aws:lambda:{REGION}:123456789012:function:{self.function.name}"
+        context = {"requestId": request_id, "functionArn": arn, "condition": condition}
         body = {
-            "requestContext": {**context, "functionArn": arn},
+            "requestContext": {**context, "approximateInvokeCount": attempts},
             "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
-            "version": "1.0",
-            "timestamp": _iso(now),
-            "KinesisBatchInfo": batch,
+            **{"version": "1.0", "timestamp": _iso(now_s), "KinesisBatchInfo": batch},
             "payload": json.dumps({"Records": records}),
         }
-        key = time.strftime(f"aws/lambda/local/{shard}/%Y/%m/%d/%Y-%m-%dT%H.%M.%S-{uuid.uuid4()}", now)
+        key = time.strftime(f"aws/lambda/local/{shard}/%Y/%m/%d/%Y-%m-%dT%H.%M.%S-{request_id}", time.gmtime(now_s))
         self.aws.client("s3").put_object(Bucket=self.bucket, Key=key, Body=json.dumps(body).encode())
 
 
-def _iso(moment: time.struct_time) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", moment)
+def _iso(moment_s: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(moment_s))

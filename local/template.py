@@ -14,6 +14,15 @@ ARNS = {
     "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{REGION}:123456789012:table/",
     "AWS::S3::Bucket": "arn:aws:s3:::",
 }
+OTHERS = (
+    "S3::BucketPolicy",
+    "Logs::LogGroup",
+    "Serverless::HttpApi",
+    "Serverless::LayerVersion",
+    "Serverless::Function",
+)
+FUNCTION = "AWS::Serverless::Function"
+EVENTS = ("HttpApi", "Kinesis")
 NO_VALUE = object()
 
 
@@ -27,18 +36,26 @@ def pairs(node: yaml.Node | None) -> dict[str, yaml.Node]:
 
 
 class Template:
-    """``overrides``: parameter values by name, as a deployment would give them."""
+    """``parameters``: "Name=value Name=value", as a deployment would give them.  TemplateError for what is unknown."""
 
-    def __init__(self, path: Path, overrides: Mapping[str, str]) -> None:
-        self.path, self.overrides = path, overrides
-        self.sections = pairs(yaml.compose(path.read_text()))
+    def __init__(self, path: Path, parameters: str) -> None:
+        self.path, self.sections = path, pairs(yaml.compose(path.read_text()))
         self.resources, self.parameters = pairs(self.sections["Resources"]), pairs(self.sections.get("Parameters"))
-        if unknown := sorted(overrides.keys() - self.parameters.keys()):
-            raise TemplateError(f"{path}: there is no parameter {', '.join(unknown)}")
-        for name, given in overrides.items():
+        self.overrides: Mapping[str, str] = {
+            name: value for name, _, value in (pair.partition("=") for pair in parameters.split())
+        }
+        for name, given in self.overrides.items():
+            if name not in self.parameters:
+                raise TemplateError(f"{path}: there is no parameter {name}; PARAMETERS is like Name=value Name=value")
             allowed = pairs(self.parameters[name]).get("AllowedValues")
             if allowed and given not in [choice.value for choice in allowed.value]:
                 raise self.error(allowed, f"the parameter {name} can't be {given}")
+        for name, node in self.resources.items():
+            if (kind := self.type(name)) not in {*ARNS, *(f"AWS::{other}" for other in OTHERS)}:
+                raise self.error(node, f"the local runtime does not know the type {kind} of {name}")
+            for event, body in self.events(name).items():
+                if (kind := pairs(body)["Type"].value) not in EVENTS:
+                    raise self.error(body, f"the local runtime does not know the event type {kind} of {name}.{event}")
 
     def error(self, node: yaml.Node, message: str) -> TemplateError:
         return TemplateError(f"{self.path}:{node.start_mark.line + 1}: {message}")
@@ -48,8 +65,11 @@ class Template:
 
     def properties(self, name: str) -> dict[str, yaml.Node]:
         """The unresolved properties of a resource, Globals of functions beneath them."""
-        shared = pairs(self.sections.get("Globals")).get("Function") if self.type(name).endswith("Function") else None
+        shared = pairs(self.sections.get("Globals")).get("Function") if self.type(name) == FUNCTION else None
         return {**pairs(shared), **pairs(pairs(self.resources[name]).get("Properties"))}
+
+    def events(self, name: str) -> dict[str, yaml.Node]:
+        return pairs(self.properties(name).get("Events"))
 
     @staticmethod
     def reference(name: str) -> str:

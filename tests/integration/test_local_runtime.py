@@ -1,0 +1,261 @@
+"""`make run` as a whole: real HTTP in, real Redis in between, real HTTP out; and how it starts, fails and stops."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.error
+import urllib.request
+
+import psutil
+import pytest
+
+from local.functions import Function, FunctionError
+from local.host import HOST_ID, Host
+from local.process import ROOT
+
+READY = re.compile(r"Carbyne is ready: (\S+)  API key: (\S+)")
+SIMPLE = """\
+Parameters:
+  RedisEndpoint: {Type: String}
+Globals:
+  Function: {Layers: [!Ref Layer], Handler: app.handler}
+Resources:
+  AccountsTable:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions: [{AttributeName: pk, AttributeType: S}]
+      KeySchema: [{AttributeName: pk, KeyType: HASH}]
+  Layer: {Type: AWS::Serverless::LayerVersion, Properties: {ContentUri: .}}
+"""
+
+
+class System:
+    """One `make run`, started; ``lines`` has what it printed until it was ready or ended."""
+
+    def __init__(self, *arguments, **environment):
+        command = [sys.executable, "-m", "local", *map(str, arguments)]
+        everything = {**os.environ, "PYTHONPATH": "layers/carbyne", "PORT": "0", **environment}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        self.process = subprocess.Popen(command, cwd=ROOT, env=everything, text=True, **pipes)
+        self.lines = []
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if found := READY.search(line):
+                self.url, self.key = found.groups()
+                break
+
+    @property
+    def children(self):
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def stop(self, number=signal.SIGINT):
+        """What it printed after the signal."""
+        self.process.send_signal(number)
+        return self.process.communicate(timeout=20)[0]
+
+    def call(self, path, body=None, **headers):
+        """(status, body) of a request with this system's key."""
+        headers = {"X-Api-Key": self.key, "Content-Type": "application/json", **headers}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read())
+
+
+@contextlib.contextmanager
+def running(*arguments, **environment):
+    system = System(*arguments, **environment)
+    try:
+        assert system.lines and READY.search(system.lines[-1]), "".join(system.lines)
+        yield system
+    finally:
+        system.process.kill()
+        system.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def system():
+    with running(API_KEY="secret", PARAMETERS="RawWindowSeconds=3600 IngesterBatchWindowSeconds=0") as started:
+        yield started
+
+
+def test_a_sample_is_readable_within_two_seconds(system):
+    now_s = int(time.time())
+    sent_s = time.monotonic()
+    body = [{"hostId": "web1", "name": "loadavg5", "time": now_s, "value": 0.1}]
+    assert system.call("/api/v0/tsdb", body) == (200, {"success": True})
+    path = f"/api/v0/hosts/web1/metrics?name=loadavg5&from={now_s - 600}&to={now_s}"
+    while (answer := system.call(path))[0] != 200 and time.monotonic() < sent_s + 10:
+        time.sleep(0.05)
+    assert answer == (200, {"metrics": [{"time": now_s - now_s % 60, "value": 0.1}]})
+    assert time.monotonic() - sent_s < 2
+
+
+def test_this_machine_posts_its_own_metrics(system):
+    status, answer = system.call(f"/api/v0/tsdb/latest?hostId={HOST_ID}&name=loadavg5&name=memory.used")
+    assert status == 200
+    assert answer["tsdbLatest"][HOST_ID].keys() == {"loadavg5", "memory.used"}
+
+
+def test_the_key_is_the_one_given_and_another_is_refused(system):
+    assert system.key == "secret"
+    assert system.call("/api/v0/tsdb", [], **{"X-Api-Key": "other"})[0] == 403
+
+
+def test_routes_are_those_of_the_template(system):
+    assert system.call("/api/v0/nothing") == (404, {"message": "Not Found"})
+
+
+def test_sam_local_gets_the_same_variables(system):
+    written = json.loads((ROOT / ".carbyne" / "env.json").read_text())
+    assert written["Ingester"]["RAW_WINDOW_S"]
+    assert written["Writer"]["STREAM_NAME"] == "carbyne-stream"
+
+
+def test_a_second_system_beside_it_and_ctrl_c(system):
+    with running() as second:
+        assert second.url != system.url
+        assert second.key != system.key
+        assert system.call("/api/v0/tsdb", [], **{"X-Api-Key": second.key})[0] == 403
+        children = second.children
+        assert len(children) >= 10
+        farewell = second.stop()
+        assert "in memory" in farewell
+        assert "Traceback" not in farewell
+        assert second.process.returncode == 0
+        _, alive = psutil.wait_procs(children, timeout=5)
+        assert not alive
+    assert system.call("/api/v0/tsdb", []) == (200, {"success": True})
+
+
+def test_kill_9_leaves_no_child(tmp_path):
+    (tmp_path / "template.yaml").write_text(SIMPLE)
+    with running(tmp_path / "template.yaml", PARAMETERS="RedisEndpoint=none:1") as alone:
+        children = alone.children
+        assert children
+        alone.stop(signal.SIGKILL)
+        _, alive = psutil.wait_procs(children, timeout=5)
+        assert not alive
+
+
+@pytest.mark.parametrize(
+    ("addition", "line", "name"),
+    [
+        ("  Queue: {Type: AWS::SQS::Queue}", 13, "AWS::SQS::Queue of Queue"),
+        (
+            "  Store:\n    Type: AWS::S3::Bucket\n  Other: {Type: 'AWS::Serverless::Api'}",
+            15,
+            "AWS::Serverless::Api of Other",
+        ),
+        (
+            "  F:\n    Type: AWS::Serverless::Function\n    Properties: {CodeUri: .,\n      Timeout: !Select [0, [1]]}",
+            16,
+            "the intrinsic !Select",
+        ),
+        (
+            "  F:\n    Type: AWS::Serverless::Function\n    Properties: {Events: {Tick:\n      {Type: Schedule}}}",
+            16,
+            "the event type Schedule of F.Tick",
+        ),
+        (
+            "  F:\n    Type: AWS::Serverless::Function\n    Properties:\n      CodeUri: !Ref Nowhere",
+            16,
+            "Nowhere has no value",
+        ),
+    ],
+)
+def test_what_is_unknown_stops_the_start_with_its_line(tmp_path, addition, line, name):
+    template = tmp_path / "template.yaml"
+    template.write_text(SIMPLE + addition + "\n")
+    system = System(template, PARAMETERS="RedisEndpoint=none:1")
+    assert system.process.wait(10) == 1
+    assert f"{template}:{line}: " in system.lines[-1]
+    assert name in system.lines[-1]
+    system.process.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("Nothing=1", "no parameter Nothing"),
+        ("StreamMode=SOMETIMES", "StreamMode can't be SOMETIMES"),
+        ("x", "Name=value"),
+    ],
+)
+def test_wrong_parameters_are_named(given, message):
+    system = System(PARAMETERS=given)
+    assert system.process.wait(10) == 1
+    assert message in system.lines[-1]
+    system.process.stdout.close()
+
+
+@pytest.fixture
+def function(tmp_path):
+    """Makes a function of a handler's body with a time-out of a second."""
+    made = []
+
+    def make(body):
+        code = "import os, sys, time\ncalls = 0\ndef handler(event, context):\n" + textwrap.indent(body, "    ")
+        (tmp_path / "app.py").write_text(code)
+        own = {
+            "AWS_LAMBDA_FUNCTION_NAME": "f",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+            "AWS_LAMBDA_LOG_LEVEL": "INFO",
+        }
+        made.append(Function("F", {"PYTHONPATH": str(tmp_path), "_HANDLER": "app.handler", **own}, 1.0, 2))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+def test_a_worker_keeps_its_state_and_prints_without_harm(function):
+    counting = function("global calls; calls += 1; print('noise'); return [calls, event, context.function_name]")
+    assert [counting.invoke("e"), counting.invoke("e")] == [[1, "e", "f"], [2, "e", "f"]]
+
+
+@pytest.mark.parametrize(
+    "body", ["time.sleep(60)", "raise ValueError('x')", "os._exit(3)", "return 'x' * 7_000_000", "return {1}"]
+)
+def test_a_failure_is_an_error_and_the_next_call_works(function, body):
+    failing = function(f"if event == 'fail':\n    {body}\nreturn 'fine'")
+    with pytest.raises(FunctionError):
+        failing.invoke("fail")
+    assert failing.invoke("") == "fine"
+
+
+def test_an_event_over_6_mb_is_refused(function):
+    with pytest.raises(FunctionError, match="6 MB"):
+        function("return 1").invoke("x" * 7_000_000)
+
+
+def test_a_function_sees_its_own_environment_alone(function):
+    assert function("return sorted(os.environ)").invoke({}) == sorted(
+        [
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+            "AWS_LAMBDA_FUNCTION_NAME",
+            "AWS_LAMBDA_LOG_LEVEL",
+            "LC_CTYPE",
+            "PYTHONPATH",
+            "_HANDLER",
+        ]
+    )
+
+
+def test_metrics_have_mackerels_names():
+    now = iter([0.0, 10.0])
+    metrics = Host(lambda: next(now)).read()
+    assert {"loadavg5", "cpu.user.percentage", "memory.used", "interface.lo.rxBytes.delta"} <= metrics.keys()
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in metrics)
