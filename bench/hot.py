@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from carbyne import stamps
 from carbyne.adapters.hot import HotStore
-from carbyne.adapters.nodes import Nodes
 from carbyne.columns import column
 from carbyne.keys import SourceKey, Window, join_series, list_identity
 from carbyne.rows import HotRow, RowGroup
+from carbyne.settings import RedisSettings
+from carbyne.wiring.redis import nodes
 from redis.cluster import RedisCluster
 
 from local.valkey import Cluster
@@ -81,7 +82,7 @@ def groups(values: np.ndarray, sources: list[SourceKey], minute: int) -> Iterato
     ts_ms = (WINDOW.start_s + 60 * minute) * 1000
     for host, source in enumerate(sources):
         row = HotRow(ts_ms, identity, series, stamp, values[host, minute].astype("<f8").tobytes())
-        yield source.lane, RowGroup(source, WINDOW, WINDOW.end_s * 1000, [row])
+        yield source.lane, RowGroup(source, WINDOW, WINDOW.end_s * 1000, False, [row])
 
 
 def rows_writer(store: HotStore, values: np.ndarray, sources: list[SourceKey]) -> Callable[[], None]:
@@ -143,7 +144,7 @@ def main() -> None:
     with Cluster(masters=3, replicas=0) as cluster:
         host, _, port = cluster.endpoint.rpartition(":")
         client = RedisCluster(host=host, port=int(port), protocol=2)
-        store = HotStore(Nodes(client, (host, int(port)), time.monotonic, time.sleep))
+        store = HotStore(nodes(RedisSettings(cluster.endpoint, False)))
         print(f"{hosts} hosts x {len(METRICS)} metrics x {minutes} minutes")
         print(f"{'':44} {'us CPU':>8} {'bytes':>10} {'wall s':>8}")
         base = measured(cluster, "EVAL(MultiHmSet), one host a call", values.size, multi_hmset_writer(client, values))

@@ -4,7 +4,8 @@
 -- KEYS     1 rows       hash: field -> stamp 26 B, kind 1 B, payload
 --          2 lists      hash: list identity -> series keys
 --          3 dictionary hash: series key -> index
---          4 windows    source hash: window token -> expiry, ms; 0 while it has unsealed rows
+--          4 windows    source hash: window token -> c (all of the window's rows are here) or p (perhaps not), then its
+--                       expiry, ms; 0 while it has unsealed rows
 --          5 due        lane sorted set: window member -> due time, ms
 --          6 claims     lane hash: window member -> end of its lease, ms
 -- ARGV     1 member     the window in due and claims
@@ -19,6 +20,7 @@
 local rows, lists, dictionary, windows, due_key, claims = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local member, token, expiry, again = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local STAMP_BYTES = 26
+local PARTIAL = "p"
 
 -- Tokens of expired windows go; the hash itself expires with the last of them unless a window is unsealed.
 local function tidy()
@@ -26,7 +28,7 @@ local function tidy()
   local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
   local all, last = redis.call("HGETALL", windows), 0
   for i = 1, #all, 2 do
-    local ends = tonumber(all[i + 1])
+    local ends = tonumber(string.sub(all[i + 1], 2))
     if ends > 0 and ends <= now then redis.call("HDEL", windows, all[i]) end
     if ends == 0 then last = math.huge end
     last = math.max(last, ends)
@@ -50,8 +52,10 @@ redis.call("HDEL", claims, member)
 local left = redis.call("HLEN", rows)
 if expiry ~= "0" and left == matched then
   for i = 1, 3 do redis.call("PEXPIREAT", KEYS[i], expiry) end
-  redis.call("HSET", windows, token, expiry)
+  local held = redis.call("HGET", windows, token) or PARTIAL
+  redis.call("HSET", windows, token, string.sub(held, 1, 1) .. expiry)
 elseif left > 0 then
+  if expiry == "0" then redis.call("HSET", windows, token, PARTIAL .. "0") end
   redis.call("ZADD", due_key, "XX", again, member)
   return 0
 else

@@ -2,7 +2,8 @@
 -- Read some series of one source out of its windows in Redis, newest first.
 --
 -- KEYS     1 state      lane string: w (whole) or r (rebuilding), then the highest stamp
---          2 windows    source hash: window token -> expiry, ms
+--          2 windows    source hash: window token -> c (all of the window's rows are here) or p (perhaps not), then its
+--                       expiry, ms
 --          then three for each declared window, newest first:
 --          rows         hash: field (ts i64 BE, list identity 8 B) -> stamp 26 B, kind 1 B, payload
 --          lists        hash: list identity -> series keys, one a line
@@ -13,7 +14,8 @@
 --          4 budget     bytes of rows to look at before the call ends early
 --          5 declared   number of declared windows, then their tokens in the order of KEYS
 --          then the series keys
--- RETURNS  {state (w, r, or "" if none), tokens, next, found, samples}: tokens of all windows of the source; next: ts (ms) below
+-- RETURNS  {state (w, r, or "" if none), tokens, next, found, samples, complete}: tokens of all windows of the source;
+--          complete: tokens of the declared windows of which all rows are here; next: ts (ms) below
 --          which the reading goes on in another call, -1 if it is complete; found: for each series 1 if a list or
 --          dictionary of a declared window has it; samples: for each series ts i64 BE, stamp, float64, concatenated,
 --          one entry for each row that has it
@@ -23,6 +25,7 @@
 local from, to, newest, budget = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == "1", tonumber(ARGV[4])
 local declared = tonumber(ARGV[5])
 local HEAD, SPARSE, CHUNK = 27, 1, 16
+local COMPLETE = "c"
 local wanted, found, samples, newest_ts = {}, {}, {}, {}
 local series = {}
 for i = 6 + declared, #ARGV do
@@ -139,9 +142,13 @@ local function read_window(rows, lists, dictionary)
 end
 
 local state = string.sub(redis.call("GET", KEYS[1]) or "", 1, 1)
-local tokens = redis.call("HKEYS", KEYS[2])
+local tokens, complete_tokens = redis.call("HKEYS", KEYS[2]), {}
 for i = 0, declared - 1 do
+  local held = redis.call("HGET", KEYS[2], ARGV[6 + i]) or ""
+  if string.sub(held, 1, 1) == COMPLETE and redis.call("EXISTS", KEYS[3 + 3 * i]) == 1 then
+    complete_tokens[#complete_tokens + 1] = ARGV[6 + i]
+  end
   if next_ts < 0 and not complete() then read_window(KEYS[3 + 3 * i], KEYS[4 + 3 * i], KEYS[5 + 3 * i]) end
 end
 for number = 1, #series do samples[number] = table.concat(samples[number]) end
-return {state, tokens, next_ts, found, samples}
+return {state, tokens, next_ts, found, samples, complete_tokens}

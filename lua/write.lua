@@ -7,11 +7,13 @@
 --          rows         hash: field (ts i64 BE, list identity 8 B) -> stamp 26 B, kind 1 B, payload
 --          lists        hash: list identity -> series keys, one a line
 --          dictionary   hash: series key -> index, for rows of lists past the limit
---          windows      source hash: window token -> expiry, ms; 0 while it has unsealed rows
+--          windows      source hash: window token -> c (all of the window's rows are here) or p (perhaps not), then its
+--                       expiry, ms; 0 while it has unsealed rows
 -- ARGV     1 stamp      highest stamp of this call
 --          2 seen       highest stamp of this lane that the caller knows to be acknowledged
 --          3 lists_max  lists stored whole for each source and window
---          then for each group: member, token, due (ms), number of rows n, and n times: field, value, series
+--          then for each group: member, token, due (ms), fresh (1: the window can't have been sealed yet), number of
+--          rows n, and n times: field, value, series
 --          (series: the keys of the list, one a line; empty if not sent; value: a dense row)
 -- RETURNS  {lost, stored, unknown...}: lost 1 if the lane had no state or its highest stamp had gone back; the number
 --          of rows that changed; the rows (counted from 1 over all groups) that must be sent again with their series
@@ -23,6 +25,7 @@ local stamp, seen, lists_max = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local STAMP_BYTES, CHUNK = 26, 4000
 local DENSE, SPARSE = "\0", "\1"
 local WHOLE, REBUILDING = "w", "r"
+local COMPLETE, PARTIAL = "c", "p"
 
 -- Lua's < on strings follows the locale; doubles hold 6 bytes exactly.
 local function newer(a, b)
@@ -63,13 +66,15 @@ local function put(rows, field, value)
   return 1
 end
 
-local function reopen(rows, lists, dictionary, windows, token, member, due)
-  if redis.call("HGET", windows, token) == "0" then return end
-  redis.call("PERSIST", rows)
+local function reopen(rows, lists, dictionary, windows, token, member, due, fresh)
+  local held = redis.call("HGET", windows, token)
+  if held == COMPLETE .. "0" or held == PARTIAL .. "0" then return end
+  local kept = redis.call("PERSIST", rows) == 1
   redis.call("PERSIST", lists)
   redis.call("PERSIST", dictionary)
   redis.call("PERSIST", windows)
-  redis.call("HSET", windows, token, 0)
+  local complete = not held and fresh == "1" or kept and held and string.sub(held, 1, 1) == COMPLETE
+  redis.call("HSET", windows, token, (complete and COMPLETE or PARTIAL) .. "0")
   redis.call("ZADD", due_key, "NX", due, member)
 end
 
@@ -86,8 +91,8 @@ local result = {lost, 0}
 local key, arg, number, total = 3, 4, 0, 0
 while arg <= #ARGV do
   local rows, lists, dictionary, windows = KEYS[key], KEYS[key + 1], KEYS[key + 2], KEYS[key + 3]
-  local member, token, due, count = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], tonumber(ARGV[arg + 3])
-  key, arg = key + 4, arg + 4
+  local member, token, due, fresh, count = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], tonumber(ARGV[arg + 4])
+  key, arg = key + 4, arg + 5
   local known, stored = {}, 0
   for i = 1, count do
     local field, value, series = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2]
@@ -107,7 +112,7 @@ while arg <= #ARGV do
       result[#result + 1] = number
     end
   end
-  if stored > 0 then reopen(rows, lists, dictionary, windows, token, member, due) end
+  if stored > 0 then reopen(rows, lists, dictionary, windows, token, member, due, fresh) end
   total = total + stored
 end
 result[2] = total

@@ -4,7 +4,6 @@ import struct
 
 import numpy as np
 import pytest
-from redis.cluster import RedisCluster
 from carbyne import stamps
 from carbyne.adapters.hot import HotStore
 from carbyne.columns import column
@@ -13,6 +12,7 @@ from carbyne.keys import SourceKey, Window, join_series, lane_due, lane_state, l
 from carbyne.rows import HotRow, RowGroup
 from carbyne.settings import RedisSettings
 from carbyne.wiring.redis import nodes
+from redis.cluster import RedisCluster
 
 LENGTH_S = 14_400
 WINDOW = Window(1_700_000_000 // LENGTH_S * LENGTH_S, LENGTH_S)
@@ -46,7 +46,7 @@ def row(ts_ms, values, sequence=1):
 
 def write(store, source, *rows, window=WINDOW):
     """One write of one source; its outcome."""
-    return store.write({source.lane: [RowGroup(source, window, window.end_s * 1000, list(rows))]})[source.lane]
+    return store.write({source.lane: [RowGroup(source, window, window.end_s * 1000, False, list(rows))]})[source.lane]
 
 
 def read(store, source, *series, from_ms=T0_MS, to_ms=T0_MS + LENGTH_S * 1000 - 1, newest=False):
@@ -152,13 +152,13 @@ def test_a_write_into_a_sealed_window_stops_its_expiry_and_makes_it_due_again(st
     with raw(cluster) as redis:
         for key in (SOURCE.rows(WINDOW), SOURCE.lists(WINDOW)):
             redis.expire(key, 1000)
-        redis.hset(SOURCE.windows, WINDOW.token, 123)
+        redis.hset(SOURCE.windows, WINDOW.token, "p123")
         redis.zrem(lane_due(SOURCE.lane), SOURCE.member(WINDOW))
         write(store, SOURCE, row(T0_MS, {"a": 1.0}))
         assert redis.ttl(SOURCE.rows(WINDOW)) > 0, "a repeated row is no news"
         write(store, SOURCE, row(T0_MS, {"a": 2.0}, 2))
         assert redis.ttl(SOURCE.rows(WINDOW)) == redis.ttl(SOURCE.lists(WINDOW)) == -1
-        assert redis.zcard(lane_due(SOURCE.lane)) == 1 and redis.hget(SOURCE.windows, WINDOW.token) == b"0"
+        assert redis.zcard(lane_due(SOURCE.lane)) == 1 and redis.hget(SOURCE.windows, WINDOW.token) == b"p0"
 
 
 def test_an_empty_master_is_noticed(store, cluster):

@@ -1,29 +1,27 @@
 """The block codec: columns of samples as bytes and back, bit for bit.
 
-    0         1                  5                    9
-    +---------+------------------+--------------------+---------------------+
-    | version | CRC-32 of the    | bytes of the body  | body, zstd          |
-    | u8      | rest, u32 LE     | inflated, u32 LE   | (MessagePack)       |
-    +---------+------------------+--------------------+---------------------+
+    +---------+--------------------------+
+    | version | CRC, length, body        |
+    | u8      | as ``frame`` lays it out |
+    +---------+--------------------------+
 
 The body is the MessagePack array of ``_Body``; ``docs/formats.md`` draws it.  Each series is a stream of its own, so
 that one series is read without decoding the others.  A block too large for an item is split into parts by the leading
 bits of the hash of the series key; a part is named by those bits: ``""`` is the whole, ``"0"`` and ``"1"`` its halves.
+A stub stands in the place of a block that was split, and names the parts that hold its samples now.
 """
 
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
-from struct import Struct as Layout
 from typing import Final
-from zlib import crc32
 
-import cramjam
 import msgspec
 import numpy as np
 
+from carbyne import frame
 from carbyne.columns import SERIES_PER_STEP, Columns, Group, flaw, restrict
-from carbyne.errors import CorruptDataError, InvariantError, UnknownVersionError
+from carbyne.errors import InvariantError, UnknownVersionError
 from carbyne.keys import join_series, series_hash, split_series
 from carbyne.limits import BLOCK_BYTES_MAX, BLOCK_INFLATED_BYTES_MAX, BLOCK_SAMPLES_MAX
 from carbyne.numbers import Stream, pack, pack_values, unpack, unpack_values
@@ -35,8 +33,10 @@ WHOLE: Final = ""
 PART_BITS_MAX: Final = 64
 
 ZSTD_LEVEL: Final = 9
-_HEAD = Layout("<BII")
-_CHECKED = Layout("<BI")
+STUB: Final = b"\0"
+"""First byte, where a block has its version, of what stands in the place of a block that was split."""
+
+_HEAD: Final = bytes((VERSION,))
 
 
 class _Group(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -92,6 +92,17 @@ def in_part(series: str, part: str) -> bool:
     return f"{series_hash(series):064b}".startswith(part)
 
 
+def encode_stub(leaves: Sequence[str], part: str = WHOLE) -> bytes:
+    """What stands in the place of ``part`` once ``leaves`` hold its samples: they and, so that every series of the part
+    has one, the siblings that are missing between them."""
+    return STUB + " ".join(_cover(set(leaves), part)).encode()
+
+
+def parts_of(data: bytes) -> tuple[str, ...]:
+    """The parts that a stub names, together all of the part in whose place it stands; empty if ``data`` is no stub."""
+    return tuple(data[len(STUB) :].decode().split(" ")) if data.startswith(STUB) else ()
+
+
 def decode(block: bytes) -> Columns:
     """The columns that ``encode`` was given.
 
@@ -103,6 +114,13 @@ def decode(block: bytes) -> Columns:
 def decode_series(block: bytes, wanted: Collection[str]) -> Columns:
     """Those series of a block that are in ``wanted``; the streams of the others are not decoded.  Raises as decode."""
     return _read(block, wanted)
+
+
+def _cover(leaves: set[str], part: str) -> list[str]:
+    """``part`` if it is a leaf or has none below it, else the cover of its halves."""
+    if part in leaves or not any(leaf.startswith(part) for leaf in leaves):
+        return [part]
+    return [covered for child in children(part) for covered in _cover(leaves, child)]
 
 
 def _leaves(columns: Columns, streams: dict[str, Stream], part: str) -> Iterator[tuple[str, bytes]]:
@@ -127,8 +145,7 @@ def _fitting(columns: Columns, streams: dict[str, Stream]) -> bytes | None:
     )
     if len(body) > BLOCK_INFLATED_BYTES_MAX:
         return None
-    packed = bytes(cramjam.zstd.compress(body, level=ZSTD_LEVEL))
-    block = _HEAD.pack(VERSION, crc32(packed, crc32(_CHECKED.pack(VERSION, len(body)))), len(body)) + packed
+    block = frame.pack(_HEAD, body, ZSTD_LEVEL)
     if len(block) > BLOCK_BYTES_MAX:
         return None
     if decode(block) != columns:
@@ -175,36 +192,19 @@ def _streams(columns: Columns) -> dict[str, Stream]:
 
 
 def _read(block: bytes, wanted: Collection[str] | None) -> Columns:
+    (version,) = frame.check(block, len(_HEAD), BLOCK_BYTES_MAX)
+    if version == 0:
+        raise frame.corrupt(block, "version 0")
+    if version > VERSION:
+        raise UnknownVersionError(f"block of version {version}; this code knows {VERSION}")
     try:
-        body = _decoder.decode(_inflate(block, _check(block)))
+        body = _decoder.decode(frame.inflate(block, len(_HEAD), BLOCK_INFLATED_BYTES_MAX))
         columns = _skeleton(body)
         for group, packed in zip(columns.groups, body.groups, strict=True):
             _fill(group, packed, wanted)
-    except (ValueError, OverflowError, RuntimeError, TypeError, cramjam.DecompressionError) as error:
-        raise _corrupt(block, str(error)) from None
+    except (ValueError, OverflowError, RuntimeError, TypeError) as error:
+        raise frame.corrupt(block, str(error)) from None
     return columns if wanted is None else restrict(columns, wanted.__contains__)
-
-
-def _check(block: bytes) -> int:
-    """Header and checksum; returns the bytes of the inflated body."""
-    if not _HEAD.size <= len(block) <= BLOCK_BYTES_MAX:
-        raise _corrupt(block, f"size not within {_HEAD.size} to {BLOCK_BYTES_MAX}")
-    version, crc, body_bytes = _HEAD.unpack_from(block)
-    if crc != crc32(memoryview(block)[_HEAD.size :], crc32(_CHECKED.pack(version, body_bytes))):
-        raise _corrupt(block, "checksum differs")
-    if version > VERSION:
-        raise UnknownVersionError(f"block of version {version}; this code knows {VERSION}")
-    if version == 0 or body_bytes > BLOCK_INFLATED_BYTES_MAX:
-        raise _corrupt(block, f"version {version}, {body_bytes} bytes inflated")
-    return int(body_bytes)
-
-
-def _inflate(block: bytes, body_bytes: int) -> bytearray:
-    body = bytearray(body_bytes)
-    written = cramjam.zstd.decompress_into(block[_HEAD.size :], body)
-    if written != body_bytes:
-        raise ValueError(f"body inflates to {written}, not {body_bytes}")
-    return body
 
 
 def _skeleton(body: _Body) -> Columns:
@@ -245,7 +245,3 @@ def _fill(group: Group, packed: _Group, wanted: Collection[str] | None) -> None:
     for row, series in enumerate(group.series):
         if wanted is None or series in wanted:
             unpack_values(group.values[row], packed.forms[row], streams[ends[row] - packed.sizes[row] : ends[row]])
-
-
-def _corrupt(block: bytes, what: str) -> CorruptDataError:
-    return CorruptDataError(f"{what}; got {len(block)} bytes: {block[:16].hex()}")

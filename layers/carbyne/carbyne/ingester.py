@@ -141,6 +141,12 @@ class Ingester:
             if identity not in rows or rows[identity].stamp < row.stamp:
                 rows[identity] = row
         return [
-            RowGroup(source, window, self._schedule.due_ms(source, window, now_ms), list(rows.values()))
+            RowGroup(
+                source,
+                window,
+                due_ms=self._schedule.due_ms(source, window, now_ms),
+                fresh=self._schedule.is_fresh(window, now_ms),
+                rows=list(rows.values()),
+            )
             for (source, window), rows in groups.items()
         ], members

@@ -45,6 +45,10 @@ class Window(NamedTuple):
         start, _, length = token.partition("+")
         return cls(int(start), int(length))
 
+    def overlaps(self, from_ms: int, to_ms: int) -> bool:
+        """Whether any time from ``from_ms`` to ``to_ms``, both included, lies in the window."""
+        return self.start_s * 1000 <= to_ms and self.end_s * 1000 > from_ms
+
     @property
     def end_s(self) -> int:
         """The first second after the window."""

@@ -82,12 +82,20 @@ CONFIRM_ROWS_MAX: Final = 4_000
 """Rows of one confirm call: some milliseconds of a Redis thread."""
 
 # Blocks
+WINDOW_S_MAX: Final = 30 * 86_400
+"""The longest window of any resolution: how far before a span a block that reaches into it may start."""
 BLOCK_BYTES_MAX: Final = 400_000
 """A DynamoDB item holds 409,600 bytes: its keys at most 3,072 of them, the rest of its attributes a few hundred."""
 BLOCK_INFLATED_BYTES_MAX: Final = 8 * 1024 * 1024
 """What a reader of blocks inflates at most: 20 times a full block, for names are all that shrinks so much."""
 BLOCK_SAMPLES_MAX: Final = 4_000_000
 """Samples of one block (32 MB as arrays): constants cost hardly a byte, and a reader must hold what it decodes."""
+CATALOGUE_PAGE_SERIES_MAX: Final = 1_200
+"""Series of one catalogue page: at 255 random bytes a name it still fits an item, and a changed page is cheap."""
+CATALOGUE_PAGE_BYTES_MAX: Final = 400_000
+"""A catalogue page, as an item."""
+CATALOGUE_INFLATED_BYTES_MAX: Final = 1024 * 1024
+"""What a reader of catalogue pages inflates at most."""
 
 # Tenants
 TENANT_CACHE_S: Final = 60
@@ -95,10 +103,47 @@ TENANT_CACHE_S: Final = 60
 TENANT_CACHE_ENTRIES_MAX: Final = 10_000
 """Keys remembered per function instance, unknown ones included."""
 
+# Registry
+WRITE_TRIES_MAX: Final = 8
+"""Attempts to change an item that others change as well; each that fails means that another one succeeded."""
+SORT_KEY_BYTES_MAX: Final = 1_024
+"""DynamoDB's bound on a sort key."""
+PARTITION_KEY_BYTES_MAX: Final = 2_048
+"""DynamoDB's bound on a partition key."""
+HOST_BYTES_MAX: Final = 300_000
+"""A host as JSON, all its meta data included: an item holds 409,600 bytes, and an agent sends about 5,000."""
+HOST_NAME_CHARACTERS_MAX: Final = 255
+"""A host's name; a fully qualified domain name has at most 253."""
+HOSTS_PER_BULK_MAX: Final = 30
+"""Hosts of one bulk call, as Mackerel documents."""
+ROLES_PER_HOST_MAX: Final = 100
+"""Roles of one host; people give a handful."""
+MEMO_CHARACTERS_MAX: Final = 2_000
+"""The memo of a service or role."""
+METADATA_BYTES_MAX: Final = 100 * 1024
+"""One metadata document, as Mackerel documents."""
+METADATA_SPACES_MAX: Final = 50
+"""Metadata documents of one owner, as Mackerel documents."""
+METADATA_READABLE_S: Final = 7 * 24 * 60 * 60
+"""How long metadata of a retired host can be read, as Mackerel documents."""
+GRAPHS_PER_TENANT_MAX: Final = 2_000
+"""Graph definitions of a tenant: each post of some reads them all."""
+GRAPH_METRICS_MAX: Final = 200
+"""Metrics of one graph definition; a graph of more lines says nothing."""
+REPORTS_PER_BODY_MAX: Final = 100
+"""Check reports of one post, as Mackerel documents."""
+CHECKS_PER_HOST_MAX: Final = 200
+"""Checks of one host whose state is kept: each post of reports reads them all."""
+CHECK_MESSAGE_CHARACTERS_MAX: Final = 1_024
+"""The message of a check report, as Mackerel documents; a longer one is cut."""
+CHECK_REPORT_AGE_S_MAX: Final = 6 * 60 * 60
+"""How far a report's time may lie from now, as Mackerel documents."""
+
 assert RECORD_RAW_BYTES_MAX < RECORD_BYTES_MAX < RECORD_INFLATED_BYTES_MAX
 assert ROW_RAW_BYTES_MAX < RECORD_RAW_BYTES_MAX
 assert RECORD_BYTES_MAX < PUT_BYTES_MAX
 assert 2 * PUT_CALL_S + PUT_PAUSE_S_MAX <= PUT_BUDGET_S
 assert WAIT_MS < REDIS_TIMEOUT_S * 1000 < REDIS_BUDGET_S * 1000
+assert CATALOGUE_PAGE_SERIES_MAX * (NAME_BYTES_MAX + 20) < CATALOGUE_PAGE_BYTES_MAX < CATALOGUE_INFLATED_BYTES_MAX
 assert BLOCK_BYTES_MAX + 2_048 + 1_024 + 2_000 <= 400 * 1024
 assert BLOCK_BYTES_MAX < BLOCK_INFLATED_BYTES_MAX

@@ -1,24 +1,30 @@
-"""Reads: one answer over all tiers, settled by arrival stamp."""
+"""Reads: one answer over all tiers, settled by arrival stamp.
 
-import logging
-from collections.abc import Callable, Sequence
+The tiers are asked one after the other in the direction in which samples move, so that a sample on its way is met in
+the one or the other.
+"""
+
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from carbyne.columns import Columns, column
+from carbyne.catalogue import Catalogue
+from carbyne.columns import Columns, between, column, merge
 from carbyne.errors import RequestError, RetryableError
+from carbyne.items import RangedBlocks
 from carbyne.keys import SourceKey, Window
 from carbyne.limits import AHEAD_MS_MAX, LATEST_BACK_MS
-
-_log = logging.getLogger(__name__)
+from carbyne.sealer import RAW
+from carbyne.storing import read_series
 
 REBUILDING = "hot tier is being rebuilt: recent samples may be missing"
 
 
 class HotAnswer(Protocol):
-    """``whole``: the lane holds everything that it should; ``known``: for each series, whether it was ever seen."""
+    """``whole``: the lane holds everything that it should; ``known``: for each series, whether a window lists it;
+    ``complete``: windows of which the hot tier has every row."""
 
     @property
     def whole(self) -> bool: ...
@@ -27,7 +33,7 @@ class HotAnswer(Protocol):
     @property
     def columns(self) -> Columns: ...
     @property
-    def windows(self) -> Sequence[Window]: ...
+    def complete(self) -> Collection[Window]: ...
 
 
 class Hot(Protocol):
@@ -57,8 +63,18 @@ class Latest(NamedTuple):
 class Reader:
     """``length_s``: of a raw window today; ``retention_s``: how far back raw samples are kept."""
 
-    def __init__(self, hot: Hot, length_s: int, retention_s: int, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        hot: Hot,
+        warm: RangedBlocks,
+        catalogue: Catalogue,
+        length_s: int,
+        retention_s: int,
+        now_ms: Callable[[], int],
+    ) -> None:
         self._hot = hot
+        self._warm = warm
+        self._catalogue = catalogue
         self._length_s = length_s
         self._retention_s = retention_s
         self._now_ms = now_ms
@@ -72,29 +88,52 @@ class Reader:
         now_ms = self._now_ms()
         from_ms, to_ms = max(from_ms, now_ms - self._retention_s * 1000), min(to_ms, now_ms + AHEAD_MS_MAX)
         hot = self._hot.read(source, from_ms, max(from_ms, to_ms), self._length_s, [series])
-        warnings = _warnings(hot.whole, partial)
-        if not (warnings or hot.known[0] or series in self._hot.series(source)):
+        warnings, columns = _warnings(hot.whole, partial), hot.columns
+        if not _covers(hot.complete, from_ms, min(to_ms, now_ms)):
+            columns = merge([columns, self._blocks(source, [series], from_ms, to_ms)])
+        if not (warnings or columns.groups or hot.known[0] or series in self.series(source)):
             raise RequestError(404, f"metric {series!r} of {source.source} is unknown")
-        ts_ms, values = column(hot.columns, series)
-        wanted = ts_ms <= to_ms  # a span that ends before retention begins has none
-        return Answer(ts_ms[wanted], values[wanted].view(np.float64), warnings)
-
-    def series(self, source: SourceKey) -> set[str]:
-        """Every series that the source is known to have; RetryableError if a tier can't be asked."""
-        return self._hot.series(source)
+        ts_ms, values = column(between(columns, from_ms, to_ms + 1), series)
+        return Answer(ts_ms, values.view(np.float64), warnings)
 
     def latest(self, source: SourceKey, series: Sequence[str], *, partial: bool = False) -> Latest:
         """The newest sample of each series, none older than LATEST_BACK_MS; errors as of ``read``, but no 404."""
         now_ms = self._now_ms()
-        hot = self._hot.read(
-            source, now_ms - LATEST_BACK_MS, now_ms + AHEAD_MS_MAX, self._length_s, series, newest=True
-        )
-        newest = {}
-        for name in series:
-            ts_ms, values = column(hot.columns, name)
-            if ts_ms.size:
-                newest[name] = (int(ts_ms[-1]), float(values.view(np.float64)[-1]))
+        from_ms, to_ms = now_ms - LATEST_BACK_MS, now_ms + AHEAD_MS_MAX
+        hot = self._hot.read(source, from_ms, to_ms, self._length_s, series, newest=True)
+        newest = _newest(hot.columns, series)
+        older = [
+            name for name in series if name not in newest or not _covers(hot.complete, newest[name][0] + 1, now_ms)
+        ]
+        if older:  # a block may hold a newer sample than Redis, where late ones may be all that is left
+            newest |= _newest(merge([hot.columns, self._blocks(source, older, from_ms, to_ms)]), older)
         return Latest(newest, _warnings(hot.whole, partial))
+
+    def series(self, source: SourceKey) -> set[str]:
+        """Every series that the source ever had; empty for an unknown source."""
+        return self._hot.series(source) | self._catalogue.series(source).keys()
+
+    def _blocks(self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int) -> Columns:
+        """The samples of the span that lie in blocks."""
+        found = self._warm.between(source, RAW, from_ms, to_ms)
+        return merge([part for key, item in found for part in read_series(self._warm, key, item, series)])
+
+
+def _covers(windows: Collection[Window], from_ms: int, to_ms: int) -> bool:
+    """Whether every time from ``from_ms`` to ``to_ms``, both included, lies in one of the windows."""
+    for window in sorted(windows):
+        if window.overlaps(from_ms, from_ms):
+            from_ms = window.end_s * 1000
+    return from_ms > to_ms
+
+
+def _newest(columns: Columns, series: Sequence[str]) -> dict[str, tuple[int, float]]:
+    found = {name: column(columns, name) for name in series}
+    return {
+        name: (int(ts_ms[-1]), float(values.view(np.float64)[-1]))
+        for name, (ts_ms, values) in found.items()
+        if ts_ms.size
+    }
 
 
 def _warnings(whole: bool, partial: bool) -> list[str]:

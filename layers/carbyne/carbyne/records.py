@@ -1,32 +1,31 @@
 """Stream records: what the writer puts on the stream and the ingester takes off it.
 
-    0      1         2                  6                    10
-    +------+---------+------------------+--------------------+----------------------+
-    | type | version | CRC-32 of the    | bytes of the body  | body, zstd           |
-    | u8   | u8      | rest, u32 LE     | inflated, u32 LE   | (MessagePack)        |
-    +------+---------+------------------+--------------------+----------------------+
+    +------+---------+--------------------------+
+    | type | version | CRC, length, body        |
+    | u8   | u8      | as ``frame`` lays it out |
+    +------+---------+--------------------------+
 
-The CRC covers type, version, length and compressed body.  The body of type 1 (samples) is the MessagePack array of
-``SamplesRecord``: one tenant, the series lists, the rows.  A record holds sources of one lane only.
+The body of type 1 (samples) is the MessagePack array of ``SamplesRecord``: one tenant, the series lists, the rows.  A
+record holds sources of one lane only.
 """
 
 from collections.abc import Iterable
-from struct import Struct as Layout
-from typing import Final
-from zlib import crc32
+from typing import Annotated, Final
 
-import cramjam
 import msgspec
 
-from carbyne.errors import CorruptDataError, UnknownVersionError
+from carbyne import frame
+from carbyne.errors import UnknownVersionError
 from carbyne.limits import RECORD_BYTES_MAX, RECORD_INFLATED_BYTES_MAX
 
 TYPE_SAMPLES: Final = 1
 VERSION: Final = 1
 ZSTD_LEVEL: Final = 1
 
-_HEAD = Layout("<BBII")
-_CHECKED = Layout("<BBI")
+TS_MS_MAX: Final = 2**53
+"""Times up to here pass through a double unharmed, as Lua has only those."""
+
+_HEAD: Final = bytes((TYPE_SAMPLES, VERSION))
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
@@ -36,7 +35,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     """
 
     source: str
-    ts_ms: int
+    ts_ms: Annotated[int, msgspec.Meta(ge=-TS_MS_MAX, le=TS_MS_MAX)]
     series: int
     values: bytes
 
@@ -55,10 +54,7 @@ _decoder = msgspec.msgpack.Decoder(SamplesRecord)
 
 def encode(record: SamplesRecord) -> bytes:
     """The record's bytes for the stream."""
-    body = _encoder.encode(record)
-    packed = bytes(cramjam.zstd.compress(body, level=ZSTD_LEVEL))
-    crc = crc32(packed, crc32(_CHECKED.pack(TYPE_SAMPLES, VERSION, len(body))))
-    return _HEAD.pack(TYPE_SAMPLES, VERSION, crc, len(body)) + packed
+    return frame.pack(_HEAD, _encoder.encode(record), ZSTD_LEVEL)
 
 
 def decode(data: bytes) -> SamplesRecord:
@@ -66,51 +62,26 @@ def decode(data: bytes) -> SamplesRecord:
 
     Raises CorruptDataError for bytes that it did not write, UnknownVersionError for sound bytes of a later one.
     """
-    body_bytes = _check(data)
-    try:
-        record = _decoder.decode(_inflate(data[_HEAD.size :], body_bytes))
-    except ValueError as error:  # msgspec's own errors, and UnicodeDecodeError for text that is not UTF-8
-        raise _corrupt(data, f"not a samples record: {error}") from None
-    _check_rows(record, data)
-    return record
-
-
-def _check(data: bytes) -> int:
-    """Header and checksum; returns the bytes of the inflated body."""
-    if not _HEAD.size <= len(data) <= RECORD_BYTES_MAX:
-        raise _corrupt(data, f"size not within {_HEAD.size} to {RECORD_BYTES_MAX}")
-    kind, version, crc, body_bytes = _HEAD.unpack_from(data)
-    if crc != crc32(memoryview(data)[_HEAD.size :], crc32(_CHECKED.pack(kind, version, body_bytes))):
-        raise _corrupt(data, "checksum differs")
-    if kind == 0 or version == 0 or body_bytes > RECORD_INFLATED_BYTES_MAX:
-        raise _corrupt(data, f"type {kind}, version {version}, {body_bytes} bytes inflated")
+    kind, version = frame.check(data, len(_HEAD), RECORD_BYTES_MAX)
+    if kind == 0 or version == 0:
+        raise frame.corrupt(data, f"type {kind}, version {version}")
     if kind != TYPE_SAMPLES or version > VERSION:
         raise UnknownVersionError(
             f"record of type {kind}, version {version}; this code knows {TYPE_SAMPLES}, {VERSION}"
         )
-    return int(body_bytes)
-
-
-def _inflate(packed: bytes, body_bytes: int) -> bytearray:
-    body = bytearray(body_bytes)
     try:
-        written = cramjam.zstd.decompress_into(packed, body)
-    except cramjam.DecompressionError as error:
-        raise _corrupt(packed, f"body does not inflate to {body_bytes}: {error}") from None
-    if written != body_bytes:
-        raise _corrupt(packed, f"body inflates to {written}, not {body_bytes}")
-    return body
+        record = _decoder.decode(frame.inflate(data, len(_HEAD), RECORD_INFLATED_BYTES_MAX))
+    except ValueError as error:  # msgspec's own errors, and UnicodeDecodeError for text that is not UTF-8
+        raise frame.corrupt(data, f"not a samples record: {error}") from None
+    _check_rows(record, data)
+    return record
 
 
 def _check_rows(record: SamplesRecord, data: bytes) -> None:
     sizes = [8 * (blob.count(b"\n") + 1) for blob in record.lists]
     for row in record.rows:
         if not 0 <= row.series < len(sizes) or len(row.values) != sizes[row.series]:
-            raise _corrupt(data, f"row of {row.source!r} has {len(row.values)} bytes for list {row.series}")
-
-
-def _corrupt(data: bytes, what: str) -> CorruptDataError:
-    return CorruptDataError(f"{what}; got {len(data)} bytes: {data[:16].hex()}")
+            raise frame.corrupt(data, f"row of {row.source!r} has {len(row.values)} bytes for list {row.series}")
 
 
 def pack(tenant: str, rows: Iterable[tuple[str, int, bytes, bytes]], raw_bytes_max: int) -> list[bytes]:

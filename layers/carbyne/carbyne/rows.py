@@ -48,9 +48,11 @@ class HotRow(NamedTuple):
 
 
 class RowGroup(NamedTuple):
-    """Rows of one source and window; ``due_ms``: when the window is to be sealed if these are its first rows."""
+    """Rows of one source and window.  ``due_ms``: when the window is to be sealed if these are its first rows.
+    ``fresh``: the window has only begun, so that no earlier rows of it can have been sealed."""
 
     source: SourceKey
     window: Window
     due_ms: int
+    fresh: bool
     rows: list[HotRow]

@@ -12,6 +12,10 @@ class SealSchedule(NamedTuple):
     grace_s: int
     jitter_s: int
 
+    def is_fresh(self, window: Window, arrival_ms: int) -> bool:
+        """Whether the window began less than the grace ago: then nothing of it was sealed, and all its rows are met."""
+        return arrival_ms < (window.start_s + self.grace_s) * 1000
+
     def due_ms(self, source: SourceKey, window: Window, arrival_ms: int) -> int:
         """max(window end + grace, first unsealed arrival) + jitter; the jitter is the source's own, at most an eighth
         of the window, so that the windows of all sources do not fall due in the same minute."""

@@ -48,10 +48,22 @@ class IngesterSettings(RedisSettings, frozen=True):
     seal_jitter_s: int
 
 
+class SealerSettings(RedisSettings, frozen=True):
+    """``blocks_table``: blocks and catalogue; ``hot_s``: how long after its end a sealed window stays readable in
+    Redis; ``warm_raw_s``: how long a raw block stays in the table; grace and jitter as of ``IngesterSettings``."""
+
+    blocks_table: str
+    seal_grace_s: int
+    seal_jitter_s: int
+    hot_s: int
+    warm_raw_s: int
+
+
 class ReaderSettings(RedisSettings, frozen=True):
     """``raw_window_s``: length of a raw window; ``cold_raw_s``: how far back a read may go."""
 
     accounts_table: str
+    blocks_table: str
     raw_window_s: int
     cold_raw_s: int
 

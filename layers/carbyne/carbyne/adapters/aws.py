@@ -47,11 +47,16 @@ def config(connect_timeout_s: float, read_timeout_s: float, tries: int) -> Confi
 
 
 @contextmanager
-def retryable(operation: str) -> Iterator[None]:
-    """Errors of AWS and of the way to it become RetryableError; those that need a human are logged as errors."""
+def retryable(operation: str, passing: str = "") -> Iterator[None]:
+    """Errors of AWS and of the way to it become RetryableError; those that need a human are logged as errors.
+
+    ``passing``: the one error code that the caller wants to see as it is, such as a failed condition.
+    """
     try:
         yield
     except AWS_ERRORS as error:
+        if passing and isinstance(error, ClientError) and error.response["Error"]["Code"] == passing:
+            raise
         if not is_transient(error):
             _log.error("%s is refused, so the deployment is wrong: %s", operation, error)
         raise RetryableError(f"{operation}: {error}") from error

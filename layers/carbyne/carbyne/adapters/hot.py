@@ -26,12 +26,24 @@ class Written(NamedTuple):
 
 class HotRead(NamedTuple):
     """``whole``: the lane holds everything that it should; ``known``: for each series asked, whether a window of the
-    span lists it; ``columns``: their samples; ``windows``: all windows of the source that have rows, newest first."""
+    span lists it; ``columns``: their samples; ``windows``: all windows of the source that have rows, newest first;
+    ``complete``: those windows of the span of which every row ever written is here."""
 
     whole: bool
     known: list[bool]
     columns: Columns
     windows: list[Window]
+    complete: set[Window]
+
+
+class _Part(NamedTuple):
+    """What the read script says of some windows, in ``HotRead``'s words; ``samples`` as it packs them."""
+
+    whole: bool
+    windows: list[Window]
+    found: list[bool]
+    samples: list[bytes]
+    complete: set[Window]
 
 
 class HotStore:
@@ -74,18 +86,18 @@ class HotStore:
 
         ``newest``: of each series only those of its newest ts.  Raises RetryableError if the lane can't be asked.
         """
-        state, tokens, found, samples = self._read_windows(
-            source, from_ms, to_ms, _declared(from_ms, to_ms, length_s), series, newest
-        )
-        windows = sorted((Window.parse(token.decode()) for token in tokens), reverse=True)
-        asked = set(_declared(from_ms, to_ms, length_s))
-        more = [window for window in windows if window not in asked and _overlaps(window, from_ms, to_ms)]
+        declared = _declared(from_ms, to_ms, length_s)
+        part = self._read_windows(source, from_ms, to_ms, declared, series, newest)
+        whole, found, samples, complete = part.whole, part.found, part.samples, part.complete
+        windows = sorted(part.windows, reverse=True)
+        more = [window for window in windows if window not in declared and window.overlaps(from_ms, to_ms)]
         for length in {window.length_s for window in more}:  # of one length, so that none overlap: see read.lua's next
             same = [window for window in more if window.length_s == length]
-            _, _, found_more, samples_more = self._read_windows(source, from_ms, to_ms, same, series, newest)
-            found = [a or b for a, b in zip(found, found_more, strict=True)]
-            samples = [a + b for a, b in zip(samples, samples_more, strict=True)]
-        return HotRead(state == WHOLE, found, from_rows(map(_rows, series, samples)), windows)
+            part = self._read_windows(source, from_ms, to_ms, same, series, newest)
+            found = [a or b for a, b in zip(found, part.found, strict=True)]
+            samples = [a + b for a, b in zip(samples, part.samples, strict=True)]
+            whole, complete = whole and part.whole, complete | part.complete
+        return HotRead(whole, found, from_rows(map(_rows, series, samples)), windows, complete)
 
     def series(self, source: SourceKey) -> set[str]:
         """Every series that a window of the source in Redis knows; empty if the source has no window there."""
@@ -104,9 +116,9 @@ class HotStore:
         keys = [lane_state(lane), lane_due(lane)]
         highest = max(row.stamp for group in groups for row in group.rows)
         args: list[Any] = [highest, self._seen.get(lane, ZERO), LISTS_PER_WINDOW_MAX]
-        for source, window, due_ms, rows in groups:
+        for source, window, due_ms, fresh, rows in groups:
             keys += (source.rows(window), source.lists(window), source.dictionary(window), source.windows)
-            args += (source.member(window), window.token, due_ms, len(rows))
+            args += (source.member(window), window.token, due_ms, int(fresh), len(rows))
             for row in rows:
                 args += (row.field, row.value, row.series if with_series else b"")
         return self._write.call(lane, keys, args)
@@ -133,21 +145,31 @@ class HotStore:
         windows: Sequence[Window],
         series: Sequence[str],
         newest: bool,
-    ) -> tuple[bytes, list[bytes], list[bool], list[bytes]]:
-        found, samples = [False] * len(series), [b""] * len(series)
+    ) -> _Part:
+        """All calls that it takes; of what several calls say of state and completeness, the worst."""
         keys = [lane_state(source.lane), source.windows]
         for window in windows:
             keys += (source.rows(window), source.lists(window), source.dictionary(window))
         declared = [len(windows), *(window.token for window in windows)]
+        result = _Part(True, [], [False] * len(series), [b""] * len(series), set(windows))
         while True:
             args = [from_ms, to_ms, int(newest), READ_BYTES_MAX, *declared, *series]
-            reply = self._nodes.run([self._read.call(source.lane, keys, args)])[0]
-            state, tokens, next_ms, known, parts = checked(reply)
-            found = [a or bool(b) for a, b in zip(found, known, strict=True)]
-            samples = [a + b for a, b in zip(samples, parts, strict=True)]
+            reply = checked(self._nodes.run([self._read.call(source.lane, keys, args)])[0])
+            result, next_ms = _continued(result, reply), reply[2]
             if next_ms < 0:
-                return state, tokens, found, samples
+                return result
             to_ms = next_ms - 1
+
+
+def _continued(before: _Part, reply: Reply) -> _Part:
+    state, tokens, _, known, samples, complete = reply
+    return _Part(
+        before.whole and state == WHOLE,
+        [Window.parse(token.decode()) for token in tokens],
+        [a or bool(b) for a, b in zip(before.found, known, strict=True)],
+        [a + b for a, b in zip(before.samples, samples, strict=True)],
+        before.complete & {Window.parse(token.decode()) for token in complete},
+    )
 
 
 def _rows(series: str, packed: bytes) -> Rows:
@@ -198,7 +220,3 @@ def _declared(from_ms: int, to_ms: int, length_s: int) -> list[Window]:
     oldest = Window.holding(from_ms, length_s)
     count = min(READ_WINDOWS, (newest.start_s - oldest.start_s) // length_s + 1)
     return [Window(newest.start_s - i * length_s, length_s) for i in range(count)]
-
-
-def _overlaps(window: Window, from_ms: int, to_ms: int) -> bool:
-    return window.start_s * 1000 <= to_ms and window.end_s * 1000 > from_ms

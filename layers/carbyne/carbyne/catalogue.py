@@ -1,0 +1,214 @@
+"""What a source has: its series with first and last seen, and the windows that were ever sealed.
+
+Both live in the blocks table and are written by the sealer before rows leave Redis.  The series are kept in pages,
+since a source may have more names than an item holds; a name that two sealers put on two pages is read as one.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
+
+from carbyne import frame
+from carbyne.columns import Columns
+from carbyne.errors import RetryableError, UnknownVersionError
+from carbyne.items import Item, Table
+from carbyne.keys import SourceKey, Window, join_series, series_item, split_series, windows_item
+from carbyne.limits import (
+    CATALOGUE_INFLATED_BYTES_MAX,
+    CATALOGUE_PAGE_BYTES_MAX,
+    CATALOGUE_PAGE_SERIES_MAX,
+    SEAL_TRIES_MAX,
+)
+
+VERSION: Final = 1
+ZSTD_LEVEL: Final = 9
+_HEAD: Final = bytes((VERSION,))
+
+
+class Span(NamedTuple):
+    """When a series was seen: times of its first and last sample, ms."""
+
+    first_ms: int
+    last_ms: int
+
+    def joined(self, other: "Span") -> "Span":
+        return Span(min(self.first_ms, other.first_ms), max(self.last_ms, other.last_ms))
+
+
+class Windows(NamedTuple):
+    """``sealed``: the windows that ever had a block.  ``again``: those whose block was made anew after it had been
+    removed, or after nobody knows what; what an earlier block held may lie in the archive alone."""
+
+    sealed: set[Window]
+    again: set[Window]
+
+
+Spans = dict[str, Span]
+Decoded = TypeVar("Decoded")
+
+
+class _Page(msgspec.Struct, frozen=True, array_like=True):
+    """``names``: one a line; ``first_ms`` and ``last_ms``: one for each."""
+
+    names: bytes
+    first_ms: list[int]
+    last_ms: list[int]
+
+
+class _Run(msgspec.Struct, frozen=True, array_like=True):
+    """``count`` successive windows of ``length_s`` from ``start_s``."""
+
+    start_s: int
+    count: int
+    length_s: int
+
+
+class _Index(msgspec.Struct, frozen=True, array_like=True):
+    """``Windows`` as runs."""
+
+    sealed: list[_Run]
+    again: list[_Run]
+
+
+_PAGES = msgspec.msgpack.Decoder(_Page)
+_INDEXES = msgspec.msgpack.Decoder(_Index)
+
+
+def spans_of(columns: Columns) -> Spans:
+    """First and last time of every series."""
+    return {
+        series: Span(int(group.ts_ms[0]), int(group.ts_ms[-1])) for group in columns.groups for series in group.series
+    }
+
+
+class Catalogue:
+    """The catalogue of all sources, in the blocks table.  Methods raise RetryableError if it can't be asked."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def series(self, source: SourceKey) -> Spans:
+        """Every series that was ever sealed, with when it was seen."""
+        return _joined(spans for _, _, spans in self._pages(source))
+
+    def add_series(self, source: SourceKey, seen: Spans) -> None:
+        """Extend the spans of the series in ``seen``, adding those that are new."""
+        for _ in range(SEAL_TRIES_MAX):
+            if self._try_add_series(source, seen):
+                return
+        raise RetryableError(f"the series of {source.source} keep changing under us")
+
+    def windows(self, source: SourceKey, resolution: str) -> Windows:
+        """The windows of this resolution that were ever sealed."""
+        item = self._table.get(windows_item(source), resolution)
+        return _windows(item) if item else Windows(set(), set())
+
+    def add_window(self, source: SourceKey, resolution: str, window: Window) -> bool:
+        """Note that the window is about to have a block; whether it never had one."""
+        return self._change(source, resolution, lambda windows: _added(windows.sealed, window))
+
+    def mark_again(self, source: SourceKey, resolution: str, window: Window) -> None:
+        """Note that the window is about to have a block anew, so that the archive may hold what this one lacks."""
+        self._change(source, resolution, lambda windows: _added(windows.again, window))
+
+    def _change(self, source: SourceKey, resolution: str, change: Callable[[Windows], bool]) -> bool:
+        """Whether ``change``, made to the windows as they are, changed anything."""
+        for _ in range(SEAL_TRIES_MAX):
+            item = self._table.get(windows_item(source), resolution)
+            windows = _windows(item) if item else Windows(set(), set())
+            if not change(windows):
+                return False
+            changed = _Index(_runs(sorted(windows.sealed)), _runs(sorted(windows.again)))
+            if self._table.put(windows_item(source), resolution, Item(_encoded(changed)), item):
+                return True
+        raise RetryableError(f"the windows of {source.source} keep changing under us")
+
+    def _pages(self, source: SourceKey) -> list[tuple[str, Item, Spans]]:
+        pages = self._table.query(series_item(source), "0", "9")
+        return [(sort, item, _spans(item)) for sort, item in pages]
+
+    def _try_add_series(self, source: SourceKey, seen: Spans) -> bool:
+        """False if another sealer changed a page meanwhile."""
+        pages = self._pages(source)
+        left = dict(seen)
+        for sort, item, spans in pages:
+            changed = {name: spans[name].joined(left.pop(name)) for name in spans.keys() & left.keys()}
+            if any(spans[name] != span for name, span in changed.items()):
+                spans.update(changed)
+                if not self._table.put(series_item(source), sort, _page(spans), item):
+                    return False
+        return not left or self._add_new(source, pages, left)
+
+    def _add_new(self, source: SourceKey, pages: list[tuple[str, Item, Spans]], new: Spans) -> bool:
+        """Fill the last page, then further ones; False if that must be tried again."""
+        number, item, spans = len(pages), None, Spans()
+        if pages and len(pages[-1][2]) < CATALOGUE_PAGE_SERIES_MAX:
+            sort, item, spans = pages[-1]
+            number, item = int(sort), self._table.get(series_item(source), sort)
+            spans = _spans(item) if item else Spans()
+        room = CATALOGUE_PAGE_SERIES_MAX - len(spans)
+        spans = spans | dict(list(new.items())[: max(0, room)])
+        put = self._table.put(series_item(source), f"{number:06d}", _page(spans), item)
+        return put and room >= len(new)
+
+
+def _joined(pages: Iterable[Spans]) -> Spans:
+    result: Spans = {}
+    for spans in pages:
+        for name, span in spans.items():
+            result[name] = result[name].joined(span) if name in result else span
+    return result
+
+
+def _page(spans: Spans) -> Item:
+    names = sorted(spans)
+    page = _Page(join_series(names), [spans[n].first_ms for n in names], [spans[n].last_ms for n in names])
+    return Item(_encoded(page))
+
+
+def _spans(item: Item) -> Spans:
+    page = _decoded(item.data, _PAGES)
+    return dict(zip(split_series(page.names), map(Span, page.first_ms, page.last_ms), strict=True))
+
+
+def _runs(windows: list[Window]) -> list[_Run]:
+    """Windows in ascending order as runs of successive ones of one length."""
+    runs: list[_Run] = []
+    for start_s, length_s in windows:
+        last = runs[-1] if runs else None
+        if last and last.length_s == length_s and last.start_s + last.count * length_s == start_s:
+            runs[-1] = _Run(last.start_s, last.count + 1, length_s)
+        else:
+            runs.append(_Run(start_s, 1, length_s))
+    return runs
+
+
+def _windows(item: Item) -> Windows:
+    index = _decoded(item.data, _INDEXES)
+    return Windows(_in_runs(index.sealed), _in_runs(index.again))
+
+
+def _in_runs(runs: Iterable[_Run]) -> set[Window]:
+    return {Window(run.start_s + i * run.length_s, run.length_s) for run in runs for i in range(run.count)}
+
+
+def _added(windows: set[Window], window: Window) -> bool:
+    """Add the window; whether it was missing."""
+    missing = window not in windows
+    windows.add(window)
+    return missing
+
+
+def _encoded(value: object) -> bytes:
+    return frame.pack(_HEAD, msgspec.msgpack.encode(value), ZSTD_LEVEL)
+
+
+def _decoded(data: bytes, decoder: msgspec.msgpack.Decoder[Decoded]) -> Decoded:
+    (version,) = frame.check(data, len(_HEAD), CATALOGUE_PAGE_BYTES_MAX)
+    if version > VERSION:
+        raise UnknownVersionError(f"catalogue of version {version}; this code knows {VERSION}")
+    try:
+        return decoder.decode(frame.inflate(data, len(_HEAD), CATALOGUE_INFLATED_BYTES_MAX))
+    except ValueError as error:
+        raise frame.corrupt(data, f"not a catalogue: {error}") from None
