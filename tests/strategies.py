@@ -6,7 +6,7 @@ import numpy as np
 from carbyne import stamps
 from carbyne.columns import Columns, Rows, from_rows
 from carbyne.keys import join_series
-from carbyne.records import Row, SamplesRecord
+from carbyne.records import TS_MS_MAX, Row, SamplesRecord
 from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -138,7 +138,12 @@ def sample_records(draw: st.DrawFn) -> SamplesRecord:
     )
     chosen = draw(st.lists(st.integers(0, len(lists) - 1), max_size=4)) if lists else []
     rows = [
-        Row(draw(part_texts), draw(st.integers(-(2**63), 2**63 - 1)), at, draw(st.binary(min_size=size, max_size=size)))
+        Row(
+            draw(part_texts),
+            draw(st.integers(-TS_MS_MAX, TS_MS_MAX)),
+            at,
+            draw(st.binary(min_size=size, max_size=size)),
+        )
         for at in chosen
         for size in [8 * len(lists[at])]
     ]
