@@ -30,9 +30,9 @@ class Gateway:
         self.routes: dict[str, tuple[re.Pattern[str], Function]] = {}
 
     def add(self, key: str, function: Function) -> None:
-        """``key``: "GET /a/{b}"."""
-        parts = re.split(r"\{(\w+)\}", key)
-        pattern = "".join(f"(?P<{part}>[^/]+)" if odd % 2 else re.escape(part) for odd, part in enumerate(parts))
+        """``key``: "GET /a/{b}" or, where slashes may follow, "GET /a/{b+}"."""
+        parts = re.split(r"\{(\w+\+?)\}", key)
+        pattern = "".join(_group(part) if odd % 2 else re.escape(part) for odd, part in enumerate(parts))
         self.routes[key] = (re.compile(pattern), function)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # noqa: ANN401
@@ -56,6 +56,10 @@ class Gateway:
                     raise RequestEntityTooLarge
                 return _response(function.invoke(event))
         return _message(404, "Not Found")
+
+
+def _group(name: str) -> str:
+    return f"(?P<{name[:-1]}>.+)" if name.endswith("+") else f"(?P<{name}>[^/]+)"
 
 
 def _message(status: int, message: str) -> Response:

@@ -13,7 +13,10 @@ API_GATEWAY_TIMEOUT_S = 30
 SETTINGS = {
     "Writer": settings.WriterSettings,
     "Ingester": settings.IngesterSettings,
+    "Sealer": settings.SealerSettings,
+    "Sealer": settings.SealerSettings,
     "Reader": settings.ReaderSettings,
+    "Registry": settings.RegistrySettings,
 }
 
 

@@ -22,7 +22,7 @@ class Call(NamedTuple):
 
 
 class Route(NamedTuple, Generic[Deps]):
-    """``path``: as in template.yaml, ``/api/v0/hosts/{id}``; ``needs``: what its key must be allowed to do."""
+    """``path``: as in template.yaml, ``/a/{b}`` or, where slashes may follow, ``/a/{b+}``; ``needs``: of its key."""
 
     method: str
     path: str
@@ -31,13 +31,14 @@ class Route(NamedTuple, Generic[Deps]):
 
     def parts_of(self, method: str, path: str) -> dict[str, str] | None:
         """The parts in the place of ``{names}`` if this route takes the request, else None."""
-        wanted, given = self.path.split("/"), path.split("/")
+        wanted = self.path.split("/")
+        given = path.split("/", len(wanted) - 1 if self.path.endswith("+}") else -1)
         if method != self.method or len(wanted) != len(given):
             return None
         pairs = list(zip(wanted, given, strict=True))
         if not all((_is_name(want) and part) or want == part for want, part in pairs):
             return None
-        return {want[1:-1]: unquote(part) for want, part in pairs if _is_name(want)}
+        return {want.strip("{+}"): unquote(part) for want, part in pairs if _is_name(want)}
 
 
 def _is_name(segment: str) -> bool:

@@ -1,0 +1,19 @@
+"""Lambda function behind hosts, services, metadata, graphs and checks."""
+
+from collections.abc import Callable
+from typing import Any
+
+from carbyne import http
+from carbyne.registry.api import ROUTES
+from carbyne.routes import dispatch
+from carbyne.wiring.registry import RegistryDeps, registry
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Entry point of Lambda."""
+    return handle(event, registry)
+
+
+def handle(event: dict[str, Any], deps: Callable[[], RegistryDeps]) -> dict[str, Any]:
+    """The answer to an HTTP event; ``deps`` is called inside, so that its failure is answered as well."""
+    return http.answer(event, lambda request: dispatch(ROUTES, request, *deps()))

@@ -1,0 +1,296 @@
+"""Hosts: registered by agents, found by people, retired by both.
+
+A live host is an item of the tenant's partition of hosts; a retired one moves to a partition of its own, so that lists
+never read it.  A custom identifier is an item that names its host, written together with the host.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from carbyne import keys, names
+from carbyne.errors import RequestError
+from carbyne.limits import (
+    HOST_BYTES_MAX,
+    HOST_NAME_CHARACTERS_MAX,
+    HOSTS_PER_BULK_MAX,
+    ROLES_PER_HOST_MAX,
+    SORT_KEY_BYTES_MAX,
+)
+from carbyne.registry import roles
+from carbyne.registry.roles import RoleName
+from carbyne.registry.store import Change, Item, Key, Registry, Store, body_of, settle
+
+Status = Literal["working", "standby", "maintenance", "poweroff"]
+HostName = Annotated[str, Meta(min_length=1, max_length=HOST_NAME_CHARACTERS_MAX)]
+Roles = dict[str, list[str]]
+"""Service -> its roles that the host has."""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """A check that the host's agent runs."""
+
+    name: str
+    memo: str = ""
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """As stored.  ``meta`` and ``interfaces`` are what the agent sent, byte by byte."""
+
+    id: str
+    created_s: int
+    name: str = ""
+    status: Status = "working"
+    memo: str = ""
+    display_name: str | None = None
+    custom_identifier: str | None = None
+    meta: dict[str, Raw] = {}
+    interfaces: list[dict[str, Raw]] | None = None
+    roles: Roles = {}
+    checks: list[Check] | None = None
+    retired_s: int | None = None
+
+
+class HostForm(msgspec.Struct, frozen=True, rename="camel"):
+    """What registers or updates a host; of an update, what is not in there stays as it is."""
+
+    name: HostName
+    meta: dict[str, Raw] | UnsetType = UNSET
+    display_name: str | UnsetType | None = UNSET
+    custom_identifier: str | UnsetType | None = UNSET
+    memo: str | UnsetType = UNSET
+    interfaces: list[dict[str, Raw]] | UnsetType | None = UNSET
+    checks: list[Check] | UnsetType | None = UNSET
+    role_fullnames: list[str] | None = None
+
+
+class Filter(NamedTuple):
+    """Which hosts to find: of any of ``roles`` in ``service``, of any of ``statuses``; None asks for nothing."""
+
+    service: str | None
+    roles: Sequence[str]
+    name: str | None
+    statuses: Sequence[str]
+    custom_identifier: str | None
+
+
+def register(registry: Registry, tenant: str, form: HostForm) -> str:
+    """The id of a new host, or of the live one that has its custom identifier: an agent that asks twice gets one."""
+    wanted = parse_roles(form.role_fullnames)
+    roles.ensure(registry, tenant, wanted)
+
+    def attempt() -> str | None:
+        item = _holder(registry.store, tenant, form.custom_identifier or None)
+        host = _host(item) if item else Host(id=registry.new_id(), created_s=registry.now_s())
+        changed = _applied(host, form, wanted)
+        return host.id if _save(registry.store, tenant, item, changed) else None
+
+    return settle(attempt)
+
+
+def update(registry: Registry, tenant: str, host_id: str, form: HostForm) -> None:
+    """Change a host; its further roles stay.  RequestError 404 for an unknown one, 400 for a retired one."""
+    wanted = parse_roles(form.role_fullnames)
+    host = live(registry.store, tenant, host_id)
+    roles.ensure(registry, tenant, [(service, role) for service, role in wanted if not _has(host, service, role)])
+    change(registry, tenant, host_id, lambda host: _applied(host, form, wanted))
+
+
+def set_status(registry: Registry, tenant: str, host_id: str, status: Status) -> None:
+    """RequestError as of ``update``."""
+    change(registry, tenant, host_id, lambda host: msgspec.structs.replace(host, status=status))
+
+
+def set_roles(registry: Registry, tenant: str, host_id: str, fullnames: Sequence[str] | None) -> None:
+    """Give a host these roles and no others.  RequestError as of ``update``."""
+    wanted = parse_roles(fullnames)
+    live(registry.store, tenant, host_id)
+    roles.ensure(registry, tenant, wanted)
+    change(registry, tenant, host_id, lambda host: msgspec.structs.replace(host, roles=_joined({}, wanted)))
+
+
+def retire(registry: Registry, tenant: str, host_id: str) -> None:
+    """Retire a host; of one that is retired nothing changes.  RequestError 404 for an unknown one."""
+
+    def attempt() -> bool | None:
+        item = registry.store.get(_key(tenant, host_id))
+        if item is None:
+            return bool(get(registry.store, tenant, host_id))
+        retired = msgspec.structs.replace(_host(item), retired_s=registry.now_s())
+        changes = [Change(item.key, None, item.version), Change(_retired_key(tenant, host_id), body_of(retired), 0)]
+        return registry.store.write(*changes, *_moves(tenant, retired, None)) or None
+
+    settle(attempt)
+
+
+def for_each(registry: Registry, tenant: str, ids: Sequence[str], act: Callable[[str], None]) -> None:
+    """``act`` on at most HOSTS_PER_BULK_MAX hosts; RequestError 404, before anything is done, if one is unknown."""
+    if len(ids) > HOSTS_PER_BULK_MAX:
+        raise RequestError(400, f"{len(ids)} hosts; send at most {HOSTS_PER_BULK_MAX} at once")
+    distinct = list(dict.fromkeys(ids))
+    for host_id in distinct:
+        get(registry.store, tenant, host_id)
+    for host_id in distinct:
+        act(host_id)
+
+
+def get(store: Store, tenant: str, host_id: str) -> Host:
+    """A host, live or retired; RequestError 404 for an unknown one."""
+    item = store.get(_key(tenant, host_id)) or store.get(_retired_key(tenant, host_id))
+    if item is None:
+        raise RequestError(404, f"host {host_id[:64]!r} is unknown")
+    return _host(item)
+
+
+def live(store: Store, tenant: str, host_id: str) -> Host:
+    """A host; RequestError 404 for an unknown one, 400 for a retired one."""
+    return _host(_live(store, tenant, host_id))
+
+
+def find(store: Store, tenant: str, wanted: Filter) -> list[Host]:
+    """Live hosts, oldest first.  One with a custom identifier is looked up, everything else reads all live hosts."""
+    if wanted.custom_identifier:
+        holder = _holder(store, tenant, wanted.custom_identifier)
+        found = [_host(holder)] if holder else []
+    else:
+        found = everyone(store, tenant)
+    return sorted(filter(lambda host: _fits(host, wanted), found), key=_age)
+
+
+def everyone(store: Store, tenant: str) -> list[Host]:
+    """All live hosts."""
+    return [_host(item) for item in store.items(_key(tenant, "").pk)]
+
+
+def by_custom_identifier(store: Store, tenant: str, identifier: str, *, either_case: bool) -> Host:
+    """The live host of a custom identifier, the oldest if case does not matter; RequestError 404 if there is none."""
+    named = (
+        store.items(_identifier_key(tenant, "").pk, keys.custom_identifier_prefix(identifier)) if either_case else []
+    )
+    holders = [store.get(_key(tenant, item.body.decode())) for item in named]
+    holders += [] if either_case else [_holder(store, tenant, identifier)]
+    found = [_host(item) for item in holders if item]
+    if not found:
+        raise RequestError(404, f"no host has the custom identifier {identifier[:200]!r}")
+    return min(found, key=_age)
+
+
+def change(registry: Registry, tenant: str, host_id: str, edit: Callable[[Host], Host]) -> None:
+    """Apply ``edit`` to a live host, again if it was changed meanwhile.  RequestError as of ``live``."""
+
+    def attempt() -> bool | None:
+        item = _live(registry.store, tenant, host_id)
+        return _save(registry.store, tenant, item, edit(_host(item))) or None
+
+    settle(attempt)
+
+
+def take_roles(registry: Registry, tenant: str, service: str, role: str | None = None) -> None:
+    """Take a role, or all roles of a service, from every host."""
+    for host in everyone(registry.store, tenant):
+        if _has(host, service, role):
+            change(registry, tenant, host.id, lambda host: _without(host, service, role))
+
+
+def parse_roles(fullnames: Sequence[str] | None) -> list[RoleName]:
+    """Service and role of each ``<service>:<role>``; RequestError 400 for a malformed one, or too many."""
+    if len(fullnames or ()) > ROLES_PER_HOST_MAX:
+        raise RequestError(400, f"a host has at most {ROLES_PER_HOST_MAX} roles")
+    return [names.role_fullname(fullname) for fullname in fullnames or ()]
+
+
+def _key(tenant: str, host_id: str) -> Key:
+    return Key(keys.registry_partition(tenant, "hosts"), host_id)
+
+
+def _retired_key(tenant: str, host_id: str) -> Key:
+    return Key(keys.registry_partition(tenant, "retired"), host_id)
+
+
+def _identifier_key(tenant: str, identifier: str) -> Key:
+    key = Key(keys.registry_partition(tenant, "custom-identifiers"), keys.custom_identifier(identifier))
+    if len(key.sk) > SORT_KEY_BYTES_MAX:
+        raise RequestError(400, f"the custom identifier is too long: {identifier[:200]!r}")
+    return key
+
+
+def _host(item: Item) -> Host:
+    return msgspec.json.decode(item.body, type=Host)
+
+
+def _live(store: Store, tenant: str, host_id: str) -> Item:
+    item = store.get(_key(tenant, host_id))
+    if item is None:
+        get(store, tenant, host_id)
+        raise RequestError(400, f"host {host_id!r} is retired")
+    return item
+
+
+def _age(host: Host) -> tuple[int, str]:
+    return host.created_s, host.id
+
+
+def _holder(store: Store, tenant: str, identifier: str | UnsetType | None) -> Item | None:
+    named = store.get(_identifier_key(tenant, identifier)) if identifier else None
+    return store.get(_key(tenant, named.body.decode())) if named else None
+
+
+def _applied(host: Host, form: HostForm, wanted: Sequence[RoleName]) -> Host:
+    given = {name: getattr(form, name) for name in form.__struct_fields__ if name != "role_fullnames"}
+    given = {name: value for name, value in given.items() if value is not UNSET}
+    if "custom_identifier" in given:
+        given["custom_identifier"] = given["custom_identifier"] or None
+    return msgspec.structs.replace(host, **given, roles=_joined(host.roles, wanted))
+
+
+def _joined(held: Mapping[str, Sequence[str]], more: Sequence[RoleName]) -> Roles:
+    pairs = {(service, role) for service, held_roles in held.items() for role in held_roles} | set(more)
+    joined: Roles = {}
+    for service, role in sorted(pairs):
+        joined.setdefault(service, []).append(role)
+    return joined
+
+
+def _without(host: Host, service: str, role: str | None) -> Host:
+    left = [(of, held) for of, all_held in host.roles.items() for held in all_held]
+    left = [(of, held) for of, held in left if of != service or role not in (None, held)]
+    return msgspec.structs.replace(host, roles=_joined({}, left))
+
+
+def _has(host: Host, service: str, role: str | None) -> bool:
+    held = host.roles.get(service, [])
+    return bool(held) if role is None else role in held
+
+
+def _fits(host: Host, wanted: Filter) -> bool:
+    any_role: Sequence[str | None] = wanted.roles or [None]
+    return (
+        host.status in wanted.statuses
+        and (wanted.name is None or host.name == wanted.name)
+        and (wanted.service is None or any(_has(host, wanted.service, role) for role in any_role))
+    )
+
+
+def _save(store: Store, tenant: str, item: Item | None, host: Host) -> bool:
+    """Write a host in the place of ``item``, with its identifier; RequestError 400 if another host has that."""
+    body = body_of(host)
+    if len(body) > HOST_BYTES_MAX:
+        raise RequestError(413, f"the host has {len(body)} bytes; send at most {HOST_BYTES_MAX}")
+    if item is not None and item.body == body:
+        return True
+    moves = _moves(tenant, _host(item) if item else None, host)
+    for move in moves:
+        if move.body and (taken := store.get(move.key)) and taken.body.decode() != host.id:
+            raise RequestError(400, f"host {taken.body.decode()} has the custom identifier {host.custom_identifier!r}")
+    return store.write(Change(_key(tenant, host.id), body, item.version if item else 0), *moves)
+
+
+def _moves(tenant: str, old: Host | None, new: Host | None) -> list[Change]:
+    """What to change of the identifiers when a host comes, changes or goes."""
+    before, after = old and old.custom_identifier, new and new.custom_identifier
+    if before == after:
+        return []
+    gone = [Change(_identifier_key(tenant, before), None, 1)] if before else []
+    return gone + ([Change(_identifier_key(tenant, after), new.id.encode(), 0)] if new and after else [])

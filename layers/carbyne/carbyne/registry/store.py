@@ -1,0 +1,74 @@
+"""What the registry asks of its table: small JSON documents, each with a version, changed only by who knows it.
+
+A write that was applied and is sent again succeeds again, so that a lost answer is harmless.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from carbyne.errors import RetryableError
+from carbyne.limits import WRITE_TRIES_MAX
+
+Value = TypeVar("Value")
+
+
+class Key(NamedTuple):
+    """``pk`` begins with the tenant; items of one pk are sorted by ``sk``."""
+
+    pk: str
+    sk: str
+
+
+class Item(NamedTuple):
+    """``body``: JSON; ``version``: 1 for a new item, then one more with each change."""
+
+    key: Key
+    body: bytes
+    version: int
+
+
+class Change(NamedTuple):
+    """An item's next body, None to delete it; ``version`` is the one that it has now, 0 if there is no such item."""
+
+    key: Key
+    body: bytes | None
+    version: int
+
+
+class Store(Protocol):
+    """The table.  Reads are consistent; all methods raise RetryableError if it is away."""
+
+    def get(self, key: Key) -> Item | None: ...
+
+    def items(self, pk: str, prefix: str = "") -> list[Item]:
+        """All items of ``pk`` whose sk begins with ``prefix``, sorted by sk."""
+
+    def write(self, *changes: Change) -> bool:
+        """All changes or, if an item does not have the version that its change names, none, and False.
+
+        A change that the table already shows (the next version with the same body, or nothing to delete) is in order.
+        """
+
+
+class Registry(NamedTuple):
+    """What the use cases need.  ``now_s``: seconds since 1970; ``new_id``: an id for a host that none had before."""
+
+    store: Store
+    now_s: Callable[[], int]
+    new_id: Callable[[], str]
+
+
+def settle(attempt: Callable[[], Value | None]) -> Value:
+    """The value of an attempt to read, change and write, made again as long as others are quicker (None)."""
+    for _ in range(WRITE_TRIES_MAX):
+        value = attempt()
+        if value is not None:
+            return value
+    raise RetryableError(f"others changed the same item {WRITE_TRIES_MAX} times")
+
+
+def body_of(value: object) -> bytes:
+    """A document as it is stored."""
+    return msgspec.json.encode(value)

@@ -1,0 +1,40 @@
+"""The registry with its real parts."""
+
+import os
+import secrets
+import time
+from functools import cache, partial
+from typing import NamedTuple
+
+import boto3
+
+from carbyne import settings, telemetry
+from carbyne.accounts import Accounts
+from carbyne.adapters import aws
+from carbyne.adapters.accounts import DynamoAccounts
+from carbyne.adapters.registry import DynamoRegistry
+from carbyne.registry.ids import new_host_id
+from carbyne.registry.store import Registry
+
+
+class RegistryDeps(NamedTuple):
+    """What the function's routes take."""
+
+    accounts: Accounts
+    registry: Registry
+
+
+@cache
+def registry() -> RegistryDeps:
+    """Made at the first request of an instance, then kept."""
+    telemetry.log_as_json("registry")
+    wanted = settings.load(settings.RegistrySettings, os.environ)
+    dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=3, tries=3))
+    return RegistryDeps(
+        accounts=Accounts(DynamoAccounts(dynamodb, wanted.accounts_table), time.monotonic),
+        registry=Registry(
+            store=DynamoRegistry(dynamodb, wanted.registry_table),
+            now_s=lambda: int(time.time()),
+            new_id=partial(new_host_id, secrets.choice),
+        ),
+    )

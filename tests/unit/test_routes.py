@@ -1,0 +1,86 @@
+"""Tables of routes: which one takes a request, and that the template sends each function exactly its routes."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from carbyne import surface
+from carbyne.accounts import Permission
+from carbyne.routes import Route
+
+from local.template import pairs
+
+ROOT = Path(__file__).resolve().parents[2]
+RESOURCES = pairs(pairs(yaml.compose((ROOT / "template.yaml").read_text()))["Resources"])
+
+
+def route(path, method="GET"):
+    return Route(method, path, Permission.READ, lambda deps, call: None)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "path", "parts"),
+    [
+        ("/a", "/a", {}),
+        ("/a", "/a/", None),
+        ("/a", "/b", None),
+        ("/a", "a", None),
+        ("/a/{b}", "/a/x", {"b": "x"}),
+        ("/a/{b}", "/a/x%2Fy z", {"b": "x/y z"}),
+        ("/a/{b}", "/a/", None),
+        ("/a/{b}", "/a/x/y", None),
+        ("/a/{b}/c/{d}", "/a/1/c/2", {"b": "1", "d": "2"}),
+        ("/a/{b}/c/{d}", "/a/1/x/2", None),
+        ("/a/{b+}", "/a/x/y", {"b": "x/y"}),
+        ("/a/{b+}", "/a/x", {"b": "x"}),
+        ("/a/{b+}", "/a/", None),
+        ("/a/{b+}", "/a", None),
+    ],
+)
+def test_parts_of_a_path(wanted, path, parts):
+    assert route(wanted).parts_of("GET", path) == parts
+    assert route(wanted).parts_of("POST", path) is None
+
+
+def in_template():
+    """Folder of a function -> (method, path) of its events."""
+    functions = [pairs(node) for node in RESOURCES.values() if pairs(node)["Type"].value == "AWS::Serverless::Function"]
+    return {
+        properties["CodeUri"].value: sorted(routes_of(properties))
+        for properties in (pairs(function["Properties"]) for function in functions)
+        if routes_of(properties)
+    }
+
+
+def routes_of(properties):
+    events = [pairs(event) for event in pairs(properties.get("Events")).values()]
+    found = [pairs(event["Properties"]) for event in events if event["Type"].value == "HttpApi"]
+    return [(event["Method"].value, event["Path"].value) for event in found]
+
+
+def test_the_template_has_the_routes_of_the_code():
+    in_code = {
+        f"functions/{name}": sorted((one.method, one.path) for one in table) for name, table in surface.TABLES.items()
+    }
+    assert in_template() == in_code
+
+
+def test_no_two_routes_take_the_same_request():
+    keys = [(one.method, one.path) for table in surface.TABLES.values() for one in table]
+    assert len(keys) == len(set(keys))
+    for method, path in keys:
+        request = path.replace("{", "").replace("+}", "").replace("}", "")
+        taken = [
+            key
+            for table in surface.TABLES.values()
+            for one in table
+            if one.parts_of(method, request) is not None
+            for key in [(one.method, one.path)]
+        ]
+        assert taken == [(method, path)]
+
+
+def test_whatever_changes_something_needs_a_key_that_may_write():
+    for table in surface.TABLES.values():
+        for one in table:
+            assert (Permission.WRITE in one.needs) == (one.method != "GET"), one
