@@ -25,6 +25,7 @@ from local.functions import Function, FunctionError
 from local.gateway import Gateway
 from local.host import HOST_ID, Host
 from local.process import ROOT
+from local.schedules import Schedule
 from local.streams import EventSource
 from local.template import FUNCTION, Template, TemplateError, pairs
 from local.valkey import Cluster
@@ -77,17 +78,24 @@ def start_function(template: Template, aws: Aws, name: str) -> Function:
     return Function(name, {**aws.environment, **environment}, wanted["Timeout"], WORKERS)
 
 
-def connect(template: Template, aws: Aws, functions: dict[str, Function], gateway: Gateway) -> list[EventSource]:
-    """The event sources of all functions, and their routes into the gateway."""
-    sources = []
+def connect(
+    template: Template, aws: Aws, functions: dict[str, Function], gateway: Gateway
+) -> list[EventSource | Schedule]:
+    """The event sources and schedules of all functions, and their routes into the gateway."""
+    sources: list[EventSource | Schedule] = []
     for name, function in functions.items():
         for event in template.events(name).values():
-            properties = pairs(pairs(event)["Properties"])
-            if pairs(event)["Type"].value == "HttpApi":
+            kind, properties = pairs(event)["Type"].value, pairs(pairs(event)["Properties"])
+            if kind == "HttpApi":
                 gateway.add(f"{properties['Method'].value} {properties['Path'].value}", function)
-            else:
+            elif kind == "Kinesis":
                 settings = {key: template.value(node) for key, node in properties.items()}
                 sources.append(EventSource(aws, function, settings))
+            else:
+                try:
+                    sources.append(Schedule(function, template.value(properties["ScheduleExpression"])))
+                except ValueError as error:
+                    raise template.error(event, f"the local runtime does not know {error} of {name}") from None
     return sources
 
 

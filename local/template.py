@@ -22,7 +22,7 @@ OTHERS = (
     "Serverless::Function",
 )
 FUNCTION = "AWS::Serverless::Function"
-EVENTS = ("HttpApi", "Kinesis")
+EVENTS = ("HttpApi", "Kinesis", "ScheduleV2")
 NO_VALUE = object()
 
 

@@ -63,6 +63,6 @@ def test_layer_has_the_code_the_scripts_and_libraries_for_lambda(built):
     assert sum(file.stat().st_size for file in python.rglob("*") if file.is_file()) < LAYER_BYTES_MAX
 
 
-@pytest.mark.parametrize("name", ["Writer", "Ingester", "Reader"])
+@pytest.mark.parametrize("name", ["Writer", "Ingester", "Sealer", "Reader"])
 def test_functions_are_their_folders(built, name):
     assert (built / name / "app.py").read_text() == (ROOT / "functions" / name.lower() / "app.py").read_text()

@@ -14,7 +14,6 @@ SETTINGS = {
     "Writer": settings.WriterSettings,
     "Ingester": settings.IngesterSettings,
     "Sealer": settings.SealerSettings,
-    "Sealer": settings.SealerSettings,
     "Reader": settings.ReaderSettings,
     "Registry": settings.RegistrySettings,
 }

@@ -1,0 +1,48 @@
+"""The local scheduler calls a function at its rate, and again after a failure."""
+
+import threading
+
+import pytest
+
+from local.functions import FunctionError
+from local.schedules import Schedule
+
+
+class Failing:
+    """A function that fails at each call and says when it was called three times."""
+
+    name = "Failing"
+
+    def __init__(self):
+        self.events, self.thrice = [], threading.Event()
+
+    def invoke(self, event):
+        self.events.append(event)
+        if len(self.events) == 3:
+            self.thrice.set()
+        raise FunctionError("told so")
+
+
+def test_calls_go_on_after_a_failure():
+    function = Failing()
+    schedule = Schedule(function, "rate(1 minute)")
+    assert schedule.period_s == 60
+    schedule.period_s = 0.01
+    schedule.start()
+    assert function.thrice.wait(5)
+    schedule.stop()
+    assert function.events[0]["source"] == "aws.scheduler"
+    assert len({event["id"] for event in function.events[:3]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("expression", "period_s"), [("rate(5 minutes)", 300), ("rate(1 hour)", 3600), ("rate(1 day)", 86400)]
+)
+def test_rates(expression, period_s):
+    assert Schedule(Failing(), expression).period_s == period_s
+
+
+@pytest.mark.parametrize("expression", ["cron(0 * * * ? *)", "rate(1 week)", "at(2030-01-01T00:00:00)", ""])
+def test_other_schedules_are_refused(expression):
+    with pytest.raises(ValueError, match="the schedule"):
+        Schedule(Failing(), expression)
