@@ -1,0 +1,162 @@
+"""What the registry's table does: the dict of the unit tests and the one in DynamoDB are held to the same."""
+
+import json
+import time
+import uuid
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+from carbyne.adapters.registry import DynamoRegistry
+from carbyne.errors import RetryableError
+from carbyne.registry.store import Change, Item, Key
+from carbyne.wiring.registry import registry as wired_registry
+
+from tests.registry_store import MemoryStore
+
+A, B, C = Key("t:hosts", "a"), Key("t:hosts", "b"), Key("u:hosts", "a")
+
+
+@pytest.fixture(scope="module")
+def table(aws):
+    name = uuid.uuid4().hex
+    aws.client("dynamodb").create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": part, "AttributeType": "S"} for part in ("pk", "sk")],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return name
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def store(request):
+    if request.param == "memory":
+        return MemoryStore()
+    aws, table = request.getfixturevalue("aws"), request.getfixturevalue("table")
+    client = aws.client("dynamodb")
+    for found in client.scan(TableName=table)["Items"]:
+        client.delete_item(TableName=table, Key={"pk": found["pk"], "sk": found["sk"]})
+    return DynamoRegistry(client, table)
+
+
+def test_a_new_item_is_written_once(store):
+    assert store.get(A) is None
+    assert store.write(Change(A, b'{"n":1}', 0))
+    assert store.get(A) == Item(A, b'{"n":1}', 1)
+    assert not store.write(Change(A, b'{"n":2}', 0))
+    assert store.get(A) == Item(A, b'{"n":1}', 1)
+
+
+def test_only_who_knows_the_version_changes_an_item(store):
+    store.write(Change(A, b"1", 0))
+    assert not store.write(Change(A, b"2", 2))
+    assert store.write(Change(A, b"2", 1))
+    assert store.get(A) == Item(A, b"2", 2)
+    assert not store.write(Change(A, b"3", 1))
+    assert not store.write(Change(B, b"3", 1)), "nothing is there that could have a version"
+
+
+def test_a_write_that_is_sent_again_succeeds_again(store):
+    for _ in range(2):
+        assert store.write(Change(A, b"1", 0))
+    for _ in range(2):
+        assert store.write(Change(A, b"2", 1), Change(B, b"1", 0))
+    assert (store.get(A).version, store.get(B).version) == (2, 1)
+    for _ in range(2):
+        assert store.write(Change(A, None, 2))
+    assert store.get(A) is None
+
+
+def test_a_delete_needs_the_version_too(store):
+    store.write(Change(A, b"1", 0))
+    assert not store.write(Change(A, None, 2))
+    assert store.get(A) is not None
+
+
+def test_all_changes_or_none(store):
+    store.write(Change(A, b"1", 0))
+    assert not store.write(Change(B, b"1", 0), Change(A, b"2", 7))
+    assert store.get(B) is None
+    assert store.write(Change(B, b"1", 0), Change(A, None, 1))
+    assert (store.get(A), store.get(B)) == (None, Item(B, b"1", 1))
+
+
+def test_items_of_one_partition_by_prefix_in_order(store):
+    for name in ("b", "aa", "a", "a:b", "é"):
+        store.write(Change(Key("t:hosts", name), json.dumps(name).encode(), 0))
+    store.write(Change(C, b"1", 0))
+    assert [item.key.sk for item in store.items("t:hosts")] == ["a", "a:b", "aa", "b", "é"]
+    assert [item.key.sk for item in store.items("t:hosts", "a")] == ["a", "a:b", "aa"]
+    assert [item.key.sk for item in store.items("t:hosts", "a:")] == ["a:b"]
+    assert store.items("t") == []
+
+
+def test_a_partition_of_more_than_a_page(store):
+    body = b'"' + b"x" * 200_000 + b'"'
+    for number in range(8):
+        store.write(Change(Key("t:hosts", f"h{number}"), body, 0))
+    assert [item.key.sk for item in store.items("t:hosts", "h")] == [f"h{number}" for number in range(8)]
+
+
+def test_a_key_that_can_not_be_holds_nothing(store):
+    for key in (Key("t", ""), Key("t", "s" * 1025), Key("t" * 2049, "s"), Key("t", "é" * 513)):
+        assert store.get(key) is None
+    assert store.items("t" * 2049) == store.items("t", "s" * 1025) == []
+
+
+def test_a_table_that_is_gone_is_retryable(aws):
+    store = DynamoRegistry(aws.client("dynamodb"), "no-such-table")
+    for call in (
+        lambda: store.get(A),
+        lambda: store.items("t"),
+        lambda: store.write(Change(A, b"1", 0)),
+        lambda: store.write(Change(A, None, 1)),
+        lambda: store.write(Change(A, b"1", 0), Change(B, b"1", 0)),
+    ):
+        with pytest.raises(RetryableError):
+            call()
+
+
+def reason(code):
+    return {"Code": code}
+
+
+@pytest.mark.parametrize(
+    ("reasons", "lost"),
+    [
+        ([reason("None"), reason("ConditionalCheckFailed")], True),
+        ([reason("TransactionConflict"), reason("ConditionalCheckFailed")], True),
+        ([reason("ThrottlingError"), reason("ConditionalCheckFailed")], False),
+        ([reason("None"), reason("ProvisionedThroughputExceeded")], False),
+    ],
+)
+def test_only_conditions_and_conflicts_are_lost_races(aws, reasons, lost):
+    client = aws.client("dynamodb")
+    changes = Change(A, b"1", 0), Change(B, b"1", 0)
+    with Stubber(client) as stubber:
+        stubber.add_client_error(
+            "transact_write_items", "TransactionCanceledException", modeled_fields={"CancellationReasons": reasons}
+        )
+        if lost:
+            assert not DynamoRegistry(client, "t").write(*changes)
+        else:
+            with pytest.raises(RetryableError):
+                DynamoRegistry(client, "t").write(*changes)
+
+
+@pytest.fixture
+def wired(aws, table, monkeypatch):
+    for variable, value in (aws.environment | {"REGISTRY_TABLE": table, "ACCOUNTS_TABLE": table}).items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setattr("carbyne.telemetry.log_as_json", lambda function: None)
+    wired_registry.cache_clear()
+    yield wired_registry()
+    wired_registry.cache_clear()
+
+
+def test_the_real_parts_fit_together(wired):
+    assert wired.registry.store.write(Change(Key("t:real", "a"), b"1", 0))
+    assert abs(wired.registry.now_s() - time.time()) < 5
+    assert wired.registry.new_id() != wired.registry.new_id()
