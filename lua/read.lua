@@ -15,13 +15,14 @@
 --          5 declared   number of declared windows, then their tokens in the order of KEYS
 --          then the series keys
 -- RETURNS  {state (w, r, or "" if none), tokens, next, found, samples, complete}: tokens of all windows of the source;
---          complete: tokens of the declared windows of which all rows are here; next: ts (ms) below
---          which the reading goes on in another call, -1 if it is complete; found: for each series 1 if a list or
---          dictionary of a declared window has it; samples: for each series ts i64 BE, stamp, float64, concatenated,
---          one entry for each row that has it
+--          next: ts (ms) below which the reading goes on in another call, -1 if nothing is left; found: for each series
+--          1 if a list or dictionary of a declared window has it; samples: for each series ts i64 BE, stamp, float64,
+--          concatenated, one entry for each row that has it; complete: tokens of the declared windows of which all
+--          rows are here
 -- EFFECTS  none
 -- COST     O(fields + rows looked at + series of the lists)
 
+local state_key, windows = KEYS[1], KEYS[2]
 local from, to, newest, budget = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == "1", tonumber(ARGV[4])
 local declared = tonumber(ARGV[5])
 local HEAD, SPARSE, CHUNK = 27, 1, 16
@@ -141,10 +142,10 @@ local function read_window(rows, lists, dictionary)
   end
 end
 
-local state = string.sub(redis.call("GET", KEYS[1]) or "", 1, 1)
-local tokens, complete_tokens = redis.call("HKEYS", KEYS[2]), {}
+local state = string.sub(redis.call("GET", state_key) or "", 1, 1)
+local tokens, complete_tokens = redis.call("HKEYS", windows), {}
 for i = 0, declared - 1 do
-  local held = redis.call("HGET", KEYS[2], ARGV[6 + i]) or ""
+  local held = redis.call("HGET", windows, ARGV[6 + i]) or ""
   if string.sub(held, 1, 1) == COMPLETE and redis.call("EXISTS", KEYS[3 + 3 * i]) == 1 then
     complete_tokens[#complete_tokens + 1] = ARGV[6 + i]
   end

@@ -1,0 +1,211 @@
+"""The ingester: what is set aside, what stays in the stream, what is written, and what is never mixed."""
+
+import struct
+from collections import Counter
+from types import SimpleNamespace
+from zlib import crc32
+
+import pytest
+from carbyne import records, stamps
+from carbyne.errors import InvariantError, RetryableError
+from carbyne.ingester import Entry, Ingester
+from carbyne.keys import SourceKey, Window, lane_of
+from carbyne.sealing import SealSchedule
+
+LENGTH_S = 14_400
+NOW_MS = 1_700_000_000_000
+EPOCH = 3
+
+
+class Hot:
+    """Notes what is written; ``outcomes``: lane -> RetryableError or outcome, else all rows are stored."""
+
+    def __init__(self):
+        self.written = []
+        self.outcomes = {}
+
+    def write(self, lanes):
+        self.written.append(lanes)
+        stored = {lane: sum(len(group.rows) for group in groups) for lane, groups in lanes.items()}
+        return {lane: self.outcomes.get(lane, SimpleNamespace(stored=stored[lane], lost=False)) for lane in lanes}
+
+    @property
+    def rows(self):
+        """{(source, window start, ts_ms, series): (stamp, values)} of the last write."""
+        return {
+            (group.source, group.window.start_s, row.ts_ms, row.series): (row.stamp, row.values)
+            for groups in self.written[-1].values()
+            for group in groups
+            for row in group.rows
+        }
+
+
+class Meter(Counter):
+    def add(self, name, amount=1):
+        self[name] += amount
+
+    def flush_due(self):
+        self.flushed = True
+
+
+class System:
+    """An ingester with fakes on all sides; ``away``: what raises RetryableError."""
+
+    def __init__(self):
+        self.hot = Hot()
+        self.kept = {}
+        self.away = set()
+        self.meter = Meter()
+        self.ingester = Ingester(
+            hot=self.hot,
+            quarantine=SimpleNamespace(put=self._keep),
+            tenant_exists=self._exists,
+            schedule=SealSchedule(120, 0),
+            epoch=EPOCH,
+            length_s=LENGTH_S,
+            now_ms=lambda: NOW_MS,
+            meter=self.meter,
+        )
+
+    def ingest(self, *entries):
+        return self.ingester.ingest([Entry(sequence, data) for sequence, data in entries])
+
+    def _keep(self, stamp, data, reason):
+        if "quarantine" in self.away:
+            raise RetryableError("the failure bucket is away")
+        self.kept[stamp] = data, reason
+
+    def _exists(self, tenant):
+        if "accounts" in self.away:
+            raise RetryableError("the accounts are away")
+        return tenant in ("acme", "bolt")
+
+
+@pytest.fixture
+def system():
+    return System()
+
+
+def record(*rows, tenant="acme"):
+    """One record of rows (source, ts_ms, series, value)."""
+    packed = [(source, ts_ms, series, struct.pack("<d", value)) for source, ts_ms, series, value in rows]
+    (data,) = records.pack(tenant, packed, 10**6)
+    return data
+
+
+def of_version(data, version):
+    """Sound bytes of another version: its CRC is right."""
+    head, body_bytes, body = bytes((data[0], version)), data[6:10], data[10:]
+    return head + struct.pack("<I", crc32(head + body_bytes + body)) + body_bytes + body
+
+
+GOOD = record(("host/a", 60_000, b"m", 1.0))
+
+
+def test_rows_are_written_with_the_stamp_of_their_record(system):
+    assert system.ingest(("17", record(("host/a", 60_000, b"m", 1.0), ("host/b", 60_000, b"n", 2.0)))) is None
+    stamp = stamps.pack(EPOCH, "17")
+    assert system.hot.rows == {
+        (SourceKey("acme", "host/a"), 0, 60_000, b"m"): (stamp, struct.pack("<d", 1.0)),
+        (SourceKey("acme", "host/b"), 0, 60_000, b"n"): (stamp, struct.pack("<d", 2.0)),
+    }
+    assert system.meter["RecordsIngested"] == 1 and system.meter["RowsStored"] == 2 and system.meter.flushed
+
+
+def test_one_write_holds_all_lanes_of_a_batch_and_each_group_is_a_source_and_window(system):
+    rows = [(f"host/h{i}", minute * 60_000, b"m", 1.0) for i in range(30) for minute in (0, 1, 239, 240)]
+    system.ingest(("1", record(*rows)))
+    (lanes,) = system.hot.written
+    for lane, groups in lanes.items():
+        assert len({(group.source, group.window) for group in groups}) == len(groups)
+        for group in groups:
+            assert group.source.lane == lane == lane_of("acme", group.source.source)
+            assert {Window.holding(row.ts_ms, LENGTH_S) for row in group.rows} == {group.window}
+            assert group.due_ms == max((group.window.end_s + 120) * 1000, NOW_MS)
+    assert len(system.hot.rows) == len(rows)
+
+
+@pytest.mark.parametrize("order", [("9", "10"), ("10", "9")])
+def test_of_one_list_and_time_the_highest_stamp_is_written_whatever_the_order(system, order):
+    value = {"9": 1.0, "10": 2.0}
+    system.ingest(*((sequence, record(("host/a", 0, b"m", value[sequence]))) for sequence in order))
+    assert list(system.hot.rows.values()) == [(stamps.pack(EPOCH, "10"), struct.pack("<d", 2.0))]
+
+
+def test_other_lists_of_one_time_are_kept_apart(system):
+    system.ingest(("1", record(("host/a", 0, b"m", 1.0))), ("2", record(("host/a", 0, b"n", 2.0))))
+    assert {series for _, _, _, series in system.hot.rows} == {b"m", b"n"}
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "bytes"),
+        (b"garbage" * 10, "checksum"),
+        (GOOD[:-1], "checksum"),
+        (GOOD[:-1] + bytes((GOOD[-1] ^ 1,)), "checksum"),
+        (b"\0" * 1_000_001, "bytes"),
+        (record(("host/a", 0, b"m", 1.0), tenant="nobody"), "unknown tenant 'nobody'"),
+    ],
+    ids=["empty", "garbage", "truncated", "flipped bit", "too large", "unknown tenant"],
+)
+def test_a_corrupt_record_is_set_aside_with_its_reason_and_holds_up_nothing(system, data, reason):
+    assert system.ingest(("1", GOOD), ("2", data), ("3", record(("host/b", 0, b"m", 2.0)))) is None
+    ((stamp, (kept, why)),) = system.kept.items()
+    assert (stamp, kept) == (stamps.pack(EPOCH, "2"), data) and reason in why
+    assert len(system.hot.rows) == 2
+    assert (system.meter["RecordsQuarantined"], system.meter["RecordsIngested"]) == (1, 3)
+
+
+def test_a_corrupt_record_stays_while_the_failure_store_is_away(system):
+    system.away.add("quarantine")
+    assert system.ingest(("1", GOOD), ("2", b"garbage"), ("3", GOOD)) == "2"
+    assert system.hot.rows, "the good ones are written nevertheless"
+    assert system.meter["RecordsQuarantined"] == 0
+
+
+def test_a_newer_version_stays_in_the_stream_and_is_not_set_aside(system):
+    assert system.ingest(("1", GOOD), ("2", of_version(GOOD, records.VERSION + 1)), ("3", GOOD)) == "2"
+    assert system.kept == {} and system.hot.rows
+
+
+def test_an_unknown_tenant_is_not_judged_while_the_accounts_are_away(system):
+    system.away.add("accounts")
+    assert system.ingest(("1", GOOD), ("2", record(("host/a", 0, b"m", 1.0), tenant="nobody"))) == "1"
+    assert system.kept == {} and system.hot.written == []
+
+
+def test_the_lowest_sequence_number_of_a_failed_lane_is_returned_as_a_number(system):
+    """As text "10" would come before "9"."""
+    system.hot.outcomes[lane_of("acme", "host/b")] = RetryableError("no replica")
+    one, two = record(("host/a", 0, b"m", 1.0)), record(("host/b", 0, b"m", 1.0))
+    assert lane_of("acme", "host/a") != lane_of("acme", "host/b")
+    assert system.ingest(("8", one), ("9", two), ("10", two), ("11", one)) == "9"
+    assert system.meter["RecordsIngested"] == 2
+    assert system.kept == {}, "a store that fails is no reason to set a record aside"
+
+
+def test_a_row_that_was_deduplicated_fails_with_its_lane(system):
+    system.hot.outcomes[lane_of("acme", "host/a")] = RetryableError("no replica")
+    assert system.ingest(("1", GOOD), ("2", GOOD)) == "1"
+
+
+def test_a_lane_that_had_lost_something_is_counted_and_done(system):
+    system.hot.outcomes[lane_of("acme", "host/a")] = SimpleNamespace(stored=1, lost=True)
+    assert system.ingest(("1", GOOD)) is None
+    assert system.meter["LanesLost"] == 1
+
+
+def test_tenants_are_kept_apart(system):
+    system.ingest(("1", GOOD), ("2", record(("host/a", 60_000, b"m", 2.0), tenant="bolt")))
+    assert {source.tenant for source, _, _, _ in system.hot.rows} == {"acme", "bolt"}
+
+
+def test_a_batch_of_poison_alone_writes_nothing(system):
+    assert system.ingest(("1", b"x"), ("2", b"y")) is None
+    assert system.hot.written == []
+
+
+def test_a_sequence_number_past_the_stamp_stops_everything(system):
+    with pytest.raises(InvariantError, match="2\\*\\*192"):
+        system.ingest((str(2**192), GOOD))

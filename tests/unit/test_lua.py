@@ -1,0 +1,137 @@
+"""Every script's header is true: what it names is bound in the body, and the other way round."""
+
+import re
+from pathlib import Path
+
+import pytest
+from carbyne import rows, stamps
+
+LUA = sorted((Path(__file__).parents[2] / "lua").glob("*.lua"))
+SECTIONS = ("KEYS", "ARGV", "RETURNS", "EFFECTS", "COST")
+
+
+class Script:
+    """A script in parts: ``purpose``, ``sections`` and ``body``."""
+
+    def __init__(self, path):
+        self.lines = path.read_text().splitlines()
+        comments = self.lines[1 : self.lines.index("")]
+        assert all(line.startswith("--") for line in comments), "the header ends with an empty line"
+        self.sections = {name: [] for name in SECTIONS}
+        purpose, current = [], None
+        for line in comments:
+            if found := re.match(r"-- ([A-Z]{4,}) ", line):
+                current = self.sections[found[1]]
+            text = line[2:].strip()
+            (purpose if current is None else current).append(text.removeprefix(found[1]).strip() if found else text)
+        self.purpose = " ".join(purpose).strip()
+        self.body = "\n".join(self.lines[self.lines.index("") + 1 :])
+        self.code = re.sub(r"--[^\n]*", "", self.body)
+
+    def numbered(self, section):
+        """{number: name} of the arguments that a section numbers."""
+        found = (re.match(r"(\d+) (\w+)", line) for line in self.sections[section])
+        return {int(match[1]): match[2] for match in found if match}
+
+    def repeated(self, section):
+        """Whether more follow behind the numbered ones."""
+        return any(re.match(r"(?:then\b|for each\b)", line) for line in self.sections[section])
+
+    def bound(self, array):
+        """{number: local} of ``local a, b = ARGV[1], tonumber(ARGV[2])`` and its like."""
+        result = {}
+        for names, values in re.findall(r"^local ([\w, ]+) = (.+)$", self.code, re.MULTILINE):
+            for name, value in zip(names.split(", "), re.split(r", (?![^()]*\))", values), strict=False):
+                if found := re.fullmatch(rf"(?:tonumber\()?{array}\[(\d+)\]\)?(?: == \"1\")?", value):
+                    result[int(found[1])] = name
+        return result
+
+
+@pytest.fixture(params=LUA, ids=lambda path: path.stem)
+def script(request):
+    return Script(request.param)
+
+
+def test_there_are_scripts():
+    assert {"write", "read", "init"} <= {path.stem for path in LUA}
+
+
+def test_the_first_line_lets_redis_check_the_keys(script):
+    assert re.fullmatch(r"#!lua( flags=[a-z,-]+)?", script.lines[0])
+
+
+def test_the_header_has_every_section(script):
+    assert script.purpose.endswith(".")
+    for name in SECTIONS:
+        assert script.sections[name] and script.sections[name][0], name
+
+
+@pytest.mark.parametrize("array", ["KEYS", "ARGV"])
+def test_each_argument_is_bound_to_the_local_that_the_header_names(script, array):
+    named, bound = script.numbered(array), script.bound(array)
+    assert list(named) == list(range(1, len(named) + 1))
+    assert set(named) == set(bound)
+    for number, name in named.items():
+        assert bound[number] in (name, f"{name}_key"), f"{array}[{number}]"
+
+
+@pytest.mark.parametrize("array", ["KEYS", "ARGV"])
+def test_numbered_arguments_are_read_once_and_computed_ones_only_where_the_header_says_so(script, array):
+    literal = [int(number) for number in re.findall(rf"{array}\[(\d+)\]", script.code)]
+    assert sorted(literal) == sorted(script.numbered(array))
+    computed = re.findall(rf"{array}\[[^\]]*[a-z][^\]]*\]", script.code)
+    assert bool(computed) <= (script.repeated(array) or bool(script.numbered(array)))
+
+
+def test_scripts_never_list_the_keyspace_and_build_no_key(script):
+    for command in re.findall(r"redis\.p?call\(([^,)]+)", script.code):
+        assert re.fullmatch(r'"[A-Z]+"', command), "commands are literals"
+        assert command.strip('"') not in {"KEYS", "SCAN", "RANDOMKEY", "FLUSHALL", "FLUSHDB", "EVAL"}
+    for command, key in re.findall(r'redis\.p?call\("([A-Z]+)", ([^,)\s]+)', script.code):
+        assert not key.startswith('"'), f"{command} {key}: a key comes from KEYS"
+
+
+def test_no_variable_is_global(script):
+    local = set(re.findall(r"\bfunction (\w+)", script.code))
+    for names in re.findall(r"\blocal (?!function)([\w, ]+)", script.code):
+        local |= set(names.replace(" ", "").split(","))
+    for names in re.findall(r"\bfor ([\w, ]+) (?:=|in)", script.code):
+        local |= set(names.replace(" ", "").split(","))
+    for parameters in re.findall(r"\bfunction *\w*\(([\w, ]*)\)", script.code):
+        local |= set(parameters.replace(" ", "").split(","))
+    assert not re.findall(r"^\s*function ", script.code, re.MULTILINE)
+    for names in re.findall(r"^\s*([a-zA-Z_][\w, ]*?)\s*=(?!=)", script.code, re.MULTILINE):
+        if not names.startswith(("local ", "for ")):
+            assert set(names.replace(" ", "").split(",")) <= local, names
+
+
+SHARED = {
+    "STAMP_BYTES": str(stamps.STAMP_BYTES),
+    "HEAD": str(rows.HEAD_BYTES),
+    "WHOLE": f'"{rows.WHOLE.decode()}"',
+    "DENSE": f'"\\{rows.DENSE}"',
+}
+
+
+def test_constants_that_python_has_too_are_the_same(script):
+    for names, values in re.findall(r"^\s*local ([A-Z_, ]+) = (.+)$", script.code, re.MULTILINE):
+        for name, value in zip(names.split(", "), values.split(", "), strict=True):
+            if name == "SPARSE":
+                assert value in (str(rows.SPARSE), f'"\\{rows.SPARSE}"')
+            elif name in SHARED:
+                assert value == SHARED[name], name
+            elif name == "COMPLETE" and hasattr(rows, "COMPLETE"):
+                assert value == f'"{rows.COMPLETE.decode()}"'
+
+
+def test_scripts_that_free_memory_run_on_a_full_redis_and_reading_ones_write_nothing():
+    flags = {path.stem: path.read_text().splitlines()[0] for path in LUA}
+    for name, line in flags.items():
+        writes = re.search(r'call\("(?:SET|SETNX|H(?:SET|DEL)\w*|Z(?:ADD|REM)|DEL|P?EXPIRE\w*|PERSIST)"', read(name))
+        assert ("no-writes" in line) == (not writes), name
+    for name in {"claim", "confirm"} & flags.keys():
+        assert "allow-oom" in flags[name]
+
+
+def read(name):
+    return next(path for path in LUA if path.stem == name).read_text()

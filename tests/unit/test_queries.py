@@ -1,0 +1,170 @@
+"""The HTTP side of reads: what a query must have, and the forms of answers."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from carbyne.accounts import Accounts, Grant, Permission
+from carbyne.errors import RequestError, RetryableError
+from carbyne.http import Request
+from carbyne.keys import SourceKey
+from carbyne.limits import LATEST_PAIRS_MAX
+from carbyne.queries import WARNINGS_HEADER, route
+from carbyne.reader import Answer, Latest
+
+
+class Reader:
+    """Notes what it is asked for."""
+
+    def __init__(self):
+        self.calls = []
+        self.points = {1_000: 1.5, 61_000: -0.0}
+        self.warnings = []
+
+    def read(self, source, series, from_ms, to_ms, *, partial=False):
+        self.calls.append((source, series, from_ms, to_ms, partial))
+        times, values = np.array(list(self.points)), np.array(list(self.points.values()))
+        return Answer(times, values, self.warnings)
+
+    def latest(self, source, series, *, partial=False):
+        self.calls.append((source, list(series), partial))
+        return Latest({name: (61_000, 2.0) for name in series if name != "none"}, self.warnings)
+
+    def series(self, source):
+        self.calls.append(source)
+        return {"b", "a"}
+
+
+@pytest.fixture
+def reader():
+    return Reader()
+
+
+GRANTS = {"secret": Grant("acme", Permission.READ), "blind": Grant("acme", Permission.WRITE)}
+ACCOUNTS = Accounts(SimpleNamespace(grant_of=GRANTS.get), lambda: 0.0)
+
+
+def get(reader, path, api_key="secret", method="GET", **query):
+    given = {name: value if isinstance(value, list) else [value] for name, value in query.items()}
+    return route(Request(method, path, given, {"x-api-key": api_key}, b""), ACCOUNTS, reader)
+
+
+SPAN = {"from": "0", "to": "120"}
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("/api/v0/hosts/web1/metrics", "host/web1"),
+        ("/api/v0/hosts/a%2Fb/metrics", "host/a/b"),
+        ("/api/v0/services/shop/metrics", "service/shop"),
+    ],
+)
+def test_metrics_of_one_source_oldest_first_in_seconds(reader, path, source):
+    answer = get(reader, path, name="cpu", **SPAN)
+    assert (answer.status, answer.body) == (200, '{"metrics":[{"time":1,"value":1.5},{"time":61,"value":-0.0}]}')
+    assert WARNINGS_HEADER not in answer.headers
+    assert reader.calls == [(SourceKey("acme", source), "cpu", 0, 120_000, False)]
+
+
+def test_warnings_come_in_a_header_and_only_on_request(reader):
+    reader.warnings = ["one", "two"]
+    answer = get(reader, "/api/v0/hosts/web1/metrics", name="cpu", partial="true", **SPAN)
+    assert answer.status == 200 and answer.headers[WARNINGS_HEADER] == "one; two"
+    assert reader.calls[0][-1] is True
+    for other in ("false", "1", "", ["true", "true"]):
+        get(reader, "/api/v0/hosts/web1/metrics", name="cpu", partial=other, **SPAN)
+        assert reader.calls[-1][-1] is False
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ({"from": "0", "to": "1"}, "needs name once"),
+        ({"name": "", "from": "0", "to": "1"}, "needs name once"),
+        ({"name": ["a", "b"], "from": "0", "to": "1"}, "needs name once"),
+        ({"name": "a", "to": "1"}, "needs from once"),
+        ({"name": "a", "from": "0"}, "needs to once"),
+        ({"name": "a", "from": "now", "to": "1"}, "from must be a time in seconds"),
+        ({"name": "a", "from": "0", "to": "1.5"}, "to must be a time in seconds"),
+        ({"name": "a", "from": "0", "to": "9" * 14}, "to must be a time in seconds"),
+        ({"name": "a", "from": "0", "to": "9" * 13}, "to must be a time in seconds"),
+        ({"name": "a", "from": "\u0661", "to": "1"}, "from must be a time in seconds"),
+        ({"name": "a", "from": "2", "to": "1"}, "from (2) is after to (1)"),
+    ],
+)
+def test_a_query_that_makes_no_sense_is_400_and_asks_nobody(reader, query, says):
+    with pytest.raises(RequestError) as raised:
+        get(reader, "/api/v0/hosts/web1/metrics", **query)
+    assert raised.value.status == 400 and says in raised.value.message and reader.calls == []
+
+
+def test_a_negative_from_is_a_time_before_1970(reader):
+    get(reader, "/api/v0/hosts/web1/metrics", name="cpu", **{"from": "-5", "to": "-5"})
+    assert reader.calls[0][2:4] == (-5000, -5000)
+
+
+def test_latest_answers_for_every_pair_once(reader):
+    answer = get(reader, "/api/v0/tsdb/latest", hostId=["a", "b", "a"], name=["cpu", "none", "cpu"])
+    sample = {"cpu": {"time": 61, "value": 2.0}}
+    assert json.loads(answer.body) == {"tsdbLatest": {"a": sample, "b": sample}}
+    assert reader.calls == [(SourceKey("acme", f"host/{host}"), ["cpu", "none"], False) for host in "ab"]
+
+
+def test_latest_tells_each_warning_once(reader):
+    reader.warnings = ["rebuilding"]
+    answer = get(reader, "/api/v0/tsdb/latest", hostId=["a", "b"], name="cpu", partial="true")
+    assert answer.headers[WARNINGS_HEADER] == "rebuilding"
+
+
+@pytest.mark.parametrize("query", [{"hostId": "a"}, {"name": "a"}, {"hostId": ["a", ""], "name": "a"}, {}])
+def test_latest_needs_hosts_and_names(reader, query):
+    with pytest.raises(RequestError, match="at least once") as raised:
+        get(reader, "/api/v0/tsdb/latest", **query)
+    assert raised.value.status == 400
+
+
+def test_latest_is_bounded(reader):
+    names = [f"m{i}" for i in range(LATEST_PAIRS_MAX // 2)]
+    get(reader, "/api/v0/tsdb/latest", hostId=["a", "b"], name=names)
+    with pytest.raises(RequestError, match=f"{LATEST_PAIRS_MAX} pairs at most"):
+        get(reader, "/api/v0/tsdb/latest", hostId=["a", "b", "c"], name=names)
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [("/api/v0/hosts/web1/metric-names", "host/web1"), ("/api/v0/services/shop/metric-names", "service/shop")],
+)
+def test_metric_names_are_sorted(reader, path, source):
+    assert get(reader, path).body == '{"names":["a","b"]}'
+    assert reader.calls == [SourceKey("acme", source)]
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v0/hosts//metrics", "/api/v0/hosts/a/b/metrics", "/api/v0/tsdb"])
+def test_other_paths_are_404(reader, path):
+    with pytest.raises(RequestError) as raised:
+        get(reader, path, name="cpu", **SPAN)
+    assert raised.value.status == 404
+
+
+def test_other_methods_are_404(reader):
+    with pytest.raises(RequestError) as raised:
+        get(reader, "/api/v0/tsdb/latest", method="POST", hostId="a", name="b")
+    assert raised.value.status == 404
+
+
+@pytest.mark.parametrize("api_key", ["", "guess", "blind"])
+def test_a_key_that_is_unknown_or_may_not_read_is_403(reader, api_key):
+    with pytest.raises(RequestError) as raised:
+        get(reader, "/api/v0/hosts/web1/metrics", api_key=api_key, name="cpu", **SPAN)
+    assert raised.value.status == 403 and reader.calls == []
+
+
+def test_a_tier_that_is_away_is_left_to_the_http_answer(reader, monkeypatch):
+    def away(*_, **__):
+        raise RetryableError("Redis is away")
+
+    monkeypatch.setattr(reader, "read", away)
+    with pytest.raises(RetryableError):
+        get(reader, "/api/v0/hosts/web1/metrics", name="cpu", **SPAN)

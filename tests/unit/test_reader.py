@@ -1,0 +1,186 @@
+"""Reads over the tiers: one answer, never a shorter one without a word."""
+
+import numpy as np
+import pytest
+from carbyne import blocks, stamps
+from carbyne.adapters.hot import HotRead
+from carbyne.columns import EMPTY, Columns, Rows, from_rows
+from carbyne.errors import RequestError, RetryableError
+from carbyne.items import Item
+from carbyne.keys import BlockKey, SourceKey, Window
+from carbyne.limits import AHEAD_MS_MAX, LATEST_BACK_MS
+from carbyne.reader import REBUILDING, Reader
+
+NOW_MS = 1_700_000_000_000
+LENGTH_S = 14_400
+RETENTION_S = 460 * 86_400
+SOURCE = SourceKey("acme", "host/a")
+MINUTE_MS = 60_000
+
+
+def samples(series, by_time, sequence=1):
+    """Columns of one series; ``by_time``: {ts_ms: value}."""
+    times = np.array(list(by_time), np.int64)
+    bits = np.array(list(by_time.values()), np.float64).view(np.uint64).reshape(-1, 1)
+    return from_rows([Rows((series,), times, [stamps.pack(1, str(sequence))] * len(times), bits)])
+
+
+class Tiers:
+    """Hot tier, warm blocks and catalogue in one.  ``away``: who raises RetryableError; ``asked``: what was asked."""
+
+    def __init__(self):
+        self.columns: Columns = EMPTY
+        self.whole = True
+        self.listed = set()
+        self.complete = set()
+        self.blocks = {}
+        self.catalogued = set()
+        self.away = set()
+        self.asked = []
+
+    def read(self, source, from_ms, to_ms, length_s, series, *, newest=False):
+        assert length_s == LENGTH_S and from_ms <= to_ms
+        self._ask("hot", from_ms, to_ms)
+        known = [name in self.columns.series for name in series]
+        return HotRead(self.whole, known, self.columns, [], self.complete)
+
+    def between(self, source, resolution, from_ms, to_ms):
+        self._ask("warm", from_ms, to_ms)
+        return [(key, item) for key, item in self.blocks.items() if key.window.overlaps(from_ms, to_ms)]
+
+    def seal(self, window, columns):
+        self.blocks[BlockKey(SOURCE, "raw", window)] = Item(blocks.encode(columns))
+
+    def _ask(self, name, *span):
+        self.asked.append((name, *span))
+        if name in self.away:
+            raise RetryableError(f"{name} is away")
+
+
+class HotTier:
+    def __init__(self, tiers):
+        self.read = tiers.read
+        self.tiers = tiers
+
+    def series(self, source):
+        self.tiers._ask("lists")
+        return set(self.tiers.listed)
+
+
+class Catalogue:
+    def __init__(self, tiers):
+        self.tiers = tiers
+
+    def series(self, source):
+        self.tiers._ask("catalogue")
+        return dict.fromkeys(self.tiers.catalogued)
+
+
+@pytest.fixture
+def tiers():
+    return Tiers()
+
+
+@pytest.fixture
+def reader(tiers):
+    return Reader(HotTier(tiers), tiers, Catalogue(tiers), LENGTH_S, RETENTION_S, lambda: NOW_MS)
+
+
+def read(reader, series="m", from_ms=0, to_ms=2**42, **more):
+    answer = reader.read(SOURCE, series, from_ms, to_ms, **more)
+    return dict(zip(answer.ts_ms.tolist(), answer.values.tolist(), strict=True)), answer.warnings
+
+
+def test_samples_of_both_tiers_are_one_answer_settled_by_stamp(tiers, reader):
+    old_ms = NOW_MS - 2 * LENGTH_S * 1000
+    tiers.columns = samples("m", {NOW_MS: 1.0, old_ms: 2.0}, sequence=7)
+    tiers.seal(Window.holding(old_ms, LENGTH_S), samples("m", {old_ms: 9.0, old_ms + 1: 3.0}, sequence=5))
+    assert read(reader) == ({old_ms: 2.0, old_ms + 1: 3.0, NOW_MS: 1.0}, [])
+
+
+def test_hot_is_asked_before_warm_since_samples_move_that_way(tiers, reader):
+    tiers.columns = samples("m", {NOW_MS: 1.0})
+    read(reader)
+    assert [name for name, *_ in tiers.asked] == ["hot", "warm"]
+
+
+def test_windows_that_hot_has_wholly_are_answered_without_warm(tiers, reader):
+    window = Window.holding(NOW_MS, LENGTH_S)
+    tiers.columns, tiers.complete, tiers.away = samples("m", {NOW_MS: 1.0}), {window}, {"warm"}
+    assert read(reader, from_ms=window.start_s * 1000)[0] == {NOW_MS: 1.0}
+    with pytest.raises(RetryableError):
+        read(reader, from_ms=window.start_s * 1000 - 1)
+
+
+def test_the_span_is_cut_to_retention_and_the_near_future(tiers, reader):
+    tiers.listed = {"m"}
+    read(reader, from_ms=-(2**50), to_ms=2**50)
+    assert tiers.asked[0] == ("hot", NOW_MS - RETENTION_S * 1000, NOW_MS + AHEAD_MS_MAX)
+
+
+@pytest.mark.parametrize("span", [(0, 1), (2**50, 2**50 + 1)])
+def test_a_span_beyond_what_is_kept_has_no_samples(tiers, reader, span):
+    edge_ms = NOW_MS - RETENTION_S * 1000
+    tiers.columns = samples("m", {edge_ms: 1.0, NOW_MS: 2.0})
+    assert read(reader, "m", *span) == ({}, [])
+
+
+def test_both_ends_are_included(tiers, reader):
+    tiers.columns = samples("m", {NOW_MS + i: float(i) for i in range(-2, 3)})
+    assert read(reader, "m", NOW_MS - 1, NOW_MS + 1)[0] == {NOW_MS - 1: -1.0, NOW_MS: 0.0, NOW_MS + 1: 1.0}
+
+
+def test_a_series_that_was_never_seen_is_404(reader):
+    with pytest.raises(RequestError, match="'m' of host/a is unknown") as raised:
+        read(reader)
+    assert raised.value.status == 404
+
+
+@pytest.mark.parametrize("where", ["listed", "catalogued"])
+def test_a_series_seen_outside_of_the_span_is_an_empty_answer(tiers, reader, where):
+    setattr(tiers, where, {"m"})
+    assert read(reader) == ({}, [])
+
+
+@pytest.mark.parametrize("away", ["hot", "warm", "lists", "catalogue"])
+def test_a_tier_that_is_away_is_no_empty_answer(tiers, reader, away):
+    tiers.away = {away}
+    with pytest.raises(RetryableError, match=f"{away} is away"):
+        read(reader)
+
+
+def test_a_lane_that_is_rebuilding_is_an_error_or_on_request_a_warning(tiers, reader):
+    tiers.columns, tiers.whole = samples("m", {NOW_MS: 1.0}), False
+    with pytest.raises(RetryableError, match="rebuilt"):
+        read(reader)
+    assert read(reader, partial=True) == ({NOW_MS: 1.0}, [REBUILDING])
+
+
+def test_while_a_lane_is_rebuilding_nobody_can_say_that_a_series_is_unknown(tiers, reader):
+    tiers.whole = False
+    assert read(reader, partial=True) == ({}, [REBUILDING])
+    with pytest.raises(RetryableError):
+        reader.latest(SOURCE, ["m"])
+
+
+def test_latest_is_the_newest_of_both_tiers_and_leaves_out_what_has_none(tiers, reader):
+    tiers.columns = samples("hot", {NOW_MS - MINUTE_MS: 1.0, NOW_MS: 2.0})
+    old_ms = NOW_MS - LENGTH_S * 1000
+    tiers.seal(Window.holding(old_ms, LENGTH_S), samples("warm", {old_ms: 3.0}))
+    answer = reader.latest(SOURCE, ["hot", "warm", "none"])
+    assert answer.samples == {"hot": (NOW_MS, 2.0), "warm": (old_ms, 3.0)} and answer.warnings == []
+    assert tiers.asked[0] == ("hot", NOW_MS - LATEST_BACK_MS, NOW_MS + AHEAD_MS_MAX)
+
+
+def test_latest_prefers_a_newer_sample_in_a_block_to_a_late_one_in_redis(tiers, reader):
+    """Rows leave Redis with their seal; a late one may come afterwards and be all that is left there."""
+    window = Window(Window.holding(NOW_MS, LENGTH_S).start_s - LENGTH_S, LENGTH_S)
+    late_ms, sealed_ms = window.start_s * 1000, window.start_s * 1000 + MINUTE_MS
+    tiers.columns = samples("m", {late_ms: 1.0}, sequence=9)
+    tiers.seal(window, samples("m", {sealed_ms: 2.0}, sequence=5))
+    assert reader.latest(SOURCE, ["m"]).samples == {"m": (sealed_ms, 2.0)}
+
+
+def test_series_are_those_of_all_tiers(tiers, reader):
+    tiers.listed, tiers.catalogued = {"a", "b"}, {"b", "c"}
+    assert reader.series(SOURCE) == {"a", "b", "c"}
