@@ -74,9 +74,9 @@ def put_host(registry: Registry, call: Call) -> Response:
 def get_hosts(registry: Registry, call: Call) -> Response:
     wanted = hosts.Filter(
         service=_last(call, "service"),
-        roles=call.request.query.get("role", []),
+        roles=_given(call, "role"),
         name=_last(call, "name"),
-        statuses=call.request.query.get("status") or FOUND_STATUSES,
+        statuses=_given(call, "status") or FOUND_STATUSES,
         custom_identifier=_last(call, "customIdentifier"),
     )
     return json_response(200, {"hosts": [_host(host) for host in hosts.find(registry.store, call.tenant, wanted)]})
@@ -253,9 +253,13 @@ def _success() -> Response:
     return json_response(200, {"success": True})
 
 
+def _given(call: Call, name: str) -> list[str]:
+    """The values of a parameter of the query; one that is given empty asks for nothing."""
+    return [value for value in call.request.query.get(name, []) if value]
+
+
 def _last(call: Call, name: str) -> str | None:
-    """A parameter of the query; one that is given empty asks for nothing."""
-    return call.request.query.get(name, [""])[-1] or None
+    return _given(call, name)[-1] if _given(call, name) else None
 
 
 def _owner(call: Call) -> Owner:

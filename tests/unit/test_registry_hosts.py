@@ -1,0 +1,275 @@
+"""Hosts: registering twice, finding, roles, custom identifiers, retiring, and who is first when two change one."""
+
+import hashlib
+import random
+import re
+from collections import Counter
+
+import pytest
+from carbyne.limits import HOST_BYTES_MAX, HOSTS_PER_BULK_MAX, ROLES_PER_HOST_MAX
+from carbyne.registry.ids import new_host_id
+
+from tests.registry_system import NOW_S, System
+
+HOSTS = "/api/v0/hosts"
+
+
+@pytest.fixture
+def system():
+    return System()
+
+
+def get(system, host_id):
+    return system.ok("GET", f"{HOSTS}/{host_id}")["host"]
+
+
+def test_an_agent_that_registers_twice_gets_one_host(system):
+    first = system.host(customIdentifier="i-1", roleFullnames=["shop:web"])
+    again = system.host(customIdentifier="i-1", roleFullnames=["shop:db"], name="other")
+    assert first == again
+    assert (get(system, first)["name"], get(system, first)["roles"]) == ("other", {"shop": ["db", "web"]})
+    assert system.host() != system.host(), "without a custom identifier nobody knows that they are one"
+
+
+def test_an_update_changes_what_is_in_it_and_adds_roles(system):
+    host = system.host(displayName="d", memo="m", customIdentifier="i", interfaces=[], roleFullnames=["shop:web"])
+    system.ok("PUT", f"{HOSTS}/{host}", {"name": "n", "roleFullnames": ["shop:db", "blog:app"]})
+    after = get(system, host)
+    assert (after["name"], after["displayName"], after["memo"], after["customIdentifier"]) == ("n", "d", "m", "i")
+    assert after["roles"] == {"blog": ["app"], "shop": ["db", "web"]}
+    system.ok("PUT", f"{HOSTS}/{host}", {"name": "n", "customIdentifier": "", "displayName": None, "memo": ""})
+    after = get(system, host)
+    assert (after["displayName"], after["memo"], after["customIdentifier"]) == (None, "", None)
+    assert system.found("customIdentifier=i") == []
+
+
+def test_an_update_that_changes_nothing_writes_nothing(system):
+    host = system.host(meta={"cpu": [{"mhz": 1}]}, roleFullnames=["shop:web"])
+    before = dict(system.store.table)
+    system.ok("PUT", f"{HOSTS}/{host}", {"name": "web", "meta": {"cpu": [{"mhz": 1}]}, "roleFullnames": ["shop:web"]})
+    assert system.store.table == before
+
+
+def test_roles_are_replaced_and_made_when_they_are_new(system):
+    host = system.host(roleFullnames=["shop:web"])
+    system.ok("PUT", f"{HOSTS}/{host}/role-fullnames", {"roleFullnames": ["blog:app", "blog:app"]})
+    assert get(system, host)["roles"] == {"blog": ["app"]}
+    assert system.ok("GET", "/api/v0/services")["services"] == [
+        {"name": "blog", "memo": "", "roles": ["app"]},
+        {"name": "shop", "memo": "", "roles": ["web"]},
+    ]
+
+
+def test_find(system):
+    web = system.host(roleFullnames=["shop:web"])
+    db = system.host(roleFullnames=["shop:db"], name="db")
+    both = system.host(roleFullnames=["shop:web", "shop:db", "blog:app"])
+    plain = system.host(customIdentifier="i-1")
+    everyone = [web, db, both, plain]
+    assert system.found() == everyone
+    assert system.found("service=shop") == [web, db, both]
+    assert system.found("service=shop&role=db") == [db, both]
+    assert system.found("service=shop&role=db&role=web") == [web, db, both]
+    assert system.found("role=db") == everyone, "a role without its service asks for nothing"
+    assert system.found("service=blog&role=web") == []
+    assert system.found("name=db") == [db]
+    assert system.found("customIdentifier=i-1") == [plain]
+    assert system.found("customIdentifier=i-1&service=shop") == []
+    assert system.found("customIdentifier=I-1") == []
+    assert system.found("name=&service=&customIdentifier=&status=") == everyone
+
+
+def test_find_by_status(system):
+    hosts = {status: system.host() for status in ("working", "standby", "maintenance", "poweroff")}
+    for status, host in hosts.items():
+        system.ok("POST", f"{HOSTS}/{host}/status", {"status": status})
+        assert get(system, host)["status"] == status
+    assert system.found() == [hosts["working"], hosts["standby"]]
+    assert system.found("status=poweroff") == [hosts["poweroff"]]
+    assert system.found("status=poweroff&status=maintenance") == [hosts["maintenance"], hosts["poweroff"]]
+
+
+def test_the_oldest_comes_first(system):
+    system.now_s += 10
+    young = system.host()
+    system.now_s -= 10
+    old = system.host()
+    assert system.found() == [old, young]
+
+
+def test_custom_identifiers_in_either_case(system):
+    path = "/api/v0/hosts-by-custom-identifier"
+    young = system.host(customIdentifier="I/1?x")
+    system.now_s -= 10
+    old = system.host(customIdentifier="i/1?X")
+    assert system.ok("GET", f"{path}/I%2F1%3Fx")["host"]["id"] == young
+    assert system.ok("GET", f"{path}/I/1%3Fx?")["host"]["id"] == young, "where the gateway has decoded it"
+    assert system.ok("GET", f"{path}/I%2F1%3FX?caseInsensitive=true")["host"]["id"] == old
+    system.refused(404, "GET", f"{path}/I%2F1%3FX")
+    system.refused(404, "GET", f"{path}/I%2F1?caseInsensitive=true")
+
+
+def test_a_custom_identifier_belongs_to_one_host(system):
+    first, second = system.host(customIdentifier="i"), system.host()
+    assert first in system.refused(400, "PUT", f"{HOSTS}/{second}", {"name": "n", "customIdentifier": "i"})
+    system.ok("PUT", f"{HOSTS}/{first}", {"name": "n", "customIdentifier": "j"})
+    system.ok("PUT", f"{HOSTS}/{second}", {"name": "n", "customIdentifier": "i"})
+    assert (system.found("customIdentifier=i"), system.found("customIdentifier=j")) == ([second], [first])
+
+
+def test_a_retired_host_is_known_and_not_found(system):
+    host, other = system.host(customIdentifier="i"), system.host()
+    system.now_s += 60
+    for body in ("null", None, "{}"):
+        system.ok("POST", f"{HOSTS}/{host}/retire", body)
+    after = get(system, host)
+    assert (after["isRetired"], after["retiredAt"], after["createdAt"]) == (True, NOW_S + 60, NOW_S)
+    assert system.found() == [other]
+    assert system.found("customIdentifier=i") == []
+    assert system.host(customIdentifier="i") != host, "its identifier is free"
+
+
+def test_a_retired_host_does_not_change(system):
+    host = system.host()
+    system.ok("POST", f"{HOSTS}/{host}/retire", "null")
+    before = get(system, host)
+    for method, what, body in (
+        ("PUT", "", {"name": "n"}),
+        ("POST", "/status", {"status": "working"}),
+        ("PUT", "/role-fullnames", {"roleFullnames": []}),
+        ("PUT", "/metadata/env", {}),
+    ):
+        assert "retired" in system.refused(400, method, f"{HOSTS}/{host}{what}", body)
+    assert get(system, host) == before
+
+
+def test_an_unknown_host_is_404(system):
+    for method, what, body in (
+        ("GET", "", None),
+        ("PUT", "", {"name": "n"}),
+        ("POST", "/status", {"status": "working"}),
+        ("PUT", "/role-fullnames", {"roleFullnames": ["shop:web"]}),
+        ("POST", "/retire", "null"),
+        ("GET", "/monitored-statuses", None),
+        ("GET", "/metadata", None),
+        ("GET", "/metadata/env", None),
+        ("PUT", "/metadata/env", {}),
+        ("DELETE", "/metadata/env", None),
+    ):
+        for host in ("nope", "x" * 3000, "%C3%A9"):
+            system.refused(404, method, f"{HOSTS}/{host}{what}", body)
+    assert system.store.table == {}
+
+
+@pytest.mark.parametrize("what", ["bulk-update-statuses", "bulk-retire"])
+def test_bulk_calls_do_all_or_nothing(system, what):
+    ids = [system.host() for _ in range(3)]
+    before = dict(system.store.table)
+    system.refused(404, "POST", f"{HOSTS}/{what}", {"ids": [*ids, "nope"], "status": "poweroff"})
+    too_many = [f"host{number}" for number in range(HOSTS_PER_BULK_MAX + 1)]
+    system.refused(400, "POST", f"{HOSTS}/{what}", {"ids": too_many, "status": "poweroff"})
+    assert system.store.table == before
+    system.ok("POST", f"{HOSTS}/{what}", {"ids": [*ids[:2], ids[0]], "status": "poweroff"})
+    assert system.found() == ids[2:]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("", "truncated"),
+        ("null", "null"),
+        ("[]", "array"),
+        ('{"meta":{}}', "name"),
+        ('{"name":""}', "name"),
+        ('{"name":5}', "name"),
+        ({"name": "x" * 256}, "name"),
+        ('{"name":"n","meta":[]}', "meta"),
+        ('{"name":"n","meta":{"a":"\\q"}}', "escape"),
+        (r'{"name":"n","meta":{"a":"\ud800"}}', "truncated|surrogate|escape"),
+        ('{"name":"n","interfaces":{}}', "interfaces"),
+        ('{"name":"n","memo":null}', "memo"),
+        ('{"name":"n","roleFullnames":["shop"]}', "<service>:<role>"),
+        ('{"name":"n","roleFullnames":["s:web"]}', "service"),
+        ('{"name":"n","roleFullnames":["shop:-x"]}', "role"),
+        ('{"name":"n","roleFullnames":["shop:a:b"]}', "role"),
+        ({"name": "n", "roleFullnames": ["shop:web"] * (ROLES_PER_HOST_MAX + 1)}, "roles"),
+        ({"name": "n", "customIdentifier": "x" * 2000}, "custom identifier"),
+        ("[" * 100_000, "."),
+    ],
+)
+def test_a_bad_host_is_refused_and_leaves_nothing(system, body, message):
+    host = system.host()
+    before = dict(system.store.table)
+    for method, url in (("POST", HOSTS), ("PUT", f"{HOSTS}/{host}")):
+        answer = system.call(method, url, body)
+        assert answer.status == 400
+        assert re.search(message, answer.body["error"]["message"], re.I)
+    assert system.store.table == before
+
+
+def test_a_host_has_room(system):
+    system.host(meta={"x": "y" * (HOST_BYTES_MAX - 1_000)})
+    assert "bytes" in system.refused(413, "POST", HOSTS, {"name": "n", "meta": {"x": "y" * HOST_BYTES_MAX}})
+
+
+def test_bytes_of_no_text_are_refused(system):
+    event_body = '{"name":"n","meta":{"a":"\udcff"}}'
+    system.refused(400, "POST", HOSTS, event_body)
+
+
+def test_two_who_change_a_host_at_once_both_succeed(system):
+    host = system.host()
+    system.store.before_write = lambda: system.ok("POST", f"{HOSTS}/{host}/status", {"status": "maintenance"})
+    system.ok("PUT", f"{HOSTS}/{host}", {"name": "new"})
+    after = get(system, host)
+    assert (after["name"], after["status"]) == ("new", "maintenance")
+
+
+def test_two_agents_that_register_at_once_are_one_host(system):
+    other = []
+    system.store.before_write = lambda: other.append(system.host(customIdentifier="i"))
+    assert [system.host(customIdentifier="i")] == other
+    assert system.found() == other
+
+
+def test_a_host_that_is_retired_meanwhile_stays_retired(system):
+    host = system.host(customIdentifier="i")
+    system.store.before_write = lambda: system.ok("POST", f"{HOSTS}/{host}/retire", "null")
+    assert "retired" in system.refused(400, "PUT", f"{HOSTS}/{host}", {"name": "new"})
+    assert get(system, host)["name"] == "web"
+    assert system.found() == []
+
+
+def test_a_table_that_is_away_is_503(system):
+    host = system.host()
+    system.store.away = True
+    answer = system.call("GET", f"{HOSTS}/{host}")
+    assert (answer.status, "Retry-After" in answer.headers) == (503, True)
+
+
+@pytest.mark.parametrize(
+    ("key", "method", "url", "status"),
+    [
+        ("key-a-reads", "GET", HOSTS, 200),
+        ("key-a-reads", "POST", HOSTS, 403),
+        ("key-a-writes", "GET", HOSTS, 403),
+        ("key-a-writes", "POST", HOSTS, 403),
+        ("key-a-writes", "PUT", f"{HOSTS}/host1/role-fullnames", 200),
+        ("key-a-reads", "PUT", f"{HOSTS}/host1/role-fullnames", 403),
+        ("nobody", "GET", HOSTS, 403),
+    ],
+)
+def test_permissions(system, key, method, url, status):
+    system.host()
+    body = {"name": "n", "roleFullnames": []} if method != "GET" else None
+    assert system.call(method, url, body, key).status == status
+
+
+def test_agents_of_the_ids_we_choose_post_evenly_over_the_minute():
+    draw = random.Random(1).choice
+    ids = [new_host_id(draw) for _ in range(6_000)]
+    assert len(set(ids)) == len(ids)
+    assert all(len(one) == 11 and one.isalnum() and one.isascii() for one in ids)
+    seconds = Counter(hashlib.sha1(one.encode()).digest()[-1] % 60 for one in ids)
+    early = sum(seconds[second] for second in range(16)) / len(ids)
+    assert early == pytest.approx(16 / 60, abs=0.02), "unchosen ids give 0.3125"
