@@ -16,12 +16,16 @@ from carbyne import keys
 from carbyne.accounts import BOTH, Accounts, Grant
 from carbyne.adapters.hot import HotStore
 from carbyne.adapters.table import WarmBlocks
+from carbyne.adapters.windows import HotWindows
 from carbyne.catalogue import Catalogue
 from carbyne.errors import RetryableError
 from carbyne.ingester import Ingester
+from carbyne.queries import Queries
 from carbyne.reader import Reader
 from carbyne.sealing import SealSchedule
 from carbyne.settings import RedisSettings
+from carbyne.storage import Storage
+from carbyne.tiers import BlockTiers
 from carbyne.wiring.reader import ReaderDeps
 from carbyne.wiring.redis import nodes
 from carbyne.writer import Time, Writer
@@ -185,6 +189,7 @@ class Pipeline:
         self.accounts = MemoryAccounts(tenants or {"secret": "acme"})
         self.quarantine = quarantine or MemoryQuarantine()
         self.table = MemoryTable()
+        self.cold = WarmBlocks(MemoryTable())
         self._open = []
         self.reconnect()
         self.store.init()
@@ -208,15 +213,17 @@ class Pipeline:
             meter=meter,
         )
         self.store = HotStore(reader_nodes)
+        warm, catalogue = WarmBlocks(self.table), Catalogue(self.table)
         reader = Reader(
             hot=self.store,
-            warm=WarmBlocks(self.table),
-            catalogue=Catalogue(self.table),
+            tiers=BlockTiers(warm, self.cold, catalogue),
+            catalogue=catalogue,
             length_s=LENGTH_S,
             retention_s=RETENTION_S,
             now_ms=self._now_ms,
         )
-        self.reader = ReaderDeps(accounts, reader)
+        storage = Storage(HotWindows(reader_nodes), warm, self.cold, catalogue)
+        self.reader = ReaderDeps(accounts, Queries(reader, storage))
 
     def close(self):
         while self._open:

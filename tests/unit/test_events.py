@@ -4,7 +4,7 @@ import base64
 
 import pytest
 from carbyne.errors import InvariantError, RetryableError
-from carbyne.events import answer_batch, kinesis_entries
+from carbyne.events import answer_records, kinesis_entries
 from carbyne.ingester import Entry
 
 
@@ -38,12 +38,12 @@ def test_entries_keep_order_and_bytes():
 
 def test_a_whole_batch_done_names_nothing():
     ingester = Ingester()
-    assert answer_batch(event(("1", b"a"), ("2", b"b")), lambda: ingester) == {"batchItemFailures": []}
+    assert answer_records(event(("1", b"a"), ("2", b"b")), lambda: ingester) == {"batchItemFailures": []}
     assert ingester.taken == [Entry("1", b"a"), Entry("2", b"b")]
 
 
 def test_a_failed_record_is_named():
-    answer = answer_batch(event(("1", b"a"), ("2", b"b")), lambda: Ingester("2"))
+    answer = answer_records(event(("1", b"a"), ("2", b"b")), lambda: Ingester("2"))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "2"}]}
 
 
@@ -56,10 +56,10 @@ def test_a_store_that_is_away_leaves_the_whole_batch(where):
             raise error
         return Ingester(error)
 
-    answer = answer_batch(event(("1", b"a"), ("2", b"b")), ingester)
+    answer = answer_records(event(("1", b"a"), ("2", b"b")), ingester)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
 
 
 def test_a_bug_is_raised_so_that_lambda_counts_it():
     with pytest.raises(InvariantError):
-        answer_batch(event(("1", b"a")), lambda: Ingester(InvariantError("BUG")))
+        answer_records(event(("1", b"a")), lambda: Ingester(InvariantError("BUG")))

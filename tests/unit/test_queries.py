@@ -10,7 +10,7 @@ from carbyne.errors import RequestError, RetryableError
 from carbyne.http import Request
 from carbyne.keys import SourceKey
 from carbyne.limits import LATEST_PAIRS_MAX
-from carbyne.queries import WARNINGS_HEADER, route
+from carbyne.queries import WARNINGS_HEADER, Queries, route
 from carbyne.reader import Answer, Latest
 
 
@@ -47,7 +47,9 @@ ACCOUNTS = Accounts(SimpleNamespace(grant_of=GRANTS.get), lambda: 0.0)
 
 def get(reader, path, api_key="secret", method="GET", **query):
     given = {name: value if isinstance(value, list) else [value] for name, value in query.items()}
-    return route(Request(method, path, given, {"x-api-key": api_key}, b""), ACCOUNTS, reader)
+    return route(
+        Request(method, path, given, {"x-api-key": api_key}, b""), ACCOUNTS, Queries(reader, SimpleNamespace())
+    )
 
 
 SPAN = {"from": "0", "to": "120"}

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from carbyne import blocks, stamps
 from carbyne.adapters.hot import HotRead
+from carbyne.catalogue import Windows
 from carbyne.columns import EMPTY, Columns, Rows, from_rows
 from carbyne.errors import RequestError, RetryableError
 from carbyne.items import Item
 from carbyne.keys import BlockKey, SourceKey, Window
 from carbyne.limits import AHEAD_MS_MAX, LATEST_BACK_MS
 from carbyne.reader import REBUILDING, Reader
+from carbyne.tiers import BlockTiers
 
 NOW_MS = 1_700_000_000_000
 LENGTH_S = 14_400
@@ -34,6 +36,8 @@ class Tiers:
         self.listed = set()
         self.complete = set()
         self.blocks = {}
+        self.archived = {}
+        self.again = set()
         self.catalogued = set()
         self.away = set()
         self.asked = []
@@ -50,6 +54,9 @@ class Tiers:
 
     def seal(self, window, columns):
         self.blocks[BlockKey(SOURCE, "raw", window)] = Item(blocks.encode(columns))
+
+    def archive(self, window, columns):
+        self.archived[BlockKey(SOURCE, "raw", window)] = Item(blocks.encode(columns))
 
     def _ask(self, name, *span):
         self.asked.append((name, *span))
@@ -75,6 +82,21 @@ class Catalogue:
         self.tiers._ask("catalogue")
         return dict.fromkeys(self.tiers.catalogued)
 
+    def windows(self, source, resolution):
+        self.tiers._ask("index")
+        return Windows({key.window for key in (*self.tiers.blocks, *self.tiers.archived)}, self.tiers.again)
+
+
+class Cold:
+    """The archive."""
+
+    def __init__(self, tiers):
+        self.tiers = tiers
+
+    def get(self, key):
+        self.tiers._ask("cold", key.window)
+        return self.tiers.archived.get(key)
+
 
 @pytest.fixture
 def tiers():
@@ -83,7 +105,10 @@ def tiers():
 
 @pytest.fixture
 def reader(tiers):
-    return Reader(HotTier(tiers), tiers, Catalogue(tiers), LENGTH_S, RETENTION_S, lambda: NOW_MS)
+    catalogue = Catalogue(tiers)
+    return Reader(
+        HotTier(tiers), BlockTiers(tiers, Cold(tiers), catalogue), catalogue, LENGTH_S, RETENTION_S, lambda: NOW_MS
+    )
 
 
 def read(reader, series="m", from_ms=0, to_ms=2**42, **more):
@@ -101,7 +126,33 @@ def test_samples_of_both_tiers_are_one_answer_settled_by_stamp(tiers, reader):
 def test_hot_is_asked_before_warm_since_samples_move_that_way(tiers, reader):
     tiers.columns = samples("m", {NOW_MS: 1.0})
     read(reader)
-    assert [name for name, *_ in tiers.asked] == ["hot", "warm"]
+    assert [name for name, *_ in tiers.asked] == ["hot", "warm", "index"]
+
+
+def test_the_archive_is_asked_for_what_the_table_lacks_and_for_nothing_else(tiers, reader):
+    start_ms = [NOW_MS - days * 86_400_000 for days in (9, 8, 1)]
+    gone, anew, there = (Window.holding(ts_ms, LENGTH_S) for ts_ms in start_ms)
+    tiers.archive(gone, samples("m", {start_ms[0]: 1.0}))
+    tiers.archive(anew, samples("m", {start_ms[1]: 2.0, start_ms[1] + 1: 2.5}, sequence=3))
+    tiers.seal(anew, samples("m", {start_ms[1]: 3.0}, sequence=4))
+    tiers.seal(there, samples("m", {start_ms[2]: 4.0}))
+    tiers.again = {anew}
+    assert read(reader)[0] == dict(
+        zip([*start_ms[:2], start_ms[1] + 1, start_ms[2]], [1.0, 3.0, 2.5, 4.0], strict=True)
+    )
+    assert [window for name, *window in tiers.asked if name == "cold"] == [[gone], [anew]]
+
+
+@pytest.mark.parametrize("away", ["hot", "warm", "index", "cold"])
+def test_a_tier_that_is_away_is_on_request_a_warning(tiers, reader, away):
+    old_ms = NOW_MS - 9 * 86_400_000
+    tiers.columns = samples("m", {NOW_MS: 1.0})
+    tiers.archive(Window.holding(old_ms, LENGTH_S), samples("m", {old_ms: 1.0}))
+    tiers.away = {away}
+    with pytest.raises(RetryableError, match=f"{away} is away"):
+        read(reader)
+    found, warnings = read(reader, partial=True)
+    assert len(warnings) == 1 and set(found) <= {NOW_MS, old_ms} and (NOW_MS in found) == (away != "hot")
 
 
 def test_windows_that_hot_has_wholly_are_answered_without_warm(tiers, reader):
@@ -142,7 +193,7 @@ def test_a_series_seen_outside_of_the_span_is_an_empty_answer(tiers, reader, whe
     assert read(reader) == ({}, [])
 
 
-@pytest.mark.parametrize("away", ["hot", "warm", "lists", "catalogue"])
+@pytest.mark.parametrize("away", ["hot", "warm", "index", "lists", "catalogue"])
 def test_a_tier_that_is_away_is_no_empty_answer(tiers, reader, away):
     tiers.away = {away}
     with pytest.raises(RetryableError, match=f"{away} is away"):

@@ -14,6 +14,8 @@ SETTINGS = {
     "Writer": settings.WriterSettings,
     "Ingester": settings.IngesterSettings,
     "Sealer": settings.SealerSettings,
+    "Archiver": settings.ArchiverSettings,
+    "Reconciler": settings.ReconcilerSettings,
     "Reader": settings.ReaderSettings,
     "Registry": settings.RegistrySettings,
 }

@@ -3,15 +3,20 @@
 import logging
 from base64 import b64decode
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from carbyne.archiver import Archiver, Image
 from carbyne.errors import RetryableError
 from carbyne.ingester import Entry, Ingester
+from carbyne.keys import RAW, BlockKey
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
 _log = logging.getLogger(__name__)
+
+BY_TTL: Final = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+"""Who removed an item that had expired."""
 
 
 def kinesis_entries(event: Mapping[str, Any]) -> list[Entry]:
@@ -21,15 +26,37 @@ def kinesis_entries(event: Mapping[str, Any]) -> list[Entry]:
     ]
 
 
-def answer_batch(event: Mapping[str, Any], ingester: Callable[[], Ingester]) -> "PartialItemFailureResponse":
-    """Ingest a batch and name the record from which it is to be sent again, if any.
+def images(event: Mapping[str, Any]) -> list[Image]:
+    """The raw blocks that a DynamoDB stream event shows: put, or removed by their TTL; a deliberate delete is none."""
+    return [image for record in event["Records"] if (image := _image(record))]
 
-    ``ingester`` may raise RetryableError (a store is away): then the whole batch stays in the stream.
-    """
+
+def _image(record: Mapping[str, Any]) -> Image | None:
+    change = record["dynamodb"]
+    removed = record["eventName"] == "REMOVE"
+    row = change.get("OldImage" if removed else "NewImage")
+    if not row or not row["pk"]["S"].startswith(f"{RAW}:") or (removed and record.get("userIdentity") != BY_TTL):
+        return None
+    return Image(change["SequenceNumber"], BlockKey.of_item(row["pk"]["S"], row["sk"]["S"]), b64decode(row["b"]["B"]))
+
+
+def answer_records(event: Mapping[str, Any], ingester: Callable[[], Ingester]) -> "PartialItemFailureResponse":
+    """Ingest a batch of stream records."""
     entries = kinesis_entries(event)
+    return _answer(lambda: ingester().ingest(entries), entries[0].sequence)
+
+
+def answer_changes(event: Mapping[str, Any], archiver: Callable[[], Archiver]) -> "PartialItemFailureResponse":
+    """Archive a batch of changes of the blocks table."""
+    first = event["Records"][0]["dynamodb"]["SequenceNumber"]
+    return _answer(lambda: archiver().take(images(event)), first)
+
+
+def _answer(work: Callable[[], str | None], first: str) -> "PartialItemFailureResponse":
+    """Name the record from which the batch is to be sent again, if any: all of it if ``work`` raises RetryableError."""
     try:
-        failed = ingester().ingest(entries)
+        failed = work()
     except RetryableError as error:
         _log.warning("the batch stays in the stream: %s", error)
-        failed = entries[0].sequence
+        failed = first
     return {"batchItemFailures": [] if failed is None else [{"itemIdentifier": failed}]}

@@ -5,7 +5,7 @@ Parts that come from outside are percent-escaped: no part holds a separator, and
 
 from collections.abc import Sequence
 from hashlib import blake2b, sha256
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 from zlib import crc32
 
@@ -121,6 +121,10 @@ def lane_due(lane: int) -> str:
     return f"{{{lane_tag(lane)}}}:due"
 
 
+RAW: Final = "raw"
+"""The resolution of samples as they came."""
+
+
 class BlockKey(NamedTuple):
     """One block: of one source, resolution (``raw``), window and part (leading bits of the series' hashes as text,
     empty for all of them)."""
@@ -201,6 +205,11 @@ def api_key_id(item: str) -> str:
 def tenant_item(tenant: str) -> str:
     """Partition key of a tenant in the accounts table."""
     return f"tenant#{tenant}"
+
+
+def corrupt_block_object(key: BlockKey) -> str:
+    """S3 key of a corrupt block in the archive's failure bucket."""
+    return f"corrupt/{key.object}"
 
 
 def corrupt_record_object(stamp: bytes) -> str:

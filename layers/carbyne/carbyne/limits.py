@@ -24,6 +24,8 @@ AHEAD_MS_MAX: Final = 10 * 60 * 1000
 """A sample further in the future than this comes from a broken clock and is refused."""
 LATEST_PAIRS_MAX: Final = 1_000
 """(host, name) pairs of one GET /api/v0/tsdb/latest."""
+STORAGE_WINDOWS_MAX: Final = 200
+"""Windows of one GET /carbyne/v1/storage: each is read whole."""
 LATEST_BACK_MS: Final = 24 * 60 * 60 * 1000
 """How old the newest sample of a series may be to count as its latest: what alerts look at, too."""
 
@@ -82,8 +84,10 @@ CONFIRM_ROWS_MAX: Final = 4_000
 """Rows of one confirm call: some milliseconds of a Redis thread."""
 
 # Blocks
-WINDOW_S_MAX: Final = 30 * 86_400
-"""The longest window of any resolution: how far before a span a block that reaches into it may start."""
+WINDOW_S_MAX: Final = 86_400
+"""The longest window that the template allows: how far before a span a block that reaches into it may start."""
+STUB_EXTRA_S: Final = 30 * 86_400
+"""How much longer than its parts a stub stays: DynamoDB removes expired items within days, in any order."""
 BLOCK_BYTES_MAX: Final = 400_000
 """A DynamoDB item holds 409,600 bytes: its keys at most 3,072 of them, the rest of its attributes a few hundred."""
 BLOCK_INFLATED_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -96,6 +100,10 @@ CATALOGUE_PAGE_BYTES_MAX: Final = 400_000
 """A catalogue page, as an item."""
 CATALOGUE_INFLATED_BYTES_MAX: Final = 1024 * 1024
 """What a reader of catalogue pages inflates at most."""
+COLD_READERS: Final = 16
+"""Objects of the archive that one request fetches at the same time."""
+RECONCILE_AHEAD_S: Final = 3 * 86_400
+"""How long before their expiry blocks are compared with the archive: three daily runs see each of them."""
 
 # Tenants
 TENANT_CACHE_S: Final = 60

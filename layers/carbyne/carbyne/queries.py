@@ -1,7 +1,7 @@
 """The HTTP side of reads: Mackerel's calls on metrics of hosts and services."""
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from carbyne.accounts import Accounts, Permission
 from carbyne.errors import RequestError
@@ -10,34 +10,42 @@ from carbyne.keys import SourceKey
 from carbyne.limits import LATEST_PAIRS_MAX
 from carbyne.reader import Reader
 from carbyne.routes import Call, Route, dispatch
+from carbyne.storage import Storage
 
 WARNINGS_HEADER: Final = "Carbyne-Warnings"
 TIME_S_MAX: Final = 2**40
 
 
-def route(request: Request, accounts: Accounts, reader: Reader) -> Response:
+class Queries(NamedTuple):
+    """What answers reads."""
+
+    reader: Reader
+    storage: Storage
+
+
+def route(request: Request, accounts: Accounts, queries: Queries) -> Response:
     """The answer to a read; RequestError and RetryableError are left to ``http.answer``."""
-    return dispatch(ROUTES, request, accounts, reader)
+    return dispatch(ROUTES, request, accounts, queries)
 
 
-def host_metrics(reader: Reader, call: Call) -> Response:
+def host_metrics(queries: Queries, call: Call) -> Response:
     """``GET /api/v0/hosts/<id>/metrics?name&from&to``: ``{"metrics": [{"time", "value"}]}``, oldest first."""
-    return _metrics(reader, _host(call), call.request)
+    return _metrics(queries.reader, _host(call), call.request)
 
 
-def service_metrics(reader: Reader, call: Call) -> Response:
+def service_metrics(queries: Queries, call: Call) -> Response:
     """``GET /api/v0/services/<name>/metrics?name&from&to``: as of a host."""
-    return _metrics(reader, _service(call), call.request)
+    return _metrics(queries.reader, _service(call), call.request)
 
 
-def host_metric_names(reader: Reader, call: Call) -> Response:
+def host_metric_names(queries: Queries, call: Call) -> Response:
     """``GET /api/v0/hosts/<id>/metric-names``: ``{"names": [...]}``, sorted; none if nothing was ever posted."""
-    return json_response(200, {"names": sorted(reader.series(_host(call)))})
+    return json_response(200, {"names": sorted(queries.reader.series(_host(call)))})
 
 
-def service_metric_names(reader: Reader, call: Call) -> Response:
+def service_metric_names(queries: Queries, call: Call) -> Response:
     """``GET /api/v0/services/<name>/metric-names``: as of a host."""
-    return json_response(200, {"names": sorted(reader.series(_service(call)))})
+    return json_response(200, {"names": sorted(queries.reader.series(_service(call)))})
 
 
 def _host(call: Call) -> SourceKey:
@@ -49,15 +57,13 @@ def _service(call: Call) -> SourceKey:
 
 
 def _metrics(reader: Reader, source: SourceKey, request: Request) -> Response:
-    from_s, to_s = _time_s(request, "from"), _time_s(request, "to")
-    if from_s > to_s:
-        raise RequestError(400, f"from ({from_s}) is after to ({to_s})")
-    answer = reader.read(source, _one(request, "name"), from_s * 1000, to_s * 1000, partial=_partial(request))
+    from_ms, to_ms = _span_ms(request)
+    answer = reader.read(source, _one(request, "name"), from_ms, to_ms, partial=_partial(request))
     points = zip((answer.ts_ms // 1000).tolist(), answer.values.tolist(), strict=True)
     return _respond({"metrics": [{"time": time, "value": value} for time, value in points]}, answer.warnings)
 
 
-def latest(reader: Reader, call: Call) -> Response:
+def latest(queries: Queries, call: Call) -> Response:
     """``GET /api/v0/tsdb/latest?hostId&name``, both repeatable: ``{"tsdbLatest": {host: {name: {"time", "value"}}}}``.
 
     A metric without a sample in the last day is left out.
@@ -69,10 +75,21 @@ def latest(reader: Reader, call: Call) -> Response:
     result: dict[str, dict[str, dict[str, float]]] = {}
     warnings: list[str] = []
     for host in hosts:
-        found = reader.latest(SourceKey(call.tenant, f"host/{host}"), names, partial=_partial(request))
+        found = queries.reader.latest(SourceKey(call.tenant, f"host/{host}"), names, partial=_partial(request))
         result[host] = {name: {"time": ts_ms // 1000, "value": value} for name, (ts_ms, value) in found.samples.items()}
         warnings += [warning for warning in found.warnings if warning not in warnings]
     return _respond({"tsdbLatest": result}, warnings)
+
+
+def storage(queries: Queries, call: Call) -> Response:
+    """``GET /carbyne/v1/storage?source&from&to``: where the samples of a source (``host/<id>``) lie, as
+    ``[{"resolution", "window": {"start", "length"}, "tier", "samples", "bytes"}]``, times in seconds."""
+    from_ms, to_ms = _span_ms(call.request)
+    stored = queries.storage.of(SourceKey(call.tenant, _one(call.request, "source")), from_ms, to_ms)
+    return json_response(
+        200,
+        [one._asdict() | {"window": {"start": one.window.start_s, "length": one.window.length_s}} for one in stored],
+    )
 
 
 ROUTES: Final = (
@@ -81,6 +98,7 @@ ROUTES: Final = (
     Route("GET", "/api/v0/services/{service}/metrics", Permission.READ, service_metrics),
     Route("GET", "/api/v0/services/{service}/metric-names", Permission.READ, service_metric_names),
     Route("GET", "/api/v0/tsdb/latest", Permission.READ, latest),
+    Route("GET", "/carbyne/v1/storage", Permission.READ, storage),
 )
 
 
@@ -100,6 +118,13 @@ def _many(request: Request, name: str) -> list[str]:
     if not values or not all(values):
         raise RequestError(400, f"the query needs {name} at least once, and not empty")
     return values
+
+
+def _span_ms(request: Request) -> tuple[int, int]:
+    from_s, to_s = _time_s(request, "from"), _time_s(request, "to")
+    if from_s > to_s:
+        raise RequestError(400, f"from ({from_s}) is after to ({to_s})")
+    return from_s * 1000, to_s * 1000
 
 
 def _time_s(request: Request, name: str) -> int:

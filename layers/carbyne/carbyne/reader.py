@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbyne.catalogue import Catalogue
-from carbyne.columns import Columns, between, column, merge
+from carbyne.columns import EMPTY, Columns, between, column, merge
 from carbyne.errors import RequestError, RetryableError
-from carbyne.items import RangedBlocks
 from carbyne.keys import SourceKey, Window
 from carbyne.limits import AHEAD_MS_MAX, LATEST_BACK_MS
-from carbyne.sealer import RAW
-from carbyne.storing import read_series
+from carbyne.tiers import BlockTiers, Gaps
 
 REBUILDING = "hot tier is being rebuilt: recent samples may be missing"
 
@@ -34,6 +32,15 @@ class HotAnswer(Protocol):
     def columns(self) -> Columns: ...
     @property
     def complete(self) -> Collection[Window]: ...
+
+
+class _Unasked(NamedTuple):
+    """The answer of a hot tier that could not be asked."""
+
+    whole: bool = False
+    known: Sequence[bool] = ()
+    columns: Columns = EMPTY
+    complete: Collection[Window] = ()
 
 
 class Hot(Protocol):
@@ -66,14 +73,14 @@ class Reader:
     def __init__(
         self,
         hot: Hot,
-        warm: RangedBlocks,
+        tiers: BlockTiers,
         catalogue: Catalogue,
         length_s: int,
         retention_s: int,
         now_ms: Callable[[], int],
     ) -> None:
         self._hot = hot
-        self._warm = warm
+        self._tiers = tiers
         self._catalogue = catalogue
         self._length_s = length_s
         self._retention_s = retention_s
@@ -83,40 +90,49 @@ class Reader:
         """The samples of one series from ``from_ms`` to ``to_ms``, both included, cut to what retention can hold.
 
         Raises RequestError 404 for a series that the source never had, RetryableError if a tier can't be asked or is
-        not whole; ``partial`` makes a warning of the latter, and then nobody can say that a series is unknown.
+        not whole; ``partial`` makes warnings of the latter, and then nobody can say that a series is unknown.
         """
         now_ms = self._now_ms()
         from_ms, to_ms = max(from_ms, now_ms - self._retention_s * 1000), min(to_ms, now_ms + AHEAD_MS_MAX)
-        hot = self._hot.read(source, from_ms, max(from_ms, to_ms), self._length_s, [series])
-        warnings, columns = _warnings(hot.whole, partial), hot.columns
+        gaps = Gaps(partial=partial)
+        hot = self._hot_part(source, from_ms, max(from_ms, to_ms), [series], gaps)
+        columns = hot.columns
         if not _covers(hot.complete, from_ms, min(to_ms, now_ms)):
-            columns = merge([columns, self._blocks(source, [series], from_ms, to_ms)])
-        if not (warnings or columns.groups or hot.known[0] or series in self.series(source)):
+            columns = merge([columns, self._tiers.read(source, [series], from_ms, to_ms, gaps)])
+        if not (gaps.warnings or columns.groups or any(hot.known) or series in self.series(source)):
             raise RequestError(404, f"metric {series!r} of {source.source} is unknown")
         ts_ms, values = column(between(columns, from_ms, to_ms + 1), series)
-        return Answer(ts_ms, values.view(np.float64), warnings)
+        return Answer(ts_ms, values.view(np.float64), gaps.warnings)
 
     def latest(self, source: SourceKey, series: Sequence[str], *, partial: bool = False) -> Latest:
         """The newest sample of each series, none older than LATEST_BACK_MS; errors as of ``read``, but no 404."""
         now_ms = self._now_ms()
         from_ms, to_ms = now_ms - LATEST_BACK_MS, now_ms + AHEAD_MS_MAX
-        hot = self._hot.read(source, from_ms, to_ms, self._length_s, series, newest=True)
+        gaps = Gaps(partial=partial)
+        hot = self._hot_part(source, from_ms, to_ms, series, gaps, newest=True)
         newest = _newest(hot.columns, series)
         older = [
             name for name in series if name not in newest or not _covers(hot.complete, newest[name][0] + 1, now_ms)
         ]
         if older:  # a block may hold a newer sample than Redis, where late ones may be all that is left
-            newest |= _newest(merge([hot.columns, self._blocks(source, older, from_ms, to_ms)]), older)
-        return Latest(newest, _warnings(hot.whole, partial))
+            newest |= _newest(merge([hot.columns, self._tiers.read(source, older, from_ms, to_ms, gaps)]), older)
+        return Latest(newest, gaps.warnings)
 
     def series(self, source: SourceKey) -> set[str]:
         """Every series that the source ever had; empty for an unknown source."""
         return self._hot.series(source) | self._catalogue.series(source).keys()
 
-    def _blocks(self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int) -> Columns:
-        """The samples of the span that lie in blocks."""
-        found = self._warm.between(source, RAW, from_ms, to_ms)
-        return merge([part for key, item in found for part in read_series(self._warm, key, item, series)])
+    def _hot_part(
+        self, source: SourceKey, from_ms: int, to_ms: int, series: Sequence[str], gaps: Gaps, *, newest: bool = False
+    ) -> HotAnswer:
+        try:
+            answer = self._hot.read(source, from_ms, to_ms, self._length_s, series, newest=newest)
+        except RetryableError as error:
+            gaps.note("the hot tier could not be read: recent samples may be missing", error)
+            return _Unasked()
+        if not answer.whole:
+            gaps.note(REBUILDING)
+        return answer
 
 
 def _covers(windows: Collection[Window], from_ms: int, to_ms: int) -> bool:
@@ -134,11 +150,3 @@ def _newest(columns: Columns, series: Sequence[str]) -> dict[str, tuple[int, flo
         for name, (ts_ms, values) in found.items()
         if ts_ms.size
     }
-
-
-def _warnings(whole: bool, partial: bool) -> list[str]:
-    if whole:
-        return []
-    if not partial:
-        raise RetryableError(REBUILDING)
-    return [REBUILDING]

@@ -14,15 +14,13 @@ from carbyne.catalogue import Catalogue, spans_of
 from carbyne.columns import Columns
 from carbyne.errors import CarbyneError, RetryableError
 from carbyne.items import Blocks
-from carbyne.keys import BlockKey, SourceKey, Window
+from carbyne.keys import RAW, BlockKey, SourceKey, Window
 from carbyne.limits import SEAL_RESERVE_S
 from carbyne.sealing import SealSchedule
 from carbyne.storing import merge_into
 from carbyne.telemetry import Meter
 
 _log = logging.getLogger(__name__)
-
-RAW = "raw"
 
 
 class DueWindows(Protocol):

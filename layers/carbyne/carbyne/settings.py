@@ -59,11 +59,26 @@ class SealerSettings(RedisSettings, frozen=True):
     warm_raw_s: int
 
 
+class ArchiverSettings(msgspec.Struct, frozen=True):
+    """``blocks_bucket``: the archive; ``archive_failure_bucket``: where corrupt blocks are kept."""
+
+    blocks_bucket: str
+    archive_failure_bucket: str
+
+
+class ReconcilerSettings(msgspec.Struct, frozen=True):
+    """``blocks_table`` and ``blocks_bucket``: what is compared."""
+
+    blocks_table: str
+    blocks_bucket: str
+
+
 class ReaderSettings(RedisSettings, frozen=True):
     """``raw_window_s``: length of a raw window; ``cold_raw_s``: how far back a read may go."""
 
     accounts_table: str
     blocks_table: str
+    blocks_bucket: str
     raw_window_s: int
     cold_raw_s: int
 

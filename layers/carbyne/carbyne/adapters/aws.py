@@ -1,7 +1,7 @@
 """What all AWS clients share: explicit timeouts, and one translation of their errors."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -32,8 +32,8 @@ NOT_TRANSIENT: Final = frozenset(
 """Error codes that say that the deployment or our code is wrong: trying again at once can't help."""
 
 
-def config(connect_timeout_s: float, read_timeout_s: float, tries: int) -> Config:
-    """Settings of a client: ``tries`` is 1 where the use case has its own retries.
+def config(connect_timeout_s: float, read_timeout_s: float, tries: int, connections: int = 10) -> Config:
+    """Settings of a client: ``tries`` is 1 where the use case has its own retries; ``connections`` kept open at most.
 
     Parameters are not validated twice: AWS does it, and the check costs as much as the call's own work.
     """
@@ -42,20 +42,21 @@ def config(connect_timeout_s: float, read_timeout_s: float, tries: int) -> Confi
         read_timeout=read_timeout_s,
         retries={"total_max_attempts": tries, "mode": "standard"},
         tcp_keepalive=True,
+        max_pool_connections=connections,
         parameter_validation=False,
     )
 
 
 @contextmanager
-def retryable(operation: str, passing: str = "") -> Iterator[None]:
+def retryable(operation: str, passing: Collection[str] = ()) -> Iterator[None]:
     """Errors of AWS and of the way to it become RetryableError; those that need a human are logged as errors.
 
-    ``passing``: the one error code that the caller wants to see as it is, such as a failed condition.
+    ``passing``: error codes that the caller wants to see as they are, such as a failed condition.
     """
     try:
         yield
     except AWS_ERRORS as error:
-        if passing and isinstance(error, ClientError) and error.response["Error"]["Code"] == passing:
+        if isinstance(error, ClientError) and error.response["Error"]["Code"] in passing:
             raise
         if not is_transient(error):
             _log.error("%s is refused, so the deployment is wrong: %s", operation, error)

@@ -5,19 +5,20 @@
 Attribute names are short, since an item pays for them each time it is written.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from carbyne.adapters.aws import retryable
 from carbyne.items import Item, Table
-from carbyne.keys import BlockKey, SourceKey, Window, block_sort
+from carbyne.keys import RAW, BlockKey, SourceKey, Window, block_sort
 from carbyne.limits import WINDOW_S_MAX
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-CONFLICT = "ConditionalCheckFailedException"
+CONFLICTS = ("ConditionalCheckFailedException",)
 
 
 class DynamoTable:
@@ -41,7 +42,7 @@ class DynamoTable:
             request = {"ConditionExpression": "v = :v", "ExpressionAttributeValues": values}
         request["Item"] = {"pk": {"S": partition}, "sk": {"S": sort}, **attributes(item)}
         try:
-            with retryable("blocks PutItem", passing=CONFLICT):
+            with retryable("blocks PutItem", passing=CONFLICTS):
                 answer = self._client.put_item(TableName=self._name, ReturnConsumedCapacity="TOTAL", **request)
         except ClientError:
             return False
@@ -64,6 +65,25 @@ class DynamoTable:
             if "LastEvaluatedKey" not in answer:
                 return found
             page = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+
+def expiring(client: "DynamoDBClient", table: str, before_s: int) -> Iterator[tuple[BlockKey, bytes]]:
+    """(key, data) of every raw block whose TTL comes before ``before_s``, by a scan of the whole table."""
+    request: dict[str, Any] = {
+        "TableName": table,
+        "FilterExpression": "begins_with(pk, :raw) AND #ttl < :before",
+        "ExpressionAttributeNames": {"#ttl": "ttl"},
+        "ExpressionAttributeValues": {":raw": {"S": f"{RAW}:"}, ":before": {"N": str(before_s)}},
+        "ConsistentRead": True,
+    }
+    while True:
+        with retryable("blocks Scan"):
+            answer = client.scan(**request)
+        for row in answer["Items"]:
+            yield BlockKey.of_item(row["pk"]["S"], row["sk"]["S"]), of_attributes(row).data
+        if "LastEvaluatedKey" not in answer:
+            return
+        request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 
 class WarmBlocks:

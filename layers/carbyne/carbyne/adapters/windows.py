@@ -1,5 +1,6 @@
 """The sealer's side of the hot tier: due windows, their rows, and letting go of them."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -7,11 +8,22 @@ import numpy as np
 
 from carbyne.adapters.nodes import Call, Nodes, Reply, Script, checked
 from carbyne.columns import Columns, Rows, from_rows
-from carbyne.errors import InvariantError
-from carbyne.keys import SourceKey, Window, lane_claims, lane_due, lane_state, split_series
+from carbyne.errors import InvariantError, RetryableError
+from carbyne.keys import (
+    SourceKey,
+    Window,
+    join_series,
+    lane_claims,
+    lane_due,
+    lane_state,
+    list_identity,
+    split_series,
+)
 from carbyne.limits import CONFIRM_ROWS_MAX, DUE_PER_LANE, LANES, READ_BYTES_MAX, SEAL_LEASE_MS
 from carbyne.rows import HEAD_BYTES, SPARSE, WHOLE
 from carbyne.stamps import STAMP_BYTES
+
+_log = logging.getLogger(__name__)
 
 FIRST_CHUNK = 16
 IDENTITY = slice(8, 16)
@@ -25,10 +37,11 @@ class Due(NamedTuple):
 
 
 class WindowRows(NamedTuple):
-    """What a window holds: ``pairs`` of (field, stamp), one for each row, and their samples."""
+    """What a window holds: ``pairs`` of (field, stamp), one for each row, their samples, and the bytes of it all."""
 
     pairs: list[tuple[bytes, bytes]]
     columns: Columns
+    size: int
 
 
 class HotWindows:
@@ -41,11 +54,15 @@ class HotWindows:
         self._confirm = Script.load("confirm")
 
     def due(self, now_ms: int) -> Due:
-        """The windows that are due over all lanes; lanes that are not whole have none."""
+        """The windows that are due over all lanes; lanes that are not whole have none, and those of a node that is away
+        wait.  Raises RetryableError if no lane can be asked."""
         calls = [
             self._due.call(lane, [lane_state(lane), lane_due(lane)], [now_ms, DUE_PER_LANE]) for lane in range(LANES)
         ]
-        replies = [checked(reply) for reply in self._nodes.run(calls)]
+        asked = self._nodes.run(calls)
+        replies = [reply for reply in asked if not isinstance(reply, RetryableError)] or [checked(asked[0])]
+        if len(replies) < LANES:
+            _log.warning("%d lanes can't be asked what is due", LANES - len(replies))
         windows = [
             (int(float(due_ms)), *SourceKey.of_member(member.decode()))
             for state, *listed in replies
@@ -62,7 +79,14 @@ class HotWindows:
         return bool(checked(self._nodes.run([call])[0]))
 
     def rows(self, source: SourceKey, window: Window) -> WindowRows:
-        """Every row of the window, read in chunks; the lists are read last, so that each row's list is among them."""
+        """Every row of the window."""
+        try:
+            return self._rows(source, window)
+        except InvariantError:  # perhaps no bug, but another sealer that let go of the lists between two calls of ours
+            return self._rows(source, window)
+
+    def _rows(self, source: SourceKey, window: Window) -> WindowRows:
+        """Rows are read in chunks, then the lists, so that the list of each row that is still there is among them."""
         values = dict(self._values(source, window))
         lists, dictionary = (
             _mapping(self._ask(source, "HGETALL", key)) for key in (source.lists(window), source.dictionary(window))
@@ -71,7 +95,12 @@ class HotWindows:
         return WindowRows(
             [(field, value[:STAMP_BYTES]) for field, value in values.items()],
             from_rows([*_dense(values, lists), *_sparse(values, names)]),
+            sum(len(key) + len(value) for held in (values, lists, dictionary) for key, value in held.items()),
         )
+
+    def windows(self, source: SourceKey) -> list[Window]:
+        """The windows of the source that have rows, or had them until they expired."""
+        return [Window.parse(token.decode()) for token in self._ask(source, "HKEYS", source.windows)]
 
     def confirm(
         self,
@@ -144,7 +173,11 @@ def _sparse(values: Mapping[bytes, bytes], names: Mapping[int, str]) -> Iterator
         if value[STAMP_BYTES] == SPARSE:
             size = (len(value) - HEAD_BYTES) // 12
             indexes = np.frombuffer(value, "<u4", size, HEAD_BYTES)
-            series = tuple(names[index] for index in indexes.tolist())
+            series = tuple(names.get(index, "") for index in indexes.tolist())
+            if list_identity(join_series(series)) != field[IDENTITY]:
+                raise InvariantError(
+                    f"BUG: a sparse row's indexes give its list; got others of {field[IDENTITY].hex()}"
+                )
             yield _batch([(field, value)], series, np.frombuffer(value, "<u8", size, HEAD_BYTES + 4 * size))
 
 

@@ -12,9 +12,15 @@ from carbyne.accounts import Accounts
 from carbyne.adapters import aws
 from carbyne.adapters.accounts import DynamoAccounts
 from carbyne.adapters.hot import HotStore
+from carbyne.adapters.objects import ColdBlocks
 from carbyne.adapters.table import DynamoTable, WarmBlocks
+from carbyne.adapters.windows import HotWindows
 from carbyne.catalogue import Catalogue
+from carbyne.limits import COLD_READERS
+from carbyne.queries import Queries
 from carbyne.reader import Reader
+from carbyne.storage import Storage
+from carbyne.tiers import BlockTiers
 from carbyne.wiring.redis import nodes
 
 
@@ -22,7 +28,7 @@ class ReaderDeps(NamedTuple):
     """What ``queries.route`` takes beside the request."""
 
     accounts: Accounts
-    reader: Reader
+    queries: Queries
 
 
 @cache
@@ -31,15 +37,20 @@ def reader() -> ReaderDeps:
     telemetry.log_as_json("reader")
     wanted = settings.load(settings.ReaderSettings, os.environ)
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=2))
-    table = DynamoTable(dynamodb, wanted.blocks_table)
+    s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
+    redis, table = nodes(wanted), DynamoTable(dynamodb, wanted.blocks_table)
+    warm, cold, catalogue = WarmBlocks(table), ColdBlocks(s3, wanted.blocks_bucket), Catalogue(table)
     return ReaderDeps(
-        accounts=Accounts(DynamoAccounts(dynamodb, wanted.accounts_table), time.monotonic),
-        reader=Reader(
-            hot=HotStore(nodes(wanted)),
-            warm=WarmBlocks(table),
-            catalogue=Catalogue(table),
-            length_s=wanted.raw_window_s,
-            retention_s=wanted.cold_raw_s,
-            now_ms=lambda: time.time_ns() // 1_000_000,
+        Accounts(DynamoAccounts(dynamodb, wanted.accounts_table), time.monotonic),
+        Queries(
+            Reader(
+                hot=HotStore(redis),
+                tiers=BlockTiers(warm, cold, catalogue),
+                catalogue=catalogue,
+                length_s=wanted.raw_window_s,
+                retention_s=wanted.cold_raw_s,
+                now_ms=lambda: time.time_ns() // 1_000_000,
+            ),
+            Storage(HotWindows(redis), warm, cold, catalogue),
         ),
     )

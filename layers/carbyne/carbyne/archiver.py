@@ -1,0 +1,75 @@
+"""Archiving: every raw block is in S3 when it is put into the table, and once more made sure of when it expires.
+
+The archive has a tree of parts of its own: a block image is merged into the root of its window, whatever part of the
+table it comes from, so that a reader finds all of it from there.
+"""
+
+import logging
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from carbyne import blocks
+from carbyne.errors import CorruptDataError, RetryableError, UnknownVersionError
+from carbyne.items import Blocks
+from carbyne.keys import BlockKey
+from carbyne.storing import merge_into
+from carbyne.telemetry import Meter
+
+_log = logging.getLogger(__name__)
+
+
+class Image(NamedTuple):
+    """A block as a change of the table shows it: ``sequence`` of the change, ``data`` put or removed by its TTL."""
+
+    sequence: str
+    key: BlockKey
+    data: bytes
+
+
+class Quarantine(Protocol):
+    """Keeps a corrupt block with its reason; RetryableError if it can't."""
+
+    def put(self, key: BlockKey, data: bytes, reason: str) -> None: ...
+
+
+def archive(cold: Blocks, key: BlockKey, data: bytes) -> bool:
+    """Make sure that the archive holds the samples of a block, or of a stub none; whether anything had to change.
+
+    Raises CorruptDataError for a block that can't be read, RetryableError if the archive can't be asked.
+    """
+    if blocks.parts_of(data):
+        return False
+    return merge_into(cold, key._replace(part=blocks.WHOLE), blocks.decode(data), expires_s=0)
+
+
+class Archiver:
+    """Takes the changes of the blocks table, in the order of the stream."""
+
+    def __init__(self, cold: Blocks, quarantine: Quarantine, meter: Meter) -> None:
+        self._cold = cold
+        self._quarantine = quarantine
+        self._meter = meter
+
+    def take(self, images: Iterable[Image]) -> str | None:
+        """Archive each block; the sequence number from which the changes must come again, None if all are done."""
+        failed = None
+        for image in images:
+            try:
+                self._take(image)
+            except (RetryableError, UnknownVersionError) as error:
+                _log.warning("block %s waits in the stream: %s", image.key.object, error)
+                failed = image.sequence
+                break
+        self._meter.flush_due()
+        return failed
+
+    def _take(self, image: Image) -> None:
+        try:
+            if archive(self._cold, image.key, image.data):
+                self._meter.add("BlocksArchived", 1)
+        except UnknownVersionError:
+            raise
+        except CorruptDataError as error:
+            _log.error("block %s is set aside: %s", image.key.object, error)
+            self._quarantine.put(image.key, image.data, str(error))
+            self._meter.add("BlocksQuarantined", 1)

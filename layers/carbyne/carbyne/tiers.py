@@ -1,0 +1,89 @@
+"""The blocks of a source over both tiers behind Redis: the table first, then the archive for what the table lacks.
+
+The source's index of sealed windows says what exists, and it is read after the table: a block that was made anew in
+between is marked there before it could be read.  The clock decides nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+
+from carbyne.catalogue import Catalogue
+from carbyne.columns import Columns, merge
+from carbyne.errors import RetryableError
+from carbyne.items import Blocks, RangedBlocks
+from carbyne.keys import RAW, BlockKey, SourceKey, Window
+from carbyne.limits import COLD_READERS
+from carbyne.storing import read_series
+
+
+class Gaps:
+    """What a read could not ask.  Without ``partial`` the first gap ends the read with RetryableError; with it the
+    answer goes on, and ``warnings`` says what may be missing."""
+
+    def __init__(self, *, partial: bool) -> None:
+        self._partial = partial
+        self.warnings: list[str] = []
+
+    def note(self, warning: str, cause: Exception | None = None) -> None:
+        """One tier, or a part of it, could not be asked."""
+        if not self._partial:
+            raise RetryableError(f"{warning}: {cause}" if cause else warning) from cause
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
+
+class BlockTiers:
+    """Reads series out of blocks, wherever they are."""
+
+    def __init__(self, warm: RangedBlocks, cold: Blocks, catalogue: Catalogue) -> None:
+        self._warm = warm
+        self._cold = cold
+        self._catalogue = catalogue
+        self._threads = ThreadPoolExecutor(COLD_READERS)
+
+    def read(self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int, gaps: Gaps) -> Columns:
+        """The samples of ``series`` in all blocks whose windows overlap the span, both ends included."""
+        parts, there = self._warm_parts(source, series, from_ms, to_ms, gaps)
+        wanted = self._lacking(source, there, from_ms, to_ms, gaps)
+        keys = [BlockKey(source, RAW, window) for window in wanted]
+        for found in self._threads.map(self._cold_parts, keys, repeat(series), repeat(gaps)):
+            parts += found
+        return merge(parts)
+
+    def _warm_parts(
+        self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int, gaps: Gaps
+    ) -> tuple[list[Columns], set[Window]]:
+        """What the table holds, and the windows of which it holds all blocks that were asked for."""
+        parts: list[Columns] = []
+        there: set[Window] = set()
+        try:
+            for key, item in self._warm.between(source, RAW, from_ms, to_ms):
+                found = list(read_series(self._warm, key, item, series))
+                parts += _held(found)
+                if None not in found:
+                    there.add(key.window)
+        except RetryableError as error:
+            gaps.note("the warm tier could not be read: samples of the last days may be missing", error)
+        return parts, there
+
+    def _lacking(self, source: SourceKey, there: set[Window], from_ms: int, to_ms: int, gaps: Gaps) -> list[Window]:
+        """The windows of which the archive may hold more than the table: removed from it, or made anew in it."""
+        try:
+            windows = self._catalogue.windows(source, RAW)
+        except RetryableError as error:
+            gaps.note("the index of windows could not be read: archived samples may be missing", error)
+            return []
+        lacking = (windows.sealed - there) | windows.again
+        return sorted(window for window in lacking if window.overlaps(from_ms, to_ms))
+
+    def _cold_parts(self, key: BlockKey, series: Sequence[str], gaps: Gaps) -> list[Columns]:
+        try:
+            return _held(read_series(self._cold, key, self._cold.get(key), series))
+        except RetryableError as error:
+            gaps.note("the cold tier could not be read: old samples may be missing", error)
+            return []
+
+
+def _held(found: Iterable[Columns | None]) -> list[Columns]:
+    return [columns for columns in found if columns is not None]

@@ -1,0 +1,26 @@
+"""The archiver with its real parts."""
+
+import os
+import time
+from functools import cache
+
+import boto3
+
+from carbyne import settings, telemetry
+from carbyne.adapters import aws
+from carbyne.adapters.objects import ColdBlocks
+from carbyne.adapters.quarantine import S3Quarantine
+from carbyne.archiver import Archiver
+
+
+@cache
+def archiver() -> Archiver:
+    """Made at the first batch of an instance, then kept."""
+    telemetry.log_as_json("archiver")
+    wanted = settings.load(settings.ArchiverSettings, os.environ)
+    s3 = boto3.client("s3", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=4))
+    return Archiver(
+        cold=ColdBlocks(s3, wanted.blocks_bucket),
+        quarantine=S3Quarantine(s3, wanted.archive_failure_bucket),
+        meter=telemetry.Meter(time.monotonic, telemetry.emf("archiver")),
+    )
