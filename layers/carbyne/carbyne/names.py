@@ -6,7 +6,16 @@ from typing import Final
 from carbyne.errors import RequestError
 
 _SERVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{1,62}")
+_TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _NAMESPACE: Final = re.compile(r"[-a-zA-Z0-9_]{1,128}")
+
+
+def tenant(name: str) -> str:
+    """The name of a tenant, checked; RequestError 400."""
+    if not _TENANT.fullmatch(name):
+        rule = "has 1 to 63 characters of a-z A-Z 0-9 _ . - and begins with a letter or digit"
+        raise RequestError(400, f"the name of a tenant {rule}; got {name[:128]!r}")
+    return name
 
 
 def service(name: str) -> str:

@@ -1,0 +1,72 @@
+"""What the operator's commands work with: AWS clients, names of tables, the time, new keys, and where to write."""
+
+import secrets
+import sys
+import time
+from argparse import ArgumentParser, Namespace, _SubParsersAction
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from carbyne.adapters import aws
+from carbyne.errors import RequestError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    Groups = _SubParsersAction[ArgumentParser]
+
+
+class Desk:
+    """The real one; tests replace its methods."""
+
+    def say(self, line: str) -> None:
+        """What a script may want to read."""
+        sys.stdout.write(f"{line}\n")
+
+    def remark(self, line: str) -> None:
+        """What only people want to read."""
+        sys.stderr.write(f"{line}\n")
+
+    def now_s(self) -> int:
+        return int(time.time())
+
+    def new_key(self) -> str:
+        """An API key: 256 random bits behind a prefix by which scanners for lost secrets can know it."""
+        return f"cb_{secrets.token_urlsafe(32)}"
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - boto3's types have no name for any client
+        return boto3.client(service, config=aws.config(5, 30, tries=5))  # type: ignore[call-overload]
+
+    def dynamodb(self) -> "DynamoDBClient":
+        client: DynamoDBClient = self.client("dynamodb")
+        return client
+
+    def table(self, arguments: Namespace, output: str, option: str) -> str:
+        """The name of a table: of its option, or of the stack's output.  RequestError if neither tells."""
+        if named := getattr(arguments, option):
+            return str(named)
+        if not arguments.stack:
+            raise RequestError(400, f"which deployment? give --stack, or --{option.replace('_', '-')}")
+        found = self._outputs(arguments.stack)
+        if output not in found:
+            raise RequestError(404, f"the stack {arguments.stack} has no output {output}")
+        return found[output]
+
+    def _outputs(self, stack: str) -> dict[str, str]:
+        with aws.retryable("DescribeStacks"):
+            [found] = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        return {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
+
+
+def accounts_table(desk: Desk, arguments: Namespace) -> str:
+    """The table of tenants and keys, for commands whose parser has ``add_deployment``'s options."""
+    return desk.table(arguments, "AccountsTableName", "accounts_table")
+
+
+def add_deployment(parser: ArgumentParser, *options: str) -> None:
+    """``--stack`` and, for each name like ``accounts_table``, an option that overrides what the stack says."""
+    parser.add_argument("--stack", metavar="NAME", help="the CloudFormation stack whose outputs name the tables")
+    for option in options:
+        flag = f"--{option.replace('_', '-')}"
+        parser.add_argument(flag, metavar="NAME", help=f"this {option.replace('_', ' ')} instead of the stack's")

@@ -1,0 +1,250 @@
+"""No key of one tenant reads, lists, overwrites or deletes anything of another, whatever the route.
+
+The cases are made of the route tables: each route is asked with one tenant's key for the other's things by name, in
+path, query and body.  Whatever it touches must be its own.  A new route is covered by being in a table; if no request
+here gets an answer from it even with the right key, the test says so.
+"""
+
+import itertools
+import json
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from carbyne import records, surface
+from carbyne.accounts import Accounts
+from carbyne.keys import SourceKey
+from carbyne.reader import Answer, Latest
+from carbyne.registry.store import Registry
+from carbyne.wiring.reader import ReaderDeps
+from carbyne.writer import Time, Writer
+
+from tests.registry_store import MemoryStore
+from tests.registry_system import NOW_S, Keys, answer_of, event, load_app
+
+APPS = {name: load_app(name) for name in surface.TABLES}
+ROUTES = [(function, route) for function, table in surface.TABLES.items() for route in table]
+MARK = "secret-of-b"
+EVERYTHING = {
+    "name": "onlyb",
+    "memo": "m",
+    "meta": {},
+    "status": "poweroff",
+    "ids": ["host-b"],
+    "roleFullnames": ["shop:web", "onlyb:web"],
+    "customIdentifier": "i-b",
+    "reports": [
+        {
+            "source": {"type": "host", "hostId": "host-b"},
+            "name": "ping",
+            "status": "OK",
+            "message": "",
+            "occurredAt": NOW_S + 1,
+        }
+    ],
+}
+SAMPLES = [{"hostId": "host-b", "name": "custom.onlyb", "time": NOW_S, "value": 2, "metrics": []}]
+BODIES = [EVERYTHING, {**EVERYTHING, "name": "fresh"}, {**EVERYTHING, "name": "custom.onlyb"}, SAMPLES, None]
+QUERIES = [
+    "",
+    "?hostId=host-b&name=m&source=host%2Fhost-b&from=0&to=2000000000",
+    "?service=shop&customIdentifier=i-b&caseInsensitive=true",
+]
+PARTS = [
+    {"id": "host-b", "service": service, "role": "web", "namespace": "env", "identifier": "i-b"}
+    for service in ("shop", "onlyb")
+]
+
+
+class WatchedStore(MemoryStore):
+    """Notes the tenants of the keys that it is asked for."""
+
+    def __init__(self, touched):
+        super().__init__()
+        self.touched = touched
+
+    def get(self, key):
+        self._note(key.pk)
+        return super().get(key)
+
+    def items(self, pk, prefix=""):
+        self._note(pk)
+        return super().items(pk, prefix)
+
+    def write(self, *changes):
+        for change in changes:
+            self._note(change.key.pk)
+        return super().write(*changes)
+
+    def _note(self, pk):
+        self.touched.add(pk.partition(":")[0])
+
+
+class WatchedTiers:
+    """Stands for whatever a function reads samples with: notes the tenants of the sources; b has the series MARK."""
+
+    def __init__(self, touched, name=""):
+        self.touched = touched
+        self.name = name
+
+    def __getattr__(self, name):
+        return WatchedTiers(self.touched, name)
+
+    def __call__(self, *arguments, **named):
+        sources = [one for one in (*arguments, *named.values()) if isinstance(one, SourceKey)]
+        self.touched.update(source.tenant for source in sources)
+        return self._answer(self.name, sources, arguments)
+
+    def _answer(self, name, sources, arguments):
+        known = any(source.tenant == "b" for source in sources)
+        if name == "latest":
+            return Latest(dict.fromkeys(arguments[1], (NOW_S * 1000, 1.0)) if known else {}, [])
+        if name == "series":
+            return {MARK} if known else set()
+        if name == "read":
+            return Answer(np.array([NOW_S * 1000] * known), np.ones(int(known)), [])
+        return []
+
+
+class Stream:
+    """Notes the tenants of the records."""
+
+    def __init__(self, touched):
+        self.touched = touched
+
+    def put(self, entries):
+        self.touched.update(records.decode(data).tenant for _, data in entries)
+        return []
+
+
+class Meter:
+    def add(self, name, amount=1): ...
+    def flush_due(self): ...
+
+
+class Request(NamedTuple):
+    method: str
+    url: str
+    body: object
+
+
+class World:
+    """All functions over the same stores; tenants a and b have a service of the same name."""
+
+    def __init__(self):
+        self.touched = set()
+        self.store = WatchedStore(self.touched)
+        accounts = Accounts(Keys(), lambda: 0.0)
+        ids = _ids()
+        clock = Time(now_ms=lambda: NOW_S * 1000, clock=lambda: 0.0, sleep=lambda _: None, random=lambda: 0.5)
+        tiers = WatchedTiers(self.touched)
+        self.deps = {
+            "writer": Writer(accounts, Stream(self.touched), Meter(), clock),
+            "reader": ReaderDeps(*(accounts if field == "accounts" else tiers for field in ReaderDeps._fields)),
+            "registry": (accounts, Registry(self.store, lambda: NOW_S, lambda: next(ids))),
+        }
+        self._fill("key-b", "i-b", "onlyb")
+        self._fill("key-a", "i-a", "onlya")
+        self.touched.clear()
+
+    def call(self, function, request, key):
+        """(answer, tenants whose things were touched)."""
+        self.touched.clear()
+        payload = APPS[function].handle(event(*request, key), lambda: self.deps[function])
+        return answer_of(payload), set(self.touched)
+
+    def of(self, tenant):
+        """Everything in the registry that is the tenant's."""
+        return {key: item for key, item in self.store.table.items() if key.pk.startswith(f"{tenant}:")}
+
+    def _fill(self, key, identifier, service):
+        mark = MARK if key == "key-b" else "plain"
+        body = {
+            "name": mark,
+            "displayName": mark,
+            "customIdentifier": identifier,
+            "roleFullnames": ["shop:web", f"{service}:web"],
+            "meta": {"x": mark},
+        }
+        host = self._done("POST", "/api/v0/hosts", body, key)["id"]
+        for owner in (f"hosts/{host}", "services/shop", f"services/{service}/roles/web", "services/shop/roles/web"):
+            self._done("PUT", f"/api/v0/{owner}/metadata/env", {"x": mark}, key)
+        graph = {"name": f"custom.{service}", "displayName": mark, "metrics": []}
+        self._done("POST", "/api/v0/graph-defs/create", [graph], key)
+        source = {"type": "host", "hostId": host}
+        report = {"source": source, "name": "ping", "status": "OK", "message": mark, "occurredAt": NOW_S}
+        self._done("POST", "/api/v0/monitoring/checks/report", {"reports": [report]}, key)
+
+    def _done(self, method, url, body, key):
+        answer, _ = self.call("registry", Request(method, url, body), key)
+        assert answer.status == 200, answer.text
+        return answer.body
+
+
+def _ids():
+    yield from ("host-b", "host-a")
+    for number in itertools.count():
+        yield f"new{number}"
+
+
+def requests(route):
+    """Everything that we know to ask of a route, naming b's things."""
+    bodies = [None] if route.method == "GET" else BODIES
+    for parts, query, body in itertools.product(PARTS, QUERIES, bodies):
+        yield Request(route.method, route.path.replace("+}", "}").format_map(parts) + query, body)
+
+
+def name(case):
+    function, route = case
+    return f"{function} {route.method} {route.path}"
+
+
+@pytest.mark.parametrize("case", ROUTES, ids=name)
+def test_a_key_reaches_the_things_of_its_tenant_alone(case):
+    function, route = case
+    for request in requests(route):
+        world = World()
+        before = world.of("b")
+        answer, touched = world.call(function, request, "key-a")
+        assert touched <= {"a"}, request
+        assert MARK not in answer.text + json.dumps(answer.headers), request
+        assert world.of("b") == before, request
+        assert answer.status != 503, request
+
+
+@pytest.mark.parametrize("case", ROUTES, ids=name)
+def test_the_same_requests_reach_something_with_the_right_key(case):
+    """Else the test above would show nothing."""
+    function, route = case
+    reached = False
+    for request in requests(route):
+        answer, touched = World().call(function, request, "key-b")
+        assert touched <= {"b"}
+        reached = reached or (answer.status == 200 and (touched == {"b"} or answer.body.get("name") == "b"))
+    assert reached, f"none of the requests of this test gets an answer from {name(case)}: add what it takes"
+
+
+@pytest.mark.parametrize("case", ROUTES, ids=name)
+@pytest.mark.parametrize("key", ["", "nobody"])
+def test_without_a_known_key_there_is_nothing(case, key):
+    function, route = case
+    world = World()
+    for request in requests(route):
+        answer, touched = world.call(function, request, key)
+        assert (answer.status, touched) == (403, set())
+
+
+def test_a_listing_of_the_owner_holds_what_the_others_must_not_see():
+    texts = [
+        World().call("registry", Request("GET", f"/api/v0/{what}", None), "key-b")[0].text
+        for what in (
+            "hosts",
+            "hosts/host-b",
+            "hosts/host-b/monitored-statuses",
+            "hosts/host-b/metadata/env",
+            "graph-defs",
+            "services/onlyb/roles/web/metadata/env",
+            "hosts-by-custom-identifier/i-b",
+        )
+    ]
+    assert all(MARK in text for text in texts)
