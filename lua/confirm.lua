@@ -55,7 +55,9 @@ if expiry ~= "0" and left == matched then
   local held = redis.call("HGET", windows, token) or PARTIAL
   redis.call("HSET", windows, token, string.sub(held, 1, 1) .. expiry)
 elseif left > 0 then
-  if expiry == "0" then redis.call("HSET", windows, token, PARTIAL .. "0") end
+  local held = redis.call("HGET", windows, token)
+  -- Its expiry stays: another sealer may have let the whole window expire meanwhile, and then nothing is unsealed.
+  if expiry == "0" and held then redis.call("HSET", windows, token, PARTIAL .. string.sub(held, 2)) end
   redis.call("ZADD", due_key, "XX", again, member)
   return 0
 else

@@ -14,6 +14,7 @@ A stub stands in the place of a block that was split, and names the parts that h
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
+from os.path import commonprefix
 from typing import Final
 
 import msgspec
@@ -99,8 +100,17 @@ def encode_stub(leaves: Sequence[str], part: str = WHOLE) -> bytes:
 
 
 def parts_of(data: bytes) -> tuple[str, ...]:
-    """The parts that a stub names, together all of the part in whose place it stands; empty if ``data`` is no stub."""
-    return tuple(data[len(STUB) :].decode().split(" ")) if data.startswith(STUB) else ()
+    """The parts that a stub names, together all of the part in whose place it stands; empty if ``data`` is no stub.
+
+    Raises CorruptDataError for a stub that ``encode_stub`` did not write: its parts leave gaps, or overlap.
+    """
+    if not data.startswith(STUB):
+        return ()
+    parts = data[len(STUB) :].decode(errors="replace").split(" ")
+    part = commonprefix(parts)  # noqa: RUF071 - character by character: parts are no paths
+    if len(parts) < 2 or max(map(len, parts)) > PART_BITS_MAX or encode_stub(parts, part) != data:
+        raise frame.corrupt(data, "a stub of parts that are not one whole")
+    return tuple(parts)
 
 
 def decode(block: bytes) -> Columns:

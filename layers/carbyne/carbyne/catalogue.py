@@ -141,16 +141,19 @@ class Catalogue:
         return not left or self._add_new(source, pages, left)
 
     def _add_new(self, source: SourceKey, pages: list[tuple[str, Item, Spans]], new: Spans) -> bool:
-        """Fill the last page, then further ones; False if that must be tried again."""
+        """Fill the last page, then further ones; False if another sealer changed one of them meanwhile."""
         number, item, spans = len(pages), None, Spans()
         if pages and len(pages[-1][2]) < CATALOGUE_PAGE_SERIES_MAX:
-            sort, item, spans = pages[-1]
-            number, item = int(sort), self._table.get(series_item(source), sort)
+            number, item = number - 1, self._table.get(series_item(source), pages[-1][0])
             spans = _spans(item) if item else Spans()
-        room = CATALOGUE_PAGE_SERIES_MAX - len(spans)
-        spans = spans | dict(list(new.items())[: max(0, room)])
-        put = self._table.put(series_item(source), f"{number:06d}", _page(spans), item)
-        return put and room >= len(new)
+        names = list(new)
+        while names:
+            room = max(0, CATALOGUE_PAGE_SERIES_MAX - len(spans))
+            spans = _joined([spans, {name: new[name] for name in names[:room]}])
+            if not self._table.put(series_item(source), f"{number:06d}", _page(spans), item):
+                return False
+            names, number, item, spans = names[room:], number + 1, None, Spans()
+        return True
 
 
 def _joined(pages: Iterable[Spans]) -> Spans:
@@ -206,6 +209,8 @@ def _encoded(value: object) -> bytes:
 
 def _decoded(data: bytes, decoder: msgspec.msgpack.Decoder[Decoded]) -> Decoded:
     (version,) = frame.check(data, len(_HEAD), CATALOGUE_PAGE_BYTES_MAX)
+    if version == 0:
+        raise frame.corrupt(data, "version 0")
     if version > VERSION:
         raise UnknownVersionError(f"catalogue of version {version}; this code knows {VERSION}")
     try:

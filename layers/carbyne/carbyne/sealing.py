@@ -13,8 +13,9 @@ class SealSchedule(NamedTuple):
     jitter_s: int
 
     def is_fresh(self, window: Window, arrival_ms: int) -> bool:
-        """Whether the window began less than the grace ago: then nothing of it was sealed, and all its rows are met."""
-        return arrival_ms < (window.start_s + self.grace_s) * 1000
+        """Whether the window began less than the grace ago and has not ended: then nothing of it was ever sealed, under
+        this grace or another one, and a window without rows has lost none."""
+        return arrival_ms < (window.start_s + min(self.grace_s, window.length_s)) * 1000
 
     def due_ms(self, source: SourceKey, window: Window, arrival_ms: int) -> int:
         """max(window end + grace, first unsealed arrival) + jitter; the jitter is the source's own, at most an eighth
