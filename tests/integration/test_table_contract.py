@@ -1,0 +1,159 @@
+"""What every ``items.Table`` promises: the fake, moto's DynamoDB and AWS's own DynamoDB Local."""
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from carbyne.adapters.table import DynamoTable, WarmBlocks
+from carbyne.errors import RetryableError
+from carbyne.items import Item
+from carbyne.keys import BlockKey, SourceKey, Window
+from carbyne.limits import BLOCK_BYTES_MAX, PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
+
+from tests.fakes import FakeTable, item_bytes
+from tests.integration import dynamodb_local
+
+FAR_S = 4_000_000_000
+
+
+def create_table(client):
+    """A blocks table as the template makes it; its name."""
+    name = f"blocks-{uuid.uuid4().hex}"
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "sk")],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+    )
+    return name
+
+
+@pytest.fixture(scope="module", params=["fake", "moto", "dynamodb-local"])
+def server(request):
+    """Makes an empty table."""
+    if request.param == "fake":
+        yield FakeTable
+    elif request.param == "moto":
+        client = request.getfixturevalue("aws").client("dynamodb")
+        yield lambda: DynamoTable(client, create_table(client))
+    else:
+        with dynamodb_local.start() as running:
+            client = running.client()
+            yield lambda: DynamoTable(client, create_table(client))
+
+
+@pytest.fixture
+def table(server):
+    return server()
+
+
+def test_there_is_nothing_at_first(table):
+    assert table.get("p", "s") is None
+    assert table.query("p", "0", "9") == []
+
+
+@pytest.mark.parametrize(
+    "item",
+    [Item(b"x", FAR_S), Item(b"x"), Item(bytes(range(256)) * 3, 1), Item(b"\0")],
+    ids=lambda item: f"{item}"[:40],
+)
+def test_what_was_put_is_there(table, item):
+    assert table.put("p", "s", item, None)
+    assert table.get("p", "s") == item
+    assert table.query("p", "s", "s") == [("s", item)]
+
+
+def test_a_put_needs_the_version_that_is_there(table):
+    one, two, three = Item(b"one"), Item(b"two", FAR_S), Item(b"three")
+    assert not table.put("p", "s", two, one), "nothing is there"
+    assert table.get("p", "s") is None
+    assert table.put("p", "s", one, None)
+    assert not table.put("p", "s", two, None), "something is there"
+    assert not table.put("p", "s", two, three), "something else is there"
+    assert table.get("p", "s") == one
+    assert table.put("p", "s", two, table.get("p", "s"))
+    assert not table.put("p", "s", three, one), "it has gone by"
+    assert table.get("p", "s") == two
+    assert table.put("p", "s", one, two), "back again"
+    assert table.put("p", "s", three, one), "equal content is the same version"
+
+
+def test_the_version_is_that_of_the_content_alone(table):
+    table.put("p", "s", Item(b"x", 5), None)
+    assert table.put("p", "s", Item(b"x", FAR_S), Item(b"x", 7))
+    assert table.get("p", "s") == Item(b"x", FAR_S)
+
+
+def test_keys_are_apart(table):
+    texts = ["a", "A", "a:b", "ä", "a ", "a%3Ab", "0", "~"]
+    for partition in texts:
+        for sort in texts:
+            assert table.put(partition, sort, Item(f"{partition}|{sort}".encode()), None)
+    for partition in texts:
+        assert table.query(partition, "A", "a:b") == [
+            (sort, Item(f"{partition}|{sort}".encode())) for sort in ("A", "a", "a ", "a%3Ab", "a:b")
+        ]
+
+
+def test_a_query_gives_all_pages_in_order(table):
+    sorts = [f"{number:03d}" for number in range(9)]
+    for number in (4, 1, 8, 0, 3, 7, 2, 6, 5):
+        table.put("p", sorts[number], Item(bytes((number,)) * 390_000), None)
+    found = table.query("p", "001", "007")
+    assert [sort for sort, _ in found] == sorts[1:8]
+    assert all(item.data == bytes((int(sort),)) * 390_000 for sort, item in found)
+
+
+def test_the_largest_block_fits_beside_the_longest_keys(table):
+    partition, sort, item = "p" * PARTITION_KEY_BYTES_MAX, "s" * SORT_KEY_BYTES_MAX, Item(b"x" * BLOCK_BYTES_MAX, FAR_S)
+    assert item_bytes(partition, sort, item) <= 400 * 1024
+    assert table.put(partition, sort, item, None)
+    assert table.get(partition, sort) == item
+
+
+def test_of_puts_at_once_one_wins(table):
+    held = None
+    for turn in range(5):
+        items = [Item(f"{turn} {number}".encode()) for number in range(6)]
+        with ThreadPoolExecutor(6) as threads:
+            won = list(threads.map(lambda item, held=held: table.put("p", "s", item, held), items))
+        assert won.count(True) == 1
+        held = table.get("p", "s")
+        assert held == items[won.index(True)]
+
+
+SOURCE = SourceKey("acme", "host/a")
+
+
+def test_blocks_are_found_by_span(table):
+    warm = WarmBlocks(table)
+    windows = [Window(start_s, 14_400) for start_s in range(1_699_200_000, 1_700_000_000, 14_400)]
+    windows += [Window(1_699_920_000, 3_600), Window(1_699_920_000, 86_400)]
+    for window in windows:
+        key = BlockKey(SOURCE, "raw", window)
+        assert warm.put(key, Item(window.token.encode(), FAR_S), None)
+        assert warm.put(key._replace(part="0"), Item(b"part"), None)
+        assert warm.put(key._replace(source=SourceKey("acme", "host/b")), Item(b"other"), None)
+        assert warm.get(key) == Item(window.token.encode(), FAR_S)
+    for from_s, to_s in (
+        (1_699_920_000, 1_699_920_000),
+        (1_699_919_999, 1_700_000_001),
+        (0, 10),
+        (1_700_006_399, 2**33),
+    ):
+        found = warm.between(SOURCE, "raw", from_s * 1000, to_s * 1000)
+        expected = {w for w in windows if w.overlaps(from_s * 1000, to_s * 1000)}
+        assert {key for key, _ in found} == {BlockKey(SOURCE, "raw", window) for window in expected}
+        assert all(item.data == key.window.token.encode() for key, item in found)
+        assert [key.window.start_s for key, _ in found] == sorted(key.window.start_s for key, _ in found)
+
+
+def test_a_table_that_can_not_be_asked_is_retryable(aws):
+    table = DynamoTable(aws.client("dynamodb"), "nowhere")
+    for ask in (
+        lambda: table.get("p", "s"),
+        lambda: table.put("p", "s", Item(b"x"), None),
+        lambda: table.query("p", "0", "9"),
+    ):
+        with pytest.raises(RetryableError):
+            ask()
