@@ -32,6 +32,7 @@ from local.valkey import Cluster
 
 TENANT = "local"
 WORKERS = 4  # of each function at most
+READBACK_S = 15.0
 ENV_JSON = ROOT / ".carbyne" / "env.json"
 
 
@@ -105,16 +106,37 @@ def write_env_json(functions: dict[str, Function]) -> None:
     ENV_JSON.write_text(json.dumps({name: each.environment for name, each in functions.items()}, indent=2))
 
 
-def post_metrics(host: Host, url: str, api_key: str) -> None:
+def call(url: str, api_key: str, body: object = None) -> bytes:
+    """The body of a successful answer; OSError for another."""
+    headers = {"X-Api-Key": api_key, "Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, headers)  # noqa: S310 - our own
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        return bytes(answer.read())
+
+
+def post_metrics(host: Host, url: str, api_key: str) -> bool:
     """Post this machine's metrics as an agent would; say so if they are not taken."""
     now_s = int(time.time())
     body = [{"hostId": HOST_ID, "name": name, "time": now_s, "value": value} for name, value in host.read().items()]
-    headers = {"X-Api-Key": api_key, "Content-Type": "application/json"}
-    request = urllib.request.Request(f"{url}/api/v0/tsdb", json.dumps(body).encode(), headers)  # noqa: S310 - our own
     try:
-        urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
+        call(f"{url}/api/v0/tsdb", api_key, body)
     except OSError as error:
         print(f"this machine's metrics were not taken: {error}", file=sys.stderr, flush=True)
+        return False
+    return True
+
+
+def first_sample(host: Host, url: str, api_key: str) -> None:
+    """Post, and wait until a sample comes back: the first batch also prepares the lanes."""
+    end_s = time.monotonic() + READBACK_S
+    taken = post_metrics(host, url, api_key)
+    while taken and time.monotonic() < end_s:
+        time.sleep(1.5)  # a batch has to fill and its function to warm up; asking earlier only makes warnings
+        with contextlib.suppress(OSError):
+            if b"loadavg5" in call(f"{url}/api/v0/tsdb/latest?hostId={HOST_ID}&name=loadavg5", api_key):
+                return
+    print("this machine's metrics can't be read back yet", file=sys.stderr, flush=True)
 
 
 def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
@@ -145,7 +167,8 @@ def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     stack.callback(server.shutdown)
     write_env_json(functions)
     url = f"http://127.0.0.1:{server.port}"
-    post_metrics(host, url, api_key)
+    with step("first sample, there and back"):
+        first_sample(host, url, api_key)
     query = f"{url}/api/v0/hosts/{HOST_ID}/metrics?name=loadavg5&from=$(($(date +%s)-3600))&to=$(date +%s)"
     print(f"Carbyne is ready: {url}  API key: {api_key}")
     print("This machine posts its own metrics each minute. Read one back:")
