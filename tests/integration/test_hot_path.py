@@ -17,6 +17,7 @@ import redis
 from carbyne import keys, limits, records, stamps
 from carbyne.adapters.quarantine import S3Quarantine
 from carbyne.columns import column
+from carbyne.errors import RetryableError
 from carbyne.keys import SourceKey
 
 from tests.integration.pipeline import (
@@ -30,7 +31,8 @@ from tests.integration.pipeline import (
     with_role,
 )
 
-NOW_S = 1_800_000_000
+NOW_S = 1_800_007_212
+"""Halfway through a window."""
 WINDOW_S = NOW_S // LENGTH_S * LENGTH_S - 2 * LENGTH_S
 """The first second of a window that is wholly past."""
 
@@ -382,6 +384,21 @@ def test_a_batch_is_done_only_when_a_replica_has_it(path, cluster):
         assert path.deliver() <= 1
     assert path.counts["WritesWithoutReplica"] == 0
     assert path.get_metric("web1", "m")[2] == [(NOW_S // 60 * 60 - 60, 0.0), (NOW_S // 60 * 60, 1.0)]
+
+
+def test_lanes_are_called_whole_only_when_replicas_know_it(path, cluster):
+    flush(cluster)
+    replica = with_role(cluster, "slave")[0]
+    with node_timeout(cluster, 60_000):
+        replica.process.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(2):  # the second time there is nothing to change
+                path.reconnect()
+                with pytest.raises(RetryableError, match="no replica"):
+                    path.store.init()
+        finally:
+            replica.process.send_signal(signal.SIGCONT)
+    path.store.init()
 
 
 def test_a_master_whose_replica_is_gone_for_good_counts_alone(path, cluster):
