@@ -84,3 +84,9 @@ def test_whatever_changes_something_needs_a_key_that_may_write():
     for table in surface.TABLES.values():
         for one in table:
             assert (Permission.WRITE in one.needs) == (one.method != "GET"), one
+
+
+def test_every_route_is_documented():
+    documented = (ROOT / "docs/api.md").read_text()
+    paths = {one.path for table in surface.TABLES.values() for one in table}
+    assert sorted(path for path in paths if f"{path}`" not in documented and f"{path}\n" not in documented) == []

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str], desk: Desk | None = None) -> int:
 def parser() -> ArgumentParser:
     """Of all commands."""
     top = ArgumentParser("carbyne", description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter)
-    groups = top.add_subparsers(title="groups", metavar="<group>", required=True)
+    groups = top.add_subparsers(title="groups", dest="group", required=True)
     for group in GROUPS:
         group.add(groups)
     return top

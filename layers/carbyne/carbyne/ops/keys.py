@@ -21,7 +21,7 @@ NAME_CHARACTERS_MAX = 64
 def add(groups: "Groups") -> None:
     """``keys create``, ``keys list`` and ``keys revoke``."""
     group = groups.add_parser("keys", help="make, list and revoke API keys", description=__doc__)
-    commands = group.add_subparsers(title="commands", metavar="<command>", required=True)
+    commands = group.add_subparsers(title="commands", dest="command", required=True)
 
     making = commands.add_parser(
         "create", help="make a key", description="The key goes to stdout, and nothing else does."

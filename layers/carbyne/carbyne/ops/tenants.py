@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def add(groups: "Groups") -> None:
     """``tenants create`` and ``tenants list``."""
     group = groups.add_parser("tenants", help="make and list tenants", description=__doc__)
-    commands = group.add_subparsers(title="commands", metavar="<command>", required=True)
+    commands = group.add_subparsers(title="commands", dest="command", required=True)
 
     making = commands.add_parser("create", help="make a tenant, which then needs a key")
     making.add_argument("--tenant", required=True, help="its name, which never changes")
