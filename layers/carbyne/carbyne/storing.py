@@ -24,6 +24,8 @@ def merge_into(
     a put succeeded or a consistent read showed every sample; else RetryableError, also when somebody else changes the
     item time and again.
     """
+    if not columns.groups:
+        return False
     for _ in range(SEAL_TRIES_MAX):
         item = store.get(key)
         if item and (parts := blocks.parts_of(item.data)):

@@ -1,0 +1,276 @@
+"""Merging into a store of blocks: nothing is lost, whoever else merges at the same time."""
+
+from unittest.mock import patch
+from zlib import crc32
+
+import numpy as np
+import pytest
+from carbyne import blocks, stamps
+from carbyne.adapters.table import WarmBlocks
+from carbyne.columns import EMPTY, Columns, Rows, from_rows, merge
+from carbyne.errors import CorruptDataError, InvariantError, RetryableError
+from carbyne.items import Item
+from carbyne.keys import BlockKey, SourceKey, Window
+from carbyne.limits import SEAL_TRIES_MAX, STUB_EXTRA_S
+from carbyne.storing import merge_into, read_series
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fakes import FakeTable
+from tests.strategies import columns_of, records
+from tests.turns import Turns, by
+
+KEY = BlockKey(SourceKey("acme", "host/a"), "raw", Window(1_699_992_000, 14_400))
+FAR_S = 4_000_000_000
+EACH_MAX = 8
+"""Samples of one block in these tests; a series of theirs has 7 at most, so that blocks split soon."""
+
+
+class Store(WarmBlocks):
+    """A store in memory; ``step`` is called before each get and put and after each put."""
+
+    def __init__(self):
+        self.table = FakeTable()
+        self.step = lambda: None
+        self.lose_answers = 0
+        super().__init__(self.table)
+
+    def get(self, key):
+        self.step()
+        return super().get(key)
+
+    def put(self, key, item, replaces):
+        self.step()
+        done = super().put(key, item, replaces)
+        self.step()
+        if done and self.lose_answers:  # as when a client repeats a call whose answer was lost
+            self.lose_answers -= 1
+            return super().put(key, item, replaces)
+        return done
+
+
+def filled(series, times=3, sequence=1):
+    """Columns of ``times`` samples of each of these series, out of one stream record."""
+    names = tuple(sorted(series))
+    values = np.array([[crc32(name.encode()) + ts_ms + sequence / 8 for name in names] for ts_ms in range(times)])
+    rows = Rows(
+        names, np.arange(times, dtype=np.int64), [stamps.pack(1, str(sequence))] * times, values.view(np.uint64)
+    )
+    return from_rows([rows])
+
+
+def names(count):
+    return [f"m{number}" for number in range(count)]
+
+
+def put(store, columns, **more):
+    return merge_into(store, KEY, columns, expires_s=FAR_S, **more)
+
+
+def held(store, series):
+    """What a reader finds of these series."""
+    found = read_series(store, KEY, store.get(KEY), series)
+    return merge([columns for columns in found if columns is not None])
+
+
+def parts(store):
+    """Every key of the store: its part -> the parts that it names if it is a stub."""
+    found = {BlockKey.of_item(*key).part: item for key, item in store.table.items.items()}
+    return {part: blocks.parts_of(item.data) for part, item in sorted(found.items())}
+
+
+def oracle(some):
+    """{(series, ts_ms): bits} of the greatest stamp."""
+    taken = {}
+    for _, samples in sorted(some, key=lambda record: record[0]):
+        taken.update(samples)
+    return taken
+
+
+def as_dict(columns: Columns):
+    return {
+        (series, ts_ms): int(bits)
+        for group in columns.groups
+        for series, row in zip(group.series, group.values, strict=True)
+        for ts_ms, bits in zip(group.ts_ms.tolist(), row.tolist(), strict=True)
+    }
+
+
+@pytest.fixture
+def store():
+    with patch.object(blocks, "BLOCK_SAMPLES_MAX", EACH_MAX):
+        yield Store()
+
+
+# One merger
+
+
+def test_what_was_merged_is_there_and_again_changes_nothing(store):
+    assert put(store, filled(names(2)))
+    assert held(store, names(2)) == filled(names(2))
+    assert store.get(KEY).expires_s == FAR_S
+    puts = store.table.calls["put"]
+    assert not put(store, filled(names(2)))
+    assert store.table.calls["put"] == puts
+
+
+def test_a_late_sample_merges_into_the_block_and_an_older_one_does_not(store):
+    put(store, filled(["a"], sequence=5))
+    assert put(store, filled(["a"], times=4, sequence=3))
+    assert as_dict(held(store, ["a"])) == as_dict(filled(["a"], times=4, sequence=3)) | as_dict(
+        filled(["a"], sequence=5)
+    )
+
+
+def test_only_a_block_that_is_not_there_is_created(store):
+    created = []
+    put(store, filled(["a"]), creating=lambda: created.append(1))
+    assert created == [1]
+    put(store, filled(["b"]), creating=lambda: created.append(2))
+    assert created == [1]
+
+
+def test_creating_comes_before_the_put(store):
+    def refuse():
+        raise RetryableError("the index is away")
+
+    with pytest.raises(RetryableError):
+        put(store, filled(["a"]), creating=refuse)
+    assert not store.table.items
+
+
+def test_a_block_that_grows_too_large_is_split_and_its_parts_stand_before_the_stub(store):
+    put(store, filled(names(2)))
+    for count in range(3, 12):
+        seen = []
+        store.step = lambda seen=seen, count=count: seen.append(_readable(store, count - 1))
+        put(store, filled(names(count)))
+        store.step = lambda: None
+        assert all(seen), "what was there can be read at every step"
+        assert held(store, names(count)) == filled(names(count))
+    tree = parts(store)
+    assert tree[""] and all(child in tree or not _has(child, names(11)) for stub in tree.values() for child in stub)
+
+
+def _readable(store, count):
+    """Whether all samples of so many series can be read; the store is asked without a step."""
+    plain = WarmBlocks(store.table)
+    found = [columns for columns in read_series(plain, KEY, plain.get(KEY), names(count)) if columns is not None]
+    return as_dict(filled(names(count))).items() <= as_dict(merge(found)).items()
+
+
+def _has(part, series):
+    return any(blocks.in_part(name, part) for name in series)
+
+
+def test_a_part_that_is_split_again_is_found_through_two_stubs(store):
+    put(store, filled(names(4)))
+    many = names(40)
+    put(store, filled(many))
+    assert any(part and children for part, children in parts(store).items()), "a stub below the first one"
+    assert held(store, many) == filled(many)
+    assert held(store, ["m7", "unknown"]) == filled(["m7"])
+
+
+def test_a_stub_outlives_its_parts_and_is_prolonged_with_them(store):
+    put(store, filled(names(9)))
+    assert store.get(KEY).expires_s == FAR_S + STUB_EXTRA_S
+    later_s = FAR_S + 2 * STUB_EXTRA_S
+    merge_into(store, KEY, filled(["late"]), expires_s=later_s)
+    child = next(item for key, item in store.table.items.items() if item.expires_s == later_s)
+    assert child and store.get(KEY).expires_s == later_s + STUB_EXTRA_S
+
+
+def test_a_part_that_was_removed_is_told_from_one_without_the_series(store):
+    put(store, filled(names(9)))
+    gone = next(key for key in store.table.items if BlockKey.of_item(*key).part)
+    part = BlockKey.of_item(*gone).part
+    del store.table.items[gone]
+    inside, outside = ([name for name in names(9) if blocks.in_part(name, part) is within] for within in (True, False))
+    assert list(read_series(store, KEY, store.get(KEY), inside)) == [None]
+    assert None not in list(read_series(store, KEY, store.get(KEY), outside))
+    assert list(read_series(store, KEY, None, ["a"])) == [None]
+
+
+def test_a_series_that_no_block_can_hold_is_refused(store):
+    with pytest.raises(InvariantError, match="a series must fit a block"):
+        put(store, filled(["a"], times=EACH_MAX + 1))
+    assert not store.table.items
+
+
+def test_no_samples_make_no_item(store):
+    assert not put(store, EMPTY)
+    assert not store.table.items
+
+
+@pytest.mark.parametrize("data", [b"\x01garbage", b"\0", b"\0" + b"0 0", b"\0" + b"0 10", b"\0\xff\xfe", b""])
+def test_an_unreadable_item_is_left_as_it_is(store, data):
+    store.table.put(KEY.partition, KEY.sort, Item(data), None)
+    with pytest.raises(CorruptDataError):
+        put(store, filled(["a"]))
+    with pytest.raises(CorruptDataError):
+        held(store, ["a"])
+    assert store.get(KEY).data == data
+
+
+# Others at work
+
+
+def test_a_repeated_put_that_meets_its_own_success_is_a_success(store):
+    store.lose_answers = 1
+    put(store, filled(names(2)))
+    assert held(store, names(2)) == filled(names(2))
+    store.lose_answers = 3
+    put(store, filled(names(9)))
+    assert store.lose_answers == 0
+    assert held(store, names(9)) == filled(names(9))
+
+
+def test_somebody_who_always_comes_first_makes_it_retryable(store):
+    turn = []
+
+    def come_first():
+        turn.append(1)
+        store.table.items[KEY.partition, KEY.sort] = Item(blocks.encode(filled(["b"], sequence=len(turn))))
+
+    store.step = come_first
+    with pytest.raises(RetryableError, match="keeps changing"):
+        put(store, filled(["a"]))
+    assert store.table.calls["get"] == SEAL_TRIES_MAX
+
+
+def test_somebody_who_comes_first_some_times_is_outlasted(store):
+    turn = []
+
+    def come_first():
+        turn.append(1)
+        if len(turn) < SEAL_TRIES_MAX:
+            store.table.items[KEY.partition, KEY.sort] = Item(blocks.encode(filled(["b"], sequence=len(turn))))
+
+    store.step = come_first
+    assert put(store, filled(["a"]))
+    assert {series for series, _ in as_dict(held(store, ["a", "b"]))} == {"a", "b"}
+
+
+@given(records(), st.lists(st.integers(0, 1), max_size=60), st.lists(st.integers(0, 2), max_size=6))
+def test_two_mergers_that_take_turns_lose_nothing(some, order, whose):
+    """``order``: who goes on at each get and put; ``whose``: which of the records was there before, or is whose."""
+    owned = [(record, whose[at] if at < len(whose) else 0) for at, record in enumerate(some)]
+    before, first, second = ([record for record, owner in owned if owner == who] for who in (2, 0, 1))
+    series = sorted({name for _, samples in some for name, _ in samples})
+    with patch.object(blocks, "BLOCK_SAMPLES_MAX", EACH_MAX):
+        store = Store()
+        plain = WarmBlocks(store.table)
+        put(store, columns_of(before))
+        least = oracle(before)
+
+        def nothing_is_gone():
+            found = read_series(plain, KEY, plain.get(KEY), series)
+            assert least.keys() <= as_dict(merge([c for c in found if c is not None])).keys()
+
+        turns = Turns(by(order), nothing_is_gone)
+        store.step = turns.step
+        jobs = [lambda mine=mine: put(store, columns_of(mine)) for mine in (first, second)]
+        turns.run(*jobs)
+        store.step = lambda: None
+        assert held(store, series) == columns_of(some)
