@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 import redis
 from carbyne import keys, limits, records, stamps
+from carbyne.adapters.nodes import Call, Nodes
 from carbyne.adapters.quarantine import S3Quarantine
 from carbyne.columns import column
 from carbyne.errors import RetryableError
 from carbyne.keys import SourceKey
+from redis.cluster import RedisCluster
 
+from local.valkey import Cluster
 from tests.integration.pipeline import (
     LENGTH_S,
     Pipeline,
@@ -162,7 +165,7 @@ def test_random_subsets_of_a_sources_metrics_do_not_multiply_memory(path, cluste
         posts.post([("subsets", name, WINDOW_S + number % 240 * 60, number + i / 128) for i, name in enumerate(subset)])
     assert path.deliver() == 0
     subset_bytes = (stored_bytes(cluster) - empty_bytes) / samples
-    expect_stored(path, posts.expected, chunk=5)
+    expect_stored(path, posts.expected, chunk=25)
 
     flush(cluster)
     path.store.init()
@@ -461,6 +464,17 @@ def test_a_node_that_hangs_holds_up_only_its_own_lanes(path, cluster):
             victim.process.send_signal(signal.SIGCONT)
         assert took_s < limits.REDIS_BUDGET_S + 2 * limits.REDIS_TIMEOUT_S + 1
         assert path.deliver() == 0
+
+
+def test_a_cluster_that_was_replaced_as_a_whole_is_found_through_the_endpoint(path, cluster):
+    call = Call(5, ("GETRANGE", keys.lane_state(5), "0", "0"))
+    host, _, port = cluster.endpoint.rpartition(":")
+    with Cluster(masters=1, replicas=0) as old:
+        client = RedisCluster(host="127.0.0.1", port=old.nodes[0].port, protocol=2, require_full_coverage=False)
+        moved = Nodes(client, (host, int(port)), time.monotonic, time.sleep)
+        assert moved.run([call]) == [b""]
+    with contextlib.closing(moved):
+        assert moved.run([call]) == [b"w"]
 
 
 def test_slots_may_move_during_an_ingest(path, cluster):

@@ -77,7 +77,7 @@ class SourceKey(NamedTuple):
 
     @property
     def windows(self) -> str:
-        """Redis hash of the source's windows that have rows: window token -> expiry in ms, 0 while unsealed."""
+        """Redis hash of the source's windows that have rows: token -> ``c`` or ``p``, then expiry in ms: see write.lua."""
         return f"{{{lane_tag(self.lane)}}}:w:{self.path}"
 
     def rows(self, window: Window) -> str:
