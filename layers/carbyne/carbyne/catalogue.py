@@ -46,6 +46,7 @@ class Windows(NamedTuple):
 
 Spans = dict[str, Span]
 Decoded = TypeVar("Decoded")
+Meaning = TypeVar("Meaning")
 
 
 class _Page(msgspec.Struct, frozen=True, array_like=True):
@@ -171,7 +172,10 @@ def _page(spans: Spans) -> Item:
 
 
 def _spans(item: Item) -> Spans:
-    page = _decoded(item.data, _PAGES)
+    return _decoded(item.data, _PAGES, _spans_of_page)
+
+
+def _spans_of_page(page: _Page) -> Spans:
     return dict(zip(split_series(page.names), map(Span, page.first_ms, page.last_ms), strict=True))
 
 
@@ -188,8 +192,7 @@ def _runs(windows: list[Window]) -> list[_Run]:
 
 
 def _windows(item: Item) -> Windows:
-    index = _decoded(item.data, _INDEXES)
-    return Windows(_in_runs(index.sealed), _in_runs(index.again))
+    return _decoded(item.data, _INDEXES, lambda index: Windows(_in_runs(index.sealed), _in_runs(index.again)))
 
 
 def _in_runs(runs: Iterable[_Run]) -> set[Window]:
@@ -207,13 +210,14 @@ def _encoded(value: object) -> bytes:
     return frame.pack(_HEAD, msgspec.msgpack.encode(value), ZSTD_LEVEL)
 
 
-def _decoded(data: bytes, decoder: msgspec.msgpack.Decoder[Decoded]) -> Decoded:
+def _decoded(data: bytes, decoder: msgspec.msgpack.Decoder[Decoded], meaning: Callable[[Decoded], Meaning]) -> Meaning:
+    """The ``meaning`` of a page that ``_encoded`` wrote; CorruptDataError if it wrote another one."""
     (version,) = frame.check(data, len(_HEAD), CATALOGUE_PAGE_BYTES_MAX)
     if version == 0:
         raise frame.corrupt(data, "version 0")
     if version > VERSION:
         raise UnknownVersionError(f"catalogue of version {version}; this code knows {VERSION}")
     try:
-        return decoder.decode(frame.inflate(data, len(_HEAD), CATALOGUE_INFLATED_BYTES_MAX))
+        return meaning(decoder.decode(frame.inflate(data, len(_HEAD), CATALOGUE_INFLATED_BYTES_MAX)))
     except ValueError as error:
         raise frame.corrupt(data, f"not a catalogue: {error}") from None

@@ -1,0 +1,224 @@
+"""The catalogue: every series and window that was ever sealed, whoever else writes it at the same time."""
+
+from unittest.mock import patch
+
+import msgspec
+import pytest
+from carbyne import catalogue as module
+from carbyne import frame
+from carbyne.catalogue import Catalogue, Span, Windows
+from carbyne.errors import CorruptDataError, RetryableError, UnknownVersionError
+from carbyne.items import Item
+from carbyne.keys import SourceKey, Window, series_item, windows_item
+from carbyne.limits import CATALOGUE_PAGE_SERIES_MAX, SEAL_TRIES_MAX
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fakes import FakeTable, item_bytes
+from tests.strategies import series_keys
+from tests.turns import Turns, by
+
+SOURCE = SourceKey("acme", "host/a")
+LENGTH_S = 14_400
+
+
+class Stepping(FakeTable):
+    """Stops before each call."""
+
+    def __init__(self):
+        super().__init__()
+        self.step = lambda: None
+
+    def get(self, partition, sort):
+        self.step()
+        return super().get(partition, sort)
+
+    def put(self, partition, sort, item, replaces):
+        self.step()
+        return super().put(partition, sort, item, replaces)
+
+    def query(self, partition, first, last):
+        self.step()
+        return super().query(partition, first, last)
+
+
+@pytest.fixture
+def table():
+    return Stepping()
+
+
+@pytest.fixture
+def catalogue(table):
+    return Catalogue(table)
+
+
+def seen(count, first_ms=10, last_ms=20):
+    return {f"custom.metric.number{number}": Span(first_ms, last_ms) for number in range(count)}
+
+
+def pages(table):
+    return sorted(sort for of, sort in table.items if of == series_item(SOURCE))
+
+
+def window(number, length_s=LENGTH_S):
+    return Window(number * length_s, length_s)
+
+
+# Series
+
+
+def test_there_is_nothing_at_first(catalogue):
+    assert catalogue.series(SOURCE) == {}
+    assert catalogue.windows(SOURCE, "raw") == Windows(set(), set())
+
+
+def test_spans_grow_to_both_sides_and_never_shrink(catalogue, table):
+    catalogue.add_series(SOURCE, {"a": Span(10, 20), "b": Span(-5, 7)})
+    catalogue.add_series(SOURCE, {"a": Span(15, 30)})
+    catalogue.add_series(SOURCE, {"a": Span(5, 6)})
+    assert catalogue.series(SOURCE) == {"a": Span(5, 30), "b": Span(-5, 7)}
+    puts = table.calls["put"]
+    catalogue.add_series(SOURCE, {"a": Span(5, 30), "b": Span(0, 1)})
+    assert table.calls["put"] == puts, "nothing new, nothing written"
+    assert catalogue.series(SourceKey("acme", "host/b")) == {}
+
+
+@pytest.mark.parametrize("count", [1, CATALOGUE_PAGE_SERIES_MAX, CATALOGUE_PAGE_SERIES_MAX + 1, 50_000])
+def test_as_many_series_as_it_takes_in_one_call(catalogue, table, count):
+    catalogue.add_series(SOURCE, seen(count))
+    assert catalogue.series(SOURCE) == seen(count)
+    assert len(pages(table)) == -(-count // CATALOGUE_PAGE_SERIES_MAX)
+    catalogue.add_series(SOURCE, seen(count + 10, 15, 40))
+    assert catalogue.series(SOURCE) == seen(count + 10, 15, 40) | seen(count, 10, 40)
+
+
+def test_a_page_of_the_worst_names_fits_an_item(catalogue, table):
+    names = {
+        f"{number:04x}" + "".join(chr(0xA1 + (number * 7 + i * i) % 90) for i in range(125)) for number in range(3000)
+    }
+    catalogue.add_series(SOURCE, {name: Span(0, 2**43) for name in names})
+    assert catalogue.series(SOURCE).keys() == names
+    assert max(item_bytes(*key, item) for key, item in table.items.items()) <= 400 * 1024
+
+
+def test_only_pages_with_news_are_written(catalogue, table):
+    with patch.object(module, "CATALOGUE_PAGE_SERIES_MAX", 10):
+        catalogue.add_series(SOURCE, seen(35))
+        puts = table.calls["put"]
+        catalogue.add_series(SOURCE, {"custom.metric.number0": Span(0, 50)})
+    assert table.calls["put"] == puts + 1
+
+
+def test_a_page_that_always_changes_is_retryable(catalogue, table):
+    turn = []
+
+    def come_first():
+        turn.append(1)
+        table.items[series_item(SOURCE), "000000"] = module._page({"other": Span(0, len(turn))})
+
+    table.step = come_first
+    with pytest.raises(RetryableError, match="keep changing"):
+        catalogue.add_series(SOURCE, {"a": Span(0, 1)})
+    assert table.calls["query"] == SEAL_TRIES_MAX
+
+
+spans = st.dictionaries(
+    series_keys, st.tuples(st.integers(0, 50), st.integers(50, 99)).map(lambda pair: Span(*pair)), max_size=9
+)
+
+
+@given(spans, spans, spans, st.lists(st.integers(0, 1), max_size=30))
+def test_two_sealers_lose_no_series_and_no_span(before, first, second, order):
+    table = Stepping()
+    catalogue = Catalogue(table)
+    with patch.object(module, "CATALOGUE_PAGE_SERIES_MAX", 3):
+        catalogue.add_series(SOURCE, before)
+        turns = Turns(by(order))
+        table.step = turns.step
+        turns.run(lambda: catalogue.add_series(SOURCE, first), lambda: catalogue.add_series(SOURCE, second))
+    expected = {}
+    for given_ in (before, first, second):
+        for name, span in given_.items():
+            expected[name] = span.joined(expected.get(name, span))
+    assert catalogue.series(SOURCE) == expected
+
+
+# Windows
+
+
+def test_a_window_is_new_once(catalogue):
+    assert catalogue.add_window(SOURCE, "raw", window(5))
+    assert not catalogue.add_window(SOURCE, "raw", window(5))
+    assert catalogue.add_window(SOURCE, "5m", window(5)), "of each resolution"
+    assert catalogue.windows(SOURCE, "raw") == Windows({window(5)}, set())
+
+
+def test_a_window_made_anew_is_marked(catalogue):
+    catalogue.add_window(SOURCE, "raw", window(5))
+    catalogue.mark_again(SOURCE, "raw", window(5))
+    catalogue.mark_again(SOURCE, "raw", window(5))
+    assert catalogue.windows(SOURCE, "raw") == Windows({window(5)}, {window(5)})
+
+
+def test_years_of_windows_are_a_few_bytes(catalogue, table):
+    many = [window(number) for number in range(5, 5 + 460 * 6) if number != 1000]
+    for one in many[:50] + many[-50:]:
+        catalogue.add_window(SOURCE, "raw", one)
+    table.items[windows_item(SOURCE), "raw"] = Item(module._encoded(module._Index(module._runs(many), [])))
+    assert catalogue.windows(SOURCE, "raw").sealed == set(many)
+    assert item_bytes(windows_item(SOURCE), "raw", table.items[windows_item(SOURCE), "raw"]) < 200
+
+
+@given(st.sets(st.tuples(st.integers(0, 40), st.sampled_from([60, 3600, 14_400]))), st.sets(st.integers(0, 40)))
+def test_windows_of_all_lengths_come_back(numbers, again):
+    catalogue = Catalogue(FakeTable())
+    for number, length_s in numbers:
+        catalogue.add_window(SOURCE, "raw", window(number, length_s))
+    for number in again:
+        catalogue.mark_again(SOURCE, "raw", window(number))
+    assert catalogue.windows(SOURCE, "raw") == Windows({window(*one) for one in numbers}, {window(n) for n in again})
+
+
+@given(st.lists(st.integers(0, 1), max_size=20), st.booleans())
+def test_of_two_sealers_one_is_the_first(order, marks):
+    table = Stepping()
+    catalogue = Catalogue(table)
+    turns, first = Turns(by(order)), []
+    table.step = turns.step
+    turns.run(
+        lambda: first.append(catalogue.add_window(SOURCE, "raw", window(1))),
+        lambda: (
+            catalogue.mark_again(SOURCE, "raw", window(1))
+            if marks
+            else first.append(catalogue.add_window(SOURCE, "raw", window(1)))
+        ),
+    )
+    assert first.count(True) == 1
+    assert catalogue.windows(SOURCE, "raw") == Windows({window(1)}, {window(1)} if marks else set())
+
+
+# Damage
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", CorruptDataError),
+        (b"\x01garbage....", CorruptDataError),
+        (frame.pack(b"\0", msgspec.msgpack.encode([[], []]), 1), CorruptDataError),
+        (frame.pack(b"\x02", msgspec.msgpack.encode([[], []]), 1), UnknownVersionError),
+        (frame.pack(b"\x01", msgspec.msgpack.encode("text"), 1), CorruptDataError),
+        (frame.pack(b"\x01", msgspec.msgpack.encode([b"a\nb", [1], [2]]), 1), CorruptDataError),
+    ],
+)
+def test_damage_is_a_typed_error_and_stays(catalogue, table, data, error):
+    table.items[series_item(SOURCE), "000000"] = table.items[windows_item(SOURCE), "raw"] = Item(data)
+    for ask in (
+        lambda: catalogue.series(SOURCE),
+        lambda: catalogue.add_series(SOURCE, seen(1)),
+        lambda: catalogue.windows(SOURCE, "raw"),
+        lambda: catalogue.add_window(SOURCE, "raw", window(1)),
+    ):
+        with pytest.raises(error):
+            ask()
+    assert table.items[series_item(SOURCE), "000000"].data == data
