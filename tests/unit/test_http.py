@@ -160,3 +160,22 @@ def test_an_event_of_another_shape_is_503(broken):
 def test_an_unknown_route_names_what_was_asked():
     error = http.no_route(http.parse(event()))
     assert (error.status, error.message) == (404, "no such route: POST /api/v0/tsdb")
+
+
+LARGE = {"hosts": [{"name": f'"{number}"', "memo": "x" * 100} for number in range(20_000)]}
+
+
+@pytest.mark.parametrize(("accepted", "packed"), [("gzip", True), ("br, gzip;q=0.5", True), ("", False), ("br", False)])
+def test_a_large_answer_fits_what_lambda_carries(accepted, packed):
+    answer = http.answer(event(headers={"Accept-Encoding": accepted}), lambda _: http.json_response(200, LARGE))
+    body = base64.b64decode(answer["body"])
+    assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, True)
+    assert (answer["headers"].get("Content-Encoding") == "gzip") == packed
+    assert json.loads(gzip.decompress(body) if packed else body) == LARGE
+    assert len(json.dumps(answer)) < 6 * 1024 * 1024
+
+
+def test_an_answer_that_is_too_large_says_what_to_do():
+    answer = http.answer(event(headers={}), lambda _: http.json_response(200, [LARGE, LARGE]))
+    assert answer["statusCode"] == 413
+    assert "accept gzip" in json.loads(answer["body"])["error"]["message"]

@@ -10,6 +10,10 @@ BODY_BYTES_MAX: Final = 6 * 1024 * 1024
 """A body as it arrives and after inflation: what a synchronous Lambda event can carry."""
 SAMPLES_PER_BODY_MAX: Final = 200_000
 """Elements of one post: 6 MB of the shortest possible elements would be more than a writer can pack in time."""
+ANSWER_BYTES_MAX: Final = 6 * 1024 * 1024 - 16 * 1024
+"""The body of an answer in base64: what a synchronous Lambda answer can carry, with room for its headers."""
+ANSWER_PLAIN_BYTES_MAX: Final = 512 * 1024
+"""A longer answer goes as base64: as text within JSON all its quotes double."""
 QUERY_FIELDS_MAX: Final = 2_000
 """Parameters of one query string: more than any route takes, less than would take time to split."""
 RETRY_AFTER_S: Final = 10
