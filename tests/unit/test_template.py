@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import yaml
 from carbyne import settings
-from carbyne.limits import PUT_BUDGET_S
+from carbyne.limits import PUT_BUDGET_S, SEAL_LEASE_MS, SEAL_RESERVE_S, WINDOW_S_MAX
 
 ROOT = Path(__file__).resolve().parents[2]
 API_GATEWAY_TIMEOUT_S = 30
@@ -113,6 +113,20 @@ def test_timeouts_are_in_order(name):
     events = FUNCTIONS[name]["Events"].values()
     if any(event["Type"] == "HttpApi" for event in events):
         assert PUT_BUDGET_S + 5 < timeout_s < API_GATEWAY_TIMEOUT_S
+
+
+def test_a_lease_outlasts_the_sealer():
+    timeout_s = FUNCTIONS["Sealer"]["Timeout"]
+    assert SEAL_RESERVE_S < timeout_s < SEAL_LEASE_MS / 1000
+
+
+def test_no_window_is_longer_than_reads_look_back():
+    assert TEMPLATE["Parameters"]["RawWindowSeconds"]["MaxValue"] == WINDOW_S_MAX
+
+
+def test_an_ingester_can_not_call_a_window_fresh_that_is_sealed():
+    """It judges, then writes, all within its time-out; a window is sealed no sooner than its own length later."""
+    assert FUNCTIONS["Ingester"]["Timeout"] <= TEMPLATE["Parameters"]["RawWindowSeconds"]["MinValue"]
 
 
 def test_only_functions_that_need_redis_are_in_the_vpc():
