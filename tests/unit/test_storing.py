@@ -12,7 +12,7 @@ from carbyne.errors import CorruptDataError, InvariantError, RetryableError
 from carbyne.items import Item
 from carbyne.keys import BlockKey, SourceKey, Window
 from carbyne.limits import SEAL_TRIES_MAX, STUB_EXTRA_S
-from carbyne.storing import merge_into, read_series
+from carbyne.storing import merge_into, read_blocks
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,7 +69,7 @@ def put(store, columns, **more):
 
 def held(store, series):
     """What a reader finds of these series."""
-    found = read_series(store, KEY, store.get(KEY), series)
+    found = read_blocks(store, KEY, store.get(KEY), series)
     return merge([columns for columns in found if columns is not None])
 
 
@@ -155,7 +155,7 @@ def test_a_block_that_grows_too_large_is_split_and_its_parts_stand_before_the_st
 def _readable(store, count):
     """Whether all samples of so many series can be read; the store is asked without a step."""
     plain = WarmBlocks(store.table)
-    found = [columns for columns in read_series(plain, KEY, plain.get(KEY), names(count)) if columns is not None]
+    found = [columns for columns in read_blocks(plain, KEY, plain.get(KEY), names(count)) if columns is not None]
     return as_dict(filled(names(count))).items() <= as_dict(merge(found)).items()
 
 
@@ -187,9 +187,9 @@ def test_a_part_that_was_removed_is_told_from_one_without_the_series(store):
     part = BlockKey.of_item(*gone).part
     del store.table.items[gone]
     inside, outside = ([name for name in names(9) if blocks.in_part(name, part) is within] for within in (True, False))
-    assert list(read_series(store, KEY, store.get(KEY), inside)) == [None]
-    assert None not in list(read_series(store, KEY, store.get(KEY), outside))
-    assert list(read_series(store, KEY, None, ["a"])) == [None]
+    assert list(read_blocks(store, KEY, store.get(KEY), inside)) == [None]
+    assert None not in list(read_blocks(store, KEY, store.get(KEY), outside))
+    assert list(read_blocks(store, KEY, None, ["a"])) == [None]
 
 
 def test_a_series_that_no_block_can_hold_is_refused(store):
@@ -265,7 +265,7 @@ def test_two_mergers_that_take_turns_lose_nothing(some, order, whose):
         least = oracle(before)
 
         def nothing_is_gone():
-            found = read_series(plain, KEY, plain.get(KEY), series)
+            found = read_blocks(plain, KEY, plain.get(KEY), series)
             assert least.keys() <= as_dict(merge([c for c in found if c is not None])).keys()
 
         turns = Turns(by(order), nothing_is_gone)

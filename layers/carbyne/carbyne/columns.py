@@ -99,17 +99,30 @@ def merge(parts: Sequence[Columns]) -> Columns:
         return filled[0] if filled else EMPTY
     table = sorted(set().union(*(part.stamps for part in filled)))
     groups = _recoded(filled, table)
-    return _canonical(table, [_settled([groups[at] for at in held], rows) for held, rows in _plans(groups)])
+    return assemble(table, [_settled([groups[at] for at in held], rows) for held, rows in _plans(groups)])
+
+
+def assemble(table: Sequence[bytes], groups: Iterable[Group]) -> Columns:
+    """Columns of ``groups``, each series in one of them, in any order: alike groups joined, empty ones and stamps of
+    ``table`` that none uses left out."""
+    alike: dict[tuple[bytes, bytes], list[Group]] = {}
+    for group in groups:
+        if group.values.size:
+            alike.setdefault(_vectors(group), []).append(group)
+    used = _used([same[0] for same in alike.values()], len(table))
+    codes = (np.cumsum(used) - 1).astype(np.uint32)
+    joined = sorted((_joined(same, codes) for same in alike.values()), key=lambda group: group.series[0])
+    return Columns(tuple(compress(table, used)), tuple(joined))
 
 
 def restrict(columns: Columns, holds: Callable[[str], bool]) -> Columns:
     """The series for which ``holds`` is true."""
-    return _canonical(columns.stamps, [_rows_of(group, holds) for group in columns.groups])
+    return assemble(columns.stamps, [_rows_of(group, holds) for group in columns.groups])
 
 
 def between(columns: Columns, start_ms: int, end_ms: int) -> Columns:
     """The samples with ``start_ms <= ts_ms < end_ms``."""
-    return _canonical(columns.stamps, [_times_of(group, start_ms, end_ms) for group in columns.groups])
+    return assemble(columns.stamps, [_times_of(group, start_ms, end_ms) for group in columns.groups])
 
 
 def column(columns: Columns, series: str) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
@@ -171,7 +184,7 @@ def _transposed(rows: Rows) -> Columns:
     ranks = _lookup(rows.stamps, {stamp: rank for rank, stamp in enumerate(table)})
     keep = _winners(rows.ts_ms, ranks)
     values = np.ascontiguousarray(rows.values[keep].T)
-    return _canonical(table, [Group(rows.series, rows.ts_ms[keep], ranks[keep], values)])
+    return assemble(table, [Group(rows.series, rows.ts_ms[keep], ranks[keep], values)])
 
 
 def _lookup(stamps: Sequence[bytes], ranks: dict[bytes, int]) -> NDArray[np.uint32]:
@@ -252,18 +265,6 @@ def _rows_of(group: Group, holds: Callable[[str], bool]) -> Group:
 def _times_of(group: Group, start_ms: int, end_ms: int) -> Group:
     low, high = np.searchsorted(group.ts_ms, (start_ms, end_ms))
     return Group(group.series, group.ts_ms[low:high], group.stamps[low:high], group.values[:, low:high])
-
-
-def _canonical(table: Sequence[bytes], groups: Iterable[Group]) -> Columns:
-    """Columns of ``groups`` (each series once, any order): alike ones joined, empty ones and unused stamps left out."""
-    alike: dict[tuple[bytes, bytes], list[Group]] = {}
-    for group in groups:
-        if group.values.size:
-            alike.setdefault(_vectors(group), []).append(group)
-    used = _used([same[0] for same in alike.values()], len(table))
-    codes = (np.cumsum(used) - 1).astype(np.uint32)
-    joined = sorted((_joined(same, codes) for same in alike.values()), key=lambda group: group.series[0])
-    return Columns(tuple(compress(table, used)), tuple(joined))
 
 
 def _vectors(group: Group) -> tuple[bytes, bytes]:

@@ -77,7 +77,7 @@ class SourceKey(NamedTuple):
 
     @property
     def windows(self) -> str:
-        """Redis hash of the source's windows that have rows: token -> ``c`` or ``p``, then expiry in ms: see write.lua."""
+        """Redis hash of the source's windows that have rows: token -> ``c`` or ``p``, expiry in ms (see write.lua)."""
         return f"{{{lane_tag(self.lane)}}}:w:{self.path}"
 
     def rows(self, window: Window) -> str:
@@ -173,8 +173,11 @@ def series_item(source: SourceKey) -> str:
 
 
 def series_hash(series: str) -> int:
-    """64 bits of BLAKE2b of a series key, as an integer: its leading bits choose the part of a split row or block."""
-    return int.from_bytes(blake2b(series.encode(), digest_size=8).digest(), "big")
+    """64 bits of BLAKE2b of a series key, as an integer: its leading bits choose the part of a split row or block.
+
+    All that a rollup block keeps of a series is in one part: what follows ``\\x01`` does not count.
+    """
+    return int.from_bytes(blake2b(series.partition("\x01")[0].encode(), digest_size=8).digest(), "big")
 
 
 def join_series(series: Sequence[str]) -> bytes:
@@ -207,9 +210,9 @@ def tenant_item(tenant: str) -> str:
     return f"tenant#{tenant}"
 
 
-def corrupt_block_object(key: BlockKey) -> str:
-    """S3 key of a corrupt block in the archive's failure bucket."""
-    return f"corrupt/{key.object}"
+def corrupt_block_object(key: BlockKey, version: bytes) -> str:
+    """S3 key of a block that was set aside in the archive's failure bucket: each version of it is another object."""
+    return f"corrupt/{key.object}/{version.hex()}"
 
 
 def corrupt_record_object(stamp: bytes) -> str:

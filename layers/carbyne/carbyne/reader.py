@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from carbyne.catalogue import Catalogue
 from carbyne.columns import EMPTY, Columns, between, column, merge
 from carbyne.errors import RequestError, RetryableError
-from carbyne.keys import SourceKey, Window
+from carbyne.keys import RAW, SourceKey, Window
 from carbyne.limits import AHEAD_MS_MAX, LATEST_BACK_MS
 from carbyne.tiers import BlockTiers, Gaps
 
@@ -98,7 +98,7 @@ class Reader:
         hot = self._hot_part(source, from_ms, max(from_ms, to_ms), [series], gaps)
         columns = hot.columns
         if not _covers(hot.complete, from_ms, min(to_ms, now_ms)):
-            columns = merge([columns, self._tiers.read(source, [series], from_ms, to_ms, gaps)])
+            columns = merge([columns, self._tiers.read(source, RAW, from_ms, to_ms, gaps, [series])])
         if not (gaps.warnings or columns.groups or any(hot.known) or series in self.series(source)):
             raise RequestError(404, f"metric {series!r} of {source.source} is unknown")
         ts_ms, values = column(between(columns, from_ms, to_ms + 1), series)
@@ -115,7 +115,7 @@ class Reader:
             name for name in series if name not in newest or not _covers(hot.complete, newest[name][0] + 1, now_ms)
         ]
         if older:  # a block may hold a newer sample than Redis, where late ones may be all that is left
-            newest |= _newest(merge([hot.columns, self._tiers.read(source, older, from_ms, to_ms, gaps)]), older)
+            newest |= _newest(merge([hot.columns, self._tiers.read(source, RAW, from_ms, to_ms, gaps, older)]), older)
         return Latest(newest, gaps.warnings)
 
     def series(self, source: SourceKey) -> set[str]:

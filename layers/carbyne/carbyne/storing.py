@@ -6,6 +6,7 @@ from a stub to the parts it names, which were there before it.
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
+from typing import NamedTuple
 
 from carbyne import blocks
 from carbyne.columns import EMPTY, Columns, merge, restrict
@@ -14,84 +15,107 @@ from carbyne.items import Blocks, Item
 from carbyne.keys import BlockKey
 from carbyne.limits import SEAL_TRIES_MAX, STUB_EXTRA_S
 
+Change = Callable[[str, Columns], Columns]
+"""What is to stand in a part: called with the part and what it holds, after that was read."""
+
+
+class Target(NamedTuple):
+    """Where samples are put.  ``expires_s``: of what is put; ``creating`` is called before an item is put where there
+    is none."""
+
+    store: Blocks
+    expires_s: int
+    creating: Callable[[], None] = lambda: None
+
 
 def merge_into(
     store: Blocks, key: BlockKey, columns: Columns, *, expires_s: int, creating: Callable[[], None] = lambda: None
 ) -> bool:
     """Make sure that the store holds ``columns`` under ``key`` or its parts; whether anything had to change.
 
-    ``expires_s``: of what is put.  ``creating`` is called before an item is put where there is none.  Returns only when
-    a put succeeded or a consistent read showed every sample; else RetryableError, also when somebody else changes the
-    item time and again.
+    Returns only when a put succeeded or a consistent read showed every sample; errors as of ``rewrite``.
     """
-    if not columns.groups:
+
+    def merged(part: str, held: Columns) -> Columns:
+        return merge([held, restrict(columns, partial(blocks.in_part, part=part))])
+
+    return rewrite(Target(store, expires_s, creating), key, merged, columns.series)
+
+
+def rewrite(target: Target, key: BlockKey, change: Change, series: Collection[str]) -> bool:
+    """Put what ``change`` makes of each part under ``key`` that may hold one of ``series``; whether anything changed.
+
+    What a part holds is read first, then ``change`` is asked, then its answer is put on the version that was read; if
+    that has changed, it begins again.  RetryableError if somebody else changes the item time and again.
+    """
+    if not series:
         return False
+    split = False
     for _ in range(SEAL_TRIES_MAX):
-        item = store.get(key)
+        item = target.store.get(key)
         if item and (parts := blocks.parts_of(item.data)):
-            if item.expires_s < expires_s and not store.put(key, _stub(item.data, expires_s), item):
+            if item.expires_s < target.expires_s and not target.store.put(key, _stub(target, item.data), item):
                 continue
-            return _merge_parts(store, key, columns, parts, expires_s=expires_s, creating=creating)
+            return _rewrite_parts(target, key, change, series, parts) or split
         held = blocks.decode(item.data) if item else EMPTY
-        merged = merge([held, columns])
-        if item and merged == held:
-            return False
+        wanted = change(key.part, held)
+        if wanted == held:
+            return split
         if item is None:
-            creating()
-        if _put(store, key, merged, item, expires_s=expires_s, creating=creating):
+            target.creating()
+        leaves = blocks.encode_parts(wanted, key.part)
+        if [part for part, _ in leaves] != [key.part]:
+            _split(target, key, wanted, blocks.encode_stub([part for part, _ in leaves], key.part), item)
+            split = True  # and once more, so that each part is made sure of on its own version
+        elif target.store.put(key, Item(leaves[0][1], target.expires_s), item):
             return True
     raise RetryableError(f"block {key} keeps changing under us")
 
 
-def read_series(store: Blocks, key: BlockKey, item: Item | None, series: Collection[str]) -> Iterator[Columns | None]:
-    """The wanted series of the block ``item`` under ``key``, from its parts if it was split; None for each that the
-    store does not hold."""
+def read_blocks(
+    store: Blocks, key: BlockKey, item: Item | None, series: Collection[str] | None, part: str = blocks.WHOLE
+) -> Iterator[Columns | None]:
+    """The wanted series of the block ``item`` under ``key``, all those of ``part`` if ``series`` is None, from its
+    parts if it was split; None for each part that the store does not hold."""
     parts = blocks.parts_of(item.data) if item else ()
     if not parts:
-        yield blocks.decode_series(item.data, series) if item else None
-    for part in parts:
-        mine = [name for name in series if blocks.in_part(name, part)]
-        child = key._replace(part=part)
-        if mine:
-            yield from read_series(store, child, store.get(child), mine)
+        yield _wanted(item.data, series, part) if item else None
+    for child in (key._replace(part=one) for one in parts):
+        if _may_hold(child.part, series, part):
+            yield from read_blocks(store, child, store.get(child), series, part)
 
 
-def _put(
-    store: Blocks,
-    key: BlockKey,
-    merged: Columns,
-    replaces: Item | None,
-    *,
-    expires_s: int,
-    creating: Callable[[], None],
+def _wanted(data: bytes, series: Collection[str] | None, part: str) -> Columns:
+    if series is not None:
+        return blocks.decode_series(data, series)
+    return restrict(blocks.decode(data), partial(blocks.in_part, part=part))
+
+
+def _may_hold(child: str, series: Collection[str] | None, part: str) -> bool:
+    if series is not None:
+        return any(blocks.in_part(name, child) for name in series)
+    return child.startswith(part) or part.startswith(child)
+
+
+def _rewrite_parts(
+    target: Target, key: BlockKey, change: Change, series: Collection[str], parts: Iterable[str]
 ) -> bool:
-    """Put ``merged`` in place of ``replaces``; if it is too large, its parts come first and then a stub."""
-    leaves = blocks.encode_parts(merged, key.part)
-    if [part for part, _ in leaves] == [key.part]:
-        return store.put(key, Item(leaves[0][1], expires_s), replaces)
-    stub = blocks.encode_stub([part for part, _ in leaves], key.part)
-    _merge_parts(store, key, merged, blocks.parts_of(stub), expires_s=expires_s, creating=creating)
-    return store.put(key, _stub(stub, expires_s), replaces)
-
-
-def _stub(data: bytes, expires_s: int) -> Item:
-    """A stub outlives its parts, which could not be found without it."""
-    return Item(data, expires_s + STUB_EXTRA_S if expires_s else 0)
-
-
-def _merge_parts(
-    store: Blocks,
-    key: BlockKey,
-    columns: Columns,
-    parts: Iterable[str],
-    *,
-    expires_s: int,
-    creating: Callable[[], None],
-) -> bool:
-    """Merge the series of each part into it; whether anything had to change."""
     changed = False
     for part in parts:
-        mine = restrict(columns, partial(blocks.in_part, part=part))
-        if mine.groups:
-            changed |= merge_into(store, key._replace(part=part), mine, expires_s=expires_s, creating=creating)
+        mine = [name for name in series if blocks.in_part(name, part)]
+        changed |= rewrite(target, key._replace(part=part), change, mine)
     return changed
+
+
+def _split(target: Target, key: BlockKey, wanted: Columns, stub: bytes, replaces: Item | None) -> None:
+    """Put ``wanted`` into the parts of ``stub``, then try to put the stub in place of ``replaces``."""
+    for part in blocks.parts_of(stub):
+        mine = restrict(wanted, partial(blocks.in_part, part=part))
+        child = key._replace(part=part)
+        merge_into(target.store, child, mine, expires_s=target.expires_s, creating=target.creating)
+    target.store.put(key, _stub(target, stub), replaces)
+
+
+def _stub(target: Target, data: bytes) -> Item:
+    """A stub outlives its parts, which could not be found without it."""
+    return Item(data, target.expires_s + STUB_EXTRA_S if target.expires_s else 0)

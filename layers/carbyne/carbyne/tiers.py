@@ -4,17 +4,19 @@ The source's index of sealed windows says what exists, and it is read after the 
 between is marked there before it could be read.  The clock decides nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
+from typing import NamedTuple
 
+from carbyne import blocks
 from carbyne.catalogue import Catalogue
 from carbyne.columns import Columns, merge
 from carbyne.errors import RetryableError
 from carbyne.items import Blocks, RangedBlocks
-from carbyne.keys import RAW, BlockKey, SourceKey, Window
+from carbyne.keys import BlockKey, SourceKey, Window
 from carbyne.limits import COLD_READERS
-from carbyne.storing import read_series
+from carbyne.storing import read_blocks
 
 
 class Gaps:
@@ -33,6 +35,15 @@ class Gaps:
             self.warnings.append(warning)
 
 
+class _Wanted(NamedTuple):
+    source: SourceKey
+    resolution: str
+    from_ms: int
+    to_ms: int
+    series: Collection[str] | None
+    part: str
+
+
 class BlockTiers:
     """Reads series out of blocks, wherever they are."""
 
@@ -42,24 +53,32 @@ class BlockTiers:
         self._catalogue = catalogue
         self._threads = ThreadPoolExecutor(COLD_READERS)
 
-    def read(self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int, gaps: Gaps) -> Columns:
-        """The samples of ``series`` in all blocks whose windows overlap the span, both ends included."""
-        parts, there = self._warm_parts(source, series, from_ms, to_ms, gaps)
-        wanted = self._lacking(source, there, from_ms, to_ms, gaps)
-        keys = [BlockKey(source, RAW, window) for window in wanted]
-        for found in self._threads.map(self._cold_parts, keys, repeat(series), repeat(gaps)):
+    def read(
+        self,
+        source: SourceKey,
+        resolution: str,
+        from_ms: int,
+        to_ms: int,
+        gaps: Gaps,
+        series: Collection[str] | None = None,
+        part: str = blocks.WHOLE,
+    ) -> Columns:
+        """The samples in all blocks whose windows overlap the span, both ends included: of ``series``, or of every
+        series of ``part``."""
+        of = _Wanted(source, resolution, from_ms, to_ms, series, part)
+        parts, there = self._warm_parts(of, gaps)
+        keys = [BlockKey(source, resolution, window) for window in self._lacking(of, there, gaps)]
+        for found in self._threads.map(self._cold_parts, keys, repeat(of), repeat(gaps)):
             parts += found
         return merge(parts)
 
-    def _warm_parts(
-        self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int, gaps: Gaps
-    ) -> tuple[list[Columns], set[Window]]:
+    def _warm_parts(self, of: _Wanted, gaps: Gaps) -> tuple[list[Columns], set[Window]]:
         """What the table holds, and the windows of which it holds all blocks that were asked for."""
         parts: list[Columns] = []
         there: set[Window] = set()
         try:
-            for key, item in self._warm.between(source, RAW, from_ms, to_ms):
-                found = list(read_series(self._warm, key, item, series))
+            for key, item in self._warm.between(of.source, of.resolution, of.from_ms, of.to_ms):
+                found = list(read_blocks(self._warm, key, item, of.series, of.part))
                 parts += _held(found)
                 if None not in found:
                     there.add(key.window)
@@ -67,19 +86,19 @@ class BlockTiers:
             gaps.note("the warm tier could not be read: samples of the last days may be missing", error)
         return parts, there
 
-    def _lacking(self, source: SourceKey, there: set[Window], from_ms: int, to_ms: int, gaps: Gaps) -> list[Window]:
+    def _lacking(self, of: _Wanted, there: set[Window], gaps: Gaps) -> list[Window]:
         """The windows of which the archive may hold more than the table: removed from it, or made anew in it."""
         try:
-            windows = self._catalogue.windows(source, RAW)
+            windows = self._catalogue.windows(of.source, of.resolution)
         except RetryableError as error:
             gaps.note("the index of windows could not be read: archived samples may be missing", error)
             return []
         lacking = (windows.sealed - there) | windows.again
-        return sorted(window for window in lacking if window.overlaps(from_ms, to_ms))
+        return sorted(window for window in lacking if window.overlaps(of.from_ms, of.to_ms))
 
-    def _cold_parts(self, key: BlockKey, series: Sequence[str], gaps: Gaps) -> list[Columns]:
+    def _cold_parts(self, key: BlockKey, of: _Wanted, gaps: Gaps) -> list[Columns]:
         try:
-            return _held(read_series(self._cold, key, self._cold.get(key), series))
+            return _held(read_blocks(self._cold, key, self._cold.get(key), of.series, of.part))
         except RetryableError as error:
             gaps.note("the cold tier could not be read: old samples may be missing", error)
             return []
