@@ -52,7 +52,8 @@ def create_stores(template: Template, aws: Aws) -> None:
             stream |= {"ShardCount": int(stream["ShardCount"])} if "ShardCount" in stream else {}
             aws.client("kinesis").create_stream(StreamName=template.reference(name), **stream)
         elif kind == "AWS::DynamoDB::Table":
-            table = template.values(name, "BillingMode", "AttributeDefinitions", "KeySchema")
+            wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+            table = template.values(name, *wanted)
             aws.client("dynamodb").create_table(TableName=template.reference(name), **table)
         elif kind == "AWS::S3::Bucket":
             aws.client("s3").create_bucket(Bucket=template.reference(name))

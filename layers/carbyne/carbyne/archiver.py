@@ -35,11 +35,18 @@ class Quarantine(Protocol):
 def archive(cold: Blocks, key: BlockKey, data: bytes) -> bool:
     """Make sure that the archive holds the samples of a block, or of a stub none; whether anything had to change.
 
-    Raises CorruptDataError for a block that can't be read, RetryableError if the archive can't be asked.
+    Raises CorruptDataError if the block can't be read, or what the archive has of its window; RetryableError if the
+    archive can't be asked.
     """
     if blocks.parts_of(data):
         return False
-    return merge_into(cold, key._replace(part=blocks.WHOLE), blocks.decode(data), expires_s=0)
+    columns = blocks.decode(data)
+    try:
+        return merge_into(cold, key._replace(part=blocks.WHOLE), columns, expires_s=0)
+    except UnknownVersionError:
+        raise
+    except CorruptDataError as error:
+        raise CorruptDataError(f"the block is sound, what the archive has of its window is not: {error}") from error
 
 
 class Archiver:

@@ -106,8 +106,16 @@ CATALOGUE_INFLATED_BYTES_MAX: Final = 1024 * 1024
 """What a reader of catalogue pages inflates at most."""
 COLD_READERS: Final = 16
 """Objects of the archive that one request fetches at the same time."""
-RECONCILE_AHEAD_S: Final = 3 * 86_400
+DAY_S: Final = 86_400
+"""Seconds of a day of UTC."""
+RECONCILE_AHEAD_DAYS: Final = 3
 """How long before their expiry blocks are compared with the archive: three daily runs see each of them."""
+RECONCILE_BACK_DAYS: Final = 14
+"""How long after its expiry a block may still be in the table: typically two days, and nobody promises that."""
+RECONCILE_BATCH: Final = 256
+"""Blocks that are handed to the threads at once; each thread holds one of them in memory."""
+RECONCILE_RESERVE_S: Final = 20.0
+"""No further batch is begun with less time left: it takes a second or two, or the time-outs of its calls."""
 
 # Tenants
 TENANT_CACHE_S: Final = 60

@@ -19,6 +19,7 @@ NOT_TRANSIENT: Final = frozenset(
         "AccessDenied",
         "AccessDeniedException",
         "InvalidArgumentException",
+        "InvalidObjectState",
         "KMSAccessDeniedException",
         "KMSDisabledException",
         "KMSInvalidStateException",

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from carbyne import keys
 from carbyne.adapters.aws import retryable
+from carbyne.items import Item
 from carbyne.keys import BlockKey
 
 if TYPE_CHECKING:
@@ -11,7 +12,8 @@ if TYPE_CHECKING:
 
 
 class S3Quarantine:
-    """One object a record, named by its stamp, or a block, by its key, so that a repeated batch overwrites it."""
+    """One object a record, named by its stamp, or a block, named by its key and version, so that a repeated batch
+    overwrites what it put and nothing else."""
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
         self._client = client
@@ -22,7 +24,11 @@ class S3Quarantine:
 
         The reason is the object's metadata (ASCII, cut to 1 kB: S3 takes 2 kB in all).
         """
-        name = keys.corrupt_record_object(what) if isinstance(what, bytes) else keys.corrupt_block_object(what)
+        name = (
+            keys.corrupt_record_object(what)
+            if isinstance(what, bytes)
+            else keys.corrupt_block_object(what, Item(data).version)
+        )
         metadata = {"reason": reason.encode("ascii", "backslashreplace").decode()[:1024]}
         with retryable("quarantine PutObject"):
             self._client.put_object(Bucket=self._bucket, Key=name, Body=data, Metadata=metadata)

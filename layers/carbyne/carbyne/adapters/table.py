@@ -1,6 +1,7 @@
 """The blocks table in DynamoDB.
 
     pk  partition (S)    sk  sort (S)    b  data (B)    v  version (B)    ttl  expiry, seconds (N)
+    d  expiry, days since the epoch (N): the partition key of the index ``expiring``, which holds keys alone
 
 Attribute names are short, since an item pays for them each time it is written.
 """
@@ -13,12 +14,14 @@ from botocore.exceptions import ClientError
 from carbyne.adapters.aws import retryable
 from carbyne.items import Item, Table
 from carbyne.keys import RAW, BlockKey, SourceKey, Window, block_sort
-from carbyne.limits import WINDOW_S_MAX
+from carbyne.limits import DAY_S, WINDOW_S_MAX
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 CONFLICTS = ("ConditionalCheckFailedException",)
+EXPIRING = "expiring"
+"""The index of blocks by the day on which they expire."""
 
 
 class DynamoTable:
@@ -67,20 +70,20 @@ class DynamoTable:
             page = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
 
-def expiring(client: "DynamoDBClient", table: str, before_s: int) -> Iterator[tuple[BlockKey, bytes]]:
-    """(key, data) of every raw block whose TTL comes before ``before_s``, by a scan of the whole table."""
+def expiring(client: "DynamoDBClient", table: str, day: int) -> Iterator[BlockKey]:
+    """Every raw block, or stub of a split one, that expires on that day since the epoch, by the index of expiries."""
     request: dict[str, Any] = {
         "TableName": table,
-        "FilterExpression": "begins_with(pk, :raw) AND #ttl < :before",
-        "ExpressionAttributeNames": {"#ttl": "ttl"},
-        "ExpressionAttributeValues": {":raw": {"S": f"{RAW}:"}, ":before": {"N": str(before_s)}},
-        "ConsistentRead": True,
+        "IndexName": EXPIRING,
+        "KeyConditionExpression": "d = :day",
+        "ExpressionAttributeValues": {":day": {"N": str(day)}},
     }
     while True:
-        with retryable("blocks Scan"):
-            answer = client.scan(**request)
+        with retryable("blocks Query by expiry"):
+            answer = client.query(**request)
         for row in answer["Items"]:
-            yield BlockKey.of_item(row["pk"]["S"], row["sk"]["S"]), of_attributes(row).data
+            if row["pk"]["S"].startswith(f"{RAW}:"):
+                yield BlockKey.of_item(row["pk"]["S"], row["sk"]["S"])
         if "LastEvaluatedKey" not in answer:
             return
         request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
@@ -113,7 +116,7 @@ def attributes(item: Item) -> dict[str, Any]:
     """The attributes of an item but for its key."""
     row: dict[str, Any] = {"b": {"B": item.data}, "v": {"B": item.version}}
     if item.expires_s:
-        row["ttl"] = {"N": str(item.expires_s)}
+        row |= {"ttl": {"N": str(item.expires_s)}, "d": {"N": str(item.expires_s // DAY_S)}}
     return row
 
 
