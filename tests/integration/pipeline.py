@@ -22,6 +22,7 @@ from carbyne.errors import RetryableError
 from carbyne.ingester import Ingester
 from carbyne.queries import Queries
 from carbyne.reader import Reader
+from carbyne.sealer import Retention, Sealer
 from carbyne.sealing import SealSchedule
 from carbyne.settings import RedisSettings
 from carbyne.storage import Storage
@@ -30,9 +31,12 @@ from carbyne.wiring.reader import ReaderDeps
 from carbyne.wiring.redis import nodes
 from carbyne.writer import Time, Writer
 
+from tests.fakes import FakeTable
+
 ROOT = Path(__file__).parents[2]
 LENGTH_S = 14_400
 RETENTION_S = 460 * 86_400
+SCHEDULE = SealSchedule(120, 1800)
 BATCH = 100
 """Records of one event, as the template's default."""
 DELIVERY_S = 30.0
@@ -47,7 +51,7 @@ def load_app(function):
     return module
 
 
-APPS = {function: load_app(function) for function in ("writer", "ingester", "reader")}
+APPS = {function: load_app(function) for function in ("writer", "ingester", "sealer", "reader")}
 
 
 class MemoryStream:
@@ -145,26 +149,6 @@ class MemoryQuarantine:
         self.kept[stamp] = data, reason
 
 
-class MemoryTable:
-    """An ``items.Table`` that nothing removes from."""
-
-    def __init__(self):
-        self._items = {}
-
-    def get(self, partition, sort):
-        return self._items.get((partition, sort))
-
-    def put(self, partition, sort, item, replaces):
-        if self._items.get((partition, sort)) != replaces:
-            return False
-        self._items[partition, sort] = item
-        return True
-
-    def query(self, partition, first, last):
-        found = {sort: item for (of, sort), item in self._items.items() if of == partition and first <= sort <= last}
-        return sorted(found.items(), key=lambda pair: pair[0])
-
-
 class _Meter:
     """Counts at once what the real one adds up for a minute."""
 
@@ -179,17 +163,18 @@ class _Meter:
 
 
 class Pipeline:
-    """Writer, stream, ingester and reader.  ``now_s``: what their clock says; ``counts``: all metrics so far."""
+    """Writer, stream, ingester, sealer and reader.  ``now_s``: what their clock says; ``counts``: all metrics so far."""
 
-    def __init__(self, cluster, now_s, tenants=None, quarantine=None):
-        self.cluster = cluster
+    def __init__(self, cluster, now_s, tenants=None, quarantine=None, table=None, retention=Retention(3600, 604_800)):
+        self.endpoint = f"127.0.0.1:{with_role(cluster, 'master')[0].port}"  # tests stop replicas, and then reconnect
         self.now_s = now_s
         self.counts = Counter()
         self.stream = MemoryStream()
         self.accounts = MemoryAccounts(tenants or {"secret": "acme"})
         self.quarantine = quarantine or MemoryQuarantine()
-        self.table = MemoryTable()
-        self.cold = WarmBlocks(MemoryTable())
+        self.table = table or FakeTable()
+        self.cold = WarmBlocks(FakeTable())
+        self.retention = retention
         self._open = []
         self.reconnect()
         self.store.init()
@@ -197,7 +182,7 @@ class Pipeline:
     def reconnect(self):
         """New instances of all functions, with connections of their own."""
         self.close()
-        meter = _Meter(self.counts)
+        self.meter = meter = _Meter(self.counts)
         accounts = Accounts(self.accounts, time.monotonic)
         moment = Time(now_ms=self._now_ms, clock=time.monotonic, sleep=time.sleep, random=lambda: 0.5)
         self.writer = Writer(accounts, self.stream, meter, moment)
@@ -206,7 +191,7 @@ class Pipeline:
             hot=HotStore(self.ingester_nodes),
             quarantine=self.quarantine,
             tenant_exists=accounts.tenant_exists,
-            schedule=SealSchedule(120, 1800),
+            schedule=SCHEDULE,
             epoch=1,
             length_s=LENGTH_S,
             now_ms=self._now_ms,
@@ -224,6 +209,22 @@ class Pipeline:
         )
         storage = Storage(HotWindows(reader_nodes), warm, self.cold, catalogue)
         self.reader = ReaderDeps(accounts, Queries(reader, storage))
+        self.sealer = self.new_sealer(HotWindows(self._nodes()), self.table)
+
+    def new_sealer(self, hot, table):
+        return Sealer(
+            hot=hot,
+            warm=WarmBlocks(table),
+            catalogue=Catalogue(table),
+            schedule=SCHEDULE,
+            retention=self.retention,
+            now_ms=self._now_ms,
+            meter=self.meter,
+        )
+
+    def seal(self, seconds_left=lambda: 300.0):
+        """One run of the sealer; the number of windows sealed."""
+        return APPS["sealer"].handle(lambda: self.sealer, seconds_left)
 
     def close(self):
         while self._open:
@@ -275,7 +276,7 @@ class Pipeline:
         return self.now_s * 1000
 
     def _nodes(self):
-        found = nodes(RedisSettings(self.cluster.endpoint, False), self._alone)
+        found = nodes(RedisSettings(self.endpoint, False), self._alone)
         self._open.append(found)
         return found
 
