@@ -38,6 +38,18 @@ def test_sums_are_written_at_once_and_then_each_minute(written):
     assert written[1:] == [{"A": 5, "B": 0.5}]
 
 
+def test_of_a_level_the_peak_is_written(written):
+    clock = Clock()
+    meter = telemetry.Meter(clock, lambda sums: written.append(dict(sums)))
+    for level in (3, 7, 5):
+        meter.peak("A", level)
+    meter.flush_due()
+    clock.now_s += telemetry.FLUSH_S
+    meter.peak("A", 0)
+    meter.flush_due()
+    assert written == [{"A": 7}, {"A": 0}]
+
+
 def test_metrics_are_one_line_of_embedded_metric_format(capsys):
     emit = telemetry.emf("writer")
     emit({"SamplesAccepted": 3, "SamplesRejected.bad-name": 1})

@@ -28,6 +28,8 @@ AHEAD_MS_MAX: Final = 10 * 60 * 1000
 """A sample further in the future than this comes from a broken clock and is refused."""
 LATEST_PAIRS_MAX: Final = 1_000
 """(host, name) pairs of one GET /api/v0/tsdb/latest."""
+POINTS_MAX: Final = 150_000
+"""Points of one read: what fits into the 6 MB that a Lambda answer may have."""
 STORAGE_WINDOWS_MAX: Final = 200
 """Windows of one GET /carbyne/v1/storage: each is read whole."""
 LATEST_BACK_MS: Final = 24 * 60 * 60 * 1000
@@ -70,6 +72,10 @@ REDIS_BUDGET_S: Final = 5.0
 """All tries of the calls of one batch or read: a failover takes 3 to 4 s, and the stream keeps what fails."""
 REDIS_TIMEOUT_S: Final = 2.0
 """Connecting and each reply of a node; longer than WAIT_MS."""
+REDIS_TOKEN_S: Final = 900
+"""How long ElastiCache takes an IAM token after it was signed."""
+REDIS_TOKEN_RENEW_S: Final = 600
+"""How long a token is used for new connections: the rest is for clocks that differ and for connecting."""
 CALL_BYTES_MAX: Final = 1_000_000
 """Rows of one write call: about a millisecond of a Redis thread."""
 READ_BYTES_MAX: Final = 8_000_000
@@ -164,6 +170,7 @@ assert ROW_RAW_BYTES_MAX < RECORD_RAW_BYTES_MAX
 assert RECORD_BYTES_MAX < PUT_BYTES_MAX
 assert 2 * PUT_CALL_S + PUT_PAUSE_S_MAX <= PUT_BUDGET_S
 assert WAIT_MS < REDIS_TIMEOUT_S * 1000 < REDIS_BUDGET_S * 1000
+assert REDIS_TOKEN_RENEW_S + REDIS_BUDGET_S < REDIS_TOKEN_S
 assert CATALOGUE_PAGE_SERIES_MAX * (NAME_BYTES_MAX + 20) < CATALOGUE_PAGE_BYTES_MAX < CATALOGUE_INFLATED_BYTES_MAX
 assert BLOCK_BYTES_MAX + 2_048 + 1_024 + 2_000 <= 400 * 1024
 assert BLOCK_BYTES_MAX < BLOCK_INFLATED_BYTES_MAX

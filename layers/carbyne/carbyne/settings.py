@@ -26,14 +26,37 @@ class RegistrySettings(msgspec.Struct, frozen=True):
     accounts_table: str
 
 
+class Secret:
+    """A text that no log line and no repr shows; empty is false."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
+
 class RedisSettings(msgspec.Struct, frozen=True):
-    """``redis_endpoint``: host:port of any node of the cluster; ``redis_tls``: true or false."""
+    """``redis_endpoint``: host:port of any node of the cluster; ``redis_tls``: true or false.
+
+    ``redis_iam_cache``: the replication group that takes IAM tokens, for which ``redis_user`` logs in; else
+    ``redis_password`` is sent if there is one, of ``redis_user`` or of the default user.
+    """
 
     redis_endpoint: str
     redis_tls: bool
+    redis_user: str = ""
+    redis_iam_cache: str = ""
+    redis_password: Secret = Secret("")
 
 
-class IngesterSettings(RedisSettings, frozen=True):
+class IngesterSettings(RedisSettings, frozen=True, kw_only=True):
     """``stream_epoch``: raised when the stream is replaced; ``failure_bucket``: where corrupt records are kept.
 
     ``raw_window_s``, ``seal_grace_s``, ``seal_jitter_s``: when a window is due for sealing (design: max(window end +
@@ -48,15 +71,19 @@ class IngesterSettings(RedisSettings, frozen=True):
     seal_jitter_s: int
 
 
-class SealerSettings(RedisSettings, frozen=True):
+class SealerSettings(RedisSettings, frozen=True, kw_only=True):
     """``blocks_table``: blocks and catalogue; ``hot_s``: how long after its end a sealed window stays readable in
     Redis; ``warm_raw_s``: how long a raw block stays in the table; grace and jitter as of ``IngesterSettings``."""
 
     blocks_table: str
+    blocks_bucket: str
     seal_grace_s: int
     seal_jitter_s: int
     hot_s: int
     warm_raw_s: int
+    warm_5m_s: int
+    warm_1h_s: int
+    warm_1d_s: int
 
 
 class ArchiverSettings(msgspec.Struct, frozen=True):
@@ -73,7 +100,7 @@ class ReconcilerSettings(msgspec.Struct, frozen=True):
     blocks_bucket: str
 
 
-class ReaderSettings(RedisSettings, frozen=True):
+class ReaderSettings(RedisSettings, frozen=True, kw_only=True):
     """``raw_window_s``: length of a raw window; ``cold_raw_s``: how far back a read may go."""
 
     accounts_table: str
@@ -81,6 +108,9 @@ class ReaderSettings(RedisSettings, frozen=True):
     blocks_bucket: str
     raw_window_s: int
     cold_raw_s: int
+    cold_5m_s: int
+    cold_1h_s: int
+    cold_1d_s: int
 
 
 Settings = TypeVar("Settings", bound=msgspec.Struct)
@@ -91,6 +121,11 @@ def load(kind: type[Settings], environment: Mapping[str, str]) -> Settings:
     names = {field.name: field.name.upper() for field in msgspec.structs.fields(kind)}
     given = {field: environment[name] for field, name in names.items() if name in environment}
     try:
-        return msgspec.convert(given, kind, strict=False)
+        return msgspec.convert(given, kind, strict=False, dec_hook=_secret)
     except msgspec.ValidationError as error:
         raise InvariantError(f"environment does not fit {kind.__name__}: {error}") from None
+
+
+def _secret(kind: type, text: object) -> Secret:
+    assert kind is Secret, kind
+    return Secret(str(text))

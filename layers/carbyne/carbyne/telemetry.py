@@ -15,7 +15,7 @@ NAMESPACE: Final = "Carbyne"
 FLUSH_S: Final = 60.0
 
 Emit = Callable[[Mapping[str, float]], None]
-"""Takes the sums since the last time, by metric."""
+"""Takes the sums, or the peaks of levels, since the last time, by metric."""
 
 
 def log_as_json(function: str) -> None:
@@ -35,6 +35,10 @@ class Meter:
     def add(self, name: str, amount: float = 1) -> None:
         """Count ``amount`` for a metric; names are a small fixed set, never from outside."""
         self._sums[name] += amount
+
+    def peak(self, name: str, amount: float) -> None:
+        """For a level instead of a count: the highest since the last line is written."""
+        self._sums[name] = max(self._sums.get(name, amount), amount)
 
     def flush_due(self) -> None:
         """Write the sums if it is time."""

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable
 
+import botocore.session
 from redis.cluster import RedisCluster
 
+from carbyne.adapters import redis_auth
 from carbyne.adapters.nodes import UNREACHABLE, Nodes
 from carbyne.errors import RetryableError
 from carbyne.limits import REDIS_TIMEOUT_S
@@ -14,11 +16,16 @@ from carbyne.settings import RedisSettings
 def nodes(settings: RedisSettings, alone: Callable[[int], None] = lambda _: None) -> Nodes:
     """Connected to the cluster of ``settings``; RetryableError if no node answers.  ``alone``: see ``Nodes``."""
     host, _, port = settings.redis_endpoint.rpartition(":")
+    session = botocore.session.get_session()
+    login = redis_auth.provider(
+        settings, session.get_credentials, lambda: str(session.get_config_variable("region")), time.time
+    )
     try:
         client = RedisCluster(
             host=host,
             port=int(port),
             ssl=settings.redis_tls,
+            credential_provider=login,
             protocol=2,
             socket_timeout=REDIS_TIMEOUT_S,
             socket_connect_timeout=REDIS_TIMEOUT_S,
