@@ -163,9 +163,9 @@ class _Meter:
 
 
 class Pipeline:
-    """Writer, stream, ingester, sealer and reader.  ``now_s``: what their clock says; ``counts``: all metrics so far."""
+    """Writer, stream, ingester, sealer and reader.  ``now_s``: what their clock says; ``counts``: metrics so far."""
 
-    def __init__(self, cluster, now_s, tenants=None, quarantine=None, table=None, retention=Retention(3600, 604_800)):
+    def __init__(self, cluster, now_s, tenants=None, quarantine=None, table=None, hot_s=3600):
         self.endpoint = f"127.0.0.1:{with_role(cluster, 'master')[0].port}"  # tests stop replicas, and then reconnect
         self.now_s = now_s
         self.counts = Counter()
@@ -174,7 +174,7 @@ class Pipeline:
         self.quarantine = quarantine or MemoryQuarantine()
         self.table = table or FakeTable()
         self.cold = WarmBlocks(FakeTable())
-        self.retention = retention
+        self.retention = Retention(hot_s, 604_800)
         self._open = []
         self.reconnect()
         self.store.init()
