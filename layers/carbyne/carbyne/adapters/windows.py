@@ -8,11 +8,10 @@ import numpy as np
 
 from carbyne.adapters.nodes import Call, Nodes, Reply, Script, checked
 from carbyne.columns import Columns, Rows, from_rows
-from carbyne.errors import InvariantError, RetryableError
+from carbyne.errors import CorruptDataError, InvariantError, RetryableError
 from carbyne.keys import (
     SourceKey,
     Window,
-    join_series,
     lane_claims,
     lane_due,
     lane_state,
@@ -79,10 +78,10 @@ class HotWindows:
         return bool(checked(self._nodes.run([call])[0]))
 
     def rows(self, source: SourceKey, window: Window) -> WindowRows:
-        """Every row of the window."""
+        """Every row of the window.  Raises CorruptDataError if a row is not what the write script stores."""
         try:
             return self._rows(source, window)
-        except InvariantError:  # perhaps no bug, but another sealer that let go of the lists between two calls of ours
+        except CorruptDataError:  # or another sealer let go of the window, lists and all, between two calls of ours
             return self._rows(source, window)
 
     def _rows(self, source: SourceKey, window: Window) -> WindowRows:
@@ -91,10 +90,13 @@ class HotWindows:
         lists, dictionary = (
             _mapping(self._ask(source, "HGETALL", key)) for key in (source.lists(window), source.dictionary(window))
         )
-        names = {int(index): series.decode() for series, index in dictionary.items()}
+        try:
+            columns = from_rows([*_dense(values, lists), *_sparse(values, dictionary)])
+        except (ValueError, LookupError, InvariantError) as error:
+            raise CorruptDataError(f"rows of {source.path} in window {window.token}: {error!r}") from error
         return WindowRows(
             [(field, value[:STAMP_BYTES]) for field, value in values.items()],
-            from_rows([*_dense(values, lists), *_sparse(values, names)]),
+            columns,
             sum(len(key) + len(value) for held in (values, lists, dictionary) for key, value in held.items()),
         )
 
@@ -161,24 +163,21 @@ def _dense(values: Mapping[bytes, bytes], lists: Mapping[bytes, bytes]) -> Itera
         if value[STAMP_BYTES] != SPARSE:
             by_list.setdefault(field[IDENTITY], []).append((field, value))
     for identity, rows in by_list.items():
-        if identity not in lists:
-            raise InvariantError(f"BUG: every dense row has its list; got {len(rows)} rows of list {identity.hex()}")
         packed = b"".join([value[HEAD_BYTES:] for _, value in rows])
         yield _batch(rows, tuple(split_series(lists[identity])), np.frombuffer(packed, "<u8"))
 
 
-def _sparse(values: Mapping[bytes, bytes], names: Mapping[int, str]) -> Iterator[Rows]:
-    """Each row that names its series by the dictionary."""
+def _sparse(values: Mapping[bytes, bytes], dictionary: Mapping[bytes, bytes]) -> Iterator[Rows]:
+    """Each row that names its series by the dictionary; that this is the row's own one shows in the list's identity."""
+    names = {int(index): series for series, index in dictionary.items()}
     for field, value in values.items():
         if value[STAMP_BYTES] == SPARSE:
             size = (len(value) - HEAD_BYTES) // 12
-            indexes = np.frombuffer(value, "<u4", size, HEAD_BYTES)
-            series = tuple(names.get(index, "") for index in indexes.tolist())
-            if list_identity(join_series(series)) != field[IDENTITY]:
-                raise InvariantError(
-                    f"BUG: a sparse row's indexes give its list; got others of {field[IDENTITY].hex()}"
-                )
-            yield _batch([(field, value)], series, np.frombuffer(value, "<u8", size, HEAD_BYTES + 4 * size))
+            blob = b"\n".join([names[index] for index in np.frombuffer(value, "<u4", size, HEAD_BYTES).tolist()])
+            if list_identity(blob) != field[IDENTITY]:
+                raise ValueError(f"the dictionary gives a row of list {field[IDENTITY].hex()} other series")
+            bits = np.frombuffer(value, "<u8", size, HEAD_BYTES + 4 * size)
+            yield _batch([(field, value)], tuple(split_series(blob)), bits)
 
 
 def _batch(
