@@ -3,6 +3,10 @@
 import threading
 from collections import Counter
 
+from carbyne.items import Item
+from carbyne.keys import BlockKey, is_block
+from carbyne.limits import DAY_S
+
 
 class FakeTable:
     """An ``items.Table`` in memory.  ``calls``: how often each method was asked; ``units``: write units so far."""
@@ -44,12 +48,80 @@ class FakeTable:
                 del self.items[key]
             return gone
 
+    def expiring(self, day):
+        """The keys of the blocks that expire on that day."""
+        with self._lock:
+            days = {key: item.expires_s // DAY_S for key, item in self.items.items() if item.expires_s}
+        return [BlockKey.of_item(*key) for key, on in days.items() if on == day and is_block(key[0])]
+
+
+class FakeBlocks:
+    """The archive in memory: ``items.Blocks`` that know no expiry."""
+
+    def __init__(self):
+        self.items = {}
+        self.calls = Counter()
+        self._lock = threading.Lock()
+
+    def get(self, key):
+        with self._lock:
+            self.calls["get"] += 1
+            return self.items.get(key)
+
+    def put(self, key, item, replaces):
+        with self._lock:
+            self.calls["put"] += 1
+            held = self.items.get(key)
+            if (held and held.version) != (replaces and replaces.version):
+                return False
+            self.items[key] = Item(item.data)
+            return True
+
+
+class Crash(Exception):
+    """A function ends here, whatever it was doing."""
+
+
+class Steps:
+    """The steps of a run: one before and one after each call of the ports that ``watched`` wraps.  ``look`` is called
+    at each of them, and the run crashes at number ``stop``."""
+
+    def __init__(self, stop=None, look=lambda: None):
+        self.stop = stop
+        self.look = look
+        self.count = 0
+
+    def watched(self, port):
+        return _Watched(port, self)
+
+    def step(self):
+        self.look()
+        self.count += 1
+        if self.count - 1 == self.stop:
+            raise Crash(f"at step {self.stop}")
+
+
+class _Watched:
+    def __init__(self, port, steps):
+        self._port = port
+        self._steps = steps
+
+    def __getattr__(self, name):
+        def call(*args, **more):
+            self._steps.step()
+            result = getattr(self._port, name)(*args, **more)
+            self._steps.step()
+            return result
+
+        return call
+
 
 def item_bytes(partition, sort, item):
     """Size of an item as DynamoDB counts it: names and values of all attributes, a number as half its digits and 1."""
-    ttl = len("ttl") + (len(str(item.expires_s)) + 1) // 2 + 1 if item.expires_s else 0
+    times = (("ttl", item.expires_s), ("d", item.expires_s // DAY_S)) if item.expires_s else ()
+    expiry = sum(len(name) + (len(str(number)) + 1) // 2 + 1 for name, number in times)
     key = len("pk") + len(partition.encode()) + len("sk") + len(sort.encode())
-    return key + len("b") + len(item.data) + len("v") + len(item.version) + ttl
+    return key + len("b") + len(item.data) + len("v") + len(item.version) + expiry
 
 
 def write_units(partition, sort, item):

@@ -1,0 +1,201 @@
+"""Reconciling: what will expire is in the archive, however much of it there is."""
+
+import threading
+from collections import Counter
+
+import numpy as np
+import pytest
+from carbyne import blocks, limits
+from carbyne import reconciler as module
+from carbyne.adapters.table import WarmBlocks
+from carbyne.columns import merge
+from carbyne.errors import RetryableError
+from carbyne.items import Item
+from carbyne.keys import BlockKey, SourceKey, Window
+from carbyne.limits import DAY_S, RECONCILE_AHEAD_DAYS, RECONCILE_BACK_DAYS, RECONCILE_BATCH, RECONCILE_RESERVE_S
+from carbyne.reconciler import Reconciled, Reconciler
+
+from tests.fakes import FakeBlocks, FakeTable
+from tests.unit.test_archiver import KEY, ONE, TWO, Meter, everything, samples
+
+NOW_S = 1_800_000_000
+SOON_S = NOW_S + 2 * DAY_S
+
+
+class World:
+    def __init__(self):
+        self.table, self.cold, self.meter = FakeTable(), FakeBlocks(), Meter()
+        self.warm = WarmBlocks(self.table)
+        self.days = []
+        self.reconciler = Reconciler(self.expiring, self.warm, self.cold, lambda: NOW_S * 1000, self.meter)
+
+    def expiring(self, day):
+        self.days.append(day)
+        return iter(self.table.expiring(day))
+
+    def put(self, key, data, expires_s=SOON_S):
+        assert self.warm.put(key, Item(data, expires_s), None)
+
+    def run(self, seconds_left=lambda: 900.0, **more):
+        return self.reconciler.run(seconds_left, **more)
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def keys(number):
+    return [KEY._replace(source=SourceKey("acme", f"host/{n}")) for n in range(number)]
+
+
+def test_what_the_archive_lacks_is_copied_and_a_second_run_finds_nothing(world):
+    missing, older, there = keys(3)
+    world.put(missing, blocks.encode(ONE))
+    world.put(older, blocks.encode(merge([ONE, TWO])))
+    world.cold.put(older, Item(blocks.encode(ONE)), None)
+    world.put(there, blocks.encode(ONE))
+    world.cold.put(there, Item(blocks.encode(merge([ONE, TWO]))), None)
+    assert world.run() == Reconciled(compared=3, copied=2, failed=0)
+    assert blocks.decode(world.cold.get(missing).data) == ONE
+    assert blocks.decode(world.cold.get(older).data) == blocks.decode(world.cold.get(there).data) == merge([ONE, TWO])
+    assert world.run() == Reconciled(3, 0, 0)
+    assert world.meter.counts == {"BlocksReconciled": 6, "BlocksMissing": 2}
+
+
+@pytest.mark.parametrize(
+    ("expires_s", "compared"),
+    [
+        (NOW_S, 1),
+        (NOW_S - 2 * DAY_S, 1),
+        (NOW_S - RECONCILE_BACK_DAYS * DAY_S, 1),
+        (NOW_S + RECONCILE_AHEAD_DAYS * DAY_S, 1),
+        (NOW_S + (RECONCILE_AHEAD_DAYS + 1) * DAY_S, 0),
+    ],
+)
+def test_blocks_are_seen_some_days_ahead_and_also_when_their_removal_is_late(world, expires_s, compared):
+    world.put(KEY, blocks.encode(ONE), expires_s)
+    assert world.run().compared == compared == len(world.cold.items)
+
+
+def test_days_are_taken_in_the_order_of_expiry(world):
+    world.run()
+    today = NOW_S // DAY_S
+    assert world.days == list(range(today - RECONCILE_BACK_DAYS, today + RECONCILE_AHEAD_DAYS + 1))
+
+
+def test_a_split_block_is_copied_out_of_its_parts(world, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_BYTES_MAX", 300)
+    names = [f"s{n}" for n in range(40)]
+    noise = np.random.default_rng(3).normal(size=len(names))
+    found = [samples({0: float(value)}, 1, [name]) for name, value in zip(names, noise, strict=True)]
+    leaves = blocks.encode_parts(merge(found))
+    assert len(leaves) > 1
+    for part, block in leaves:
+        world.put(KEY._replace(part=part), block)
+    world.put(KEY, blocks.encode_stub([part for part, _ in leaves]))
+    assert world.run().failed == 0
+    assert everything(world.cold) == merge(found)
+    assert world.run().copied == 0
+
+
+def test_a_block_that_is_gone_meanwhile_is_no_failure(world):
+    world.put(KEY, blocks.encode(ONE))
+    [key] = world.expiring(SOON_S // DAY_S)
+    world.table.items.clear()
+    world.reconciler._expiring = lambda day: [key]
+    assert world.run().failed == 0 and world.cold.items == {}
+
+
+@pytest.mark.parametrize("damage", ["table", "archive", "away"])
+def test_what_can_not_be_compared_fails_the_run_and_holds_up_nothing(world, damage, caplog):
+    bad, good = keys(2)
+    world.put(bad, blocks.encode(ONE) if damage != "table" else b"\1nonsense")
+    world.put(good, blocks.encode(TWO))
+    if damage == "archive":
+        world.cold.items[bad] = Item(b"\1nonsense")
+    if damage == "away":
+        get = world.cold.get
+        world.cold.get = lambda key: get(key) if key == good else fail()
+    with pytest.raises(RetryableError, match="1 of 2 blocks could not be compared"):
+        world.run()
+    assert blocks.decode(world.cold.get(good).data) == TWO
+    assert bad.object in caplog.text and good.object not in caplog.text
+    assert world.meter.counts == {"BlocksReconciled": 2, "BlocksMissing": 1}
+
+
+def fail():
+    raise RetryableError("S3 is away")
+
+
+def test_a_table_that_can_not_be_asked_fails_the_run(world):
+    world.reconciler._expiring = lambda day: fail()
+    with pytest.raises(RetryableError, match="away"):
+        world.run()
+
+
+def test_out_of_time_what_is_most_urgent_is_done_and_the_run_says_so(world):
+    batches = 3
+    for number, key in enumerate(keys(batches * RECONCILE_BATCH)):
+        world.put(key, blocks.encode(ONE), NOW_S + number // RECONCILE_BATCH * DAY_S)
+    left = iter([100.0, 100.0, RECONCILE_RESERVE_S - 1])
+    with pytest.raises(RetryableError, match=rf"out of time after {2 * RECONCILE_BATCH} blocks.* 2 days from now"):
+        world.run(lambda: next(left))
+    assert set(world.cold.items) == set(keys(2 * RECONCILE_BATCH))
+    assert world.meter.counts["BlocksReconciled"] == 2 * RECONCILE_BATCH
+
+
+def test_progress_is_told(world):
+    for key in keys(2 * RECONCILE_BATCH + 1):
+        world.put(key, blocks.encode(ONE))
+    told = []
+    found = world.run(progress=told.append)
+    assert [each.compared for each in told] == [RECONCILE_BATCH, 2 * RECONCILE_BATCH, 2 * RECONCILE_BATCH + 1]
+    assert told[-1] == found
+
+
+def test_memory_does_not_grow_with_the_table(world, monkeypatch):
+    """Neither keys nor blocks are taken ahead of a batch, and at most a block for each thread is held."""
+    monkeypatch.setattr(module, "RECONCILE_BATCH", 8)
+    monkeypatch.setattr(module, "COLD_READERS", 2)
+    held, lock = Counter(), threading.Lock()
+    data = blocks.encode(ONE)
+
+    class Endless:
+        def get(self, key):
+            with lock:
+                held["now"] += 1
+                held["most"] = max(held["most"], held["now"])
+            return Item(data, SOON_S)
+
+    def expiring(day):
+        for key in keys(100) if day == SOON_S // DAY_S else []:
+            held["listed"] += 1
+            assert held["listed"] <= held["done"] + 8
+            yield key
+
+    world.reconciler = Reconciler(expiring, Endless(), world.cold, lambda: NOW_S * 1000, world.meter)
+    compare = world.reconciler._compare
+
+    def counted(key):
+        outcome = compare(key)
+        with lock:
+            held["now"] -= 1
+            held["done"] += 1
+        return outcome
+
+    world.reconciler._compare = counted
+    assert world.run() == Reconciled(100, 100, 0)
+    assert held["most"] <= 2
+
+
+def test_a_block_that_is_there_byte_for_byte_is_not_decoded(world, monkeypatch):
+    world.put(KEY, blocks.encode(ONE))
+    world.cold.put(KEY, Item(blocks.encode(ONE)), None)
+    monkeypatch.setattr(blocks, "decode", None)
+    assert world.run() == Reconciled(1, 0, 0)
+
+
+def test_every_block_has_several_chances():
+    assert limits.RECONCILE_AHEAD_DAYS >= 3 and limits.RECONCILE_BACK_DAYS >= 3
+    assert BlockKey(SourceKey("a", "b"), "raw", Window(0, 60)).part == blocks.WHOLE
