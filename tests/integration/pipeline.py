@@ -20,8 +20,10 @@ from carbyne.adapters.windows import HotWindows
 from carbyne.catalogue import Catalogue
 from carbyne.errors import RetryableError
 from carbyne.ingester import Ingester
+from carbyne.keys import RESOLUTIONS
 from carbyne.queries import Queries
 from carbyne.reader import Reader
+from carbyne.roller import Roller
 from carbyne.sealer import Retention, Sealer
 from carbyne.sealing import SealSchedule
 from carbyne.settings import RedisSettings
@@ -36,6 +38,7 @@ from tests.fakes import FakeTable
 ROOT = Path(__file__).parents[2]
 LENGTH_S = 14_400
 RETENTION_S = 460 * 86_400
+WARM_S = 7 * 86_400
 SCHEDULE = SealSchedule(120, 1800)
 BATCH = 100
 """Records of one event, as the template's default."""
@@ -204,7 +207,7 @@ class Pipeline:
             tiers=BlockTiers(warm, self.cold, catalogue),
             catalogue=catalogue,
             length_s=LENGTH_S,
-            retention_s=RETENTION_S,
+            retention_s=dict.fromkeys(RESOLUTIONS, RETENTION_S),
             now_ms=self._now_ms,
         )
         storage = Storage(HotWindows(reader_nodes), warm, self.cold, catalogue)
@@ -212,10 +215,13 @@ class Pipeline:
         self.sealer = self.new_sealer(HotWindows(self._nodes()), self.table)
 
     def new_sealer(self, hot, table):
+        warm, catalogue = WarmBlocks(table), Catalogue(table)
+        tiers, warm_s = BlockTiers(warm, self.cold, catalogue), dict.fromkeys(RESOLUTIONS, WARM_S)
         return Sealer(
             hot=hot,
-            warm=WarmBlocks(table),
-            catalogue=Catalogue(table),
+            warm=warm,
+            catalogue=catalogue,
+            rollups=Roller(warm, tiers, catalogue, warm_s, self._now_ms),
             schedule=SCHEDULE,
             retention=self.retention,
             now_ms=self._now_ms,
@@ -265,8 +271,8 @@ class Pipeline:
         return APPS["reader"].handle(event, lambda: self.reader)
 
     def get_metric(self, host, name, from_s=0, to_s=2**33, api_key="secret", **more):
-        """(status, headers, [(time_s, value)] or the error's message) of one metric's read."""
-        query = [("name", name), ("from", from_s), ("to", to_s), *more.items()]
+        """(status, headers, [(time_s, value)] or the error's message) of one metric's read, raw unless told."""
+        query = [("name", name), ("from", from_s), ("to", to_s), *({"resolution": "raw"} | more).items()]
         answer = self.get(f"/api/v0/hosts/{quote(host)}/metrics", *query, api_key=api_key)
         body = json.loads(answer["body"])
         points = [(m["time"], m["value"]) for m in body["metrics"]] if "metrics" in body else body["error"]["message"]

@@ -1,6 +1,7 @@
 """The HTTP side of reads: what a query must have, and the forms of answers."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,8 +11,8 @@ from carbyne.errors import RequestError, RetryableError
 from carbyne.http import Request
 from carbyne.keys import SourceKey
 from carbyne.limits import LATEST_PAIRS_MAX
-from carbyne.queries import WARNINGS_HEADER, Queries, route
-from carbyne.reader import Answer, Latest
+from carbyne.queries import RESOLUTION_HEADER, WARNINGS_HEADER, Queries, route
+from carbyne.reader import Answer, How, Latest
 
 
 class Reader:
@@ -22,10 +23,10 @@ class Reader:
         self.points = {1_000: 1.5, 61_000: -0.0}
         self.warnings = []
 
-    def read(self, source, series, from_ms, to_ms, *, partial=False):
-        self.calls.append((source, series, from_ms, to_ms, partial))
+    def read(self, source, series, from_ms, to_ms, how):
+        self.calls.append((source, series, from_ms, to_ms, how))
         times, values = np.array(list(self.points)), np.array(list(self.points.values()))
-        return Answer(times, values, self.warnings)
+        return Answer(times, values, self.warnings, how.resolution or "5m")
 
     def latest(self, source, series, *, partial=False):
         self.calls.append((source, list(series), partial))
@@ -67,17 +68,44 @@ def test_metrics_of_one_source_oldest_first_in_seconds(reader, path, source):
     answer = get(reader, path, name="cpu", **SPAN)
     assert (answer.status, answer.body) == (200, '{"metrics":[{"time":1,"value":1.5},{"time":61,"value":-0.0}]}')
     assert WARNINGS_HEADER not in answer.headers
-    assert reader.calls == [(SourceKey("acme", source), "cpu", 0, 120_000, False)]
+    assert reader.calls == [(SourceKey("acme", source), "cpu", 0, 120_000, How())]
+
+
+@pytest.mark.parametrize("resolution", ["raw", "5m", "1h", "1d"])
+def test_a_client_may_choose_the_resolution_and_is_told_it(reader, resolution):
+    answer = get(reader, "/api/v0/hosts/web1/metrics", name="cpu", resolution=resolution, **SPAN)
+    assert answer.headers[RESOLUTION_HEADER] == resolution and reader.calls[-1][-1].resolution == resolution
+    assert get(reader, "/api/v0/hosts/web1/metrics", name="cpu", **SPAN).headers[RESOLUTION_HEADER] == "5m"
+
+
+@pytest.mark.parametrize("aggregate", ["avg", "min", "max", "sum", "count"])
+def test_a_client_may_choose_the_aggregate(reader, aggregate):
+    get(reader, "/api/v0/hosts/web1/metrics", name="cpu", agg=aggregate, **SPAN)
+    assert reader.calls[-1][-1] == How(None, aggregate)
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ({"resolution": "10m"}, "resolution must be one of raw, 5m, 1h, 1d; got '10m'"),
+        ({"agg": "p99"}, "agg must be one of avg, count, sum, min, max; got 'p99'"),
+        ({"agg": "max", "resolution": "raw"}, "raw samples have no aggregate"),
+        ({"resolution": ["5m", "1h"]}, "the query needs resolution once"),
+    ],
+)
+def test_other_choices_are_refused(reader, query, says):
+    with pytest.raises(RequestError, match=re.escape(says)):
+        get(reader, "/api/v0/hosts/web1/metrics", name="cpu", **query, **SPAN)
 
 
 def test_warnings_come_in_a_header_and_only_on_request(reader):
     reader.warnings = ["one", "two"]
     answer = get(reader, "/api/v0/hosts/web1/metrics", name="cpu", partial="true", **SPAN)
     assert answer.status == 200 and answer.headers[WARNINGS_HEADER] == "one; two"
-    assert reader.calls[0][-1] is True
+    assert reader.calls[0][-1].partial is True
     for other in ("false", "1", "", ["true", "true"]):
         get(reader, "/api/v0/hosts/web1/metrics", name="cpu", partial=other, **SPAN)
-        assert reader.calls[-1][-1] is False
+        assert reader.calls[-1][-1].partial is False
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from carbyne.catalogue import Windows
 from carbyne.columns import EMPTY, Columns, Rows, from_rows
 from carbyne.errors import RequestError, RetryableError
 from carbyne.items import Item
-from carbyne.keys import BlockKey, SourceKey, Window
+from carbyne.keys import RESOLUTIONS, BlockKey, SourceKey, Window
 from carbyne.limits import AHEAD_MS_MAX, LATEST_BACK_MS
-from carbyne.reader import REBUILDING, Reader
+from carbyne.reader import REBUILDING, How, Reader
 from carbyne.tiers import BlockTiers
 
 NOW_MS = 1_700_000_000_000
@@ -105,14 +105,14 @@ def tiers():
 
 @pytest.fixture
 def reader(tiers):
-    catalogue = Catalogue(tiers)
+    catalogue, retention_s = Catalogue(tiers), dict.fromkeys(RESOLUTIONS, RETENTION_S)
     return Reader(
-        HotTier(tiers), BlockTiers(tiers, Cold(tiers), catalogue), catalogue, LENGTH_S, RETENTION_S, lambda: NOW_MS
+        HotTier(tiers), BlockTiers(tiers, Cold(tiers), catalogue), catalogue, LENGTH_S, retention_s, lambda: NOW_MS
     )
 
 
-def read(reader, series="m", from_ms=0, to_ms=2**42, **more):
-    answer = reader.read(SOURCE, series, from_ms, to_ms, **more)
+def read(reader, series="m", from_ms=0, to_ms=2**42, partial=False):
+    answer = reader.read(SOURCE, series, from_ms, to_ms, How("raw", partial=partial))
     return dict(zip(answer.ts_ms.tolist(), answer.values.tolist(), strict=True)), answer.warnings
 
 

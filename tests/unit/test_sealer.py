@@ -80,6 +80,15 @@ class Table(FakeTable):
         return super().put(partition, sort, item, replaces)
 
 
+class Rollups:
+    def __init__(self, steps):
+        self.steps = steps
+
+    def roll(self, of, window, series):
+        self.steps.append(f"roll {' '.join(series)}")
+        return 3
+
+
 class Meter:
     def __init__(self):
         self.counts = Counter()
@@ -97,7 +106,16 @@ class World:
         self.now_ms = now_ms
         self.hot, self.table, self.meter = Hot(self.steps, held), Table(self.steps), Meter()
         self.warm, self.catalogue = WarmBlocks(self.table), Catalogue(self.table)
-        self.sealer = Sealer(self.hot, self.warm, self.catalogue, SCHEDULE, retention, lambda: self.now_ms, self.meter)
+        self.sealer = Sealer(
+            self.hot,
+            self.warm,
+            self.catalogue,
+            Rollups(self.steps),
+            SCHEDULE,
+            retention,
+            lambda: self.now_ms,
+            self.meter,
+        )
 
     def run(self, seconds_left=lambda: 300.0):
         return self.sealer.run(seconds_left)
@@ -109,13 +127,14 @@ class World:
 def test_rows_leave_only_after_block_and_catalogue_have_them():
     world = World({A: rows()})
     assert world.run() == 1
-    assert world.steps == ["claim", "rows", "windows", "raw", "series", "confirm"]
+    assert world.steps == ["claim", "rows", "windows", "raw", "series", "roll a", "confirm"]
     assert blocks.decode(world.block(A).data) == rows().columns
     assert world.catalogue.series(A) == {"a": Span(START_MS, START_MS)}
     assert world.catalogue.windows(A, "raw") == Windows({WINDOW}, set())
     assert world.hot.confirmed[A][0] == rows().pairs
     assert world.meter.counts == {
-        "LanesRebuilding": 0, "OldestDueSeconds": 600, "WindowsSealed": 1, "BlocksWritten": 1, "SamplesSealed": 1
+        "LanesRebuilding": 0, "OldestDueSeconds": 600, "WindowsSealed": 1, "BlocksWritten": 1, "SamplesSealed": 1,
+        "RollupsWritten": 3,
     }  # fmt: skip
 
 
@@ -124,7 +143,7 @@ def test_a_second_seal_of_the_same_rows_writes_nothing_and_confirms():
     world.run()
     del world.steps[:]
     assert world.run() == 1
-    assert world.steps == ["claim", "rows", "confirm"]
+    assert world.steps == ["claim", "rows", "roll a", "confirm"], "rollups also when raw did not change"
     assert world.meter.counts["BlocksWritten"] == 1
 
 
@@ -143,7 +162,7 @@ def test_a_block_that_had_been_removed_is_marked_before_it_is_made_anew():
     assert world.table.expire(2**40)
     del world.steps[:]
     world.run()
-    assert world.steps == ["claim", "rows", "windows", "raw", "confirm"]
+    assert world.steps == ["claim", "rows", "windows", "raw", "roll a", "confirm"]
     assert world.catalogue.windows(A, "raw") == Windows({WINDOW}, {WINDOW})
 
 

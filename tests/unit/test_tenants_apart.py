@@ -102,7 +102,7 @@ class WatchedTiers:
         if name == "series":
             return {MARK} if known else set()
         if name == "read":
-            return Answer(np.array([NOW_S * 1000] * known), np.ones(int(known)), [])
+            return Answer(np.array([NOW_S * 1000] * known), np.ones(int(known)), [], "raw")
         return []
 
 

@@ -1,17 +1,18 @@
-"""Archiving: every raw block is in S3 when it is put into the table, and once more made sure of when it expires.
+"""Archiving: raw blocks are in S3 when they are put into the table, rollups when their window has closed, and all are
+made sure of once more when they expire.
 
 The archive has a tree of parts of its own: a block image is merged into the root of its window, whatever part of the
 table it comes from, so that a reader finds all of it from there.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from carbyne import blocks
 from carbyne.errors import CorruptDataError, RetryableError, UnknownVersionError
 from carbyne.items import Blocks
-from carbyne.keys import BlockKey
+from carbyne.keys import RAW, BlockKey
 from carbyne.storing import merge_into
 from carbyne.telemetry import Meter
 
@@ -19,11 +20,12 @@ _log = logging.getLogger(__name__)
 
 
 class Image(NamedTuple):
-    """A block as a change of the table shows it: ``sequence`` of the change, ``data`` put or removed by its TTL."""
+    """A block in a change of the table: ``sequence`` of the change, ``data`` put, or ``removed`` by its TTL."""
 
     sequence: str
     key: BlockKey
     data: bytes
+    removed: bool
 
 
 class Quarantine(Protocol):
@@ -52,9 +54,10 @@ def archive(cold: Blocks, key: BlockKey, data: bytes) -> bool:
 class Archiver:
     """Takes the changes of the blocks table, in the order of the stream."""
 
-    def __init__(self, cold: Blocks, quarantine: Quarantine, meter: Meter) -> None:
+    def __init__(self, cold: Blocks, quarantine: Quarantine, now_ms: Callable[[], int], meter: Meter) -> None:
         self._cold = cold
         self._quarantine = quarantine
+        self._now_ms = now_ms
         self._meter = meter
 
     def take(self, images: Iterable[Image]) -> str | None:
@@ -71,6 +74,8 @@ class Archiver:
         return failed
 
     def _take(self, image: Image) -> None:
+        if self._grows(image):
+            return
         try:
             if archive(self._cold, image.key, image.data):
                 self._meter.add("BlocksArchived", 1)
@@ -80,3 +85,8 @@ class Archiver:
             _log.error("block %s is set aside: %s", image.key.object, error)
             self._quarantine.put(image.key, image.data, str(error))
             self._meter.add("BlocksQuarantined", 1)
+
+    def _grows(self, image: Image) -> bool:
+        """Whether each seal of an open window writes this block anew: it is copied when the window has closed."""
+        is_open = image.key.window.end_s * 1000 > self._now_ms()
+        return image.key.resolution != RAW and is_open and not image.removed

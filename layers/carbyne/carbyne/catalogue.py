@@ -5,6 +5,7 @@ since a source may have more names than an item holds; a name that two sealers p
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -13,7 +14,7 @@ from carbyne import frame
 from carbyne.columns import Columns
 from carbyne.errors import RetryableError, UnknownVersionError
 from carbyne.items import Item, Table
-from carbyne.keys import SourceKey, Window, join_series, series_item, split_series, windows_item
+from carbyne.keys import BlockKey, SourceKey, Window, join_series, series_item, split_series, windows_item
 from carbyne.limits import (
     CATALOGUE_INFLATED_BYTES_MAX,
     CATALOGUE_PAGE_BYTES_MAX,
@@ -104,6 +105,16 @@ class Catalogue:
         """The windows of this resolution that were ever sealed."""
         item = self._table.get(windows_item(source), resolution)
         return _windows(item) if item else Windows(set(), set())
+
+    def making(self, key: BlockKey) -> Callable[[], None]:
+        """Note that the window of ``key`` is about to have a block; returns what must be called before one is made.
+
+        Unless it is the very first of its window, an earlier one may lie in the archive, and readers must know before
+        they see the new one.
+        """
+        if self.add_window(key.source, key.resolution, key.window):
+            return lambda: None
+        return partial(self.mark_again, key.source, key.resolution, key.window)
 
     def add_window(self, source: SourceKey, resolution: str, window: Window) -> bool:
         """Note that the window is about to have a block; whether it never had one."""

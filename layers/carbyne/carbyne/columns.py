@@ -125,6 +125,12 @@ def between(columns: Columns, start_ms: int, end_ms: int) -> Columns:
     return assemble(columns.stamps, [_times_of(group, start_ms, end_ms) for group in columns.groups])
 
 
+def restamped(columns: Columns, stamp: bytes) -> Columns:
+    """The same samples, all with one stamp: for what is computed, not received."""
+    groups = [Group(g.series, g.ts_ms, np.zeros(len(g.ts_ms), np.uint32), g.values) for g in columns.groups]
+    return assemble((stamp,), groups)
+
+
 def column(columns: Columns, series: str) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
     """(ts_ms [T], values [T]) of one series; empty arrays if it is not there."""
     for group in columns.groups:

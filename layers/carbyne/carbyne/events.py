@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from carbyne.archiver import Archiver, Image
 from carbyne.errors import RetryableError
 from carbyne.ingester import Entry, Ingester
-from carbyne.keys import RAW, BlockKey
+from carbyne.keys import BlockKey, is_block
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -27,7 +27,7 @@ def kinesis_entries(event: Mapping[str, Any]) -> list[Entry]:
 
 
 def images(event: Mapping[str, Any]) -> list[Image]:
-    """The raw blocks that a DynamoDB stream event shows: put, or removed by their TTL; a deliberate delete is none."""
+    """The blocks that a DynamoDB stream event shows: put, or removed by their TTL; a deliberate delete is none."""
     return [image for record in event["Records"] if (image := _image(record))]
 
 
@@ -35,9 +35,10 @@ def _image(record: Mapping[str, Any]) -> Image | None:
     change = record["dynamodb"]
     removed = record["eventName"] == "REMOVE"
     row = change.get("OldImage" if removed else "NewImage")
-    if not row or not row["pk"]["S"].startswith(f"{RAW}:") or (removed and record.get("userIdentity") != BY_TTL):
+    if not row or not is_block(row["pk"]["S"]) or (removed and record.get("userIdentity") != BY_TTL):
         return None
-    return Image(change["SequenceNumber"], BlockKey.of_item(row["pk"]["S"], row["sk"]["S"]), b64decode(row["b"]["B"]))
+    key = BlockKey.of_item(row["pk"]["S"], row["sk"]["S"])
+    return Image(change["SequenceNumber"], key, b64decode(row["b"]["B"]), removed)
 
 
 def answer_records(event: Mapping[str, Any], ingester: Callable[[], Ingester]) -> "PartialItemFailureResponse":

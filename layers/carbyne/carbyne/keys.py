@@ -123,6 +123,8 @@ def lane_due(lane: int) -> str:
 
 RAW: Final = "raw"
 """The resolution of samples as they came."""
+RESOLUTIONS: Final = (RAW, "5m", "1h", "1d")
+"""Names of all resolutions, finest first; ``rollups`` says what they are made of."""
 
 
 class BlockKey(NamedTuple):
@@ -155,6 +157,11 @@ class BlockKey(NamedTuple):
         """The mirror of ``partition`` and ``sort``."""
         resolution, tenant, source, part = partition.split(":")
         return cls(SourceKey(unquote(tenant), unquote(source)), resolution, Window.parse(sort), part)
+
+
+def is_block(partition: str) -> bool:
+    """Whether a partition key of the blocks table is of blocks, not of the catalogue."""
+    return partition.partition(":")[0] in RESOLUTIONS
 
 
 def block_sort(window: Window) -> str:

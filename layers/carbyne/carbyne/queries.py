@@ -1,18 +1,21 @@
 """The HTTP side of reads: Mackerel's calls on metrics of hosts and services."""
 
 import re
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 from carbyne.accounts import Accounts, Permission
 from carbyne.errors import RequestError
 from carbyne.http import Request, Response, json_response
-from carbyne.keys import SourceKey
+from carbyne.keys import RAW, RESOLUTIONS, SourceKey
 from carbyne.limits import LATEST_PAIRS_MAX
-from carbyne.reader import Reader
+from carbyne.reader import How, Reader
+from carbyne.rollups import AGGREGATES
 from carbyne.routes import Call, Route, dispatch
 from carbyne.storage import Storage
 
 WARNINGS_HEADER: Final = "Carbyne-Warnings"
+RESOLUTION_HEADER: Final = "Carbyne-Resolution"
 TIME_S_MAX: Final = 2**40
 
 
@@ -58,9 +61,10 @@ def _service(call: Call) -> SourceKey:
 
 def _metrics(reader: Reader, source: SourceKey, request: Request) -> Response:
     from_ms, to_ms = _span_ms(request)
-    answer = reader.read(source, _one(request, "name"), from_ms, to_ms, partial=_partial(request))
+    answer = reader.read(source, _one(request, "name"), from_ms, to_ms, _how(request))
     points = zip((answer.ts_ms // 1000).tolist(), answer.values.tolist(), strict=True)
-    return _respond({"metrics": [{"time": time, "value": value} for time, value in points]}, answer.warnings)
+    metrics = [{"time": time, "value": value} for time, value in points]
+    return _respond({"metrics": metrics}, answer.warnings, {RESOLUTION_HEADER: answer.resolution})
 
 
 def latest(queries: Queries, call: Call) -> Response:
@@ -102,8 +106,26 @@ ROUTES: Final = (
 )
 
 
-def _respond(value: object, warnings: list[str]) -> Response:
-    return json_response(200, value, {WARNINGS_HEADER: "; ".join(warnings)} if warnings else None)
+def _respond(value: object, warnings: list[str], headers: Mapping[str, str] | None = None) -> Response:
+    said = {WARNINGS_HEADER: "; ".join(warnings)} if warnings else {}
+    return json_response(200, value, {**(headers or {}), **said})
+
+
+def _how(request: Request) -> How:
+    """``resolution=raw|5m|1h|1d`` and ``agg=avg|min|max|sum|count`` where the client chooses."""
+    resolution, aggregated = _choice(request, "resolution", RESOLUTIONS), _choice(request, "agg", ("avg", *AGGREGATES))
+    if aggregated and resolution == RAW:
+        raise RequestError(400, "agg is of rolled up resolutions; raw samples have no aggregate")
+    return How(resolution, aggregated or "avg", _partial(request))
+
+
+def _choice(request: Request, name: str, choices: Collection[str]) -> str | None:
+    if name not in request.query:
+        return None
+    value = _one(request, name)
+    if value not in choices:
+        raise RequestError(400, f"{name} must be one of {', '.join(choices)}; got {value[:32]!r}")
+    return value
 
 
 def _one(request: Request, name: str) -> str:

@@ -4,8 +4,8 @@ The tiers are asked one after the other in the direction in which samples move, 
 the one or the other.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,17 @@ from carbyne.catalogue import Catalogue
 from carbyne.columns import EMPTY, Columns, between, column, merge
 from carbyne.errors import RequestError, RetryableError
 from carbyne.keys import RAW, SourceKey, Window
-from carbyne.limits import AHEAD_MS_MAX, LATEST_BACK_MS
+from carbyne.limits import AHEAD_MS_MAX, LATEST_BACK_MS, POINTS_MAX
+from carbyne.rollups import aggregate, buckets_of, choose
 from carbyne.tiers import BlockTiers, Gaps
+from carbyne.views import HotPart, Views, span_of
 
 REBUILDING = "hot tier is being rebuilt: recent samples may be missing"
 
 
 class HotAnswer(Protocol):
     """``whole``: the lane holds everything that it should; ``known``: for each series, whether a window lists it;
-    ``complete``: windows of which the hot tier has every row."""
+    ``windows``: all windows of the source that have rows; ``complete``: those of the span that have every row."""
 
     @property
     def whole(self) -> bool: ...
@@ -30,6 +32,8 @@ class HotAnswer(Protocol):
     def known(self) -> Sequence[bool]: ...
     @property
     def columns(self) -> Columns: ...
+    @property
+    def windows(self) -> Sequence[Window]: ...
     @property
     def complete(self) -> Collection[Window]: ...
 
@@ -40,6 +44,7 @@ class _Unasked(NamedTuple):
     whole: bool = False
     known: Sequence[bool] = ()
     columns: Columns = EMPTY
+    windows: Sequence[Window] = ()
     complete: Collection[Window] = ()
 
 
@@ -53,11 +58,25 @@ class Hot(Protocol):
 
 
 class Answer(NamedTuple):
-    """``ts_ms`` ascending and ``values``, one each; ``warnings``: what could not be read, empty for a whole answer."""
+    """``ts_ms`` (of buckets: their starts) ascending and ``values``, one each; ``warnings``: what could not be read,
+    empty for a whole answer; ``resolution``: of the answer."""
 
     ts_ms: NDArray[np.int64]
     values: NDArray[np.float64]
     warnings: list[str]
+    resolution: str
+
+
+class How(NamedTuple):
+    """``resolution``: None for the one that suits the span; ``aggregate``: of a bucket; ``partial``: rather a warning
+    than an error where a tier can't be asked."""
+
+    resolution: str | None = None
+    aggregate: str = "avg"
+    partial: bool = False
+
+
+HOW: Final = How()
 
 
 class Latest(NamedTuple):
@@ -68,7 +87,7 @@ class Latest(NamedTuple):
 
 
 class Reader:
-    """``length_s``: of a raw window today; ``retention_s``: how far back raw samples are kept."""
+    """``length_s``: of a raw window today; ``retention_s``: how far back each resolution is kept."""
 
     def __init__(
         self,
@@ -76,33 +95,44 @@ class Reader:
         tiers: BlockTiers,
         catalogue: Catalogue,
         length_s: int,
-        retention_s: int,
+        retention_s: Mapping[str, int],
         now_ms: Callable[[], int],
     ) -> None:
         self._hot = hot
         self._tiers = tiers
+        self._views = Views(tiers, catalogue)
         self._catalogue = catalogue
         self._length_s = length_s
         self._retention_s = retention_s
         self._now_ms = now_ms
 
-    def read(self, source: SourceKey, series: str, from_ms: int, to_ms: int, *, partial: bool = False) -> Answer:
-        """The samples of one series from ``from_ms`` to ``to_ms``, both included, cut to what retention can hold.
+    def read(self, source: SourceKey, series: str, from_ms: int, to_ms: int, how: How = HOW) -> Answer:
+        """One series from ``from_ms`` to ``to_ms``, both included, cut to what retention can hold: its samples, or an
+        aggregate of every bucket that overlaps the span.
 
-        Raises RequestError 404 for a series that the source never had, RetryableError if a tier can't be asked or is
-        not whole; ``partial`` makes warnings of the latter, and then nobody can say that a series is unknown.
+        Raises RequestError 404 for a series that the source never had, 400 for more than POINTS_MAX points,
+        RetryableError if a tier can't be asked or is not whole; ``partial`` makes warnings of the latter, and then
+        nobody can say that a series is unknown.
         """
         now_ms = self._now_ms()
-        from_ms, to_ms = max(from_ms, now_ms - self._retention_s * 1000), min(to_ms, now_ms + AHEAD_MS_MAX)
-        gaps = Gaps(partial=partial)
-        hot = self._hot_part(source, from_ms, max(from_ms, to_ms), [series], gaps)
-        columns = hot.columns
-        if not _covers(hot.complete, from_ms, min(to_ms, now_ms)):
-            columns = merge([columns, self._tiers.read(source, RAW, from_ms, to_ms, gaps, [series])])
+        to_ms = min(to_ms, now_ms + AHEAD_MS_MAX)
+        resolution = how.resolution or choose(from_ms, to_ms)
+        from_ms = max(from_ms, now_ms - self._retention_s[resolution] * 1000)
+        if from_ms > to_ms:
+            return Answer(np.empty(0, np.int64), np.empty(0), [], resolution)
+        span, gaps = span_of(resolution, from_ms, to_ms), Gaps(partial=how.partial)
+        hot = self._hot_part(source, span[0], span[1] - 1, [series], gaps)
+        if resolution == RAW and _covers(hot.complete, from_ms, min(to_ms, now_ms)):
+            columns = between(hot.columns, *span)
+        else:
+            part = HotPart(hot.columns, hot.windows)
+            columns = self._views.view(source, series, resolution, span, part, gaps)
         if not (gaps.warnings or columns.groups or any(hot.known) or series in self.series(source)):
             raise RequestError(404, f"metric {series!r} of {source.source} is unknown")
-        ts_ms, values = column(between(columns, from_ms, to_ms + 1), series)
-        return Answer(ts_ms, values.view(np.float64), gaps.warnings)
+        ts_ms, values = _points(columns, series, resolution, how.aggregate)
+        if len(ts_ms) > POINTS_MAX:
+            raise RequestError(400, f"{len(ts_ms)} points; ask for a shorter span or a coarser resolution")
+        return Answer(ts_ms, values, gaps.warnings, resolution)
 
     def latest(self, source: SourceKey, series: Sequence[str], *, partial: bool = False) -> Latest:
         """The newest sample of each series, none older than LATEST_BACK_MS; errors as of ``read``, but no 404."""
@@ -133,6 +163,19 @@ class Reader:
         if not answer.whole:
             gaps.note(REBUILDING)
         return answer
+
+
+def _points(
+    columns: Columns, series: str, resolution: str, aggregated: str
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    if resolution == RAW:
+        ts_ms, values = column(columns, series)
+        return ts_ms, values.view(np.float64)
+    try:
+        buckets = buckets_of(columns, series)
+    except KeyError:
+        return np.empty(0, np.int64), np.empty(0)
+    return buckets.start_ms, aggregate(buckets, aggregated)[0]
 
 
 def _covers(windows: Collection[Window], from_ms: int, to_ms: int) -> bool:

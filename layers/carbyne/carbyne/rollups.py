@@ -7,13 +7,14 @@ is not there.  A rollup block holds four series for each series of the source, i
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from carbyne.columns import Columns, Group, assemble
-from carbyne.keys import RAW, Window
+from carbyne.keys import RAW, RESOLUTIONS, Window
 from carbyne.stamps import ZERO
 
 AGGREGATES: Final = {"count": "\x01c", "sum": "\x01s", "min": "\x01m", "max": "\x01x"}
@@ -34,6 +35,10 @@ class Resolution(NamedTuple):
         bucket_ms = self.bucket_s * 1000
         return from_ms // bucket_ms * bucket_ms, -(-to_ms // bucket_ms) * bucket_ms
 
+    def closed_ms(self, now_ms: int) -> int:
+        """The end of the last bucket that has closed by ``now_ms``."""
+        return now_ms // (self.bucket_s * 1000) * self.bucket_s * 1000
+
     def windows(self, from_ms: int, to_ms: int) -> list[Window]:
         """The windows of blocks that overlap the span [from, to) in ms."""
         first = Window.holding(from_ms, self.window_s).start_s
@@ -46,7 +51,9 @@ ROLLUPS: Final = (
     Resolution("1d", 86_400, 30 * 86_400, "1h"),
 )
 BY_NAME: Final = {resolution.name: resolution for resolution in ROLLUPS}
-NAMES: Final = (RAW, *BY_NAME)
+assert (RAW, *BY_NAME) == RESOLUTIONS
+assert all(coarse.bucket_s % fine.bucket_s == 0 for fine, coarse in pairwise(ROLLUPS))
+assert all(rollup.window_s % rollup.bucket_s == 0 for rollup in ROLLUPS)
 
 POINTS_MIN: Final = 240
 

@@ -1,13 +1,12 @@
 """Sealing: rows of closed windows become blocks in the table, and only then leave Redis.
 
-A window is claimed (which saves work), read, merged into its block, noted in the catalogue and confirmed.  Every step
-can be repeated, and two sealers may do the same at once: blocks are put on the version that was read, and confirm lets
-go only of (field, stamp) pairs that a put or a consistent read has shown to be in the block.
+A window is claimed (which saves work), read, merged into its block, noted in the catalogue, rolled up and confirmed.
+Every step can be repeated, and two sealers may do the same at once: blocks are put on the version that was read, and
+confirm lets go only of (field, stamp) pairs that a put or a consistent read has shown to be in the block.
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from carbyne.catalogue import Catalogue, spans_of
@@ -52,6 +51,12 @@ class HotWindows(Protocol):
     ) -> bool: ...
 
 
+class Rollups(Protocol):
+    """Recomputes the rollups of a raw window; the number of blocks written, RetryableError if a tier can't be asked."""
+
+    def roll(self, source: SourceKey, window: Window, series: Collection[str]) -> int: ...
+
+
 class Retention(NamedTuple):
     """``hot_s``: how long after its end a sealed window stays readable in Redis; ``warm_raw_s``: how long after its end
     (or its seal, if that is later) a raw block stays in the table."""
@@ -68,6 +73,7 @@ class Sealer:
         hot: HotWindows,
         warm: Blocks,
         catalogue: Catalogue,
+        rollups: Rollups,
         schedule: SealSchedule,
         retention: Retention,
         now_ms: Callable[[], int],
@@ -76,6 +82,7 @@ class Sealer:
         self._hot = hot
         self._warm = warm
         self._catalogue = catalogue
+        self._rollups = rollups
         self._schedule = schedule
         self._retention = retention
         self._now_ms = now_ms
@@ -116,6 +123,7 @@ class Sealer:
         rows = self._hot.rows(source, window)
         if rows.pairs:
             self._store(BlockKey(source, RAW, window), rows.columns)
+            self._meter.add("RollupsWritten", self._rollups.roll(source, window, rows.columns.series))
         now_ms = self._now_ms()
         keep_ms = (window.end_s + self._retention.hot_s) * 1000
         return self._hot.confirm(
@@ -128,16 +136,9 @@ class Sealer:
 
     def _store(self, key: BlockKey, columns: Columns) -> None:
         """Block and catalogue hold ``columns`` afterwards."""
-        first = self._catalogue.add_window(key.source, key.resolution, key.window)
+        creating = self._catalogue.making(key)
         expires_s = max(key.window.end_s, self._now_ms() // 1000) + self._retention.warm_raw_s
-        if merge_into(self._warm, key, columns, expires_s=expires_s, creating=self._creating(key, first)):
+        if merge_into(self._warm, key, columns, expires_s=expires_s, creating=creating):
             self._meter.add("BlocksWritten", 1)
         self._catalogue.add_series(key.source, spans_of(columns))
         self._meter.add("SamplesSealed", columns.samples)
-
-    def _creating(self, key: BlockKey, first: bool) -> Callable[[], None]:
-        """What must happen before a block is made: unless it is the very first of its window, an earlier one may lie in
-        the archive, and readers must know before they see the new one."""
-        if first:
-            return lambda: None
-        return partial(self._catalogue.mark_again, key.source, key.resolution, key.window)

@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from carbyne.errors import InvariantError
+from carbyne.keys import RESOLUTIONS
 
 
 class WriterSettings(msgspec.Struct, frozen=True):
@@ -72,8 +73,9 @@ class IngesterSettings(RedisSettings, frozen=True, kw_only=True):
 
 
 class SealerSettings(RedisSettings, frozen=True, kw_only=True):
-    """``blocks_table``: blocks and catalogue; ``hot_s``: how long after its end a sealed window stays readable in
-    Redis; ``warm_raw_s``: how long a raw block stays in the table; grace and jitter as of ``IngesterSettings``."""
+    """``blocks_table``: blocks and catalogue; ``blocks_bucket``: the archive; ``hot_s``: how long after its end a
+    sealed window stays readable in Redis; ``warm_..._s``: how long a block of each resolution stays in the table; grace
+    and jitter as of ``IngesterSettings``."""
 
     blocks_table: str
     blocks_bucket: str
@@ -101,7 +103,7 @@ class ReconcilerSettings(msgspec.Struct, frozen=True):
 
 
 class ReaderSettings(RedisSettings, frozen=True, kw_only=True):
-    """``raw_window_s``: length of a raw window; ``cold_raw_s``: how far back a read may go."""
+    """``raw_window_s``: length of a raw window; ``cold_..._s``: how far back a read of each resolution may go."""
 
     accounts_table: str
     blocks_table: str
@@ -114,6 +116,11 @@ class ReaderSettings(RedisSettings, frozen=True, kw_only=True):
 
 
 Settings = TypeVar("Settings", bound=msgspec.Struct)
+
+
+def by_resolution(settings: SealerSettings | ReaderSettings, tier: str) -> dict[str, int]:
+    """Retention of each resolution in seconds, of the ``warm`` or ``cold`` tier."""
+    return {resolution: getattr(settings, f"{tier}_{resolution}_s") for resolution in RESOLUTIONS}
 
 
 def load(kind: type[Settings], environment: Mapping[str, str]) -> Settings:

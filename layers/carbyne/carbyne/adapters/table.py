@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from carbyne.adapters.aws import retryable
 from carbyne.items import Item, Table
-from carbyne.keys import RAW, BlockKey, SourceKey, Window, block_sort
+from carbyne.keys import BlockKey, SourceKey, Window, block_sort, is_block
 from carbyne.limits import DAY_S, WINDOW_S_MAX
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class DynamoTable:
 
 
 def expiring(client: "DynamoDBClient", table: str, day: int) -> Iterator[BlockKey]:
-    """Every raw block, or stub of a split one, that expires on that day since the epoch, by the index of expiries."""
+    """Every block, or stub of a split one, that expires on that day since the epoch, by the index of expiries."""
     request: dict[str, Any] = {
         "TableName": table,
         "IndexName": EXPIRING,
@@ -82,7 +82,7 @@ def expiring(client: "DynamoDBClient", table: str, day: int) -> Iterator[BlockKe
         with retryable("blocks Query by expiry"):
             answer = client.query(**request)
         for row in answer["Items"]:
-            if row["pk"]["S"].startswith(f"{RAW}:"):
+            if is_block(row["pk"]["S"]):
                 yield BlockKey.of_item(row["pk"]["S"], row["sk"]["S"])
         if "LastEvaluatedKey" not in answer:
             return

@@ -22,5 +22,6 @@ def archiver() -> Archiver:
     return Archiver(
         cold=ColdBlocks(s3, wanted.blocks_bucket),
         quarantine=S3Quarantine(s3, wanted.archive_failure_bucket),
+        now_ms=lambda: time.time_ns() // 1_000_000,
         meter=telemetry.Meter(time.monotonic, telemetry.emf("archiver")),
     )

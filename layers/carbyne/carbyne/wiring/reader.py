@@ -48,7 +48,7 @@ def reader() -> ReaderDeps:
                 tiers=BlockTiers(warm, cold, catalogue),
                 catalogue=catalogue,
                 length_s=wanted.raw_window_s,
-                retention_s=wanted.cold_raw_s,
+                retention_s=settings.by_resolution(wanted, "cold"),
                 now_ms=lambda: time.time_ns() // 1_000_000,
             ),
             Storage(HotWindows(redis), warm, cold, catalogue),

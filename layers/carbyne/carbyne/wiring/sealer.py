@@ -8,11 +8,15 @@ import boto3
 
 from carbyne import settings, telemetry
 from carbyne.adapters import aws
+from carbyne.adapters.objects import ColdBlocks
 from carbyne.adapters.table import DynamoTable, WarmBlocks
 from carbyne.adapters.windows import HotWindows
 from carbyne.catalogue import Catalogue
+from carbyne.limits import COLD_READERS
+from carbyne.roller import Roller
 from carbyne.sealer import Retention, Sealer
 from carbyne.sealing import SealSchedule
+from carbyne.tiers import BlockTiers
 from carbyne.wiring.redis import nodes
 
 
@@ -23,13 +27,21 @@ def sealer() -> Sealer:
     wanted = settings.load(settings.SealerSettings, os.environ)
     meter = telemetry.Meter(time.monotonic, telemetry.emf("sealer"))
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=4))
+    s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
     table = DynamoTable(dynamodb, wanted.blocks_table)
+    warm, catalogue = WarmBlocks(table), Catalogue(table)
+    tiers = BlockTiers(warm, ColdBlocks(s3, wanted.blocks_bucket), catalogue)
     return Sealer(
         hot=HotWindows(nodes(wanted, alone=lambda calls: meter.add("WritesWithoutReplica", calls))),
-        warm=WarmBlocks(table),
-        catalogue=Catalogue(table),
+        warm=warm,
+        catalogue=catalogue,
+        rollups=Roller(warm, tiers, catalogue, settings.by_resolution(wanted, "warm"), _now_ms),
         schedule=SealSchedule(wanted.seal_grace_s, wanted.seal_jitter_s),
         retention=Retention(wanted.hot_s, wanted.warm_raw_s),
-        now_ms=lambda: time.time_ns() // 1_000_000,
+        now_ms=_now_ms,
         meter=meter,
     )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
