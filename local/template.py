@@ -14,8 +14,7 @@ ARNS = {
     "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{REGION}:123456789012:table/",
     "AWS::S3::Bucket": "arn:aws:s3:::",
 }
-OTHERS = ("S3::BucketPolicy", "Logs::LogGroup", "Serverless::HttpApi", "Serverless::LayerVersion", "Serverless::Function")
-UNMATCHED = ("AWS::EC2::", "AWS::ElastiCache::", "AWS::IAM::", "AWS::CloudWatch::", "AWS::SNS::")  # nothing like it here
+OTHERS = re.compile("AWS::(CloudWatch|EC2|ElastiCache|IAM|Logs|S3::BucketPolicy|Serverless|SNS)")
 FUNCTION = "AWS::Serverless::Function"
 EVENTS = ("HttpApi", "Kinesis", "ScheduleV2")
 NO_VALUE = object()
@@ -46,8 +45,7 @@ class Template:
             if allowed and given not in [choice.value for choice in allowed.value]:
                 raise self.error(allowed, f"the parameter {name} can't be {given}")
         for name, node in self.resources.items():
-            known = {*ARNS, *(f"AWS::{other}" for other in OTHERS)}
-            if (kind := self.type(name)) not in known and not kind.startswith(UNMATCHED):
+            if (kind := self.type(name)) not in ARNS and not OTHERS.match(kind):
                 raise self.error(node, f"the local runtime does not know the type {kind} of {name}")
             for event, body in self.events(name).items():
                 if (kind := pairs(body)["Type"].value) not in EVENTS:
