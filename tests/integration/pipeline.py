@@ -161,6 +161,9 @@ class _Meter:
     def add(self, name, amount=1):
         self._counts[name] += amount
 
+    def peak(self, name, amount):
+        self._counts[name] = max(self._counts[name], amount)
+
     def flush_due(self):
         pass
 

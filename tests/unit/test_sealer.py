@@ -96,6 +96,9 @@ class Meter:
     def add(self, name, amount=1):
         self.counts[name] += amount
 
+    def peak(self, name, amount):
+        self.counts[name] = max(self.counts[name], amount)
+
     def flush_due(self):
         pass
 

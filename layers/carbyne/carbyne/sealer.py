@@ -95,9 +95,9 @@ class Sealer:
         """
         now_ms = self._now_ms()
         due = self._hot.due(now_ms)
-        self._meter.add("LanesRebuilding", due.rebuilding)
+        self._meter.peak("LanesRebuilding", due.rebuilding)
         if due.windows:
-            self._meter.add("OldestDueSeconds", max(0, now_ms - due.windows[0][0]) / 1000)
+            self._meter.peak("OldestDueSeconds", max(0, now_ms - due.windows[0][0]) / 1000)
         sealed = 0
         for _, source, window in due.windows:
             if seconds_left() < SEAL_RESERVE_S:
