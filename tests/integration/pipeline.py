@@ -191,7 +191,7 @@ class Pipeline:
         self.meter = meter = _Meter(self.counts)
         accounts = Accounts(self.accounts, time.monotonic)
         moment = Time(now_ms=self._now_ms, clock=time.monotonic, sleep=time.sleep, random=lambda: 0.5)
-        self.writer = Writer(accounts, self.stream, meter, moment)
+        self.writer = Writer(accounts, self.stream, RETENTION_S, meter, moment)
         self.ingester_nodes, reader_nodes = self._nodes(), self._nodes()
         self.ingester = Ingester(
             hot=HotStore(self.ingester_nodes),

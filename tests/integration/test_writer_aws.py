@@ -50,7 +50,7 @@ def names(aws):
 @pytest.fixture
 def post(aws, names, monkeypatch):
     """Posts through the real handler with its real wiring."""
-    variables = aws.environment | {"STREAM_NAME": names[0], "ACCOUNTS_TABLE": names[1]}
+    variables = aws.environment | {"STREAM_NAME": names[0], "ACCOUNTS_TABLE": names[1], "COLD_RAW_S": "39744000"}
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)

@@ -18,8 +18,11 @@ GOOD = f'{{"hostId":"good","name":"n","time":{TIME_S},"value":1}}'
 GOOD_ROWS = {("host/good", MINUTE_MS): {"n": 1.0}}
 
 
+TIMES = mackerel.storable(NOW_MS, 2 * TIME_S)  # all of the past
+
+
 def parse(body):
-    return mackerel.parse(body.encode() if isinstance(body, str) else body, NOW_MS)
+    return mackerel.parse(body.encode() if isinstance(body, str) else body, TIMES)
 
 
 def element(host_id='"h"', name='"m"', time=str(TIME_S), value="1"):
@@ -197,6 +200,15 @@ def test_ten_minutes_ahead_is_the_limit_of_the_time_as_sent():
     assert parse(f"[{element(time=str(last_s + 1))}]").skipped == {"too-far-ahead": 1}
 
 
+def test_a_sample_is_refused_two_days_before_raw_samples_of_its_time_end():
+    first_s = TIME_S - 460 * 86_400 + 2 * 86_400
+    times = mackerel.storable(NOW_MS, 460 * 86_400)
+    for body in (f"[{element(time=str(first_s))},{{}}]", f"[{element(time=str(first_s))}]"):
+        assert mackerel.parse(body.encode(), times).accepted == 1
+    samples = mackerel.parse(f"[{element(time=str(first_s - 1))},{GOOD}]".encode(), times)
+    assert samples.skipped == {"too-old": 1} and samples.rows == GOOD_ROWS
+
+
 def test_names_and_host_ids_up_to_their_limits():
     alphabet = "abcXYZ019._-"
     rows = stored(host_id='"%s"' % ("h" * HOST_ID_BYTES_MAX), name='"%s"' % ("n" * NAME_BYTES_MAX))
@@ -311,11 +323,11 @@ OF_SERVICE = '{"name":"a.b","time":1700000040,"value":2.5}'
     ],
 )
 def test_samples_of_a_service_need_no_host(bad, skipped):
-    samples = mackerel.parse(f"[{OF_SERVICE}{bad}]".encode(), NOW_MS, "shop")
+    samples = mackerel.parse(f"[{OF_SERVICE}{bad}]".encode(), TIMES, "shop")
     assert samples.rows == {("service/shop", 1_700_000_040_000): {"a.b": 2.5}}
     assert (samples.accepted, samples.skipped) == (1, skipped)
 
 
 def test_a_host_id_in_a_service_s_body_means_nothing():
     body = OF_SERVICE.replace("{", '{"hostId":"h",').encode()
-    assert list(mackerel.parse(b"[" + body + b"]", NOW_MS, "shop").rows) == [("service/shop", 1_700_000_040_000)]
+    assert list(mackerel.parse(b"[" + body + b"]", TIMES, "shop").rows) == [("service/shop", 1_700_000_040_000)]

@@ -139,7 +139,7 @@ class World:
         clock = Time(now_ms=lambda: NOW_S * 1000, clock=lambda: 0.0, sleep=lambda _: None, random=lambda: 0.5)
         tiers = WatchedTiers(self.touched)
         self.deps = {
-            "writer": Writer(accounts, Stream(self.touched), Meter(), clock),
+            "writer": Writer(accounts, Stream(self.touched), 86_400 * 460, Meter(), clock),
             "reader": ReaderDeps(*(accounts if field == "accounts" else tiers for field in ReaderDeps._fields)),
             "registry": (accounts, Registry(self.store, lambda: NOW_S, lambda: next(ids))),
         }

@@ -143,7 +143,9 @@ class System:
         self.stream = FakeStream(self.clock, outcomes)
         self.keys = Keys()
         self.meter = Meter()
-        self.writer = Writer(Accounts(self.keys, self.clock.time.clock), self.stream, self.meter, self.clock.time)
+        self.writer = Writer(
+            Accounts(self.keys, self.clock.time.clock), self.stream, 86_400 * 460, self.meter, self.clock.time
+        )
 
     def post(self, samples, **parts):
         body = samples if isinstance(samples, str) else json.dumps(samples)

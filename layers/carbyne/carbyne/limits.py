@@ -26,6 +26,8 @@ API_KEY_BYTES_MAX: Final = 256
 """A longer X-Api-Key is unknown without a look-up."""
 AHEAD_MS_MAX: Final = 10 * 60 * 1000
 """A sample further in the future than this comes from a broken clock and is refused."""
+LATE_MARGIN_S: Final = 2 * 86_400
+"""How long before the end of its retention a late sample is refused: it may wait in the stream and in Redis."""
 LATEST_PAIRS_MAX: Final = 1_000
 """(host, name) pairs of one GET /api/v0/tsdb/latest."""
 POINTS_MAX: Final = 150_000

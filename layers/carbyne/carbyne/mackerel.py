@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 
 from carbyne.errors import RequestError
-from carbyne.limits import AHEAD_MS_MAX, HOST_ID_BYTES_MAX, NAME_BYTES_MAX, SAMPLES_PER_BODY_MAX
+from carbyne.limits import AHEAD_MS_MAX, HOST_ID_BYTES_MAX, LATE_MARGIN_S, NAME_BYTES_MAX, SAMPLES_PER_BODY_MAX
 
 Value = TypeVar("Value")
 
@@ -27,6 +27,7 @@ BAD_HOST_ID: Final = "bad-host-id"
 BAD_NAME: Final = "bad-name"
 BAD_TIME: Final = "bad-time"
 TOO_FAR_AHEAD: Final = "too-far-ahead"
+TOO_OLD: Final = "too-old"
 BAD_VALUE: Final = "bad-value"
 NOT_FINITE: Final = "not-finite"
 
@@ -83,19 +84,25 @@ _decode_integer = msgspec.json.Decoder(int).decode
 _decode_float = msgspec.json.Decoder(float).decode
 
 
-def parse(body: bytes, now_ms: int, service: str | None = None) -> Samples:
+def storable(now_ms: int, retention_s: int) -> range:
+    """The times in seconds of samples that can be stored: a late one only as long as its whole raw window is kept, or
+    recomputing its rollups would wipe them."""
+    return range(max(0, now_ms // 1000 - retention_s + LATE_MARGIN_S), (now_ms + AHEAD_MS_MAX) // 1000 + 1)
+
+
+def parse(body: bytes, times: range, service: str | None = None) -> Samples:
     """The samples of a body, of hosts or of one service, whose name the caller has checked.
 
+    ``times``: those that can be stored, in seconds (``storable``).
     Raises RequestError 400 if it is no JSON array of objects, 413 if it has too many elements.
     """
-    time_max_s = (now_ms + AHEAD_MS_MAX) // 1000
     try:
-        return _all_good(body, time_max_s, service) or _good_ones(body, time_max_s, service)
+        return _all_good(body, times, service) or _good_ones(body, times, service)
     except RecursionError:
         raise _no_array("it is nested too deep") from None
 
 
-def _all_good(body: bytes, time_max_s: int, service: str | None) -> Samples | None:
+def _all_good(body: bytes, times: range, service: str | None) -> Samples | None:
     """The samples if each one can be stored, None if it takes a closer look."""
     try:
         samples = _decode_samples(body) if service is None else _samples_of(service, body)
@@ -106,7 +113,7 @@ def _all_good(body: bytes, time_max_s: int, service: str | None) -> Samples | No
     good = (
         _are_names([run.source_id for run in runs], HOST_ID_BYTES_MAX)
         and _are_names([name for run in runs for name in run.values], NAME_BYTES_MAX)
-        and all(0 <= run.time_s <= time_max_s for run in runs)
+        and all(run.time_s in times for run in runs)
     )
     return Samples(_rows(runs, service), len(samples), Counter()) if good else None
 
@@ -132,13 +139,13 @@ def _rows(runs: Iterable[_Run], service: str | None) -> Rows:
     return rows
 
 
-def _good_ones(body: bytes, time_max_s: int, service: str | None) -> Samples:
+def _good_ones(body: bytes, times: range, service: str | None) -> Samples:
     """The samples that can be stored, each looked at for itself."""
     samples: list[Sample] = []
     skipped: Counter[str] = Counter()
     for element in _elements(body):
         try:
-            samples.append(_sample(element, time_max_s, service))
+            samples.append(_sample(element, times, service))
         except _Refused as refused:
             skipped[str(refused)] += 1
     return Samples(_rows(_runs(samples), service), len(samples), skipped)
@@ -180,13 +187,13 @@ def _first_byte(raw: msgspec.Raw) -> bytes:
     return bytes(memoryview(raw)[:1])
 
 
-def _sample(element: msgspec.Raw, time_max_s: int, service: str | None) -> Sample:
+def _sample(element: msgspec.Raw, times: range, service: str | None) -> Sample:
     fields = _decode_fields(element)
     try:
         return Sample(
             host_id=service or _name(fields["hostId"], HOST_ID_BYTES_MAX, BAD_HOST_ID),
             name=_name(fields["name"], NAME_BYTES_MAX, BAD_NAME),
-            time=_time(fields["time"], time_max_s),
+            time=_time(fields["time"], times),
             value=_value(fields["value"]),
         )
     except KeyError:
@@ -200,12 +207,12 @@ def _name(raw: msgspec.Raw, bytes_max: int, reason: str) -> str:
     return text
 
 
-def _time(raw: msgspec.Raw, time_max_s: int) -> int:
+def _time(raw: msgspec.Raw, times: range) -> int:
     time_s = _typed(_decode_integer, raw, BAD_TIME)
     if time_s < 0:
         raise _Refused(BAD_TIME)
-    if time_s > time_max_s:
-        raise _Refused(TOO_FAR_AHEAD)
+    if time_s not in times:
+        raise _Refused(TOO_OLD if time_s < times.start else TOO_FAR_AHEAD)
     return time_s
 
 

@@ -14,10 +14,12 @@ from carbyne.keys import RESOLUTIONS
 
 
 class WriterSettings(msgspec.Struct, frozen=True):
-    """``stream_name``: the Kinesis stream; ``accounts_table``: API keys and tenants."""
+    """``stream_name``: the Kinesis stream; ``accounts_table``: API keys and tenants; ``cold_raw_s``: how old a sample
+    may be, less a margin."""
 
     stream_name: str
     accounts_table: str
+    cold_raw_s: int
 
 
 class RegistrySettings(msgspec.Struct, frozen=True):

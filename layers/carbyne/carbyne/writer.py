@@ -64,10 +64,11 @@ class Time(msgspec.Struct, frozen=True):
 
 
 class Writer:
-    """The use case of the function, with what it needs from outside."""
+    """The use case of the function, with what it needs from outside; ``retention_s``: of raw samples."""
 
-    def __init__(self, accounts: Accounts, stream: Stream, meter: Meter, time: Time) -> None:
+    def __init__(self, accounts: Accounts, stream: Stream, retention_s: int, meter: Meter, time: Time) -> None:
         self._accounts = accounts
+        self._retention_s = retention_s
         self._stream = stream
         self._meter = meter
         self._time = time
@@ -81,12 +82,15 @@ class Writer:
 
     def post_of_hosts(self, call: Call) -> Response:
         """``POST /api/v0/tsdb``: samples of any hosts."""
-        return self._store(call.tenant, mackerel.parse(inflate(call.request.body), self._time.now_ms()))
+        return self._store(call.tenant, mackerel.parse(inflate(call.request.body), self._storable()))
 
     def post_of_service(self, call: Call) -> Response:
         """``POST /api/v0/services/{service}/tsdb``: samples of one service, which need not be registered."""
         service = names.service(call.parts["service"])
-        return self._store(call.tenant, mackerel.parse(inflate(call.request.body), self._time.now_ms(), service))
+        return self._store(call.tenant, mackerel.parse(inflate(call.request.body), self._storable(), service))
+
+    def _storable(self) -> range:
+        return mackerel.storable(self._time.now_ms(), self._retention_s)
 
     def _store(self, tenant: str, samples: mackerel.Samples) -> Response:
         self._put_all(entries_of(tenant, samples.rows))

@@ -26,6 +26,7 @@ def writer() -> Writer:
     return Writer(
         accounts=Accounts(DynamoAccounts(dynamodb, wanted.accounts_table), time.monotonic),
         stream=KinesisStream(kinesis, wanted.stream_name),
+        retention_s=wanted.cold_raw_s,
         meter=telemetry.Meter(time.monotonic, telemetry.emf("writer")),
         time=Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random),
     )
