@@ -4,6 +4,7 @@ The source's index of sealed windows says what exists, and it is read after the 
 between is marked there before it could be read.  The clock decides nothing.
 """
 
+import logging
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
@@ -12,27 +13,40 @@ from typing import NamedTuple
 from carbyne import blocks
 from carbyne.catalogue import Catalogue
 from carbyne.columns import Columns, merge
-from carbyne.errors import RetryableError
-from carbyne.items import Blocks, RangedBlocks
+from carbyne.errors import CorruptDataError, RetryableError
+from carbyne.items import Blocks, Item, RangedBlocks
 from carbyne.keys import BlockKey, SourceKey, Window
 from carbyne.limits import COLD_READERS
 from carbyne.storing import read_blocks
 
+_log = logging.getLogger(__name__)
+
 
 class Gaps:
-    """What a read could not ask.  Without ``partial`` the first gap ends the read with RetryableError; with it the
-    answer goes on, and ``warnings`` says what may be missing."""
+    """What a read could not ask.  Without ``partial`` the first gap ends the read, with RetryableError unless it is
+    damage; with it the answer goes on, and ``warnings`` says what may be missing."""
 
     def __init__(self, *, partial: bool) -> None:
         self._partial = partial
-        self.warnings: list[str] = []
+        self._warnings: dict[str, None] = {}
+
+    @property
+    def warnings(self) -> list[str]:
+        """Each once, however many threads noted it."""
+        return list(self._warnings)
 
     def note(self, warning: str, cause: Exception | None = None) -> None:
         """One tier, or a part of it, could not be asked."""
         if not self._partial:
             raise RetryableError(f"{warning}: {cause}" if cause else warning) from cause
-        if warning not in self.warnings:
-            self.warnings.append(warning)
+        self._warnings[warning] = None
+
+    def damage(self, key: BlockKey, cause: CorruptDataError) -> None:
+        """A block can't be read, and never will be."""
+        _log.error("block %s can't be read: %s", key.object, cause)
+        if not self._partial:
+            raise cause
+        self._warnings["a damaged block was left out: some samples may be missing"] = None
 
 
 class _Wanted(NamedTuple):
@@ -78,7 +92,7 @@ class BlockTiers:
         there: set[Window] = set()
         try:
             for key, item in self._warm.between(of.source, of.resolution, of.from_ms, of.to_ms):
-                found = list(read_blocks(self._warm, key, item, of.series, of.part))
+                found = self._found(self._warm, key, item, of, gaps)
                 parts += _held(found)
                 if None not in found:
                     there.add(key.window)
@@ -98,10 +112,18 @@ class BlockTiers:
 
     def _cold_parts(self, key: BlockKey, of: _Wanted, gaps: Gaps) -> list[Columns]:
         try:
-            return _held(read_blocks(self._cold, key, self._cold.get(key), of.series, of.part))
+            return _held(self._found(self._cold, key, self._cold.get(key), of, gaps))
         except RetryableError as error:
             gaps.note("the cold tier could not be read: old samples may be missing", error)
             return []
+
+    def _found(self, store: Blocks, key: BlockKey, item: Item | None, of: _Wanted, gaps: Gaps) -> list[Columns | None]:
+        """What a store holds of a window, with None for each part that it lacks."""
+        try:
+            return list(read_blocks(store, key, item, of.series, of.part))
+        except CorruptDataError as error:
+            gaps.damage(key, error)
+            return [None]
 
 
 def _held(found: Iterable[Columns | None]) -> list[Columns]:

@@ -1,0 +1,279 @@
+"""The two tiers behind Redis as one: whatever moves when, a read sees every sample, settled by stamp."""
+
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from carbyne import blocks, stamps
+from carbyne.adapters.table import WarmBlocks
+from carbyne.archiver import archive
+from carbyne.catalogue import Catalogue
+from carbyne.columns import Rows, column, from_rows
+from carbyne.errors import CorruptDataError, RetryableError
+from carbyne.items import Item
+from carbyne.keys import RAW, BlockKey, SourceKey, Window
+from carbyne.storing import merge_into
+from carbyne.tiers import BlockTiers, Gaps
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fakes import Crash, FakeBlocks, FakeTable, Steps
+
+SOURCE = SourceKey("acme", "host/a")
+LENGTH_S = 14_400
+WINDOWS = [Window(1_699_992_000 + number * LENGTH_S, LENGTH_S) for number in range(3)]
+EARLIEST_MS, LATEST_MS = WINDOWS[0].start_s * 1000, WINDOWS[-1].end_s * 1000
+NAMES = [f"s{number}" for number in range(6)]
+BLOCK_BYTES = 330
+"""Blocks of a few noisy series are split at this size."""
+
+
+class Table(FakeTable):
+    """Hands over what changes, as the table's stream does."""
+
+    def __init__(self):
+        super().__init__()
+        self.changes = []
+
+    def put(self, partition, sort, item, replaces):
+        done = super().put(partition, sort, item, replaces)
+        if done and item.expires_s:
+            self.changes.append((BlockKey.of_item(partition, sort), item.data))
+        return done
+
+
+class World:
+    """Table, archive and what must be read: ``model`` is {(series, ts_ms): (stamp, bits)}."""
+
+    def __init__(self):
+        self.table, self.cold = Table(), FakeBlocks()
+        self.model = {}
+        self.stamp = 0
+
+    def tiers(self, steps=None):
+        """A reader of its own, each of whose calls is a step."""
+        table, cold = (steps.watched(port) if steps else port for port in (self.table, self.cold))
+        return BlockTiers(WarmBlocks(table), cold, Catalogue(table))
+
+    def read(self, series=NAMES, steps=None):
+        found = self.tiers(steps).read(SOURCE, RAW, EARLIEST_MS, LATEST_MS, Gaps(partial=False), series)
+        by_name = {name: column(found, name) for name in series}
+        return {
+            (name, int(ts)): int(b)
+            for name, (ts_ms, bits) in by_name.items()
+            for ts, b in zip(ts_ms, bits, strict=True)
+        }
+
+    def expected(self, series=NAMES):
+        return {at: bits for at, (_, bits) in self.model.items() if at[0] in series}
+
+    def seal(self, number, series, seed, steps=None):
+        """One stream record's samples become blocks, as the sealer makes them."""
+        self.stamp += 1
+        window, rng = WINDOWS[number], np.random.default_rng(seed)
+        times = np.array([window.start_s * 1000 + 60_000 * int(minute) for minute in sorted(rng.choice(9, 4, False))])
+        values = rng.integers(0, 2**64, (len(times), len(series)), np.uint64)
+        stamp = stamps.pack(1, str(self.stamp))
+        columns = from_rows([Rows(tuple(series), times, [stamp] * len(times), values)])
+        rows = {(n, int(t)): (stamp, int(values[i, j])) for i, t in enumerate(times) for j, n in enumerate(series)}
+        self._store(columns, BlockKey(SOURCE, RAW, window), steps)
+        self.model |= rows
+
+    def _store(self, columns, key, steps):
+        """The rows stay in Redis until this is done, so a crash is followed by another try."""
+        for table in [steps.watched(self.table), self.table] if steps else [self.table]:
+            with suppress(Crash):
+                creating = Catalogue(table).making(key)
+                merge_into(WarmBlocks(table), key, columns, expires_s=key.window.end_s, creating=creating)
+                return
+
+    def take(self, number=1, steps=None):
+        """The archiver takes the oldest changes; a crash leaves the change in the stream."""
+        for _ in range(min(number, len(self.table.changes))):
+            with suppress(Crash):
+                archive(steps.watched(self.cold) if steps else self.cold, *self.table.changes[0])
+                del self.table.changes[0]
+
+    def removable(self):
+        """Items whose changes, and those of what is below them, were all archived: before that their TTL can't come."""
+        waiting = {prefix for key, _ in self.table.changes for prefix in above(key)}
+        keys = [BlockKey.of_item(*key) for key, item in sorted(self.table.items.items()) if item.expires_s]
+        return [key for key in keys if key not in waiting]
+
+    def remove(self, number, *, told):
+        """The TTL removes an item, any of them; the archiver may be told or not."""
+        if found := self.removable():
+            key = found[number % len(found)]
+            item = self.table.items.pop((key.partition, key.sort))
+            if told:
+                self.table.changes.append((key, item.data))
+
+
+def above(key):
+    """A part and all of which it is a part."""
+    return [key._replace(part=key.part[:size]) for size in range(len(key.part) + 1)]
+
+
+SERIES = st.lists(st.sampled_from(NAMES), min_size=1, unique=True).map(sorted)
+SEALS = st.tuples(st.just("seal"), st.integers(0, 2), SERIES, st.integers(0, 2**20))
+MOVES = (
+    SEALS
+    | st.tuples(st.just("take"), st.integers(1, 4))
+    | st.tuples(st.just("remove"), st.integers(0, 30), st.booleans())
+)
+
+
+def move(world, what, *arguments, steps=None):
+    if what == "seal":
+        world.seal(*arguments, steps=steps)
+    elif what == "take":
+        world.take(*arguments, steps=steps)
+    else:
+        world.remove(arguments[0], told=arguments[1])
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_BYTES_MAX", BLOCK_BYTES)
+
+
+anything = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@anything
+@given(moves=st.lists(MOVES, max_size=25))
+def test_after_any_moves_every_sample_is_read(small_blocks, moves):
+    world = World()
+    for each in moves:
+        move(world, *each)
+        assert world.read() == world.expected()
+        assert world.read(["s0"]) == world.expected(["s0"])
+    world.take(len(world.table.changes))
+    while world.removable():
+        world.remove(0, told=False)
+    assert world.read() == world.expected(), "all of it out of the archive alone"
+
+
+@anything
+@given(moves=st.lists(st.tuples(MOVES, st.integers(0, 40)), max_size=15))
+def test_a_sealer_or_archiver_that_crashes_anywhere_loses_nothing(small_blocks, moves):
+    world = World()
+    for each, stop in moves:
+        move(world, *each, steps=Steps(stop))
+        assert world.read() == world.expected()
+
+
+@anything
+@given(moves=st.lists(MOVES, max_size=12), last=MOVES, at=st.integers(0, 30))
+def test_a_move_in_the_middle_of_a_read_hides_nothing(small_blocks, moves, last, at):
+    """Each sample reads as it was before the move or after it."""
+    world = World()
+    for each in moves:
+        move(world, *each)
+    before, steps = world.expected(), Steps()
+
+    def look():
+        if steps.count == at:
+            move(world, *last)
+
+    steps.look = look
+    found, after = world.read(steps=steps), world.expected()
+    for sample in before.keys() | found.keys():
+        assert found.get(sample) in (before.get(sample), after[sample]), sample
+
+
+@anything
+@given(moves=st.lists(MOVES, max_size=8), last=SEALS)
+def test_a_read_at_each_step_of_a_move_sees_what_was_there(small_blocks, moves, last):
+    world = World()
+    for each in moves:
+        move(world, *each)
+    before, seen = world.expected(), []
+    world.seal(*last[1:], steps=Steps(look=lambda: seen.append(world.read())))
+    during = len(seen)
+    world.take(50, steps=Steps(look=lambda: seen.append(world.read())))
+    after = world.expected()
+    for number, found in enumerate(seen):
+        for sample in before.keys() | found.keys():
+            wanted = (before.get(sample), after[sample]) if number < during else (after[sample],)
+            assert found.get(sample) in wanted, (number, sample)
+
+
+def block(series="m"):
+    times = np.array([EARLIEST_MS])
+    return from_rows([Rows((series,), times, [stamps.pack(1, "1")], np.array([[7]], np.uint64))])
+
+
+@pytest.mark.parametrize("order", ["stub first", "parts first"])
+def test_a_split_block_may_be_removed_in_any_order(small_blocks, order):
+    world = World()
+    world.seal(0, NAMES, 1)
+    world.seal(0, NAMES, 2)
+    world.take(100)
+    keys = sorted(world.removable(), key=lambda key: len(key.part), reverse=order == "parts first")
+    assert len(keys) > 2
+    for key in keys:
+        del world.table.items[key.partition, key.sort]
+        assert world.read() == world.expected()
+
+
+def test_windows_that_never_were_are_never_asked_for(small_blocks):
+    world = World()
+    for number in range(3):
+        world.seal(number, ["s0"], number)
+    world.take(9)
+    world.remove(1, told=True)
+    world.cold.calls.clear()
+    assert world.read(["s0"]) == world.expected(["s0"])
+    assert world.cold.calls == {"get": 1}
+
+
+class Cold(FakeBlocks):
+    """Fails for one window, or has damaged bytes of it."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def get(self, key):
+        if key.window != WINDOWS[0]:
+            return super().get(key)
+        if isinstance(self.error, CorruptDataError):
+            return Item(blocks.encode(block())[:-1] + b"x")
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [RetryableError("S3 is away"), CorruptDataError("checksum differs")])
+def test_a_window_that_can_not_be_read_ends_a_read_or_on_request_is_a_warning(small_blocks, error):
+    world = World()
+    world.cold = Cold(error)
+    for number in range(2):
+        world.cold.items[BlockKey(SOURCE, RAW, WINDOWS[number])] = Item(blocks.encode(block()))
+        Catalogue(world.table).add_window(SOURCE, RAW, WINDOWS[number])
+    with pytest.raises(type(error), match=str(error)):
+        world.read(["m"])
+    gaps = Gaps(partial=True)
+    found = world.tiers().read(SOURCE, RAW, EARLIEST_MS, LATEST_MS, gaps, ["m"])
+    assert found == block() and len(gaps.warnings) == 1
+
+
+def test_a_damaged_block_of_the_table_leaves_the_others_readable_on_request(small_blocks):
+    world = World()
+    world.seal(0, ["s0"], 0)
+    world.seal(1, ["s0"], 1)
+    key = BlockKey(SOURCE, RAW, WINDOWS[0])
+    world.table.items[key.partition, key.sort] = Item(b"\1nonsense", 9)
+    with pytest.raises(CorruptDataError):
+        world.read()
+    gaps = Gaps(partial=True)
+    found = world.tiers().read(SOURCE, RAW, EARLIEST_MS, LATEST_MS, gaps, NAMES)
+    assert column(found, "s0")[0].tolist() == [ts for _, ts in world.expected() if ts >= WINDOWS[1].start_s * 1000]
+    assert len(gaps.warnings) == 1
+
+
+def test_gaps_of_many_threads_are_told_once():
+    gaps = Gaps(partial=True)
+    for _ in range(3):
+        gaps.note("the cold tier could not be read")
+    gaps.note("another")
+    assert gaps.warnings == ["the cold tier could not be read", "another"]
