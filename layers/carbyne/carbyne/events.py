@@ -37,8 +37,12 @@ def _image(record: Mapping[str, Any]) -> Image | None:
     row = change.get("OldImage" if removed else "NewImage")
     if not row or not is_block(row["pk"]["S"]) or (removed and record.get("userIdentity") != BY_TTL):
         return None
-    key = BlockKey.of_item(row["pk"]["S"], row["sk"]["S"])
-    return Image(change["SequenceNumber"], key, b64decode(row["b"]["B"]), removed)
+    try:
+        key = BlockKey.of_item(row["pk"]["S"], row["sk"]["S"])
+        return Image(change["SequenceNumber"], key, b64decode(row["b"]["B"]), removed)
+    except (KeyError, ValueError) as error:  # put by hand: it must not hold up the blocks behind it
+        _log.error("item %s is no block of ours: %r", change.get("Keys"), error)
+        return None
 
 
 def answer_records(event: Mapping[str, Any], ingester: Callable[[], Ingester]) -> "PartialItemFailureResponse":

@@ -1,0 +1,126 @@
+"""Where samples lie: every tier of every window, and nothing that must be guessed."""
+
+import numpy as np
+import pytest
+from carbyne import blocks, stamps
+from carbyne.adapters.table import WarmBlocks
+from carbyne.adapters.windows import WindowRows
+from carbyne.catalogue import Catalogue
+from carbyne.columns import EMPTY, Rows, from_rows
+from carbyne.errors import RequestError, RetryableError
+from carbyne.keys import RAW, BlockKey, SourceKey, Window
+from carbyne.limits import STORAGE_WINDOWS_MAX
+from carbyne.storage import Storage, Stored
+from carbyne.storing import merge_into
+
+from tests.fakes import FakeBlocks, FakeTable
+
+SOURCE = SourceKey("acme", "host/a")
+WINDOWS = [Window(1_699_992_000 + number * 14_400, 14_400) for number in range(3)]
+ALL = (0, 2**45)
+
+
+def columns(window, series=("m",), times=3):
+    ts_ms = np.array([window.start_s * 1000 + 60_000 * minute for minute in range(times)])
+    values = np.random.default_rng(times).integers(0, 2**64, (times, len(series)), np.uint64)
+    return from_rows([Rows(tuple(sorted(series)), ts_ms, [stamps.pack(1, "1")] * times, values)])
+
+
+class Hot:
+    """Windows with their rows."""
+
+    def __init__(self):
+        self.held = {}
+
+    def windows(self, source):
+        assert source == SOURCE
+        return list(self.held)
+
+    def rows(self, source, window):
+        return WindowRows([], self.held[window], 77)
+
+
+class World:
+    def __init__(self):
+        self.hot, self.table, self.cold = Hot(), FakeTable(), FakeBlocks()
+        self.warm, self.catalogue = WarmBlocks(self.table), Catalogue(self.table)
+        self.storage = Storage(self.hot, self.warm, self.cold, self.catalogue)
+
+    def seal(self, store, window, samples):
+        self.catalogue.add_window(SOURCE, RAW, window)
+        merge_into(store, BlockKey(SOURCE, RAW, window), samples, expires_s=9)
+
+    def of(self, span=ALL):
+        return self.storage.of(SOURCE, *span)
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def size(window, **more):
+    return len(blocks.encode(columns(window, **more)))
+
+
+def test_each_tier_of_each_window_oldest_first(world):
+    old, middle, new = WINDOWS
+    world.seal(world.cold, old, columns(old))
+    world.seal(world.cold, middle, columns(middle))
+    world.seal(world.warm, middle, columns(middle, times=5))
+    world.hot.held = {middle: columns(middle, times=1), new: columns(new), old: EMPTY}
+    assert world.of() == [
+        Stored(RAW, old, "cold", 3, size(old)),
+        Stored(RAW, middle, "hot", 1, 77),
+        Stored(RAW, middle, "warm", 5, size(middle, times=5)),
+        Stored(RAW, middle, "cold", 3, size(middle)),
+        Stored(RAW, new, "hot", 3, 77),
+    ]
+
+
+def test_a_source_without_samples_has_nothing(world):
+    assert world.of() == []
+
+
+def test_only_windows_of_the_span_are_looked_at(world):
+    for window in WINDOWS:
+        world.seal(world.cold, window, columns(window))
+    world.cold.calls.clear()
+    start_ms, end_ms = WINDOWS[1].start_s * 1000, WINDOWS[1].end_s * 1000
+    assert [one.window for one in world.of((start_ms, end_ms - 1))] == [WINDOWS[1]]
+    assert world.cold.calls == {"get": 1}
+    assert [one.window for one in world.of((start_ms - 1, end_ms))] == WINDOWS
+
+
+@pytest.mark.parametrize("tier", ["warm", "cold"])
+def test_the_parts_of_a_split_block_count_together(world, monkeypatch, tier):
+    monkeypatch.setattr(blocks, "BLOCK_BYTES_MAX", 300)
+    store, names = getattr(world, tier), [f"s{number}" for number in range(30)]
+    world.seal(store, WINDOWS[0], columns(WINDOWS[0], names))
+    held = store.items if tier == "cold" else world.table.items
+    leaves = [item.data for item in held.values() if item.data.startswith(b"\1") and (tier == "cold" or item.expires_s)]
+    leaves = [data for data in leaves if not blocks.parts_of(data)]
+    assert len(leaves) > 2
+    assert world.of() == [Stored(RAW, WINDOWS[0], tier, 90, sum(map(len, leaves)))]
+
+
+def test_too_many_windows_are_refused(world):
+    for number in range(STORAGE_WINDOWS_MAX + 1):
+        world.catalogue.add_window(SOURCE, RAW, Window(number * 14_400, 14_400))
+    with pytest.raises(RequestError, match=f"{STORAGE_WINDOWS_MAX} at most") as raised:
+        world.of()
+    assert raised.value.status == 400
+    assert world.of((14_400_000, 2**45)) == []
+
+
+@pytest.mark.parametrize("away", ["hot", "warm", "cold"])
+def test_a_tier_that_is_away_is_no_empty_answer(world, away):
+    world.catalogue.add_window(SOURCE, RAW, WINDOWS[0])
+
+    def fail(*_):
+        raise RetryableError(f"{away} is away")
+
+    port, method = {"hot": (world.hot, "windows"), "warm": (world.warm, "between"), "cold": (world.cold, "get")}[away]
+    setattr(port, method, fail)
+    with pytest.raises(RetryableError, match=away):
+        world.of()
