@@ -1,0 +1,321 @@
+"""What CloudFormation gets: the template as SAM transforms it, with the policies that SAM adds."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from carbyne import limits
+from moto.iam.aws_managed_policies import aws_managed_policies_data
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = ROOT / "layers" / "carbyne" / "carbyne"
+MANAGED = json.loads(aws_managed_policies_data)
+NOBODY = "this policy names no resource, and a role of our own for each function would say no less with 200 more lines:"
+WIDE = {
+    "AWSLambdaBasicExecutionRole": f"{NOBODY} it writes logs",
+    "AWSLambdaVPCAccessExecutionRole": f"{NOBODY} it attaches functions to subnets, and EC2 has no names for that yet",
+    "AWSLambdaKinesisExecutionRole": f"{NOBODY} it reads streams for the event source, and there is one stream here",
+    "AWSLambdaDynamoDBExecutionRole": f"{NOBODY} it reads streams for the event source, and there is one here",
+}
+"""Managed policies with the resource ``*``, and why each is acceptable."""
+NOT_ALARMED = {
+    ("writer", "SamplesRejected.*"): "the sum of all reasons is alarmed; these say why",
+    ("writer", "PutRetries"): "a retry that succeeds is normal; one that does not is a 503, which is alarmed",
+    ("ingester", "RecordsIngested"): "progress; a stop shows as iterator age",
+    ("ingester", "RowsStored"): "progress",
+    ("sealer", "WindowsSealed"): "progress; a stop shows as the oldest due window",
+    ("sealer", "BlocksWritten"): "progress",
+    ("sealer", "RollupsWritten"): "progress",
+    ("sealer", "SamplesSealed"): "progress",
+    ("archiver", "BlocksArchived"): "progress; a stop shows as iterator age",
+    ("reconciler", "BlocksReconciled"): "progress",
+}
+"""(service, metric) without an alarm, and why."""
+
+
+def transform():
+    managed = {name: f"arn:aws:iam::aws:policy{body['Path']}{name}" for name, body in MANAGED.items()}
+    template = yaml_parse((ROOT / "template.yaml").read_text())
+    for body in template["Resources"].values():
+        for key in ("CodeUri", "ContentUri"):  # folders until `sam package` has put them into a bucket
+            if key in body.get("Properties", {}):
+                body["Properties"][key] = "s3://bucket/key"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        return Translator(managed, Parser()).translate(template, {})
+
+
+@pytest.fixture(scope="module")
+def stack():
+    return transform()
+
+
+@pytest.fixture(scope="module")
+def resources(stack):
+    return stack["Resources"]
+
+
+def of_type(resources, kind):
+    return {name: body["Properties"] for name, body in resources.items() if body["Type"] == kind}
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def statements(resources):
+    """(where, statement) of all policies of roles, the managed ones written out."""
+    for name, role in of_type(resources, "AWS::IAM::Role").items():
+        for policy in role.get("Policies", []):
+            yield from ((name, statement) for statement in policy["PolicyDocument"]["Statement"])
+        for arn in role.get("ManagedPolicyArns", []):
+            managed = arn.rpartition("/")[2]
+            yield from ((managed, statement) for statement in MANAGED[managed]["Document"]["Statement"])
+    for name, policy in of_type(resources, "AWS::IAM::Policy").items():
+        yield from ((name, statement) for statement in policy["PolicyDocument"]["Statement"])
+
+
+def test_no_action_is_a_wildcard(resources):
+    for where, statement in statements(resources):
+        assert statement["Effect"] == "Allow"
+        assert not [action for action in listed(statement["Action"]) if "*" in action], where
+
+
+def test_every_wide_resource_has_a_reason(resources):
+    wide = {where for where, statement in statements(resources) if "*" in listed(statement["Resource"])}
+    assert wide == WIDE.keys()
+
+
+def test_functions_with_redis_may_connect_as_their_user_and_nobody_else(resources):
+    policy = resources["RedisAccess"]["Properties"]
+    inside = {f"{name}Role" for name, f in of_type(resources, "AWS::Lambda::Function").items() if "VpcConfig" in f}
+    assert {role["Ref"] for role in policy["Roles"]} == inside != set()
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert statement["Action"] == "elasticache:Connect"
+    group, user = statement["Resource"]
+    assert group["Fn::Sub"].endswith(":replicationgroup:${Redis}")
+    assert user == {"Fn::GetAtt": ["RedisAppUser", "Arn"]}
+
+
+def test_every_function_logs_json_into_its_own_group(resources):
+    groups = of_type(resources, "AWS::Logs::LogGroup")
+    for name, function in of_type(resources, "AWS::Lambda::Function").items():
+        assert function["LoggingConfig"]["LogGroup"] == {"Ref": f"{name}Logs"}
+        assert function["LoggingConfig"]["SystemLogLevel"] == "WARN"
+        assert groups[f"{name}Logs"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_every_event_source_has_a_destination_a_bounded_age_and_metrics(resources):
+    sources = of_type(resources, "AWS::Lambda::EventSourceMapping")
+    assert sources
+    for name, source in sources.items():
+        assert source["DestinationConfig"]["OnFailure"]["Destination"], name
+        assert source["MaximumRecordAgeInSeconds"] not in (None, -1), name
+        assert source["MetricsConfig"] == {"Metrics": ["EventCount"]}, name
+
+
+def test_schedules_are_bounded(resources):
+    policies = {
+        name: body["Target"]["RetryPolicy"] for name, body in of_type(resources, "AWS::Scheduler::Schedule").items()
+    }
+    assert policies["SealerEachMinute"] == {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
+    assert all(policy["MaximumEventAgeInSeconds"] <= 3600 for policy in policies.values())
+
+
+def test_timeouts_are_in_order(resources):
+    functions = {name: f["Timeout"] for name, f in of_type(resources, "AWS::Lambda::Function").items()}
+    assert limits.SEAL_RESERVE_S < functions["Sealer"] < limits.SEAL_LEASE_MS / 1000
+    assert limits.REDIS_BUDGET_S * 2 < functions["Ingester"]
+    assert limits.REDIS_BUDGET_S < functions["Reader"] < 30
+    assert functions["Archiver"] < resources["ArchiverChanges"]["Properties"]["MaximumRecordAgeInSeconds"] < 24 * 3600
+
+
+def test_nothing_has_a_reserved_concurrency_or_a_name_that_blocks_a_second_stack(resources):
+    given = {"RedisAppUser": ["UserId", "UserName"], "RedisUsers": ["UserGroupId"], "RedisAccess": ["PolicyName"]}
+    for name, body in resources.items():
+        properties = body.get("Properties", {})
+        assert "ReservedConcurrentExecutions" not in properties
+        if body["Type"].startswith(("AWS::IAM::Role", "AWS::Lambda::Layer", "AWS::ApiGateway")):
+            continue
+        names = [p for p in properties if re.fullmatch(r"\w*(Name|Id)", p) and p not in REFERENCES]
+        assert names == given.get(name, []), name
+    numbered = resources["RedisAppUser"]["Properties"]["UserId"]
+    assert numbered == resources["RedisAppUser"]["Properties"]["UserName"]
+    assert "AWS::StackId" in json.dumps(numbered)
+
+
+REFERENCES = {"VpcId", "SubnetId", "RouteTableId", "GroupId", "ServiceName", "CacheSubnetGroupName", "MetricName"}
+REFERENCES |= {
+    "CacheParameterGroupName",
+    "FunctionName",
+    "DestinationSecurityGroupId",
+    "LayerName",
+    "StageName",
+    "ApiId",
+}
+
+
+def test_redis_is_a_cluster_that_refuses_instead_of_evicting(resources):
+    redis = resources["Redis"]
+    wanted = {
+        "Engine": "valkey",
+        "ClusterMode": "enabled",
+        "AutomaticFailoverEnabled": True,
+        "MultiAZEnabled": {"Fn::If": ["RedisHasReplica", True, False]},
+        "TransitEncryptionEnabled": True,
+        "TransitEncryptionMode": "required",
+        "AtRestEncryptionEnabled": True,
+        "NumNodeGroups": {"Ref": "RedisShards"},
+        "ReplicasPerNodeGroup": {"Ref": "RedisReplicas"},
+    }
+    assert {name: redis["Properties"][name] for name in wanted} == wanted
+    assert redis["UpdatePolicy"] == {"UseOnlineResharding": True}
+    group = resources["RedisParameters"]["Properties"]
+    assert group["Properties"] == {"cluster-enabled": "yes", "maxmemory-policy": "noeviction"}
+    assert group["CacheParameterGroupFamily"] == f"valkey{redis['Properties']['EngineVersion'].partition('.')[0]}"
+    assert resources["RedisAppUser"]["Properties"]["AuthenticationMode"] == {"Type": "iam"}
+
+
+def test_redis_admits_the_functions_alone(resources):
+    groups = of_type(resources, "AWS::EC2::SecurityGroup")
+    [ingress] = groups["RedisGroup"]["SecurityGroupIngress"]
+    assert ingress["SourceSecurityGroupId"] == {"Ref": "FunctionsGroup"}
+    assert ingress["FromPort"] == ingress["ToPort"] == 6379
+    assert "SecurityGroupIngress" not in groups["FunctionsGroup"]
+    assert [rule["FromPort"] for rule in groups["FunctionsGroup"]["SecurityGroupEgress"]] == [443]
+    assert resources["FunctionsToRedis"]["Properties"]["DestinationSecurityGroupId"] == {"Ref": "RedisGroup"}
+
+
+def test_the_network_has_no_way_out_but_two_free_endpoints(resources):
+    kinds = {body["Type"] for body in resources.values()}
+    assert not kinds & {"AWS::EC2::InternetGateway", "AWS::EC2::NatGateway", "AWS::EC2::Route"}
+    endpoints = of_type(resources, "AWS::EC2::VPCEndpoint").values()
+    assert {endpoint["VpcEndpointType"] for endpoint in endpoints} == {"Gateway"}
+    assert {e["ServiceName"]["Fn::Sub"].rpartition(".")[2] for e in endpoints} == {"s3", "dynamodb"}
+
+
+def test_network_and_redis_are_made_by_conditions_alone(resources):
+    for name, body in resources.items():
+        if body["Type"].startswith("AWS::EC2::"):
+            assert body["Condition"] == "NetworkIsOurs", name
+        if body["Type"].startswith("AWS::ElastiCache::"):
+            assert body["Condition"] == "RedisIsOurs", name
+
+
+def alarm_metrics(resources):
+    """(alarm, namespace, metric, value of its first dimension) of all alarms."""
+    for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
+        parts = [m["MetricStat"]["Metric"] for m in alarm.get("Metrics", []) if "MetricStat" in m] or [alarm]
+        for part in parts:
+            yield name, part["Namespace"], part["MetricName"], part["Dimensions"][0]["Value"]
+
+
+def emitted():
+    """(service, metric) of every count in the code; a metric with a varying end is ``Name.*``."""
+    for path in CODE.rglob("*.py"):
+        service = path.stem if path.stem in SERVICES else None
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in ("add", "peak")
+            ):
+                owner = ast.unparse(node.func.value)
+                if owner.endswith("meter") and node.args:
+                    assert service, f"{path}: which function emits this?"
+                    yield service, _name(node.args[0])
+
+
+def _name(argument):
+    if isinstance(argument, ast.JoinedStr):
+        return f"{argument.values[0].value}*"
+    return argument.value
+
+
+SERVICES = {folder.name for folder in (ROOT / "functions").iterdir() if (folder / "app.py").exists()}
+
+
+def test_alarms_watch_metrics_that_the_code_emits(resources):
+    watched = {(value, metric) for _, space, metric, value in alarm_metrics(resources) if space == "Carbyne"}
+    assert watched <= set(emitted())
+
+
+def test_every_metric_is_alarmed_or_says_why_not(resources):
+    watched = {(value, metric) for _, space, metric, value in alarm_metrics(resources) if space == "Carbyne"}
+    assert set(emitted()) - watched == NOT_ALARMED.keys()
+
+
+def test_the_dashboard_shows_metrics_that_the_code_emits(resources):
+    body, names = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    assert names.keys() == {"RedisName"}
+    shown = [m for widget in json.loads(body)["widgets"] for m in widget["properties"]["metrics"]]
+    ours = {(m[3], m[1]) for m in shown if m[0] == "Carbyne"}
+    assert ours <= set(emitted())
+    references = set(re.findall(r"\$\{(\w+)\}", body)) - {"RedisName"}
+    assert references <= resources.keys()
+
+
+@pytest.mark.parametrize("metric", ["Errors", "Throttles"])
+def test_errors_and_throttles_of_every_function_are_watched(resources, metric):
+    functions = of_type(resources, "AWS::Lambda::Function").keys()
+    watched = {
+        value["Ref"] for _, space, name, value in alarm_metrics(resources) if (space, name) == ("AWS/Lambda", metric)
+    }
+    assert watched == functions
+
+
+def test_every_event_source_is_watched(resources):
+    sources = of_type(resources, "AWS::Lambda::EventSourceMapping")
+    watched = list(alarm_metrics(resources))
+    given_up = {value["Ref"] for _, _, metric, value in watched if metric == "OnFailureDestinationDeliveredEventCount"}
+    assert given_up == sources.keys()
+    late = {value["Ref"] for _, _, metric, value in watched if metric == "IteratorAge"}
+    assert late == {source["FunctionName"]["Ref"] for source in sources.values()}
+    buckets = {value["Ref"] for _, _, metric, value in watched if metric == "NumberOfObjects"}
+    assert buckets == {s["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"][0] for s in sources.values()}
+
+
+def test_every_alarm_reaches_the_topic_and_knows_what_silence_means(resources):
+    for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}], name
+        silence = "breaching" if name == "SealerSilentAlarm" else "notBreaching"
+        assert alarm["TreatMissingData"] == silence, name
+
+
+def test_the_alarm_on_unsealed_windows_comes_at_a_quarter_of_the_retention(stack):
+    for hours, entry in stack["Mappings"]["RecordAge"].items():
+        assert entry["QuarterSeconds"] == int(hours) * 3600 // 4
+
+
+def test_the_console_asks_for_every_parameter_once(stack):
+    groups = stack["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    asked = [name for group in groups for name in group["Parameters"]]
+    assert sorted(asked) == sorted(stack["Parameters"])
+
+
+def test_a_stack_needs_no_answer(stack):
+    assert [name for name, body in stack["Parameters"].items() if "Default" not in body] == []
+
+
+def test_the_first_key_is_a_command_and_never_a_key(stack):
+    command = stack["Outputs"]["FirstKeyCommand"]["Value"]["Fn::Sub"]
+    assert "keys create" in command
+    assert set(re.findall(r"\$\{([^}]+)\}", command)) == {"AWS::StackName"}
+
+
+def test_samconfig_has_three_ways_to_deploy():
+    tomllib = pytest.importorskip("tomllib")
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    parameters = yaml.compose((ROOT / "template.yaml").read_text())
+    known = {key.value for section, node in parameters.value if section.value == "Parameters" for key, _ in node.value}
+    for name in ("default", "dev", "prod"):
+        deploy = config[name]["deploy"]["parameters"]
+        given = {pair.partition("=")[0] for pair in deploy.get("parameter_overrides", "").split()}
+        assert given <= known
+        assert deploy["capabilities"] == "CAPABILITY_IAM"
