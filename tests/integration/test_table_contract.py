@@ -9,6 +9,7 @@ from carbyne.errors import RetryableError
 from carbyne.items import Item
 from carbyne.keys import BlockKey, SourceKey, Window
 from carbyne.limits import BLOCK_BYTES_MAX, PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
+from carbyne.rollups import ROLLUPS
 
 from tests.fakes import FakeTable, item_bytes
 from tests.integration import dynamodb_local
@@ -146,6 +147,22 @@ def test_blocks_are_found_by_span(table):
         assert {key for key, _ in found} == {BlockKey(SOURCE, "raw", window) for window in expected}
         assert all(item.data == key.window.token.encode() for key, item in found)
         assert [key.window.start_s for key, _ in found] == sorted(key.window.start_s for key, _ in found)
+
+
+@pytest.mark.parametrize("length_s", [60, 900, 3_600, 9_000, 14_400, 86_400])
+def test_a_raw_block_is_found_from_its_first_second_to_its_last(length_s):
+    warm, window = WarmBlocks(FakeTable()), Window.holding(1_700_000_000_000, length_s)
+    warm.put(BlockKey(SOURCE, "raw", window), Item(b"x"), None)
+    for second, found in ((window.start_s - 1, 0), (window.start_s, 1), (window.end_s - 1, 1), (window.end_s, 0)):
+        assert len(warm.between(SOURCE, "raw", second * 1000, second * 1000)) == found
+
+
+@pytest.mark.parametrize("resolution", ROLLUPS, ids=lambda resolution: resolution.name)
+def test_a_rollup_block_is_found_from_its_first_second_to_its_last(resolution):
+    warm, window = WarmBlocks(FakeTable()), Window.holding(1_700_000_000_000, resolution.window_s)
+    warm.put(BlockKey(SOURCE, resolution.name, window), Item(b"x"), None)
+    for second, found in ((window.start_s - 1, 0), (window.start_s, 1), (window.end_s - 1, 1), (window.end_s, 0)):
+        assert len(warm.between(SOURCE, resolution.name, second * 1000, second * 1000)) == found
 
 
 def test_a_table_that_can_not_be_asked_is_retryable(aws):

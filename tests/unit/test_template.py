@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import yaml
 from carbyne import settings
-from carbyne.limits import PUT_BUDGET_S, SEAL_LEASE_MS, SEAL_RESERVE_S, WINDOW_S_MAX
+from carbyne.limits import PUT_BUDGET_S, RAW_WINDOW_S_MAX, SEAL_LEASE_MS, SEAL_RESERVE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 API_GATEWAY_TIMEOUT_S = 30
@@ -121,7 +121,7 @@ def test_a_lease_outlasts_the_sealer():
 
 
 def test_no_window_is_longer_than_reads_look_back():
-    assert TEMPLATE["Parameters"]["RawWindowSeconds"]["MaxValue"] == WINDOW_S_MAX
+    assert TEMPLATE["Parameters"]["RawWindowSeconds"]["MaxValue"] == RAW_WINDOW_S_MAX
 
 
 def test_an_ingester_can_not_call_a_window_fresh_that_is_sealed():

@@ -96,8 +96,8 @@ CONFIRM_ROWS_MAX: Final = 4_000
 """Rows of one confirm call: some milliseconds of a Redis thread."""
 
 # Blocks
-WINDOW_S_MAX: Final = 86_400
-"""The longest window that the template allows: how far before a span a block that reaches into it may start."""
+RAW_WINDOW_S_MAX: Final = 86_400
+"""The longest raw window that the template allows: how far before a span a block that reaches into it may start."""
 STUB_EXTRA_S: Final = 30 * 86_400
 """How much longer than its parts a stub stays: DynamoDB removes expired items within days, in any order."""
 BLOCK_BYTES_MAX: Final = 400_000

@@ -13,8 +13,9 @@ from botocore.exceptions import ClientError
 
 from carbyne.adapters.aws import retryable
 from carbyne.items import Item, Table
-from carbyne.keys import BlockKey, SourceKey, Window, block_sort, is_block
-from carbyne.limits import DAY_S, WINDOW_S_MAX
+from carbyne.keys import RAW, BlockKey, SourceKey, Window, block_sort, is_block
+from carbyne.limits import DAY_S, RAW_WINDOW_S_MAX
+from carbyne.rollups import BY_NAME
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -102,12 +103,13 @@ class WarmBlocks:
         return self._table.put(key.partition, key.sort, item, replaces)
 
     def between(self, source: SourceKey, resolution: str, from_ms: int, to_ms: int) -> list[tuple[BlockKey, Item]]:
-        first = block_sort(Window(max(0, from_ms // 1000 - WINDOW_S_MAX), 0))
-        last = block_sort(Window(max(0, to_ms // 1000), WINDOW_S_MAX))
+        longest_s = RAW_WINDOW_S_MAX if resolution == RAW else BY_NAME[resolution].window_s
+        first = block_sort(Window(max(0, from_ms // 1000 - longest_s), 0))
+        last = block_sort(Window(max(0, to_ms // 1000 + 1), 0))
         partition = BlockKey(source, resolution, Window(0, 1)).partition
         found = [
             (BlockKey(source, resolution, Window.parse(sort)), item)
-            for sort, item in self._table.query(partition, first, last + "~")
+            for sort, item in self._table.query(partition, first, last)
         ]
         return [(key, item) for key, item in found if key.window.overlaps(from_ms, to_ms)]
 
