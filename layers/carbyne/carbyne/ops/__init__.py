@@ -1,7 +1,8 @@
 """The operator's commands: ``python -m carbyne <group> <command>``.
 
 A group is a module with ``add(groups)``, which adds its parsers and sets ``run`` of each to a function of the parsed
-arguments and the Desk.  What a script may want goes to stdout, remarks to stderr.
+arguments and the Desk.  A group of one command is that command.  What a script may want goes to stdout,
+remarks to stderr.
 """
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
@@ -10,14 +11,14 @@ from collections.abc import Sequence
 from botocore.exceptions import BotoCoreError
 
 from carbyne.errors import CarbyneError
-from carbyne.ops import keys, tenants
+from carbyne.ops import keys, reconcile, tenants
 from carbyne.ops.desk import Desk
 
-GROUPS = (tenants, keys)
+GROUPS = (tenants, keys, reconcile)
 DESCRIPTION = """Operator's commands of Carbyne.
 
-Tables are found through the outputs of the stack (--stack carbyne), or named one by one.  Account, region and endpoint
-come from the usual AWS_ variables and files."""
+Tables and buckets are found through the outputs of the stack (--stack carbyne), or named one by one.  Account,
+region and endpoint come from the usual AWS_ variables and files."""
 
 
 def main(arguments: Sequence[str], desk: Desk | None = None) -> int:

@@ -10,6 +10,7 @@ import boto3
 
 from carbyne.adapters import aws
 from carbyne.errors import RequestError
+from carbyne.limits import COLD_READERS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -36,14 +37,14 @@ class Desk:
         return f"cb_{secrets.token_urlsafe(32)}"
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3's types have no name for any client
-        return boto3.client(service, config=aws.config(5, 30, tries=5))  # type: ignore[call-overload]
+        return boto3.client(service, config=aws.config(5, 30, tries=5, connections=COLD_READERS))  # type: ignore[call-overload]
 
     def dynamodb(self) -> "DynamoDBClient":
         client: DynamoDBClient = self.client("dynamodb")
         return client
 
     def table(self, arguments: Namespace, output: str, option: str) -> str:
-        """The name of a table: of its option, or of the stack's output.  RequestError if neither tells."""
+        """The name of a table or bucket: of its option, or of the stack's output.  RequestError if neither tells."""
         if named := getattr(arguments, option):
             return str(named)
         if not arguments.stack:
@@ -66,7 +67,9 @@ def accounts_table(desk: Desk, arguments: Namespace) -> str:
 
 def add_deployment(parser: ArgumentParser, *options: str) -> None:
     """``--stack`` and, for each name like ``accounts_table``, an option that overrides what the stack says."""
-    parser.add_argument("--stack", metavar="NAME", help="the CloudFormation stack whose outputs name the tables")
+    parser.add_argument(
+        "--stack", metavar="NAME", help="the CloudFormation stack whose outputs name tables and buckets"
+    )
     for option in options:
         flag = f"--{option.replace('_', '-')}"
         parser.add_argument(flag, metavar="NAME", help=f"this {option.replace('_', ' ')} instead of the stack's")
