@@ -22,7 +22,7 @@ from carbyne.settings import RedisSettings
 from carbyne.wiring.redis import nodes
 from redis.cluster import RedisCluster
 
-from local.valkey import Cluster
+from servers.valkey import Cluster
 
 METRICS = [f"custom.app.worker{i:02d}.requests" for i in range(100)]
 LENGTH_S = 14_400

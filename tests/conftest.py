@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.aws import Aws
-from local.valkey import Cluster
+from servers.aws import Aws
+from servers.valkey import Cluster
 
 
 @pytest.fixture(scope="session")

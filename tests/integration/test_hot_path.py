@@ -22,7 +22,7 @@ from carbyne.errors import RetryableError
 from carbyne.keys import SourceKey
 from redis.cluster import RedisCluster
 
-from local.valkey import Cluster
+from servers.valkey import Cluster
 from tests.integration.pipeline import (
     LENGTH_S,
     Pipeline,

@@ -1,0 +1,78 @@
+"""The embedded AWS: moto in a process of its own, one request at a time.
+
+moto loses acknowledged records when PutRecords calls overlap, so a lock serialises its requests, while a thread for
+each connection keeps one client's connection from starving the others.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any, Self
+
+import boto3
+
+from servers.process import spawn
+
+REGION = "us-east-1"
+
+
+class Aws:
+    """The running server: ``endpoint``, ``environment`` for processes that use it, ``client`` for us."""
+
+    def start(self) -> Self:
+        self.process = spawn([sys.executable, "-m", "servers.aws"], stdout=subprocess.PIPE)
+        return self
+
+    __enter__ = start
+
+    def stop(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    __exit__ = stop
+
+    @cached_property
+    def endpoint(self) -> str:
+        """The URL, once it serves; RuntimeError if it can't."""
+        if self.process.stdout is None or not (port := self.process.stdout.readline().strip()):
+            raise RuntimeError("the embedded AWS (moto) did not start; its error is above")
+        return f"http://127.0.0.1:{port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes any AWS client in a process use this server."""
+        keys = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_EC2_METADATA_DISABLED": "true"}
+        return {"AWS_ENDPOINT_URL": self.endpoint, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, **keys}
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - one class per service, made at run time
+        """A boto3 client, for example ``client("kinesis")``."""
+        session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)  # noqa: S106
+        return session.client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
+
+
+def serve() -> None:
+    """Serve until killed; the port is the only line on stdout."""
+    from moto.moto_server import werkzeug_app  # noqa: PLC0415 - two seconds that only this process pays
+    from werkzeug.serving import make_server  # noqa: PLC0415
+
+    moto = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
+    lock = threading.Lock()
+
+    def one_at_a_time(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # noqa: ANN401
+        with lock:
+            reply: Iterable[bytes] = moto(environ, start_response)
+            return reply
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    handler = werkzeug_app.MotoRequestHandler
+    server = make_server("127.0.0.1", 0, one_at_a_time, threaded=True, request_handler=handler)
+    os.write(1, f"{server.port}\n".encode())
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    serve()
