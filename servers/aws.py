@@ -1,14 +1,17 @@
 """The embedded AWS: moto in a process of its own, one request at a time.
 
 moto loses acknowledged records when PutRecords calls overlap, so a lock serialises its requests, while a thread for
-each connection keeps one client's connection from starving the others.
+each connection keeps one client's connection from starving the others.  It also keeps times to live without applying
+them: a thread does that, and tells it to the table's stream as AWS does.
 """
 
 import logging
 import os
+import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, Self
@@ -18,6 +21,10 @@ import boto3
 from servers.process import spawn
 
 REGION = "us-east-1"
+LISTEN = os.environ.get("LISTEN") or "127.0.0.1"
+SWEEP_S = 2.0
+TWICE = 0.25
+BY_TTL = {"Type": "Service", "PrincipalId": "dynamodb.amazonaws.com"}
 
 
 class Aws:
@@ -40,7 +47,7 @@ class Aws:
         """The URL, once it serves; RuntimeError if it can't."""
         if self.process.stdout is None or not (port := self.process.stdout.readline().strip()):
             raise RuntimeError("the embedded AWS (moto) did not start; its error is above")
-        return f"http://127.0.0.1:{port}"
+        return f"http://{LISTEN}:{port}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -69,9 +76,39 @@ def serve() -> None:
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     handler = werkzeug_app.MotoRequestHandler
-    server = make_server("127.0.0.1", 0, one_at_a_time, threaded=True, request_handler=handler)
+    threading.Thread(target=sweep, args=(lock,), daemon=True).start()
+    server = make_server(LISTEN, 0, one_at_a_time, threaded=True, request_handler=handler)
     os.write(1, f"{server.port}\n".encode())
     server.serve_forever()
+
+
+def sweep(lock: threading.Lock) -> None:
+    """Remove expired items for ever: some seconds late and in any order; now and then the stream says it twice."""
+    from moto.dynamodb.models import dynamodb_backends  # noqa: PLC0415 - see above
+
+    while True:
+        time.sleep(SWEEP_S)
+        for regions in list(dynamodb_backends.values()):
+            with lock:
+                for table in regions[REGION].tables.values():
+                    late = [item for item in table.all_items() if has_expired(item, table.ttl)]
+                    for item in random.sample(late, (len(late) + 1) // 2):
+                        remove(table, item)
+
+
+def has_expired(item: Any, ttl: dict[str, str]) -> bool:  # noqa: ANN401 - moto has no types
+    value = item.attrs.get(ttl.get("AttributeName")) if ttl["TimeToLiveStatus"] == "ENABLED" else None
+    return value is not None and value.type == "N" and float(value.value) < time.time()
+
+
+def remove(table: Any, item: Any) -> None:  # noqa: ANN401
+    """An item goes, and the stream says who did it."""
+    table.delete_item(item.hash_key, item.range_key)
+    if table.stream_shard:
+        table.stream_shard.items[-1].record["userIdentity"] = BY_TTL
+        if random.random() < TWICE:
+            table.stream_shard.add(item, None)
+            table.stream_shard.items[-1].record["userIdentity"] = BY_TTL
 
 
 if __name__ == "__main__":
