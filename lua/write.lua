@@ -1,7 +1,7 @@
 #!lua
 -- Store the rows of one lane; a newer arrival stamp wins, an equal one changes nothing.
 --
--- KEYS     1 state      lane string: w (whole) or r (rebuilding), then the highest stamp
+-- KEYS     1 state      lane string: w (whole) or r (rebuilding), the highest stamp, and of a lane in replay its token
 --          2 due        lane sorted set: window member -> due time, ms
 --          then four for each group (one source and window):
 --          rows         hash: field (ts i64 BE, list identity 8 B) -> stamp 26 B, kind 1 B, payload
@@ -17,7 +17,8 @@
 --          (series: the keys of the list, one a line; empty if not sent; value: a dense row)
 -- RETURNS  {lost, stored, unknown...}: lost 1 if the lane had no state or its highest stamp had gone back; the number
 --          of rows that changed; the rows (counted from 1 over all groups) that must be sent again with their series
--- EFFECTS  rows, lists and dictionary lose their expiry when a row of theirs changes; the window becomes due
+-- EFFECTS  a lane that lost something is rebuilding, and in no replay;
+--          rows, lists and dictionary lose their expiry when a row of theirs changes; the window becomes due
 -- COST     O(rows), and O(series) for each row of a list past the limit
 
 local state_key, due_key = KEYS[1], KEYS[2]
@@ -80,11 +81,12 @@ end
 
 -- Written even when nothing changes: a WAIT behind this call must cover what an earlier, unconfirmed try stored.
 local held = redis.call("SET", state_key, WHOLE .. stamp, "GET")
-local highest = held and string.sub(held, 2) or string.rep("\0", STAMP_BYTES)
+local highest = held and string.sub(held, 2, 1 + STAMP_BYTES) or string.rep("\0", STAMP_BYTES)
 local lost = (not held or seen ~= highest and newer(seen, highest)) and 1 or 0
 local whole = lost == 0 and string.sub(held, 1, 1) == WHOLE
 if not whole or newer(highest, stamp) then
-  redis.call("SET", state_key, (whole and WHOLE or REBUILDING) .. (newer(stamp, highest) and stamp or highest))
+  local token = lost == 0 and string.sub(held, 2 + STAMP_BYTES) or ""
+  redis.call("SET", state_key, (whole and WHOLE or REBUILDING) .. (newer(stamp, highest) and stamp or highest) .. token)
 end
 
 local result = {lost, 0}

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from urllib.parse import quote, urlencode
+from uuid import uuid4
 
 from carbyne import keys
 from carbyne.accounts import BOTH, Accounts, Grant
@@ -23,6 +24,7 @@ from carbyne.ingester import Ingester
 from carbyne.keys import RESOLUTIONS
 from carbyne.queries import Queries
 from carbyne.reader import Reader
+from carbyne.replay import Jobs, Watch
 from carbyne.roller import Roller
 from carbyne.sealer import Retention, Sealer
 from carbyne.sealing import SealSchedule
@@ -54,7 +56,7 @@ def load_app(function):
     return module
 
 
-APPS = {function: load_app(function) for function in ("writer", "ingester", "sealer", "reader")}
+APPS = {function: load_app(function) for function in ("writer", "ingester", "replayer", "sealer", "reader")}
 
 
 class MemoryStream:
@@ -193,16 +195,7 @@ class Pipeline:
         moment = Time(now_ms=self._now_ms, clock=time.monotonic, sleep=time.sleep, random=lambda: 0.5)
         self.writer = Writer(accounts, self.stream, RETENTION_S, meter, moment)
         self.ingester_nodes, reader_nodes = self._nodes(), self._nodes()
-        self.ingester = Ingester(
-            hot=HotStore(self.ingester_nodes),
-            quarantine=self.quarantine,
-            tenant_exists=accounts.tenant_exists,
-            schedule=SCHEDULE,
-            epoch=1,
-            length_s=LENGTH_S,
-            now_ms=self._now_ms,
-            meter=meter,
-        )
+        self.ingester = self.new_ingester(self.ingester_nodes)
         self.store = HotStore(reader_nodes)
         warm, catalogue = WarmBlocks(self.table), Catalogue(self.table)
         reader = Reader(
@@ -217,6 +210,22 @@ class Pipeline:
         self.reader = ReaderDeps(accounts, Queries(reader, storage))
         self.sealer = self.new_sealer(HotWindows(self._nodes()), self.table)
 
+    def new_ingester(self, nodes):
+        return Ingester(
+            hot=HotStore(nodes),
+            quarantine=self.quarantine,
+            tenant_exists=Accounts(self.accounts, time.monotonic).tenant_exists,
+            schedule=SCHEDULE,
+            epoch=1,
+            length_s=LENGTH_S,
+            now_ms=self._now_ms,
+            meter=self.meter,
+        )
+
+    def new_watch(self, *, initialised=True):
+        lanes = HotWindows(self._nodes())
+        return Watch(Jobs(self.table), lanes, lambda: initialised, lambda: uuid4().hex, self._now_ms)
+
     def new_sealer(self, hot, table):
         warm, catalogue = WarmBlocks(table), Catalogue(table)
         tiers, warm_s = BlockTiers(warm, self.cold, catalogue), dict.fromkeys(RESOLUTIONS, WARM_S)
@@ -225,6 +234,7 @@ class Pipeline:
             warm=warm,
             catalogue=catalogue,
             rollups=Roller(warm, tiers, catalogue, warm_s, self._now_ms),
+            replays=self.new_watch(),
             schedule=SCHEDULE,
             retention=self.retention,
             now_ms=self._now_ms,

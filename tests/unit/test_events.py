@@ -35,13 +35,16 @@ class Ingester:
 
 def test_entries_keep_order_and_bytes():
     every_byte = bytes(range(256))
-    assert kinesis_entries(event(("9", every_byte), ("10", b""))) == [Entry("9", every_byte), Entry("10", b"")]
+    assert kinesis_entries(event(("9", every_byte), ("10", b""))) == [
+        Entry("9", every_byte, "l0001"),
+        Entry("10", b"", "l0001"),
+    ]
 
 
 def test_a_whole_batch_done_names_nothing():
     ingester = Ingester()
     assert answer_records(event(("1", b"a"), ("2", b"b")), lambda: ingester) == {"batchItemFailures": []}
-    assert ingester.taken == [Entry("1", b"a"), Entry("2", b"b")]
+    assert ingester.taken == [Entry("1", b"a", "l0001"), Entry("2", b"b", "l0001")]
 
 
 def test_a_failed_record_is_named():

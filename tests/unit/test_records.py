@@ -10,7 +10,7 @@ import pytest
 from carbyne.errors import CarbyneError, CorruptDataError, UnknownVersionError
 from carbyne.keys import join_series
 from carbyne.limits import RECORD_BYTES_MAX, RECORD_INFLATED_BYTES_MAX
-from carbyne.records import Row, SamplesRecord, decode, encode, pack
+from carbyne.records import FenceRecord, Row, SamplesRecord, decode, encode, pack
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +27,10 @@ SMALL = SamplesRecord(
 @given(sample_records())
 def test_a_record_comes_back(record: SamplesRecord) -> None:
     assert decode(encode(record)) == record
+
+
+def test_a_fence_comes_back() -> None:
+    assert decode(encode(FenceRecord("token"))) == FenceRecord("token")
 
 
 def test_every_byte_mutated_is_noticed() -> None:
@@ -59,14 +63,15 @@ def test_a_forged_body_is_a_record_or_a_typed_error() -> None:
         for flip in (0x01, 0x08, 0x80, 0xFF):
             try:
                 record = decode(sealed(body[:at] + bytes([body[at] ^ flip]) + body[at + 1 :]))
+                assert isinstance(record, SamplesRecord)
                 assert all(len(row.values) == 8 * (record.lists[row.series].count(b"\n") + 1) for row in record.rows)
             except CarbyneError as error:
                 assert type(error) is CorruptDataError
 
 
-@pytest.mark.parametrize(("kind", "version"), [(1, 2), (2, 1), (255, 255)])
+@pytest.mark.parametrize(("kind", "version"), [(1, 2), (2, 2), (3, 1), (255, 255)])
 def test_later_types_and_versions_are_told_from_damage(kind: int, version: int) -> None:
-    with pytest.raises(UnknownVersionError, match="this code knows 1, 1"):
+    with pytest.raises(UnknownVersionError, match="this code knows 2, 1"):
         decode(sealed(b"whatever they hold", kind, version))
 
 

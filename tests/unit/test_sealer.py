@@ -47,7 +47,7 @@ class Hot:
         self.held = held
         self.claimed = set()
         self.confirmed = {}
-        self.rebuilding = 0
+        self.rebuilding = {}
 
     def due(self, now_ms):
         return Due([(END_MS, one, WINDOW) for one in self.held], self.rebuilding)
@@ -106,6 +106,7 @@ class Meter:
 class World:
     def __init__(self, held, now_ms=END_MS + 600_000, retention=RETENTION):
         self.steps = []
+        self.watched, self.watching_fails = None, False
         self.now_ms = now_ms
         self.hot, self.table, self.meter = Hot(self.steps, held), Table(self.steps), Meter()
         self.warm, self.catalogue = WarmBlocks(self.table), Catalogue(self.table)
@@ -114,11 +115,17 @@ class World:
             self.warm,
             self.catalogue,
             Rollups(self.steps),
+            self,
             SCHEDULE,
             retention,
             lambda: self.now_ms,
             self.meter,
         )
+
+    def look(self, rebuilding):
+        self.watched = rebuilding
+        if self.watching_fails:
+            raise RetryableError("the job can't be read")
 
     def run(self, seconds_left=lambda: 300.0):
         return self.sealer.run(seconds_left)
@@ -272,6 +279,13 @@ def test_redis_away_is_the_runs_own_error(monkeypatch):
 
 def test_lanes_that_are_rebuilding_are_counted():
     world = World({})
-    world.hot.rebuilding = 3
+    world.hot.rebuilding = {1: "", 2: "", 3: ""}
     assert world.run() == 0
     assert world.meter.counts == {"LanesRebuilding": 3, "WindowsSealed": 0}
+
+
+def test_lanes_that_are_not_whole_are_handed_on_and_hold_up_no_seal():
+    world = World({A: rows()})
+    world.hot.rebuilding, world.watching_fails = {7: "", 9: "token"}, True
+    assert world.run() == 1
+    assert world.watched == {7: "", 9: "token"} and world.meter.counts["LanesRebuilding"] == 2

@@ -13,6 +13,8 @@ API_GATEWAY_TIMEOUT_S = 30
 SETTINGS = {
     "Writer": settings.WriterSettings,
     "Ingester": settings.IngesterSettings,
+    "Replayer": settings.IngesterSettings,
+    "Supervisor": settings.SupervisorSettings,
     "Sealer": settings.SealerSettings,
     "Archiver": settings.ArchiverSettings,
     "Reconciler": settings.ReconcilerSettings,
@@ -98,8 +100,18 @@ def test_records_are_given_up_an_hour_before_the_stream_drops_them():
     assert list(ages) == TEMPLATE["Parameters"]["StreamRetentionHours"]["AllowedValues"]
 
 
+EVERY_RESOURCE = {
+    # A mapping has no name before it is made; a condition holds it to the replayer.
+    ("Supervisor", "['lambda:CreateEventSourceMapping', 'lambda:DeleteEventSourceMapping']"),
+    # AWS knows no narrower resource.
+    ("Supervisor", "lambda:ListEventSourceMappings"),
+}
+
+
 def test_no_policy_allows_everything():
     for name, statement in statements():
+        if (name, str(statement["Action"])) in EVERY_RESOURCE:
+            continue
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
         assert statement["Effect"] == "Allow"
         assert not [action for action in actions if "*" in action], name
@@ -110,7 +122,7 @@ def test_no_policy_allows_everything():
 def test_timeouts_are_in_order(name):
     """What the code needs < what Lambda allows < what API Gateway waits for."""
     timeout_s = FUNCTIONS[name]["Timeout"]
-    events = FUNCTIONS[name]["Events"].values()
+    events = FUNCTIONS[name].get("Events", {}).values()
     if any(event["Type"] == "HttpApi" for event in events):
         assert PUT_BUDGET_S + 5 < timeout_s < API_GATEWAY_TIMEOUT_S
 

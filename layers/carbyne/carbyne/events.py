@@ -9,6 +9,7 @@ from carbyne.archiver import Archiver, Image
 from carbyne.errors import RetryableError
 from carbyne.ingester import Entry, Ingester
 from carbyne.keys import BlockKey, is_block
+from carbyne.replay import Replayer
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -22,7 +23,13 @@ BY_TTL: Final = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
 def kinesis_entries(event: Mapping[str, Any]) -> list[Entry]:
     """The records of a Kinesis event, in stream order."""
     return [
-        Entry(record["kinesis"]["sequenceNumber"], b64decode(record["kinesis"]["data"])) for record in event["Records"]
+        Entry(
+            one["sequenceNumber"],
+            b64decode(one["data"]),
+            one["partitionKey"],
+            one.get("approximateArrivalTimestamp", 0.0),
+        )
+        for one in (record["kinesis"] for record in event["Records"])
     ]
 
 
@@ -45,7 +52,9 @@ def _image(record: Mapping[str, Any]) -> Image | None:
         return None
 
 
-def answer_records(event: Mapping[str, Any], ingester: Callable[[], Ingester]) -> "PartialItemFailureResponse":
+def answer_records(
+    event: Mapping[str, Any], ingester: Callable[[], Ingester | Replayer]
+) -> "PartialItemFailureResponse":
     """Ingest a batch of stream records."""
     entries = kinesis_entries(event)
     return _answer(lambda: ingester().ingest(entries), entries[0].sequence)

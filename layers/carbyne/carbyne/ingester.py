@@ -14,15 +14,18 @@ from carbyne.keys import SourceKey, Window, list_identity
 from carbyne.rows import HotRow, RowGroup
 from carbyne.sealing import SealSchedule
 from carbyne.telemetry import Meter
+from carbyne.usage import Usage
 
 _log = logging.getLogger(__name__)
 
 
 class Entry(NamedTuple):
-    """A record of the stream: its decimal sequence number and its bytes."""
+    """A record of the stream: its decimal sequence number, its bytes, its partition key, and when it arrived there (seconds)."""
 
     sequence: str
     data: bytes
+    key: str = ""
+    arrived_s: float = 0.0
 
 
 class Outcome(Protocol):
@@ -53,7 +56,8 @@ class _Arrival(NamedTuple):
 
 
 class Ingester:
-    """``epoch``: of the stream; ``length_s``: of a raw window; ``now_ms``: the clock."""
+    """``epoch``: of the stream; ``length_s``: of a raw window; ``now_ms``: the clock;
+    ``usage``: counts what tenants send, None where somebody else has counted it."""
 
     def __init__(
         self,
@@ -65,6 +69,7 @@ class Ingester:
         length_s: int,
         now_ms: Callable[[], int],
         meter: Meter,
+        usage: Usage | None = None,
     ) -> None:
         self._hot = hot
         self._quarantine = quarantine
@@ -74,6 +79,7 @@ class Ingester:
         self._length_s = length_s
         self._now_ms = now_ms
         self._meter = meter
+        self._usage = usage
 
     def ingest(self, entries: Sequence[Entry]) -> str | None:
         """Store a batch in stream order; the lowest sequence number that is not done, None if all are."""
@@ -86,15 +92,28 @@ class Ingester:
                 _log.warning("record %s stays in the stream: %s", entry.sequence, error)
                 failed.add(number)
         failed |= self._store(arrivals)
+        self._count_use(self._usage, entries[: min(failed, default=len(entries))], arrivals)
         self._meter.add("RecordsIngested", len(entries) - len(failed))
         self._meter.flush_due()
         return min((entries[number].sequence for number in failed), key=int, default=None)
+
+    @staticmethod
+    def _count_use(usage: Usage | None, done: Sequence[Entry], arrivals: Sequence[_Arrival]) -> None:
+        """Count what won't come again: the records before the first that failed."""
+        if usage is None:
+            return
+        for number, source, row in arrivals:
+            if number < len(done):
+                usage.count(source, row.identity, row.series, len(row.values) // 8, done[number].arrived_s)
+        usage.write_due()
 
     def _arrivals(self, number: int, entry: Entry) -> list[_Arrival]:
         """The rows of a record; none if it is corrupt and now quarantined."""
         stamp = stamps.pack(self._epoch, entry.sequence)
         try:
             record = records.decode(entry.data)
+            if isinstance(record, records.FenceRecord):
+                return []
             if not self._tenant_exists(record.tenant):
                 raise CorruptDataError(f"unknown tenant {record.tenant!r}")
         except UnknownVersionError:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 from zlib import crc32
 
+from carbyne.errors import InvariantError
 from carbyne.limits import LANES
 
 
@@ -25,6 +26,13 @@ def lane_of(tenant: str, source: str) -> int:
 def lane_tag(lane: int) -> str:
     """Partition key in Kinesis and, in braces, the hash tag in Redis: ``l0417``."""
     return f"l{lane:04d}"
+
+
+def lane_of_tag(tag: str) -> int:
+    """The mirror of ``lane_tag``; InvariantError for another text."""
+    if not (len(tag) == 5 and tag[0] == "l" and tag[1:].isdecimal() and int(tag[1:]) < LANES):
+        raise InvariantError(f"BUG: a lane's tag is like l0417; got {tag!r}")
+    return int(tag[1:])
 
 
 class Window(NamedTuple):
@@ -125,6 +133,9 @@ RAW: Final = "raw"
 """The resolution of samples as they came."""
 RESOLUTIONS: Final = (RAW, "5m", "1h", "1d")
 """Names of all resolutions, finest first; ``rollups`` says what they are made of."""
+
+CLOSED: Final = "closed"
+"""Stands for a resolution in the index of windows: the days of which every series has its daily bucket."""
 
 
 class BlockKey(NamedTuple):
@@ -251,6 +262,9 @@ def check_monitor(name: str) -> str:
     """Id of the monitor of a check, the same on all hosts: eleven hexadecimal digits of BLAKE2b of its name."""
     return blake2b(name.encode(), digest_size=8).hexdigest()[:11]
 
+
+REPLAY_ITEM = "system#replay"
+"""Partition key, in the blocks table, of the job that replays lanes."""
 
 LANES_INITIALISED_ITEM = "system#lanes"
 """Partition key, in the accounts table, of the mark that the lanes were called whole once."""

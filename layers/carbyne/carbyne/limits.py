@@ -66,6 +66,12 @@ PUT_PAUSE_S_MAX: Final = 1.0
 """A shard's throughput is counted by the second."""
 
 # Redis
+REPLAY_FILL_MAX: Final = 0.7
+"""How full Redis may be for a replay to go on: the live stream needs the rest until windows are sealed."""
+REPLAY_TRIES_S: Final = 6 * 3_600
+"""A replay that has not ended by then met another loss, or its reader is stuck: it is begun anew."""
+JOB_BYTES_MAX: Final = 20_000
+"""The job of a replay, as an item: at most all lanes."""
 LISTS_PER_WINDOW_MAX: Final = 16
 """Series lists of one source and window that are stored whole; rows of further lists name their series one by one."""
 WAIT_MS: Final = 1_000
@@ -130,6 +136,18 @@ TENANT_CACHE_S: Final = 60
 """A key looked up is believed for this long: a revoked key stops within it."""
 TENANT_CACHE_ENTRIES_MAX: Final = 10_000
 """Keys remembered per function instance, unknown ones included."""
+SAMPLES_PER_MINUTE_MAX: Final = 2_000_000
+"""A tenant's samples of one minute, unless its item says otherwise: twice what one shard carries all the time."""
+ACTIVE_SERIES_MAX: Final = 2_000_000
+"""A tenant's series within an hour, unless its item says otherwise: 20,000 hosts of 100 metrics."""
+USAGE_MINUTES_KEPT: Final = 10
+"""Records that arrived longer ago are not counted: an ingester that catches up is no reason to refuse new ones."""
+USAGE_MINUTES_HELD: Final = 15
+"""Minutes of samples that a tenant's item keeps, at times twice as many."""
+USAGE_TENANTS_PER_FLUSH: Final = 50
+"""Tenants whose use one batch writes, at some 5 ms each; the others' follows with the next batch."""
+LISTS_REMEMBERED_MAX: Final = 250_000
+"""Series lists of an hour that an ingester knows to be counted: 25 MB; beyond it starts anew and counts them again."""
 
 # Registry
 WRITE_TRIES_MAX: Final = 8
@@ -171,6 +189,7 @@ assert RECORD_RAW_BYTES_MAX < RECORD_BYTES_MAX < RECORD_INFLATED_BYTES_MAX
 assert ROW_RAW_BYTES_MAX < RECORD_RAW_BYTES_MAX
 assert RECORD_BYTES_MAX < PUT_BYTES_MAX
 assert 2 * PUT_CALL_S + PUT_PAUSE_S_MAX <= PUT_BUDGET_S
+assert USAGE_MINUTES_KEPT <= USAGE_MINUTES_HELD
 assert WAIT_MS < REDIS_TIMEOUT_S * 1000 < REDIS_BUDGET_S * 1000
 assert REDIS_TOKEN_RENEW_S + REDIS_BUDGET_S < REDIS_TOKEN_S
 assert CATALOGUE_PAGE_SERIES_MAX * (NAME_BYTES_MAX + 20) < CATALOGUE_PAGE_BYTES_MAX < CATALOGUE_INFLATED_BYTES_MAX

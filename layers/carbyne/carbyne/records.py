@@ -6,7 +6,7 @@
     +------+---------+--------------------------+
 
 The body of type 1 (samples) is the MessagePack array of ``SamplesRecord``: one tenant, the series lists, the rows.  A
-record holds sources of one lane only.
+record holds sources of one lane only.  That of type 2 (fence) is the array of ``FenceRecord``.
 """
 
 from collections.abc import Iterable
@@ -19,13 +19,14 @@ from carbyne.errors import UnknownVersionError
 from carbyne.limits import RECORD_BYTES_MAX, RECORD_INFLATED_BYTES_MAX
 
 TYPE_SAMPLES: Final = 1
+TYPE_FENCE: Final = 2
 VERSION: Final = 1
 ZSTD_LEVEL: Final = 1
 
 TS_MS_MAX: Final = 2**53
 """Times up to here pass through a double unharmed, as Lua has only those."""
 
-_HEAD: Final = bytes((TYPE_SAMPLES, VERSION))
+HEAD_BYTES: Final = 2
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
@@ -48,32 +49,45 @@ class SamplesRecord(msgspec.Struct, frozen=True, array_like=True):
     rows: list[Row]
 
 
+class FenceRecord(msgspec.Struct, frozen=True, array_like=True):
+    """Everything of this lane before it in the stream belongs to the replay with ``token``."""
+
+    token: str
+
+
+Record = SamplesRecord | FenceRecord
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(SamplesRecord)
+_decoders: dict[int, "msgspec.msgpack.Decoder[SamplesRecord] | msgspec.msgpack.Decoder[FenceRecord]"] = {
+    TYPE_SAMPLES: msgspec.msgpack.Decoder(SamplesRecord),
+    TYPE_FENCE: msgspec.msgpack.Decoder(FenceRecord),
+}
 
 
-def encode(record: SamplesRecord) -> bytes:
+def encode(record: Record) -> bytes:
     """The record's bytes for the stream."""
-    return frame.pack(_HEAD, _encoder.encode(record), ZSTD_LEVEL)
+    kind = TYPE_SAMPLES if isinstance(record, SamplesRecord) else TYPE_FENCE
+    return frame.pack(bytes((kind, VERSION)), _encoder.encode(record), ZSTD_LEVEL)
 
 
-def decode(data: bytes) -> SamplesRecord:
+def decode(data: bytes) -> Record:
     """The record that ``encode`` wrote.
 
     Raises CorruptDataError for bytes that it did not write, UnknownVersionError for sound bytes of a later one.
     """
-    kind, version = frame.check(data, len(_HEAD), RECORD_BYTES_MAX)
+    kind, version = frame.check(data, HEAD_BYTES, RECORD_BYTES_MAX)
     if kind == 0 or version == 0:
         raise frame.corrupt(data, f"type {kind}, version {version}")
-    if kind != TYPE_SAMPLES or version > VERSION:
+    if kind not in _decoders or version > VERSION:
         raise UnknownVersionError(
-            f"record of type {kind}, version {version}; this code knows {TYPE_SAMPLES}, {VERSION}"
+            f"record of type {kind}, version {version}; this code knows {max(_decoders)}, {VERSION}"
         )
     try:
-        record = _decoder.decode(frame.inflate(data, len(_HEAD), RECORD_INFLATED_BYTES_MAX))
+        record = _decoders[kind].decode(frame.inflate(data, HEAD_BYTES, RECORD_INFLATED_BYTES_MAX))
     except ValueError as error:  # msgspec's own errors, and UnicodeDecodeError for text that is not UTF-8
-        raise frame.corrupt(data, f"not a samples record: {error}") from None
-    _check_rows(record, data)
+        raise frame.corrupt(data, f"not a record of type {kind}: {error}") from None
+    if isinstance(record, SamplesRecord):
+        _check_rows(record, data)
     return record
 
 

@@ -19,6 +19,8 @@ DENSE: Final = 0
 SPARSE: Final = 1
 WHOLE: Final = b"w"
 """First byte of a lane's state when nothing is missing in it."""
+STATE_BYTES: Final = 1 + STAMP_BYTES
+"""Of a lane's state: that byte and the highest stamp; what follows is the token of the replay that the lane is in."""
 HEAD_BYTES: Final = STAMP_BYTES + 1
 _DENSE_KIND: Final = bytes((DENSE,))
 

@@ -6,7 +6,7 @@ confirm lets go only of (field, stamp) pairs that a put or a consistent read has
 """
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from carbyne.catalogue import Catalogue, spans_of
@@ -23,12 +23,13 @@ _log = logging.getLogger(__name__)
 
 
 class DueWindows(Protocol):
-    """``windows``: (due_ms, source, window), earliest first; ``rebuilding``: lanes that must be replayed first."""
+    """``windows``: (due_ms, source, window), earliest first; ``rebuilding``: lanes that are not whole, each with the
+    token of the replay that it is in, empty for none."""
 
     @property
     def windows(self) -> Sequence[tuple[int, SourceKey, Window]]: ...
     @property
-    def rebuilding(self) -> int: ...
+    def rebuilding(self) -> Mapping[int, str]: ...
 
 
 class WindowRows(Protocol):
@@ -57,6 +58,12 @@ class Rollups(Protocol):
     def roll(self, source: SourceKey, window: Window, series: Collection[str]) -> int: ...
 
 
+class Replays(Protocol):
+    """Has lanes replayed that are not whole; RetryableError if that can't be seen to now."""
+
+    def look(self, rebuilding: Mapping[int, str]) -> None: ...
+
+
 class Retention(NamedTuple):
     """``hot_s``: how long after its end a sealed window stays readable in Redis; ``warm_raw_s``: how long after its end
     (or its seal, if that is later) a raw block stays in the table."""
@@ -74,6 +81,7 @@ class Sealer:
         warm: Blocks,
         catalogue: Catalogue,
         rollups: Rollups,
+        replays: Replays,
         schedule: SealSchedule,
         retention: Retention,
         now_ms: Callable[[], int],
@@ -83,6 +91,7 @@ class Sealer:
         self._warm = warm
         self._catalogue = catalogue
         self._rollups = rollups
+        self._replays = replays
         self._schedule = schedule
         self._retention = retention
         self._now_ms = now_ms
@@ -95,7 +104,8 @@ class Sealer:
         """
         now_ms = self._now_ms()
         due = self._hot.due(now_ms)
-        self._meter.peak("LanesRebuilding", due.rebuilding)
+        self._meter.peak("LanesRebuilding", len(due.rebuilding))
+        self._watch_lanes(due.rebuilding)
         if due.windows:
             self._meter.peak("OldestDueSeconds", max(0, now_ms - due.windows[0][0]) / 1000)
         sealed = 0
@@ -107,6 +117,12 @@ class Sealer:
         self._meter.add("WindowsSealed", sealed)
         self._meter.flush_due()
         return sealed
+
+    def _watch_lanes(self, rebuilding: Mapping[int, str]) -> None:
+        try:
+            self._replays.look(rebuilding)
+        except RetryableError as error:
+            _log.warning("the next run looks after the %d lanes that are not whole: %s", len(rebuilding), error)
 
     def _try_seal(self, source: SourceKey, window: Window) -> bool:
         try:

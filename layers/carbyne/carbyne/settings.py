@@ -75,10 +75,12 @@ class IngesterSettings(RedisSettings, frozen=True, kw_only=True):
 
 
 class SealerSettings(RedisSettings, frozen=True, kw_only=True):
-    """``blocks_table``: blocks and catalogue; ``blocks_bucket``: the archive; ``hot_s``: how long after its end a
+    """``accounts_table``: says whether lanes were ever whole; ``blocks_table``: blocks and catalogue;
+    ``blocks_bucket``: the archive; ``hot_s``: how long after its end a
     sealed window stays readable in Redis; ``warm_..._s``: how long a block of each resolution stays in the table; grace
     and jitter as of ``IngesterSettings``."""
 
+    accounts_table: str
     blocks_table: str
     blocks_bucket: str
     seal_grace_s: int
@@ -102,6 +104,16 @@ class ReconcilerSettings(msgspec.Struct, frozen=True):
 
     blocks_table: str
     blocks_bucket: str
+
+
+class SupervisorSettings(msgspec.Struct, frozen=True):
+    """``stream_name`` and ``stream_arn``: of the Kinesis stream; ``blocks_table``: where the job is; ``replayer``: name
+    of the function that takes the stream a second time."""
+
+    stream_name: str
+    stream_arn: str
+    blocks_table: str
+    replayer: str
 
 
 class ReaderSettings(RedisSettings, frozen=True, kw_only=True):

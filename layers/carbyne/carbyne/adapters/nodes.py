@@ -111,6 +111,15 @@ class Nodes:
                 break
         return [_settled(reply) for reply in replies]
 
+    def fill(self) -> float:
+        """The fullest master's used memory as a part of its maxmemory, 0 where there is none; RetryableError if one
+        can't be asked."""
+        try:
+            found = [self._client.get_redis_connection(node).info("memory") for node in self._client.get_primaries()]
+        except UNREACHABLE as error:
+            raise RetryableError(f"Redis memory: {error}") from error
+        return max((one["used_memory"] / one["maxmemory"] for one in found if one.get("maxmemory")), default=0.0)
+
     def close(self) -> None:
         """Close the threads and the connections."""
         self._threads.shutdown()

@@ -1,7 +1,7 @@
 """The sealer's side of the hot tier: due windows, their rows, and letting go of them."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +19,8 @@ from carbyne.keys import (
     split_series,
 )
 from carbyne.limits import CONFIRM_ROWS_MAX, DUE_PER_LANE, LANES, READ_BYTES_MAX, SEAL_LEASE_MS
-from carbyne.rows import HEAD_BYTES, SPARSE, WHOLE
-from carbyne.stamps import STAMP_BYTES
+from carbyne.rows import HEAD_BYTES, SPARSE, STATE_BYTES, WHOLE
+from carbyne.stamps import STAMP_BYTES, ZERO
 
 _log = logging.getLogger(__name__)
 
@@ -29,10 +29,11 @@ IDENTITY = slice(8, 16)
 
 
 class Due(NamedTuple):
-    """``windows``: (due_ms, source, window), earliest first; ``rebuilding``: lanes that must be replayed first."""
+    """``windows``: (due_ms, source, window), earliest first; ``rebuilding``: lanes that must be replayed first, each
+    with the token of the replay that it is in, empty for none."""
 
     windows: list[tuple[int, SourceKey, Window]]
-    rebuilding: int
+    rebuilding: dict[int, str]
 
 
 class WindowRows(NamedTuple):
@@ -51,25 +52,54 @@ class HotWindows:
         self._due = Script.load("due")
         self._claim = Script.load("claim")
         self._confirm = Script.load("confirm")
+        self._begin = Script.load("begin")
+        self._whole = Script.load("whole")
 
     def due(self, now_ms: int) -> Due:
-        """The windows that are due over all lanes; lanes that are not whole have none, and those of a node that is away
-        wait.  Raises RetryableError if no lane can be asked."""
+        """The windows that are due over all lanes.
+
+        Lanes that are not whole have none until they are replayed, when Redis must be emptied again; those of a node
+        that is away wait.  Raises RetryableError if no lane can be asked.
+        """
         calls = [
             self._due.call(lane, [lane_state(lane), lane_due(lane)], [now_ms, DUE_PER_LANE]) for lane in range(LANES)
         ]
         asked = self._nodes.run(calls)
-        replies = [reply for reply in asked if not isinstance(reply, RetryableError)] or [checked(asked[0])]
+        replies = {lane: reply for lane, reply in enumerate(asked) if not isinstance(reply, RetryableError)}
+        if not replies:
+            checked(asked[0])
         if len(replies) < LANES:
             _log.warning("%d lanes can't be asked what is due", LANES - len(replies))
         windows = [
             (int(float(due_ms)), *SourceKey.of_member(member.decode()))
-            for state, *listed in replies
-            if state == WHOLE
+            for state, *listed in replies.values()
+            if state[:1] == WHOLE or len(state) > STATE_BYTES
             for member, due_ms in zip(listed[::2], listed[1::2], strict=True)
         ]
-        rebuilding = sum(state != WHOLE for state, *_ in replies)
+        rebuilding = {lane: state[STATE_BYTES:].decode() for lane, (state, *_) in replies.items() if state[:1] != WHOLE}
         return Due(sorted(windows, key=lambda one: one[0]), rebuilding)
+
+    def begin(self, lanes: Iterable[int], token: str, *, force: bool = False) -> None:
+        """Take lanes that are not whole, or with ``force`` any, into the replay with this token."""
+        args = [ZERO, token, int(force)]
+        calls = [self._begin.call(lane, [lane_state(lane)], args) for lane in lanes]
+        for reply in self._nodes.run(calls, replicated=True):
+            checked(reply)
+
+    def make_whole(self, lane: int, token: str) -> bool:
+        """Whether the lane is whole now: not if it was lost again since the replay with this token began."""
+        call = self._whole.call(lane, [lane_state(lane)], [token])
+        return bool(checked(self._nodes.run([call], replicated=True)[0]))
+
+    def in_replay(self, lanes: Iterable[int]) -> set[int]:
+        """Those of the lanes that are not whole."""
+        asked = list(lanes)
+        replies = self._nodes.run([Call(lane, ("GET", lane_state(lane))) for lane in asked])
+        return {lane for lane, reply in zip(asked, replies, strict=True) if (checked(reply) or b"")[:1] != WHOLE}
+
+    def fill(self) -> float:
+        """The fullest master's used memory as a part of its limit, 0 where there is none."""
+        return self._nodes.fill()
 
     def claim(self, source: SourceKey, window: Window) -> bool:
         """Whether the window is due still and nobody else has claimed it."""

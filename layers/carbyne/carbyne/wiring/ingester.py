@@ -1,4 +1,4 @@
-"""The ingester with its real parts."""
+"""Ingester and replayer with their real parts."""
 
 import os
 import time
@@ -13,23 +13,38 @@ from carbyne.adapters.accounts import DynamoAccounts
 from carbyne.adapters.control import LanesMark
 from carbyne.adapters.hot import HotStore
 from carbyne.adapters.quarantine import S3Quarantine
+from carbyne.adapters.usage import DynamoUsage
+from carbyne.adapters.windows import HotWindows
 from carbyne.ingester import Ingester
 from carbyne.lanes import ensure_initialised
+from carbyne.replay import Replayer
 from carbyne.sealing import SealSchedule
+from carbyne.usage import Usage
 from carbyne.wiring.redis import nodes
 
 
 @cache
 def ingester() -> Ingester:
     """Made at the first batch of an instance, then kept; RetryableError if Redis or the table is away."""
-    telemetry.log_as_json("ingester")
+    return _parts("ingester")[0]
+
+
+@cache
+def replayer() -> Replayer:
+    """The same for the function that takes the stream a second time."""
+    return Replayer(*_parts("replayer"))
+
+
+def _parts(function: str) -> tuple[Ingester, HotWindows, telemetry.Meter]:
+    telemetry.log_as_json(function)
     wanted = settings.load(settings.IngesterSettings, os.environ)
-    meter = telemetry.Meter(time.monotonic, telemetry.emf("ingester"))
+    meter = telemetry.Meter(time.monotonic, telemetry.emf(function))
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=3))
     s3 = boto3.client("s3", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=3))
-    hot = HotStore(nodes(wanted, alone=lambda calls: meter.add("WritesWithoutReplica", calls)))
+    redis = nodes(wanted, alone=lambda calls: meter.add("WritesWithoutReplica", calls))
+    hot = HotStore(redis)
     ensure_initialised(LanesMark(dynamodb, wanted.accounts_table), hot)
-    return Ingester(
+    ingester = Ingester(
         hot=hot,
         quarantine=S3Quarantine(s3, wanted.failure_bucket),
         tenant_exists=Accounts(DynamoAccounts(dynamodb, wanted.accounts_table), time.monotonic).tenant_exists,
@@ -38,4 +53,6 @@ def ingester() -> Ingester:
         length_s=wanted.raw_window_s,
         now_ms=lambda: time.time_ns() // 1_000_000,
         meter=meter,
+        usage=Usage(DynamoUsage(dynamodb, wanted.accounts_table), time.time) if function == "ingester" else None,
     )
+    return ingester, HotWindows(redis), meter

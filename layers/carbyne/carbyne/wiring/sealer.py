@@ -3,16 +3,19 @@
 import os
 import time
 from functools import cache
+from uuid import uuid4
 
 import boto3
 
 from carbyne import settings, telemetry
 from carbyne.adapters import aws
+from carbyne.adapters.control import LanesMark
 from carbyne.adapters.objects import ColdBlocks
 from carbyne.adapters.table import DynamoTable, WarmBlocks
 from carbyne.adapters.windows import HotWindows
 from carbyne.catalogue import Catalogue
 from carbyne.limits import COLD_READERS
+from carbyne.replay import Jobs, Watch
 from carbyne.roller import Roller
 from carbyne.sealer import Retention, Sealer
 from carbyne.sealing import SealSchedule
@@ -31,11 +34,14 @@ def sealer() -> Sealer:
     table = DynamoTable(dynamodb, wanted.blocks_table)
     warm, catalogue = WarmBlocks(table), Catalogue(table)
     tiers = BlockTiers(warm, ColdBlocks(s3, wanted.blocks_bucket), catalogue)
+    hot = HotWindows(nodes(wanted, alone=lambda calls: meter.add("WritesWithoutReplica", calls)))
+    initialised = LanesMark(dynamodb, wanted.accounts_table).is_set
     return Sealer(
-        hot=HotWindows(nodes(wanted, alone=lambda calls: meter.add("WritesWithoutReplica", calls))),
+        hot=hot,
         warm=warm,
         catalogue=catalogue,
         rollups=Roller(warm, tiers, catalogue, settings.by_resolution(wanted, "warm"), _now_ms),
+        replays=Watch(Jobs(table), hot, initialised, lambda: uuid4().hex, _now_ms),
         schedule=SealSchedule(wanted.seal_grace_s, wanted.seal_jitter_s),
         retention=Retention(wanted.hot_s, wanted.warm_raw_s),
         now_ms=_now_ms,

@@ -1,0 +1,21 @@
+"""Lambda function that takes the stream a second time while lanes are replayed."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from carbyne import events
+from carbyne.replay import Replayer
+from carbyne.wiring.ingester import replayer
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+
+
+def handler(event: dict[str, Any], context: object) -> "PartialItemFailureResponse":
+    """Entry point of Lambda."""
+    return handle(event, replayer)
+
+
+def handle(event: dict[str, Any], deps: Callable[[], Replayer]) -> "PartialItemFailureResponse":
+    """The partial batch response; ``deps`` is called inside, so that its failure leaves the batch in the stream."""
+    return events.answer_records(event, deps)

@@ -1,0 +1,50 @@
+"""Second readers of the stream: event source mappings of Lambda, made when they are needed and removed afterwards."""
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from carbyne.adapters.aws import retryable
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+
+EXISTS = ("ResourceConflictException",)
+GONE = ("ResourceNotFoundException",)
+BATCH_SIZE = 500
+
+
+class LambdaReaders:
+    """``replay.Readers`` for one stream and one function, of which AWS allows one mapping."""
+
+    def __init__(self, client: "LambdaClient", function: str, stream_arn: str) -> None:
+        self._client = client
+        self._function = function
+        self._stream_arn = stream_arn
+
+    def start(self) -> str:
+        try:
+            with retryable("replay CreateEventSourceMapping", passing=EXISTS):
+                return self._client.create_event_source_mapping(
+                    EventSourceArn=self._stream_arn,
+                    FunctionName=self._function,
+                    StartingPosition="TRIM_HORIZON",
+                    BatchSize=BATCH_SIZE,
+                    FunctionResponseTypes=["ReportBatchItemFailures"],
+                )["UUID"]
+        except ClientError:
+            return self._running()
+
+    def stop(self, name: str) -> None:
+        try:
+            with retryable("replay DeleteEventSourceMapping", passing=GONE):
+                self._client.delete_event_source_mapping(UUID=name)
+        except ClientError:
+            return
+
+    def _running(self) -> str:
+        with retryable("replay ListEventSourceMappings"):
+            found = self._client.list_event_source_mappings(
+                EventSourceArn=self._stream_arn, FunctionName=self._function
+            )
+        return found["EventSourceMappings"][0]["UUID"]

@@ -1,0 +1,216 @@
+"""Replay: lanes of Redis that lost something are filled again from the stream, without anyone asking.
+
+    sealer (each minute)      finds lanes that are not whole, gives each the token of a new replay, writes the job
+    supervisor (each minute)  starts a second reader of the stream for the job, and puts a fence of each lane behind it
+    replayer                  stores the records of those lanes once more; at a lane's fence the lane is whole
+    sealer, supervisor        see that no lane of the job is left, and stop the reader
+
+A lane is whole only if it still has the token: what was lost again after the replay began needs another one.  Every
+write is an overwrite by stamp, so that reads stay what they are while a replay runs.  The sealer sits where Redis is,
+the supervisor where AWS' own interfaces are; the job is an item of the blocks table that both can reach.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from carbyne import frame, records
+from carbyne.errors import CorruptDataError, InvariantError, RetryableError, UnknownVersionError
+from carbyne.ingester import Entry, Ingester
+from carbyne.items import Item, Table
+from carbyne.keys import REPLAY_ITEM, lane_of_tag, lane_tag
+from carbyne.limits import JOB_BYTES_MAX, PUT_RECORDS_MAX, REPLAY_FILL_MAX, REPLAY_TRIES_S
+from carbyne.telemetry import Meter
+
+_log = logging.getLogger(__name__)
+
+VERSION: Final = 1
+_HEAD: Final = bytes((VERSION,))
+_SORT: Final = "job"
+
+
+class Job(msgspec.Struct, frozen=True, array_like=True):
+    """``token``: of the replay; ``lanes``: those in it; ``begun_s``: when; ``left``: lanes that are not whole yet;
+    ``reader``: the second reader of the stream, empty if none runs; ``wanted``: an operator asked for it, and the lanes
+    do not know yet."""
+
+    token: str
+    lanes: list[int]
+    begun_s: int
+    left: int
+    reader: str = ""
+    wanted: bool = False
+
+
+_decoder = msgspec.msgpack.Decoder(Job)
+
+
+class Jobs:
+    """The one job there is, in the blocks table.  Methods raise RetryableError if it can't be asked."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def load(self) -> tuple[Job | None, Item | None]:
+        """The job and the item that it is in."""
+        item = self._table.get(REPLAY_ITEM, _SORT)
+        if item is None:
+            return None, None
+        (version,) = frame.check(item.data, len(_HEAD), JOB_BYTES_MAX)
+        if version > VERSION:
+            raise UnknownVersionError(f"replay job of version {version}; this code knows {VERSION}")
+        return _decoder.decode(frame.inflate(item.data, len(_HEAD), JOB_BYTES_MAX)), item
+
+    def save(self, job: Job, replaces: Item | None) -> bool:
+        """Whether nobody else had changed the job meanwhile."""
+        item = Item(frame.pack(_HEAD, msgspec.msgpack.encode(job), level=3))
+        return self._table.put(REPLAY_ITEM, _SORT, item, replaces)
+
+
+class Lanes(Protocol):
+    """Lanes in Redis; every method raises RetryableError if it can't be asked."""
+
+    def begin(self, lanes: Iterable[int], token: str, *, force: bool = False) -> None: ...
+    def make_whole(self, lane: int, token: str) -> bool: ...
+    def in_replay(self, lanes: Iterable[int]) -> set[int]: ...
+    def fill(self) -> float: ...
+
+
+class Watch:
+    """The sealer's part.  ``initialised``: whether the lanes were ever called whole, before which none can be lost;
+    ``new_token``: a text that no other replay has; ``now_ms``: the clock."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        lanes: Lanes,
+        initialised: Callable[[], bool],
+        new_token: Callable[[], str],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._jobs = jobs
+        self._lanes = lanes
+        self._initialised = initialised
+        self._new_token = new_token
+        self._now_ms = now_ms
+
+    def look(self, rebuilding: Mapping[int, str]) -> None:
+        """Bring the job up to date with the lanes that are not whole and the tokens that they have."""
+        job, item = self._jobs.load()
+        if job and job.wanted:
+            self._lanes.begin(job.lanes, job.token, force=True)
+            self._jobs.save(msgspec.structs.replace(job, wanted=False), item)
+        elif job and job.left:
+            left = sum(token == job.token for token in rebuilding.values())
+            if self._now_ms() // 1000 - job.begun_s > REPLAY_TRIES_S:
+                _log.error("replay %s has not ended in %d s: it is given up and begun anew", job.token, REPLAY_TRIES_S)
+                left = 0
+            if left != job.left:
+                self._jobs.save(msgspec.structs.replace(job, left=left), item)
+        elif rebuilding and not (job and job.reader) and self._initialised():
+            self._begin(sorted(rebuilding), item)
+
+    def _begin(self, lanes: Sequence[int], item: Item | None) -> None:
+        job = Job(self._new_token(), list(lanes), self._now_ms() // 1000, len(lanes))
+        self._lanes.begin(lanes, job.token)
+        if self._jobs.save(job, item):
+            _log.error("%d lanes are replayed from the stream: %s", len(lanes), job.token)
+
+
+class Readers(Protocol):
+    """Second readers of the stream; both methods raise RetryableError if they can't be started or stopped."""
+
+    def start(self) -> str:
+        """Start the reader from the oldest record that the stream has, unless it runs; its name."""
+
+    def stop(self, name: str) -> None:
+        """Stop the reader if it runs."""
+
+
+class Stream(Protocol):
+    """Puts records; returns the indexes of those that failed."""
+
+    def put(self, entries: Sequence[tuple[str, bytes]]) -> list[int]: ...
+
+
+class Supervisor:
+    """What happens outside of the network where Redis is."""
+
+    def __init__(self, jobs: Jobs, readers: Readers, stream: Stream) -> None:
+        self._jobs = jobs
+        self._readers = readers
+        self._stream = stream
+
+    def tick(self) -> None:
+        """Start the reader of a job that has none, with its fences; stop that of one that is done.  Safe to repeat."""
+        job, item = self._jobs.load()
+        if job is None or job.wanted:
+            return
+        if job.left and not job.reader:
+            reader = self._readers.start()
+            self._put_fences(job)
+            self._jobs.save(msgspec.structs.replace(job, reader=reader), item)
+        elif job.reader and not job.left:
+            self._readers.stop(job.reader)
+            self._jobs.save(msgspec.structs.replace(job, reader=""), item)
+
+    def _put_fences(self, job: Job) -> None:
+        """One fence for each lane, behind all that was lost; a fence that is put twice does no harm."""
+        fence = records.encode(records.FenceRecord(job.token))
+        entries = [(lane_tag(lane), fence) for lane in job.lanes]
+        for first in range(0, len(entries), PUT_RECORDS_MAX):
+            if failed := self._stream.put(entries[first : first + PUT_RECORDS_MAX]):
+                raise RetryableError(f"{len(failed)} fences of replay {job.token} were not taken")
+
+
+class Replayer:
+    """Takes the stream's records a second time, those of lanes that are not whole."""
+
+    def __init__(self, ingester: Ingester, lanes: Lanes, meter: Meter) -> None:
+        self._ingester = ingester
+        self._lanes = lanes
+        self._meter = meter
+
+    def ingest(self, entries: Sequence[Entry]) -> str | None:
+        """Store a batch in stream order; the lowest sequence number that is not done, None if all are.
+
+        Raises RetryableError while Redis is fuller than REPLAY_FILL_MAX: the sealer has to empty it first.
+        """
+        wanted = self._lanes.in_replay({lane_of_tag(entry.key) for entry in entries})
+        mine = [entry for entry in entries if lane_of_tag(entry.key) in wanted]
+        if mine and (fill := self._lanes.fill()) > REPLAY_FILL_MAX:
+            raise RetryableError(f"Redis is {fill:.0%} full: the replay waits until windows are sealed")
+        failed = self._ingester.ingest(mine) if mine else None
+        for entry in mine:
+            if failed is None or int(entry.sequence) < int(failed):
+                self._pass_fence(entry)
+        self._meter.add("RecordsReplayed", len(mine))
+        self._meter.flush_due()
+        return failed
+
+    def _pass_fence(self, entry: Entry) -> None:
+        try:
+            record = records.decode(entry.data)
+        except CorruptDataError:
+            return  # the ingester has dealt with it
+        if not isinstance(record, records.FenceRecord):
+            return
+        lane = lane_of_tag(entry.key)
+        if not self._lanes.make_whole(lane, record.token):
+            _log.warning("lane %d is past the fence of %s and not whole: it needs another replay", lane, record.token)
+
+
+def demand(jobs: Jobs, lanes: Iterable[int], token: str, now_s: int) -> Job:
+    """Ask for a replay of lanes, whole or not, as an operator may; RetryableError while another one runs."""
+    job, item = jobs.load()
+    if job and (job.left or job.reader):
+        raise RetryableError(f"replay {job.token} runs: {job.left} of {len(job.lanes)} lanes are left")
+    wanted = sorted(lanes)
+    if not wanted:
+        raise InvariantError("BUG: a replay needs lanes")
+    wished = Job(token, wanted, now_s, len(wanted), wanted=True)
+    if not jobs.save(wished, item):
+        raise RetryableError("somebody else began a replay just now")
+    return wished

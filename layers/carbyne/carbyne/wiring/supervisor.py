@@ -1,0 +1,30 @@
+"""The supervisor with its real parts."""
+
+import os
+from functools import cache
+
+import boto3
+
+from carbyne import settings, telemetry
+from carbyne.adapters import aws
+from carbyne.adapters.kinesis import KinesisStream
+from carbyne.adapters.mappings import LambdaReaders
+from carbyne.adapters.table import DynamoTable
+from carbyne.limits import PUT_CONNECT_S, PUT_READ_S
+from carbyne.replay import Jobs, Supervisor
+
+
+@cache
+def supervisor() -> Supervisor:
+    """Made at the first run of an instance, then kept."""
+    telemetry.log_as_json("supervisor")
+    wanted = settings.load(settings.SupervisorSettings, os.environ)
+    config = aws.config(connect_timeout_s=1, read_timeout_s=5, tries=3)
+    table = DynamoTable(boto3.client("dynamodb", config=config), wanted.blocks_table)
+    return Supervisor(
+        jobs=Jobs(table),
+        readers=LambdaReaders(boto3.client("lambda", config=config), wanted.replayer, wanted.stream_arn),
+        stream=KinesisStream(
+            boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, tries=1)), wanted.stream_name
+        ),
+    )
