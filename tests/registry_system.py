@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from carbyne.accounts import BOTH, Accounts, Grant, Permission
 from carbyne.registry.store import Registry
+from carbyne.usage import Standing
 
 from tests.registry_store import MemoryStore
 
@@ -36,6 +37,9 @@ class Keys:
 
     def has_tenant(self, tenant):
         return tenant in ("a", "b")
+
+    def standing_of(self, tenant):
+        return Standing() if self.has_tenant(tenant) else None
 
 
 class Answer(NamedTuple):

@@ -31,6 +31,7 @@ from carbyne.sealing import SealSchedule
 from carbyne.settings import RedisSettings
 from carbyne.storage import Storage
 from carbyne.tiers import BlockTiers
+from carbyne.usage import Standing
 from carbyne.wiring.reader import ReaderDeps
 from carbyne.wiring.redis import nodes
 from carbyne.writer import Time, Writer
@@ -135,6 +136,9 @@ class MemoryAccounts:
     def has_tenant(self, tenant):
         self._ask()
         return tenant in self.tenant_of_key.values()
+
+    def standing_of(self, tenant):
+        return Standing() if self.has_tenant(tenant) else None
 
     def _ask(self):
         if self.away:

@@ -14,6 +14,7 @@ import pytest
 from carbyne import keys, limits, records, writer
 from carbyne.accounts import BOTH, Accounts, Grant, Permission
 from carbyne.errors import RetryableError
+from carbyne.usage import Standing
 from carbyne.writer import Time, Writer
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,9 +38,10 @@ GRANTS = {"secret": Grant("acme", BOTH), "read-only": Grant("acme", Permission.R
 
 
 class Keys:
-    """An AccountStore with two keys; ``away`` makes it fail."""
+    """An AccountStore with two keys; ``away`` makes it fail; ``standing``: of the tenant."""
 
     away = False
+    standing = Standing()
 
     def grant_of(self, api_key):
         if self.away:
@@ -48,6 +50,9 @@ class Keys:
 
     def has_tenant(self, tenant):
         return tenant == "acme"
+
+    def standing_of(self, tenant):
+        return self.standing if tenant == "acme" else None
 
 
 class FakeTime:

@@ -12,6 +12,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from carbyne.errors import RequestError
 from carbyne.limits import API_KEY_BYTES_MAX, TENANT_CACHE_ENTRIES_MAX, TENANT_CACHE_S
+from carbyne.usage import Standing
 
 Value = TypeVar("Value")
 Clock = Callable[[], float]
@@ -36,13 +37,16 @@ class Grant(NamedTuple):
 
 
 class AccountStore(Protocol):
-    """Where keys and tenants are kept.  Both methods read consistently, and raise RetryableError if they can't."""
+    """Where keys and tenants are kept.  All methods read consistently, and raise RetryableError if they can't."""
 
     def grant_of(self, api_key: str) -> Grant | None:
         """What a key stands for, None if there is no such key."""
 
     def has_tenant(self, tenant: str) -> bool:
         """Whether this tenant exists."""
+
+    def standing_of(self, tenant: str) -> Standing | None:
+        """Limits and use of a tenant, None if there is no such tenant."""
 
 
 class Accounts:
@@ -52,6 +56,7 @@ class Accounts:
         self._store = store
         self._grants: _Remembered[Grant | None] = _Remembered(clock)
         self._tenants: _Remembered[bool] = _Remembered(clock)
+        self._standings: _Remembered[Standing | None] = _Remembered(clock)
 
     def tenant(self, headers: Mapping[str, str], needs: Permission) -> str:
         """The tenant of a request by its headers (names in lower case).
@@ -62,6 +67,19 @@ class Accounts:
         if missing := needs & ~grant.permission:
             raise RequestError(403, f"the API key has no permission to {_names(missing)}")
         return grant.tenant
+
+    def standing(self, tenant: str) -> Standing:
+        """Limits and use of a tenant, at most TENANT_CACHE_S old.
+
+        Raises RequestError 403 if the tenant is gone, RetryableError if unknowable now.
+        """
+        remembered = self._standings.get(tenant)
+        standing = remembered[0] if remembered else self._store.standing_of(tenant)
+        if not remembered:
+            self._standings.put(tenant, standing)
+        if standing is None:
+            raise RequestError(403, "the tenant of the API key is unknown")
+        return standing
 
     def tenant_exists(self, tenant: str) -> bool:
         """Whether this tenant is known; RetryableError if unknowable now.

@@ -3,6 +3,7 @@
 CarbyneError
 |-- RequestError        the caller must change the request; carries an HTTP status
 |-- RetryableError      the same call may succeed later: store away, throttled, lane rebuilding
+|   `-- OverLimitError        the tenant is over one of its limits; the caller is told which
 |-- CorruptDataError    bytes that are not what a codec wrote; quarantined, never retried
 |   `-- UnknownVersionError   sound bytes of a newer version; left for the retry, never quarantined
 `-- InvariantError      a bug of ours ("BUG: ...; got ...")
@@ -27,6 +28,14 @@ class RequestError(CarbyneError):
 
 class RetryableError(CarbyneError):
     """A store or a network failed; the same call may succeed later."""
+
+
+class OverLimitError(RetryableError):
+    """A tenant uses more of ``limit`` (``samples-per-minute``, ...) than it may."""
+
+    def __init__(self, limit: str, used: int, allowed: int) -> None:
+        super().__init__(f"over the limit {limit}: {used} of at most {allowed}")
+        self.limit = limit
 
 
 class CorruptDataError(CarbyneError):

@@ -14,8 +14,15 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from carbyne.errors import RequestError, RetryableError
-from carbyne.limits import ANSWER_BYTES_MAX, ANSWER_PLAIN_BYTES_MAX, BODY_BYTES_MAX, QUERY_FIELDS_MAX, RETRY_AFTER_S
+from carbyne.errors import OverLimitError, RequestError, RetryableError
+from carbyne.limits import (
+    ANSWER_BYTES_MAX,
+    ANSWER_PLAIN_BYTES_MAX,
+    BODY_BYTES_MAX,
+    QUERY_FIELDS_MAX,
+    RETRY_AFTER_S,
+    TENANT_CACHE_S,
+)
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 SKIPPED_HEADER: Final = "Carbyne-Skipped"
@@ -71,31 +78,33 @@ def _body(text: str, is_base64: bool) -> bytes:
     except ValueError:
         raise RequestError(400, "the body is not valid base64 or not valid text") from None
     if len(body) > BODY_BYTES_MAX:
-        raise _too_large()
+        raise _too_large(BODY_BYTES_MAX)
     return body
 
 
-def inflate(body: bytes) -> bytes:
+def inflate(body: bytes, bytes_max: int = BODY_BYTES_MAX) -> bytes:
     """A body without its gzip, which is found by its magic bytes; other bodies as they are.
 
-    Raises RequestError: 413 if more than BODY_BYTES_MAX come out, 400 if it is no whole gzip member.
+    Raises RequestError: 413 if more than ``bytes_max`` come out, 400 if it is no whole gzip member.
     """
+    if len(body) > bytes_max:
+        raise _too_large(bytes_max)
     if not body.startswith(GZIP_MAGIC):
         return body
     inflater = zlib.decompressobj(_GZIP_WBITS)
     try:
-        inflated = inflater.decompress(body, BODY_BYTES_MAX + 1)
+        inflated = inflater.decompress(body, bytes_max + 1)
     except zlib.error:
         raise RequestError(400, "the body begins like gzip and is not gzip") from None
-    if len(inflated) > BODY_BYTES_MAX:
-        raise _too_large()
+    if len(inflated) > bytes_max:
+        raise _too_large(bytes_max)
     if not inflater.eof or inflater.unused_data:
         raise RequestError(400, "the gzip body is truncated, or bytes follow its end")
     return inflated
 
 
-def _too_large() -> RequestError:
-    return RequestError(413, f"the body is larger than {BODY_BYTES_MAX} bytes; send it in smaller parts")
+def _too_large(bytes_max: int) -> RequestError:
+    return RequestError(413, f"the body is larger than {bytes_max} bytes; send it in smaller parts")
 
 
 def json_response(status: int, value: object, headers: Mapping[str, str] | None = None) -> Response:
@@ -126,6 +135,8 @@ def answer(event: Mapping[str, Any], route: Route) -> dict[str, Any]:
         response = route(parse(event))
     except RequestError as error:
         response = error_response(error.status, error.message)
+    except OverLimitError as error:
+        response = error_response(503, f"{error}; send the request again later", {"Retry-After": str(TENANT_CACHE_S)})
     except RetryableError as error:
         _log.warning("try again later: %s", error, extra=_trace(event))
         response = _unavailable()

@@ -14,13 +14,13 @@ from carbyne.keys import SourceKey, Window, list_identity
 from carbyne.rows import HotRow, RowGroup
 from carbyne.sealing import SealSchedule
 from carbyne.telemetry import Meter
-from carbyne.usage import Usage
+from carbyne.usage import Usage, UsedRow
 
 _log = logging.getLogger(__name__)
 
 
 class Entry(NamedTuple):
-    """A record of the stream: its decimal sequence number, its bytes, its partition key, and when it arrived there (seconds)."""
+    """A record of the stream: its decimal sequence number, its bytes, its partition key, when it arrived there (s)."""
 
     sequence: str
     data: bytes
@@ -92,20 +92,12 @@ class Ingester:
                 _log.warning("record %s stays in the stream: %s", entry.sequence, error)
                 failed.add(number)
         failed |= self._store(arrivals)
-        self._count_use(self._usage, entries[: min(failed, default=len(entries))], arrivals)
+        if self._usage:
+            done = entries[: min(failed, default=len(entries))]  # what follows comes again
+            self._usage.take(_used(one, done[one.number]) for one in arrivals if one.number < len(done))
         self._meter.add("RecordsIngested", len(entries) - len(failed))
         self._meter.flush_due()
         return min((entries[number].sequence for number in failed), key=int, default=None)
-
-    @staticmethod
-    def _count_use(usage: Usage | None, done: Sequence[Entry], arrivals: Sequence[_Arrival]) -> None:
-        """Count what won't come again: the records before the first that failed."""
-        if usage is None:
-            return
-        for number, source, row in arrivals:
-            if number < len(done):
-                usage.count(source, row.identity, row.series, len(row.values) // 8, done[number].arrived_s)
-        usage.write_due()
 
     def _arrivals(self, number: int, entry: Entry) -> list[_Arrival]:
         """The rows of a record; none if it is corrupt and now quarantined."""
@@ -169,3 +161,8 @@ class Ingester:
             )
             for (source, window), rows in groups.items()
         ], members
+
+
+def _used(arrival: _Arrival, entry: Entry) -> UsedRow:
+    row = arrival.row
+    return UsedRow(arrival.source, row.identity, row.series, len(row.values) // 8, entry.arrived_s)

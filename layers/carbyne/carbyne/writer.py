@@ -14,7 +14,7 @@ import msgspec
 
 from carbyne import keys, mackerel, names, records
 from carbyne.accounts import BOTH, Accounts
-from carbyne.errors import RetryableError
+from carbyne.errors import RequestError, RetryableError
 from carbyne.http import Request, Response, inflate, json_response, skipped_header
 from carbyne.limits import (
     PUT_BUDGET_S,
@@ -82,12 +82,29 @@ class Writer:
 
     def post_of_hosts(self, call: Call) -> Response:
         """``POST /api/v0/tsdb``: samples of any hosts."""
-        return self._store(call.tenant, mackerel.parse(inflate(call.request.body), self._storable()))
+        return self._store(call.tenant, mackerel.parse(self._admitted(call), self._storable()))
 
     def post_of_service(self, call: Call) -> Response:
         """``POST /api/v0/services/{service}/tsdb``: samples of one service, which need not be registered."""
         service = names.service(call.parts["service"])
-        return self._store(call.tenant, mackerel.parse(inflate(call.request.body), self._storable(), service))
+        return self._store(call.tenant, mackerel.parse(self._admitted(call), self._storable(), service))
+
+    def _admitted(self, call: Call) -> bytes:
+        """The body of a post, if the tenant's limits let it in: before anything is done with it."""
+        standing = self._accounts.standing(call.tenant)
+        if over := standing.over(self._time.now_ms() // 1000):
+            self._count_refused(over.limit)
+            raise over
+        try:
+            return inflate(call.request.body, standing.limits.body_bytes)
+        except RequestError as error:
+            if error.status == 413:
+                self._count_refused("body-bytes")
+            raise
+
+    def _count_refused(self, limit: str) -> None:
+        self._meter.add("PostsRefused")
+        self._meter.add(f"PostsRefused.{limit}")
 
     def _storable(self) -> range:
         return mackerel.storable(self._time.now_ms(), self._retention_s)

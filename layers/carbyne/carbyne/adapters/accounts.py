@@ -1,7 +1,7 @@
 """The accounts table: ``pk`` is ``key#<sha256>`` or ``tenant#<tenant>``.
 
 A key's attributes: ``tenant``, ``name``, ``read``, ``write``, ``created_s``.  A missing permission is granted: keys
-made before there were permissions may do both.
+made before there were permissions may do both.  A tenant's are of its limits and use: see ``adapters.usage``.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,9 @@ from botocore.exceptions import ClientError
 
 from carbyne import keys
 from carbyne.accounts import BOTH, Grant, Permission
+from carbyne.adapters import usage
 from carbyne.adapters.aws import retryable
+from carbyne.usage import Standing
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -43,6 +45,10 @@ class DynamoAccounts:
 
     def has_tenant(self, tenant: str) -> bool:
         return self._item(keys.tenant_item(tenant)) is not None
+
+    def standing_of(self, tenant: str) -> Standing | None:
+        item = self._item(keys.tenant_item(tenant))
+        return None if item is None else usage.standing(item)
 
     def _item(self, pk: str) -> "Item | None":
         with retryable("accounts GetItem"):
