@@ -12,7 +12,8 @@ from redis.cluster import RedisCluster
 
 from tests.integration.pipeline import APPS, LENGTH_S, Pipeline, kinesis_event
 
-START_S = 1_700_006_400 // LENGTH_S * LENGTH_S
+START_S = 1_700_006_400  # where a window begins
+assert START_S % LENGTH_S == 0
 NAMES = [f"m{i}" for i in range(5)]
 HOSTS = [f"web{i}" for i in range(12)]
 
@@ -48,11 +49,12 @@ class System(Pipeline):
         time_s = START_S + 60 * minute
         self.now_s = max(self.now_s, time_s + 60)
         body = [
-            {"hostId": host, "name": name, "time": time_s, "value": salt + minute + i / 8 + j}
+            (host, name, time_s, salt + minute + i / 8 + j)
             for i, host in enumerate(HOSTS)
             for j, name in enumerate(NAMES)
         ]
-        assert self.post(body)["statusCode"] == 200
+        answer = self.post(body)
+        assert answer["statusCode"] == 200 and "Carbyne-Skipped" not in answer["headers"]
 
     def ingest_new(self):
         records, self.ingested = self.stream.records[self.ingested :], len(self.stream.records)
@@ -76,6 +78,7 @@ class System(Pipeline):
             for name in NAMES:
                 status, _, points = self.get_metric(host, name)
                 result[host, name] = points if status == 200 else status
+        assert 404 not in result.values()
         return result
 
 
@@ -88,6 +91,7 @@ def flush_all(cluster):
 
 @pytest.fixture
 def system(cluster):
+    flush_all(cluster)
     running = System(cluster)
     yield running
     running.close()

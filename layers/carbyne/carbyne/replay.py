@@ -183,23 +183,23 @@ class Replayer:
         if mine and (fill := self._lanes.fill()) > REPLAY_FILL_MAX:
             raise RetryableError(f"Redis is {fill:.0%} full: the replay waits until windows are sealed")
         failed = self._ingester.ingest(mine) if mine else None
-        for entry in mine:
-            if failed is None or int(entry.sequence) < int(failed):
-                self._pass_fence(entry)
+        done = [entry for entry in mine if failed is None or int(entry.sequence) < int(failed)]
+        again = [entry for entry in done if not self._pass_fence(entry)]
+        if again:
+            _log.info("%d lanes are past a fence and not whole: it is an older one, or they were lost again", len(again))
         self._meter.add("RecordsReplayed", len(mine))
         self._meter.flush_due()
         return failed
 
-    def _pass_fence(self, entry: Entry) -> None:
+    def _pass_fence(self, entry: Entry) -> bool:
+        """False if the record is a fence and its lane is not whole behind it."""
         try:
             record = records.decode(entry.data)
         except CorruptDataError:
-            return  # the ingester has dealt with it
+            return True  # the ingester has dealt with it
         if not isinstance(record, records.FenceRecord):
-            return
-        lane = lane_of_tag(entry.key)
-        if not self._lanes.make_whole(lane, record.token):
-            _log.warning("lane %d is past the fence of %s and not whole: it needs another replay", lane, record.token)
+            return True
+        return self._lanes.make_whole(lane_of_tag(entry.key), record.token)
 
 
 def demand(jobs: Jobs, lanes: Iterable[int], token: str, now_s: int) -> Job:
