@@ -99,6 +99,15 @@ def test_a_split_block_is_copied_out_of_its_parts(world, monkeypatch):
     assert world.run().copied == 0
 
 
+def test_a_part_in_the_archive_counts_only_if_its_root_leads_there(world):
+    """An archiver that died between the parts and their stub left this."""
+    part = KEY._replace(part="0" if blocks.in_part("m", "0") else "1")
+    world.put(part, blocks.encode(ONE))
+    world.cold.put(part, Item(blocks.encode(ONE)), None)
+    assert world.run() == Reconciled(1, 1, 0)
+    assert everything(world.cold) == ONE
+
+
 def test_a_block_that_is_gone_meanwhile_is_no_failure(world):
     world.put(KEY, blocks.encode(ONE))
     [key] = world.expiring(SOON_S // DAY_S)

@@ -207,11 +207,13 @@ def block(series="m"):
     return from_rows([Rows((series,), times, [stamps.pack(1, "1")], np.array([[7]], np.uint64))])
 
 
+@pytest.mark.parametrize("seals", [1, 2])
 @pytest.mark.parametrize("order", ["stub first", "parts first"])
-def test_a_split_block_may_be_removed_in_any_order(small_blocks, order):
+def test_a_split_block_may_be_removed_in_any_order(monkeypatch, order, seals):
+    monkeypatch.setattr(blocks, "BLOCK_BYTES_MAX", 220)
     world = World()
-    world.seal(0, NAMES, 1)
-    world.seal(0, NAMES, 2)
+    for seed in range(seals):
+        world.seal(0, NAMES, seed)
     world.take(100)
     keys = sorted(world.removable(), key=lambda key: len(key.part), reverse=order == "parts first")
     assert len(keys) > 2
