@@ -11,6 +11,7 @@ import pytest
 from botocore.stub import Stubber
 from carbyne.accounts import BOTH, Accounts, Grant, Permission
 from carbyne.adapters.accounts import DynamoAccounts, add_key
+from carbyne.adapters.usage import DynamoUsage
 from carbyne.errors import RequestError
 from carbyne.limits import TENANT_CACHE_S
 from carbyne.ops import main
@@ -94,6 +95,33 @@ def test_tenants(run):
     assert run("tenants list") == ["blog", "shop"]
     assert "exists" in run("tenants create --tenant shop", 1)
     assert "name of a tenant" in run("tenants create --tenant a:b", 1)
+
+
+def test_limits_of_a_tenant(run, aws, table):
+    run("tenants create --tenant shop")
+    defaults = run("tenants limits --tenant shop")
+    assert [line.split("\t")[::2] for line in defaults] == [
+        ["samples-per-minute", "0"],
+        ["active-series", "0"],
+        ["body-bytes", "-"],
+    ]
+    DynamoUsage(aws.client("dynamodb"), table).add("shop", {1_700_000_000 // 60: 40})
+    assert run("tenants limits --tenant shop --samples-per-minute 500")[0] == "samples-per-minute\t500\t40"
+    assert run("tenants limits --tenant shop --active-series 7")[:2] == [
+        "samples-per-minute\t500\t40",
+        "active-series\t7\t0",
+    ]
+    assert run("tenants limits --tenant shop --samples-per-minute default")[0] == defaults[0][:-1] + "40"
+
+
+def test_limits_that_are_none(run):
+    run("tenants create --tenant shop")
+    assert "tenant nobody is unknown" in run("tenants limits --tenant nobody", 1)
+    assert "tenant nobody is unknown" in run("tenants limits --tenant nobody --active-series 1", 1)
+    assert "more than 6291456 bytes" in run("tenants limits --tenant shop --body-bytes 7000000", 1)
+    for bad in ("0", "-1", "x", "1.5", str(10**15)):
+        with pytest.raises(SystemExit):
+            run(f"tenants limits --tenant shop --active-series={bad}")
 
 
 def test_a_key_may_do_what_it_was_made_for(run, store):

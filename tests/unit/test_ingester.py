@@ -56,6 +56,7 @@ class System:
         self.kept = {}
         self.away = set()
         self.meter = Meter()
+        self.used = []
         self.ingester = Ingester(
             hot=self.hot,
             quarantine=SimpleNamespace(put=self._keep),
@@ -65,6 +66,7 @@ class System:
             length_s=LENGTH_S,
             now_ms=lambda: NOW_MS,
             meter=self.meter,
+            usage=SimpleNamespace(take=self.used.extend),
         )
 
     def ingest(self, *entries):
@@ -209,3 +211,21 @@ def test_a_batch_of_poison_alone_writes_nothing(system):
 def test_a_sequence_number_past_the_stamp_stops_everything(system):
     with pytest.raises(InvariantError, match="2\\*\\*192"):
         system.ingest((str(2**192), GOOD))
+
+
+def test_what_is_stored_is_counted_with_the_time_of_its_arrival(system):
+    data = record(("host/a", 60_000, b"m", 1.0))
+    system.ingester.ingest([Entry("1", data, "l0001", 123.5)])
+    [row] = system.used
+    assert (row.source, row.series, row.samples, row.arrived_s) == (SourceKey("acme", "host/a"), b"m", 1, 123.5)
+
+
+def test_what_comes_again_is_not_counted_yet(system):
+    """Lambda sends again from the first record that failed, whatever was stored behind it."""
+    system.hot.outcomes[lane_of("acme", "host/b")] = RetryableError("no replica")
+    one, two = record(("host/a", 0, b"m", 1.0)), record(("host/b", 0, b"m", 1.0))
+    system.ingest(("1", one), ("2", two), ("3", one), ("4", b"garbage"))
+    assert [row.source.source for row in system.used] == ["host/a"]
+    system.hot.outcomes.clear()
+    system.ingest(("2", two), ("3", one), ("4", b"garbage"))
+    assert sorted(row.source.source for row in system.used) == ["host/a", "host/a", "host/b"]

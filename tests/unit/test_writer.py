@@ -14,7 +14,7 @@ import pytest
 from carbyne import keys, limits, records, writer
 from carbyne.accounts import BOTH, Accounts, Grant, Permission
 from carbyne.errors import RetryableError
-from carbyne.usage import Standing
+from carbyne.usage import Limits, Standing
 from carbyne.writer import Time, Writer
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -409,6 +409,56 @@ def test_records_of_the_largest_rows_fit_the_stream():
 def test_a_small_row_is_one_part():
     series = [f"m{index:05d}" for index in range(limits.ROW_SERIES_MAX)]
     assert writer.split_series(series) == [series]
+
+
+@pytest.mark.parametrize(
+    ("standing", "limit"),
+    [
+        (Standing(Limits(samples_per_minute=5), {TIME_S // 60: 6}), "samples-per-minute"),
+        (Standing(Limits(active_series=5), {}, 6, TIME_S // 3600), "active-series"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/v0/tsdb", "/api/v0/services/shop/tsdb"])
+def test_a_tenant_over_its_limit_is_told_so_and_nothing_is_done_for_it(standing, limit, path):
+    system = System()
+    system.keys.standing = standing
+    answer = system.post("not even looked at", rawPath=path)
+    assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (503, str(limits.TENANT_CACHE_S))
+    assert f"{limit}: 6 of at most 5" in json.loads(answer["body"])["error"]["message"]
+    assert system.stream.calls == []
+    assert system.meter.sums == {"PostsRefused": 1, f"PostsRefused.{limit}": 1}
+    assert system.meter.flushes == 1
+
+
+@pytest.mark.parametrize("gzipped", [False, True])
+def test_a_tenant_may_have_a_smaller_body_than_others(gzipped):
+    system = System()
+    system.keys.standing = Standing(Limits(body_bytes=200))
+    assert system.post([sample()])["statusCode"] == 200
+    body = json.dumps(hosts(20)).encode()
+    parts = {"body": base64.b64encode(gzip.compress(body)).decode(), "isBase64Encoded": True} if gzipped else {}
+    answer = system.post(body.decode(), **parts)
+    assert (answer["statusCode"], "200 bytes" in answer["body"]) == (413, True)
+    assert system.meter.sums["PostsRefused.body-bytes"] == 1
+
+
+def test_limits_cost_one_look_up_in_a_while():
+    system = System()
+    asked = []
+    system.keys.standing_of = lambda tenant: asked.append(tenant) or Standing()
+    for _ in range(10):
+        assert system.post([sample()])["statusCode"] == 200
+    system.clock.now_s += limits.TENANT_CACHE_S
+    system.post([sample()])
+    assert asked == ["acme", "acme"]
+
+
+def test_a_key_whose_tenant_is_gone_is_refused():
+    """Else its samples would be acknowledged, and set aside by the ingester."""
+    system = System()
+    system.keys.standing_of = lambda tenant: None
+    assert system.post([sample()])["statusCode"] == 403
+    assert system.stream.calls == []
 
 
 @given(st.sets(st.text("abc.", min_size=1, max_size=6), min_size=1, max_size=200), st.integers(1, 20))

@@ -1,0 +1,144 @@
+"""A tenant's item: what several ingesters add to it, what stays in it, and the writer that is told to refuse by it."""
+
+import json
+import uuid
+
+import pytest
+from carbyne.accounts import Accounts
+from carbyne.adapters import usage
+from carbyne.adapters.accounts import DynamoAccounts, add_key, add_tenant
+from carbyne.adapters.usage import DynamoUsage
+from carbyne.keys import SourceKey
+from carbyne.limits import TENANT_CACHE_S, USAGE_MINUTES_HELD
+from carbyne.sketch import Sketch
+from carbyne.usage import Counted, Limits, Standing, Usage, UsedRow
+from carbyne.writer import Time, Writer
+
+from tests.integration.pipeline import APPS, MemoryStream, http_event
+
+NOW_S = 1_700_000_000
+MINUTE = NOW_S // 60
+
+
+@pytest.fixture
+def client(aws):
+    return aws.client("dynamodb")
+
+
+@pytest.fixture
+def table(client):
+    name = uuid.uuid4().hex
+    client.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    add_tenant(client, name, "acme")
+    add_key(client, name, "secret", "acme")
+    return name
+
+
+@pytest.fixture
+def store(client, table):
+    return DynamoUsage(client, table)
+
+
+@pytest.fixture
+def standing(client, table):
+    return lambda: DynamoAccounts(client, table).standing_of("acme")
+
+
+def test_a_new_tenant_has_the_defaults_and_used_nothing(standing):
+    assert standing() == Standing()
+
+
+def test_samples_add_up_by_minute(store, standing):
+    assert store.add("acme", {MINUTE: 5, MINUTE - 1: 2}) == Counted(b"", 0)
+    store.add("acme", {MINUTE: 7})
+    assert standing().samples == {MINUTE: 12, MINUTE - 1: 2}
+
+
+def test_series_are_kept_as_they_are(store, standing):
+    sketch = Sketch()
+    sketch.add(b"x")
+    store.put_series("acme", Counted(sketch.registers, 472), 1)
+    assert store.add("acme", {MINUTE: 1}) == Counted(sketch.registers, 472)
+    assert (standing().series, standing().hour) == (1, 472)
+
+
+def test_a_tenant_that_is_gone_is_not_made_by_counting(client, table, store):
+    assert store.add("nobody", {MINUTE: 1}) is None
+    store.put_series("nobody", Counted(b"", 0), 0)
+    assert DynamoAccounts(client, table).standing_of("nobody") is None
+    assert not usage.set_limits(client, table, "nobody", {"active_series": 1})
+
+
+def test_an_item_stays_small(client, table, store, standing):
+    for minute in range(MINUTE, MINUTE + 200):
+        store.add("acme", {minute: 1})
+        assert len(standing().samples) <= 2 * USAGE_MINUTES_HELD
+    assert {MINUTE + 199 - back for back in range(USAGE_MINUTES_HELD)} <= standing().samples.keys()
+    item = client.get_item(TableName=table, Key={"pk": {"S": "tenant#acme"}})["Item"]
+    assert len(str(item)) < 4_096, "one read unit"
+
+
+def test_limits_of_a_tenant_and_the_defaults_again(client, table, standing):
+    assert usage.set_limits(client, table, "acme", {"samples_per_minute": 10, "body_bytes": 20})
+    assert standing().limits == Limits(samples_per_minute=10, body_bytes=20)
+    assert usage.set_limits(client, table, "acme", {"samples_per_minute": None, "active_series": 30})
+    assert standing().limits == Limits(active_series=30, body_bytes=20)
+
+
+class Counting:
+    """A DynamoDB client that notes its calls."""
+
+    def __init__(self, client):
+        self._client, self.calls = client, []
+
+    def __getattr__(self, name):
+        def call(**parameters):
+            self.calls.append((name, parameters.get("Key", {}).get("pk", {}).get("S")))
+            return getattr(self._client, name)(**parameters)
+
+        return call
+
+
+class Meter(dict):
+    def add(self, name, amount=1):
+        self[name] = self.get(name, 0) + amount
+
+    def flush_due(self): ...
+
+
+def test_what_the_ingester_counts_makes_the_writer_refuse(client, table, store):
+    """Through the real items: over the limit, refused with the reason; a minute of look-ups is two reads."""
+    clock, meter, watched = [0.0], Meter(), Counting(client)
+    moment = Time(
+        now_ms=lambda: int((NOW_S + clock[0]) * 1000), clock=lambda: clock[0], sleep=lambda _: None, random=lambda: 0.5
+    )
+    accounts = Accounts(DynamoAccounts(watched, table), lambda: clock[0])
+    writer = Writer(accounts, MemoryStream(), 86_400 * 460, meter, moment)
+
+    def post():
+        body = json.dumps([{"hostId": "h", "name": "m", "time": NOW_S, "value": 1}])
+        event = http_event("POST", "/api/v0/tsdb", headers={"X-Api-Key": "secret"}, body=body)
+        return APPS["writer"].handle(event, lambda: writer)
+
+    usage.set_limits(client, table, "acme", {"samples_per_minute": 100})
+    for _ in range(20):
+        assert post()["statusCode"] == 200
+    assert len(watched.calls) == 2 and watched.calls[1] == ("get_item", "tenant#acme")
+
+    row = UsedRow(SourceKey("acme", "host/h"), b"12345678", b"m", 101, NOW_S)
+    Usage(store, lambda: NOW_S + clock[0]).take([row])
+    assert post()["statusCode"] == 200, "a look-up is believed for a while"
+    clock[0] += TENANT_CACHE_S
+    refused = post()
+    assert (refused["statusCode"], refused["headers"]["Retry-After"]) == (503, str(TENANT_CACHE_S))
+    assert "samples-per-minute: 101 of at most 100" in json.loads(refused["body"])["error"]["message"]
+    assert (meter["PostsRefused"], meter["PostsRefused.samples-per-minute"]) == (1, 1)
+    assert len(watched.calls) == 4
+
+    clock[0] += 180
+    assert post()["statusCode"] == 200, "the busy minute is over"

@@ -1,0 +1,232 @@
+"""Usage: what instances of the ingester count and write, and what the writer makes of it."""
+
+from collections import Counter
+
+import pytest
+from carbyne import limits
+from carbyne.errors import RetryableError
+from carbyne.keys import SourceKey, join_series, list_identity
+from carbyne.usage import Counted, Limits, Standing, Usage, UsedRow
+
+NOW_S = 1_700_000_000
+MINUTE = NOW_S // 60
+HOUR = NOW_S // 3_600
+
+
+class Store:
+    """Tenants' items in a dict; ``away`` makes it fail after it has applied what it was asked."""
+
+    def __init__(self):
+        self.samples = {"acme": Counter(), "bolt": Counter()}
+        self.series = {}
+        self.estimate = {}
+        self.calls = Counter()
+        self.away = False
+
+    def add(self, tenant, samples):
+        self.calls["add"] += 1
+        if tenant not in self.samples:
+            return None
+        self.samples[tenant].update(samples)
+        if self.away:
+            raise RetryableError("timed out")
+        return self.series.get(tenant, Counted(b"", 0))
+
+    def put_series(self, tenant, counted, estimate):
+        self.calls["put_series"] += 1
+        self.series[tenant], self.estimate[tenant] = counted, estimate
+
+
+class Clock:
+    now_s = float(NOW_S)
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def row(source="host/a", series=("m",), arrived_s=NOW_S, tenant="acme"):
+    blob = join_series(series)
+    return UsedRow(SourceKey(tenant, source), list_identity(blob), blob, len(series), arrived_s)
+
+
+def rows(hosts, metrics=50, **more):
+    return [row(f"host/{host}", [f"m{number}" for number in range(metrics)], **more) for host in hosts]
+
+
+def test_samples_are_added_to_the_minute_in_which_they_arrived(store, clock):
+    usage = Usage(store, clock)
+    usage.take(rows(range(3)) + rows(range(2), arrived_s=NOW_S - 61))
+    assert store.samples["acme"] == {MINUTE: 150, MINUTE - 1: 100}
+
+
+def test_it_writes_once_a_minute_and_loses_nothing(store, clock):
+    usage = Usage(store, clock)
+    for _ in range(600):
+        usage.take(rows(range(2), arrived_s=clock.now_s))
+        clock.now_s += 1
+    usage.take([])
+    assert store.calls["add"] <= 11
+    assert store.calls["put_series"] == 1, "the series did not change"
+    clock.now_s += 60
+    usage.take([])
+    assert store.samples["acme"].total() == 600 * 100
+
+
+def test_a_write_that_fails_is_made_up_for(store, clock):
+    usage = Usage(store, clock)
+    store.away = True
+    usage.take(rows(range(2)))
+    store.away = False
+    usage.take(rows(range(1)))
+    assert store.calls["add"] == 1, "not before the next minute"
+    clock.now_s += 60
+    usage.take([])
+    assert store.samples["acme"][MINUTE] >= 150
+    assert store.estimate["acme"] == pytest.approx(100, rel=0.1)
+
+
+def test_what_arrived_long_ago_is_no_use_of_now(store, clock):
+    """An ingester that catches up after an outage must not make the writer refuse."""
+    usage = Usage(store, clock)
+    usage.take(rows(range(3), arrived_s=NOW_S - 60 * limits.USAGE_MINUTES_KEPT - 60))
+    assert store.samples["acme"] == {}
+
+
+def test_several_instances_count_each_series_once(store, clock):
+    first, second = Usage(store, clock), Usage(store, clock)
+    for _ in range(3):
+        first.take(rows(range(20), arrived_s=clock.now_s))
+        second.take(rows(range(10, 40), arrived_s=clock.now_s))
+        clock.now_s += 60
+    assert store.estimate["acme"] == pytest.approx(40 * 50, rel=0.1)
+
+
+def test_a_new_instance_does_not_forget_what_others_counted(store, clock):
+    Usage(store, clock).take(rows(range(40)))
+    Usage(store, clock).take(rows(range(40, 42)))
+    assert store.estimate["acme"] == pytest.approx(42 * 50, rel=0.1)
+
+
+def test_series_are_counted_anew_each_hour(store, clock):
+    usage = Usage(store, clock)
+    usage.take(rows(range(40)))
+    clock.now_s += 3_600
+    usage.take(rows(range(4), arrived_s=clock.now_s))
+    assert store.series["acme"].hour == HOUR + 1
+    assert store.estimate["acme"] == pytest.approx(4 * 50, rel=0.1)
+
+
+def test_the_same_list_of_another_source_or_tenant_is_another_series(store, clock):
+    Usage(store, clock).take([row(f"host/{host}", tenant=tenant) for host in range(30) for tenant in ("acme", "bolt")])
+    assert store.estimate == {"acme": pytest.approx(30, abs=2), "bolt": pytest.approx(30, abs=2)}
+
+
+def test_lists_past_the_bound_are_counted_again_and_change_nothing(store, clock, monkeypatch):
+    monkeypatch.setattr("carbyne.usage.LISTS_REMEMBERED_MAX", 5)
+    usage = Usage(store, clock)
+    for _ in range(3):
+        usage.take(rows(range(20), arrived_s=clock.now_s))
+        clock.now_s += 60
+    assert store.estimate["acme"] == pytest.approx(1_000, rel=0.1)
+
+
+def test_many_tenants_are_written_by_turns(store, clock):
+    names = [f"t{number}" for number in range(3 * limits.USAGE_TENANTS_PER_FLUSH)]
+    store.samples |= {name: Counter() for name in names}
+    usage = Usage(store, clock)
+    usage.take([row(tenant=name) for name in names])
+    assert store.calls["add"] == limits.USAGE_TENANTS_PER_FLUSH
+    for _ in range(2):
+        usage.take([])
+    assert all(store.samples[name].total() == 1 for name in names)
+
+
+def test_an_unknown_tenant_is_nobody(store, clock):
+    Usage(store, clock).take([row(tenant="nobody")])
+    assert store.series == {}
+
+
+LIMITS = Limits(samples_per_minute=100, active_series=10)
+
+
+@pytest.mark.parametrize(
+    ("samples", "series", "hour", "limit"),
+    [
+        ({}, 0, 0, None),
+        ({MINUTE: 100}, 10, HOUR, None),
+        ({MINUTE: 101}, 0, HOUR, "samples-per-minute"),
+        ({MINUTE - 2: 101}, 0, HOUR, "samples-per-minute"),
+        ({MINUTE - 3: 101}, 0, HOUR, None),
+        ({MINUTE + 1: 101}, 0, HOUR, None),
+        ({MINUTE: 60, MINUTE - 1: 60}, 0, HOUR, None),
+        ({}, 11, HOUR, "active-series"),
+        ({}, 11, HOUR - 1, None),
+        ({MINUTE: 101}, 11, HOUR, "samples-per-minute"),
+    ],
+)
+def test_who_is_over_a_limit(samples, series, hour, limit):
+    over = Standing(LIMITS, samples, series, hour).over(NOW_S)
+    assert (over and over.limit) == limit
+    if over:
+        assert limit in str(over) and str(100 if "samples" in limit else 10) in str(over)
+
+
+def simulated(limit, rate, minutes, lag_s=2):
+    """Samples accepted in each minute of a tenant that sends ``rate`` a minute, in posts of a second each.
+
+    The ingester follows by ``lag_s``; the look-up lives as long as a key's.
+    """
+    store, clock = Store(), Clock()
+    clock.now_s = float(NOW_S - NOW_S % 60)
+    usage, accepted, waiting = Usage(store, clock), Counter(), []
+    looked_up_s, standing = 0.0, Standing()
+    size = rate // 60
+    for _ in range(minutes * 60):
+        now_s = clock.now_s
+        if now_s - looked_up_s >= limits.TENANT_CACHE_S:
+            looked_up_s = now_s
+            standing = Standing(Limits(samples_per_minute=limit), dict(store.samples["acme"]))
+        if not standing.over(int(now_s)):
+            accepted[int(now_s) // 60] += size
+            waiting.append(row("host/a", [f"m{number}" for number in range(size)], now_s))
+        ready = [one for one in waiting if one.arrived_s + lag_s <= now_s]
+        waiting = [one for one in waiting if one.arrived_s + lag_s > now_s]
+        usage.take(ready)
+        clock.now_s += 1
+    return accepted
+
+
+@pytest.mark.parametrize("factor", [2, 5, 20])
+def test_a_tenant_over_its_limit_is_held_near_it(factor):
+    """It overshoots for a minute or two, and is then refused for as long: never shut out, never let through."""
+    accepted = simulated(limit=600, rate=600 * factor, minutes=30)
+    refused = [minute for minute in range(NOW_S // 60 + 1, NOW_S // 60 + 29) if accepted[minute] == 0]
+    assert refused, "it is refused at times"
+    assert len(accepted) > 5, "and let in at others"
+    for first in range(NOW_S // 60, NOW_S // 60 + 26):
+        assert any(accepted[minute] < 600 * factor for minute in range(first, first + 3)), "three minutes at most"
+
+
+def test_a_tenant_within_its_limit_never_waits():
+    assert simulated(limit=600, rate=600, minutes=10).total() == 6_000
+
+
+def test_a_known_list_is_not_read_again(store, clock):
+    """Else counting would cost as much as storing."""
+    usage = Usage(store, clock)
+    usage.take(rows(range(10)))
+    usage.take(one._replace(series=b"never\nread") for one in rows(range(10)))
+    clock.now_s += 60
+    usage.take([])
+    assert store.estimate["acme"] == pytest.approx(500, rel=0.1)
+    assert store.calls["put_series"] == 1
