@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 from zlib import crc32
 
-from carbyne.errors import InvariantError
 from carbyne.limits import LANES
 
 
@@ -28,11 +27,10 @@ def lane_tag(lane: int) -> str:
     return f"l{lane:04d}"
 
 
-def lane_of_tag(tag: str) -> int:
-    """The mirror of ``lane_tag``; InvariantError for another text."""
-    if not (len(tag) == 5 and tag[0] == "l" and tag[1:].isdecimal() and int(tag[1:]) < LANES):
-        raise InvariantError(f"BUG: a lane's tag is like l0417; got {tag!r}")
-    return int(tag[1:])
+def lane_of_tag(tag: str) -> int | None:
+    """The mirror of ``lane_tag``; None for another text."""
+    is_tag = len(tag) == 5 and tag[0] == "l" and tag[1:].isdecimal() and int(tag[1:]) < LANES
+    return int(tag[1:]) if is_tag else None
 
 
 class Window(NamedTuple):

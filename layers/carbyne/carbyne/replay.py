@@ -178,28 +178,29 @@ class Replayer:
 
         Raises RetryableError while Redis is fuller than REPLAY_FILL_MAX: the sealer has to empty it first.
         """
-        wanted = self._lanes.in_replay({lane_of_tag(entry.key) for entry in entries})
-        mine = [entry for entry in entries if lane_of_tag(entry.key) in wanted]
+        lanes = [lane_of_tag(entry.key) for entry in entries]
+        wanted = self._lanes.in_replay({lane for lane in lanes if lane is not None})
+        mine = [(lane, entry) for lane, entry in zip(lanes, entries, strict=True) if lane in wanted]
         if mine and (fill := self._lanes.fill()) > REPLAY_FILL_MAX:
             raise RetryableError(f"Redis is {fill:.0%} full: the replay waits until windows are sealed")
-        failed = self._ingester.ingest(mine) if mine else None
-        done = [entry for entry in mine if failed is None or int(entry.sequence) < int(failed)]
-        again = [entry for entry in done if not self._pass_fence(entry)]
+        failed = self._ingester.ingest([entry for _, entry in mine]) if mine else None
+        done = [one for one in mine if failed is None or int(one[1].sequence) < int(failed)]
+        again = [lane for lane, entry in done if not self._pass_fence(lane, entry)]
         if again:
             _log.info("%d lanes are past a fence and not whole: it is an older one, or they were lost again", len(again))
         self._meter.add("RecordsReplayed", len(mine))
         self._meter.flush_due()
         return failed
 
-    def _pass_fence(self, entry: Entry) -> bool:
+    def _pass_fence(self, lane: int | None, entry: Entry) -> bool:
         """False if the record is a fence and its lane is not whole behind it."""
         try:
             record = records.decode(entry.data)
         except CorruptDataError:
             return True  # the ingester has dealt with it
-        if not isinstance(record, records.FenceRecord):
+        if lane is None or not isinstance(record, records.FenceRecord):
             return True
-        return self._lanes.make_whole(lane_of_tag(entry.key), record.token)
+        return self._lanes.make_whole(lane, record.token)
 
 
 def demand(jobs: Jobs, lanes: Iterable[int], token: str, now_s: int) -> Job:
