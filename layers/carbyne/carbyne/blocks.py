@@ -125,7 +125,7 @@ def decode(block: bytes) -> Columns:
 
 def decode_series(block: bytes, wanted: Collection[str]) -> Columns:
     """Those series of a block that are in ``wanted``; the streams of the others are not decoded.  Raises as decode."""
-    return _read(block, wanted)
+    return _read(block, frozenset(wanted))
 
 
 def _cover(leaves: set[str], part: str) -> list[str]:
