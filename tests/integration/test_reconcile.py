@@ -132,7 +132,7 @@ def test_the_function_does_the_same(aws, table, bucket, warm, cold):
     spec.loader.exec_module(app)
     fill(warm, TestDesk(aws).now_s())
     reconciler = build(aws.client("dynamodb"), aws.client("s3"), table, bucket, lambda _: None)
-    assert app.handle(lambda: reconciler, lambda: 900.0) == Reconciled(HOSTS, HOSTS, 0)
+    assert app.handle(lambda: reconciler, lambda: 900.0) == Reconciled(HOSTS, HOSTS, HOSTS)
     assert all(blocks.decode(cold.get(key).data) == ONE for key in keys())
 
 

@@ -14,7 +14,7 @@ from carbyne import blocks
 from carbyne.archiver import archive
 from carbyne.errors import CarbyneError, RetryableError
 from carbyne.items import Blocks
-from carbyne.keys import BlockKey
+from carbyne.keys import RAW, BlockKey
 from carbyne.limits import (
     COLD_READERS,
     DAY_S,
@@ -29,10 +29,12 @@ _log = logging.getLogger(__name__)
 
 
 class Reconciled(NamedTuple):
-    """Blocks that were ``compared``, those of which the archive lacked something (``copied``), and those ``failed``."""
+    """Blocks that were ``compared``, those of which the archive lacked something (``copied``), the raw ones among these
+    (``missed``: the archiver should have copied them when they were put), and those that ``failed``."""
 
     compared: int = 0
     copied: int = 0
+    missed: int = 0
     failed: int = 0
 
 
@@ -69,7 +71,7 @@ class Reconciler:
                     for batch in _batches(self._expiring(day)):
                         if seconds_left() < RECONCILE_RESERVE_S:
                             raise RetryableError(_out_of_time(found, day - today))
-                        found = _added(found, list(threads.map(self._compare, batch)))
+                        found = _added(found, batch, list(threads.map(self._compare, batch)))
                         progress(found)
         finally:
             self._count(found)
@@ -95,7 +97,7 @@ class Reconciler:
 
     def _count(self, found: Reconciled) -> None:
         self._meter.add("BlocksReconciled", found.compared)
-        self._meter.add("BlocksMissing", found.copied)
+        self._meter.add("BlocksMissing", found.missed)
         self._meter.flush_due()
 
 
@@ -106,9 +108,13 @@ def _batches(keys: Iterable[BlockKey]) -> Iterator[list[BlockKey]]:
         yield batch
 
 
-def _added(found: Reconciled, outcomes: list[bool | None]) -> Reconciled:
+def _added(found: Reconciled, keys: list[BlockKey], outcomes: list[bool | None]) -> Reconciled:
+    copied = [key.resolution for key, outcome in zip(keys, outcomes, strict=True) if outcome]
     return Reconciled(
-        found.compared + len(outcomes), found.copied + outcomes.count(True), found.failed + outcomes.count(None)
+        found.compared + len(keys),
+        found.copied + len(copied),
+        found.missed + copied.count(RAW),
+        found.failed + outcomes.count(None),
     )
 
 
