@@ -1,6 +1,6 @@
 """`make run`: the whole system on this machine, until Ctrl-C.
 
-The environment says how: PORT, API_KEY, PARAMETERS ("Name=value Name=value"), LOG=debug.
+The environment says how: PORT, API_KEY, PARAMETERS ("Name=value Name=value"), LOG=debug, LISTEN (an address).
 """
 
 import contextlib
@@ -12,57 +12,51 @@ import signal
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import urllib3
 from carbyne import keys
 from werkzeug.serving import make_server
 
-from local.aws import Aws
-from local.functions import Function, FunctionError
 from local.gateway import Gateway
 from local.host import HOST_ID, Host
-from local.process import ROOT
-from local.schedules import Schedule
-from local.streams import EventSource
-from local.template import FUNCTION, Template, TemplateError, pairs
-from local.valkey import Cluster
+from local.sources import Schedule, Source, shards_of
+from local.template import FUNCTION, Template, TemplateError, pairs, reference
+from servers.aws import LISTEN, Aws
+from servers.lambdas import Function, FunctionError, stop_all
+from servers.process import ROOT
+from servers.valkey import Cluster
 
 TENANT = "local"
-WORKERS = 4  # of each function at most
 READBACK_S = 15.0
+TABLE = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "StreamSpecification")
 ENV_JSON = ROOT / ".carbyne" / "env.json"
-
-
-@contextlib.contextmanager
-def step(what: str) -> Iterator[None]:
-    """Say what begins, and how long it took."""
-    start_s = time.monotonic()
-    print(f"  {what} ...", end="", flush=True)
-    yield
-    print(f" {time.monotonic() - start_s:.1f} s", flush=True)
+DEBUG = os.environ.get("LOG", "").lower() == "debug"
 
 
 def create_stores(template: Template, aws: Aws) -> None:
-    for name in template.resources:
-        if (kind := template.type(name)) == "AWS::Kinesis::Stream":
-            stream = template.values(name, "ShardCount", "StreamModeDetails")
-            stream |= {"ShardCount": int(stream["ShardCount"])} if "ShardCount" in stream else {}
-            aws.client("kinesis").create_stream(StreamName=template.reference(name), **stream)
-        elif kind == "AWS::DynamoDB::Table":
-            wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
-            table = template.values(name, *wanted)
-            aws.client("dynamodb").create_table(TableName=template.reference(name), **table)
-        elif kind == "AWS::S3::Bucket":
-            aws.client("s3").create_bucket(Bucket=template.reference(name))
+    kinesis, dynamodb, s3 = map(aws.client, ("kinesis", "dynamodb", "s3"))
+    for name in template.of_type("AWS::Kinesis::Stream"):
+        stream = template.values(name, "ShardCount", "StreamModeDetails")
+        kinesis.create_stream(StreamName=reference(name), **stream)
+    for name in template.of_type("AWS::DynamoDB::Table"):
+        table = template.values(name, *TABLE)
+        if view := table.get("StreamSpecification"):
+            view["StreamEnabled"] = True
+        made = dynamodb.create_table(TableName=reference(name), **table)["TableDescription"]
+        template.known[f"{name}.StreamArn"] = made.get("LatestStreamArn", "")
+        for ttl in template.values(name, "TimeToLiveSpecification").values():
+            dynamodb.update_time_to_live(TableName=reference(name), TimeToLiveSpecification=ttl)
+    for name in template.of_type("AWS::S3::Bucket"):
+        s3.create_bucket(Bucket=reference(name))
 
 
-def create_account(template: Template, aws: Aws, api_key: str) -> None:
+def create_account(aws: Aws, api_key: str) -> None:
     for item in ({"pk": keys.tenant_item(TENANT)}, {"pk": keys.api_key_item(api_key), "tenant": TENANT}):
         typed = {name: {"S": value} for name, value in item.items()}
-        aws.client("dynamodb").put_item(TableName=template.reference("AccountsTable"), Item=typed)
+        aws.client("dynamodb").put_item(TableName=reference("AccountsTable"), Item=typed)
 
 
 def start_function(template: Template, aws: Aws, name: str) -> Function:
@@ -74,102 +68,76 @@ def start_function(template: Template, aws: Aws, name: str) -> Function:
         **{"PATH": os.defpath, "LANG": "C.UTF-8", "TZ": ":UTC", "_HANDLER": wanted["Handler"]},
         "PYTHONPATH": os.pathsep.join(str(template.path.parent / folder) for folder in folders),
         **{"AWS_LAMBDA_FUNCTION_NAME": name, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(wanted["MemorySize"])},
-        **{"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "INFO"},
+        **{"AWS_LAMBDA_LOG_LEVEL": "INFO" if DEBUG else "WARN", "POWERTOOLS_METRICS_DISABLED": str(not DEBUG).lower()},
         **{key: str(value) for key, value in wanted.get("Environment", {}).get("Variables", {}).items()},
     }
-    return Function(name, {**aws.environment, **environment}, wanted["Timeout"], WORKERS)
+    return Function(name, {**aws.environment, **environment}, wanted["Timeout"])
 
 
-def connect(
-    template: Template, aws: Aws, functions: dict[str, Function], gateway: Gateway
-) -> list[EventSource | Schedule]:
-    """The event sources and schedules of all functions, and their routes into the gateway."""
-    sources: list[EventSource | Schedule] = []
-    for name, function in functions.items():
-        for event in template.events(name).values():
-            kind, properties = pairs(event)["Type"].value, pairs(pairs(event)["Properties"])
+def connect(template: Template, aws: Aws, function: Function, gateway: Gateway) -> Iterator[Source]:
+    """A function's routes go into the gateway; its other event sources are the answer."""
+    for event in pairs(template.properties(function.name).get("Events")).values():
+        kind, properties = pairs(event)["Type"].value, pairs(pairs(event)["Properties"])
+        wanted = {key: template.value(node) for key, node in properties.items() if key != "ApiId"}
+        try:
             if kind == "HttpApi":
-                gateway.add(f"{properties['Method'].value} {properties['Path'].value}", function)
-            elif kind == "Kinesis":
-                settings = {key: template.value(node) for key, node in properties.items()}
-                sources.append(EventSource(aws, function, settings))
+                gateway.add(f"{wanted['Method']} {wanted['Path']}", function)
+            elif kind == "ScheduleV2":
+                yield Schedule(function, wanted["ScheduleExpression"])
             else:
-                try:
-                    sources.append(Schedule(function, template.value(properties["ScheduleExpression"])))
-                except ValueError as error:
-                    raise template.error(event, f"the local runtime does not know {error} of {name}") from None
-    return sources
-
-
-def write_env_json(functions: dict[str, Function]) -> None:
-    """For `sam local invoke --env-vars`; of several systems the one that started last has it."""
-    ENV_JSON.parent.mkdir(exist_ok=True)
-    ENV_JSON.write_text(json.dumps({name: each.environment for name, each in functions.items()}, indent=2))
-
-
-def call(url: str, api_key: str, body: object = None) -> bytes:
-    """The body of a successful answer; OSError for another."""
-    headers = {"X-Api-Key": api_key, "Content-Type": "application/json"}
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, headers)  # noqa: S310 - our own
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-        return bytes(answer.read())
+                yield from shards_of(aws, function, wanted)
+        except ValueError as error:
+            raise template.error(event, f"the local runtime does not know {error} of {function.name}") from None
 
 
 def post_metrics(host: Host, url: str, api_key: str) -> bool:
     """Post this machine's metrics as an agent would; say so if they are not taken."""
     now_s = int(time.time())
     body = [{"hostId": HOST_ID, "name": name, "time": now_s, "value": value} for name, value in host.read().items()]
-    try:
-        call(f"{url}/api/v0/tsdb", api_key, body)
-    except OSError as error:
-        print(f"this machine's metrics were not taken: {error}", file=sys.stderr, flush=True)
-        return False
-    return True
+    answer = urllib3.request("POST", f"{url}/api/v0/tsdb", json=body, headers={"X-Api-Key": api_key}, retries=False)
+    if answer.status != 200:
+        print(f"this machine's metrics were not taken: {answer.data.decode()}", file=sys.stderr, flush=True)
+    return answer.status == 200
 
 
-def first_sample(host: Host, url: str, api_key: str) -> None:
-    """Post, and wait until a sample comes back: the first batch also prepares the lanes."""
-    end_s = time.monotonic() + READBACK_S
-    taken = post_metrics(host, url, api_key)
-    while taken and time.monotonic() < end_s:
+def await_metrics(url: str, api_key: str) -> None:
+    """Until a sample comes back: the first batch also prepares the lanes."""
+    query, end_s = f"{url}/api/v0/tsdb/latest?hostId={HOST_ID}&name=loadavg5", time.monotonic() + READBACK_S
+    while time.monotonic() < end_s:
         time.sleep(1.5)  # a batch has to fill and its function to warm up; asking earlier only makes warnings
-        with contextlib.suppress(OSError):
-            if b"loadavg5" in call(f"{url}/api/v0/tsdb/latest?hostId={HOST_ID}&name=loadavg5", api_key):
-                return
+        if b"value" in urllib3.request("GET", query, headers={"X-Api-Key": api_key}, retries=False).data:
+            return
     print("this machine's metrics can't be read back yet", file=sys.stderr, flush=True)
 
 
 def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     """Start everything, say so, and post this machine's metrics each minute until interrupted."""
     host, api_key, gateway = Host(), os.environ.get("API_KEY") or secrets.token_urlsafe(24), Gateway()
-    template = Template(path, os.environ.get("PARAMETERS") or "")
+    template = Template(path, f"RedisEndpoint=local:0 RedisTls=false {os.environ.get('PARAMETERS') or ''}")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server("127.0.0.1", port, gateway, threaded=True)
+    server = make_server(LISTEN, port, gateway, threaded=True)
     stack.callback(server.server_close)
     aws = stack.enter_context(Aws())
-    if "RedisEndpoint" not in template.overrides:
-        with step("Redis cluster, 3 masters and 3 replicas"):
-            cluster = stack.enter_context(Cluster())
-        template.overrides = {"RedisEndpoint": cluster.endpoint, "RedisTls": "false", **template.overrides}
-    with step("AWS: stream, table, bucket"):
-        create_stores(template, aws)
-        create_account(template, aws, api_key)
-    with step("functions"), ThreadPoolExecutor() as threads:
-        names = [name for name in template.resources if template.type(name) == FUNCTION]
-        started = threads.map(lambda name: start_function(template, aws, name), names)
-        functions = dict(zip(names, started, strict=True))
-        for function in functions.values():
-            stack.callback(function.stop)
-    for source in connect(template, aws, functions, gateway):
-        stack.callback(source.stop)
-        source.start()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    stack.callback(server.shutdown)
-    write_env_json(functions)
-    url = f"http://127.0.0.1:{server.port}"
-    with step("first sample, there and back"):
-        first_sample(host, url, api_key)
+    if template.known["RedisEndpoint"] == "local:0":
+        print("  Redis cluster: 3 masters, 3 replicas ...", flush=True)
+        template.known["RedisEndpoint"] = stack.enter_context(Cluster()).endpoint
+    print("  AWS: stream, tables, buckets ...", flush=True)
+    create_stores(template, aws)
+    create_account(aws, api_key)
+    print("  functions ...", flush=True)
+    with ThreadPoolExecutor() as threads:
+        functions = list(threads.map(lambda name: start_function(template, aws, name), template.of_type(FUNCTION)))
+    sources = [source for function in functions for source in connect(template, aws, function, gateway)]
+    for worker in (*sources, threading.Thread(target=server.serve_forever, daemon=True)):
+        worker.start()
+    for source in sources:
+        stack.callback(source.stopping.set)
+    ENV_JSON.parent.mkdir(exist_ok=True)  # for `sam local invoke --env-vars`; of several systems the last one's
+    ENV_JSON.write_text(json.dumps({function.name: function.environment for function in functions}, indent=2))
+    url = f"http://{LISTEN}:{server.port}"
+    print("  first sample, there and back ...", flush=True)
+    if post_metrics(host, url, api_key):
+        await_metrics(url, api_key)
     query = f"{url}/api/v0/hosts/{HOST_ID}/metrics?name=loadavg5&from=$(($(date +%s)-3600))&to=$(date +%s)"
     print(f"Carbyne is ready: {url}  API key: {api_key}")
     print("This machine posts its own metrics each minute. Read one back:")
@@ -198,6 +166,8 @@ def main() -> int:
         return 0
     except (TemplateError, FunctionError, RuntimeError) as error:
         print(f"\nmake run: {error}", file=sys.stderr)
+    finally:
+        stop_all()
     return 1
 
 

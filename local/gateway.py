@@ -9,101 +9,96 @@ import re
 import time
 import uuid
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestHeaderFieldsTooLarge
+from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from local.functions import PAYLOAD_BYTES_MAX, Function, FunctionError
+from servers.lambdas import PAYLOAD_BYTES_MAX, Function, FunctionError
 
 BODY_BYTES_MAX = 10 * 1024 * 1024
 HEAD_BYTES_MAX = 10_240
 TEXT = re.compile(r"text/.*|application/(json|xml|javascript)")
+MESSAGES = {404: "Not Found", 413: "Request Entity Too Large", 431: "Request Header Fields Too Large"}
 
 
 class Gateway:
-    """A WSGI application in front of functions."""
+    """A WSGI application; a rule is the method and the path as sent, "/GET/a/<b>"."""
 
     def __init__(self) -> None:
-        self.routes: dict[str, tuple[re.Pattern[str], Function]] = {}
+        self.rules = Map(merge_slashes=False)
 
     def add(self, key: str, function: Function) -> None:
         """``key``: "GET /a/{b}" or, where slashes may follow, "GET /a/{b+}"."""
-        parts = re.split(r"\{(\w+\+?)\}", key)
-        pattern = "".join(_group(part) if odd % 2 else re.escape(part) for odd, part in enumerate(parts))
-        self.routes[key] = (re.compile(pattern), function)
+        path = re.sub(r"\{(\w+)\}", r"<\1>", re.sub(r"\{(\w+)\+\}", r"<path:\1>", key))
+        self.rules.add(Rule(f"/{path.replace(' ', '')}", endpoint=(key, function)))
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # noqa: ANN401
         try:
             response = self._answer(Request(environ))
-        except RequestEntityTooLarge:
-            response = _message(413, "Request Entity Too Large")
+        except HTTPException as error:
+            response = as_json({"message": MESSAGES[error.code or 404]}, error.code)
         except (FunctionError, TypeError, ValueError, AttributeError):  # no answer, or not in the form of one
-            response = _message(500, "Internal Server Error")
+            response = as_json({"message": "Internal Server Error"}, 500)
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
-        request.max_content_length = BODY_BYTES_MAX
-        uri = request.environ["RAW_URI"]
+        uri, request.max_content_length = request.environ["RAW_URI"], BODY_BYTES_MAX
         if len(uri) + sum(len(name) + len(value) for name, value in request.headers) > HEAD_BYTES_MAX:
-            return _message(431, "Request Header Fields Too Large")
-        for key, (pattern, function) in self.routes.items():
-            if found := pattern.fullmatch(f"{request.method} {uri.partition('?')[0]}"):
-                event = {**_event(request, key, found.groupdict()), **_body(request)}
-                if len(json.dumps(event)) > PAYLOAD_BYTES_MAX:
-                    raise RequestEntityTooLarge
-                return _response(function.invoke(event))
-        return _message(404, "Not Found")
+            raise RequestHeaderFieldsTooLarge
+        path, _, query = uri.partition("?")
+        (key, function), parameters = self.rules.bind("").match(f"/{request.method}{path}")
+        event = {**event_of(request, key, path, query, parameters), **body_of(request)}
+        if len(json.dumps(event)) > PAYLOAD_BYTES_MAX:
+            raise RequestEntityTooLarge
+        return response_of(function.invoke(event))
 
 
-def _group(name: str) -> str:
-    return f"(?P<{name[:-1]}>.+)" if name.endswith("+") else f"(?P<{name}>[^/]+)"
-
-
-def _message(status: int, message: str) -> Response:
-    return Response(json.dumps({"message": message}), status, content_type="application/json")
-
-
-def _event(request: Request, key: str, parameters: dict[str, str]) -> dict[str, Any]:
-    raw_path, _, raw_query = request.environ["RAW_URI"].partition("?")
-    path, client, now_s = unquote(raw_path), request.remote_addr or "", time.time()
+def event_of(request: Request, key: str, path: str, query: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    """The event of a request, but for its body."""
+    client, now_s = request.remote_addr or "", time.time()
     headers = {name.lower(): value for name, value in request.headers}
-    cookies = headers.pop("cookie", "")
-    agent, protocol = headers.get("user-agent", ""), request.environ["SERVER_PROTOCOL"]
-    http = {"method": request.method, "path": path, "protocol": protocol, "sourceIp": client, "userAgent": agent}
-    moment = {"time": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now_s)), "timeEpoch": int(now_s * 1000)}
-    api = {"accountId": "123456789012", "apiId": "local", "domainName": headers.get("host"), "domainPrefix": "local"}
-    context = {**api, "http": http, "requestId": uuid.uuid4().hex[:16], "routeKey": key, "stage": "$default", **moment}
-    port = request.environ["SERVER_PORT"]
+    cookies, agent, port = headers.pop("cookie", ""), headers.get("user-agent", ""), request.environ["SERVER_PORT"]
     forwarded = {"x-forwarded-for": client, "x-forwarded-port": port, "x-forwarded-proto": "http"}
-    event = {"version": "2.0", "routeKey": key, "rawPath": path, "rawQueryString": raw_query}
     only_if_there = {
         "cookies": cookies.split("; ") if cookies else None,
         "queryStringParameters": {name: ",".join(values) for name, values in request.args.lists()},
         "pathParameters": {name: unquote(value) for name, value in parameters.items()},
     }
-    there = {name: value for name, value in only_if_there.items() if value}
-    return {**event, "headers": {**headers, **forwarded}, **there, "requestContext": context}
+    http = {"method": request.method, "path": unquote(path), "protocol": request.environ["SERVER_PROTOCOL"]}
+    api = {"accountId": "123456789012", "apiId": "local", "domainName": headers.get("host"), "domainPrefix": "local"}
+    moment = {"time": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now_s)), "timeEpoch": int(now_s * 1000)}
+    named = {**api, "requestId": uuid.uuid4().hex[:16], "routeKey": key, "stage": "$default", **moment}
+    return {
+        **{"version": "2.0", "routeKey": key, "rawPath": unquote(path), "rawQueryString": query},
+        **{name: value for name, value in only_if_there.items() if value},
+        "headers": {**headers, **forwarded},
+        "requestContext": {**named, "http": {**http, "sourceIp": client, "userAgent": agent}},
+    }
 
 
-def _body(request: Request) -> dict[str, Any]:
+def body_of(request: Request) -> dict[str, Any]:
+    """Text of text types; base64 of others, and of bytes that are none."""
     body = request.get_data()
-    if not body:
-        return {"isBase64Encoded": False}
-    if TEXT.fullmatch(request.mimetype):
+    if body and TEXT.fullmatch(request.mimetype):
         with contextlib.suppress(UnicodeDecodeError):
             return {"body": body.decode(), "isBase64Encoded": False}
-    return {"body": b64encode(body).decode(), "isBase64Encoded": True}
+    return {"body": b64encode(body).decode(), "isBase64Encoded": True} if body else {"isBase64Encoded": False}
 
 
-def _response(answer: Any) -> Response:  # noqa: ANN401 - whatever the function returned
+def response_of(answer: Any) -> Response:  # noqa: ANN401 - whatever the function returned
     if not isinstance(answer, dict) or "statusCode" not in answer:
-        return Response(json.dumps(answer), 200, content_type="application/json")
+        return as_json(answer, 200)
     body = answer.get("body") or ""
     data = b64decode(body) if answer.get("isBase64Encoded") else body.encode()
     response = Response(data, int(answer["statusCode"]), answer.get("headers") or {})
     for cookie in answer.get("cookies") or ():
         response.headers.add("Set-Cookie", cookie)
     return response
+
+
+def as_json(answer: object, status: int | None) -> Response:
+    return Response(json.dumps(answer), status, content_type="application/json")

@@ -1,23 +1,30 @@
 """template.yaml as data: the parameters, conditions and intrinsics that it uses; anything else stops with its line."""
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from local.aws import REGION
-
+FUNCTION = "AWS::Serverless::Function"
 ARNS = {
-    "AWS::Kinesis::Stream": f"arn:aws:kinesis:{REGION}:123456789012:stream/",
-    "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{REGION}:123456789012:table/",
+    FUNCTION: "arn:aws:lambda:us-east-1:123456789012:function:",
+    "AWS::Kinesis::Stream": "arn:aws:kinesis:us-east-1:123456789012:stream/",
+    "AWS::DynamoDB::Table": "arn:aws:dynamodb:us-east-1:123456789012:table/",
     "AWS::S3::Bucket": "arn:aws:s3:::",
 }
-OTHERS = re.compile("AWS::(CloudWatch|EC2|ElastiCache|IAM|Logs|S3::BucketPolicy|Serverless|SNS)")
-FUNCTION = "AWS::Serverless::Function"
-EVENTS = ("HttpApi", "Kinesis", "ScheduleV2")
+OTHERS = re.compile("AWS::(CloudWatch|EC2|ElastiCache|IAM|Logs|S3::BucketPolicy|Serverless::(HttpApi|Layer)|SNS)")
+EVENTS = ("HttpApi", "Kinesis", "DynamoDB", "ScheduleV2")
 NO_VALUE = object()
+RULES: dict[str, Callable[[str, Any], object]] = {
+    "Type": lambda value, kind: kind != "Number" or re.fullmatch(r"-?\d+(\.\d+)?", value),
+    "AllowedValues": lambda value, allowed: value in map(str, allowed),
+    "AllowedPattern": lambda value, pattern: re.fullmatch(pattern, value),
+    "MinValue": lambda value, least: float(value) >= least,
+    "MaxValue": lambda value, most: float(value) <= most,
+}
 
 
 class TemplateError(Exception):
@@ -29,25 +36,37 @@ def pairs(node: yaml.Node | None) -> dict[str, yaml.Node]:
     return {key.value: child for key, child in node.value} if node else {}
 
 
+def reference(name: str) -> str:
+    """The physical name of a resource: what !Ref of it gives."""
+    return f"carbyne-{name.lower()}"
+
+
 class Template:
-    """``parameters``: "Name=value Name=value", as a deployment would give them.  TemplateError for what is unknown."""
+    """``parameters``: "Name=value Name=value", as a deployment would give them.  TemplateError for what is unknown.
+
+    ``known``: the values of parameters and of attributes, to which the attributes of what was made are added.
+    """
 
     def __init__(self, path: Path, parameters: str) -> None:
         self.path, self.sections = path, pairs(yaml.compose(path.read_text()))
-        self.resources, self.parameters = pairs(self.sections["Resources"]), pairs(self.sections.get("Parameters"))
-        self.overrides: Mapping[str, str] = {
-            name: value for name, _, value in (pair.partition("=") for pair in parameters.split())
-        }
-        for name, given in self.overrides.items():
-            if name not in self.parameters:
+        declared = {name: pairs(node) for name, node in pairs(self.sections.get("Parameters")).items()}
+        self.known = {name: self.value(rules["Default"]) for name, rules in declared.items() if "Default" in rules}
+        for name, _, given in (pair.partition("=") for pair in parameters.split()):
+            if name not in declared:
                 raise TemplateError(f"{path}: there is no parameter {name}; PARAMETERS is like Name=value Name=value")
-            allowed = pairs(self.parameters[name]).get("AllowedValues")
-            if allowed and given not in [choice.value for choice in allowed.value]:
-                raise self.error(allowed, f"the parameter {name} can't be {given}")
-        for name, node in self.resources.items():
-            if (kind := self.type(name)) not in ARNS and not OTHERS.match(kind):
+            for rule, node in declared[name].items():
+                if rule in RULES and not RULES[rule](given, self.value(node)):
+                    raise self.error(node, f"the parameter {name} can't be {given}: {rule} is {self.value(node)}")
+            self.known[name] = json.loads(given) if declared[name]["Type"].value == "Number" else given
+        self.resources = pairs(self.sections["Resources"])
+        for name, node in list(self.resources.items()):
+            if OTHERS.match(kind := self.type(name)):
+                continue
+            if kind not in ARNS:
                 raise self.error(node, f"the local runtime does not know the type {kind} of {name}")
-            for event, body in self.events(name).items():
+            if (condition := pairs(node).get("Condition")) and not self._is_true(condition):
+                del self.resources[name]
+            for event, body in pairs(pairs(pairs(node).get("Properties")).get("Events")).items():
                 if (kind := pairs(body)["Type"].value) not in EVENTS:
                     raise self.error(body, f"the local runtime does not know the event type {kind} of {name}.{event}")
 
@@ -57,58 +76,50 @@ class Template:
     def type(self, name: str) -> str:
         return str(pairs(self.resources[name])["Type"].value)
 
+    def of_type(self, kind: str) -> list[str]:
+        return [name for name in self.resources if self.type(name) == kind]
+
     def properties(self, name: str) -> dict[str, yaml.Node]:
         """The unresolved properties of a resource, Globals of functions beneath them."""
         shared = pairs(self.sections.get("Globals")).get("Function") if self.type(name) == FUNCTION else None
         return {**pairs(shared), **pairs(pairs(self.resources[name]).get("Properties"))}
-
-    def events(self, name: str) -> dict[str, yaml.Node]:
-        return pairs(self.properties(name).get("Events"))
-
-    @staticmethod
-    def reference(name: str) -> str:
-        """The physical name of a store: what !Ref of it gives."""
-        return f"carbyne-{name.lower()}"
 
     def values(self, name: str, *wanted: str) -> dict[str, Any]:
         """Those of the wanted properties of a resource that it has, resolved."""
         found = {key: self.value(node) for key, node in self.properties(name).items() if key in wanted}
         return {key: value for key, value in found.items() if value is not NO_VALUE}
 
-    def value(self, node: yaml.Node) -> Any:  # noqa: ANN401 - whatever the template says
+    def value(self, node: yaml.Node) -> Any:  # noqa: ANN401, PLR0911 - whatever the template says
         """A node with its intrinsics resolved; TemplateError for one that is not known here."""
-        if node.tag.startswith("!"):
-            return self._intrinsic(node)
-        if isinstance(node, yaml.MappingNode):
-            return {key: self.value(child) for key, child in pairs(node).items()}
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value(child) for child in node.value]
-        return yaml.safe_load(yaml.serialize(node))
+        match node.tag, node.value:
+            case "!Ref" | "!GetAtt", name:
+                return self._name(node, name)
+            case "!Sub", str(text):
+                return re.sub(r"\$\{([^}]+)\}", lambda part: str(self._name(node, part[1])), text)
+            case "!Equals", [one, other]:
+                return str(self.value(one)) == str(self.value(other))
+            case "!Not", [condition]:
+                return not self.value(condition)
+            case "!If", [condition, yes, no]:
+                return self.value(yes if self._is_true(condition) else no)
+            case "!FindInMap", [name, key, field]:
+                table = pairs(pairs(self.sections["Mappings"])[name.value])
+                return self.value(pairs(table[str(self.value(key))])[field.value])
+            case tag, _ if tag.startswith("!"):
+                raise self.error(node, f"the local runtime does not know the intrinsic {tag}")
+            case "tag:yaml.org,2002:map", _:
+                return {key: self.value(child) for key, child in pairs(node).items()}
+            case _, list(children):
+                return [self.value(child) for child in children]
+        return yaml.SafeLoader("").construct_object(node)
 
-    def _intrinsic(self, node: yaml.Node) -> Any:  # noqa: ANN401
-        match node.tag:
-            case "!Ref" | "!GetAtt":
-                return self._name(node, node.value)
-            case "!Sub":
-                return re.sub(r"\$\{([^}]+)\}", lambda part: str(self._name(node, part[1])), node.value)
-            case "!Equals":
-                return self.value(node.value[0]) == self.value(node.value[1])
-            case "!If":
-                condition, yes, no = node.value
-                return self.value(yes if self.value(pairs(self.sections["Conditions"])[condition.value]) else no)
-            case "!FindInMap":
-                name, key, field = map(self.value, node.value)
-                return self.value(pairs(pairs(pairs(self.sections["Mappings"])[name])[str(key)])[field])
-        raise self.error(node, f"the local runtime does not know the intrinsic {node.tag}")
+    def _is_true(self, condition: yaml.Node) -> bool:
+        return bool(self.value(pairs(self.sections["Conditions"])[condition.value]))
 
     def _name(self, node: yaml.Node, name: str) -> Any:  # noqa: ANN401
         owner, _, attribute = name.partition(".")
-        if name == "AWS::NoValue":
-            return NO_VALUE
-        if name in self.overrides:
-            return self.overrides[name]
-        if default := pairs(self.parameters.get(name)).get("Default"):
-            return str(default.value)
+        if name in self.known or name == "AWS::NoValue":
+            return self.known.get(name, NO_VALUE)
         if owner in self.resources and attribute in ("", "Arn") and self.type(owner) in ARNS:
-            return (ARNS[self.type(owner)] if attribute else "") + self.reference(owner)
+            return (ARNS[self.type(owner)] if attribute else "") + reference(owner)
         raise self.error(node, f"{name} has no value in the local runtime")

@@ -15,14 +15,15 @@ import urllib.request
 import psutil
 import pytest
 
-from local.functions import Function, FunctionError
 from local.host import HOST_ID, Host
-from local.process import ROOT
+from servers.lambdas import Function, FunctionError, stop_all
+from servers.process import ROOT
 
 READY = re.compile(r"Carbyne is ready: (\S+)  API key: (\S+)")
 SIMPLE = """\
 Parameters:
   RedisEndpoint: {Type: String}
+  RedisTls: {Type: String}
 Globals:
   Function: {Layers: [!Ref Layer], Handler: app.handler}
 Resources:
@@ -153,25 +154,25 @@ def test_kill_9_leaves_no_child(tmp_path):
 @pytest.mark.parametrize(
     ("addition", "line", "name"),
     [
-        ("  Queue: {Type: AWS::SQS::Queue}", 13, "AWS::SQS::Queue of Queue"),
+        ("  Queue: {Type: AWS::SQS::Queue}", 14, "AWS::SQS::Queue of Queue"),
         (
             "  Store:\n    Type: AWS::S3::Bucket\n  Other: {Type: 'AWS::Serverless::Api'}",
-            15,
+            16,
             "AWS::Serverless::Api of Other",
         ),
         (
             "  F:\n    Type: AWS::Serverless::Function\n    Properties: {CodeUri: .,\n      Timeout: !Select [0, [1]]}",
-            16,
+            17,
             "the intrinsic !Select",
         ),
         (
             "  F:\n    Type: AWS::Serverless::Function\n    Properties: {Events: {Tick:\n      {Type: Schedule}}}",
-            16,
+            17,
             "the event type Schedule of F.Tick",
         ),
         (
             "  F:\n    Type: AWS::Serverless::Function\n    Properties:\n      CodeUri: !Ref Nowhere",
-            16,
+            17,
             "Nowhere has no value",
         ),
     ],
@@ -204,7 +205,6 @@ def test_wrong_parameters_are_named(given, message):
 @pytest.fixture
 def function(tmp_path):
     """Makes a function of a handler's body with a time-out of a second."""
-    made = []
 
     def make(body):
         code = "import os, sys, time\ncalls = 0\ndef handler(event, context):\n" + textwrap.indent(body, "    ")
@@ -214,12 +214,10 @@ def function(tmp_path):
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
             "AWS_LAMBDA_LOG_LEVEL": "INFO",
         }
-        made.append(Function("F", {"PYTHONPATH": str(tmp_path), "_HANDLER": "app.handler", **own}, 1.0, 2))
-        return made[-1]
+        return Function("F", {"PYTHONPATH": str(tmp_path), "_HANDLER": "app.handler", **own}, 1.0)
 
     yield make
-    for each in made:
-        each.stop()
+    stop_all()
 
 
 def test_a_worker_keeps_its_state_and_prints_without_harm(function):

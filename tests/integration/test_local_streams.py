@@ -7,9 +7,9 @@ from base64 import b64decode
 
 import pytest
 
-from local.functions import FunctionError
-from local.streams import EventSource
+from local.sources import shards_of
 from local.template import ARNS
+from servers.lambdas import FunctionError
 
 
 class Script:
@@ -47,7 +47,7 @@ def follow(aws):
         destination = {"OnFailure": {"Type": "S3", "Destination": "arn:aws:s3:::failures-of-streams"}}
         partial = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
         given = {"Stream": ARNS["AWS::Kinesis::Stream"] + name, "DestinationConfig": destination, **partial, **settings}
-        sources.append(EventSource(aws, function, given))
+        sources.extend(shards_of(aws, function, given))
         sources[-1].start()
         function.done.wait(wait_s)
         return function
@@ -55,7 +55,7 @@ def follow(aws):
     aws.client("s3").create_bucket(Bucket="failures-of-streams")
     yield run
     for source in sources:
-        source.stop()
+        source.stopping.set()
 
 
 def test_a_batch_is_a_kinesis_event(follow):
@@ -102,10 +102,10 @@ def test_given_up_batches_are_in_the_bucket_whole(follow, aws):
 
 
 def test_records_past_their_age_are_given_up_and_the_others_go_on(follow, aws):
-    function = follow("a", *[FunctionError] * 50, MaximumRecordAgeInSeconds="1", wait_s=3)
+    function = follow("a", *[FunctionError] * 50, MaximumRecordAgeInSeconds="4", wait_s=8)
     tries = len(function.seen)
     assert tries > 1
-    threading.Event().wait(1)
+    threading.Event().wait(2)
     assert len(function.seen) == tries
     keys = [item["Key"] for item in aws.client("s3").list_objects_v2(Bucket="failures-of-streams")["Contents"]]
     bodies = [aws.client("s3").get_object(Bucket="failures-of-streams", Key=key)["Body"].read() for key in keys]

@@ -6,8 +6,8 @@ from base64 import b64decode, b64encode
 import pytest
 from werkzeug.test import Client
 
-from local.functions import FunctionError
 from local.gateway import BODY_BYTES_MAX, HEAD_BYTES_MAX, Gateway
+from servers.lambdas import FunctionError
 
 
 class Recorder:

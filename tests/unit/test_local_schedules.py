@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from local.functions import FunctionError
-from local.schedules import Schedule
+from local.sources import Schedule
+from servers.lambdas import FunctionError
 
 
 class Failing:
@@ -30,7 +30,7 @@ def test_calls_go_on_after_a_failure():
     schedule.period_s = 0.01
     schedule.start()
     assert function.thrice.wait(5)
-    schedule.stop()
+    schedule.stopping.set()
     assert function.events[0]["source"] == "aws.scheduler"
     assert len({event["id"] for event in function.events[:3]}) == 3
 

@@ -1,0 +1,204 @@
+"""What calls functions without being asked: the shards of streams, and schedules."""
+
+import json
+import re
+import threading
+import time
+import uuid
+from base64 import b64encode
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from servers.aws import REGION, Aws
+from servers.lambdas import PAYLOAD_BYTES_MAX, Function, FunctionError
+
+POLL_S = 0.2
+RETRY_S_MAX = 5.0
+UNIT_S = {"minute": 60.0, "hour": 3600.0, "day": 86400.0}
+Record = dict[str, Any]
+Records = list[Record]
+
+
+class Source(threading.Thread):
+    """Does its ``work`` every ``period_s`` until stopped; a failure is told, and the next turn comes."""
+
+    def __init__(self, function: Function, period_s: float) -> None:
+        super().__init__(daemon=True)
+        self.function, self.period_s, self.stopping = function, period_s, threading.Event()
+
+    def run(self) -> None:
+        while not self.stopping.wait(self.period_s):
+            try:
+                self.work()
+            except (BotoCoreError, ClientError, FunctionError) as error:
+                if not self.stopping.is_set():
+                    print(f"[{self.function.name}] {error}", flush=True)
+
+    def work(self) -> None:
+        raise NotImplementedError
+
+
+class Schedule(Source):
+    """EventBridge Scheduler: ``expression`` is rate(N minutes), hours or days; ValueError for another."""
+
+    def __init__(self, function: Function, expression: str) -> None:
+        if not (rate := re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", expression)):
+            raise ValueError(f"the schedule {expression}")
+        super().__init__(function, int(rate[1]) * UNIT_S[rate[2]])
+
+    def work(self) -> None:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        event = {"version": "0", "id": str(uuid.uuid4()), "detail-type": "Scheduled Event", "detail": "{}"}
+        event |= {"source": "aws.scheduler", "account": "123456789012", "time": moment, "region": REGION}
+        self.function.invoke({**event, "resources": []})
+
+
+class Shard(Source):
+    """Lambda's event source for a shard: batches in order, retried until done, too old, or out of attempts.
+
+    ``settings``: the properties of the event in the template; ValueError for a filter that is not known here.
+    One batch is in work at a time, whatever the parallelization.
+    """
+
+    def __init__(self, aws: Aws, function: Function, settings: dict[str, Any], client: Any, shard_id: str) -> None:  # noqa: ANN401
+        super().__init__(function, max(POLL_S, float(settings.get("MaximumBatchingWindowInSeconds", 0))))
+        self.settings, self.client, self.shard_id, self.s3 = settings, client, shard_id, aws.client("s3")
+        self.filters = [json.loads(each["Pattern"]) for each in settings.get("FilterCriteria", {}).get("Filters", [])]
+        if not all(map(is_known, self.filters)):
+            raise ValueError("a filter")
+        start = {"ShardId": shard_id, "ShardIteratorType": "TRIM_HORIZON"}
+        self.iterator = client.get_shard_iterator(**stream_of(settings), **start)["ShardIterator"]
+
+    def work(self) -> None:
+        """Deliver all that has come since the last turn."""
+        while not self.stopping.is_set():
+            found = self.client.get_records(ShardIterator=self.iterator, Limit=1000)
+            records = [self._as_sent(record) for record in found["Records"]]
+            wanted = [one for one in records if not self.filters or any(fits(each, one) for each in self.filters)]
+            for batch in batches(wanted, int(self.settings.get("BatchSize", 100))):
+                self._deliver(batch)
+            self.iterator = found["NextShardIterator"]
+            if not records:
+                return
+
+    def _as_sent(self, record: Record) -> Record:
+        """The record as Lambda sends it."""
+        if "dynamodb" not in record:
+            number, role = record["SequenceNumber"], f"arn:aws:iam::123456789012:role/{self.function.name}"
+            kinesis = {"kinesisSchemaVersion": "1.0", **lower(record)}
+            record = {"eventID": f"{self.shard_id}:{number}", "eventName": "aws:kinesis:record", "kinesis": kinesis}
+            record |= {"eventSource": "aws:kinesis", "eventVersion": "1.0", "invokeIdentityArn": role}
+        if "userIdentity" in record:
+            record = {**record, "userIdentity": lower(record["userIdentity"])}
+        text = json.dumps({**record, "awsRegion": REGION, "eventSourceARN": self.settings["Stream"]}, default=plain)
+        return json.loads(text)  # type: ignore[no-any-return]
+
+    def _deliver(self, records: Records) -> None:
+        """Until every record is done: a failed one and all after it come again, later and later."""
+        attempts_max = int(self.settings.get("MaximumRetryAttempts", -1))
+        age_s_max = int(self.settings.get("MaximumRecordAgeInSeconds", -1))
+        attempt = 0
+        while records and not self.stopping.is_set():
+            if 0 <= age_s_max < time.time() - of_record(records[0])[1]:
+                self._give_up(records[:1], "RecordAgeExceeded", attempt)
+                records = records[1:]
+            elif 0 <= attempts_max < attempt:
+                return self._give_up(records, "RetryAttemptsExhausted", attempt)
+            else:
+                try:
+                    done = self._done(records)
+                    attempt, records = 0 if done else attempt + 1, records[done:]
+                except FunctionError:
+                    attempt, half = attempt + 1, len(records) // 2
+                    if half and self.settings.get("BisectBatchOnFunctionError"):
+                        self._deliver(records[:half])
+                        records = records[half:]
+                self.stopping.wait(min(0.1 * 2**attempt, RETRY_S_MAX) if records else 0)
+        return None
+
+    def _done(self, records: Records) -> int:
+        """How many records from the first on are done."""
+        answer = self.function.invoke({"Records": records}) or {}
+        partial = "ReportBatchItemFailures" in self.settings.get("FunctionResponseTypes", [])
+        order = {of_record(record)[0]: index for index, record in enumerate(records)}
+        failures = answer.get("batchItemFailures") or [] if partial else []
+        return min((order.get(failure.get("itemIdentifier"), 0) for failure in failures), default=len(records))
+
+    def _give_up(self, records: Records, condition: str, attempts: int) -> None:
+        """Put the whole batch into the failure bucket, as AWS writes it."""
+        now, request_id, name = datetime.now(UTC), str(uuid.uuid4()), self.function.name
+        batch = {"shardId": self.shard_id, "batchSize": len(records), "streamArn": self.settings["Stream"]}
+        batch |= {"startSequenceNumber": of_record(records[0])[0], "endSequenceNumber": of_record(records[-1])[0]}
+        context = {"requestId": request_id, "condition": condition, "approximateInvokeCount": attempts}
+        body = {
+            "requestContext": {**context, "functionArn": f"arn:aws:lambda:{REGION}:123456789012:function:{name}"},
+            "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
+            **{"version": "1.0", "timestamp": f"{now:%Y-%m-%dT%H:%M:%S.000Z}"},
+            **{"KinesisBatchInfo" if "kinesis" in records[0] else "DDBStreamBatchInfo": batch},
+            "payload": json.dumps({"Records": records}),
+        }
+        key = f"aws/lambda/local/{self.shard_id}/{now:%Y/%m/%d/%Y-%m-%dT%H.%M.%S}-{request_id}"
+        bucket = self.settings["DestinationConfig"]["OnFailure"]["Destination"].rpartition(":")[2]
+        self.s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(body).encode())
+
+
+def shards_of(aws: Aws, function: Function, settings: dict[str, Any]) -> list[Shard]:
+    """An event source for each shard of a stream."""
+    client = aws.client("kinesis" if ":kinesis:" in settings["Stream"] else "dynamodbstreams")
+    shards = client.describe_stream(**stream_of(settings))["StreamDescription"]["Shards"]
+    return [Shard(aws, function, settings, client, shard["ShardId"]) for shard in shards]
+
+
+def stream_of(settings: dict[str, Any]) -> dict[str, str]:
+    """How its service wants it named; moto's Kinesis forgets an ARN."""
+    arn = settings["Stream"]
+    return {"StreamName": arn.rpartition("/")[2]} if ":kinesis:" in arn else {"StreamArn": arn}
+
+
+def batches(records: Records, size_max: int) -> Iterator[Records]:
+    """The records in order, at most so many and an event of 6 MB at a time."""
+    batch: Records = []
+    bytes_left = 0
+    for record in records:
+        length = len(json.dumps(record)) + 2
+        if batch and (len(batch) == size_max or length > bytes_left):
+            yield batch
+            batch = []
+        bytes_left = (bytes_left if batch else PAYLOAD_BYTES_MAX - 4096) - length
+        batch.append(record)
+    if batch:
+        yield batch
+
+
+def is_known(pattern: Any) -> bool:  # noqa: ANN401
+    """Whether a filter has only objects that end in lists of strings and prefixes."""
+    if isinstance(pattern, dict):
+        return all(map(is_known, pattern.values()))
+    return all(isinstance(one, str) or list(one) == ["prefix"] for one in pattern)
+
+
+def fits(pattern: Any, value: Any) -> bool:  # noqa: ANN401
+    """Whether a record, or a part of it, is what a filter lets through."""
+    if isinstance(pattern, dict):
+        return isinstance(value, dict) and all(fits(pattern[key], value.get(key)) for key in pattern)
+    return any(str(value).startswith(one["prefix"]) if isinstance(one, dict) else value == one for one in pattern)
+
+
+def lower(members: Record) -> Record:
+    """Names as events have them."""
+    return {f"{name[0].lower()}{name[1:]}": value for name, value in members.items()}
+
+
+def plain(value: bytes | datetime) -> str | float:
+    """As JSON has it: base64, seconds."""
+    return b64encode(value).decode() if isinstance(value, bytes) else value.timestamp()
+
+
+def of_record(record: Record) -> tuple[str, float]:
+    """(sequence number, moment of arrival in seconds)."""
+    if "kinesis" in record:
+        return record["kinesis"]["sequenceNumber"], record["kinesis"]["approximateArrivalTimestamp"]
+    return record["dynamodb"]["SequenceNumber"], record["dynamodb"]["ApproximateCreationDateTime"]
