@@ -124,3 +124,17 @@ def test_a_tier_that_is_away_is_no_empty_answer(world, away):
     setattr(port, method, fail)
     with pytest.raises(RetryableError, match=away):
         world.of()
+
+
+def test_rollups_are_listed_behind_raw_blocks(world):
+    day = Window(WINDOWS[0].start_s // 86_400 * 86_400, 86_400)
+    for store, resolution, window in ((world.cold, "1h", day), (world.warm, "5m", WINDOWS[0]), (world.warm, "1h", day)):
+        world.catalogue.add_window(SOURCE, resolution, window)
+        merge_into(store, BlockKey(SOURCE, resolution, window), columns(window), expires_s=9)
+    world.seal(world.cold, WINDOWS[0], columns(WINDOWS[0]))
+    assert [(one.resolution, one.window, one.tier) for one in world.of()] == [
+        (RAW, WINDOWS[0], "cold"),
+        ("5m", WINDOWS[0], "warm"),
+        ("1h", day, "warm"),
+        ("1h", day, "cold"),
+    ]

@@ -2,19 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from carbyne import blocks
 from carbyne.catalogue import Catalogue
 from carbyne.columns import Columns
 from carbyne.errors import RequestError
 from carbyne.items import Blocks, Item, RangedBlocks
-from carbyne.keys import RAW, BlockKey, SourceKey, Window
+from carbyne.keys import RAW, RESOLUTIONS, BlockKey, SourceKey, Window
 from carbyne.limits import COLD_READERS, STORAGE_WINDOWS_MAX
+
+TIERS: Final = ("hot", "warm", "cold")
 
 
 class Stored(NamedTuple):
-    """What one tier (hot, warm or cold) holds of a window; ``samples`` of two tiers may be the same ones."""
+    """What one of TIERS holds of a window; ``samples`` of two tiers may be the same, and a bucket counts as four."""
 
     resolution: str
     window: Window
@@ -49,21 +51,24 @@ class Storage:
         self._catalogue = catalogue
 
     def of(self, source: SourceKey, from_ms: int, to_ms: int) -> list[Stored]:
-        """What lies in which tier, by window and tier.
+        """What lies in which tier, by resolution, window and tier.
 
         Raises RequestError 400 if more than STORAGE_WINDOWS_MAX windows would have to be read, RetryableError if a
         tier can't be asked.
         """
         hot = [window for window in self._hot.windows(source) if window.overlaps(from_ms, to_ms)]
-        sealed = [window for window in self._catalogue.windows(source, RAW).sealed if window.overlaps(from_ms, to_ms)]
-        if len(hot) + len(sealed) > STORAGE_WINDOWS_MAX:
-            raise RequestError(400, f"{len(sealed)} windows in this span; ask for {STORAGE_WINDOWS_MAX} at most")
+        keys = [
+            BlockKey(source, resolution, window)
+            for resolution in RESOLUTIONS
+            for window in self._catalogue.windows(source, resolution).sealed
+            if window.overlaps(from_ms, to_ms)
+        ]
+        if len(hot) + len(keys) > STORAGE_WINDOWS_MAX:
+            raise RequestError(400, f"{len(keys)} blocks in this span; ask for {STORAGE_WINDOWS_MAX} at most")
         found = [*self._hot_parts(source, hot), *self._warm_parts(source, from_ms, to_ms)]
         with ThreadPoolExecutor(COLD_READERS) as threads:
-            keys = [BlockKey(source, RAW, window) for window in sealed]
             found += [part for parts in threads.map(lambda key: list(self._cold_parts(key)), keys) for part in parts]
-        order = ("hot", "warm", "cold")
-        return sorted(found, key=lambda one: (one.window, order.index(one.tier)))
+        return sorted(found, key=lambda one: (RESOLUTIONS.index(one.resolution), one.window, TIERS.index(one.tier)))
 
     def _hot_parts(self, source: SourceKey, windows: Sequence[Window]) -> Iterator[Stored]:
         for window in windows:
@@ -72,8 +77,9 @@ class Storage:
                 yield Stored(RAW, window, "hot", rows.columns.samples, rows.size)
 
     def _warm_parts(self, source: SourceKey, from_ms: int, to_ms: int) -> Iterator[Stored]:
-        for key, item in self._warm.between(source, RAW, from_ms, to_ms):
-            yield _stored("warm", self._warm, key, item)
+        for resolution in RESOLUTIONS:
+            for key, item in self._warm.between(source, resolution, from_ms, to_ms):
+                yield _stored("warm", self._warm, key, item)
 
     def _cold_parts(self, key: BlockKey) -> Iterator[Stored]:
         if item := self._cold.get(key):
