@@ -11,10 +11,10 @@ export PORT API_KEY PARAMETERS LOG
 GROUPS_OF = import sys, tomllib; groups = tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]; \
 	print(*(need for name in sys.argv[1:] for need in groups[name]), sep="\n")
 
-.PHONY: help run check test nightly lint types build validate lock clean
+.PHONY: help run check test nightly lint types build validate checkov sam-local smoke lock clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 	@echo
 	@echo 'make run PORT=8081 API_KEY=secret PARAMETERS="RawWindowSeconds=3600 StreamShards=2" LOG=debug'
 
@@ -42,6 +42,16 @@ build: .venv/test.txt ## sam build: functions and layer for Lambda in .aws-sam/
 
 validate: .venv/test.txt ## the template, by SAM and cfn-lint
 	sam validate --lint
+
+checkov: .venv/test.txt ## the template, by checkov; .checkov.yaml has the waivers
+	uv tool run --quiet --from checkov==3.3.30 checkov --config-file .checkov.yaml --file template.yaml
+
+sam-local: build ## the built functions in Lambda's containers on 127.0.0.1:3000; needs a Docker engine
+	@docker info >/dev/null 2>&1 || { echo "sam-local: no Docker engine answers here (docker info); make run needs none"; exit 1; }
+	sam local start-api --env-vars .carbyne/env.json
+
+smoke: .venv/run.txt ## make smoke URL=... KEY=...: post, read back, print the lag; of a stack or of make run
+	@$(BIN)/python -m tests.smoke "$(URL)" "$(KEY)"
 
 lock: .venv/test.txt ## pin all groups of pyproject.toml anew, and the layer's for Lambda
 	uv pip compile -q --universal --python-version 3.11 --group layer --group local --group dev pyproject.toml -o requirements.lock

@@ -78,7 +78,6 @@ def environment(folder, layer, variables):
         "LANG": "C.UTF-8",
         "TZ": ":UTC",
         "PYTHONPATH": os.pathsep.join(map(str, imports)),
-        "PYTHONDONTWRITEBYTECODE": "1",
         **variables,
     }
 
