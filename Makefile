@@ -11,7 +11,7 @@ export PORT API_KEY PARAMETERS LOG
 GROUPS_OF = import sys, tomllib; groups = tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]; \
 	print(*(need for name in sys.argv[1:] for need in groups[name]), sep="\n")
 
-.PHONY: help run check test nightly lint types build validate checkov sam-local smoke lock clean
+.PHONY: help run check test nightly lint types openapi build validate checkov sam-local smoke lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,10 @@ lint: .venv/test.txt ## format and lint
 
 types: .venv/test.txt ## mypy
 	$(BIN)/mypy
+
+openapi: .venv/test.txt ## the description of the HTTP API, after a change of routes
+	$(BIN)/python -m carbyne.openapi > openapi.part
+	@mv openapi.part layers/carbyne/carbyne/openapi.json
 
 build: .venv/test.txt ## sam build: functions and layer for Lambda in .aws-sam/
 	sam build

@@ -27,6 +27,8 @@ class Permission(Flag):
 
 
 BOTH = Permission.READ | Permission.WRITE
+NO_KEY = Permission(0)
+"""What a route needs that anybody may ask."""
 
 
 class Grant(NamedTuple):

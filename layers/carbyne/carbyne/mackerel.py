@@ -55,8 +55,8 @@ class Sample(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     value: float
 
 
-class _OfService(msgspec.Struct, frozen=True, gc=False):
-    """One element of a service's body."""
+class SampleOfService(msgspec.Struct, frozen=True, gc=False):
+    """One element of a service's body; ``time`` in seconds."""
 
     name: str
     time: int
@@ -76,7 +76,7 @@ class _Refused(Exception):
 
 
 _decode_samples = msgspec.json.Decoder(list[Sample]).decode
-_decode_of_service = msgspec.json.Decoder(list[_OfService]).decode
+_decode_of_service = msgspec.json.Decoder(list[SampleOfService]).decode
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode

@@ -14,7 +14,10 @@ Deps = TypeVar("Deps")
 
 
 class Call(NamedTuple):
-    """A request whose key was looked up.  ``parts``: what stands in the place of the path's ``{names}``, decoded."""
+    """A request whose key was looked up; ``tenant`` is empty where none is needed.
+
+    ``parts``: what stands in the place of the path's ``{names}``, decoded.
+    """
 
     request: Request
     tenant: str
@@ -48,7 +51,8 @@ def _is_name(segment: str) -> bool:
 def dispatch(routes: Sequence[Route[Deps]], request: Request, accounts: Accounts, deps: Deps) -> Response:
     """The answer of the route that takes the request; RequestError 404 if none does, 403 if the key may not."""
     route, parts = _route_of(routes, request)
-    return route.handle(deps, Call(request, accounts.tenant(request.headers, route.needs), parts))
+    tenant = accounts.tenant(request.headers, route.needs) if route.needs else ""
+    return route.handle(deps, Call(request, tenant, parts))
 
 
 def _route_of(routes: Iterable[Route[Deps]], request: Request) -> tuple[Route[Deps], dict[str, str]]:

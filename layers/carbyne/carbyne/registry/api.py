@@ -1,12 +1,14 @@
 """The HTTP side of the registry: Mackerel's calls on hosts, services, roles, metadata, graphs and checks."""
 
 from email.utils import formatdate
+from functools import cache
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from carbyne import keys
-from carbyne.accounts import BOTH, Permission
+from carbyne.accounts import BOTH, NO_KEY, Permission
 from carbyne.errors import RequestError
 from carbyne.http import Response, inflate, json_response, skipped_header
 from carbyne.registry import checks, graphs, hosts, metadata, roles, services
@@ -51,6 +53,16 @@ class NameForm(msgspec.Struct, frozen=True):
 
 class ReportsForm(msgspec.Struct, frozen=True):
     reports: list[checks.Report]
+
+
+def description(_: Registry, __: Call) -> Response:
+    """``GET /openapi.json``: the whole HTTP surface as OpenAPI; ``carbyne.openapi`` makes the file."""
+    return Response(200, _description(), {"Cache-Control": "public, max-age=3600"})
+
+
+@cache
+def _description() -> str:
+    return (Path(__file__).parents[1] / "openapi.json").read_text()
 
 
 def org(_: Registry, call: Call) -> Response:
@@ -199,6 +211,7 @@ HOST: Final = "/api/v0/hosts/{id}"
 SERVICE: Final = "/api/v0/services/{service}"
 ROLE: Final = "/api/v0/services/{service}/roles/{role}"
 ROUTES: Final = (
+    Route("GET", "/openapi.json", NO_KEY, description),
     Route("GET", "/api/v0/org", Permission.READ, org),
     Route("POST", "/api/v0/hosts", BOTH, post_host),
     Route("GET", "/api/v0/hosts", Permission.READ, get_hosts),

@@ -1,0 +1,196 @@
+"""The description of the API: complete, as the code is, and true: each status and header that it names is answered."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from carbyne import openapi, surface
+from carbyne.errors import RetryableError
+from carbyne.limits import BODY_BYTES_MAX, QUERY_FIELDS_MAX
+from carbyne.operations import OPERATIONS
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from tests.memory_system import APPS, MemorySystem
+from tests.unit.test_routes import in_template
+
+FILE = Path(openapi.__file__).with_name("openapi.json")
+DOCUMENT = json.loads(FILE.read_text())
+ROUTES = [(function, route) for function, table in surface.TABLES.items() for route in table]
+NOW_S = 1_700_000_000
+SAMPLE = {"name": "m", "time": NOW_S, "value": 1.5}
+PARTS = {"id": "host1", "service": "shop", "role": "web", "namespace": "env", "identifier": "i/1"}
+REPORT = {"source": {"type": "host", "hostId": "host1"}, "name": "ping", "status": "OK", "occurredAt": NOW_S}
+BODIES = {
+    ("POST", "/api/v0/tsdb"): [{"hostId": "host1", **SAMPLE}, {"hostId": "", **SAMPLE}],
+    ("POST", "/api/v0/services/{service}/tsdb"): [SAMPLE, {}],
+    ("POST", "/api/v0/hosts"): {"name": "other"},
+    ("PUT", "/api/v0/hosts/{id}"): {"name": "other"},
+    ("POST", "/api/v0/hosts/{id}/status"): {"status": "standby"},
+    ("PUT", "/api/v0/hosts/{id}/role-fullnames"): {"roleFullnames": ["shop:web"]},
+    ("POST", "/api/v0/hosts/{id}/retire"): None,
+    ("POST", "/api/v0/hosts/bulk-update-statuses"): {"ids": ["host1"], "status": "standby"},
+    ("POST", "/api/v0/hosts/bulk-retire"): {"ids": ["host1"]},
+    ("POST", "/api/v0/monitoring/checks/report"): {"reports": [REPORT, {**REPORT, "occurredAt": 0}]},
+    ("POST", "/api/v0/graph-defs/create"): [{"name": "custom.fresh"}],
+    ("DELETE", "/api/v0/graph-defs"): {"name": "custom.x"},
+    ("POST", "/api/v0/services"): {"name": "fresh"},
+    ("POST", "/api/v0/services/{service}/roles"): {"name": "fresh"},
+}
+"""What gets a 200; metadata is any JSON."""
+READ = f"name=m&from={NOW_S - 600}&to={NOW_S}"
+QUERIES = {
+    "/api/v0/hosts/{id}/metrics": READ,
+    "/api/v0/services/{service}/metrics": READ,
+    "/api/v0/tsdb/latest": "hostId=host1&name=m",
+    "/carbyne/v1/storage": f"source=host%2Fhost1&from={NOW_S - 600}&to={NOW_S}",
+}
+
+
+class Answer:
+    """Of one request to ``system``: ``status``, ``headers``, and ``body``, decoded."""
+
+    def __init__(self, system, method, path, query="", body=b"", api_key="key-a"):
+        environ = {
+            "REQUEST_METHOD": method,
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": io.BytesIO(body),
+            "HTTP_X_API_KEY": api_key,
+        }
+        [data] = system.application(environ, self._start)
+        self.body = json.loads(data)
+
+    def _start(self, status, headers):
+        self.status, self.headers = status.split()[0], dict(headers)
+
+
+@pytest.fixture
+def system():
+    """One with a host, a service and a role, samples, metadata of each, a graph and a check."""
+    made = MemorySystem(lambda: NOW_S, lambda: 0.0)
+    ids = iter(["host1"])
+    accounts, registry = made.deps["registry"]
+    made.deps["registry"] = accounts, registry._replace(new_id=lambda: next(ids, "another"))
+    host = {"name": "web", "customIdentifier": "i/1", "roleFullnames": ["shop:web"], "meta": {"kernel": {"name": "x"}}}
+    for method, path, body in [
+        ("POST", "/api/v0/hosts", host),
+        ("POST", "/api/v0/tsdb", [{"hostId": "host1", **SAMPLE}]),
+        ("POST", "/api/v0/services/shop/tsdb", [SAMPLE]),
+        ("POST", "/api/v0/graph-defs/create", [{"name": "custom.x"}]),
+        ("POST", "/api/v0/monitoring/checks/report", {"reports": [REPORT]}),
+        ("PUT", "/api/v0/hosts/host1/metadata/env", 1),
+        ("PUT", "/api/v0/services/shop/metadata/env", 1),
+        ("PUT", "/api/v0/services/shop/roles/web/metadata/env", 1),
+    ]:
+        assert Answer(made, method, path, body=json.dumps(body).encode()).status == "200"
+    return made
+
+
+def said(route):
+    return DOCUMENT["paths"][openapi.path_of(route)][route.method.lower()]
+
+
+def schema_of(response):
+    """Of the body of a response that is described, or referred to."""
+    if "$ref" in response:
+        response = DOCUMENT["components"]["responses"][response["$ref"].rpartition("/")[2]]
+    schema = response["content"]["application/json"]["schema"]
+    return Draft202012Validator({**schema, "components": DOCUMENT["components"]})
+
+
+def ask(system, route, parts=PARTS, **changed):
+    """The request that gets a 200 of this route, with changes."""
+    body = json.dumps(BODIES.get((route.method, route.path), {"a": 1})).encode() if route.method != "GET" else b""
+    path = openapi.path_of(route).format_map(parts)
+    return Answer(system, route.method, path, **{"query": QUERIES.get(route.path, ""), "body": body} | changed)
+
+
+def name(case):
+    return f"{case[1].method} {case[1].path}"
+
+
+def test_the_file_is_what_the_code_says():
+    assert FILE.read_text() == openapi.text(), "routes or forms changed: run `make openapi`"
+
+
+def test_it_is_openapi():
+    validate(DOCUMENT)
+
+
+def test_paths_are_those_of_the_code_and_of_the_template():
+    described = sorted((method.upper(), path) for path, one in DOCUMENT["paths"].items() for method in one)
+    assert described == sorted((route.method, openapi.path_of(route)) for _, route in ROUTES)
+    deployed = [(method, path.replace("+}", "}")) for routes in in_template().values() for method, path in routes]
+    assert described == sorted(deployed)
+
+
+def test_operations_have_names_of_their_own_and_none_is_left_over():
+    names = [one["operationId"] for path in DOCUMENT["paths"].values() for one in path.values()]
+    assert len(names) == len(set(names))
+    assert {route.handle for _, route in ROUTES} == OPERATIONS.keys()
+
+
+@pytest.mark.parametrize("case", ROUTES, ids=name)
+def test_a_good_request_is_answered_as_described(case, system):
+    _, route = case
+    answer = ask(system, route)
+    assert answer.status == "200", answer.body
+    described = said(route)["responses"]["200"]
+    schema_of(described).validate(answer.body)
+    headers = described.get("headers", {}).keys() - {"Carbyne-Warnings"}
+    ours = {one for one in answer.headers if one.startswith("Carbyne-") or one == "Last-Modified"}
+    assert ours == headers
+
+
+@pytest.mark.parametrize("case", [case for case in ROUTES if "Carbyne-Warnings" in str(said(case[1]))], ids=name)
+def test_a_partial_answer_says_so(case, system):
+    _, route = case
+    system.hot.away = True
+    answer = ask(system, route, query=f"{QUERIES[route.path]}&partial=true")
+    assert answer.status == "200" and "hot tier" in answer.headers["Carbyne-Warnings"]
+
+
+def refusals(system, function, route):
+    """Requests that are refused for each reason that there is."""
+    yield ask(system, route, query="&".join(["a=1"] * (QUERY_FIELDS_MAX + 1)))
+    yield ask(system, route, body=b" " * (BODY_BYTES_MAX + 1))
+    yield ask(system, route, body=b"{", query="")
+    if route.needs:
+        yield ask(system, route, api_key="nobody")
+    if "{" in route.path:
+        yield ask(system, route, parts=dict.fromkeys(PARTS, "none-of-these"))
+        yield ask(system, route, parts=dict.fromkeys(PARTS, "a/b"))
+    if "bulk" in route.path:
+        ids = {"ids": ["none-of-these"], "status": "working"}
+        yield ask(system, route, body=json.dumps(ids).encode())
+    system.deps[function] = None  # no store of its dependencies answers
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(APPS[function], "handle", _without_deps(APPS[function].handle))
+        yield ask(system, route)
+
+
+def _without_deps(handle):
+    def away():
+        raise RetryableError("Redis is away")
+
+    return lambda event, deps: handle(event, away)
+
+
+@pytest.mark.parametrize("case", ROUTES, ids=name)
+def test_every_refusal_is_described_and_every_described_one_happens(case, system):
+    function, route = case
+    seen = {"200"}
+    for answer in refusals(system, function, route):
+        seen.add(answer.status)
+        if answer.status != "200":
+            schema_of(said(route)["responses"][answer.status]).validate(answer.body)
+        assert ("Retry-After" in answer.headers) == (answer.status == "503")
+    assert seen == said(route)["responses"].keys()
+
+
+def test_it_is_served_without_a_key(system):
+    answer = Answer(system, "GET", "/openapi.json", api_key="")
+    assert (answer.status, answer.body) == ("200", DOCUMENT)
