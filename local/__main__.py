@@ -16,23 +16,21 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import urllib3
 from carbyne import keys
 from werkzeug.serving import make_server
 
 from local.gateway import Gateway
-from local.host import HOST_ID, Host
 from local.sources import Schedule, Source, shards_of
 from local.template import FUNCTION, Template, TemplateError, pairs, reference
+from servers.agent import HOST_ID, Agent
 from servers.aws import LISTEN, Aws
 from servers.lambdas import Function, FunctionError, stop_all
 from servers.process import ROOT
 from servers.valkey import Cluster
 
 TENANT = "local"
-READBACK_S = 15.0
 TABLE = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "StreamSpecification")
-ENV_JSON = ROOT / ".carbyne" / "env.json"
+ENV_JSON = ROOT / ".carbyne" / "env.json"  # for `sam local invoke --env-vars`; of several systems the last one's
 DEBUG = os.environ.get("LOG", "").lower() == "debug"
 
 
@@ -90,29 +88,9 @@ def connect(template: Template, aws: Aws, function: Function, gateway: Gateway) 
             raise template.error(event, f"the local runtime does not know {error} of {function.name}") from None
 
 
-def post_metrics(host: Host, url: str, api_key: str) -> bool:
-    """Post this machine's metrics as an agent would; say so if they are not taken."""
-    now_s = int(time.time())
-    body = [{"hostId": HOST_ID, "name": name, "time": now_s, "value": value} for name, value in host.read().items()]
-    answer = urllib3.request("POST", f"{url}/api/v0/tsdb", json=body, headers={"X-Api-Key": api_key}, retries=False)
-    if answer.status != 200:
-        print(f"this machine's metrics were not taken: {answer.data.decode()}", file=sys.stderr, flush=True)
-    return answer.status == 200
-
-
-def await_metrics(url: str, api_key: str) -> None:
-    """Until a sample comes back: the first batch also prepares the lanes."""
-    query, end_s = f"{url}/api/v0/tsdb/latest?hostId={HOST_ID}&name=loadavg5", time.monotonic() + READBACK_S
-    while time.monotonic() < end_s:
-        time.sleep(1.5)  # a batch has to fill and its function to warm up; asking earlier only makes warnings
-        if b"value" in urllib3.request("GET", query, headers={"X-Api-Key": api_key}, retries=False).data:
-            return
-    print("this machine's metrics can't be read back yet", file=sys.stderr, flush=True)
-
-
 def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     """Start everything, say so, and post this machine's metrics each minute until interrupted."""
-    host, api_key, gateway = Host(), os.environ.get("API_KEY") or secrets.token_urlsafe(24), Gateway()
+    api_key, gateway = os.environ.get("API_KEY") or secrets.token_urlsafe(24), Gateway()
     template = Template(path, f"RedisEndpoint=local:0 RedisTls=false {os.environ.get('PARAMETERS') or ''}")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server(LISTEN, port, gateway, threaded=True)
@@ -128,35 +106,31 @@ def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     with ThreadPoolExecutor() as threads:
         functions = list(threads.map(lambda name: start_function(template, aws, name), template.of_type(FUNCTION)))
     sources = [source for function in functions for source in connect(template, aws, function, gateway)]
-    for worker in (*sources, threading.Thread(target=server.serve_forever, daemon=True)):
-        worker.start()
     for source in sources:
         stack.callback(source.stopping.set)
-    ENV_JSON.parent.mkdir(exist_ok=True)  # for `sam local invoke --env-vars`; of several systems the last one's
+        source.start()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        stack.callback(signal.signal, number, signal.SIG_IGN)  # a second Ctrl-C does not disturb the end
+    ENV_JSON.parent.mkdir(exist_ok=True)
     ENV_JSON.write_text(json.dumps({function.name: function.environment for function in functions}, indent=2))
     url = f"http://{LISTEN}:{server.port}"
+    agent = Agent(url, api_key)
     print("  first sample, there and back ...", flush=True)
-    if post_metrics(host, url, api_key):
-        await_metrics(url, api_key)
+    if agent.post():
+        agent.await_sample()
     query = f"{url}/api/v0/hosts/{HOST_ID}/metrics?name=loadavg5&from=$(($(date +%s)-3600))&to=$(date +%s)"
     print(f"Carbyne is ready: {url}  API key: {api_key}")
     print("This machine posts its own metrics each minute. Read one back:")
     print(f'  curl -H "X-Api-Key: {api_key}" "{query}"', flush=True)
     while True:
         time.sleep(60 - time.time() % 60)
-        post_metrics(host, url, api_key)
-
-
-def interrupt(*_: object) -> None:
-    """The first signal stops us; further ones don't disturb that."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
+        agent.post()
 
 
 def main() -> int:
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "template.yaml"
     try:
         with contextlib.ExitStack() as stack:

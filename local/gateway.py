@@ -22,7 +22,6 @@ from servers.lambdas import PAYLOAD_BYTES_MAX, Function, FunctionError
 BODY_BYTES_MAX = 10 * 1024 * 1024
 HEAD_BYTES_MAX = 10_240
 TEXT = re.compile(r"text/.*|application/(json|xml|javascript)")
-MESSAGES = {404: "Not Found", 413: "Request Entity Too Large", 431: "Request Header Fields Too Large"}
 
 
 class Gateway:
@@ -40,7 +39,7 @@ class Gateway:
         try:
             response = self._answer(Request(environ))
         except HTTPException as error:
-            response = as_json({"message": MESSAGES[error.code or 404]}, error.code)
+            response = as_json({"message": error.name}, error.code)
         except (FunctionError, TypeError, ValueError, AttributeError):  # no answer, or not in the form of one
             response = as_json({"message": "Internal Server Error"}, 500)
         return response(environ, start_response)

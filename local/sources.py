@@ -38,7 +38,7 @@ class Source(threading.Thread):
                     print(f"[{self.function.name}] {error}", flush=True)
 
     def work(self) -> None:
-        raise NotImplementedError
+        """One turn."""
 
 
 class Schedule(Source):
@@ -160,17 +160,12 @@ def stream_of(settings: dict[str, Any]) -> dict[str, str]:
 
 def batches(records: Records, size_max: int) -> Iterator[Records]:
     """The records in order, at most so many and an event of 6 MB at a time."""
-    batch: Records = []
-    bytes_left = 0
-    for record in records:
-        length = len(json.dumps(record)) + 2
-        if batch and (len(batch) == size_max or length > bytes_left):
+    for first in range(0, len(records), size_max):
+        batch = records[first : first + size_max]
+        if len(batch) > 1 and len(json.dumps(batch)) > PAYLOAD_BYTES_MAX - 4096:
+            yield from batches(batch, (len(batch) + 1) // 2)
+        else:
             yield batch
-            batch = []
-        bytes_left = (bytes_left if batch else PAYLOAD_BYTES_MAX - 4096) - length
-        batch.append(record)
-    if batch:
-        yield batch
 
 
 def is_known(pattern: Any) -> bool:  # noqa: ANN401

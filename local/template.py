@@ -86,8 +86,7 @@ class Template:
 
     def values(self, name: str, *wanted: str) -> dict[str, Any]:
         """Those of the wanted properties of a resource that it has, resolved."""
-        found = {key: self.value(node) for key, node in self.properties(name).items() if key in wanted}
-        return {key: value for key, value in found.items() if value is not NO_VALUE}
+        return self._resolved({key: node for key, node in self.properties(name).items() if key in wanted})
 
     def value(self, node: yaml.Node) -> Any:  # noqa: ANN401, PLR0911 - whatever the template says
         """A node with its intrinsics resolved; TemplateError for one that is not known here."""
@@ -108,10 +107,13 @@ class Template:
             case tag, _ if tag.startswith("!"):
                 raise self.error(node, f"the local runtime does not know the intrinsic {tag}")
             case "tag:yaml.org,2002:map", _:
-                return {key: self.value(child) for key, child in pairs(node).items()}
+                return self._resolved(pairs(node))
             case _, list(children):
                 return [self.value(child) for child in children]
         return yaml.SafeLoader("").construct_object(node)
+
+    def _resolved(self, nodes: dict[str, yaml.Node]) -> dict[str, Any]:
+        return {key: value for key, node in nodes.items() if (value := self.value(node)) is not NO_VALUE}
 
     def _is_true(self, condition: yaml.Node) -> bool:
         return bool(self.value(pairs(self.sections["Conditions"])[condition.value]))

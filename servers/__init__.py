@@ -1,1 +1,4 @@
-"""Real servers on loopback: a Redis-protocol cluster and an embedded AWS, for `make run`, the tests and bench."""
+"""What stands on one machine for the parts around the functions: a Redis cluster, AWS, Lambda's processes, an agent.
+
+`make run`, the tests and bench share them; none knows template.yaml.
+"""

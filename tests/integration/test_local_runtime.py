@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from local.host import HOST_ID, Host
+from servers.agent import HOST_ID, readings
 from servers.lambdas import Function, FunctionError, stop_all
 from servers.process import ROOT
 from tests.integration.make_run import System, running
@@ -200,7 +200,9 @@ def test_a_function_sees_its_own_environment_alone(function):
 
 
 def test_metrics_have_mackerels_names():
-    now = iter([0.0, 10.0])
-    metrics = Host(lambda: next(now)).read()
+    now = iter([0.0, 1.0, 11.0])
+    again = readings(lambda: next(now))
+    assert not [name for name in next(again) if name.endswith(".delta")]
+    metrics = next(again)
     assert {"loadavg5", "cpu.user.percentage", "memory.used", "interface.lo.rxBytes.delta"} <= metrics.keys()
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in metrics)
