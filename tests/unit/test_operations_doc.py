@@ -43,7 +43,7 @@ def test_every_alarm_has_a_remedy():
 
 def test_every_function_has_an_event_to_call_it_with():
     section = DOC.split("\n## A function in Lambda's container\n")[1].split("\n## ")[0]
-    named = dict(re.findall(r"sam local invoke (\w+) -e events/(\w+)\.json", section))
+    named = dict(re.findall(r"sam local invoke (\w+) -e events/([\w-]+)\.json", section))
     functions = {n for n, body in TEMPLATE["Resources"].items() if body["Type"] == "AWS::Serverless::Function"}
     assert named.keys() == functions
     for event in named.values():
