@@ -12,7 +12,7 @@ from carbyne.errors import CorruptDataError, InvariantError, RetryableError
 from carbyne.items import Item
 from carbyne.keys import BlockKey, SourceKey, Window
 from carbyne.limits import SEAL_TRIES_MAX, STUB_EXTRA_S
-from carbyne.storing import merge_into, read_blocks
+from carbyne.storing import Target, merge_into, read_blocks, rewrite
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -274,3 +274,19 @@ def test_two_mergers_that_take_turns_lose_nothing(some, order, whose):
         turns.run(*jobs)
         store.step = lambda: None
         assert held(store, series) == columns_of(some)
+
+
+def test_a_split_moves_what_was_held_and_nothing_that_was_computed(store):
+    """Whoever computes from what others change may be late: a part may hold newer of it already."""
+    put(store, filled(names(2)))
+    newer = filled(names(9), sequence=9)
+
+    def stop():
+        if any(parts(store).values()):
+            raise RetryableError("stopped as soon as the stub was put")
+
+    store.step = stop
+    with pytest.raises(RetryableError):
+        rewrite(Target(store, FAR_S), KEY, lambda part, held: newer if part == "" else held, newer.series)
+    store.step = lambda: None
+    assert held(store, names(9)) == filled(names(2))

@@ -14,7 +14,7 @@ from carbyne import frame
 from carbyne.columns import Columns
 from carbyne.errors import RetryableError, UnknownVersionError
 from carbyne.items import Item, Table
-from carbyne.keys import BlockKey, SourceKey, Window, join_series, series_item, split_series, windows_item
+from carbyne.keys import CLOSED, BlockKey, SourceKey, Window, join_series, series_item, split_series, windows_item
 from carbyne.limits import (
     CATALOGUE_INFLATED_BYTES_MAX,
     CATALOGUE_PAGE_BYTES_MAX,
@@ -25,6 +25,9 @@ from carbyne.limits import (
 VERSION: Final = 1
 ZSTD_LEVEL: Final = 9
 _HEAD: Final = bytes((VERSION,))
+HOURLY: Final = "1h"
+"""The resolution whose blocks are a day each."""
+assert HOURLY < CLOSED
 
 
 class Span(NamedTuple):
@@ -123,6 +126,16 @@ class Catalogue:
     def mark_again(self, source: SourceKey, resolution: str, window: Window) -> None:
         """Note that the window is about to have a block anew, so that the archive may hold what this one lacks."""
         self._change(source, resolution, lambda windows: _added(windows.again, window))
+
+    def open_days(self, source: SourceKey) -> set[Window]:
+        """The days of which hourly blocks exist, but not yet all daily buckets."""
+        found = dict(self._table.query(windows_item(source), HOURLY, CLOSED))  # one query, hours before closed days
+        hours, closed = (_windows(found[name]).sealed if name in found else set() for name in (HOURLY, CLOSED))
+        return hours - closed
+
+    def close_day(self, source: SourceKey, day: Window) -> None:
+        """Note that every series has its bucket of this day; later changes bring their own."""
+        self.add_window(source, CLOSED, day)
 
     def _change(self, source: SourceKey, resolution: str, change: Callable[[Windows], bool]) -> bool:
         """Whether ``change``, made to the windows as they are, changed anything."""

@@ -4,9 +4,12 @@ A rollup is never merged, it is recomputed: what the block holds is read first, 
 archive, then the buckets are put on the version that was read; if that has changed, it begins again.  So two sealers
 leave neither a stale bucket nor lose each other's.  A recomputed bucket has a greater stamp than the one it replaces,
 so that where table and archive both have it, the later one wins.
+
+A daily bucket is written when its day has closed: the first seal after that writes those of all series of the source,
+and notes the day; from then on a seal writes those of its own series.  Until then readers answer a day from its hours.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 
 from carbyne import blocks, stamps
@@ -15,11 +18,9 @@ from carbyne.columns import Columns, between, merge, restamped, restrict
 from carbyne.items import Blocks
 from carbyne.keys import RAW, BlockKey, SourceKey, Window
 from carbyne.records import TS_MS_MAX
-from carbyne.rollups import ROLLUPS, Resolution, keys_of, roll
+from carbyne.rollups import DAY, ROLLUPS, Resolution, Span, keys_of, roll
 from carbyne.storing import Target, rewrite
 from carbyne.tiers import BlockTiers, Gaps
-
-DAY = ROLLUPS[-1]
 
 
 class Roller:
@@ -47,15 +48,34 @@ class Roller:
         """
         written = 0
         for resolution in ROLLUPS:
-            from_ms, to_ms = resolution.aligned(window.start_s * 1000, window.end_s * 1000)
-            if resolution is DAY:  # a day is written when it has closed, until then readers answer it from its hours
-                to_ms = min(to_ms, DAY.closed_ms(self._now_ms()))
-            for block in resolution.windows(from_ms, to_ms) if from_ms < to_ms else ():
-                span = max(from_ms, block.start_s * 1000), min(to_ms, block.end_s * 1000)
-                written += self._rewrite(BlockKey(source, resolution.name, block), resolution, span, series)
+            span = resolution.aligned(window.start_s * 1000, window.end_s * 1000)
+            if resolution is DAY:
+                span = span[0], min(span[1], DAY.closed_ms(self._now_ms()))
+                written += self._close_days(source)
+            written += self._write(source, resolution, span, series)
         return written
 
-    def _rewrite(self, key: BlockKey, resolution: Resolution, span: tuple[int, int], series: Collection[str]) -> bool:
+    def _close_days(self, source: SourceKey) -> int:
+        """Write the buckets of all series for each day that has closed and was not written yet."""
+        written = 0
+        closed_ms = DAY.closed_ms(self._now_ms())
+        days = [day for day in self._catalogue.open_days(source) if day.end_s * 1000 <= closed_ms]
+        spans = self._catalogue.series(source) if days else {}
+        for day in sorted(days):
+            start_ms, end_ms = day.start_s * 1000, day.end_s * 1000
+            series = [name for name, seen in spans.items() if seen.first_ms < end_ms and seen.last_ms >= start_ms]
+            written += self._write(source, DAY, (start_ms, end_ms), series)
+            self._catalogue.close_day(source, day)
+        return written
+
+    def _write(self, source: SourceKey, resolution: Resolution, span: Span, series: Collection[str]) -> int:
+        """Recompute the buckets of ``series`` in a span of whole buckets; the number of blocks written."""
+        return sum(
+            self._rewrite(BlockKey(source, resolution.name, window), resolution, part, series)
+            for window, part in _by_window(resolution, span)
+        )
+
+    def _rewrite(self, key: BlockKey, resolution: Resolution, span: Span, series: Collection[str]) -> bool:
         expires_s = max(key.window.end_s, self._now_ms() // 1000) + self._warm_s[resolution.name]
         target = Target(self._warm, expires_s, self._catalogue.making(key))
         return rewrite(target, key, partial(self._recomputed, key.source, resolution, span, series), keys_of(series))
@@ -64,7 +84,7 @@ class Roller:
         self,
         source: SourceKey,
         resolution: Resolution,
-        span: tuple[int, int],
+        span: Span,
         series: Collection[str],
         part: str,
         held: Columns,
@@ -85,7 +105,13 @@ class Roller:
         return stamps.pack(0, str(max(self._now_ms(), newest + 1)))
 
 
-def _apart(columns: Columns, series: Collection[str], span: tuple[int, int]) -> tuple[Columns, Columns]:
+def _by_window(resolution: Resolution, span: Span) -> Iterator[tuple[Window, Span]]:
+    """The windows of blocks that overlap the span, each with its part of it; none for an empty span."""
+    for window in resolution.windows(*span) if span[0] < span[1] else ():
+        yield window, (max(span[0], window.start_s * 1000), min(span[1], window.end_s * 1000))
+
+
+def _apart(columns: Columns, series: Collection[str], span: Span) -> tuple[Columns, Columns]:
     """What is neither of ``series`` nor in the span, and the rest."""
     mine = restrict(columns, series.__contains__)
     others = restrict(columns, lambda name: name not in series)

@@ -1,8 +1,11 @@
 """Rollups: count, sum, min and max of each bucket of time, so that spikes and exact means survive.
 
 A 5m bucket is made of raw samples, a 1h bucket of 5m buckets, a 1d bucket of 1h buckets: each exactly what the raw
-samples give, sums added as float64 from left to right in the order of time.  NaN is left out; a bucket without a sample
-is not there.  A rollup block holds four series for each series of the source, its key with one letter behind it.
+samples give, sums added as float64 from left to right in the order of time.  NaN is left out.  A rollup block holds
+four series for each series of the source, its key with one letter behind it.
+
+A bucket whose samples are all NaN is held with count 0, and readers leave it out: an earlier bucket, of samples that
+were overwritten since, may lie in the archive, where nothing is ever taken away.
 """
 
 from collections.abc import Iterable
@@ -22,6 +25,10 @@ AGGREGATES: Final = {"count": "\x01c", "sum": "\x01s", "min": "\x01m", "max": "\
 SUFFIX_CHARACTERS: Final = 2
 
 
+Span = tuple[int, int]
+"""[from, to) in ms."""
+
+
 class Resolution(NamedTuple):
     """``bucket_s``: length of a bucket; ``window_s``: of a block; ``finer``: name of what it is made of."""
 
@@ -30,7 +37,7 @@ class Resolution(NamedTuple):
     window_s: int
     finer: str
 
-    def aligned(self, from_ms: int, to_ms: int) -> tuple[int, int]:
+    def aligned(self, from_ms: int, to_ms: int) -> Span:
         """The span [from, to) in ms, widened to whole buckets."""
         bucket_ms = self.bucket_s * 1000
         return from_ms // bucket_ms * bucket_ms, -(-to_ms // bucket_ms) * bucket_ms
@@ -50,10 +57,12 @@ ROLLUPS: Final = (
     Resolution("1h", 3_600, 86_400, "5m"),
     Resolution("1d", 86_400, 30 * 86_400, "1h"),
 )
+HOUR, DAY = ROLLUPS[1:]
 BY_NAME: Final = {resolution.name: resolution for resolution in ROLLUPS}
 assert (RAW, *BY_NAME) == RESOLUTIONS
 assert all(coarse.bucket_s % fine.bucket_s == 0 for fine, coarse in pairwise(ROLLUPS))
 assert all(rollup.window_s % rollup.bucket_s == 0 for rollup in ROLLUPS)
+assert HOUR.window_s == DAY.bucket_s, "an hourly block is a day: the catalogue's index of them says which days exist"
 
 POINTS_MIN: Final = 240
 
@@ -72,7 +81,7 @@ def keys_of(series: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Buckets:
-    """Buckets of some series: ``start_ms`` [B] ascending; each array [S, B]; a bucket of count 0 is not there."""
+    """Buckets of some series: ``start_ms`` [B] ascending; each array [S, B], all 0 where the count is."""
 
     start_ms: NDArray[np.int64]
     count: NDArray[np.float64]
@@ -81,23 +90,26 @@ class Buckets:
     max: NDArray[np.float64]
 
 
-def roll(finer: Columns, bucket_s: int, stamp: bytes = ZERO) -> Columns:
-    """Buckets of ``bucket_s`` out of the columns of a finer resolution, raw or rolled up, all with this ``stamp``."""
+def roll(finer: Columns, bucket_s: int) -> Columns:
+    """Buckets of ``bucket_s`` out of the columns of a finer resolution, raw or rolled up, all with the stamp ZERO."""
     groups = []
     for group in finer.groups:
         names = _rolled_names(group)
         series, parts = _of_rollups(group, names) if names else _of_raw(group)
-        groups += _groups(series, _combined(group.ts_ms, parts, bucket_s * 1000))
-    return assemble((stamp,), groups)
+        groups.append(_group(series, _combined(group.ts_ms, parts, bucket_s * 1000)))
+    return assemble((ZERO,), groups)
 
 
 def buckets_of(rolled: Columns, series: str) -> Buckets:
-    """The buckets of one series; raises KeyError if there are none."""
+    """The buckets of one series that have a sample other than NaN; raises KeyError if it has no bucket at all."""
     wanted = series + AGGREGATES["count"]
     group = next((group for group in rolled.groups if wanted in group.series), None)
     if group is None:
         raise KeyError(series)
-    return Buckets(group.ts_ms, *_of_rollups(group, [series])[1])
+    _, parts = _of_rollups(group, [series])
+    there = parts[0][0] > 0
+    count, total, low, high = (part[:, there] for part in parts)
+    return Buckets(group.ts_ms[there], count, total, low, high)
 
 
 def aggregate(buckets: Buckets, name: str) -> NDArray[np.float64]:
@@ -132,40 +144,30 @@ def _of_rollups(group: Group, names: list[str]) -> tuple[list[str], _Parts]:
 
 
 def _combined(ts_ms: NDArray[np.int64], parts: _Parts, bucket_ms: int) -> Buckets:
-    """The n-th entries of all buckets are added at once, n ascending: every sum runs from left to right."""
+    """The n-th entries of all buckets are added at once, n ascending: every sum runs from left to right.
+
+    Of equal extremes (0.0 and -0.0) the first stays, and a sum that is NaN is the same NaN on every machine.
+    """
     starts, first, sizes = np.unique(ts_ms // bucket_ms * bucket_ms, return_index=True, return_counts=True)
     shape = parts[0].shape[0], len(starts)
     count, total, low, high = np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape)
     for nth in range(int(sizes.max(initial=0))):
         here = np.flatnonzero(sizes > nth)
         more, add, least, most = (part[:, first[here] + nth] for part in parts)
-        there, fresh = more > 0, (more > 0) & (count[:, here] == 0)
+        there, fresh = more > 0, count[:, here] == 0
         with np.errstate(invalid="ignore", over="ignore"):
-            total[:, here] = np.where(fresh, add, np.where(there, total[:, here] + add, total[:, here]))
-        low[:, here] = np.where(fresh, least, np.where(there, np.fmin(low[:, here], least), low[:, here]))
-        high[:, here] = np.where(fresh, most, np.where(there, np.fmax(high[:, here], most), high[:, here]))
+            sums = np.where(fresh, add, total[:, here] + add)
+        total[:, here] = np.where(there, sums, total[:, here])
+        low[:, here] = np.where(there & (fresh | (least < low[:, here])), least, low[:, here])
+        high[:, here] = np.where(there & (fresh | (most > high[:, here])), most, high[:, here])
         count[:, here] += more
+    total[np.isnan(total)] = np.nan
     return Buckets(starts, count, total, low, high)
 
 
-def _groups(series: list[str], buckets: Buckets) -> list[Group]:
-    """Groups of series whose buckets are at the same times."""
-    there = buckets.count > 0
-    alike: dict[bytes, list[int]] = {}
-    for row, mask in enumerate(there):
-        alike.setdefault(mask.tobytes(), []).append(row)
-    return [_group(series, buckets, rows, there[rows[0]]) for rows in alike.values() if there[rows[0]].any()]
-
-
-def _group(series: list[str], buckets: Buckets, rows: list[int], there: NDArray[np.bool_]) -> Group:
-    entries = {
-        series[row] + suffix: part[row, there]
-        for part, suffix in zip(
-            (buckets.count, buckets.sum, buckets.min, buckets.max), AGGREGATES.values(), strict=True
-        )
-        for row in rows
-    }
+def _group(series: list[str], buckets: Buckets) -> Group:
+    parts = zip(AGGREGATES.values(), (buckets.count, buckets.sum, buckets.min, buckets.max), strict=True)
+    entries = {name + suffix: values for suffix, part in parts for name, values in zip(series, part, strict=True)}
     names = sorted(entries)
-    values = np.array([entries[name] for name in names], np.float64).view(np.uint64)
-    start_ms = buckets.start_ms[there]
-    return Group(tuple(names), start_ms, np.zeros(len(start_ms), np.uint32), values)
+    values = np.array([entries[name] for name in names]).view(np.uint64)
+    return Group(tuple(names), buckets.start_ms, np.zeros(len(buckets.start_ms), np.uint32), values)

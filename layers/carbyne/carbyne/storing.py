@@ -65,8 +65,8 @@ def rewrite(target: Target, key: BlockKey, change: Change, series: Collection[st
             target.creating()
         leaves = blocks.encode_parts(wanted, key.part)
         if [part for part, _ in leaves] != [key.part]:
-            _split(target, key, wanted, blocks.encode_stub([part for part, _ in leaves], key.part), item)
-            split = True  # and once more, so that each part is made sure of on its own version
+            _split(target, key, held, blocks.encode_stub([part for part, _ in leaves], key.part), item)
+            split = True  # and once more, so that each part is changed on its own version
         elif target.store.put(key, Item(leaves[0][1], target.expires_s), item):
             return True
     raise RetryableError(f"block {key} keeps changing under us")
@@ -107,10 +107,13 @@ def _rewrite_parts(
     return changed
 
 
-def _split(target: Target, key: BlockKey, wanted: Columns, stub: bytes, replaces: Item | None) -> None:
-    """Put ``wanted`` into the parts of ``stub``, then try to put the stub in place of ``replaces``."""
+def _split(target: Target, key: BlockKey, held: Columns, stub: bytes, replaces: Item | None) -> None:
+    """Put ``held`` into the parts of ``stub``, then try to put the stub in place of ``replaces``, which holds it.
+
+    Nothing that was computed from what others may change goes along: a part may have newer of it already.
+    """
     for part in blocks.parts_of(stub):
-        mine = restrict(wanted, partial(blocks.in_part, part=part))
+        mine = restrict(held, partial(blocks.in_part, part=part))
         child = key._replace(part=part)
         merge_into(target.store, child, mine, expires_s=target.expires_s, creating=target.creating)
     target.store.put(key, _stub(target, stub), replaces)

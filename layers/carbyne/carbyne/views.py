@@ -1,23 +1,19 @@
 """Rolled up views of a series: blocks where they are whole, finer samples where they are not yet.
 
 A bucket that touches a window with rows in Redis is computed from the next finer resolution, down to raw samples merged
-over all tiers; so is a day that no seal has closed yet.  The index of windows in Redis was read before the blocks, so a
-window that was sealed in between counts as one with rows.
+over all tiers; so is a day that no seal has closed yet.  The index of windows in Redis was read before that of open
+days, and both before the blocks: a window that was sealed, or a day that was closed in between is computed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from carbyne.catalogue import Catalogue
 from carbyne.columns import Columns, between, merge
 from carbyne.errors import RetryableError
 from carbyne.keys import RAW, SourceKey, Window
-from carbyne.rollups import BY_NAME, ROLLUPS, Resolution, buckets_of, keys_of, roll
+from carbyne.rollups import BY_NAME, DAY, Resolution, Span, keys_of, roll
 from carbyne.tiers import BlockTiers, Gaps
-
-DAY = ROLLUPS[-1]
-Span = tuple[int, int]
-"""[from, to) in ms."""
 
 
 class HotPart(NamedTuple):
@@ -43,32 +39,18 @@ class Views:
             old = self._tiers.read(source, RAW, span[0], span[1] - 1, gaps, [series])
             return between(merge([hot.columns, old]), *span)
         wanted = BY_NAME[resolution]
+        windows = [*hot.windows, *(self._open_days(source, gaps) if wanted is DAY else ())]
+        spans = _joined([wanted.aligned(window.start_s * 1000, window.end_s * 1000) for window in windows], span)
         held = self._tiers.read(source, resolution, span[0], span[1] - 1, gaps, keys_of([series]))
-        fluid = [wanted.aligned(window.start_s * 1000, window.end_s * 1000) for window in hot.windows]
-        if wanted is DAY:
-            fluid += self._open_days(source, series, between(held, *span), span, gaps)
-        spans = _joined(fluid, span)
         fresh = [roll(self.view(source, series, wanted.finer, one, hot, gaps), wanted.bucket_s) for one in spans]
         return merge([*(between(held, *one) for one in _between_spans(spans, span)), *fresh])
 
-    def _open_days(self, source: SourceKey, series: str, held: Columns, span: Span, gaps: Gaps) -> list[Span]:
-        """The days that have hours but no bucket: they had not closed when their last window was sealed."""
+    def _open_days(self, source: SourceKey, gaps: Gaps) -> Collection[Window]:
         try:
-            hours = self._catalogue.windows(source, DAY.finer).sealed
+            return self._catalogue.open_days(source)
         except RetryableError as error:
             gaps.note("the index of windows could not be read: archived samples may be missing", error)
-            return []
-        there = set(_starts(held, series))
-        days = (window.start_s * 1000 for window in hours if window.overlaps(span[0], span[1] - 1))
-        return [(day_ms, day_ms + DAY.bucket_s * 1000) for day_ms in days if day_ms not in there]
-
-
-def _starts(rolled: Columns, series: str) -> list[int]:
-    try:
-        starts: list[int] = buckets_of(rolled, series).start_ms.tolist()
-    except KeyError:
-        return []
-    return starts
+            return ()
 
 
 def _joined(spans: Iterable[Span], within: Span) -> list[Span]:

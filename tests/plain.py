@@ -1,0 +1,50 @@
+"""What rollups must be, in plain Python over raw samples: the oracle of their tests."""
+
+import math
+from typing import NamedTuple
+
+BUCKET_MS = {"5m": 300_000, "1h": 3_600_000, "1d": 86_400_000}
+FINER = {"5m": "raw", "1h": "5m", "1d": "1h"}
+AGGREGATES = ("avg", "min", "max", "sum", "count")
+
+
+class Bucket(NamedTuple):
+    count: float
+    sum: float
+    min: float
+    max: float
+
+    @property
+    def avg(self):
+        return self.sum / self.count
+
+
+def rolled(samples, resolution):
+    """{start_ms: Bucket} of one series; ``samples``: {ts_ms: value}."""
+    if resolution == "raw":
+        return {ts_ms: Bucket(1.0, value, value, value) for ts_ms, value in samples.items() if not math.isnan(value)}
+    buckets = {}
+    for ts_ms, more in sorted(rolled(samples, FINER[resolution]).items()):
+        start_ms = ts_ms // BUCKET_MS[resolution] * BUCKET_MS[resolution]
+        buckets[start_ms] = _added(buckets[start_ms], more) if start_ms in buckets else more
+    return buckets
+
+
+def _added(bucket, more):
+    low = more.min if more.min < bucket.min else bucket.min
+    high = more.max if more.max > bucket.max else bucket.max
+    return Bucket(bucket.count + more.count, bucket.sum + more.sum, low, high)
+
+
+def view(samples, resolution, aggregate, from_ms, to_ms):
+    """{ts_ms: bits} of every sample from ``from_ms`` to ``to_ms``, or of every bucket that overlaps them."""
+    if resolution == "raw":
+        return {ts_ms: bits(value) for ts_ms, value in samples.items() if from_ms <= ts_ms <= to_ms}
+    first_ms = from_ms // BUCKET_MS[resolution] * BUCKET_MS[resolution]
+    buckets = rolled(samples, resolution).items()
+    return {start: bits(getattr(bucket, aggregate)) for start, bucket in buckets if first_ms <= start <= to_ms}
+
+
+def bits(value):
+    """What tells two values apart: -0.0 from 0.0 as well; every NaN is alike."""
+    return "nan" if math.isnan(value) else float(value).hex()
