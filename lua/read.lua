@@ -131,7 +131,9 @@ local function read_window(rows, lists, dictionary)
     for i = first, last do
       local ts, field = todo[i][1], todo[i][2]
       local row = redis.call("HGET", rows, field)
-      local sparse = string.byte(row, HEAD) == SPARSE
+      local kind = string.byte(row, HEAD)
+      if kind > SPARSE then error("row of kind " .. kind .. "; this code knows up to " .. SPARSE) end
+      local sparse = kind == SPARSE
       budget = budget - #row * (sparse and 1 + #by_index / 8 or 1) -- measured: eight searches take as long as the rest
       take_row(field, ts, row, by_list[string.sub(field, 9)], by_index)
     end

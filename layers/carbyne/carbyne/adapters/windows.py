@@ -8,7 +8,7 @@ import numpy as np
 
 from carbyne.adapters.nodes import Call, Nodes, Reply, Script, checked
 from carbyne.columns import Columns, Rows, from_rows
-from carbyne.errors import CorruptDataError, InvariantError, RetryableError
+from carbyne.errors import CorruptDataError, InvariantError, RetryableError, UnknownVersionError
 from carbyne.keys import (
     SourceKey,
     Window,
@@ -19,7 +19,7 @@ from carbyne.keys import (
     split_series,
 )
 from carbyne.limits import CONFIRM_ROWS_MAX, DUE_PER_LANE, LANES, READ_BYTES_MAX, SEAL_LEASE_MS
-from carbyne.rows import HEAD_BYTES, SPARSE, STATE_BYTES, WHOLE
+from carbyne.rows import DENSE, HEAD_BYTES, SPARSE, STATE_BYTES, WHOLE
 from carbyne.stamps import STAMP_BYTES, ZERO
 
 _log = logging.getLogger(__name__)
@@ -108,7 +108,8 @@ class HotWindows:
         return bool(checked(self._nodes.run([call])[0]))
 
     def rows(self, source: SourceKey, window: Window) -> WindowRows:
-        """Every row of the window.  Raises CorruptDataError if a row is not what the write script stores."""
+        """Every row of the window.  Raises CorruptDataError if a row is not what the write script stores, of that
+        UnknownVersionError if it is of a kind that only later code knows."""
         try:
             return self._rows(source, window)
         except CorruptDataError:  # or another sealer let go of the window, lists and all, between two calls of ours
@@ -117,6 +118,8 @@ class HotWindows:
     def _rows(self, source: SourceKey, window: Window) -> WindowRows:
         """Rows are read in chunks, then the lists, so that the list of each row that is still there is among them."""
         values = dict(self._values(source, window))
+        if (kind := max((value[STAMP_BYTES] for value in values.values()), default=DENSE)) > SPARSE:
+            raise UnknownVersionError(f"row of kind {kind}; this code knows up to {SPARSE}")
         lists, dictionary = (
             _mapping(self._ask(source, "HGETALL", key)) for key in (source.lists(window), source.dictionary(window))
         )
