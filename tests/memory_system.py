@@ -101,6 +101,7 @@ class MemorySystem:
     """``application``: WSGI; ``away``: the stores that don't answer are those of ``hot`` and ``store``."""
 
     def __init__(self, now_s=time.time, clock=time.monotonic):
+        self.now_s = now_s
         self.hot, self.store, self.table = MemoryHot(), MemoryStore(), FakeTable()
         self.keys = Keys()
         accounts = Accounts(self.keys, clock)
