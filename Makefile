@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := layers/carbyne
 export AWS_DEFAULT_REGION ?= us-east-1
 export SAM_CLI_TELEMETRY := 0
-export PORT API_KEY PARAMETERS LOG
+export PORT API_KEY PARAMETERS LOG LISTEN
 
 # pip of Debian 12 knows no dependency groups: write the named ones to a file that it can read.
 GROUPS_OF = import sys, tomllib; groups = tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]; \
@@ -17,6 +17,7 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 	@echo
 	@echo 'make run PORT=8081 API_KEY=secret PARAMETERS="RawWindowSeconds=3600 StreamShards=2" LOG=debug'
+	@echo 'make test TESTS="tests/unit/test_keys.py tests/integration/test_hot.py"'
 
 run: .venv/run.txt ## the whole system on 127.0.0.1:8080 until Ctrl-C
 	@$(BIN)/python -m local
@@ -25,7 +26,7 @@ check: lint types ## lint, types, unit tests: under 90 s
 	$(BIN)/pytest -q tests/unit
 
 test: lint types ## everything but the long forms; what CI runs
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not nightly"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not nightly" $(TESTS)
 
 nightly: .venv/test.txt ## the long forms of the tests
 	$(BIN)/pytest -q -m nightly
