@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 import uuid
 from base64 import b64decode
 
@@ -110,3 +111,115 @@ def test_records_past_their_age_are_given_up_and_the_others_go_on(follow, aws):
     keys = [item["Key"] for item in aws.client("s3").list_objects_v2(Bucket="failures-of-streams")["Contents"]]
     bodies = [aws.client("s3").get_object(Bucket="failures-of-streams", Key=key)["Body"].read() for key in keys]
     assert any(b"RecordAgeExceeded" in body for body in bodies)
+
+
+FILTERS = {
+    "Filters": [
+        {"Pattern": '{"eventName":["INSERT","MODIFY"],"dynamodb":{"Keys":{"pk":{"S":[{"prefix":"raw:"}]}}}}'},
+        {"Pattern": '{"eventName":["REMOVE"],"userIdentity":{"type":["Service"]}}'},
+    ]
+}
+
+
+class Changes(Script):
+    """A function that keeps (event name, partition key) of what it saw."""
+
+    def invoke(self, event):
+        self.seen += [(record["eventName"], record["dynamodb"]["Keys"]["pk"]["S"]) for record in event["Records"]]
+        self.event = event
+        if self.steps:
+            raise FunctionError("told so")
+
+
+@pytest.fixture
+def table(aws):
+    """(client, name, ARN of the stream) of a table with a time to live."""
+    client, name = aws.client("dynamodb"), f"table-{uuid.uuid4()}"
+    made = client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    )
+    ttl = {"AttributeName": "ttl", "Enabled": True}
+    client.update_time_to_live(TableName=name, TimeToLiveSpecification=ttl)
+    return client, name, made["TableDescription"]["LatestStreamArn"]
+
+
+@pytest.fixture
+def watch(aws, table):
+    """Run a source on the table's stream until the condition on its function holds."""
+    sources = []
+
+    def run(function, until, **settings):
+        destination = {"OnFailure": {"Type": "S3", "Destination": "arn:aws:s3:::failures-of-streams"}}
+        given = {"Stream": table[2], "DestinationConfig": destination, "FilterCriteria": FILTERS, **settings}
+        sources.extend(shards_of(aws, function, given))
+        sources[-1].start()
+        end_s = time.monotonic() + 30
+        while not until(function):
+            assert time.monotonic() < end_s, function.seen
+            time.sleep(0.1)
+
+    aws.client("s3").create_bucket(Bucket="failures-of-streams")
+    yield run
+    for source in sources:
+        source.stopping.set()
+
+
+def test_changes_of_a_table_come_as_lambda_sends_them(table, watch):
+    client, name, arn = table
+    client.put_item(TableName=name, Item={"pk": {"S": "other"}})
+    client.put_item(TableName=name, Item={"pk": {"S": "raw:a"}, "b": {"B": b"\x00\xff"}})
+    client.put_item(TableName=name, Item={"pk": {"S": "raw:a"}, "b": {"B": b"\x01"}})
+    client.delete_item(TableName=name, Key={"pk": {"S": "raw:a"}})  # deliberate: the filter keeps it out
+    client.put_item(TableName=name, Item={"pk": {"S": "raw:end"}})
+    function = Changes()
+    watch(function, lambda function: ("INSERT", "raw:end") in function.seen)
+    assert function.seen == [("INSERT", "raw:a"), ("MODIFY", "raw:a"), ("INSERT", "raw:end")]
+    change = function.event["Records"][1]
+    assert change["dynamodb"]["OldImage"]["b"] == {"B": "AP8="}
+    assert change["dynamodb"]["NewImage"]["b"] == {"B": "AQ=="}
+    assert isinstance(change["dynamodb"]["ApproximateCreationDateTime"], float)
+    assert (change["eventSource"], change["eventSourceARN"]) == ("aws:dynamodb", arn)
+
+
+def test_what_expires_is_removed_and_told_with_its_image_at_least_once(table, watch):
+    client, name, _ = table
+    past, future = ({"N": str(int(time.time()) + seconds)} for seconds in (-5, 3600))
+    for index in range(20):
+        item = {"pk": {"S": f"raw:{index}"}, "b": {"B": b"x"}, "ttl": future if index % 4 == 0 else past}
+        client.put_item(TableName=name, Item=item)
+    client.put_item(TableName=name, Item={"pk": {"S": "raw:for-ever"}})
+    expired = {("REMOVE", f"raw:{index}") for index in range(20) if index % 4}
+    function = Changes()
+    watch(function, lambda function: expired <= set(function.seen))
+    removals = [one for one in function.seen if one[0] == "REMOVE"]
+    assert set(removals) == expired
+    last = function.event["Records"][-1]
+    assert last["userIdentity"] == {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+    assert last["dynamodb"]["OldImage"]["b"] == {"B": "eA=="}
+    left = {item["pk"]["S"] for item in client.scan(TableName=name)["Items"]}
+    assert left == {"raw:for-ever", *(f"raw:{index}" for index in range(0, 20, 4))}
+
+
+def test_given_up_changes_are_in_the_bucket_whole(table, watch, aws):
+    client, name, arn = table
+    client.put_item(TableName=name, Item={"pk": {"S": "raw:a"}, "b": {"B": b"x"}})
+    s3 = aws.client("s3")
+
+    def bodies(_):
+        keys = [item["Key"] for item in s3.list_objects_v2(Bucket="failures-of-streams").get("Contents", [])]
+        found = [json.loads(s3.get_object(Bucket="failures-of-streams", Key=key)["Body"].read()) for key in keys]
+        return [body for body in found if body.get("DDBStreamBatchInfo", {}).get("streamArn") == arn]
+
+    watch(Changes(FunctionError), bodies, MaximumRetryAttempts=0)
+    (body,) = bodies(None)
+    assert json.loads(body["payload"])["Records"][0]["dynamodb"]["NewImage"]["b"] == {"B": "eA=="}
+
+
+def test_a_filter_that_is_not_known_stops_the_start(aws, table):
+    unknown = {"Filters": [{"Pattern": '{"eventName":[{"anything-but":["REMOVE"]}]}'}]}
+    with pytest.raises(ValueError, match="filter"):
+        shards_of(aws, Changes(), {"Stream": table[2], "FilterCriteria": unknown})
