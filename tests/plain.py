@@ -36,13 +36,14 @@ def _added(bucket, more):
     return Bucket(bucket.count + more.count, bucket.sum + more.sum, low, high)
 
 
-def view(samples, resolution, aggregate, from_ms, to_ms):
-    """{ts_ms: bits} of every sample from ``from_ms`` to ``to_ms``, or of every bucket that overlaps them."""
+def view(samples, resolution, aggregate, from_ms, to_ms, buckets=None):
+    """{ts_ms: bits} of every sample from ``from_ms`` to ``to_ms``, or of every bucket that overlaps them; ``buckets``:
+    those of each resolution, if they are known."""
     if resolution == "raw":
         return {ts_ms: bits(value) for ts_ms, value in samples.items() if from_ms <= ts_ms <= to_ms}
     first_ms = from_ms // BUCKET_MS[resolution] * BUCKET_MS[resolution]
-    buckets = rolled(samples, resolution).items()
-    return {start: bits(getattr(bucket, aggregate)) for start, bucket in buckets if first_ms <= start <= to_ms}
+    found = buckets[resolution] if buckets else rolled(samples, resolution)
+    return {start: bits(getattr(bucket, aggregate)) for start, bucket in found.items() if first_ms <= start <= to_ms}
 
 
 def bits(value):

@@ -187,6 +187,7 @@ class Pipeline:
         self.table = table or FakeTable()
         self.cold = WarmBlocks(FakeTable())
         self.retention = Retention(hot_s, 604_800)
+        self.warm_s = dict.fromkeys(RESOLUTIONS, WARM_S)
         self._open = []
         self.reconnect()
         self.store.init()
@@ -232,12 +233,12 @@ class Pipeline:
 
     def new_sealer(self, hot, table):
         warm, catalogue = WarmBlocks(table), Catalogue(table)
-        tiers, warm_s = BlockTiers(warm, self.cold, catalogue), dict.fromkeys(RESOLUTIONS, WARM_S)
+        tiers = BlockTiers(warm, self.cold, catalogue)
         return Sealer(
             hot=hot,
             warm=warm,
             catalogue=catalogue,
-            rollups=Roller(warm, tiers, catalogue, warm_s, self._now_ms),
+            rollups=Roller(warm, tiers, catalogue, self.warm_s, self._now_ms),
             replays=self.new_watch(),
             schedule=SCHEDULE,
             retention=self.retention,
