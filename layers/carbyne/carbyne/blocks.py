@@ -89,7 +89,7 @@ def children(part: str) -> tuple[str, str]:
 
 def in_part(series: str, part: str) -> bool:
     """Whether the series belongs to the part: its hash starts with the part's bits."""
-    return not part or _bits(series).startswith(part)
+    return not part or _bits(series.partition("\x01")[0]).startswith(part)
 
 
 @lru_cache(maxsize=65_536)

@@ -187,7 +187,9 @@ class Replayer:
         done = [one for one in mine if failed is None or int(one[1].sequence) < int(failed)]
         again = [lane for lane, entry in done if not self._pass_fence(lane, entry)]
         if again:
-            _log.info("%d lanes are past a fence and not whole: it is an older one, or they were lost again", len(again))
+            _log.info(
+                "%d lanes are past a fence and not whole: it is an older one, or they were lost again", len(again)
+            )
         self._meter.add("RecordsReplayed", len(mine))
         self._meter.flush_due()
         return failed
