@@ -211,3 +211,20 @@ def test_a_record_that_no_writer_of_ours_put_holds_up_nothing(world):
 def test_only_lanes_have_tags(tag):
     assert lane_of_tag(tag) is None
     assert [lane_of_tag(lane_tag(lane)) for lane in (0, 417, 1023)] == [0, 417, 1023]
+
+
+@pytest.mark.parametrize("lanes_left", [{}, {3: ""}])
+def test_a_reader_whose_start_was_not_noted_in_the_end_is_stopped_all_the_same(world, lanes_left):
+    """The fences, or the job after them, could not be put; then the lanes are whole, or lost for another replay."""
+    world.watch.look({3: ""})
+    world.failing = [0]
+    with pytest.raises(RetryableError, match="fences"):
+        world.supervisor.tick()
+    assert world.started == 1 and world.job.reader == "starting"
+    world.failing = []
+    world.watch.look(lanes_left)
+    assert world.job == Job("token0", [3], NOW_S, 0, "starting")
+    world.supervisor.tick()
+    assert world.stopped == ["reader"] and world.job.reader == ""
+    world.watch.look({3: ""})
+    assert world.job == Job("token1", [3], NOW_S, 1)

@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 VERSION: Final = 1
 _HEAD: Final = bytes((VERSION,))
 _SORT: Final = "job"
+STARTING: Final = "starting"
+"""In the place of a reader's name: it may run or not."""
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):
@@ -145,13 +147,20 @@ class Supervisor:
 
     def tick(self) -> None:
         """Start the reader of a job that has none, with its fences; stop that of one that is done.  Safe to repeat."""
+        for _ in range(2):
+            self._step()
+
+    def _step(self) -> None:
         job, item = self._jobs.load()
         if job is None or job.wanted:
             return
-        if job.left and not job.reader:
-            reader = self._readers.start()
-            self._put_fences(job)
-            self._jobs.save(msgspec.structs.replace(job, reader=reader), item)
+        if job.left and not job.reader:  # noted before it runs, or nobody would ever stop it
+            self._jobs.save(msgspec.structs.replace(job, reader=STARTING), item)
+        elif job.reader == STARTING:
+            named = msgspec.structs.replace(job, reader=self._readers.start())
+            if job.left:
+                self._put_fences(job)
+            self._jobs.save(named, item)
         elif job.reader and not job.left:
             self._readers.stop(job.reader)
             self._jobs.save(msgspec.structs.replace(job, reader=""), item)
