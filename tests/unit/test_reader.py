@@ -235,3 +235,14 @@ def test_latest_prefers_a_newer_sample_in_a_block_to_a_late_one_in_redis(tiers, 
 def test_series_are_those_of_all_tiers(tiers, reader):
     tiers.listed, tiers.catalogued = {"a", "b"}, {"b", "c"}
     assert reader.series(SOURCE) == {"a", "b", "c"}
+
+
+def test_latest_gives_nothing_of_a_block_that_is_older_than_its_bound(tiers, reader):
+    """A newer sample, which is too old as well, may be in Redis alone: the block's would be the wrong one."""
+    window = Window.holding(NOW_MS - LATEST_BACK_MS, LENGTH_S)
+    from_ms = NOW_MS - LATEST_BACK_MS
+    assert window.start_s * 1000 < from_ms - 1
+    tiers.seal(window, samples("m", {from_ms - 1: 1.0}))
+    assert reader.latest(SOURCE, ["m"]).samples == {}
+    tiers.seal(window, samples("m", {from_ms - 1: 1.0, from_ms: 2.0}))
+    assert reader.latest(SOURCE, ["m"]).samples == {"m": (from_ms, 2.0)}

@@ -145,7 +145,8 @@ class Reader:
             name for name in series if name not in newest or not _covers(hot.complete, newest[name][0] + 1, now_ms)
         ]
         if older:  # a block may hold a newer sample than Redis, where late ones may be all that is left
-            newest |= _newest(merge([hot.columns, self._tiers.read(source, RAW, from_ms, to_ms, gaps, older)]), older)
+            held = between(self._tiers.read(source, RAW, from_ms, to_ms, gaps, older), from_ms, to_ms + 1)
+            newest |= _newest(merge([hot.columns, held]), older)
         return Latest(newest, gaps.warnings)
 
     def series(self, source: SourceKey) -> set[str]:
