@@ -30,7 +30,7 @@ MODULES = {"replay": "replayer"}
 NOT_ALARMED = {
     ("writer", "SamplesRejected.*"): "the sum of all reasons is alarmed; these say why",
     ("writer", "PutRetries"): "a retry that succeeds is normal; one that does not is a 503, which is alarmed",
-    ("writer", "PostsRefused"): "a tenant over its own limits is told so by 429 and by the log",
+    ("writer", "PostsRefused"): "a 503, which is alarmed; the log names the tenant",
     ("writer", "PostsRefused.*"): "says which limit",
     ("ingester", "RecordsIngested"): "progress; a stop shows as iterator age",
     ("ingester", "RowsStored"): "progress",

@@ -419,7 +419,7 @@ def test_a_small_row_is_one_part():
     ],
 )
 @pytest.mark.parametrize("path", ["/api/v0/tsdb", "/api/v0/services/shop/tsdb"])
-def test_a_tenant_over_its_limit_is_told_so_and_nothing_is_done_for_it(standing, limit, path):
+def test_a_tenant_over_its_limit_is_told_so_and_nothing_is_done_for_it(standing, limit, path, caplog):
     system = System()
     system.keys.standing = standing
     answer = system.post("not even looked at", rawPath=path)
@@ -428,6 +428,10 @@ def test_a_tenant_over_its_limit_is_told_so_and_nothing_is_done_for_it(standing,
     assert system.stream.calls == []
     assert system.meter.sums == {"PostsRefused": 1, f"PostsRefused.{limit}": 1}
     assert system.meter.flushes == 1
+    system.post("once more", rawPath=path)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"posts of tenant acme are refused: over the limit {limit}"
+    ], "once a minute"
 
 
 @pytest.mark.parametrize("gzipped", [False, True])

@@ -5,6 +5,7 @@ source arrives in order.  A record may be put twice (a call that timed out may h
 overwrites, so that is harmless, while a lost one is not.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from struct import pack
@@ -28,6 +29,8 @@ from carbyne.limits import (
     ROW_SERIES_MAX,
 )
 from carbyne.routes import Call, Route, dispatch
+
+_log = logging.getLogger(__name__)
 
 Entry = tuple[str, bytes]
 """Partition key and data of one stream record."""
@@ -72,6 +75,7 @@ class Writer:
         self._stream = stream
         self._meter = meter
         self._time = time
+        self._logged: dict[str, int] = {}
 
     def route(self, request: Request) -> Response:
         """The answer to any request: 200 only when every sample that was not skipped is on the stream."""
@@ -93,18 +97,23 @@ class Writer:
         """The body of a post, if the tenant's limits let it in: before anything is done with it."""
         standing = self._accounts.standing(call.tenant)
         if over := standing.over(self._time.now_ms() // 1000):
-            self._count_refused(over.limit)
+            self._note_refused(call.tenant, over.limit)
             raise over
         try:
             return inflate(call.request.body, standing.limits.body_bytes)
         except RequestError as error:
             if error.status == 413:
-                self._count_refused("body-bytes")
+                self._note_refused(call.tenant, "body-bytes")
             raise
 
-    def _count_refused(self, limit: str) -> None:
+    def _note_refused(self, tenant: str, limit: str) -> None:
+        """Count it, and log it once a minute: metrics name no tenant."""
         self._meter.add("PostsRefused")
         self._meter.add(f"PostsRefused.{limit}")
+        minute = self._time.now_ms() // 60_000
+        if self._logged.get(tenant) != minute:
+            self._logged[tenant] = minute
+            _log.warning("posts of tenant %s are refused: over the limit %s", tenant, limit)
 
     def _storable(self) -> range:
         return mackerel.storable(self._time.now_ms(), self._retention_s)
