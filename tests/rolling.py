@@ -137,13 +137,14 @@ class Meter:
 
 
 class World:
-    """``posted``: what was ever posted, {series: {ts_ms: (stamp, value)}}."""
+    """``posted``: what was ever posted, {series: {ts_ms: value}}."""
 
-    def __init__(self, length_s=14_400, hot_s=0, now_ms=BASE_MS, *, blind=False, roller=Roller):
+    def __init__(self, length_s=14_400, hot_s=0, now_ms=BASE_MS, *, blind=False, roller=Roller, warm_s=WARM_S):
         self.length_s = length_s
         self.now_ms = now_ms
         self.roller = roller
-        self.retention = Retention(hot_s, WARM_S["raw"])
+        self.warm_s = warm_s
+        self.retention = Retention(hot_s, warm_s["raw"])
         self.hot, self.table, self.cold = Hot(self), Table(blind=blind), FakeBlocks()
         self.catalogue = Catalogue(self.table)
         self.meter = Meter()
@@ -163,7 +164,7 @@ class World:
         table = watched(self.table)
         warm, catalogue = WarmBlocks(table), Catalogue(table)
         tiers = BlockTiers(warm, watched(self.cold), catalogue)
-        rollups = self.roller(warm, tiers, catalogue, WARM_S, lambda: self.now_ms)
+        rollups = self.roller(warm, tiers, catalogue, self.warm_s, lambda: self.now_ms)
         return Sealer(
             hot=watched(self.hot),
             warm=warm,

@@ -11,6 +11,7 @@ bits of the hash of the series key; a part is named by those bits: ``""`` is the
 A stub stands in the place of a block that was split, and names the parts that hold its samples now.
 """
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import accumulate, pairwise
@@ -20,7 +21,7 @@ import msgspec
 import numpy as np
 
 from carbyne import frame
-from carbyne.columns import SERIES_PER_STEP, Columns, Group, flaw, restrict
+from carbyne.columns import SERIES_PER_STEP, Columns, Group, assemble, flaw, restrict
 from carbyne.errors import InvariantError, UnknownVersionError
 from carbyne.keys import join_series, series_hash, split_series
 from carbyne.limits import BLOCK_BYTES_MAX, BLOCK_INFLATED_BYTES_MAX, BLOCK_SAMPLES_MAX
@@ -211,18 +212,43 @@ def _read(block: bytes, wanted: Collection[str] | None) -> Columns:
         raise UnknownVersionError(f"block of version {version}; this code knows {VERSION}")
     try:
         body = _decoder.decode(frame.inflate(block, len(_HEAD), BLOCK_INFLATED_BYTES_MAX))
-        columns = _skeleton(body)
-        for group, packed in zip(columns.groups, body.groups, strict=True):
-            _fill(group, packed, wanted)
+        _check_bounds(body)
+        return _columns(body) if wanted is None else _columns_of(body, wanted)
     except (ValueError, OverflowError, RuntimeError, TypeError) as error:
         raise frame.corrupt(block, str(error)) from None
-    return columns if wanted is None else restrict(columns, wanted.__contains__)
 
 
-def _skeleton(body: _Body) -> Columns:
-    """The columns of a body with all values still 0 (pages that nobody has touched yet), their rules checked."""
-    _check_bounds(body)
-    columns = Columns(tuple(_unpack_stamps(body.stamps)), tuple(map(_skeleton_group, body.groups)))
+def _columns(body: _Body) -> Columns:
+    """All of a body; its rules are checked while values are still 0 (pages that nobody has touched yet)."""
+    names = [split_series(packed.names) for packed in body.groups]
+    stamps = tuple(_unpack_stamps(body.stamps))
+    groups = [_skeleton(packed, mine, len(mine), len(stamps)) for packed, mine in zip(body.groups, names, strict=True)]
+    columns = _sound(Columns(stamps, tuple(groups)))
+    for group, packed in zip(groups, body.groups, strict=True):
+        _fill(group, packed, range(len(group.series)))
+    return columns
+
+
+def _columns_of(body: _Body, wanted: Collection[str]) -> Columns:
+    """The series of a body that are in ``wanted``; groups without one are not looked at any further."""
+    stamps, groups = _unpack_stamps(body.stamps), []
+    for packed in body.groups:
+        names = split_series(packed.names)
+        rows = _rows_of(names, wanted)
+        if rows:
+            group = _skeleton(packed, [names[row] for row in rows], len(names), len(stamps))
+            _fill(group, packed, rows)
+            groups.append(group)
+    return _sound(assemble(stamps, groups))
+
+
+def _rows_of(names: Sequence[str], wanted: Collection[str]) -> list[int]:
+    """The indexes in ``names``, which ascend, of those in ``wanted``."""
+    rows = ((bisect_left(names, series), series) for series in wanted)
+    return sorted(row for row, series in rows if row < len(names) and names[row] == series)
+
+
+def _sound(columns: Columns) -> Columns:
     if broken := flaw(columns):
         raise ValueError(broken)
     return columns
@@ -240,20 +266,21 @@ def _check_bounds(body: _Body) -> None:
             raise ValueError(f"streams of {sum(group.sizes)} bytes in {len(group.values)}")
 
 
-def _skeleton_group(packed: _Group) -> Group:
-    series = tuple(split_series(packed.names))
-    ts_ms, stamps = np.empty(packed.times, np.int64), np.empty(packed.times, np.int64)
+def _skeleton(packed: _Group, series: Sequence[str], named: int, stamps: int) -> Group:
+    """Some of the ``named`` series of a group, with values still 0; ``stamps``: length of the block's stamp table."""
+    ts_ms, codes = np.empty(packed.times, np.int64), np.empty(packed.times, np.int64)
     unpack(packed.ts_ms, ts_ms)
-    unpack(packed.stamps, stamps)
-    if stamps.min() < 0 or stamps.max() > np.iinfo(np.uint32).max:
+    unpack(packed.stamps, codes)
+    if codes.min() < 0 or codes.max() >= stamps:
         raise ValueError("a stamp index is out of range")
-    return Group(series, ts_ms, stamps.astype(np.uint32), np.zeros((len(packed.forms), packed.times), np.uint64))
+    if named != len(packed.forms):
+        raise ValueError(f"{named} names for {len(packed.forms)} series")
+    return Group(tuple(series), ts_ms, codes.astype(np.uint32), np.zeros((len(series), packed.times), np.uint64))
 
 
-def _fill(group: Group, packed: _Group, wanted: Collection[str] | None) -> None:
-    """Decode into ``group.values`` the streams of all series, or of those in ``wanted``."""
+def _fill(group: Group, packed: _Group, rows: Sequence[int]) -> None:
+    """Decode into ``group.values`` the streams of those rows of the packed group."""
     streams = memoryview(packed.values)
     ends = list(accumulate(packed.sizes))
-    for row, series in enumerate(group.series):
-        if wanted is None or series in wanted:
-            unpack_values(group.values[row], packed.forms[row], streams[ends[row] - packed.sizes[row] : ends[row]])
+    for values, row in zip(group.values, rows, strict=True):
+        unpack_values(values, packed.forms[row], streams[ends[row] - packed.sizes[row] : ends[row]])
