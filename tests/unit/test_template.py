@@ -6,7 +6,9 @@ import msgspec
 import pytest
 import yaml
 from carbyne import settings
-from carbyne.limits import PUT_BUDGET_S, RAW_WINDOW_S_MAX, SEAL_LEASE_MS, SEAL_RESERVE_S
+from carbyne.keys import RESOLUTIONS
+from carbyne.limits import DAY_S, PUT_BUDGET_S, RAW_WINDOW_S_MAX, SEAL_LEASE_MS, SEAL_RESERVE_S
+from carbyne.rollups import BY_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 API_GATEWAY_TIMEOUT_S = 30
@@ -162,3 +164,22 @@ def test_stores_survive_the_stack(kind):
     for body in RESOURCES.values():
         if body["Type"] == kind:
             assert body["DeletionPolicy"] == body["UpdateReplacePolicy"] == "Retain"
+
+
+def test_what_rollups_are_made_of_is_kept_as_long_as_they_may_be_recomputed():
+    """A late sample recomputes its buckets from all finer ones: if those had ended, it would wipe the rollup."""
+    kept = [_default(f"Cold{name}Seconds") for name in ("Raw", "5m", "1h", "1d")]
+    assert kept == sorted(kept)
+
+
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+def test_the_archive_outlasts_what_reads_reach(resolution):
+    """S3 counts from the last writing of an object, which may come as early as its window began."""
+    name = resolution.capitalize()
+    window_s = BY_NAME[resolution].window_s if resolution in BY_NAME else RAW_WINDOW_S_MAX
+    assert _default(f"Cold{name}Days") * DAY_S > _default(f"Cold{name}Seconds") + window_s
+    assert _default(f"Warm{name}Seconds") <= _default(f"Cold{name}Seconds")
+
+
+def _default(parameter):
+    return TEMPLATE["Parameters"][parameter]["Default"]
