@@ -192,7 +192,6 @@ def test_a_function_sees_its_own_environment_alone(function):
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
             "AWS_LAMBDA_FUNCTION_NAME",
             "AWS_LAMBDA_LOG_LEVEL",
-            "LC_CTYPE",
             "PYTHONPATH",
             "_HANDLER",
         ]
