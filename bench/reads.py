@@ -3,8 +3,8 @@
     python bench/reads.py path/to/host-metrics.jsonl.gz [days]
 
 The file has one row a line, ``[index, {metric: value}]``, taken as a day of minutes; the metrics are taken twice (the
-second time shifted by half a day) to be 100, and each day begins at another row.  The real sealer, roller, archiver and
-reader run over stores in memory, at accelerated time, with the template's windows and retention; CPU is that of the
+second time shifted by half a day) to be 100, and each window begins at another row.  The real sealer, roller, archiver
+and reader run over stores in memory, at accelerated time, with the template's windows and retention; CPU is that of the
 reader's handler with its stores in memory, without any AWS client.  A view that differs from a plain computation over
 the raw samples ends the run.
 """
@@ -39,6 +39,7 @@ from tests.integration.pipeline import APPS, http_event
 from tests.rolling import BASE_MS, DAY_MS, HOUR_MS, SOURCE, Table, World
 
 WINDOW_S = 14_400
+WINDOW_MINUTES = WINDOW_S // 60
 MINUTES = 1440
 DAY_S = 86_400
 WARM_S = {"raw": 7 * DAY_S, "5m": 30 * DAY_S, "1h": 460 * DAY_S, "1d": 5 * 365 * DAY_S}
@@ -67,12 +68,13 @@ class Host:
         self.names = tuple(f"{name}.{half}" for half in "ab" for name in names)
         order = sorted(range(len(self.names)), key=self.names.__getitem__)
         self.names = tuple(self.names[at] for at in order)
+        self.starts = np.random.default_rng(1).integers(0, MINUTES, 10_007)
         self.rows = np.concatenate([day, np.roll(day, len(day) // 2, axis=0)], axis=1)[:, order]
 
     def values(self, ts_ms: NDArray[np.int64]) -> NDArray[np.float64]:
         """[T, S]"""
         minutes = (ts_ms - BASE_MS) // 60_000
-        return self.rows[(minutes + minutes // MINUTES * 97) % len(self.rows)]
+        return self.rows[(minutes + self.starts[minutes // WINDOW_MINUTES % len(self.starts)]) % len(self.rows)]
 
     def window(self, from_ms: int, to_ms: int) -> Columns:
         ts_ms = np.arange(from_ms, to_ms, 60_000)

@@ -122,6 +122,12 @@ class Table(FakeTable):
         return done
 
 
+class OneByOne:
+    """In place of threads, so that each call of a port is a turn of its job."""
+
+    map = staticmethod(map)
+
+
 class Meter:
     def __init__(self):
         self.counts = Counter()
@@ -154,11 +160,14 @@ class World:
         self.archiver = Archiver(self.cold, None, lambda: self.now_ms, self.meter)
         self.reader = self.new_reader(lambda port: port)
 
-    def new_reader(self, watched):
+    def new_reader(self, watched, threads=None):
+        """``threads``: in place of those with which a view reads several resolutions."""
         table = watched(self.table)
         tiers = BlockTiers(WarmBlocks(table), watched(self.cold), Catalogue(table))
         retention_s = dict.fromkeys(RESOLUTIONS, FOREVER_S)
-        return Reader(watched(self.hot), tiers, Catalogue(table), self.length_s, retention_s, lambda: self.now_ms)
+        reader = Reader(watched(self.hot), tiers, Catalogue(table), self.length_s, retention_s, lambda: self.now_ms)
+        reader._views._threads = threads or reader._views._threads
+        return reader
 
     def new_sealer(self, watched):
         table = watched(self.table)
@@ -302,7 +311,9 @@ class Life:
 
     def _reading(self):
         resolution, aggregate = self.rng.choice(RESOLUTIONS), self.rng.choice(plain.AGGREGATES)
-        return lambda watched: self.world.check([resolution], [aggregate], reader=self.world.new_reader(watched))
+        return lambda watched: self.world.check(
+            [resolution], [aggregate], reader=self.world.new_reader(watched, OneByOne())
+        )
 
     def archive(self):
         self.world.archive(self.rng.randint(0, len(self.world.table.changes)))

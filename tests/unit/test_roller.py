@@ -31,26 +31,26 @@ def live(seed, **world):
     Life(rng, **world).live(rng.randint(4, 16))
 
 
-@settings(max_examples=15)
+@settings(max_examples=10, deadline=None)
 @given(SEEDS)
 def test_a_life_in_any_order_is_exact_at_every_moment(seed):
     live(seed)
 
 
-@settings(max_examples=6)
+@settings(max_examples=4, deadline=None)
 @given(SEEDS)
 def test_so_is_the_life_of_a_wide_source(seed):
     with patch.object(blocks, "BLOCK_SAMPLES_MAX", SAMPLES_PER_BLOCK):
         live(seed, **WIDE)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40, deadline=None)
 @given(SEEDS)
 def test_two_sealers_leave_no_bucket_stale_and_lose_none(seed):
     race(random.Random(seed))
 
 
-@settings(max_examples=20)
+@settings(max_examples=12, deadline=None)
 @given(SEEDS)
 def test_nor_do_they_while_blocks_are_split(seed):
     with patch.object(blocks, "BLOCK_SAMPLES_MAX", 16):

@@ -6,7 +6,7 @@ from carbyne.errors import RetryableError
 from carbyne.keys import CLOSED, RESOLUTIONS, BlockKey, Window, windows_item
 from carbyne.reader import How
 
-from tests.rolling import BASE_MS, DAY_MS, HOUR_MS, SOURCE, World
+from tests.rolling import BASE_MS, DAY_MS, HOUR_MS, SOURCE, OneByOne, World
 
 MINUTE_MS = 60_000
 
@@ -100,7 +100,7 @@ def test_a_day_that_closes_in_the_middle_of_a_read_is_not_missed(world):
             if next(count) == step:
                 here.seal_all()
 
-        here.check(["1d"], ["count"], reader=here.new_reader(_Before(look)))
+        here.check(["1d"], ["count"], reader=here.new_reader(_Before(look), OneByOne()))
 
 
 class _Before:

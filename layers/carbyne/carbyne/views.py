@@ -6,12 +6,14 @@ days, and both before the blocks: a window that was sealed, or a day that was cl
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 from carbyne.catalogue import Catalogue
-from carbyne.columns import Columns, between, merge
+from carbyne.columns import EMPTY, Columns, between, merge
 from carbyne.errors import RetryableError
-from carbyne.keys import RAW, SourceKey, Window
+from carbyne.keys import RAW, RESOLUTIONS, SourceKey, Window
 from carbyne.rollups import BY_NAME, DAY, Resolution, Span, keys_of, roll
 from carbyne.tiers import BlockTiers, Gaps
 
@@ -23,27 +25,42 @@ class HotPart(NamedTuple):
     windows: Sequence[Window]
 
 
+class _Level(NamedTuple):
+    """One resolution of a view: ``spans`` that it is needed for, and what of them is ``computed`` from the next finer
+    one; both ascend."""
+
+    resolution: str
+    spans: list[Span]
+    computed: list[Span]
+
+
 class Views:
     """Computes views over the tiers."""
 
     def __init__(self, tiers: BlockTiers, catalogue: Catalogue) -> None:
         self._tiers = tiers
         self._catalogue = catalogue
+        self._threads = ThreadPoolExecutor(len(RESOLUTIONS))
 
     def view(self, source: SourceKey, series: str, resolution: str, span: Span, hot: HotPart, gaps: Gaps) -> Columns:
         """The samples (raw) or buckets (as a rollup block holds them) of ``series`` in the span.
 
         The span of a rolled up view is of whole buckets, and ``hot`` has all of it that Redis has.
         """
-        if resolution == RAW:
-            old = self._tiers.read(source, RAW, span[0], span[1] - 1, gaps, [series])
-            return between(merge([hot.columns, old]), *span)
-        wanted = BY_NAME[resolution]
-        windows = [*hot.windows, *(self._open_days(source, gaps) if wanted is DAY else ())]
-        spans = _joined([wanted.aligned(window.start_s * 1000, window.end_s * 1000) for window in windows], span)
-        held = self._tiers.read(source, resolution, span[0], span[1] - 1, gaps, keys_of([series]))
-        fresh = [roll(self.view(source, series, wanted.finer, one, hot, gaps), wanted.bucket_s) for one in spans]
-        return merge([*(between(held, *one) for one in _between_spans(spans, span)), *fresh])
+        days = self._open_days(source, gaps) if resolution == DAY.name else ()
+        levels = _levels(resolution, span, hot.windows, days)
+        each = self._threads.map if len(levels) > 1 else map  # all at once: it saves round trips
+        held = each(partial(self._held, source, series, gaps), levels)
+        return _combined(list(zip(levels, held, strict=True)), hot.columns)
+
+    def _held(self, source: SourceKey, series: str, gaps: Gaps, level: _Level) -> Columns:
+        """What the blocks of a level hold of the spans that it is needed for."""
+        wanted = [series] if level.resolution == RAW else keys_of([series])
+        found = (
+            between(self._tiers.read(source, level.resolution, start, end - 1, gaps, wanted), start, end)
+            for start, end in level.spans
+        )
+        return merge(list(found))
 
     def _open_days(self, source: SourceKey, gaps: Gaps) -> Collection[Window]:
         try:
@@ -51,6 +68,31 @@ class Views:
         except RetryableError as error:
             gaps.note("the index of windows could not be read: archived samples may be missing", error)
             return ()
+
+
+def _levels(resolution: str, span: Span, hot: Iterable[Window], days: Iterable[Window]) -> list[_Level]:
+    """The resolutions that a view needs, coarsest first; ``hot``: windows with rows, ``days``: open ones."""
+    levels, spans = [], [span]
+    while resolution != RAW and spans:
+        rolled = BY_NAME[resolution]
+        fluid = [*hot, *days] if rolled is DAY else hot
+        touched = [rolled.aligned(window.start_s * 1000, window.end_s * 1000) for window in fluid]
+        computed = [one for part in spans for one in _joined(touched, part)]
+        levels.append(_Level(resolution, spans, computed))
+        resolution, spans = rolled.finer, computed
+    return [*levels, _Level(RAW, spans, [])] if spans else levels
+
+
+def _combined(held: Sequence[tuple[_Level, Columns]], hot: Columns) -> Columns:
+    """Finest first: what a level holds, and what is computed from the level below it."""
+    columns = EMPTY
+    for level, blocks in reversed(held):
+        if level.resolution == RAW:
+            columns = merge([between(merge([hot, blocks]), *one) for one in level.spans])
+        else:
+            kept = [between(blocks, *one) for part in level.spans for one in _between_spans(level.computed, part)]
+            columns = merge([*kept, roll(columns, BY_NAME[level.resolution].bucket_s)])
+    return columns
 
 
 def _joined(spans: Iterable[Span], within: Span) -> list[Span]:
@@ -66,8 +108,9 @@ def _joined(spans: Iterable[Span], within: Span) -> list[Span]:
 
 
 def _between_spans(spans: Sequence[Span], within: Span) -> list[Span]:
-    """What is left of ``within`` without ``spans``, which ascend and do not touch."""
-    edges = [within[0], *(edge for span in spans for edge in span), within[1]]
+    """What is left of ``within`` without those of ``spans`` that lie in it; they ascend and do not overlap."""
+    inside = [span for span in spans if within[0] <= span[0] < within[1]]
+    edges = [within[0], *(edge for span in inside for edge in span), within[1]]
     return [(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if start < end]
 
 
