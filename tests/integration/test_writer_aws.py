@@ -103,7 +103,7 @@ def test_posted_samples_are_on_the_stream_by_lane(aws, names, post):
 
 
 def test_a_wrong_key_is_403_and_a_stream_that_is_gone_503(aws, names, post):
-    good = {"hostId": "h", "name": "m", "time": 1, "value": 1}
+    good = {"hostId": "h", "name": "m", "time": int(time.time()), "value": 1}
     assert post([good], "wrong")["statusCode"] == 403
     aws.client("kinesis").delete_stream(StreamName=names[0])
     answer = post([good])

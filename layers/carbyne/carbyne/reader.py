@@ -118,7 +118,9 @@ class Reader:
         to_ms = min(to_ms, now_ms + AHEAD_MS_MAX)
         resolution = how.resolution or choose(from_ms, to_ms)
         from_ms = max(from_ms, now_ms - self._retention_s[resolution] * 1000)
-        if from_ms > to_ms:
+        if from_ms > to_ms:  # all of it is past retention
+            if series not in self.series(source):
+                raise _unknown(source, series)
             return Answer(np.empty(0, np.int64), np.empty(0), [], resolution)
         span, gaps = span_of(resolution, from_ms, to_ms), Gaps(partial=how.partial)
         hot = self._hot_part(source, span[0], span[1] - 1, [series], gaps)
@@ -128,7 +130,7 @@ class Reader:
             part = HotPart(hot.columns, hot.windows)
             columns = self._views.view(source, series, resolution, span, part, gaps)
         if not (gaps.warnings or columns.groups or any(hot.known) or series in self.series(source)):
-            raise RequestError(404, f"metric {series!r} of {source.source} is unknown")
+            raise _unknown(source, series)
         ts_ms, values = _points(columns, series, resolution, how.aggregate)
         if len(ts_ms) > POINTS_MAX:
             raise RequestError(400, f"{len(ts_ms)} points; ask for a shorter span or a coarser resolution")
@@ -164,6 +166,10 @@ class Reader:
         if not answer.whole:
             gaps.note(REBUILDING)
         return answer
+
+
+def _unknown(source: SourceKey, series: str) -> RequestError:
+    return RequestError(404, f"metric {series!r} of {source.source} is unknown")
 
 
 def _points(

@@ -118,12 +118,12 @@ class HotWindows:
     def _rows(self, source: SourceKey, window: Window) -> WindowRows:
         """Rows are read in chunks, then the lists, so that the list of each row that is still there is among them."""
         values = dict(self._values(source, window))
-        if (kind := max((value[STAMP_BYTES] for value in values.values()), default=DENSE)) > SPARSE:
-            raise UnknownVersionError(f"row of kind {kind}; this code knows up to {SPARSE}")
         lists, dictionary = (
             _mapping(self._ask(source, "HGETALL", key)) for key in (source.lists(window), source.dictionary(window))
         )
         try:
+            if (kind := max((value[STAMP_BYTES] for value in values.values()), default=DENSE)) > SPARSE:
+                raise UnknownVersionError(f"row of kind {kind}; this code knows up to {SPARSE}")
             columns = from_rows([*_dense(values, lists), *_sparse(values, dictionary)])
         except (ValueError, LookupError, InvariantError) as error:
             raise CorruptDataError(f"rows of {source.path} in window {window.token}: {error!r}") from error
