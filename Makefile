@@ -11,7 +11,7 @@ export PORT API_KEY PARAMETERS LOG LISTEN
 GROUPS_OF = import sys, tomllib; groups = tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]; \
 	print(*(need for name in sys.argv[1:] for need in groups[name]), sep="\n")
 
-.PHONY: help run check test nightly lint types openapi build validate checkov sam-local smoke lock clean
+.PHONY: help run check test nightly sim lint types openapi build validate checkov sam-local smoke lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ test: lint types ## everything but the long forms; what CI runs
 
 nightly: .venv/test.txt ## the long forms of the tests
 	$(BIN)/pytest -q -m nightly
+
+sim: .venv/test.txt ## one schedule of the model again: SEED= STEPS=
+	SEED=$(SEED) STEPS=$(STEPS) $(BIN)/pytest -q tests/model -k one_seed
 
 lint: .venv/test.txt ## format and lint
 	$(BIN)/ruff format --check --quiet .

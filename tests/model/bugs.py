@@ -1,0 +1,459 @@
+"""Bugs to be found: each patches the product while a simulation runs.  No switch for any of them is in the product."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import Any
+from unittest.mock import patch
+
+from carbyne import archiver, blocks, catalogue, columns, ingester, keys, reader, roller, storing, tiers
+from carbyne.adapters.hot import HotStore
+from carbyne.adapters.nodes import Script
+from carbyne.adapters.table import WarmBlocks
+from carbyne.archiver import Archiver
+from carbyne.catalogue import Catalogue
+from carbyne.errors import CorruptDataError, RetryableError
+from carbyne.items import Item
+from carbyne.keys import RAW, BlockKey, SourceKey
+from carbyne.sealer import Sealer
+from carbyne.views import Views
+from carbyne.writer import Writer
+
+from tests.fakes import FakeBlocks
+from tests.model.simulation import Simulation
+
+Patches = Sequence[AbstractContextManager[Any]]
+Bug = Callable[[Simulation], Patches]
+BUGS: dict[str, Bug] = {}
+
+
+def bug(found: Bug) -> Bug:
+    """Adds a bug under the first line of its docstring."""
+    BUGS[(found.__doc__ or "").strip()] = found
+    return found
+
+
+def script(name: str, *changes: tuple[str, str]) -> Patches:
+    """The script with other text in some places."""
+    load = Script.load.__func__  # type: ignore[attr-defined]
+
+    def changed(cls: type[Script], wanted: str) -> Script:
+        loaded = load(cls, wanted)
+        text = loaded.text
+        for old, new in changes if wanted == name else ():
+            assert old in text, f"{name}.lua has no {old!r}"
+            text = text.replace(old, new)
+        return loaded._replace(text=text)
+
+    return [patch.object(Script, "load", classmethod(changed))]
+
+
+# The way in
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a post is acknowledged before PutRecords is"""
+    put_all = Writer._put_all
+
+    def early(self: Writer, entries: Any) -> None:
+        with suppress(RetryableError):
+            put_all(self, entries)
+
+    return [patch.object(Writer, "_put_all", early)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """failed entries of PutRecords are ignored"""
+    put_once = Writer._put_once
+
+    def careless(self: Writer, entries: Any, deadline_s: float) -> list[Any]:
+        left = put_once(self, entries, deadline_s)
+        return left if len(left) == len(entries) else []
+
+    return [patch.object(Writer, "_put_once", careless)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a batch counts as done although a lane of it failed"""
+    ingest = ingester.Ingester.ingest
+    return [patch.object(ingester.Ingester, "ingest", lambda self, entries: ingest(self, entries) and None)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a corrupt record holds up its batch"""
+
+    def strict(data: bytes) -> Any:
+        try:
+            return decode(data)
+        except CorruptDataError as error:
+            raise RetryableError(str(error)) from error
+
+    decode = ingester.records.decode
+    records = type("records", (), {**vars(ingester.records), "decode": staticmethod(strict)})
+    return [patch.object(ingester, "records", records)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """records behind a corrupt one are dropped with it"""
+    arrivals = ingester.Ingester._arrivals
+
+    def dropping(self: Any, number: int, entry: Any) -> Any:
+        found = arrivals(self, number, entry)
+        self.dropping = bool(not found) if number == 0 else self.dropping or not found
+        return [] if self.dropping else found
+
+    return [patch.object(ingester.Ingester, "_arrivals", dropping)]
+
+
+# Redis
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """write.lua compares stamps the wrong way round"""
+    return script("write", ("if not newer(value, old) then return 0 end", "if newer(value, old) then return 0 end"))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """write.lua keeps the old value under a newer stamp"""
+    return script("write", ("if not newer(value, old) then return 0 end", "do return 0 end"))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """write.lua lets rows that nobody sealed expire"""
+    return script("write", ('redis.call("PERSIST", rows) == 1', 'redis.call("EXISTS", rows) == 1'))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """write.lua calls every window complete"""
+    return script("write", ("local complete = ", "local complete = true or "))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """write.lua makes no window due again"""
+    due = 'redis.call("ZADD", due_key, "NX", due, member)'
+    return script("write", (due, f"if not held then {due} end"))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """confirm.lua goes by the field alone"""
+    return script("confirm", ("return row and string.sub(row, 1, STAMP_BYTES) == stamp", "return row"))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """confirm.lua lets a window expire of which some rows are not sealed"""
+    return script("confirm", ('if expiry ~= "0" and left == matched then', 'if expiry ~= "0" then'))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """confirm.lua leaves a window complete of which rows were deleted"""
+    return script("confirm", ("PARTIAL .. string.sub(held, 2)", "held"))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a lane that lost its state answers"""
+    read = HotStore.read
+    return [patch.object(HotStore, "read", lambda *args, **how: read(*args, **how)._replace(whole=True))]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a lane is whole before it was replayed"""
+    return script("begin", ("REBUILDING .. string.sub", "WHOLE .. string.sub"))
+
+
+# Sealing
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """rows are deleted before their block is put"""
+
+    def seal(self: Any, source: SourceKey, window: Any) -> bool:
+        rows = self._hot.rows(source, window)
+        done = self._hot.confirm(source, window, rows.pairs, expiry_ms=0, again_ms=0)
+        if rows.pairs:
+            self._store(BlockKey(source, RAW, window), rows.columns)
+            self._rollups.roll(source, window, rows.columns.series)
+        return done
+
+    return [patch.object(Sealer, "seal", seal)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a put whose condition failed counts as made"""
+    put = WarmBlocks.put
+    return [patch.object(WarmBlocks, "put", lambda *args: put(*args) or True)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a block is replaced by the rows of this seal instead of merged"""
+
+    def replaced(self: Any, key: BlockKey, columns: Any) -> None:
+        creating = self._catalogue.making(key)
+        target = storing.Target(self._warm, key.window.end_s + 86_400, creating)
+        storing.rewrite(
+            target,
+            key,
+            lambda part, held: storing.restrict(columns, lambda name: blocks.in_part(name, part)),
+            columns.series,
+        )
+        self._catalogue.add_series(key.source, {})
+
+    return [patch.object(Sealer, "_store", replaced)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """columns.merge lets the older stamp win"""
+    winners = columns._winners
+    return [patch.object(columns, "_winners", lambda ts_ms, ranks: winners(ts_ms, ranks.max(initial=0) - ranks))]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a block is split into a stub before its parts are there"""
+
+    def split(target: Any, key: BlockKey, wanted: Any, stub: bytes, replaces: Item | None) -> None:
+        target.store.put(key, storing._stub(target, stub), replaces)
+        for part in blocks.parts_of(stub):
+            mine = storing.restrict(wanted, lambda name, part=part: blocks.in_part(name, part))
+            storing.merge_into(target.store, key._replace(part=part), mine, expires_s=target.expires_s)
+
+    return [patch.object(storing, "_split", split)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """names are not noted in the catalogue"""
+    return [patch.object(Catalogue, "add_series", lambda *args: None)]
+
+
+# Rollups
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """rollups are computed from the rows just sealed alone"""
+    store, read = Sealer._store, tiers.BlockTiers.read
+
+    def noting(self: Any, key: BlockKey, columns: Any) -> None:
+        store(self, key, columns)
+        self._rollups._tiers.just_sealed = columns
+
+    def partial(self: Any, source: SourceKey, resolution: str, *args: Any, **how: Any) -> Any:
+        if resolution == RAW and hasattr(self, "just_sealed"):
+            return self.just_sealed
+        return read(self, source, resolution, *args, **how)
+
+    return [patch.object(Sealer, "_store", noting), patch.object(tiers.BlockTiers, "read", partial)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """rollups are put whatever the table holds by then"""
+
+    class Unconditional:
+        def __init__(self, store: Any) -> None:
+            self._store = store
+
+        def get(self, key: BlockKey) -> Item | None:
+            return self._store.get(key)
+
+        def put(self, key: BlockKey, item: Item, replaces: Item | None) -> bool:
+            return self._store.put(key, item, self._store.get(key))
+
+    target = roller.Target
+    return [patch.object(roller, "Target", lambda store, *rest: target(Unconditional(store), *rest))]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a late sample changes no rollup"""
+    roll = roller.Roller.roll
+
+    def once(self: Any, source: SourceKey, window: Any, series: Any) -> int:
+        done = simulation.__dict__.setdefault("rolled", set())
+        if (source, window) in done:
+            return 0
+        done.add((source, window))
+        return roll(self, source, window, series)
+
+    return [patch.object(roller.Roller, "roll", once)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """views take the rollups of windows that have rows in Redis"""
+    view = Views.view
+    return [
+        patch.object(
+            Views,
+            "view",
+            lambda self, source, series, resolution, span, hot, gaps: view(
+                self, source, series, resolution, span, hot if resolution == RAW else hot._replace(windows=()), gaps
+            ),
+        )
+    ]
+
+
+# Warm and cold
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """expired items that are there still are left out"""
+    between = WarmBlocks.between
+
+    def fresh(self: Any, *of: Any) -> Any:
+        return [(key, item) for key, item in between(self, *of) if item.expires_s > simulation.world.now_s]
+
+    return [patch.object(WarmBlocks, "between", fresh)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """the clock says which windows are in the archive"""
+
+    def lacking(self: Any, of: Any, there: Any, gaps: Any) -> Any:
+        windows = self._catalogue.windows(of.source, of.resolution).sealed
+        old_s = simulation.world.now_s - simulation.world.warm_s[of.resolution]
+        return sorted(w for w in windows if w.overlaps(of.from_ms, of.to_ms) and w.end_s < old_s and w not in there)
+
+    return [patch.object(tiers.BlockTiers, "_lacking", lacking)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a block that is made anew is not marked"""
+    return [patch.object(Catalogue, "mark_again", lambda *args: None)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """the index of windows is read before the table"""
+    warm_parts, lacking = tiers.BlockTiers._warm_parts, tiers.BlockTiers._lacking
+
+    class Known:
+        def __init__(self, index: Any) -> None:
+            self._index = index
+
+        def windows(self, *of: Any) -> Any:
+            return self._index
+
+    def early(self: Any, of: Any, gaps: Any) -> Any:
+        index = self._catalogue.windows(of.source, of.resolution)
+        found = warm_parts(self, of, gaps)
+        self.known = getattr(self, "known", {})
+        self.known[id(of)] = index
+        return found
+
+    def late(self: Any, of: Any, there: Any, gaps: Any) -> Any:
+        kept, self._catalogue = self._catalogue, Known(self.known.pop(id(of)))
+        try:
+            return lacking(self, of, there, gaps)
+        finally:
+            self._catalogue = kept
+
+    return [patch.object(tiers.BlockTiers, "_warm_parts", early), patch.object(tiers.BlockTiers, "_lacking", late)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """the archive is overwritten instead of merged"""
+
+    def overwritten(store: Any, key: BlockKey, columns: Any, **how: Any) -> bool:
+        return store.put(key, Item(blocks.encode(columns)), store.get(key))
+
+    return [patch.object(archiver, "merge_into", overwritten)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """changes of the table count as archived although the archive failed"""
+
+    def careless(self: Any, images: Any) -> None:
+        for image in images:
+            with suppress(RetryableError):
+                self._take(image)
+
+    return [patch.object(Archiver, "take", careless)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """the hot tier is read after the tiers behind it"""
+
+    def read_hot_last(
+        self: Any, source: SourceKey, from_ms: int, to_ms: int, series: Any, gaps: Any, **how: Any
+    ) -> Any:
+        early = self._tiers.read(source, RAW, from_ms, to_ms, gaps, list(series))
+        answer = hot_part(self, source, from_ms, to_ms, series, gaps, **how)
+        self._views._tiers = Early(self._tiers, early)
+        return answer._replace(complete=set())
+
+    class Early:
+        def __init__(self, found: Any, early: Any) -> None:
+            self._found, self._early = found, early
+
+        def read(self, source: SourceKey, resolution: str, *args: Any) -> Any:
+            return self._early if resolution == RAW else self._found.read(source, resolution, *args)
+
+    hot_part = reader.Reader._hot_part
+    return [patch.object(reader.Reader, "_hot_part", read_hot_last)]
+
+
+# Tenants
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """the tenant is left out of the keys of rows"""
+    in_window = SourceKey._in_window
+    return [
+        patch.object(
+            SourceKey,
+            "_in_window",
+            lambda self, kind, window: in_window(self, kind, window).replace(f":{self.tenant}:", ":t:"),
+        )
+    ]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """the tenant is left out of the names of archived objects"""
+    get, put = FakeBlocks.get, FakeBlocks.put
+
+    def shared(key: BlockKey) -> BlockKey:
+        return key._replace(source=SourceKey("t", key.source.source))
+
+    return [
+        patch.object(FakeBlocks, "get", lambda self, key: get(self, shared(key))),
+        patch.object(FakeBlocks, "put", lambda self, key, *rest: put(self, shared(key), *rest)),
+    ]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """the tenant is left out of the index of windows"""
+    return [patch.object(catalogue, "windows_item", lambda source: f"windows:{keys.escape(source.source)}")]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """the tenant is left out of the catalogue of series"""
+    return [patch.object(catalogue, "series_item", lambda source: f"series:{keys.escape(source.source)}")]

@@ -1,0 +1,101 @@
+"""Ports that fail: at a chosen call, before or after it was applied, with an error or by the death of the function."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from carbyne.errors import RetryableError
+
+
+class KilledError(BaseException):
+    """The function ends here, whatever it was doing; nothing of ours catches it."""
+
+
+KINDS = ("kill before", "kill after", "fail before", "fail after", "deny after")
+"""``deny after``: a put that says it was not made although it was, as a repeated call that met its own success."""
+
+
+class Faults:
+    """Counts the calls of the ports of one function, and lets some of them fail.
+
+    ``plan``: {number of the call: kind}; ``step``: called before each call, for others to come in between.
+    """
+
+    def __init__(self, step: Callable[[], None] = lambda: None) -> None:
+        self.plan: Mapping[int, str] = {}
+        self.count = 0
+        self.step = step
+
+    def begin(self, plan: Mapping[int, str]) -> None:
+        self.plan, self.count = plan, 0
+
+    def call(self, ask: Callable[[], Any], failed: Callable[[], Any], denied: Callable[[Any], Any]) -> Any:
+        """``failed``: gives or raises what a failed call gives; ``denied``: what becomes of an answer on its way."""
+        self.step()
+        kind = self.plan.get(self.count, "")
+        self.count += 1
+        if kind == "kill before":
+            raise KilledError
+        if kind == "fail before":
+            return failed()
+        answer = ask()
+        if kind == "kill after":
+            raise KilledError
+        if kind == "fail after":
+            return failed()
+        return denied(answer) if kind == "deny after" else answer
+
+
+def _raise() -> Any:
+    raise RetryableError("the store is away")
+
+
+class FaultyStore:
+    """A table, archive, quarantine or store of accounts."""
+
+    def __init__(self, store: Any, faults: Faults) -> None:
+        self._store, self._faults = store, faults
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._store, name)
+
+        def call(*args: Any, **options: Any) -> Any:
+            denied = name == "put"
+            return self._faults.call(
+                lambda: method(*args, **options), _raise, lambda answer: False if denied and answer else answer
+            )
+
+        return call
+
+
+class FaultyNodes:
+    """Redis nodes: a failed call gives an error for each command; ``deny after`` for every second one alone."""
+
+    def __init__(self, nodes: Any, faults: Faults) -> None:
+        self._nodes, self._faults = nodes, faults
+
+    def run(self, calls: Sequence[Any], *, replicated: bool = False) -> list[Any]:
+        error = RetryableError("the node is away")
+        return self._faults.call(
+            lambda: self._nodes.run(calls, replicated=replicated),
+            lambda: [error] * len(calls),
+            lambda replies: [error if at % 2 else reply for at, reply in enumerate(replies)],
+        )
+
+    def fill(self) -> float:
+        return self._nodes.fill()
+
+
+class Inline:
+    """A ThreadPoolExecutor whose work is done at once by the caller, so that a schedule repeats."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        pass
+
+    def __enter__(self) -> "Inline":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def map(self, work: Callable[..., Any], *items: Any) -> list[Any]:
+        return [work(*each) for each in zip(*items, strict=False)]

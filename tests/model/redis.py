@@ -1,0 +1,212 @@
+"""Redis in memory: the project's own scripts on Lua 5.1, over the few commands that they and the adapters use.
+
+``MemoryNodes`` takes the place of ``carbyne.adapters.nodes.Nodes``, so that ``HotStore`` and ``HotWindows`` are the
+real ones.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from carbyne.adapters.nodes import Call
+from lupa import lua51
+
+
+class MemoryRedis:
+    """Commands on keys in memory.  ``now_ms``: the server's clock, which decides what has expired."""
+
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self.values: dict[bytes, Any] = {}
+        self.expiries_ms: dict[bytes, int] = {}
+        self._now_ms = now_ms
+
+    def call(self, name: str, *args: Any) -> Any:
+        """The reply of a command as RESP2 has it; arguments as bytes."""
+        key = args[0] if args else b""
+        if self.expiries_ms.get(key, self._now_ms() + 1) <= self._now_ms():
+            self.drop(key)
+        reply = getattr(self, f"_{name.lower()}")(*args)
+        if key in self.values and isinstance(self.values[key], dict) and not self.values[key]:
+            self.drop(key)
+        return reply
+
+    def drop(self, key: bytes) -> None:
+        self.values.pop(key, None)
+        self.expiries_ms.pop(key, None)
+
+    def _hash(self, key: bytes) -> dict[bytes, bytes]:
+        return self.values.get(key, {})
+
+    def _time(self) -> list[bytes]:
+        return [b"%d" % (self._now_ms() // 1000), b"%d" % (self._now_ms() % 1000 * 1000)]
+
+    def _get(self, key: bytes) -> bytes | None:
+        return self.values.get(key)
+
+    def _set(self, key: bytes, value: bytes, get: bytes = b"") -> bytes | None:
+        assert get in (b"", b"GET")
+        held = self.values.get(key)
+        self.values[key] = value
+        self.expiries_ms.pop(key, None)
+        return held if get else b"OK"
+
+    def _del(self, *keys: bytes) -> int:
+        there = [key for key in keys if key in self.values]
+        for key in there:
+            self.drop(key)
+        return len(there)
+
+    def _exists(self, key: bytes) -> int:
+        return int(key in self.values)
+
+    def _persist(self, key: bytes) -> int:
+        return int(self.expiries_ms.pop(key, None) is not None)
+
+    def _pexpireat(self, key: bytes, at_ms: bytes) -> int:
+        if key not in self.values:
+            return 0
+        self.expiries_ms[key] = int(at_ms)
+        if int(at_ms) <= self._now_ms():
+            self.drop(key)
+        return 1
+
+    def _hset(self, key: bytes, *pairs: bytes) -> int:
+        held = self.values.setdefault(key, {})
+        before = len(held)
+        held.update(zip(pairs[::2], pairs[1::2], strict=True))
+        return len(held) - before
+
+    def _hsetnx(self, key: bytes, field: bytes, value: bytes) -> int:
+        return 0 if field in self._hash(key) else self._hset(key, field, value)
+
+    def _hget(self, key: bytes, field: bytes) -> bytes | None:
+        return self._hash(key).get(field)
+
+    def _hmget(self, key: bytes, *fields: bytes) -> list[bytes | None]:
+        return [self._hash(key).get(field) for field in fields]
+
+    def _hgetall(self, key: bytes) -> list[bytes]:
+        return [item for pair in self._hash(key).items() for item in pair]
+
+    def _hkeys(self, key: bytes) -> list[bytes]:
+        return list(self._hash(key))
+
+    def _hvals(self, key: bytes) -> list[bytes]:
+        return list(self._hash(key).values())
+
+    def _hlen(self, key: bytes) -> int:
+        return len(self._hash(key))
+
+    def _hexists(self, key: bytes, field: bytes) -> int:
+        return int(field in self._hash(key))
+
+    def _hdel(self, key: bytes, *fields: bytes) -> int:
+        return sum(self._hash(key).pop(field, None) is not None for field in fields)
+
+    def _zadd(self, key: bytes, flag: bytes, score: bytes, member: bytes) -> int:
+        held = member in self._hash(key)
+        if (flag, held) in ((b"NX", False), (b"XX", True)):
+            self.values.setdefault(key, {})[member] = float(score)
+        return int(flag == b"NX" and not held)
+
+    def _zscore(self, key: bytes, member: bytes) -> bytes | None:
+        score = self.values.get(key, {}).get(member)
+        return None if score is None else b"%.17g" % score
+
+    def _zrem(self, key: bytes, member: bytes) -> int:
+        return self._hdel(key, member)
+
+    def _zrange(self, key: bytes, least: bytes, most: bytes, *how: bytes) -> list[bytes]:
+        assert least == b"-inf" and how[:3] == (b"BYSCORE", b"LIMIT", b"0") and how[4:] == (b"WITHSCORES",)
+        low = sorted((score, member) for member, score in self._hash(key).items() if score <= float(most))
+        return [item for score, member in low[: int(how[3])] for item in (member, b"%.17g" % score)]
+
+
+class MemoryNodes:
+    """``Nodes`` over one MemoryRedis that has every slot."""
+
+    def __init__(self, redis: MemoryRedis) -> None:
+        self.redis = redis
+        self._lua = lua51.LuaRuntime(encoding=None, unpack_returned_tuples=True)
+        self._scripts = cache(self._compiled)
+        self._allowed: Sequence[bytes] = ()
+        names = self._lua.globals()
+        names[b"redis"] = self._lua.table_from({b"call": self._of_script})
+        names[b"struct"] = self._lua.table_from({b"pack": _pack, b"unpack": _unpack})
+
+    def run(self, calls: Sequence[Call], *, replicated: bool = False) -> list[Any]:
+        return [self._run(call) for call in calls]
+
+    def fill(self) -> float:
+        return 0.0
+
+    def close(self) -> None:
+        pass
+
+    def _run(self, call: Call) -> Any:
+        if call.script is None:
+            name, *args = call.command
+            reply = self.redis.call(name, *map(_bytes, args))
+            return dict(zip(reply[::2], reply[1::2], strict=True)) if name == "HGETALL" else reply
+        _, _, count, *args = call.command
+        packed = [_bytes(arg) for arg in args]
+        self._allowed = packed[:count]
+        assert len({_slot(key) for key in self._allowed}) == 1, f"CROSSSLOT: {self._allowed}"
+        names = self._lua.globals()
+        names[b"KEYS"] = self._lua.table_from(packed[:count])
+        names[b"ARGV"] = self._lua.table_from(packed[count:])
+        return self._reply(self._scripts(call.script.text)())
+
+    def _compiled(self, text: str) -> Any:
+        return self._lua.compile(b"--" + text.encode())  # the first line is for Redis
+
+    def _of_script(self, name: bytes, *args: Any) -> Any:
+        packed = [_bytes(arg) for arg in args]
+        if packed:
+            assert packed[0] in self._allowed, f"a key that was not declared: {packed[0]!r}"
+        reply = self.redis.call(name.decode(), *packed)
+        if isinstance(reply, list):
+            return self._lua.table_from([False if item is None else item for item in reply])
+        return False if reply is None else reply
+
+    def _reply(self, value: Any) -> Any:
+        """What Redis makes of a script's result: numbers are cut to integers, arrays end before the first nil."""
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return int(value)
+        if lua51.lua_type(value) != "table":
+            return {True: 1, False: None}[value] if isinstance(value, bool) else value
+        return [self._reply(value[index]) for index in range(1, len(value) + 1)]
+
+
+def _slot(key: bytes) -> bytes:
+    return key.partition(b"{")[2].partition(b"}")[0]
+
+
+def _bytes(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return b"%.17g" % value if isinstance(value, float) else str(value).encode()
+
+
+@cache
+def _fields(layout: bytes) -> tuple[str, tuple[tuple[bool, int], ...]]:
+    """Endianness and (signed, bytes) of each field of a layout like ``>I6I2``."""
+    text = layout.decode()
+    order = {">": "big", "<": "little"}[text[0]]
+    return order, tuple((text[at] == "i", int(text[at + 1])) for at in range(1, len(text), 2))
+
+
+def _unpack(layout: bytes, data: bytes) -> tuple[int, ...]:
+    order, fields = _fields(layout)
+    values, at = [], 0
+    for signed, size in fields:
+        values.append(int(float(int.from_bytes(data[at : at + size], order, signed=signed))))
+        at += size
+    return (*values, at + 1)
+
+
+def _pack(layout: bytes, *values: float) -> bytes:
+    order, fields = _fields(layout)
+    return b"".join(
+        int(value).to_bytes(size, order, signed=signed) for (signed, size), value in zip(fields, values, strict=True)
+    )

@@ -1,0 +1,434 @@
+"""The use cases around stores that fail: every function as its wiring makes it, on ports of its own."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import contextmanager
+from functools import cache
+from itertools import count
+from typing import Any, NamedTuple, Protocol
+from unittest.mock import patch
+
+import numpy as np
+from carbyne import blocks, records
+from carbyne.accounts import Accounts
+from carbyne.adapters.hot import HotStore
+from carbyne.adapters.nodes import Call
+from carbyne.adapters.table import WarmBlocks
+from carbyne.adapters.windows import HotWindows
+from carbyne.archiver import Archiver, Image
+from carbyne.catalogue import Catalogue
+from carbyne.errors import RetryableError
+from carbyne.ingester import Ingester
+from carbyne.items import Blocks, Item, Table
+from carbyne.keys import RAW, RESOLUTIONS, BlockKey, SourceKey, escape, is_block, lane_state
+from carbyne.limits import DAY_S, RECONCILE_AHEAD_DAYS, RECONCILE_BACK_DAYS
+from carbyne.reader import Reader
+from carbyne.reconciler import Reconciler
+from carbyne.replay import Jobs, Replayer, Supervisor, Watch
+from carbyne.roller import Roller
+from carbyne.sealer import Retention, Sealer
+from carbyne.sealing import SealSchedule
+from carbyne.tiers import BlockTiers
+from carbyne.writer import Time, Writer
+
+from tests.fakes import FakeBlocks, FakeTable
+from tests.integration.pipeline import MemoryAccounts
+from tests.model.faults import Faults, FaultyNodes, FaultyStore, Inline
+from tests.model.oracle import Oracle
+from tests.model.redis import MemoryNodes, MemoryRedis
+
+RETENTION_S = 460 * DAY_S
+SCHEDULE = SealSchedule(120, 1800)
+LANES = 16
+"""The sources of the model lie in the first lanes, and the sealer looks at no others."""
+EPOCH = 1
+
+
+class Stores(Protocol):
+    """What lies behind the ports; ``now_ms`` is the clock that Redis goes by, if it can be set."""
+
+    nodes: Any
+    table: Table
+    cold: Blocks
+
+    def remove(self, partition: str, sort: str) -> None:
+        """What the table does with an expired item."""
+
+    def expire(self, source: SourceKey, before_ms: int) -> None:
+        """What Redis does with windows that expire before ``before_ms``."""
+
+    def lose(self, lane: int) -> None:
+        """Redis forgets all keys of a lane."""
+
+
+class MemoryStores:
+    """Stores in memory, which pass the contract tests of the real ones."""
+
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self.redis = MemoryRedis(now_ms)
+        self.nodes = MemoryNodes(self.redis)
+        self.table = FakeTable()
+        self.cold = FakeBlocks()
+
+    def remove(self, partition: str, sort: str) -> None:
+        del self.table.items[partition, sort]
+
+    def expire(self, source: SourceKey, before_ms: int) -> None:
+        pass  # by its own clock
+
+    def lose(self, lane: int) -> None:
+        tag = lane_state(lane).partition(":")[0].encode()
+        for key in [key for key in self.redis.values if key.startswith(tag)]:
+            self.redis.drop(key)
+
+
+class Change(NamedTuple):
+    """A change of the table on its way to the archiver; ``number`` of the put that made the item."""
+
+    image: Image
+    place: tuple[str, str]
+    number: int
+
+
+class Stream:
+    """The stream: (sequence number, data, partition key) by arrival; what it takes goes into the oracle.
+
+    ``plan``: for each coming call one of ``part`` (every second entry is refused), ``all`` (every one is), ``lost``
+    (taken, and the answer says that none was) and ``away`` (an error, nothing taken).
+    """
+
+    FIRST = 49_590_338_271_490_256_608_559_692_538_361_571_095_921_575_989_136_588_898
+
+    def __init__(self, oracle: Oracle) -> None:
+        self.records: list[tuple[str, bytes, str]] = []
+        self.plan: list[str] = []
+        self._oracle = oracle
+
+    def put(self, entries: Sequence[tuple[str, bytes]]) -> list[int]:
+        kind = self.plan.pop(0) if self.plan else ""
+        if kind == "away":
+            raise RetryableError("the stream is away")
+        refused = [at for at in range(len(entries)) if kind == "all" or (kind == "part" and at % 2 == 0)]
+        for at, (key, data) in enumerate(entries):
+            if at not in refused:
+                self.append(data, key)
+        return list(range(len(entries))) if kind == "lost" else refused
+
+    def append(self, data: bytes, key: str, *, sound: bool = True) -> None:
+        number = len(self.records)
+        self.records.append((str(self.FIRST + (number << 70 | number * 7919 % 4096)), data, key))
+        self._oracle.take(samples_of(data) if sound else {})
+
+
+def samples_of(data: bytes) -> dict[tuple[str, str, str, int], float]:
+    """What a record says."""
+    record = records.decode(data)
+    if isinstance(record, records.FenceRecord):
+        return {}
+    return {
+        (record.tenant, row.source, series, row.ts_ms): value
+        for row in record.rows
+        for series, value in zip(
+            record.lists[row.series].decode().split("\n"), np.frombuffer(row.values, "<f8").tolist(), strict=True
+        )
+    }
+
+
+class Readers:
+    """Second readers of the stream: whether one runs, and the number of the record that it comes to next."""
+
+    def __init__(self) -> None:
+        self.running = False
+        self.at = 0
+
+    def start(self) -> str:
+        if not self.running:
+            self.running, self.at = True, 0
+        return "reader"
+
+    def stop(self, name: str) -> None:
+        self.running = False
+
+
+class Kept:
+    """Both quarantines: what was set aside."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Any, bytes] = {}
+
+    def put(self, key: Any, data: bytes, reason: str) -> None:
+        self.kept[key] = data
+
+
+class NoMeter:
+    """Counts, by name."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def add(self, name: str, amount: float = 1) -> None:
+        self.counts[name] += amount
+
+    def peak(self, name: str, amount: float) -> None:
+        self.counts[name] = max(self.counts[name], amount)
+
+    def flush_due(self) -> None:
+        pass
+
+
+class _Recorded:
+    """The table, which tells of its changes."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def get(self, partition: str, sort: str) -> Item | None:
+        return self._world.stores.table.get(partition, sort)
+
+    def query(self, partition: str, first: str, last: str) -> list[tuple[str, Item]]:
+        return self._world.stores.table.query(partition, first, last)
+
+    def put(self, partition: str, sort: str, item: Item, replaces: Item | None) -> bool:
+        if not self._world.stores.table.put(partition, sort, item, replaces):
+            return False
+        self._world.was_put((partition, sort), item)
+        return True
+
+
+class World:
+    """Stores, clock, stream and oracle, and the functions around them.
+
+    ``warm_s``: how long blocks of each resolution stay in the table; ``length_s``: of a raw window.
+    """
+
+    def __init__(
+        self,
+        make_stores: Callable[[Callable[[], int]], Stores],
+        tenants: Sequence[str],
+        *,
+        start_s: int,
+        length_s: int,
+        hot_s: int,
+        warm_s: dict[str, int],
+        skew_ms: int = 0,
+    ) -> None:
+        self.now_s = start_s
+        self.length_s = length_s
+        self.hot_s = hot_s
+        self.warm_s = warm_s
+        self.oracle = Oracle()
+        self.stream = Stream(self.oracle)
+        self.stores = make_stores(lambda: self.now_ms() + skew_ms)
+        self.meter = NoMeter()
+        self.aside = Kept()
+        self.items: dict[tuple[str, str], Item] = {}
+        self.changes: list[Change] = []
+        self.passed: list[Change] = []
+        self.archived: dict[tuple[str, str], int] = {}
+        self.readers = Readers()
+        self._tokens = count()
+        self._numbers: dict[tuple[str, str], int] = {}
+        self._tenants = MemoryAccounts({f"key-{tenant}": tenant for tenant in tenants})
+        self._table = _Recorded(self)
+        self.asked = self.reader(Faults())
+        HotStore(self.stores.nodes).init()
+
+    def now_ms(self) -> int:
+        return self.now_s * 1000
+
+    # Functions
+
+    def writer(self) -> Writer:
+        moment = Time(now_ms=self.now_ms, clock=self._ticking(), sleep=lambda _: None, random=lambda: 0.5)
+        return Writer(Accounts(self._tenants, lambda: 0.0), self.stream, RETENTION_S, self.meter, moment)
+
+    def _ticking(self) -> Callable[[], float]:
+        """A clock on which a writer has time for a few calls."""
+        ticks = iter(range(10**6))
+        return lambda: next(ticks) * 0.4
+
+    def ingester(self, faults: Faults) -> Ingester:
+        accounts = FaultyStore(self._tenants, faults)
+        return Ingester(
+            hot=HotStore(FaultyNodes(self.stores.nodes, faults)),
+            quarantine=FaultyStore(self.aside, faults),
+            tenant_exists=Accounts(accounts, lambda: 0.0).tenant_exists,
+            schedule=SCHEDULE,
+            epoch=EPOCH,
+            length_s=self.length_s,
+            now_ms=self.now_ms,
+            meter=self.meter,
+        )
+
+    def tiers(self, faults: Faults) -> tuple[WarmBlocks, Catalogue, BlockTiers]:
+        table = FaultyStore(self._table, faults)
+        warm, catalogue = WarmBlocks(table), Catalogue(table)
+        return warm, catalogue, BlockTiers(warm, FaultyStore(self.stores.cold, faults), catalogue)
+
+    def sealer(self, faults: Faults) -> Sealer:
+        warm, catalogue, tiers = self.tiers(faults)
+        return Sealer(
+            hot=self.windows(faults),
+            warm=warm,
+            catalogue=catalogue,
+            rollups=Roller(warm, tiers, catalogue, self.warm_s, self.now_ms),
+            replays=Watch(self.jobs(faults), self.windows(faults), lambda: True, self._new_token, self.now_ms),
+            schedule=SCHEDULE,
+            retention=Retention(self.hot_s, self.warm_s[RAW]),
+            now_ms=self.now_ms,
+            meter=self.meter,
+        )
+
+    def windows(self, faults: Faults) -> HotWindows:
+        return HotWindows(FaultyNodes(self.stores.nodes, faults))
+
+    def jobs(self, faults: Faults) -> Jobs:
+        return Jobs(FaultyStore(self._table, faults))
+
+    def supervisor(self, faults: Faults) -> Supervisor:
+        return Supervisor(self.jobs(faults), self.readers, self.stream)
+
+    def replayer(self, faults: Faults) -> Replayer:
+        return Replayer(self.ingester(faults), self.windows(faults), self.meter)
+
+    def _new_token(self) -> str:
+        return f"token{next(self._tokens)}"
+
+    def reader(self, faults: Faults) -> Reader:
+        _, catalogue, tiers = self.tiers(faults)
+        return Reader(
+            hot=HotStore(FaultyNodes(self.stores.nodes, faults)),
+            tiers=tiers,
+            catalogue=catalogue,
+            length_s=self.length_s,
+            retention_s=dict.fromkeys(RESOLUTIONS, RETENTION_S),
+            now_ms=self.now_ms,
+        )
+
+    def archiver(self, faults: Faults) -> Archiver:
+        cold = FaultyStore(self.stores.cold, faults)
+        return Archiver(cold, FaultyStore(self.aside, faults), self.now_ms, self.meter)
+
+    def reconciler(self, faults: Faults) -> Reconciler:
+        warm, cold = WarmBlocks(FaultyStore(self._table, faults)), FaultyStore(self.stores.cold, faults)
+        return Reconciler(self._expiring, warm, cold, self.now_ms, self.meter)
+
+    def _expiring(self, day: int) -> list[BlockKey]:
+        return [BlockKey.of_item(*place) for place, item in self._blocks() if item.expires_s // DAY_S == day]
+
+    def _blocks(self) -> list[tuple[tuple[str, str], Item]]:
+        return [(place, item) for place, item in sorted(self.items.items()) if is_block(place[0]) and item.expires_s]
+
+    # The table and its stream of changes
+
+    def was_put(self, place: tuple[str, str], item: Item) -> None:
+        self.items[place] = item
+        if is_block(place[0]):
+            self._numbers[place] = self._numbers.get(place, 0) + 1
+            self._changed(place, item, removed=False)
+
+    def _changed(self, place: tuple[str, str], item: Item, *, removed: bool) -> None:
+        key = BlockKey.of_item(*place)
+        image = Image(str(len(self.changes) + len(self.passed) + 1), key, item.data, removed)
+        self.changes.append(Change(image, place, self._numbers[place]))
+
+    def remove(self, place: tuple[str, str]) -> None:
+        """The table removes an expired item, and tells of it."""
+        item = self.items.pop(place)
+        assert 0 < item.expires_s <= self.now_s, "only what has expired"
+        self.stores.remove(*place)
+        self._changed(place, item, removed=True)
+
+    def expired(self, since_s: int = 0) -> list[tuple[str, str]]:
+        """What has expired, for that long at least."""
+        return [place for place, item in self._blocks() if item.expires_s <= self.now_s - since_s]
+
+    def is_safe(self, place: tuple[str, str]) -> bool:
+        """Whether archiver or reconciler have seen the item as it is, or of a stub all of its parts."""
+        if place not in self.items:
+            return True
+        if parts := blocks.parts_of(self.items[place].data):
+            key = BlockKey.of_item(*place)
+            children = [key._replace(part=part) for part in parts]
+            return all(self.is_safe((child.partition, child.sort)) for child in children)
+        return self.archived.get(place) == self._numbers[place]
+
+    def has_passed(self, changes: Iterable[Change]) -> None:
+        """The archiver is done with these changes."""
+        for change in changes:
+            if not change.image.removed and (
+                change.image.key.resolution == RAW or change.image.key.window.end_s <= self.now_s
+            ):
+                self.archived[change.place] = max(self.archived.get(change.place, 0), change.number)
+        self.passed += changes
+
+    def has_reconciled(self) -> None:
+        today = self.now_s // DAY_S
+        for place, item in self._blocks():
+            if today - RECONCILE_BACK_DAYS <= item.expires_s // DAY_S <= today + RECONCILE_AHEAD_DAYS:
+                self.archived[place] = self._numbers[place]
+
+    # Redis
+
+    def lose(self, lane: int) -> None:
+        self.stores.lose(lane)
+
+    def is_whole(self, lane: int) -> bool:
+        return not HotWindows(self.stores.nodes).in_replay([lane])
+
+    def rebuilding(self) -> set[int]:
+        return HotWindows(self.stores.nodes).in_replay(range(LANES))
+
+    def unsealed(self, sources: Iterable[SourceKey]) -> list[tuple[SourceKey, bytes]]:
+        """The windows in Redis that have rows which no expiry will take."""
+        return [
+            (source, token)
+            for source in sources
+            for token, held in self.stores.nodes.run([Call(source.lane, ("HGETALL", source.windows))])[0].items()
+            if held[1:] == b"0"
+        ]
+
+    def due(self) -> list[Any]:
+        """What is due now, in lanes that are whole."""
+        return list(HotWindows(self.stores.nodes).due(self.now_ms()).windows)
+
+
+CROWDED = {
+    "carbyne.adapters.windows.CONFIRM_ROWS_MAX": 2,
+    "carbyne.adapters.windows.FIRST_CHUNK": 3,
+    "carbyne.adapters.windows.READ_BYTES_MAX": 200,
+    "carbyne.adapters.windows.DUE_PER_LANE": 3,
+    "carbyne.adapters.hot.LISTS_PER_WINDOW_MAX": 1,
+    "carbyne.adapters.hot.READ_BYTES_MAX": 300,
+    "carbyne.adapters.hot.READ_WINDOWS": 2,
+    "carbyne.adapters.hot.CALL_BYTES_MAX": 100,
+    "carbyne.blocks.BLOCK_SAMPLES_MAX": 125,
+    "carbyne.catalogue.CATALOGUE_PAGE_SERIES_MAX": 2,
+    "carbyne.writer.PUT_RECORDS_MAX": 2,
+    "carbyne.writer.ROW_SERIES_MAX": 2,
+}
+"""Bounds so small that few samples meet all of them."""
+ALWAYS = {
+    "carbyne.adapters.windows.LANES": LANES,
+    "carbyne.adapters.hot.LANES": LANES,
+    "carbyne.keys.escape": cache(escape),
+    "carbyne.storing.STUB_EXTRA_S": DAY_S,
+    "carbyne.tiers.ThreadPoolExecutor": Inline,
+    "carbyne.reconciler.ThreadPoolExecutor": Inline,
+}
+
+
+@contextmanager
+def bounds(*, crowded: bool, leases: bool):
+    """The bounds of one run; without ``leases`` two sealers really work on the same window."""
+    changed = ALWAYS | (CROWDED if crowded else {})
+    if not leases:
+        changed = changed | {"carbyne.adapters.windows.SEAL_LEASE_MS": 0}
+    patches = [patch(name, value) for name, value in changed.items()]
+    for one in patches:
+        one.start()
+    try:
+        yield
+    finally:
+        for one in patches:
+            one.stop()
