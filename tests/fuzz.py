@@ -85,11 +85,14 @@ class Fuzz:
         known["id"] = self._call("POST", "/api/v0/hosts", host)["id"]
         for owner in (f"hosts/{known['id']}", "services/shop", "services/shop/roles/web"):
             self._call("PUT", f"/api/v0/{owner}/metadata/env", {"a": 1})
-        sample = {"hostId": known["id"], "name": "m", "time": int(self.system.now_s()), "value": 1}
-        self._call("POST", "/api/v0/tsdb", [sample])
+        sample = {"name": "m", "time": int(self.system.now_s()), "value": 1}
+        self._call("POST", "/api/v0/tsdb", [{"hostId": known["id"], **sample}])
+        self._call("POST", "/api/v0/services/shop/tsdb", [sample])
         self._call("POST", "/api/v0/graph-defs/create", [{"name": "custom.known"}])
         if case.path_parameters:
             case.path_parameters = {name: known[name] for name in case.path_parameters}
+        if label.endswith("/metrics") and case.query and isinstance(case.query.get("name"), str):
+            case.query["name"] = "m"
         case.body = KNOWN_BODIES.get(label, case.body)
 
     def _call(self, method, url, body):

@@ -171,6 +171,7 @@ def test_the_span_is_cut_to_retention_and_the_near_future(tiers, reader):
 
 @pytest.mark.parametrize("span", [(0, 1), (2**50, 2**50 + 1)])
 def test_a_span_beyond_what_is_kept_has_no_samples(tiers, reader, span):
+    tiers.listed = {"m"}
     edge_ms = NOW_MS - RETENTION_S * 1000
     tiers.columns = samples("m", {edge_ms: 1.0, NOW_MS: 2.0})
     assert read(reader, "m", *span) == ({}, [])
