@@ -24,7 +24,7 @@ from tests.turns import Turns
 TENANTS = ("acme", "vxcu")
 """Two names of which all sources of one length share their lanes."""
 START_S = 1_700_000_000
-STEPS = 45
+STEPS = 40
 AGGREGATES = ("avg", "count", "sum", "min", "max")
 
 
@@ -281,6 +281,8 @@ class Simulation:
         self.ingesters[which] = self.world.ingester(self.faults[which])
 
     def seal(self) -> None:
+        if not self.world.due():
+            self._wait(self.world.length_s)
         self._seal(self._plan(80))
 
     def _seal(self, plan: Mapping[int, str]) -> None:
@@ -295,6 +297,8 @@ class Simulation:
     def archive(self) -> None:
         """Some of the waiting changes, perhaps after others that came before."""
         world = self.world
+        if not world.changes:
+            return
         if self.outage:
             self._note(f"{len(world.changes)} changes are dropped")
             world.passed += world.changes
@@ -419,10 +423,51 @@ class Simulation:
         self._deliver(self._waiting()[:100], {}, 0)
         if self.chance.random() < 0.5:
             self._seal(self._plan(80))
-        self._wait(self.chance.choice([0, 300, self.world.length_s + 3600]))
-        for body in self.chance.choices(self._bodies[first:], k=self.chance.choice([0, 1, 2])):
+        self._wait(self.chance.choice([0, *[self.world.length_s + 3600] * 3]))
+        for body in self.chance.choices(self._bodies[first:], k=self.chance.choice([0, 1, 1, 2])):
             self._overwrite(*body)
-        self.at_once()
+        self.chance.choice([self.at_once, self.interrupt, self.interrupt])()
+
+    def interrupt(self) -> None:
+        """A sealer or reader stands still at one of its calls, and others do all of their work meanwhile."""
+        due, sealing = self.world.due(), self.chance.random() < 0.5
+        does = [self._ingest_now, self._seal_now, self._expire_now, self._archive_now]
+        meanwhile = self.chance.sample(does, self.chance.choice([1, 1, 2, 4]))
+        at = self.chance.randrange(30 if sealing else 7)
+        reads = self._reads(due)
+        names = [does.__name__ for does in meanwhile]
+        self._note(f"{'a sealer' if sealing else 'a reader'} stands still at call {at}; meanwhile {names}")
+
+        def step() -> None:
+            if faults.count == at:
+                faults.step = lambda: None
+                for does in meanwhile:
+                    does()
+
+        faults = Faults(step)
+        if sealing:
+            self.world.sealer(faults).run(lambda: 300.0)
+        elif reads:
+            series, draws = reads[0]
+            self._check(series, *draws, self.world.reader(faults))
+        for series, draws in reads:
+            self._check(series, *draws, self.world.asked)
+
+    def _ingest_now(self) -> None:
+        if waiting := self._waiting():
+            self._deliver(waiting, {}, 1)
+
+    def _seal_now(self) -> None:
+        self._seal({})
+
+    def _expire_now(self) -> None:
+        for place in self.world.expired():
+            if self.world.is_safe(place):
+                self._remove(place)
+
+    def _archive_now(self) -> None:
+        if not self.outage:
+            self._archive_all()
 
     def at_once(self) -> None:
         """Sealers, readers, an ingester, the archiver and TTL, all at once, by turns at each call of a port."""
@@ -544,6 +589,9 @@ class Simulation:
             assert not world.oracle.is_known(series, done), f"{what}: known, and yet 404"
             return
         assert whole or world.is_whole(key.lane), f"{what}: an answer, although the lane is not whole"
+        if span[0] > world.now_ms() + 600_000:
+            assert not answer.ts_ms.size, f"{what}: the future is known"
+            return
         assert world.oracle.is_known(series, world.oracle.delivered), f"{what}: unknown, and yet an answer"
         assert not answer.warnings and answer.resolution == resolution
         got = dict(zip(answer.ts_ms.tolist(), answer.values.tolist(), strict=True))
@@ -636,14 +684,14 @@ STEPS_AND_WEIGHTS: Sequence[tuple[Callable[[Simulation], None], float]] = (
     (Simulation.deliver, 10),
     (Simulation.deliver_again, 3),
     (Simulation.restart, 0.5),
-    (Simulation.seal, 6),
-    (Simulation.at_once, 2),
-    (Simulation.storm, 6),
-    (Simulation.archive, 6),
+    (Simulation.seal, 4),
+    (Simulation.at_once, 1),
+    (Simulation.storm, 12),
+    (Simulation.archive, 4),
     (Simulation.turn_outage, 0.5),
     (Simulation.reconcile, 1),
     (Simulation.expire, 5),
-    (Simulation.wait, 12),
+    (Simulation.wait, 6),
     (Simulation.lose_lane, 0.3),
     (Simulation.supervise, 2),
     (Simulation.replay, 2),
