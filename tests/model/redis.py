@@ -23,7 +23,7 @@ class MemoryRedis:
     def call(self, name: str, *args: Any) -> Any:
         """The reply of a command as RESP2 has it; arguments as bytes."""
         key = args[0] if args else b""
-        if self.expiries_ms.get(key, self._now_ms() + 1) <= self._now_ms():
+        if key in self.expiries_ms and self.expiries_ms[key] <= self._now_ms():
             self.drop(key)
         reply = getattr(self, f"_{name.lower()}")(*args)
         if key in self.values and isinstance(self.values[key], dict) and not self.values[key]:
@@ -38,7 +38,8 @@ class MemoryRedis:
         return self.values.get(key, {})
 
     def _time(self) -> list[bytes]:
-        return [b"%d" % (self._now_ms() // 1000), b"%d" % (self._now_ms() % 1000 * 1000)]
+        seconds, ms = divmod(self._now_ms(), 1000)
+        return [b"%d" % seconds, b"%d" % (ms * 1000)]
 
     def _get(self, key: bytes) -> bytes | None:
         return self.values.get(key)
