@@ -20,7 +20,7 @@ from carbyne import keys
 from werkzeug.serving import make_server
 
 from local.gateway import Gateway
-from local.sources import Schedule, Source, shards_of
+from local.sources import Mappings, Schedule, Source, shards_of
 from local.template import FUNCTION, Template, TemplateError, pairs, reference
 from servers.agent import HOST_ID, Agent
 from servers.aws import LISTEN, Aws
@@ -49,6 +49,7 @@ def create_stores(template: Template, aws: Aws) -> None:
             dynamodb.update_time_to_live(TableName=reference(name), TimeToLiveSpecification=ttl)
     for name in template.of_type("AWS::S3::Bucket"):
         s3.create_bucket(Bucket=reference(name))
+    aws.register(map(reference, template.of_type(FUNCTION)))
 
 
 def create_account(aws: Aws, api_key: str) -> None:
@@ -72,8 +73,8 @@ def start_function(template: Template, aws: Aws, name: str) -> Function:
     return Function(name, {**aws.environment, **environment}, wanted["Timeout"])
 
 
-def connect(template: Template, aws: Aws, function: Function, gateway: Gateway) -> Iterator[Source]:
-    """A function's routes go into the gateway; its other event sources are the answer."""
+def connect(template: Template, aws: Aws, function: Function, gateway: Gateway, phase_s: float) -> Iterator[Source]:
+    """A function's routes go into the gateway; its other event sources are the answer, schedules with this phase."""
     for event in pairs(template.properties(function.name).get("Events")).values():
         kind, properties = pairs(event)["Type"].value, pairs(pairs(event)["Properties"])
         wanted = {key: template.value(node) for key, node in properties.items() if key != "ApiId"}
@@ -81,7 +82,7 @@ def connect(template: Template, aws: Aws, function: Function, gateway: Gateway) 
             if kind == "HttpApi":
                 gateway.add(f"{wanted['Method']} {wanted['Path']}", function)
             elif kind == "ScheduleV2":
-                yield Schedule(function, wanted["ScheduleExpression"])
+                yield Schedule(function, wanted["ScheduleExpression"], phase_s)
             else:
                 yield from shards_of(aws, function, wanted)
         except ValueError as error:
@@ -105,7 +106,12 @@ def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     print("  functions ...", flush=True)
     with ThreadPoolExecutor() as threads:
         functions = list(threads.map(lambda name: start_function(template, aws, name), template.of_type(FUNCTION)))
-    sources = [source for function in functions for source in connect(template, aws, function, gateway)]
+    sources: list[Source] = []
+    for phase_s, function in enumerate(
+        reversed(functions)
+    ):  # seconds apart, so that the supervisor sees what the sealer did
+        sources += connect(template, aws, function, gateway, phase_s)
+    sources.append(Mappings(aws, {reference(function.name): function for function in functions}))
     for source in sources:
         stack.callback(source.stopping.set)
         source.start()

@@ -5,7 +5,6 @@ import re
 import threading
 import time
 import uuid
-from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -14,28 +13,30 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from servers.aws import REGION, Aws
 from servers.lambdas import PAYLOAD_BYTES_MAX, Function, FunctionError
+from servers.records import Record, as_sent, fits, is_known, of_record
 
 POLL_S = 0.2
+MAPPINGS_S = 1.0
 RETRY_S_MAX = 5.0
 UNIT_S = {"minute": 60.0, "hour": 3600.0, "day": 86400.0}
-Record = dict[str, Any]
 Records = list[Record]
 
 
 class Source(threading.Thread):
     """Does its ``work`` every ``period_s`` until stopped; a failure is told, and the next turn comes."""
 
-    def __init__(self, function: Function, period_s: float) -> None:
-        super().__init__(daemon=True)
-        self.function, self.period_s, self.stopping = function, period_s, threading.Event()
+    def __init__(self, name: str, period_s: float, phase_s: float = 0.0) -> None:
+        super().__init__(name=name, daemon=True)
+        self.period_s, self.phase_s, self.stopping = period_s, phase_s, threading.Event()
 
     def run(self) -> None:
+        self.stopping.wait(self.phase_s)
         while not self.stopping.wait(self.period_s):
             try:
                 self.work()
             except (BotoCoreError, ClientError, FunctionError) as error:
                 if not self.stopping.is_set():
-                    print(f"[{self.function.name}] {error}", flush=True)
+                    print(f"[{self.name}] {error}", flush=True)
 
     def work(self) -> None:
         """One turn."""
@@ -44,10 +45,11 @@ class Source(threading.Thread):
 class Schedule(Source):
     """EventBridge Scheduler: ``expression`` is rate(N minutes), hours or days; ValueError for another."""
 
-    def __init__(self, function: Function, expression: str) -> None:
+    def __init__(self, function: Function, expression: str, phase_s: float = 0.0) -> None:
         if not (rate := re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", expression)):
             raise ValueError(f"the schedule {expression}")
-        super().__init__(function, int(rate[1]) * UNIT_S[rate[2]])
+        super().__init__(function.name, int(rate[1]) * UNIT_S[rate[2]], phase_s)
+        self.function = function
 
     def work(self) -> None:
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -59,42 +61,33 @@ class Schedule(Source):
 class Shard(Source):
     """Lambda's event source for a shard: batches in order, retried until done, too old, or out of attempts.
 
-    ``settings``: the properties of the event in the template; ValueError for a filter that is not known here.
+    ``settings``: the properties of the event in the template, or of the mapping that was made; ValueError for a filter
+    that is not known here.
     One batch is in work at a time, whatever the parallelization.
     """
 
     def __init__(self, aws: Aws, function: Function, settings: dict[str, Any], client: Any, shard_id: str) -> None:  # noqa: ANN401
-        super().__init__(function, max(POLL_S, float(settings.get("MaximumBatchingWindowInSeconds", 0))))
-        self.settings, self.client, self.shard_id, self.s3 = settings, client, shard_id, aws.client("s3")
+        super().__init__(function.name, max(POLL_S, float(settings.get("MaximumBatchingWindowInSeconds", 0))))
+        self.function, self.settings, self.client, self.shard_id = function, settings, client, shard_id
+        self.s3 = aws.client("s3")
         self.filters = [json.loads(each["Pattern"]) for each in settings.get("FilterCriteria", {}).get("Filters", [])]
         if not all(map(is_known, self.filters)):
             raise ValueError("a filter")
-        start = {"ShardId": shard_id, "ShardIteratorType": "TRIM_HORIZON"}
+        start = {"ShardId": shard_id, "ShardIteratorType": settings.get("StartingPosition", "TRIM_HORIZON")}
         self.iterator = client.get_shard_iterator(**stream_of(settings), **start)["ShardIterator"]
 
     def work(self) -> None:
         """Deliver all that has come since the last turn."""
         while not self.stopping.is_set():
             found = self.client.get_records(ShardIterator=self.iterator, Limit=1000)
-            records = [self._as_sent(record) for record in found["Records"]]
+            sent = (as_sent(record, self.settings["Stream"], self.shard_id, self.name) for record in found["Records"])
+            records = list(sent)
             wanted = [one for one in records if not self.filters or any(fits(each, one) for each in self.filters)]
             for batch in batches(wanted, int(self.settings.get("BatchSize", 100))):
                 self._deliver(batch)
             self.iterator = found["NextShardIterator"]
             if not records:
                 return
-
-    def _as_sent(self, record: Record) -> Record:
-        """The record as Lambda sends it."""
-        if "dynamodb" not in record:
-            number, role = record["SequenceNumber"], f"arn:aws:iam::123456789012:role/{self.function.name}"
-            kinesis = {"kinesisSchemaVersion": "1.0", **lower(record)}
-            record = {"eventID": f"{self.shard_id}:{number}", "eventName": "aws:kinesis:record", "kinesis": kinesis}
-            record |= {"eventSource": "aws:kinesis", "eventVersion": "1.0", "invokeIdentityArn": role}
-        if "userIdentity" in record:
-            record = {**record, "userIdentity": lower(record["userIdentity"])}
-        text = json.dumps({**record, "awsRegion": REGION, "eventSourceARN": self.settings["Stream"]}, default=plain)
-        return json.loads(text)  # type: ignore[no-any-return]
 
     def _deliver(self, records: Records) -> None:
         """Until every record is done: a failed one and all after it come again, later and later."""
@@ -145,6 +138,39 @@ class Shard(Source):
         self.s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(body).encode())
 
 
+class Mappings(Source):
+    """Event source mappings that functions make and delete: each one's shards run while it is there.
+
+    ``functions``: by their names in Lambda, which ends their ARNs.
+    """
+
+    def __init__(self, aws: Aws, functions: dict[str, Function]) -> None:
+        super().__init__("event source mappings", MAPPINGS_S)
+        self.aws, self.functions, self.client = aws, functions, aws.client("lambda")
+        self.running: dict[str, list[Shard]] = {}
+
+    def work(self) -> None:
+        pages = self.client.get_paginator("list_event_source_mappings").paginate()
+        made = {one["UUID"]: one for page in pages for one in page["EventSourceMappings"]}
+        for name in self.running.keys() - made.keys():
+            self._stop(name)
+        for name in made.keys() - self.running.keys():
+            function = self.functions[made[name]["FunctionArn"].rpartition(":")[2]]
+            settings = {**made[name], "Stream": made[name]["EventSourceArn"]}
+            self.running[name] = shards_of(self.aws, function, settings)
+            for shard in self.running[name]:
+                shard.start()
+
+    def run(self) -> None:
+        super().run()
+        for name in list(self.running):
+            self._stop(name)
+
+    def _stop(self, name: str) -> None:
+        for shard in self.running.pop(name):
+            shard.stopping.set()
+
+
 def shards_of(aws: Aws, function: Function, settings: dict[str, Any]) -> list[Shard]:
     """An event source for each shard of a stream."""
     client = aws.client("kinesis" if ":kinesis:" in settings["Stream"] else "dynamodbstreams")
@@ -166,34 +192,3 @@ def batches(records: Records, size_max: int) -> Iterator[Records]:
             yield from batches(batch, (len(batch) + 1) // 2)
         else:
             yield batch
-
-
-def is_known(pattern: Any) -> bool:  # noqa: ANN401
-    """Whether a filter has only objects that end in lists of strings and prefixes."""
-    if isinstance(pattern, dict):
-        return all(map(is_known, pattern.values()))
-    return all(isinstance(one, str) or list(one) == ["prefix"] for one in pattern)
-
-
-def fits(pattern: Any, value: Any) -> bool:  # noqa: ANN401
-    """Whether a record, or a part of it, is what a filter lets through."""
-    if isinstance(pattern, dict):
-        return isinstance(value, dict) and all(fits(pattern[key], value.get(key)) for key in pattern)
-    return any(str(value).startswith(one["prefix"]) if isinstance(one, dict) else value == one for one in pattern)
-
-
-def lower(members: Record) -> Record:
-    """Names as events have them."""
-    return {f"{name[0].lower()}{name[1:]}": value for name, value in members.items()}
-
-
-def plain(value: bytes | datetime) -> str | float:
-    """As JSON has it: base64, seconds."""
-    return b64encode(value).decode() if isinstance(value, bytes) else value.timestamp()
-
-
-def of_record(record: Record) -> tuple[str, float]:
-    """(sequence number, moment of arrival in seconds)."""
-    if "kinesis" in record:
-        return record["kinesis"]["sequenceNumber"], record["kinesis"]["approximateArrivalTimestamp"]
-    return record["dynamodb"]["SequenceNumber"], record["dynamodb"]["ApproximateCreationDateTime"]

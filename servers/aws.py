@@ -2,9 +2,11 @@
 
 moto loses acknowledged records when PutRecords calls overlap, so a lock serialises its requests, while a thread for
 each connection keeps one client's connection from starving the others.  It also keeps times to live without applying
-them: a thread does that, and tells it to the table's stream as AWS does.
+them: a thread does that, and tells it to the table's stream as AWS does.  Of Lambda it has functions and event source
+mappings by name alone: whoever runs functions runs the mappings, where moto would ask Docker.
 """
 
+import json
 import logging
 import os
 import random
@@ -60,12 +62,20 @@ class Aws:
         session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)  # noqa: S106
         return session.client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
 
+    def register(self, functions: Iterable[str]) -> None:
+        """Give Lambda functions of these names, so that event source mappings can be made for them."""
+        trusted = json.dumps({"Version": "2012-10-17", "Statement": []})
+        role = self.client("iam").create_role(RoleName="functions", AssumeRolePolicyDocument=trusted)["Role"]["Arn"]
+        for name in functions:
+            self.client("lambda").create_function(FunctionName=name, Role=role, Code={"ZipFile": b""})
+
 
 def serve() -> None:
     """Serve until killed; the port is the only line on stdout."""
     from moto.moto_server import werkzeug_app  # noqa: PLC0415 - two seconds that only this process pays
     from werkzeug.serving import make_server  # noqa: PLC0415
 
+    keep_mappings_by_name()
     moto = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
     lock = threading.Lock()
 
@@ -80,6 +90,22 @@ def serve() -> None:
     server = make_server(LISTEN, 0, one_at_a_time, threaded=True, request_handler=handler)
     os.write(1, f"{server.port}\n".encode())
     server.serve_forever()
+
+
+def keep_mappings_by_name() -> None:
+    """Mappings call nothing, and there is one of a stream and a function at most, as on AWS."""
+    from moto.awslambda.models import LambdaBackend  # noqa: PLC0415 - see above
+    from moto.core.exceptions import JsonRESTError  # noqa: PLC0415
+
+    create = LambdaBackend.create_event_source_mapping
+
+    def create_once(lambdas: LambdaBackend, spec: dict[str, Any]) -> Any:  # noqa: ANN401 - moto's own
+        if lambdas.list_event_source_mappings(spec["EventSourceArn"], spec["FunctionName"]):
+            raise JsonRESTError("ResourceConflictException", "An event source mapping of both exists already.")
+        return create(lambdas, spec)
+
+    LambdaBackend.create_event_source_mapping = create_once  # type: ignore[assignment,method-assign]
+    LambdaBackend.send_kinesis_message = lambda *_, **__: None  # type: ignore[method-assign]
 
 
 def sweep(lock: threading.Lock) -> None:

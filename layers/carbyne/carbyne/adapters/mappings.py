@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from carbyne.adapters.aws import retryable
+from carbyne.errors import RetryableError
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -43,8 +44,12 @@ class LambdaReaders:
             return
 
     def _running(self) -> str:
+        """RetryableError while the last one, which is deleted already, is still in the way."""
         with retryable("replay ListEventSourceMappings"):
             found = self._client.list_event_source_mappings(
                 EventSourceArn=self._stream_arn, FunctionName=self._function
             )
-        return found["EventSourceMappings"][0]["UUID"]
+        for one in found["EventSourceMappings"]:
+            if one["State"] != "Deleting":
+                return one["UUID"]
+        raise RetryableError("the reader of the last replay is not gone yet")
