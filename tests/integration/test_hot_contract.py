@@ -31,7 +31,7 @@ HOUR_MS = 3_600_000
 SAMPLE_BYTES = 8 + stamps.STAMP_BYTES + 8
 CLOCKS_MS = 5_000
 """What the two clocks may differ by: each server reads its own when it is asked."""
-SHORT_MS = 400
+SHORT_MS = 300
 
 
 def now_ms():
@@ -159,7 +159,7 @@ class Actions:
         assert isinstance(self.windows.rows(source, window).columns, Columns)
         self.windows.windows(source)
 
-    def confirm(self, expiry_ms=None):
+    def confirm(self):
         source, window = self.any_window()
         pairs = self.windows.rows(source, window).pairs
         if self.rng.random() < 0.4:
@@ -167,15 +167,20 @@ class Actions:
         if pairs and self.rng.random() < 0.2:
             pairs.append((pairs[0][0], stamps.pack(9, "9")))
             pairs.append((b"\0" * 16, pairs[0][1]))
-        if expiry_ms is None:
-            expiry_ms = self.rng.choice([0, 0, now_ms() + HOUR_MS, now_ms() + 2 * HOUR_MS, now_ms() - 1_000])
+        expiry_ms = self.rng.choice([0, 0, now_ms() + HOUR_MS, now_ms() + 2 * HOUR_MS, now_ms() - 1_000])
         again_ms = self.start_ms + self.rng.randint(-HOUR_MS, HOUR_MS)
         self.windows.confirm(source, window, pairs, expiry_ms=expiry_ms, again_ms=again_ms)
 
-    def expire(self):
-        self.confirm(expiry_ms=now_ms() + SHORT_MS)
+    def expire(self, source, window):
+        """A window of few rows that are all there expires, and is then written into once more."""
+        rows = [self.row(window) for _ in range(3)]
+        self.windows.confirm(source, window, self.windows.rows(source, window).pairs, expiry_ms=0, again_ms=0)
+        self.hot.write({source.lane: [RowGroup(source, window, self.start_ms, True, rows)]})
+        pairs = self.windows.rows(source, window).pairs
+        assert self.windows.confirm(source, window, pairs, expiry_ms=now_ms() + SHORT_MS, again_ms=0)
         time.sleep(1.5 * SHORT_MS / 1000)
-        self.rows()
+        assert not self.windows.rows(source, window).pairs
+        self.hot.write({source.lane: [RowGroup(source, window, self.start_ms, False, rows[:1])]})
 
     def begin(self):
         self.windows.begin(self.lanes, self.rng.choice(self.tokens), force=self.rng.random() < 0.5)
@@ -267,8 +272,8 @@ def test_the_redis_in_memory_is_like_a_cluster(both, cluster, monkeypatch, seed)
     actions = Actions(both, rng)
     for step in range(STEPS):
         actions.take()
-        if step % 100 == 50:
-            actions.expire()
+        if step % 70 == 50:
+            actions.expire(*actions.any_window())
     kinds = {value[stamps.STAMP_BYTES] for key, (held, _) in stored(cluster).items() if b":r:" in key
              for value in held.values()}  # fmt: skip
     assert kinds >= {DENSE, SPARSE}, "rows of both kinds were met"
