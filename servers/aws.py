@@ -65,9 +65,10 @@ class Aws:
     def register(self, functions: Iterable[str]) -> None:
         """Give Lambda functions of these names, so that event source mappings can be made for them."""
         trusted = json.dumps({"Version": "2012-10-17", "Statement": []})
-        role = self.client("iam").create_role(RoleName="functions", AssumeRolePolicyDocument=trusted)["Role"]["Arn"]
+        iam, lambdas = self.client("iam"), self.client("lambda")
         for name in functions:
-            self.client("lambda").create_function(FunctionName=name, Role=role, Code={"ZipFile": b""})
+            role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trusted)["Role"]["Arn"]
+            lambdas.create_function(FunctionName=name, Role=role, Code={"ZipFile": b""})
 
 
 def serve() -> None:

@@ -52,12 +52,16 @@ def _image(record: Mapping[str, Any]) -> Image | None:
         return None
 
 
-def answer_records(
-    event: Mapping[str, Any], ingester: Callable[[], Ingester | Replayer]
-) -> "PartialItemFailureResponse":
+def answer_records(event: Mapping[str, Any], ingester: Callable[[], Ingester]) -> "PartialItemFailureResponse":
     """Ingest a batch of stream records."""
     entries = kinesis_entries(event)
     return _answer(lambda: ingester().ingest(entries), entries[0].sequence)
+
+
+def answer_records_again(event: Mapping[str, Any], replayer: Callable[[], Replayer]) -> "PartialItemFailureResponse":
+    """Replay a batch of stream records, which are of one shard."""
+    entries, shard = kinesis_entries(event), event["Records"][0]["eventID"].partition(":")[0]
+    return _answer(lambda: replayer().ingest(entries, shard), entries[0].sequence)
 
 
 def answer_changes(event: Mapping[str, Any], archiver: Callable[[], Archiver]) -> "PartialItemFailureResponse":

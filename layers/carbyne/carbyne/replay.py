@@ -22,6 +22,7 @@ from carbyne.ingester import Entry, Ingester
 from carbyne.items import Item, Table
 from carbyne.keys import REPLAY_ITEM, lane_of_tag, lane_tag
 from carbyne.limits import JOB_BYTES_MAX, PUT_RECORDS_MAX, REPLAY_FILL_MAX, REPLAY_TRIES_S
+from carbyne.progress import Progress
 from carbyne.telemetry import Meter
 
 _log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 VERSION: Final = 1
 _HEAD: Final = bytes((VERSION,))
 _SORT: Final = "job"
+_FENCE: Final = bytes((records.TYPE_FENCE,))
 STARTING: Final = "starting"
 """In the place of a reader's name: it may run or not."""
 
@@ -64,6 +66,11 @@ class Jobs:
         if version > VERSION:
             raise UnknownVersionError(f"replay job of version {version}; this code knows {VERSION}")
         return _decoder.decode(frame.inflate(item.data, len(_HEAD), JOB_BYTES_MAX)), item
+
+    def running(self) -> str | None:
+        """The token of the replay that runs."""
+        job, _ = self.load()
+        return job.token if job and job.left else None
 
     def save(self, job: Job, replaces: Item | None) -> bool:
         """Whether nobody else had changed the job meanwhile."""
@@ -177,16 +184,18 @@ class Supervisor:
 class Replayer:
     """Takes the stream's records a second time, those of lanes that are not whole."""
 
-    def __init__(self, ingester: Ingester, lanes: Lanes, meter: Meter) -> None:
+    def __init__(self, ingester: Ingester, lanes: Lanes, meter: Meter, progress: Progress | None = None) -> None:
         self._ingester = ingester
         self._lanes = lanes
         self._meter = meter
+        self._progress = progress
 
-    def ingest(self, entries: Sequence[Entry]) -> str | None:
-        """Store a batch in stream order; the lowest sequence number that is not done, None if all are.
+    def ingest(self, entries: Sequence[Entry], shard: str = "") -> str | None:
+        """Store a batch of a shard in stream order; the lowest sequence number that is not done, None if all are.
 
         Raises RetryableError while Redis is fuller than REPLAY_FILL_MAX: the sealer has to empty it first.
         """
+        begun_s = self._progress.now_s() if self._progress else 0.0
         lanes = [lane_of_tag(entry.key) for entry in entries]
         wanted = self._lanes.in_replay({lane for lane in lanes if lane is not None})
         mine = [(lane, entry) for lane, entry in zip(lanes, entries, strict=True) if lane in wanted]
@@ -199,12 +208,17 @@ class Replayer:
             _log.info(
                 "%d lanes are past a fence and not whole: it is an older one, or they were lost again", len(again)
             )
+        if self._progress and wanted:
+            passed = [entry for entry in entries if failed is None or int(entry.sequence) < int(failed)]
+            self._progress.add(shard, begun_s, passed)
         self._meter.add("RecordsReplayed", len(mine))
         self._meter.flush_due()
         return failed
 
     def _pass_fence(self, lane: int | None, entry: Entry) -> bool:
         """False if the record is a fence and its lane is not whole behind it."""
+        if entry.data[:1] != _FENCE:
+            return True
         try:
             record = records.decode(entry.data)
         except CorruptDataError:

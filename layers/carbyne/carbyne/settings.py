@@ -74,6 +74,12 @@ class IngesterSettings(RedisSettings, frozen=True, kw_only=True):
     seal_jitter_s: int
 
 
+class ReplayerSettings(IngesterSettings, frozen=True, kw_only=True):
+    """``blocks_table``: where the replay's job is, and how far it is."""
+
+    blocks_table: str
+
+
 class SealerSettings(RedisSettings, frozen=True, kw_only=True):
     """``accounts_table``: says whether lanes were ever whole; ``blocks_table``: blocks and catalogue;
     ``blocks_bucket``: the archive; ``hot_s``: how long after its end a

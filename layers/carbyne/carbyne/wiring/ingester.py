@@ -13,11 +13,13 @@ from carbyne.adapters.accounts import DynamoAccounts
 from carbyne.adapters.control import LanesMark
 from carbyne.adapters.hot import HotStore
 from carbyne.adapters.quarantine import S3Quarantine
+from carbyne.adapters.table import DynamoTable
 from carbyne.adapters.usage import DynamoUsage
 from carbyne.adapters.windows import HotWindows
 from carbyne.ingester import Ingester
 from carbyne.lanes import ensure_initialised
-from carbyne.replay import Replayer
+from carbyne.progress import Notes, Progress
+from carbyne.replay import Jobs, Replayer
 from carbyne.sealing import SealSchedule
 from carbyne.usage import Usage
 from carbyne.wiring.redis import nodes
@@ -32,7 +34,10 @@ def ingester() -> Ingester:
 @cache
 def replayer() -> Replayer:
     """The same for the function that takes the stream a second time."""
-    return Replayer(*_parts("replayer"))
+    wanted = settings.load(settings.ReplayerSettings, os.environ)
+    dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=1))
+    table = DynamoTable(dynamodb, wanted.blocks_table)
+    return Replayer(*_parts("replayer"), Progress(Notes(table), Jobs(table).running, time.time))
 
 
 def _parts(function: str) -> tuple[Ingester, HotWindows, telemetry.Meter]:
