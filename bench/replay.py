@@ -1,0 +1,186 @@
+"""How fast a lost Redis is filled again from the stream, at the reference load, through the real replayer.
+
+    python bench/replay.py [hosts] [minutes] [path/to/host-metrics.jsonl.gz]
+
+Each host posts 100 metrics a minute, packed as the writer does.  The values are those of the file (its format: see
+bench/reads.py; each host begins at another row), else random ones of three decimals.  The stream is in memory; the
+events of the functions are JSON texts as Lambda hands them over, in batches of the size that the reader of a replay
+has; Redis is a cluster of one master with a replica, as the template makes it.  The records go through the ingester;
+then every node is emptied, and the sealer's watch, the supervisor and the replayer fill it again.  In the end every
+sample of every host is read and compared bit for bit; a wrong one fails the run.
+
+"of one core" is what the function and Redis' master could do with a core each: the larger of their own CPU times.
+"""
+
+# ruff: noqa: E402
+import gzip
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT / "layers" / "carbyne"), str(ROOT)]
+
+from carbyne.adapters.mappings import BATCH_SIZE
+from carbyne.adapters.windows import HotWindows
+from carbyne.columns import column
+from carbyne.keys import SourceKey
+from carbyne.progress import Notes, Progress
+from carbyne.replay import Jobs, Replayer, Supervisor
+from carbyne.writer import entries_of
+
+from servers.valkey import Cluster, Node
+from tests.integration.pipeline import APPS, LENGTH_S, Pipeline, kinesis_event
+
+START_S = 1_700_006_400
+METRICS = 100
+SHARD_READ_BYTES_PER_S = 2_000_000
+TARGET = 50
+Values = NDArray[np.float64]
+
+
+class Used(NamedTuple):
+    """Seconds: by the clock, of this process' CPU, of the master's CPU."""
+
+    wall_s: float
+    function_s: float
+    redis_s: float
+
+    @property
+    def core_s(self) -> float:
+        return max(self.function_s, self.redis_s)
+
+
+class NoReaders:
+    """The runtime of this file is the reader."""
+
+    def start(self) -> str:
+        return "bench"
+
+    def stop(self, name: str) -> None:
+        pass
+
+
+def data(hosts: int, minutes: int, path: str | None) -> tuple[list[str], Values]:
+    """Names [100] and values [host, minute, metric]."""
+    if path is None:
+        random = np.round(np.random.default_rng(1).normal(1000, 100, (hosts, minutes, METRICS)), 3)
+        return [f"custom.app.worker{i:02d}.requests" for i in range(METRICS)], random
+    with gzip.open(path, "rt") as lines:
+        rows = [json.loads(line)[1] for line in lines]
+    names = sorted(set.intersection(*map(set, rows)))
+    day = np.array([[row[name] for name in names] for row in rows], np.float64)
+    twice = np.concatenate([day, np.roll(day, len(day) // 2, axis=0)], axis=1)[:, :METRICS]
+    starts = np.random.default_rng(1).integers(0, len(day), hosts)
+    at = (starts[:, None] + np.arange(minutes)) % len(day)
+    return [f"{name}.{half}" for half in "ab" for name in names][:METRICS], twice[at]
+
+
+def post_all(pipeline: Pipeline, names: list[str], values: Values) -> None:
+    """Every host's post of every minute, onto the stream."""
+    for minute in range(values.shape[1]):
+        ts_ms = (START_S + 60 * minute) * 1000
+        for host in range(values.shape[0]):
+            row = dict(zip(names, values[host, minute].tolist(), strict=True))
+            pipeline.stream.put(entries_of("acme", {(f"host/h{host:05d}", ts_ms): row}))
+
+
+def master(cluster: Cluster) -> Node:
+    return next(node for node in cluster.nodes if "role:master" in node.ask("INFO", "replication"))
+
+
+def cpu_s(node: Node) -> float:
+    with node.client as client:
+        info = client.info("cpu")
+        return float(info["used_cpu_user"] + info["used_cpu_sys"])
+
+
+def events(records: list[tuple[str, str, bytes]]) -> Iterator[str]:
+    for first in range(0, len(records), BATCH_SIZE):
+        yield json.dumps(kinesis_event(records[first : first + BATCH_SIZE]))
+
+
+def measured(cluster: Cluster, function: str, texts: list[str], use_case: Any) -> Used:
+    """All events through a function's handler; a batch that is not done at once fails the run."""
+    redis_before = cpu_s(master(cluster))
+    wall, cpu = time.perf_counter(), time.process_time()
+    for text in texts:
+        answer = APPS[function].handle(json.loads(text), lambda: use_case)
+        assert answer == {"batchItemFailures": []}, answer
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return Used(wall, cpu, cpu_s(master(cluster)) - redis_before)
+
+
+def check(pipeline: Pipeline, names: list[str], values: Values) -> None:
+    times_ms = (START_S + 60 * np.arange(values.shape[1])) * 1000
+    for host in range(values.shape[0]):
+        source = SourceKey("acme", f"host/h{host:05d}")
+        read = pipeline.store.read(source, 0, int(times_ms[-1]), LENGTH_S, names)
+        assert read.whole, host
+        for metric, name in enumerate(names):
+            ts_ms, bits = column(read.columns, name)[:2]
+            assert np.array_equal(ts_ms, times_ms), (host, name)
+            assert np.array_equal(bits.view(np.uint64), values[host, :, metric].view(np.uint64)), (host, name)
+
+
+def begin(pipeline: Pipeline, cluster: Cluster) -> None:
+    """Empty Redis and begin the replay, as sealer and supervisor do in their minutes."""
+    master(cluster).ask("FLUSHALL")
+    pipeline.new_watch().look(dict.fromkeys(range(1024), ""))
+    Supervisor(Jobs(pipeline.table), NoReaders(), pipeline.stream).tick()
+
+
+def report(name: str, used: Used, count: int, samples: int, size: int, span_s: int) -> float:
+    """A line; how many times real time one core is."""
+    pace = span_s / used.core_s
+    figures = [used.wall_s, used.function_s, used.redis_s]
+    rates = [count / used.core_s, samples / used.core_s, size / used.core_s / 1e6]
+    line = "".join(f"{one:11,.1f}" for one in figures) + f"{rates[0]:11,.0f}{rates[1]:11,.0f}{rates[2]:11.2f}"
+    print(f"{name:10}{line}{pace:10.0f}x{span_s / used.wall_s:10.0f}x", flush=True)
+    return pace
+
+
+def run(cluster: Cluster, hosts: int, minutes: int, path: str | None) -> None:
+    names, values = data(hosts, minutes, path)
+    pipeline = Pipeline(cluster, START_S + 60 * minutes)
+    post_all(pipeline, names, values)
+    live = list(pipeline.stream.records)
+    samples, size, span_s = values.size, sum(len(one[2]) for one in live), 60 * minutes
+    print(
+        f"{hosts} hosts x {METRICS} metrics x {minutes} minutes: {len(live):,} records of {size / len(live):,.0f} bytes"
+    )
+    heads = ("wall s", "function", "redis", "records/s", "samples/s", "MB/s", "one core", "here")
+    print(f"{'':10}" + "".join(f"{head:>11}" for head in heads))
+    first = measured(cluster, "ingester", list(events(live)), pipeline.ingester)
+    report("ingester", first, len(live), samples, size, span_s)
+    begin(pipeline, cluster)
+    windows = HotWindows(pipeline._nodes())
+    progress = Progress(Notes(pipeline.table), Jobs(pipeline.table).running, time.time)
+    replayer = Replayer(pipeline.new_ingester(pipeline._nodes()), windows, pipeline.meter, progress)
+    records = pipeline.stream.records
+    again = measured(cluster, "replayer", list(events(records)), replayer)
+    pace = report("replayer", again, len(records), samples, size, span_s)
+    assert not windows.in_replay(range(1024))
+    check(pipeline, names, values)
+    live_bytes_per_s = size / span_s
+    ceiling = (SHARD_READ_BYTES_PER_S - live_bytes_per_s) / live_bytes_per_s
+    print(f"every sample is back; the live stream is {live_bytes_per_s / 1000:,.1f} kB/s")
+    print(f"a shard's 2 MB/s, less what the live reader takes: {ceiling:.0f}x real time")
+    print(f"the replay of one shard: {min(pace, ceiling):.0f}x real time (target: {TARGET}x)")
+    pipeline.close()
+
+
+def main() -> None:
+    given = [*sys.argv[1:], *["1000", "30", ""][len(sys.argv) - 1 :]]
+    with Cluster(masters=1, replicas=1) as cluster:
+        run(cluster, int(given[0]), int(given[1]), given[2] or None)
+
+
+if __name__ == "__main__":
+    main()
