@@ -31,6 +31,7 @@ from servers.valkey import Cluster
 TENANT = "local"
 TABLE = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "StreamSpecification")
 ENV_JSON = ROOT / ".carbyne" / "env.json"  # for `sam local invoke --env-vars`; of several systems the last one's
+PHASE_S = 3.0
 DEBUG = os.environ.get("LOG", "").lower() == "debug"
 
 
@@ -73,8 +74,8 @@ def start_function(template: Template, aws: Aws, name: str) -> Function:
     return Function(name, {**aws.environment, **environment}, wanted["Timeout"])
 
 
-def connect(template: Template, aws: Aws, function: Function, gateway: Gateway, phase_s: float) -> Iterator[Source]:
-    """A function's routes go into the gateway; its other event sources are the answer, schedules with this phase."""
+def connect(template: Template, aws: Aws, function: Function, gateway: Gateway) -> Iterator[Source]:
+    """A function's routes go into the gateway; its other event sources are the answer."""
     for event in pairs(template.properties(function.name).get("Events")).values():
         kind, properties = pairs(event)["Type"].value, pairs(pairs(event)["Properties"])
         wanted = {key: template.value(node) for key, node in properties.items() if key != "ApiId"}
@@ -82,7 +83,7 @@ def connect(template: Template, aws: Aws, function: Function, gateway: Gateway, 
             if kind == "HttpApi":
                 gateway.add(f"{wanted['Method']} {wanted['Path']}", function)
             elif kind == "ScheduleV2":
-                yield Schedule(function, wanted["ScheduleExpression"], phase_s)
+                yield Schedule(function, wanted["ScheduleExpression"])
             else:
                 yield from shards_of(aws, function, wanted)
         except ValueError as error:
@@ -106,11 +107,9 @@ def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     print("  functions ...", flush=True)
     with ThreadPoolExecutor() as threads:
         functions = list(threads.map(lambda name: start_function(template, aws, name), template.of_type(FUNCTION)))
-    sources: list[Source] = []
-    for phase_s, function in enumerate(
-        reversed(functions)
-    ):  # seconds apart, so that the supervisor sees what the sealer did
-        sources += connect(template, aws, function, gateway, phase_s)
+    sources = [source for function in functions for source in connect(template, aws, function, gateway)]
+    for number, schedule in enumerate(one for one in reversed(sources) if isinstance(one, Schedule)):
+        schedule.phase_s = PHASE_S * number  # so that the supervisor sees what the sealer did
     sources.append(Mappings(aws, {reference(function.name): function for function in functions}))
     for source in sources:
         stack.callback(source.stopping.set)

@@ -23,15 +23,19 @@ Records = list[Record]
 
 
 class Source(threading.Thread):
-    """Does its ``work`` every ``period_s`` until stopped; a failure is told, and the next turn comes."""
+    """Does its ``work`` every ``period_s``, the first time ``phase_s`` later, until stopped.
 
-    def __init__(self, name: str, period_s: float, phase_s: float = 0.0) -> None:
+    Turns do not slip by the time that they take; a failure is told, and the next one comes.
+    """
+
+    def __init__(self, name: str, period_s: float) -> None:
         super().__init__(name=name, daemon=True)
-        self.period_s, self.phase_s, self.stopping = period_s, phase_s, threading.Event()
+        self.period_s, self.phase_s, self.stopping = period_s, 0.0, threading.Event()
 
     def run(self) -> None:
+        begun_s = time.monotonic() + self.phase_s
         self.stopping.wait(self.phase_s)
-        while not self.stopping.wait(self.period_s):
+        while not self.stopping.wait(self.period_s - (time.monotonic() - begun_s) % self.period_s):
             try:
                 self.work()
             except (BotoCoreError, ClientError, FunctionError) as error:
@@ -45,10 +49,10 @@ class Source(threading.Thread):
 class Schedule(Source):
     """EventBridge Scheduler: ``expression`` is rate(N minutes), hours or days; ValueError for another."""
 
-    def __init__(self, function: Function, expression: str, phase_s: float = 0.0) -> None:
+    def __init__(self, function: Function, expression: str) -> None:
         if not (rate := re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", expression)):
             raise ValueError(f"the schedule {expression}")
-        super().__init__(function.name, int(rate[1]) * UNIT_S[rate[2]], phase_s)
+        super().__init__(function.name, int(rate[1]) * UNIT_S[rate[2]])
         self.function = function
 
     def work(self) -> None:

@@ -103,11 +103,11 @@ def test_a_flushed_redis_is_filled_again_without_anyone_asking():
             client.post(next(minutes) % 15)  # some of them a second time, over the first
             client.found()
 
-        until(client.mappings, 100, goes_on)
+        until(client.mappings, 150, goes_on)
         shown = show(client)
         until(lambda: client.found() is not None, 30, lambda: client.post(next(minutes) % 15))
-        until(lambda: client.found() == client.posted, 10)
-        until(lambda: not client.mappings(), 75)
+        until(lambda: client.found() == client.posted, 20)
+        until(lambda: not client.mappings(), 100)
         assert client.found() == client.posted, "what was replayed and then sealed"
         words, remarks = shown.communicate(timeout=20)
         assert re.search(r"replay \w+ is done: .* s of the stream in [\d,]+ records, [\d,]+x real time", words), words

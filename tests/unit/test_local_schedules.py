@@ -1,6 +1,7 @@
 """The local scheduler calls a function at its rate, and again after a failure."""
 
 import threading
+import time
 
 import pytest
 
@@ -46,3 +47,22 @@ def test_rates(expression, period_s):
 def test_other_schedules_are_refused(expression):
     with pytest.raises(ValueError, match="the schedule"):
         Schedule(Failing(), expression)
+
+
+def test_turns_do_not_slip_by_the_time_that_they_take():
+    """Three of them: the last would come 0.4 s late."""
+    period_s, turn_s, times, enough = 0.5, 0.2, [], threading.Event()
+
+    class Slow(Failing):
+        def invoke(self, event):
+            times.append(time.monotonic())
+            enough.wait(turn_s)
+            if len(times) == 3:
+                enough.set()
+
+    schedule = Schedule(Slow(), "rate(1 minute)")
+    schedule.period_s, begun_s = period_s, time.monotonic()
+    schedule.start()
+    assert enough.wait(5)
+    schedule.stopping.set()
+    assert all((at_s - begun_s) % period_s < turn_s - 0.01 for at_s in times)

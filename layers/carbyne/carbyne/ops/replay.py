@@ -50,6 +50,8 @@ def replay(arguments: Namespace, desk: Desk) -> None:
     while (now := jobs.load()[0]) and now.token == job.token and now.left:
         desk.remark(so_far(now, notes.of(job.token)))
         time.sleep(POLL_S)
+    if now and now.token != job.token:
+        return desk.say(f"replay {job.token} was begun anew as {now.token}: see it with --show")
     return desk.say(in_the_end(job.token, notes.of(job.token)))
 
 
