@@ -62,8 +62,8 @@ class RedisSettings(msgspec.Struct, frozen=True):
 class IngesterSettings(RedisSettings, frozen=True, kw_only=True):
     """``stream_epoch``: raised when the stream is replaced; ``failure_bucket``: where corrupt records are kept.
 
-    ``raw_window_s``, ``seal_grace_s``, ``seal_jitter_s``: when a window is due for sealing (design: max(window end +
-    grace, first arrival) + jitter).
+    ``raw_window_s``, ``seal_grace_s``, ``seal_jitter_s``: when a window is due for sealing (see
+    ``sealing.SealSchedule``).
     """
 
     accounts_table: str
