@@ -44,20 +44,29 @@ class Desk:
         return client
 
     def table(self, arguments: Namespace, output: str, option: str) -> str:
-        """The name of a table or bucket: of its option, or of the stack's output.  RequestError if neither tells."""
+        """The name of a table, bucket or stream: of its option, or of the stack's output.  RequestError if neither
+        tells."""
+        return self._named(arguments, "Output", output, option)
+
+    def parameter(self, arguments: Namespace, parameter: str, option: str) -> str:
+        """The same of a parameter of the stack."""
+        return self._named(arguments, "Parameter", parameter, option)
+
+    def _named(self, arguments: Namespace, kind: str, name: str, option: str) -> str:
         if named := getattr(arguments, option):
             return str(named)
         if not arguments.stack:
             raise RequestError(400, f"which deployment? give --stack, or --{option.replace('_', '-')}")
-        found = self._outputs(arguments.stack)
-        if output not in found:
-            raise RequestError(404, f"the stack {arguments.stack} has no output {output}")
-        return found[output]
+        found = self._stack(arguments.stack).get(f"{kind}s", [])
+        values = {one[f"{kind}Key"]: str(one[f"{kind}Value"]) for one in found}
+        if name not in values:
+            raise RequestError(404, f"the stack {arguments.stack} has no {kind.lower()} {name}")
+        return values[name]
 
-    def _outputs(self, stack: str) -> dict[str, str]:
+    def _stack(self, name: str) -> Any:  # noqa: ANN401 - as the client answers
         with aws.retryable("DescribeStacks"):
-            [found] = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
-        return {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
+            [found] = self.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        return found
 
 
 def accounts_table(desk: Desk, arguments: Namespace) -> str:
