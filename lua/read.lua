@@ -14,11 +14,11 @@
 --          4 budget     bytes of rows to look at before the call ends early; sparse rows count more, by series
 --          5 declared   number of declared windows, then their tokens in the order of KEYS
 --          then the series keys
--- RETURNS  {state (w, r, or "" if none), tokens, next, found, samples, complete}: tokens of all windows of the source;
---          next: ts (ms) below which the reading goes on in another call, -1 if nothing is left; found: for each series
+-- RETURNS  {state (w, r, or "" if none), tokens, next, found, samples, complete, deletes}: tokens of all windows of the
+--          source; next: ts (ms) below which the reading goes on in another call, -1 if nothing is left; found: for each series
 --          1 if a list or dictionary of a declared window has it; samples: for each series ts i64 BE, stamp, float64,
 --          concatenated, one entry for each row that has it; complete: tokens of the declared windows of which all
---          rows are here
+--          rows are here; deletes: those of the windows that were looked at, as values of rows
 -- EFFECTS  none
 -- COST     O(fields + rows looked at + series of the lists)
 
@@ -26,9 +26,10 @@ local state_key, windows = KEYS[1], KEYS[2]
 local from, to, newest, budget = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == "1", tonumber(ARGV[4])
 local declared = tonumber(ARGV[5])
 local HEAD, SPARSE, CHUNK = 27, 1, 16
+local TS_MS_MAX = 2^53 -- a delete is after it
 local COMPLETE = "c"
 local wanted, found, samples, newest_ts = {}, {}, {}, {}
-local series = {}
+local series, deletes = {}, {}
 for i = 6 + declared, #ARGV do
   series[#series + 1] = ARGV[i]
   wanted[ARGV[i]] = #series
@@ -99,14 +100,20 @@ local function take_row(field, ts, row, here, by_index)
   end
 end
 
--- Fields of a window that can hold a wanted series, newest first: {{ts, field}, ...}.
+-- Fields of a window that can hold a wanted series, newest first: {{ts, field}, ...}.  Takes the deletes on the way:
+-- where there is one, the newest sample of a series may be one that it concerns.
 local function fields(rows, by_list, by_index)
   local result = {}
   for _, field in ipairs(redis.call("HKEYS", rows)) do
     local ts = struct.unpack(">i8", field)
     local here = by_list[string.sub(field, 9)]
     local possible = here and #here > 0 or not here and #by_index > 0
-    if possible and ts >= from and ts <= to then result[#result + 1] = {ts, field} end
+    if ts > TS_MS_MAX then
+      deletes[#deletes + 1] = redis.call("HGET", rows, field)
+      newest = false
+    elseif possible and ts >= from and ts <= to then
+      result[#result + 1] = {ts, field}
+    end
   end
   table.sort(result, function(a, b) return a[1] > b[1] end)
   return result
@@ -155,4 +162,4 @@ for i = 0, declared - 1 do
   if next_ts < 0 and not complete() then read_window(KEYS[3 + 3 * i], KEYS[4 + 3 * i], KEYS[5 + 3 * i]) end
 end
 for number = 1, #series do samples[number] = table.concat(samples[number]) end
-return {state, tokens, next_ts, found, samples, complete_tokens}
+return {state, tokens, next_ts, found, samples, complete_tokens, deletes}

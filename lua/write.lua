@@ -14,7 +14,7 @@
 --          3 lists_max  lists stored whole for each source and window
 --          then for each group: member, token, due (ms), fresh (1: the window can't have been sealed yet), number of
 --          rows n, and n times: field, value, series
---          (series: the keys of the list, one a line; empty if not sent; value: a dense row)
+--          (series: the keys of the list, one a line; empty if not sent; value: a dense row, or a delete without any)
 -- RETURNS  {lost, stored, unknown...}: lost 1 if the lane had no state or its highest stamp had gone back; the number
 --          of rows that changed; the rows (counted from 1 over all groups) that must be sent again with their series
 -- EFFECTS  a lane that lost something is rebuilding, and in no replay;
@@ -24,7 +24,7 @@
 local state_key, due_key = KEYS[1], KEYS[2]
 local stamp, seen, lists_max = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local STAMP_BYTES, CHUNK = 26, 4000
-local DENSE, SPARSE = "\0", "\1"
+local DENSE, SPARSE, DELETED = "\0", "\1", "\2"
 local WHOLE, REBUILDING = "w", "r"
 local COMPLETE, PARTIAL = "c", "p"
 
@@ -105,7 +105,7 @@ while arg <= #ARGV do
       redis.call("HSET", lists, list, series)
       known[list] = true
     end
-    if known[list] then
+    if known[list] or string.sub(value, STAMP_BYTES + 1, STAMP_BYTES + 1) == DELETED then
       stored = stored + put(rows, field, value)
     elseif series ~= "" then
       local head, values = string.sub(value, 1, STAMP_BYTES), string.sub(value, STAMP_BYTES + #DENSE + 1)

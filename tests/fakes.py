@@ -78,6 +78,13 @@ class FakeBlocks:
             return True
 
 
+class NoDeletes:
+    """The deletes of sources that have none."""
+
+    def markers(self, source):
+        return []
+
+
 class Crash(Exception):
     """A function ends here, whatever it was doing."""
 

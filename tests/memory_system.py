@@ -19,8 +19,10 @@ from carbyne.adapters.hot import HotRead
 from carbyne.adapters.table import WarmBlocks
 from carbyne.catalogue import Catalogue
 from carbyne.columns import EMPTY, Columns, Rows, between, from_rows, merge
+from carbyne.deletes import Marker, erase
 from carbyne.errors import RetryableError
 from carbyne.keys import RESOLUTIONS, Window
+from carbyne.putting import Putter
 from carbyne.queries import Queries
 from carbyne.reader import Reader
 from carbyne.registry.store import Registry
@@ -80,6 +82,11 @@ class MemoryHot:
         return HotRows(columns, 8 * columns.samples)
 
     def _store(self, record, stamp):
+        if isinstance(record, records.DeleteRecord):
+            source = keys.SourceKey(record.tenant, record.source)
+            marker = Marker(stamp, record.series, record.from_ms, record.to_ms)
+            self.columns[source] = erase(self.columns.get(source, EMPTY), [marker])
+            return
         for row in record.rows:
             source = keys.SourceKey(record.tenant, row.source)
             series = tuple(keys.split_series(record.lists[row.series]))
@@ -115,10 +122,13 @@ class MemorySystem:
             retention_s=dict.fromkeys(RESOLUTIONS, RETENTION_S),
             now_ms=moment.now_ms,
         )
+        registry = Registry(
+            self.store, lambda: int(now_s()), lambda: uuid.uuid4().hex[:11], Putter(self.hot, moment).put
+        )
         self.deps = {
             "writer": Writer(accounts, self.hot, RETENTION_S, Meter(), moment),
             "reader": ReaderDeps(accounts, Queries(reader, Storage(self.hot, warm, cold, catalogue))),
-            "registry": (accounts, Registry(self.store, lambda: int(now_s()), lambda: uuid.uuid4().hex[:11])),
+            "registry": (accounts, registry),
         }
 
     def handle(self, event):

@@ -75,7 +75,7 @@ class Hot:
     def rows(self, source, window):
         self.expire()
         held = self.windows.get(window, {})
-        return WindowRows([(field, row[0]) for field, row in held.items()], from_rows(_columns(held)), 0)
+        return WindowRows([(field, row[0]) for field, row in held.items()], from_rows(_columns(held)), [], 0)
 
     def confirm(self, source, window, pairs, *, expiry_ms, again_ms):
         held = self.windows.get(window, {})
@@ -157,7 +157,7 @@ class World:
         self.posted = {}
         self.sequence = 0
         self.turns = None
-        self.archiver = Archiver(self.cold, None, lambda: self.now_ms, self.meter)
+        self.archiver = Archiver(self.cold, self.catalogue, None, lambda: self.now_ms, self.meter)
         self.reader = self.new_reader(lambda port: port)
 
     def new_reader(self, watched, threads=None):
@@ -173,10 +173,11 @@ class World:
         table = watched(self.table)
         warm, catalogue = WarmBlocks(table), Catalogue(table)
         tiers = BlockTiers(warm, watched(self.cold), catalogue)
-        rollups = self.roller(warm, tiers, catalogue, self.warm_s, lambda: self.now_ms)
+        rollups = self.roller(warm, tiers, catalogue, self.warm_s, FOREVER_S, lambda: self.now_ms)
         return Sealer(
             hot=watched(self.hot),
             warm=warm,
+            cold=watched(self.cold),
             catalogue=catalogue,
             rollups=rollups,
             replays=None,
@@ -219,7 +220,7 @@ class World:
         for key, item in list(self.table.items.items()):
             if 0 < item.expires_s <= self.now_ms // 1000 and choose():
                 block = BlockKey.of_item(*key)
-                archive(self.cold, block, item.data)
+                archive(self.cold, self.catalogue, block, item.data)
                 del self.table.items[key]
                 self.table.changes.append(Image("", block, item.data, True))
 

@@ -19,7 +19,9 @@ from carbyne.adapters.hot import HotStore
 from carbyne.adapters.table import WarmBlocks
 from carbyne.adapters.windows import HotWindows
 from carbyne.catalogue import Catalogue
+from carbyne.deletes import Deletes
 from carbyne.errors import RetryableError
+from carbyne.failovers import Failovers
 from carbyne.ingester import Ingester
 from carbyne.keys import RESOLUTIONS
 from carbyne.queries import Queries
@@ -216,20 +218,30 @@ class Pipeline:
         self.sealer = self.new_sealer(HotWindows(self._nodes()), self.table)
 
     def new_ingester(self, nodes):
+        hot, noted = HotStore(nodes), Catalogue(self.table)
         return Ingester(
-            hot=HotStore(nodes),
+            hot=hot,
+            deletes=Deletes(noted, HotWindows(nodes), hot, SCHEDULE, LENGTH_S, RETENTION_S, self._now_ms),
             quarantine=self.quarantine,
             tenant_exists=Accounts(self.accounts, time.monotonic).tenant_exists,
             schedule=SCHEDULE,
             epoch=1,
             length_s=LENGTH_S,
+            retention_s=RETENTION_S,
             now_ms=self._now_ms,
             meter=self.meter,
         )
 
     def new_watch(self, *, initialised=True):
         lanes = HotWindows(self._nodes())
-        return Watch(Jobs(self.table), lanes, lambda: initialised, lambda: uuid4().hex, self._now_ms)
+        return Watch(
+            Jobs(self.table),
+            Failovers(self.table, lanes),
+            lanes,
+            lambda: initialised,
+            lambda: uuid4().hex,
+            self._now_ms,
+        )
 
     def new_sealer(self, hot, table):
         warm, catalogue = WarmBlocks(table), Catalogue(table)
@@ -237,8 +249,9 @@ class Pipeline:
         return Sealer(
             hot=hot,
             warm=warm,
+            cold=self.cold,
             catalogue=catalogue,
-            rollups=Roller(warm, tiers, catalogue, self.warm_s, self._now_ms),
+            rollups=Roller(warm, tiers, catalogue, self.warm_s, RETENTION_S, self._now_ms),
             replays=self.new_watch(),
             schedule=SCHEDULE,
             retention=self.retention,
@@ -253,6 +266,12 @@ class Pipeline:
     def close(self):
         while self._open:
             self._open.pop().close()
+
+    def delete(self, source, api_key="secret", **span):
+        """DELETE of a source's samples, of ``name`` from ``from_s`` to ``to_s`` where given; the answer."""
+        query = {"source": source, **{key.removesuffix("_s"): str(value) for key, value in span.items()}}
+        event = http_event("DELETE", "/carbyne/v1/samples", query=query, headers={"X-Api-Key": api_key})
+        return APPS["writer"].handle(event, lambda: self.writer)
 
     def post(self, samples, api_key="secret"):
         """POST samples, (host, name, time_s, value) each or a raw body; the answer."""

@@ -14,6 +14,7 @@ from carbyne.adapters.quarantine import S3Quarantine
 from carbyne.adapters.table import DynamoTable, WarmBlocks, attributes, expiring
 from carbyne.adapters.windows import HotWindows
 from carbyne.archiver import Archiver
+from carbyne.catalogue import Catalogue
 from carbyne.keys import RAW, BlockKey, SourceKey, Window, is_block
 from carbyne.limits import DAY_S, RECONCILE_AHEAD_DAYS
 from carbyne.reconciler import Reconciler
@@ -86,7 +87,7 @@ class Path(Pipeline):
 
     def archiver(self, cold=None):
         quarantine = S3Quarantine(self.s3, self.bucket)
-        return Archiver(cold or self.cold, quarantine, self._now_ms, self.meter)
+        return Archiver(cold or self.cold, Catalogue(self.table), quarantine, self._now_ms, self.meter)
 
     def archive(self, archiver=None):
         """Deliver the table's changes until all are done."""
@@ -99,7 +100,7 @@ class Path(Pipeline):
     def reconcile(self):
         warm = WarmBlocks(self.table)
         find = partial(expiring, self.dynamodb, self.name)
-        return Reconciler(find, warm, self.cold, self._now_ms, self.meter).run(lambda: 900.0)
+        return Reconciler(find, warm, self.cold, Catalogue(self.table), self._now_ms, self.meter).run(lambda: 900.0)
 
     def fill(self, window, seed, minutes=MINUTES):
         """Samples of one window into Redis."""

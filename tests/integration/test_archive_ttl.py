@@ -14,6 +14,7 @@ from carbyne.catalogue import Catalogue, spans_of
 from carbyne.items import Item
 from carbyne.keys import SourceKey
 
+from tests.fakes import NoDeletes
 from tests.integration import dynamodb_local
 from tests.integration.pipeline import load_app
 from tests.integration.test_reconcile import create_blocks_table
@@ -96,7 +97,7 @@ def test_a_removal_by_ttl_is_archived_and_a_deliberate_delete_is_not(local, tabl
         removals += [record for record in read() if record["eventName"] == "REMOVE"]  # the copies at INSERT were missed
         time.sleep(0.5)
     quarantine = S3Quarantine(aws.client("s3"), "nowhere")
-    archiver = Archiver(cold, quarantine, lambda: now_s * 1000, Meter())
+    archiver = Archiver(cold, NoDeletes(), quarantine, lambda: now_s * 1000, Meter())
     assert ARCHIVER.handle({"Records": removals}, lambda: archiver) == {"batchItemFailures": []}
     assert warm.get(EXPIRED) is None and blocks.decode(cold.get(EXPIRED).data) == ONE
     assert cold.get(DELETED) is None
@@ -109,7 +110,7 @@ def test_what_is_put_is_archived_at_once(local, table, cold):
     assert warm.put(KEPT, Item(blocks.encode(TWO), 4_000_000_000), warm.get(KEPT))
     records = read()
     assert [record["eventName"] for record in records] == ["INSERT", "MODIFY"]
-    archiver = Archiver(cold, None, lambda: 0, Meter())
+    archiver = Archiver(cold, NoDeletes(), None, lambda: 0, Meter())
     assert ARCHIVER.handle({"Records": records[:1]}, lambda: archiver) == {"batchItemFailures": []}
     assert blocks.decode(cold.get(KEPT).data) == ONE
     assert ARCHIVER.handle({"Records": records}, lambda: archiver) == {"batchItemFailures": []}

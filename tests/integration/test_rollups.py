@@ -14,7 +14,7 @@ from carbyne.keys import BlockKey, is_block
 from carbyne.rollups import choose
 
 from tests import plain
-from tests.fakes import FakeBlocks, FakeTable, write_units
+from tests.fakes import FakeBlocks, FakeTable, NoDeletes, write_units
 from tests.integration.pipeline import LENGTH_S, SCHEDULE, Pipeline
 from tests.integration.test_table_contract import create_table
 
@@ -95,7 +95,7 @@ class Weeks:
         self.table = pipeline.table
         self.cold = cold
         self.source = Source(METRICS)
-        self.archiver = Archiver(cold, None, lambda: pipeline.now_s * 1000, pipeline.meter)
+        self.archiver = Archiver(cold, NoDeletes(), None, lambda: pipeline.now_s * 1000, pipeline.meter)
         self.delivered = 0
 
     def post(self, minutes):
@@ -128,7 +128,7 @@ class Weeks:
     def expire(self):
         for key in [key for key, expires_s in self.table.expiry.items() if expires_s <= self.pipeline.now_s]:
             block, item = BlockKey.of_item(*key), self.table.get(*key)
-            archive(self.cold, block, item.data)
+            archive(self.cold, NoDeletes(), block, item.data)
             self.remove(key)
             del self.table.expiry[key]
 

@@ -38,13 +38,15 @@ class Expected(NamedTuple):
 
 class Oracle:
     """``taken``: {(tenant, source, series, ts_ms): value}, updated whenever the stream takes a record; the rest says
-    how much of it must be readable by now.  Records are numbered in the order of the stream."""
+    how much of it must be readable by now.  Records are numbered in the order of the stream; what a delete concerns has
+    from then on the version None."""
 
     def __init__(self):
         self.taken = {}
         self.records = []
         self.delivered = set()
         self.done = set()
+        self.deletes = []
         self._versions = {}
 
     def take(self, samples: Mapping[tuple[str, str, str, int], float]) -> int:
@@ -54,6 +56,20 @@ class Oracle:
         self.taken.update(samples)
         for (*series, ts_ms), value in samples.items():
             self._versions.setdefault(tuple(series), {}).setdefault(ts_ms, {})[number] = value
+        return number
+
+    def delete(self, series: Series, span: tuple[int, int]) -> int:
+        """The stream has taken a delete of the span (ms, both included) of a series, or of all of its source if its
+        name is empty; its number."""
+        number = len(self.records)
+        self.records.append({})
+        self.deletes.append(number)
+        for one, versions in self._versions.items():
+            if one == series or (*one[:2], "") == series:
+                for ts_ms in versions:
+                    if span[0] <= ts_ms <= span[1]:
+                        versions[ts_ms][number] = None
+                        self.taken.pop((*one, ts_ms), None)
         return number
 
     def acknowledge(self, numbers: Iterable[int]) -> None:
@@ -67,7 +83,11 @@ class Oracle:
 
     def is_known(self, series: Series, done: set[int]) -> bool:
         """Whether a record of ``done`` has a sample of the series."""
-        return any(number in done for at in self._versions.get(series, {}).values() for number in at)
+        return any(
+            number in done and value is not None
+            for at in self._versions.get(series, {}).values()
+            for number, value in at.items()
+        )
 
     def expected(self, series: Series, done: set[int]) -> Expected:
         """What a read may say that began when the records of ``done`` were done, and ends now."""

@@ -224,6 +224,26 @@ class Simulation:
             for one in body
         }, "more was put than was sent"
 
+    def delete(self) -> None:
+        """Somebody deletes one or all series of a source, for some span or for all time."""
+        if not self._taken():
+            return
+        chance, world = self.chance, self.world
+        tenant, source, name, ts_ms = chance.choice(self._taken())
+        query = {"source": [source]} | ({"name": [name]} if chance.random() < 0.6 else {})
+        if chance.random() < 0.8:
+            first_s = ts_ms // 1000 - chance.choice([0, 0, 600, 7200, 5 * DAY_S])
+            last_s = ts_ms // 1000 + chance.choice([0, 0, 600, 7200, 5 * DAY_S])
+            query |= {"from": [str(first_s)], "to": [str(last_s)]}
+        request = Request("DELETE", "/carbyne/v1/samples", query, {"x-api-key": f"key-{tenant}"}, b"")
+        world.stream.plan = chance.choice([[], [], ["all"], ["lost"], ["away"], ["part"]])
+        before = len(world.oracle.deletes)
+        self._note(f"delete {query} of {tenant}; faults {world.stream.plan}")
+        with suppress(RetryableError):
+            world.writer().route(request)
+            assert len(world.oracle.deletes) > before, "acknowledged but not on the stream"
+        world.stream.plan = []
+
     def poison(self) -> None:
         """A record on the stream that nobody can store."""
         stranger = SamplesRecord("stranger", [join_series(["a"])], [Row(HOSTS[0], START_S * 1000, 0, bytes(8))])
@@ -680,6 +700,7 @@ STEPS_AND_WEIGHTS: Sequence[tuple[Callable[[Simulation], None], float]] = (
     (Simulation.late, 6),
     (Simulation.overwrite, 4),
     (Simulation.post_again, 2),
+    (Simulation.delete, 1.5),
     (Simulation.poison, 0.5),
     (Simulation.deliver, 10),
     (Simulation.deliver_again, 3),

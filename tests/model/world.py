@@ -17,7 +17,9 @@ from carbyne.adapters.table import WarmBlocks
 from carbyne.adapters.windows import HotWindows
 from carbyne.archiver import Archiver, Image
 from carbyne.catalogue import Catalogue
+from carbyne.deletes import Deletes
 from carbyne.errors import RetryableError
+from carbyne.failovers import Failovers
 from carbyne.ingester import Ingester
 from carbyne.items import Blocks, Item, Table
 from carbyne.keys import RAW, RESOLUTIONS, BlockKey, SourceKey, escape, is_block, lane_state
@@ -117,14 +119,15 @@ class Stream:
     def append(self, data: bytes, key: str, *, sound: bool = True) -> None:
         number = len(self.records)
         self.records.append((str(self.FIRST + (number << 70 | number * 7919 % 4096)), data, key))
-        self._oracle.take(samples_of(data) if sound else {})
+        record = records.decode(data) if sound else None
+        if isinstance(record, records.DeleteRecord):
+            self._oracle.delete((record.tenant, record.source, record.series), (record.from_ms, record.to_ms))
+        else:
+            self._oracle.take(samples_of(record) if isinstance(record, records.SamplesRecord) else {})
 
 
-def samples_of(data: bytes) -> dict[tuple[str, str, str, int], float]:
+def samples_of(record: records.SamplesRecord) -> dict[tuple[str, str, str, int], float]:
     """What a record says."""
-    record = records.decode(data)
-    if isinstance(record, records.FenceRecord):
-        return {}
     return {
         (record.tenant, row.source, series, row.ts_ms): value
         for row in record.rows
@@ -249,13 +252,16 @@ class World:
 
     def ingester(self, faults: Faults) -> Ingester:
         accounts = FaultyStore(self._tenants, faults)
+        hot, noted = HotStore(FaultyNodes(self.stores.nodes, faults)), Catalogue(FaultyStore(self._table, faults))
         return Ingester(
-            hot=HotStore(FaultyNodes(self.stores.nodes, faults)),
+            hot=hot,
+            deletes=Deletes(noted, self.windows(faults), hot, SCHEDULE, self.length_s, RETENTION_S, self.now_ms),
             quarantine=FaultyStore(self.aside, faults),
             tenant_exists=Accounts(accounts, lambda: 0.0).tenant_exists,
             schedule=SCHEDULE,
             epoch=EPOCH,
             length_s=self.length_s,
+            retention_s=RETENTION_S,
             now_ms=self.now_ms,
             meter=self.meter,
         )
@@ -270,9 +276,10 @@ class World:
         return Sealer(
             hot=self.windows(faults),
             warm=warm,
+            cold=FaultyStore(self.stores.cold, faults),
             catalogue=catalogue,
-            rollups=Roller(warm, tiers, catalogue, self.warm_s, self.now_ms),
-            replays=Watch(self.jobs(faults), self.windows(faults), lambda: True, self._new_token, self.now_ms),
+            rollups=Roller(warm, tiers, catalogue, self.warm_s, RETENTION_S, self.now_ms),
+            replays=self.watch(faults),
             schedule=SCHEDULE,
             retention=Retention(self.hot_s, self.warm_s[RAW]),
             now_ms=self.now_ms,
@@ -281,6 +288,11 @@ class World:
 
     def windows(self, faults: Faults) -> HotWindows:
         return HotWindows(FaultyNodes(self.stores.nodes, faults))
+
+    def watch(self, faults: Faults) -> Watch:
+        lanes = self.windows(faults)
+        failovers = Failovers(FaultyStore(self._table, faults), lanes)
+        return Watch(self.jobs(faults), failovers, lanes, lambda: True, self._new_token, self.now_ms)
 
     def jobs(self, faults: Faults) -> Jobs:
         return Jobs(FaultyStore(self._table, faults))
@@ -307,11 +319,13 @@ class World:
 
     def archiver(self, faults: Faults) -> Archiver:
         cold = FaultyStore(self.stores.cold, faults)
-        return Archiver(cold, FaultyStore(self.aside, faults), self.now_ms, self.meter)
+        deletes = Catalogue(FaultyStore(self._table, faults))
+        return Archiver(cold, deletes, FaultyStore(self.aside, faults), self.now_ms, self.meter)
 
     def reconciler(self, faults: Faults) -> Reconciler:
         warm, cold = WarmBlocks(FaultyStore(self._table, faults)), FaultyStore(self.stores.cold, faults)
-        return Reconciler(self._expiring, warm, cold, self.now_ms, self.meter)
+        deletes = Catalogue(FaultyStore(self._table, faults))
+        return Reconciler(self._expiring, warm, cold, deletes, self.now_ms, self.meter)
 
     def _expiring(self, day: int) -> list[BlockKey]:
         return [BlockKey.of_item(*place) for place, item in self._blocks() if item.expires_s // DAY_S == day]

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import strategies
-from tests.fakes import FakeBlocks, FakeTable
+from tests.fakes import FakeBlocks, FakeTable, NoDeletes
 
 KEY = BlockKey(SourceKey("acme", "host/a"), "raw", Window(1_699_992_000, 14_400))
 START_MS = KEY.window.start_s * 1000
@@ -83,7 +83,7 @@ class World:
     def __init__(self, cold=None):
         self.cold, self.quarantine, self.meter = cold or FakeBlocks(), Quarantine(), Meter()
         self.now_ms = KEY.window.end_s * 1000
-        self.archiver = Archiver(self.cold, self.quarantine, lambda: self.now_ms, self.meter)
+        self.archiver = Archiver(self.cold, NoDeletes(), self.quarantine, lambda: self.now_ms, self.meter)
 
     def take(self, *blobs, key=KEY, removed=False):
         return self.archiver.take([Image(str(n), key, data, removed) for n, data in enumerate(blobs, start=1)])
@@ -226,7 +226,7 @@ def test_a_rollup_that_still_grows_is_copied_when_its_window_has_closed():
 
 def test_archive_raises_what_is_wrong_with_the_block():
     with pytest.raises(CorruptDataError):
-        archive(FakeBlocks(), KEY, b"")
+        archive(FakeBlocks(), NoDeletes(), KEY, b"")
 
 
 @given(st.lists(strategies.records(), max_size=4), st.randoms(use_true_random=False))

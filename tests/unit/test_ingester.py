@@ -14,6 +14,7 @@ from carbyne.sealing import SealSchedule
 
 LENGTH_S = 14_400
 NOW_MS = 1_700_000_000_000
+RETENTION_S = 460 * 86_400
 EPOCH = 3
 
 
@@ -54,16 +55,19 @@ class System:
     def __init__(self):
         self.hot = Hot()
         self.kept = {}
+        self.deletes = []
         self.away = set()
         self.meter = Meter()
         self.used = []
         self.ingester = Ingester(
             hot=self.hot,
+            deletes=SimpleNamespace(note=self._note),
             quarantine=SimpleNamespace(put=self._keep),
             tenant_exists=self._exists,
             schedule=SealSchedule(120, 0),
             epoch=EPOCH,
             length_s=LENGTH_S,
+            retention_s=RETENTION_S,
             now_ms=lambda: NOW_MS,
             meter=self.meter,
             usage=SimpleNamespace(take=self.used.extend),
@@ -71,6 +75,11 @@ class System:
 
     def ingest(self, *entries):
         return self.ingester.ingest([Entry(sequence, data) for sequence, data in entries])
+
+    def _note(self, source, marker):
+        if "deletes" in self.away:
+            raise RetryableError("the table is away")
+        self.deletes.append((source, marker, len(self.hot.written)))
 
     def _keep(self, stamp, data, reason):
         if "quarantine" in self.away:

@@ -44,6 +44,7 @@ QUERIES = {
     "/api/v0/hosts/{id}/metrics": READ,
     "/api/v0/services/{service}/metrics": READ,
     "/api/v0/tsdb/latest": "hostId=host1&name=m",
+    "/carbyne/v1/samples": "source=host%2Fhost1&name=m",
     "/carbyne/v1/storage": f"source=host%2Fhost1&from={NOW_S - 600}&to={NOW_S}",
 }
 

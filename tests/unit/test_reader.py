@@ -38,6 +38,7 @@ class Tiers:
         self.blocks = {}
         self.archived = {}
         self.again = set()
+        self.markers = []
         self.catalogued = set()
         self.away = set()
         self.asked = []
@@ -85,6 +86,9 @@ class Catalogue:
     def windows(self, source, resolution):
         self.tiers._ask("index")
         return Windows({key.window for key in (*self.tiers.blocks, *self.tiers.archived)}, self.tiers.again)
+
+    def raw(self, source):
+        return self.windows(source, "raw"), self.tiers.markers
 
 
 class Cold:

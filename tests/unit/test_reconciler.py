@@ -15,7 +15,7 @@ from carbyne.keys import BlockKey, SourceKey, Window
 from carbyne.limits import DAY_S, RECONCILE_AHEAD_DAYS, RECONCILE_BACK_DAYS, RECONCILE_BATCH, RECONCILE_RESERVE_S
 from carbyne.reconciler import Reconciled, Reconciler
 
-from tests.fakes import FakeBlocks, FakeTable
+from tests.fakes import FakeBlocks, FakeTable, NoDeletes
 from tests.unit.test_archiver import KEY, ONE, TWO, Meter, everything, samples
 
 NOW_S = 1_800_000_000
@@ -27,7 +27,7 @@ class World:
         self.table, self.cold, self.meter = FakeTable(), FakeBlocks(), Meter()
         self.warm = WarmBlocks(self.table)
         self.days = []
-        self.reconciler = Reconciler(self.expiring, self.warm, self.cold, lambda: NOW_S * 1000, self.meter)
+        self.reconciler = Reconciler(self.expiring, self.warm, self.cold, NoDeletes(), lambda: NOW_S * 1000, self.meter)
 
     def expiring(self, day):
         self.days.append(day)
@@ -192,7 +192,7 @@ def test_memory_does_not_grow_with_the_table(world, monkeypatch):
             assert held["listed"] <= held["done"] + 8
             yield key
 
-    world.reconciler = Reconciler(expiring, Endless(), world.cold, lambda: NOW_S * 1000, world.meter)
+    world.reconciler = Reconciler(expiring, Endless(), world.cold, NoDeletes(), lambda: NOW_S * 1000, world.meter)
     compare = world.reconciler._compare
 
     def counted(key):

@@ -16,7 +16,7 @@ from carbyne.limits import SEAL_RESERVE_S
 from carbyne.sealer import Retention, Sealer
 from carbyne.sealing import SealSchedule
 
-from tests.fakes import FakeTable
+from tests.fakes import FakeBlocks, FakeTable
 
 WINDOW = Window(1_699_992_000, 14_400)
 START_MS, END_MS = WINDOW.start_s * 1000, WINDOW.end_s * 1000
@@ -36,7 +36,7 @@ def rows(sequence=1, series="a"):
     stamp = stamps.pack(1, str(sequence))
     values = np.array([[1.5]]).view(np.uint64)
     columns = from_rows([Rows((series,), np.array([START_MS]), [stamp], values)])
-    return WindowRows([(b"field", stamp)], columns, 100)
+    return WindowRows([(b"field", stamp)], columns, [], 100)
 
 
 class Hot:
@@ -84,7 +84,7 @@ class Rollups:
     def __init__(self, steps):
         self.steps = steps
 
-    def roll(self, of, window, series):
+    def roll(self, of, window, series, markers):
         self.steps.append(f"roll {' '.join(series)}")
         return 3
 
@@ -113,6 +113,7 @@ class World:
         self.sealer = Sealer(
             self.hot,
             self.warm,
+            FakeBlocks(),
             self.catalogue,
             Rollups(self.steps),
             self,
@@ -177,7 +178,7 @@ def test_a_block_that_had_been_removed_is_marked_before_it_is_made_anew():
 
 
 def test_a_window_without_rows_is_confirmed_and_makes_no_block():
-    world = World({A: WindowRows([], EMPTY, 0)})
+    world = World({A: WindowRows([], EMPTY, [], 0)})
     assert world.run() == 1
     assert world.steps == ["claim", "rows", "confirm"]
     assert not world.table.items

@@ -37,7 +37,7 @@ class Hot:
         return list(self.held)
 
     def rows(self, source, window):
-        return WindowRows([], self.held[window], 77)
+        return WindowRows([], self.held[window], [], 77)
 
 
 class World:

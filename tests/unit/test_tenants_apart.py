@@ -48,6 +48,7 @@ BODIES = [EVERYTHING, {**EVERYTHING, "name": "fresh"}, {**EVERYTHING, "name": "c
 QUERIES = [
     "",
     "?hostId=host-b&name=m&source=host%2Fhost-b&from=0&to=2000000000",
+    "?source=host%2Fhost-b",
     "?service=shop&customIdentifier=i-b&caseInsensitive=true",
 ]
 PARTS = [
@@ -141,7 +142,7 @@ class World:
         self.deps = {
             "writer": Writer(accounts, Stream(self.touched), 86_400 * 460, Meter(), clock),
             "reader": ReaderDeps(*(accounts if field == "accounts" else tiers for field in ReaderDeps._fields)),
-            "registry": (accounts, Registry(self.store, lambda: NOW_S, lambda: next(ids))),
+            "registry": (accounts, Registry(self.store, lambda: NOW_S, lambda: next(ids), Stream(self.touched).put)),
         }
         self._fill("key-b", "i-b", "onlyb")
         self._fill("key-a", "i-a", "onlya")

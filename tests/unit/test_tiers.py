@@ -18,7 +18,7 @@ from carbyne.tiers import BlockTiers, Gaps
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fakes import Crash, FakeBlocks, FakeTable, Steps
+from tests.fakes import Crash, FakeBlocks, FakeTable, NoDeletes, Steps
 
 SOURCE = SourceKey("acme", "host/a")
 LENGTH_S = 14_400
@@ -92,7 +92,7 @@ class World:
         """The archiver takes the oldest changes; a crash leaves the change in the stream."""
         for _ in range(min(number, len(self.table.changes))):
             with suppress(Crash):
-                archive(steps.watched(self.cold) if steps else self.cold, *self.table.changes[0])
+                archive(steps.watched(self.cold) if steps else self.cold, NoDeletes(), *self.table.changes[0])
                 del self.table.changes[0]
 
     def removable(self):

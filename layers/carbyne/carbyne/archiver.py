@@ -7,12 +7,14 @@ table it comes from, so that a reader finds all of it from there.
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from carbyne import blocks
+from carbyne.deletes import Markers
 from carbyne.errors import CorruptDataError, RetryableError, UnknownVersionError
 from carbyne.items import Blocks
-from carbyne.keys import RAW, BlockKey
+from carbyne.keys import RAW, BlockKey, SourceKey
 from carbyne.storing import merge_into
 from carbyne.telemetry import Meter
 
@@ -28,14 +30,21 @@ class Image(NamedTuple):
     removed: bool
 
 
+class Deletes(Protocol):
+    """The deletes of a source; RetryableError if they can't be asked for."""
+
+    def markers(self, source: SourceKey) -> Markers: ...
+
+
 class Quarantine(Protocol):
     """Keeps a corrupt block with its reason; RetryableError if it can't."""
 
     def put(self, key: BlockKey, data: bytes, reason: str) -> None: ...
 
 
-def archive(cold: Blocks, key: BlockKey, data: bytes) -> bool:
-    """Make sure that the archive holds the samples of a block, or of a stub none; whether anything had to change.
+def archive(cold: Blocks, deletes: Deletes, key: BlockKey, data: bytes) -> bool:
+    """Make sure that the archive holds the samples of a block that are not deleted, or of a stub none; whether anything
+    had to change.
 
     Raises CorruptDataError if the block can't be read, or what the archive has of its window; RetryableError if the
     archive can't be asked.
@@ -44,18 +53,27 @@ def archive(cold: Blocks, key: BlockKey, data: bytes) -> bool:
         return False
     columns = blocks.decode(data)
     try:
-        return merge_into(cold, key._replace(part=blocks.WHOLE), columns, expires_s=0)
+        markers = partial(deletes.markers, key.source) if key.resolution == RAW else _none
+        return merge_into(cold, key._replace(part=blocks.WHOLE), columns, expires_s=0, markers=markers)
     except UnknownVersionError:
         raise
     except CorruptDataError as error:
         raise CorruptDataError(f"the block is sound, what the archive has of its window is not: {error}") from error
 
 
+def _none() -> Markers:
+    """Rollups are recomputed from what is left, and never merged by sample."""
+    return ()
+
+
 class Archiver:
     """Takes the changes of the blocks table, in the order of the stream."""
 
-    def __init__(self, cold: Blocks, quarantine: Quarantine, now_ms: Callable[[], int], meter: Meter) -> None:
+    def __init__(
+        self, cold: Blocks, deletes: Deletes, quarantine: Quarantine, now_ms: Callable[[], int], meter: Meter
+    ) -> None:
         self._cold = cold
+        self._deletes = deletes
         self._quarantine = quarantine
         self._now_ms = now_ms
         self._meter = meter
@@ -77,7 +95,7 @@ class Archiver:
         if self._grows(image):
             return
         try:
-            if archive(self._cold, image.key, image.data):
+            if archive(self._cold, self._deletes, image.key, image.data):
                 self._meter.add("BlocksArchived", 1)
         except UnknownVersionError:
             raise

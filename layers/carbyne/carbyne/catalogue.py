@@ -1,7 +1,8 @@
 """What a source has: its series with first and last seen, and the windows that were ever sealed.
 
 Both live in the blocks table and are written by the sealer before rows leave Redis.  The series are kept in pages,
-since a source may have more names than an item holds; a name that two sealers put on two pages is read as one.
+since a source may have more names than an item holds; a name that two sealers put on two pages is read as one.  Beside
+the windows are the markers of deletes, put by the ingester.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,9 +13,22 @@ import msgspec
 
 from carbyne import frame
 from carbyne.columns import Columns
+from carbyne.deletes import Marker
 from carbyne.errors import RetryableError, UnknownVersionError
 from carbyne.items import Item, Table
-from carbyne.keys import CLOSED, BlockKey, SourceKey, Window, join_series, series_item, split_series, windows_item
+from carbyne.keys import (
+    CLOSED,
+    MARKERS,
+    RAW,
+    BlockKey,
+    SourceKey,
+    Window,
+    join_series,
+    marker_sort,
+    series_item,
+    split_series,
+    windows_item,
+)
 from carbyne.limits import (
     CATALOGUE_INFLATED_BYTES_MAX,
     CATALOGUE_PAGE_BYTES_MAX,
@@ -27,7 +41,8 @@ ZSTD_LEVEL: Final = 9
 _HEAD: Final = bytes((VERSION,))
 HOURLY: Final = "1h"
 """The resolution whose blocks are a day each."""
-assert HOURLY < CLOSED
+assert HOURLY < CLOSED < MARKERS < RAW
+_AFTER_MARKERS: Final = MARKERS + "~"
 
 
 class Span(NamedTuple):
@@ -76,6 +91,7 @@ class _Index(msgspec.Struct, frozen=True, array_like=True):
     again: list[_Run]
 
 
+_MARKERS = msgspec.msgpack.Decoder(Marker)
 _PAGES = msgspec.msgpack.Decoder(_Page)
 _INDEXES = msgspec.msgpack.Decoder(_Index)
 
@@ -108,6 +124,20 @@ class Catalogue:
         """The windows of this resolution that were ever sealed."""
         item = self._table.get(windows_item(source), resolution)
         return _windows(item) if item else Windows(set(), set())
+
+    def raw(self, source: SourceKey) -> tuple[Windows, list[Marker]]:
+        """The windows of raw blocks that were ever sealed and the markers of deletes, in one query."""
+        found = self._table.query(windows_item(source), MARKERS, RAW)
+        markers = [_marker(item) for sort, item in found if sort != RAW]
+        return next((_windows(item) for sort, item in found if sort == RAW), Windows(set(), set())), markers
+
+    def markers(self, source: SourceKey) -> list[Marker]:
+        """The markers of deletes, in the order of their stamps."""
+        return [_marker(item) for _, item in self._table.query(windows_item(source), MARKERS, _AFTER_MARKERS)]
+
+    def add_marker(self, source: SourceKey, marker: Marker, expires_s: int) -> None:
+        """Note a delete; that it is there already is fine, since its stamp is its own."""
+        self._table.put(windows_item(source), marker_sort(marker.stamp), Item(_encoded(marker), expires_s), None)
 
     def making(self, key: BlockKey) -> Callable[[], None]:
         """Note that the window of ``key`` is about to have a block; returns what must be called before one is made.
@@ -228,6 +258,10 @@ def _added(windows: set[Window], window: Window) -> bool:
     missing = window not in windows
     windows.add(window)
     return missing
+
+
+def _marker(item: Item) -> Marker:
+    return _decoded(item.data, _MARKERS, lambda marker: marker)
 
 
 def _encoded(value: object) -> bytes:

@@ -5,6 +5,7 @@ send again what was not taken.  A body is never empty: Mackerel's Go client take
 """
 
 import logging
+import re
 import zlib
 from base64 import b64decode, b64encode
 from collections import Counter
@@ -27,6 +28,7 @@ from carbyne.limits import (
 GZIP_MAGIC: Final = b"\x1f\x8b"
 SKIPPED_HEADER: Final = "Carbyne-Skipped"
 """Of an answer when parts of the body were skipped: ``<reason>=<number>``, comma separated."""
+TIME_S_MAX: Final = 2**40
 _GZIP_WBITS = 16 + zlib.MAX_WBITS
 
 _log = logging.getLogger(__name__)
@@ -51,6 +53,29 @@ class Response(msgspec.Struct, frozen=True):
 
 
 Route = Callable[[Request], Response]
+
+
+def one(request: Request, name: str) -> str:
+    """The value of a query's parameter; RequestError 400 unless it is there once and not empty."""
+    values = request.query.get(name, [])
+    if len(values) != 1 or not values[0]:
+        raise RequestError(400, f"the query needs {name} once")
+    return values[0]
+
+
+def span_ms(request: Request) -> tuple[int, int]:
+    """``from`` and ``to`` of a query, both included, in ms; RequestError 400."""
+    from_s, to_s = _time_s(request, "from"), _time_s(request, "to")
+    if from_s > to_s:
+        raise RequestError(400, f"from ({from_s}) is after to ({to_s})")
+    return from_s * 1000, to_s * 1000
+
+
+def _time_s(request: Request, name: str) -> int:
+    text = one(request, name)
+    if not re.fullmatch(r"-?[0-9]{1,13}", text) or abs(int(text)) > TIME_S_MAX:
+        raise RequestError(400, f"{name} must be a time in seconds since 1970; got {text[:32]!r}")
+    return int(text)
 
 
 def parse(event: Mapping[str, Any]) -> Request:

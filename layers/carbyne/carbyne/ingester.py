@@ -1,5 +1,7 @@
 """From the stream into the hot tier: one batch of records, one script call for each lane.
 
+A delete comes after all rows before it and before all rows behind it, so that the windows that it concerns are there.
+
 Two kinds of failure are never mixed.  A corrupt record is put into the failure store with its reason and counts as
 done.  Anything else leaves its records in the stream: the batch goes on from the lowest sequence number that failed.
 """
@@ -9,8 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from carbyne import records, stamps
+from carbyne.deletes import Lost, Marker
 from carbyne.errors import CorruptDataError, RetryableError, UnknownVersionError
 from carbyne.keys import SourceKey, Window, list_identity
+from carbyne.limits import LATE_MARGIN_S
 from carbyne.rows import HotRow, RowGroup
 from carbyne.sealing import SealSchedule
 from carbyne.telemetry import Meter
@@ -28,19 +32,23 @@ class Entry(NamedTuple):
     arrived_s: float = 0.0
 
 
-class Outcome(Protocol):
+class Outcome(Lost, Protocol):
     """What a lane's write did: rows that changed, and whether the lane had lost its state or its tail."""
 
     @property
     def stored(self) -> int: ...
-    @property
-    def lost(self) -> bool: ...
 
 
 class Hot(Protocol):
     """The hot tier: each lane either has all of its rows acknowledged or an error."""
 
     def write(self, lanes: dict[int, list[RowGroup]]) -> Mapping[int, Outcome | RetryableError]: ...
+
+
+class Deletes(Protocol):
+    """Notes deletes; RetryableError if it can't."""
+
+    def note(self, source: SourceKey, marker: Marker) -> Lost | None: ...
 
 
 class Quarantine(Protocol):
@@ -50,33 +58,46 @@ class Quarantine(Protocol):
 
 
 class _Arrival(NamedTuple):
+    """A row out of the record with this number; ``redriven``: it arrived long before."""
+
     number: int
     source: SourceKey
     row: HotRow
+    redriven: bool
+
+
+class _Delete(NamedTuple):
+    number: int
+    source: SourceKey
+    marker: Marker
 
 
 class Ingester:
-    """``epoch``: of the stream; ``length_s``: of a raw window; ``now_ms``: the clock;
+    """``epoch``: of the stream; ``length_s``: of a raw window; ``retention_s``: of raw samples; ``now_ms``: the clock;
     ``usage``: counts what tenants send, None where somebody else has counted it."""
 
     def __init__(
         self,
         hot: Hot,
+        deletes: Deletes,
         quarantine: Quarantine,
         tenant_exists: Callable[[str], bool],
         schedule: SealSchedule,
         epoch: int,
         length_s: int,
+        retention_s: int,
         now_ms: Callable[[], int],
         meter: Meter,
         usage: Usage | None = None,
     ) -> None:
         self._hot = hot
+        self._deletes = deletes
         self._quarantine = quarantine
         self._tenant_exists = tenant_exists
         self._schedule = schedule
         self._epoch = epoch
         self._length_s = length_s
+        self._retention_s = retention_s
         self._now_ms = now_ms
         self._meter = meter
         self._usage = usage
@@ -85,29 +106,36 @@ class Ingester:
         """Store a batch in stream order; the lowest sequence number that is not done, None if all are."""
         failed: set[int] = set()
         arrivals: list[_Arrival] = []
+        stored: list[_Arrival] = []
         for number, entry in enumerate(entries):
             try:
-                arrivals += self._arrivals(number, entry)
+                found = self._found(number, entry)
+                if isinstance(found, _Delete):
+                    failed |= self._store(arrivals)
+                    stored, arrivals = stored + arrivals, []
+                    self._delete(found)
+                else:
+                    arrivals += found
             except (RetryableError, UnknownVersionError) as error:
                 _log.warning("record %s stays in the stream: %s", entry.sequence, error)
                 failed.add(number)
         failed |= self._store(arrivals)
         if self._usage:
             done = entries[: min(failed, default=len(entries))]  # what follows comes again
-            self._usage.take(_used(one, done[one.number]) for one in arrivals if one.number < len(done))
+            used = (one for one in stored + arrivals if one.number < len(done) and not one.redriven)
+            self._usage.take(_used(one, done[one.number]) for one in used)
         self._meter.add("RecordsIngested", len(entries) - len(failed))
         self._meter.flush_due()
         return min((entries[number].sequence for number in failed), key=int, default=None)
 
-    def _arrivals(self, number: int, entry: Entry) -> list[_Arrival]:
-        """The rows of a record; none if it is corrupt and now quarantined."""
+    def _found(self, number: int, entry: Entry) -> list[_Arrival] | _Delete:
+        """What a record says: nothing if it is corrupt and now quarantined."""
         stamp = stamps.pack(self._epoch, entry.sequence)
         try:
             record = records.decode(entry.data)
-            if isinstance(record, records.FenceRecord):
-                return []
-            if not self._tenant_exists(record.tenant):
-                raise CorruptDataError(f"unknown tenant {record.tenant!r}")
+            if isinstance(record, records.RedrivenRecord):
+                return self._said(number, records.decode(record.data), record.stamp, redriven=True)
+            return self._said(number, record, stamp, redriven=False)
         except UnknownVersionError:
             raise
         except CorruptDataError as error:
@@ -115,12 +143,36 @@ class Ingester:
             self._quarantine.put(stamp, entry.data, str(error))
             self._meter.add("RecordsQuarantined", 1)
             return []
+
+    def _said(self, number: int, record: records.Record, stamp: bytes, *, redriven: bool) -> list[_Arrival] | _Delete:
+        """The rows of a record, or the delete that it is; CorruptDataError if the tenant is unknown."""
+        if isinstance(record, records.RedrivenRecord):
+            raise CorruptDataError("a redriven record within a redriven record")
+        if isinstance(record, records.FenceRecord):
+            return []
+        if not self._tenant_exists(record.tenant):
+            raise CorruptDataError(f"unknown tenant {record.tenant!r}")
+        if isinstance(record, records.DeleteRecord):
+            marker = Marker(stamp, record.series, record.from_ms, record.to_ms)
+            return _Delete(number, SourceKey(record.tenant, record.source), marker)
         sources = {row.source: SourceKey(record.tenant, row.source) for row in record.rows}
         lists = [(list_identity(blob), blob) for blob in record.lists]
+        rows = self._kept(record.rows) if redriven else record.rows
         return [
-            _Arrival(number, sources[row.source], HotRow(row.ts_ms, *lists[row.series], stamp, row.values))
-            for row in record.rows
+            _Arrival(number, sources[row.source], HotRow(row.ts_ms, *lists[row.series], stamp, row.values), redriven)
+            for row in rows
         ]
+
+    def _kept(self, rows: Sequence[records.Row]) -> list[records.Row]:
+        """Those that a writer would take today: to merge others would wipe their rollups."""
+        oldest_ms = self._now_ms() - (self._retention_s - LATE_MARGIN_S) * 1000
+        kept = [row for row in rows if row.ts_ms >= oldest_ms]
+        self._meter.add("RowsTooOld", len(rows) - len(kept))
+        return kept
+
+    def _delete(self, delete: _Delete) -> None:
+        self._note(delete.source.lane, self._deletes.note(delete.source, delete.marker))
+        self._meter.add("Deletes", 1)
 
     def _store(self, arrivals: Iterable[_Arrival]) -> set[int]:
         """Write the rows; the numbers of the records of which a lane failed."""
@@ -135,19 +187,26 @@ class Ingester:
                 failed |= members[lane]
                 continue
             self._meter.add("RowsStored", outcome.stored)
-            if outcome.lost:
-                _log.error("lane %d has lost its state or its tail: it is rebuilding until it is replayed", lane)
-                self._meter.add("LanesLost", 1)
+            self._note(lane, outcome)
         return failed
+
+    def _note(self, lane: int, outcome: Lost | None) -> None:
+        if outcome and outcome.lost:
+            _log.error("lane %d has lost its state or its tail: it is rebuilding until it is replayed", lane)
+            self._meter.add("LanesLost", 1)
 
     def _grouped(self, arrivals: Iterable[_Arrival]) -> tuple[list[RowGroup], dict[int, set[int]]]:
         """Groups with each (source, ts, list) once, of its highest stamp, and the record numbers behind each lane."""
         now_ms = self._now_ms()
         groups: dict[tuple[SourceKey, Window], dict[tuple[int, bytes], HotRow]] = {}
         members: dict[int, set[int]] = {}
-        for number, source, row in arrivals:
+        late: set[tuple[SourceKey, Window]] = set()
+        for number, source, row, redriven in arrivals:
             members.setdefault(source.lane, set()).add(number)
-            rows = groups.setdefault((source, Window.holding(row.ts_ms, self._length_s)), {})
+            window = Window.holding(row.ts_ms, self._length_s)
+            rows = groups.setdefault((source, window), {})
+            if redriven:
+                late.add((source, window))
             identity = row.ts_ms, row.identity
             if identity not in rows or rows[identity].stamp < row.stamp:
                 rows[identity] = row
@@ -156,7 +215,7 @@ class Ingester:
                 source,
                 window,
                 due_ms=self._schedule.due_ms(source, window, now_ms),
-                fresh=self._schedule.is_fresh(window, now_ms),
+                fresh=(source, window) not in late and self._schedule.is_fresh(window, now_ms),
                 rows=list(rows.values()),
             )
             for (source, window), rows in groups.items()

@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 from zlib import crc32
 
 from carbyne.limits import LANES
+from carbyne.stamps import STAMP_BYTES
 
 
 def escape(part: str) -> str:
@@ -162,6 +163,15 @@ class BlockKey(NamedTuple):
         return f"{self.resolution}/{tenant}/{source}/{self.sort}/{self.part or 'all'}"
 
     @classmethod
+    def of_object(cls, name: str) -> "BlockKey":
+        """The mirror of ``object``; ValueError for another name."""
+        resolution, tenant, source, sort, part = name.split("/")
+        key = cls(SourceKey(unquote(tenant), unquote(source)), resolution, Window.parse(sort), part.removeprefix("all"))
+        if resolution not in RESOLUTIONS or key.object != name:
+            raise ValueError(f"{name[:200]!r} names no block")
+        return key
+
+    @classmethod
     def of_item(cls, partition: str, sort: str) -> "BlockKey":
         """The mirror of ``partition`` and ``sort``."""
         resolution, tenant, source, part = partition.split(":")
@@ -181,6 +191,16 @@ def block_sort(window: Window) -> str:
 def windows_item(source: SourceKey) -> str:
     """Partition key, in the blocks table, of the index of a source's windows that were ever sealed."""
     return f"windows:{source.path}"
+
+
+MARKERS: Final = "deleted#"
+"""What the sort keys of a source's deletes begin with, beside its index of windows; they lie between those of CLOSED
+and RAW."""
+
+
+def marker_sort(stamp: bytes) -> str:
+    """Sort key of the delete with this stamp."""
+    return f"{MARKERS}{stamp.hex()}"
 
 
 def series_item(source: SourceKey) -> str:
@@ -231,9 +251,26 @@ def corrupt_block_object(key: BlockKey, version: bytes) -> str:
     return f"corrupt/{key.object}/{version.hex()}"
 
 
+def key_of_corrupt_block(name: str) -> BlockKey:
+    """The block of a ``corrupt_block_object``; ValueError for another name."""
+    prefix, *parts, _ = name.split("/")
+    key = BlockKey.of_object("/".join(parts))
+    if prefix != "corrupt":
+        raise ValueError(f"{name[:200]!r} is not below corrupt/")
+    return key
+
+
 def corrupt_record_object(stamp: bytes) -> str:
     """S3 key of a corrupt stream record in the failure bucket, by its arrival stamp."""
     return f"corrupt/{stamp.hex()}"
+
+
+def stamp_of_corrupt_record(name: str) -> bytes:
+    """The mirror of ``corrupt_record_object``; ValueError for another name."""
+    stamp = bytes.fromhex(name.removeprefix("corrupt/"))
+    if len(stamp) != STAMP_BYTES or corrupt_record_object(stamp) != name:
+        raise ValueError(f"{name[:200]!r} does not end in a stamp")
+    return stamp
 
 
 def registry_partition(tenant: str, kind: str) -> str:

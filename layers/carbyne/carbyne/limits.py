@@ -28,6 +28,8 @@ AHEAD_MS_MAX: Final = 10 * 60 * 1000
 """A sample further in the future than this comes from a broken clock and is refused."""
 LATE_MARGIN_S: Final = 2 * 86_400
 """How long before the end of its retention a late sample is refused: it may wait in the stream and in Redis."""
+MARKER_EXTRA_S: Final = 2 * 86_400
+"""How much longer than raw samples the marker of a delete is kept: whatever it deleted is past retention by then."""
 LATEST_PAIRS_MAX: Final = 1_000
 """(host, name) pairs of one GET /api/v0/tsdb/latest."""
 POINTS_MAX: Final = 150_000
@@ -64,6 +66,18 @@ PUT_PAUSE_S: Final = 0.05
 """Before the first retry at most, doubled for each further one; the pause is a random share of it."""
 PUT_PAUSE_S_MAX: Final = 1.0
 """A shard's throughput is counted by the second."""
+
+# Redriving
+GIVEN_UP_BYTES_MAX: Final = 16 * 1024 * 1024
+"""A batch that Lambda gave up, as JSON text within JSON: an event has at most 6 MB."""
+REDRIVE_BATCH: Final = 32
+"""Objects of at most 1 MB that are in memory at once."""
+REDRIVE_RECORDS_PER_S: Final = 250
+"""A quarter of what a shard takes, since agents' posts come first."""
+REDRIVE_BYTES_PER_S: Final = 256 * 1024
+"""The same of its bytes; a larger record goes alone."""
+REDRIVE_BUDGET_S: Final = 60.0
+"""All tries of PutRecords for one call: nobody waits for an answer, and a busy shard may have room later."""
 
 # Redis
 REPLAY_FILL_MAX: Final = 0.7

@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 from carbyne.errors import RequestError
+from carbyne.limits import HOST_ID_BYTES_MAX
 
 _SERVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{1,62}")
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -21,6 +22,14 @@ def tenant(name: str) -> str:
 def service(name: str) -> str:
     """The name of a service, checked; RequestError 400."""
     return _service_or_role("service", name)
+
+
+def source(text: str) -> str:
+    """A source that samples can be posted of, ``host/<id>`` or ``service/<name>``, checked; RequestError 400."""
+    kind, _, name = text.partition("/")
+    if kind not in ("host", "service") or not 1 <= len(name.encode()) <= HOST_ID_BYTES_MAX:
+        raise RequestError(400, f"a source is host/<id> or service/<name>; got {text[:128]!r}")
+    return text
 
 
 def role(name: str) -> str:

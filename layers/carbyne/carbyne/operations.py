@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from msgspec import Meta
 
 from carbyne import answers, mackerel, queries
-from carbyne.http import SKIPPED_HEADER
-from carbyne.queries import RESOLUTION_HEADER, TIME_S_MAX, WARNINGS_HEADER
+from carbyne.http import SKIPPED_HEADER, TIME_S_MAX
+from carbyne.queries import RESOLUTION_HEADER, WARNINGS_HEADER
 from carbyne.registry import api, graphs, hosts
 from carbyne.writer import Writer
 
@@ -61,6 +61,16 @@ OPERATIONS: Final[Mapping[Callable[..., object], Operation]] = {
     Writer.post_of_service: Operation(
         "Store samples of a service", answers.Success, list[mackerel.SampleOfService], headers=SKIPPED
     ),
+    Writer.delete: Operation(
+        "Delete what was posted before of a source",
+        answers.Success,
+        query=(
+            Parameter("source", Text, "`host/<id>` or `service/<name>`", required=True),
+            Parameter("name", Text, "Of the metric; without it all of the source's"),
+            Parameter("from", Seconds, "Seconds since 1970; without `from` and `to` all that there is"),
+            Parameter("to", Seconds, "Seconds since 1970, not before `from`, and included"),
+        ),
+    ),
     queries.host_metrics: Operation(
         "Samples of one metric of a host",
         answers.Points,
@@ -111,6 +121,9 @@ OPERATIONS: Final[Mapping[Callable[..., object], Operation]] = {
     api.post_status: Operation("Set the status of a host", answers.Success, api.StatusForm, unknown=HOST),
     api.put_roles: Operation("Give a host these roles and no others", answers.Success, api.RolesForm, unknown=HOST),
     api.post_retire: Operation("Retire a host; the body is not looked at", answers.Success, Any, unknown=HOST),
+    api.delete_host: Operation(
+        "Remove a host, live or retired, with all of its samples, checks and metadata", answers.Success, unknown=HOST
+    ),
     api.get_states: Operation("The latest states of a host's checks", answers.CheckStates, unknown=HOST),
     api.post_statuses: Operation(
         "Set the status of several hosts", answers.Success, api.StatusesForm, unknown="One of the hosts is unknown"

@@ -1,12 +1,11 @@
 """The HTTP side of reads: Mackerel's calls on metrics of hosts and services."""
 
-import re
 from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 from carbyne.accounts import Accounts, Permission
 from carbyne.errors import RequestError
-from carbyne.http import Request, Response, json_response
+from carbyne.http import Request, Response, json_response, one, span_ms
 from carbyne.keys import RAW, RESOLUTIONS, SourceKey
 from carbyne.limits import LATEST_PAIRS_MAX
 from carbyne.reader import How, Reader
@@ -16,7 +15,6 @@ from carbyne.storage import Storage
 
 WARNINGS_HEADER: Final = "Carbyne-Warnings"
 RESOLUTION_HEADER: Final = "Carbyne-Resolution"
-TIME_S_MAX: Final = 2**40
 
 
 class Queries(NamedTuple):
@@ -60,8 +58,8 @@ def _service(call: Call) -> SourceKey:
 
 
 def _metrics(reader: Reader, source: SourceKey, request: Request) -> Response:
-    from_ms, to_ms = _span_ms(request)
-    answer = reader.read(source, _one(request, "name"), from_ms, to_ms, _how(request))
+    from_ms, to_ms = span_ms(request)
+    answer = reader.read(source, one(request, "name"), from_ms, to_ms, _how(request))
     points = zip((answer.ts_ms // 1000).tolist(), answer.values.tolist(), strict=True)
     metrics = [{"time": time, "value": value} for time, value in points]
     return _respond({"metrics": metrics}, answer.warnings, {RESOLUTION_HEADER: answer.resolution})
@@ -88,11 +86,14 @@ def latest(queries: Queries, call: Call) -> Response:
 def storage(queries: Queries, call: Call) -> Response:
     """``GET /carbyne/v1/storage?source&from&to``: where the samples of a source (``host/<id>``) lie, as
     ``[{"resolution", "window": {"start", "length"}, "tier", "samples", "bytes"}]``, times in seconds."""
-    from_ms, to_ms = _span_ms(call.request)
-    stored = queries.storage.of(SourceKey(call.tenant, _one(call.request, "source")), from_ms, to_ms)
+    from_ms, to_ms = span_ms(call.request)
+    stored = queries.storage.of(SourceKey(call.tenant, one(call.request, "source")), from_ms, to_ms)
     return json_response(
         200,
-        [one._asdict() | {"window": {"start": one.window.start_s, "length": one.window.length_s}} for one in stored],
+        [
+            each._asdict() | {"window": {"start": each.window.start_s, "length": each.window.length_s}}
+            for each in stored
+        ],
     )
 
 
@@ -122,17 +123,10 @@ def _how(request: Request) -> How:
 def _choice(request: Request, name: str, choices: Collection[str]) -> str | None:
     if name not in request.query:
         return None
-    value = _one(request, name)
+    value = one(request, name)
     if value not in choices:
         raise RequestError(400, f"{name} must be one of {', '.join(choices)}; got {value[:32]!r}")
     return value
-
-
-def _one(request: Request, name: str) -> str:
-    values = request.query.get(name, [])
-    if len(values) != 1 or not values[0]:
-        raise RequestError(400, f"the query needs {name} once")
-    return values[0]
 
 
 def _many(request: Request, name: str) -> list[str]:
@@ -140,20 +134,6 @@ def _many(request: Request, name: str) -> list[str]:
     if not values or not all(values):
         raise RequestError(400, f"the query needs {name} at least once, and not empty")
     return values
-
-
-def _span_ms(request: Request) -> tuple[int, int]:
-    from_s, to_s = _time_s(request, "from"), _time_s(request, "to")
-    if from_s > to_s:
-        raise RequestError(400, f"from ({from_s}) is after to ({to_s})")
-    return from_s * 1000, to_s * 1000
-
-
-def _time_s(request: Request, name: str) -> int:
-    text = _one(request, name)
-    if not re.fullmatch(r"-?[0-9]{1,13}", text) or abs(int(text)) > TIME_S_MAX:
-        raise RequestError(400, f"{name} must be a time in seconds since 1970; got {text[:32]!r}")
-    return int(text)
 
 
 def _partial(request: Request) -> bool:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbyne.catalogue import Catalogue
-from carbyne.columns import EMPTY, Columns, between, column, merge
+from carbyne.columns import EMPTY, Columns, between, column
 from carbyne.errors import RequestError, RetryableError
 from carbyne.keys import RAW, SourceKey, Window
 from carbyne.limits import AHEAD_MS_MAX, LATEST_BACK_MS, POINTS_MAX
-from carbyne.rollups import aggregate, buckets_of, choose
+from carbyne.rollups import Span, aggregate, buckets_of, choose
 from carbyne.tiers import BlockTiers, Gaps
 from carbyne.views import HotPart, Views, span_of
 
@@ -147,9 +147,20 @@ class Reader:
             name for name in series if name not in newest or not _covers(hot.complete, newest[name][0] + 1, now_ms)
         ]
         if older:  # a block may hold a newer sample than Redis, where late ones may be all that is left
-            held = between(self._tiers.read(source, RAW, from_ms, to_ms, gaps, older), from_ms, to_ms + 1)
-            newest |= _newest(merge([hot.columns, held]), older)
+            found = self._newest_of_all(source, older, (from_ms, to_ms), gaps, hot.columns)
+            if any(name in newest and found.get(name, (-1, 0.0))[0] < newest[name][0] for name in older):
+                hot = self._hot_part(source, from_ms, to_ms, older, gaps)  # that was deleted: of all that Redis has
+                found = self._newest_of_all(source, older, (from_ms, to_ms), gaps, hot.columns)
+            newest = {name: one for name, one in newest.items() if name not in older} | found
         return Latest(newest, gaps.warnings)
+
+    def _newest_of_all(
+        self, source: SourceKey, series: Sequence[str], span: Span, gaps: Gaps, hot: Columns
+    ) -> dict[str, tuple[int, float]]:
+        """The newest sample of each series in the span, both ends included, over all tiers."""
+        from_ms, to_ms = span
+        held = self._tiers.read(source, RAW, from_ms, to_ms, gaps, series, hot=hot)
+        return _newest(between(held, from_ms, to_ms + 1), series)
 
     def series(self, source: SourceKey) -> set[str]:
         """Every series that the source ever had; empty for an unknown source."""

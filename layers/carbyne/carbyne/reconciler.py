@@ -11,7 +11,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from carbyne import blocks
-from carbyne.archiver import archive
+from carbyne.archiver import Deletes, archive
 from carbyne.errors import CarbyneError, RetryableError
 from carbyne.items import Blocks
 from carbyne.keys import RAW, BlockKey
@@ -46,12 +46,14 @@ class Reconciler:
         expiring: Callable[[int], Iterable[BlockKey]],
         warm: Blocks,
         cold: Blocks,
+        deletes: Deletes,
         now_ms: Callable[[], int],
         meter: Meter,
     ) -> None:
         self._expiring = expiring
         self._warm = warm
         self._cold = cold
+        self._deletes = deletes
         self._now_ms = now_ms
         self._meter = meter
 
@@ -93,7 +95,7 @@ class Reconciler:
             return False
         if key.part == blocks.WHOLE and (archived := self._cold.get(key)) and archived.data == item.data:
             return False
-        return archive(self._cold, key, item.data)
+        return archive(self._cold, self._deletes, key, item.data)
 
     def _count(self, found: Reconciled) -> None:
         self._meter.add("BlocksReconciled", found.compared)

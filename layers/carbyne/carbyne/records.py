@@ -6,7 +6,8 @@
     +------+---------+--------------------------+
 
 The body of type 1 (samples) is the MessagePack array of ``SamplesRecord``: one tenant, the series lists, the rows.  A
-record holds sources of one lane only.  That of type 2 (fence) is the array of ``FenceRecord``.
+record holds sources of one lane only.  The others are the arrays of ``FenceRecord`` (2), ``DeleteRecord`` (3) and
+``RedrivenRecord`` (4).
 """
 
 from collections.abc import Iterable
@@ -17,9 +18,12 @@ import msgspec
 from carbyne import frame
 from carbyne.errors import UnknownVersionError
 from carbyne.limits import RECORD_BYTES_MAX, RECORD_INFLATED_BYTES_MAX
+from carbyne.stamps import STAMP_BYTES
 
 TYPE_SAMPLES: Final = 1
 TYPE_FENCE: Final = 2
+TYPE_DELETE: Final = 3
+TYPE_REDRIVEN: Final = 4
 VERSION: Final = 1
 ZSTD_LEVEL: Final = 1
 
@@ -29,6 +33,9 @@ TS_MS_MAX: Final = 2**53
 HEAD_BYTES: Final = 2
 
 
+TsMs = Annotated[int, msgspec.Meta(ge=-TS_MS_MAX, le=TS_MS_MAX)]
+
+
 class Row(msgspec.Struct, frozen=True, array_like=True):
     """The samples of one source with one timestamp.
 
@@ -36,7 +43,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     """
 
     source: str
-    ts_ms: Annotated[int, msgspec.Meta(ge=-TS_MS_MAX, le=TS_MS_MAX)]
+    ts_ms: TsMs
     series: int
     values: bytes
 
@@ -55,19 +62,39 @@ class FenceRecord(msgspec.Struct, frozen=True, array_like=True):
     token: str
 
 
-Record = SamplesRecord | FenceRecord
+class DeleteRecord(msgspec.Struct, frozen=True, array_like=True):
+    """What arrived before it of one source, from ``from_ms`` to ``to_ms`` (both included), is no more: of ``series``,
+    or of all series if that is empty."""
+
+    tenant: str
+    source: str
+    series: str
+    from_ms: TsMs
+    to_ms: TsMs
+
+
+class RedrivenRecord(msgspec.Struct, frozen=True, array_like=True):
+    """A record, as it was put the first time, that could not be stored then, with the stamp that it had."""
+
+    stamp: Annotated[bytes, msgspec.Meta(min_length=STAMP_BYTES, max_length=STAMP_BYTES)]
+    data: bytes
+
+
+Record = SamplesRecord | FenceRecord | DeleteRecord | RedrivenRecord
 
 _encoder = msgspec.msgpack.Encoder()
-_decoders: dict[int, "msgspec.msgpack.Decoder[SamplesRecord] | msgspec.msgpack.Decoder[FenceRecord]"] = {
-    TYPE_SAMPLES: msgspec.msgpack.Decoder(SamplesRecord),
-    TYPE_FENCE: msgspec.msgpack.Decoder(FenceRecord),
+_TYPES: Final[dict[type[Record], int]] = {
+    SamplesRecord: TYPE_SAMPLES,
+    FenceRecord: TYPE_FENCE,
+    DeleteRecord: TYPE_DELETE,
+    RedrivenRecord: TYPE_REDRIVEN,
 }
+_decoders: Final = {number: msgspec.msgpack.Decoder(kind) for kind, number in _TYPES.items()}
 
 
 def encode(record: Record) -> bytes:
     """The record's bytes for the stream."""
-    kind = TYPE_SAMPLES if isinstance(record, SamplesRecord) else TYPE_FENCE
-    return frame.pack(bytes((kind, VERSION)), _encoder.encode(record), ZSTD_LEVEL)
+    return frame.pack(bytes((_TYPES[type(record)], VERSION)), _encoder.encode(record), ZSTD_LEVEL)
 
 
 def decode(data: bytes) -> Record:
@@ -83,7 +110,7 @@ def decode(data: bytes) -> Record:
             f"record of type {kind}, version {version}; this code knows {max(_decoders)}, {VERSION}"
         )
     try:
-        record = _decoders[kind].decode(frame.inflate(data, HEAD_BYTES, RECORD_INFLATED_BYTES_MAX))
+        record: Record = _decoders[kind].decode(frame.inflate(data, HEAD_BYTES, RECORD_INFLATED_BYTES_MAX))
     except ValueError as error:  # msgspec's own errors, and UnicodeDecodeError for text that is not UTF-8
         raise frame.corrupt(data, f"not a record of type {kind}: {error}") from None
     if isinstance(record, SamplesRecord):

@@ -4,8 +4,8 @@ A 5m bucket is made of raw samples, a 1h bucket of 5m buckets, a 1d bucket of 1h
 samples give, sums added as float64 from left to right in the order of time.  NaN is left out.  A rollup block holds
 four series for each series of the source, its key with one letter behind it.
 
-A bucket whose samples are all NaN is held with count 0, and readers leave it out: an earlier bucket, of samples that
-were overwritten since, may lie in the archive, where nothing is ever taken away.
+A bucket whose samples are all NaN, or were deleted, is held with count 0, and readers leave it out: an earlier bucket,
+of samples that were overwritten since, may lie in the archive, where nothing is ever taken away.
 """
 
 from collections.abc import Iterable
@@ -97,6 +97,19 @@ def roll(finer: Columns, bucket_s: int) -> Columns:
         names = _rolled_names(group)
         series, parts = _of_rollups(group, names) if names else _of_raw(group)
         groups.append(_group(series, _combined(group.ts_ms, parts, bucket_s * 1000)))
+    return assemble((ZERO,), groups)
+
+
+def rolled_names(rolled: Columns) -> list[str]:
+    """The series of which there are buckets."""
+    return sorted(name for group in rolled.groups for name in _rolled_names(group))
+
+
+def blanked(rolled: Columns) -> Columns:
+    """The same buckets without samples, all with the stamp ZERO."""
+    groups = [
+        Group(one.series, one.ts_ms, np.zeros_like(one.stamps), np.zeros_like(one.values)) for one in rolled.groups
+    ]
     return assemble((ZERO,), groups)
 
 

@@ -4,10 +4,12 @@
     +----------------+---------------+ +-------+------+--------------------------------------------------+
     | ts_ms          | list identity | | stamp | kind | dense (0):  float64 LE for each series of the list |
     | i64 big-endian | 8 bytes       | | 26 B  | u8   | sparse (1): u32 LE index for each, then float64 LE |
-    +----------------+---------------+ +-------+------+--------------------------------------------------+
+    +----------------+---------------+ +-------+------+ delete (2): from, to (ms, i64 BE), series key      |
+                                                      +--------------------------------------------------+
 
 A row is a pure function of one stream record, so it needs its stamp once.  A sparse row belongs to a list past
-``LISTS_PER_WINDOW_MAX``; its indexes lead into the window's dictionary.
+``LISTS_PER_WINDOW_MAX``; its indexes lead into the window's dictionary.  A delete has the greatest time there is, and
+as its identity that of its payload.
 """
 
 from typing import Final, NamedTuple
@@ -17,19 +19,19 @@ from carbyne.stamps import STAMP_BYTES
 
 DENSE: Final = 0
 SPARSE: Final = 1
+DELETED: Final = 2
 WHOLE: Final = b"w"
 """First byte of a lane's state when nothing is missing in it."""
 STATE_BYTES: Final = 1 + STAMP_BYTES
 """Of a lane's state: that byte and the highest stamp; what follows is the token of the replay that the lane is in."""
 HEAD_BYTES: Final = STAMP_BYTES + 1
-_DENSE_KIND: Final = bytes((DENSE,))
 
 
 class HotRow(NamedTuple):
     """A row on its way into Redis.
 
     ``series`` is the list's blob (``keys.join_series``) and ``identity`` its ``keys.list_identity``; ``values`` are
-    float64 little-endian, one for each key of the list.
+    float64 little-endian, one for each key of the list.  See ``deletes.row_of`` for what a delete has there.
     """
 
     ts_ms: int
@@ -37,6 +39,7 @@ class HotRow(NamedTuple):
     series: bytes
     stamp: bytes
     values: bytes
+    kind: int = DENSE
 
     @property
     def field(self) -> bytes:
@@ -45,8 +48,8 @@ class HotRow(NamedTuple):
 
     @property
     def value(self) -> bytes:
-        """The row as a dense value; the write script turns it into a sparse one where it must."""
-        return self.stamp + _DENSE_KIND + self.values
+        """The row as a value; the write script turns a dense one into a sparse one where it must."""
+        return self.stamp + bytes((self.kind,)) + self.values
 
 
 class RowGroup(NamedTuple):

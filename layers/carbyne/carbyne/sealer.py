@@ -7,16 +7,18 @@ confirm lets go only of (field, stamp) pairs that a put or a consistent read has
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from carbyne.catalogue import Catalogue, spans_of
 from carbyne.columns import Columns
+from carbyne.deletes import Markers
 from carbyne.errors import CarbyneError, RetryableError
 from carbyne.items import Blocks
 from carbyne.keys import RAW, BlockKey, SourceKey, Window
 from carbyne.limits import SEAL_RESERVE_S
 from carbyne.sealing import SealSchedule
-from carbyne.storing import merge_into
+from carbyne.storing import Target, clean, merge_into
 from carbyne.telemetry import Meter
 
 _log = logging.getLogger(__name__)
@@ -33,12 +35,14 @@ class DueWindows(Protocol):
 
 
 class WindowRows(Protocol):
-    """``pairs``: (field, stamp) of each row; ``columns``: their samples."""
+    """``pairs``: (field, stamp) of each row; ``columns``: their samples; ``markers``: the deletes among them."""
 
     @property
     def pairs(self) -> Sequence[tuple[bytes, bytes]]: ...
     @property
     def columns(self) -> Columns: ...
+    @property
+    def markers(self) -> Markers: ...
 
 
 class HotWindows(Protocol):
@@ -53,9 +57,10 @@ class HotWindows(Protocol):
 
 
 class Rollups(Protocol):
-    """Recomputes the rollups of a raw window; the number of blocks written, RetryableError if a tier can't be asked."""
+    """Recomputes the rollups of a raw window, of which some was deleted by ``markers``; the number of blocks written,
+    RetryableError if a tier can't be asked."""
 
-    def roll(self, source: SourceKey, window: Window, series: Collection[str]) -> int: ...
+    def roll(self, source: SourceKey, window: Window, series: Collection[str], markers: Markers = ()) -> int: ...
 
 
 class Replays(Protocol):
@@ -79,6 +84,7 @@ class Sealer:
         self,
         hot: HotWindows,
         warm: Blocks,
+        cold: Blocks,
         catalogue: Catalogue,
         rollups: Rollups,
         replays: Replays,
@@ -89,6 +95,7 @@ class Sealer:
     ) -> None:
         self._hot = hot
         self._warm = warm
+        self._cold = cold
         self._catalogue = catalogue
         self._rollups = rollups
         self._replays = replays
@@ -139,7 +146,9 @@ class Sealer:
         rows = self._hot.rows(source, window)
         if rows.pairs:
             self._store(BlockKey(source, RAW, window), rows.columns)
-            self._meter.add("RollupsWritten", self._rollups.roll(source, window, rows.columns.series))
+            self._meter.add("RollupsWritten", self._rollups.roll(source, window, rows.columns.series, rows.markers))
+            if rows.markers:
+                self._clean(BlockKey(source, RAW, window))
         now_ms = self._now_ms()
         keep_ms = (window.end_s + self._retention.hot_s) * 1000
         return self._hot.confirm(
@@ -152,9 +161,18 @@ class Sealer:
 
     def _store(self, key: BlockKey, columns: Columns) -> None:
         """Block and catalogue hold ``columns`` afterwards."""
-        creating = self._catalogue.making(key)
-        expires_s = max(key.window.end_s, self._now_ms() // 1000) + self._retention.warm_raw_s
-        if merge_into(self._warm, key, columns, expires_s=expires_s, creating=creating):
+        creating, expires_s = self._catalogue.making(key), self._expires_s(key.window)
+        markers = partial(self._catalogue.markers, key.source)
+        if merge_into(self._warm, key, columns, expires_s=expires_s, creating=creating, markers=markers):
             self._meter.add("BlocksWritten", 1)
         self._catalogue.add_series(key.source, spans_of(columns))
         self._meter.add("SamplesSealed", columns.samples)
+
+    def _clean(self, key: BlockKey) -> None:
+        """Take deleted samples out of the blocks of both tiers, parts that no row of this seal lies in included."""
+        markers = partial(self._catalogue.markers, key.source)
+        clean(Target(self._warm, self._expires_s(key.window)), key, markers)
+        clean(Target(self._cold, 0), key, markers)
+
+    def _expires_s(self, window: Window) -> int:
+        return max(window.end_s, self._now_ms() // 1000) + self._retention.warm_raw_s

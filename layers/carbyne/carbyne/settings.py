@@ -23,10 +23,12 @@ class WriterSettings(msgspec.Struct, frozen=True):
 
 
 class RegistrySettings(msgspec.Struct, frozen=True):
-    """``registry_table``: hosts, services and what hangs on them; ``accounts_table``: API keys and tenants."""
+    """``registry_table``: hosts, services and what hangs on them; ``accounts_table``: API keys and tenants;
+    ``stream_name``: the Kinesis stream, for the samples of hosts that are removed."""
 
     registry_table: str
     accounts_table: str
+    stream_name: str
 
 
 class Secret:
@@ -60,15 +62,18 @@ class RedisSettings(msgspec.Struct, frozen=True):
 
 
 class IngesterSettings(RedisSettings, frozen=True, kw_only=True):
-    """``stream_epoch``: raised when the stream is replaced; ``failure_bucket``: where corrupt records are kept.
+    """``stream_epoch``: raised when the stream is replaced; ``failure_bucket``: where corrupt records are kept;
+    ``blocks_table``: where deletes are noted; ``cold_raw_s``: how long raw samples are kept.
 
     ``raw_window_s``, ``seal_grace_s``, ``seal_jitter_s``: when a window is due for sealing (see
     ``sealing.SealSchedule``).
     """
 
     accounts_table: str
+    blocks_table: str
     failure_bucket: str
     stream_epoch: int
+    cold_raw_s: int
     raw_window_s: int
     seal_grace_s: int
     seal_jitter_s: int
@@ -82,7 +87,7 @@ class ReplayerSettings(IngesterSettings, frozen=True, kw_only=True):
 
 class SealerSettings(RedisSettings, frozen=True, kw_only=True):
     """``accounts_table``: says whether lanes were ever whole; ``blocks_table``: blocks and catalogue;
-    ``blocks_bucket``: the archive; ``hot_s``: how long after its end a
+    ``blocks_bucket``: the archive; ``cold_raw_s``: how long raw samples are kept; ``hot_s``: how long after its end a
     sealed window stays readable in Redis; ``warm_..._s``: how long a block of each resolution stays in the table; grace
     and jitter as of ``IngesterSettings``."""
 
@@ -91,6 +96,7 @@ class SealerSettings(RedisSettings, frozen=True, kw_only=True):
     blocks_bucket: str
     seal_grace_s: int
     seal_jitter_s: int
+    cold_raw_s: int
     hot_s: int
     warm_raw_s: int
     warm_5m_s: int
@@ -99,8 +105,10 @@ class SealerSettings(RedisSettings, frozen=True, kw_only=True):
 
 
 class ArchiverSettings(msgspec.Struct, frozen=True):
-    """``blocks_bucket``: the archive; ``archive_failure_bucket``: where corrupt blocks are kept."""
+    """``blocks_table``: where deletes are noted; ``blocks_bucket``: the archive; ``archive_failure_bucket``: where
+    corrupt blocks are kept."""
 
+    blocks_table: str
     blocks_bucket: str
     archive_failure_bucket: str
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from carbyne import blocks
 from carbyne.columns import EMPTY, Columns, merge, restrict
+from carbyne.deletes import Markers, erase
 from carbyne.errors import RetryableError
 from carbyne.items import Blocks, Item
 from carbyne.keys import BlockKey
@@ -29,26 +30,40 @@ class Target(NamedTuple):
 
 
 def merge_into(
-    store: Blocks, key: BlockKey, columns: Columns, *, expires_s: int, creating: Callable[[], None] = lambda: None
+    store: Blocks,
+    key: BlockKey,
+    columns: Columns,
+    *,
+    expires_s: int,
+    creating: Callable[[], None] = lambda: None,
+    markers: Callable[[], Markers] = lambda: (),
 ) -> bool:
     """Make sure that the store holds ``columns`` under ``key`` or its parts; whether anything had to change.
 
-    Returns only when a put succeeded or a consistent read showed every sample; errors as of ``rewrite``.
+    ``markers`` of deletes are asked for after what is held was read, so that nobody who began earlier brings back what
+    was deleted meanwhile.  Returns only when a put succeeded or a consistent read showed every sample that is not
+    deleted; errors as of ``rewrite``.
     """
 
     def merged(part: str, held: Columns) -> Columns:
-        return merge([held, restrict(columns, partial(blocks.in_part, part=part))])
+        return erase(merge([held, restrict(columns, partial(blocks.in_part, part=part))]), markers())
 
     return rewrite(Target(store, expires_s, creating), key, merged, columns.series)
 
 
-def rewrite(target: Target, key: BlockKey, change: Change, series: Collection[str]) -> bool:
-    """Put what ``change`` makes of each part under ``key`` that may hold one of ``series``; whether anything changed.
+def clean(target: Target, key: BlockKey, markers: Callable[[], Markers]) -> bool:
+    """Take what was deleted out of the block under ``key`` and its parts; whether anything had to change."""
+    return rewrite(target, key, lambda _, held: erase(held, markers()), None)
+
+
+def rewrite(target: Target, key: BlockKey, change: Change, series: Collection[str] | None) -> bool:
+    """Put what ``change`` makes of each part under ``key`` that may hold one of ``series``, None for all parts; whether
+    anything changed.
 
     What a part holds is read first, then ``change`` is asked, then its answer is put on the version that was read; if
     that has changed, it begins again.  RetryableError if somebody else changes the item time and again.
     """
-    if not series:
+    if series is not None and not series:
         return False
     split = False
     for _ in range(SEAL_TRIES_MAX):
@@ -63,7 +78,7 @@ def rewrite(target: Target, key: BlockKey, change: Change, series: Collection[st
             return split
         if item is None:
             target.creating()
-        leaves = blocks.encode_parts(wanted, key.part)
+        leaves = blocks.encode_parts(wanted, key.part) or [(key.part, blocks.encode(EMPTY))]
         if [part for part, _ in leaves] != [key.part]:
             _split(target, key, held, blocks.encode_stub([part for part, _ in leaves], key.part), item)
             split = True  # and once more, so that each part is changed on its own version
@@ -98,11 +113,11 @@ def _may_hold(child: str, series: Collection[str] | None, part: str) -> bool:
 
 
 def _rewrite_parts(
-    target: Target, key: BlockKey, change: Change, series: Collection[str], parts: Iterable[str]
+    target: Target, key: BlockKey, change: Change, series: Collection[str] | None, parts: Iterable[str]
 ) -> bool:
     changed = False
     for part in parts:
-        mine = [name for name in series if blocks.in_part(name, part)]
+        mine = None if series is None else [name for name in series if blocks.in_part(name, part)]
         changed |= rewrite(target, key._replace(part=part), change, mine)
     return changed
 

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from carbyne import blocks
 from carbyne.catalogue import Catalogue
-from carbyne.columns import Columns, merge
+from carbyne.columns import EMPTY, Columns, merge
+from carbyne.deletes import Markers, erase
 from carbyne.errors import CorruptDataError, RetryableError
 from carbyne.items import Blocks, Item, RangedBlocks
-from carbyne.keys import BlockKey, SourceKey, Window
+from carbyne.keys import RAW, BlockKey, SourceKey, Window
 from carbyne.limits import COLD_READERS
 from carbyne.storing import read_blocks
 
@@ -76,15 +77,20 @@ class BlockTiers:
         gaps: Gaps,
         series: Collection[str] | None = None,
         part: str = blocks.WHOLE,
+        hot: Columns = EMPTY,
     ) -> Columns:
         """The samples in all blocks whose windows overlap the span, both ends included: of ``series``, or of every
-        series of ``part``."""
+        series of ``part``.
+
+        ``hot``: what Redis has of them.  Raw samples that were deleted are left out, wherever they are.
+        """
         of = _Wanted(source, resolution, from_ms, to_ms, series, part)
         parts, there = self._warm_parts(of, gaps)
-        keys = [BlockKey(source, resolution, window) for window in self._lacking(of, there, gaps)]
+        lacking, markers = self._lacking(of, there, gaps)
+        keys = [BlockKey(source, resolution, window) for window in lacking]
         for found in self._threads.map(self._cold_parts, keys, repeat(of), repeat(gaps)):
             parts += found
-        return merge(parts)
+        return erase(merge([hot, *parts]), markers)
 
     def _warm_parts(self, of: _Wanted, gaps: Gaps) -> tuple[list[Columns], set[Window]]:
         """What the table holds, and the windows of which it holds all blocks that were asked for."""
@@ -100,15 +106,20 @@ class BlockTiers:
             gaps.note("the warm tier could not be read: samples of the last days may be missing", error)
         return parts, there
 
-    def _lacking(self, of: _Wanted, there: set[Window], gaps: Gaps) -> list[Window]:
-        """The windows of which the archive may hold more than the table: removed from it, or made anew in it."""
+    def _lacking(self, of: _Wanted, there: set[Window], gaps: Gaps) -> tuple[list[Window], Markers]:
+        """The windows of which the archive may hold more than the table: removed from it, or made anew in it; and the
+        deletes of the source's raw samples."""
+        markers: Markers = ()
         try:
-            windows = self._catalogue.windows(of.source, of.resolution)
+            if of.resolution == RAW:
+                windows, markers = self._catalogue.raw(of.source)
+            else:
+                windows = self._catalogue.windows(of.source, of.resolution)
         except RetryableError as error:
             gaps.note("the index of windows could not be read: archived samples may be missing", error)
-            return []
+            return [], ()
         lacking = (windows.sealed - there) | windows.again
-        return sorted(window for window in lacking if window.overlaps(of.from_ms, of.to_ms))
+        return sorted(window for window in lacking if window.overlaps(of.from_ms, of.to_ms)), markers
 
     def _cold_parts(self, key: BlockKey, of: _Wanted, gaps: Gaps) -> list[Columns]:
         try:

@@ -50,14 +50,14 @@ class Views:
         days = self._open_days(source, gaps) if resolution == DAY.name else ()
         levels = _levels(resolution, span, hot.windows, days)
         each = self._threads.map if len(levels) > 1 else map  # all at once: it saves round trips
-        held = each(partial(self._held, source, series, gaps), levels)
-        return _combined(list(zip(levels, held, strict=True)), hot.columns)
+        held = each(partial(self._held, source, series, gaps, hot.columns), levels)
+        return _combined(list(zip(levels, held, strict=True)))
 
-    def _held(self, source: SourceKey, series: str, gaps: Gaps, level: _Level) -> Columns:
-        """What the blocks of a level hold of the spans that it is needed for."""
-        wanted = [series] if level.resolution == RAW else keys_of([series])
+    def _held(self, source: SourceKey, series: str, gaps: Gaps, hot: Columns, level: _Level) -> Columns:
+        """What the blocks of a level, and Redis of raw samples, hold of the spans that it is needed for."""
+        wanted, also = ([series], hot) if level.resolution == RAW else (keys_of([series]), EMPTY)
         found = (
-            between(self._tiers.read(source, level.resolution, start, end - 1, gaps, wanted), start, end)
+            between(self._tiers.read(source, level.resolution, start, end - 1, gaps, wanted, hot=also), start, end)
             for start, end in level.spans
         )
         return merge(list(found))
@@ -83,12 +83,12 @@ def _levels(resolution: str, span: Span, hot: Iterable[Window], days: Iterable[W
     return [*levels, _Level(RAW, spans, [])] if spans else levels
 
 
-def _combined(held: Sequence[tuple[_Level, Columns]], hot: Columns) -> Columns:
+def _combined(held: Sequence[tuple[_Level, Columns]]) -> Columns:
     """Finest first: what a level holds, and what is computed from the level below it."""
     columns = EMPTY
     for level, blocks in reversed(held):
         if level.resolution == RAW:
-            columns = merge([between(merge([hot, blocks]), *one) for one in level.spans])
+            columns = blocks
         else:
             kept = [between(blocks, *one) for part in level.spans for one in _between_spans(level.computed, part)]
             columns = merge([*kept, roll(columns, BY_NAME[level.resolution].bucket_s)])

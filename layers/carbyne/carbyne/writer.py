@@ -16,8 +16,10 @@ import msgspec
 from carbyne import keys, mackerel, names, records
 from carbyne.accounts import BOTH, Accounts
 from carbyne.errors import RequestError, RetryableError
-from carbyne.http import Request, Response, inflate, json_response, skipped_header
+from carbyne.http import Request, Response, inflate, json_response, one, skipped_header, span_ms
 from carbyne.limits import (
+    AHEAD_MS_MAX,
+    NAME_BYTES_MAX,
     PUT_BUDGET_S,
     PUT_BYTES_MAX,
     PUT_CALL_S,
@@ -93,6 +95,12 @@ class Writer:
         service = names.service(call.parts["service"])
         return self._store(call.tenant, mackerel.parse(self._admitted(call), self._storable(), service))
 
+    def delete(self, call: Call) -> Response:
+        """``DELETE /carbyne/v1/samples?source&name&from&to``: see ``deletion``; 200 when it is on the stream."""
+        self._put_all([deletion(call, self._time.now_ms())])
+        self._meter.add("DeletesAccepted")
+        return json_response(200, {"success": True})
+
     def _admitted(self, call: Call) -> bytes:
         """The body of a post, if the tenant's limits let it in: before anything is done with it."""
         standing = self._accounts.standing(call.tenant)
@@ -158,6 +166,7 @@ class Writer:
 ROUTES: Final = (
     Route("POST", "/api/v0/tsdb", BOTH, Writer.post_of_hosts),
     Route("POST", "/api/v0/services/{service}/tsdb", BOTH, Writer.post_of_service),
+    Route("DELETE", "/carbyne/v1/samples", BOTH, Writer.delete),
 )
 
 
@@ -171,6 +180,25 @@ def entries_of(tenant: str, rows: mackerel.Rows) -> list[Entry]:
         for lane, packed in lanes.items()
         for data in records.pack(tenant, packed, RECORD_RAW_BYTES_MAX)
     ]
+
+
+def deletion(call: Call, now_ms: int) -> Entry:
+    """The stream record of a delete: of the query's ``source`` (``host/<id>`` or ``service/<name>``), one series
+    (``name``) or all, from ``from`` to ``to`` (seconds, both included); without these two all that there is.
+
+    RequestError 400 for anything else.
+    """
+    request = call.request
+    if unknown := request.query.keys() - {"source", "name", "from", "to"}:
+        raise RequestError(400, f"a delete takes source, name, from and to; got {min(unknown)[:32]!r}")
+    source = names.source(one(request, "source"))
+    name = one(request, "name") if "name" in request.query else ""
+    if len(name.encode()) > NAME_BYTES_MAX:
+        raise RequestError(400, f"name has more than {NAME_BYTES_MAX} bytes")
+    timed = {"from", "to"} & request.query.keys()
+    from_ms, to_ms = span_ms(request) if timed else (0, now_ms + AHEAD_MS_MAX)
+    record = records.DeleteRecord(call.tenant, source, name, from_ms, to_ms)
+    return keys.lane_tag(keys.lane_of(call.tenant, source)), records.encode(record)
 
 
 def pack_row(source: str, ts_ms: int, values: Mapping[str, float]) -> Iterator[PackedRow]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from carbyne.adapters.nodes import Call, Nodes, Reply, Script, checked
 from carbyne.columns import Columns, Rows, from_rows
+from carbyne.deletes import Marker, erase, of_row
 from carbyne.errors import RetryableError
 from carbyne.keys import SourceKey, Window, lane_due, lane_state, split_series
 from carbyne.limits import CALL_BYTES_MAX, LANES, LISTS_PER_WINDOW_MAX, READ_BYTES_MAX, READ_WINDOWS
@@ -26,8 +27,9 @@ class Written(NamedTuple):
 
 class HotRead(NamedTuple):
     """``whole``: the lane holds everything that it should; ``known``: for each series asked, whether a window of the
-    span lists it; ``columns``: their samples; ``windows``: all windows of the source that have rows, newest first;
-    ``complete``: those windows of the span of which every row ever written is here."""
+    span lists it; ``columns``: their samples, but for those that a delete in Redis concerns; ``windows``: all windows
+    of the source that have rows, newest first; ``complete``: those windows of the span of which every row ever written
+    is here."""
 
     whole: bool
     known: list[bool]
@@ -44,6 +46,7 @@ class _Part(NamedTuple):
     found: list[bool]
     samples: list[bytes]
     complete: set[Window]
+    markers: set[Marker]
 
 
 class HotStore:
@@ -88,7 +91,7 @@ class HotStore:
         """
         declared = _declared(from_ms, to_ms, length_s)
         part = self._read_windows(source, from_ms, to_ms, declared, series, newest)
-        whole, found, samples, complete = part.whole, part.found, part.samples, part.complete
+        whole, found, samples, complete, markers = part.whole, part.found, part.samples, part.complete, part.markers
         windows = sorted(part.windows, reverse=True)
         more = [window for window in windows if window not in declared and window.overlaps(from_ms, to_ms)]
         for length in {window.length_s for window in more}:  # of one length, so that none overlap: see read.lua's next
@@ -96,8 +99,9 @@ class HotStore:
             part = self._read_windows(source, from_ms, to_ms, same, series, newest)
             found = [a or b for a, b in zip(found, part.found, strict=True)]
             samples = [a + b for a, b in zip(samples, part.samples, strict=True)]
-            whole, complete = whole and part.whole, complete | part.complete
-        return HotRead(whole, found, from_rows(map(_rows, series, samples)), windows, complete)
+            whole, complete, markers = whole and part.whole, complete | part.complete, markers | part.markers
+        columns = erase(from_rows(map(_rows, series, samples)), markers)
+        return HotRead(whole, found, columns, windows, complete)
 
     def series(self, source: SourceKey) -> set[str]:
         """Every series that a window of the source in Redis knows; empty if the source has no window there."""
@@ -151,7 +155,7 @@ class HotStore:
         for window in windows:
             keys += (source.rows(window), source.lists(window), source.dictionary(window))
         declared = [len(windows), *(window.token for window in windows)]
-        result = _Part(True, [], [False] * len(series), [b""] * len(series), set(windows))
+        result = _Part(True, [], [False] * len(series), [b""] * len(series), set(windows), set())
         while True:
             args = [from_ms, to_ms, int(newest), READ_BYTES_MAX, *declared, *series]
             reply = checked(self._nodes.run([self._read.call(source.lane, keys, args)])[0])
@@ -162,13 +166,14 @@ class HotStore:
 
 
 def _continued(before: _Part, reply: Reply) -> _Part:
-    state, tokens, _, known, samples, complete = reply
+    state, tokens, _, known, samples, complete, deletes = reply
     return _Part(
         before.whole and state == WHOLE,
         [Window.parse(token.decode()) for token in tokens],
         [a or bool(b) for a, b in zip(before.found, known, strict=True)],
         [a + b for a, b in zip(before.samples, samples, strict=True)],
         before.complete & {Window.parse(token.decode()) for token in complete},
+        before.markers | set(map(of_row, deletes)),
     )
 
 

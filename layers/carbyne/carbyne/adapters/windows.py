@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from carbyne.adapters.nodes import Call, Nodes, Reply, Script, checked
+from carbyne.adapters.nodes import Call, Master, Nodes, Reply, Script, checked
 from carbyne.columns import Columns, Rows, from_rows
+from carbyne.deletes import Marker, of_row
 from carbyne.errors import CorruptDataError, InvariantError, RetryableError, UnknownVersionError
 from carbyne.keys import (
     SourceKey,
@@ -19,7 +20,7 @@ from carbyne.keys import (
     split_series,
 )
 from carbyne.limits import CONFIRM_ROWS_MAX, DUE_PER_LANE, LANES, READ_BYTES_MAX, SEAL_LEASE_MS
-from carbyne.rows import DENSE, HEAD_BYTES, SPARSE, STATE_BYTES, WHOLE
+from carbyne.rows import DELETED, DENSE, HEAD_BYTES, SPARSE, STATE_BYTES, WHOLE
 from carbyne.stamps import STAMP_BYTES, ZERO
 
 _log = logging.getLogger(__name__)
@@ -37,10 +38,12 @@ class Due(NamedTuple):
 
 
 class WindowRows(NamedTuple):
-    """What a window holds: ``pairs`` of (field, stamp), one for each row, their samples, and the bytes of it all."""
+    """What a window holds: ``pairs`` of (field, stamp), one for each row, their samples, deleted ones as well, the
+    deletes, and the bytes of it all."""
 
     pairs: list[tuple[bytes, bytes]]
     columns: Columns
+    markers: list[Marker]
     size: int
 
 
@@ -97,6 +100,10 @@ class HotWindows:
         replies = self._nodes.run([Call(lane, ("GET", lane_state(lane))) for lane in asked])
         return {lane for lane, reply in zip(asked, replies, strict=True) if (checked(reply) or b"")[:1] != WHOLE}
 
+    def masters(self) -> dict[int, Master]:
+        """The master of each lane; lanes of a node that does not answer are left out."""
+        return self._nodes.masters()
+
     def fill(self) -> float:
         """The fullest master's used memory as a part of its limit, 0 where there is none."""
         return self._nodes.fill()
@@ -122,14 +129,15 @@ class HotWindows:
             _mapping(self._ask(source, "HGETALL", key)) for key in (source.lists(window), source.dictionary(window))
         )
         try:
-            if (kind := max((value[STAMP_BYTES] for value in values.values()), default=DENSE)) > SPARSE:
-                raise UnknownVersionError(f"row of kind {kind}; this code knows up to {SPARSE}")
+            if (kind := max((value[STAMP_BYTES] for value in values.values()), default=DENSE)) > DELETED:
+                raise UnknownVersionError(f"row of kind {kind}; this code knows up to {DELETED}")
             columns = from_rows([*_dense(values, lists), *_sparse(values, dictionary)])
         except (ValueError, LookupError, InvariantError) as error:
             raise CorruptDataError(f"rows of {source.path} in window {window.token}: {error!r}") from error
         return WindowRows(
             [(field, value[:STAMP_BYTES]) for field, value in values.items()],
             columns,
+            [of_row(value) for value in values.values() if value[STAMP_BYTES] == DELETED],
             sum(len(key) + len(value) for held in (values, lists, dictionary) for key, value in held.items()),
         )
 
@@ -193,7 +201,7 @@ def _dense(values: Mapping[bytes, bytes], lists: Mapping[bytes, bytes]) -> Itera
     """The rows of each list."""
     by_list: dict[bytes, list[tuple[bytes, bytes]]] = {}
     for field, value in values.items():
-        if value[STAMP_BYTES] != SPARSE:
+        if value[STAMP_BYTES] == DENSE:
             by_list.setdefault(field[IDENTITY], []).append((field, value))
     for identity, rows in by_list.items():
         packed = b"".join([value[HEAD_BYTES:] for _, value in rows])

@@ -10,7 +10,9 @@ from carbyne import settings, telemetry
 from carbyne.adapters import aws
 from carbyne.adapters.objects import ColdBlocks
 from carbyne.adapters.quarantine import S3Quarantine
+from carbyne.adapters.table import DynamoTable
 from carbyne.archiver import Archiver
+from carbyne.catalogue import Catalogue
 
 
 @cache
@@ -19,8 +21,10 @@ def archiver() -> Archiver:
     telemetry.log_as_json("archiver")
     wanted = settings.load(settings.ArchiverSettings, os.environ)
     s3 = boto3.client("s3", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=4))
+    dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=4))
     return Archiver(
         cold=ColdBlocks(s3, wanted.blocks_bucket),
+        deletes=Catalogue(DynamoTable(dynamodb, wanted.blocks_table)),
         quarantine=S3Quarantine(s3, wanted.archive_failure_bucket),
         now_ms=lambda: time.time_ns() // 1_000_000,
         meter=telemetry.Meter(time.monotonic, telemetry.emf("archiver")),

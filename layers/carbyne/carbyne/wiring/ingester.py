@@ -16,6 +16,8 @@ from carbyne.adapters.quarantine import S3Quarantine
 from carbyne.adapters.table import DynamoTable
 from carbyne.adapters.usage import DynamoUsage
 from carbyne.adapters.windows import HotWindows
+from carbyne.catalogue import Catalogue
+from carbyne.deletes import Deletes
 from carbyne.ingester import Ingester
 from carbyne.lanes import ensure_initialised
 from carbyne.progress import Notes, Progress
@@ -47,17 +49,25 @@ def _parts(function: str) -> tuple[Ingester, HotWindows, telemetry.Meter]:
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=3))
     s3 = boto3.client("s3", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=3))
     redis = nodes(wanted, alone=lambda calls: meter.add("WritesWithoutReplica", calls))
-    hot = HotStore(redis)
+    hot, windows = HotStore(redis), HotWindows(redis)
+    schedule = SealSchedule(wanted.seal_grace_s, wanted.seal_jitter_s)
+    noted = Catalogue(DynamoTable(dynamodb, wanted.blocks_table))
     ensure_initialised(LanesMark(dynamodb, wanted.accounts_table), hot)
     ingester = Ingester(
         hot=hot,
+        deletes=Deletes(noted, windows, hot, schedule, wanted.raw_window_s, wanted.cold_raw_s, _now_ms),
         quarantine=S3Quarantine(s3, wanted.failure_bucket),
         tenant_exists=Accounts(DynamoAccounts(dynamodb, wanted.accounts_table), time.monotonic).tenant_exists,
-        schedule=SealSchedule(wanted.seal_grace_s, wanted.seal_jitter_s),
+        schedule=schedule,
         epoch=wanted.stream_epoch,
         length_s=wanted.raw_window_s,
-        now_ms=lambda: time.time_ns() // 1_000_000,
+        retention_s=wanted.cold_raw_s,
+        now_ms=_now_ms,
         meter=meter,
         usage=Usage(DynamoUsage(dynamodb, wanted.accounts_table), time.time) if function == "ingester" else None,
     )
-    return ingester, HotWindows(redis), meter
+    return ingester, windows, meter
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -11,6 +11,7 @@ from carbyne import settings, telemetry
 from carbyne.adapters import aws
 from carbyne.adapters.objects import ColdBlocks
 from carbyne.adapters.table import DynamoTable, WarmBlocks, expiring
+from carbyne.catalogue import Catalogue
 from carbyne.limits import COLD_READERS
 from carbyne.reconciler import Reconciler
 
@@ -31,10 +32,12 @@ def reconciler() -> Reconciler:
 
 def build(dynamodb: "DynamoDBClient", s3: "S3Client", table: str, bucket: str, emit: telemetry.Emit) -> Reconciler:
     """For the function and for the operator's command."""
+    blocks = DynamoTable(dynamodb, table)
     return Reconciler(
         expiring=partial(expiring, dynamodb, table),
-        warm=WarmBlocks(DynamoTable(dynamodb, table)),
+        warm=WarmBlocks(blocks),
         cold=ColdBlocks(s3, bucket),
+        deletes=Catalogue(blocks),
         now_ms=lambda: time.time_ns() // 1_000_000,
         meter=telemetry.Meter(time.monotonic, emit),
     )

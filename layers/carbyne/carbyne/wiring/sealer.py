@@ -14,6 +14,7 @@ from carbyne.adapters.objects import ColdBlocks
 from carbyne.adapters.table import DynamoTable, WarmBlocks
 from carbyne.adapters.windows import HotWindows
 from carbyne.catalogue import Catalogue
+from carbyne.failovers import Failovers
 from carbyne.limits import COLD_READERS
 from carbyne.replay import Jobs, Watch
 from carbyne.roller import Roller
@@ -33,15 +34,17 @@ def sealer() -> Sealer:
     s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
     table = DynamoTable(dynamodb, wanted.blocks_table)
     warm, catalogue = WarmBlocks(table), Catalogue(table)
-    tiers = BlockTiers(warm, ColdBlocks(s3, wanted.blocks_bucket), catalogue)
+    cold = ColdBlocks(s3, wanted.blocks_bucket)
+    tiers = BlockTiers(warm, cold, catalogue)
     hot = HotWindows(nodes(wanted, alone=lambda calls: meter.add("WritesWithoutReplica", calls)))
     initialised = LanesMark(dynamodb, wanted.accounts_table).is_set
     return Sealer(
         hot=hot,
         warm=warm,
+        cold=cold,
         catalogue=catalogue,
-        rollups=Roller(warm, tiers, catalogue, settings.by_resolution(wanted, "warm"), _now_ms),
-        replays=Watch(Jobs(table), hot, initialised, lambda: uuid4().hex, _now_ms),
+        rollups=Roller(warm, tiers, catalogue, settings.by_resolution(wanted, "warm"), wanted.cold_raw_s, _now_ms),
+        replays=Watch(Jobs(table), Failovers(table, hot), hot, initialised, lambda: uuid4().hex, _now_ms),
         schedule=SealSchedule(wanted.seal_grace_s, wanted.seal_jitter_s),
         retention=Retention(wanted.hot_s, wanted.warm_raw_s),
         now_ms=_now_ms,
