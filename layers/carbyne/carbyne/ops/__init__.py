@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from botocore.exceptions import BotoCoreError
 
 from carbyne.errors import CarbyneError
-from carbyne.ops import keys, reconcile, replay, tenants
+from carbyne.ops import keys, reconcile, redrive, replay, tenants
 from carbyne.ops.desk import Desk
 
-GROUPS = (tenants, keys, reconcile, replay)
+GROUPS = (tenants, keys, reconcile, replay, redrive)
 DESCRIPTION = """Operator's commands of Carbyne.
 
 Tables and buckets are found through the outputs of the stack (--stack carbyne), or named one by one.  Account,
