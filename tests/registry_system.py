@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from carbyne import records
 from carbyne.accounts import BOTH, Accounts, Grant, Permission
+from carbyne.errors import RetryableError
 from carbyne.registry.store import Registry
 from carbyne.usage import Standing
 
@@ -70,18 +72,25 @@ def answer_of(payload):
 
 
 class System:
-    """``now_s`` may be set; ids of hosts are host1, host2, ..."""
+    """``now_s`` may be set; ids of hosts are host1, host2, ...; ``put``: records that the stream took, all of them
+    refused while ``stream_is_away``."""
 
     def __init__(self):
         self.store = MemoryStore()
         self.now_s = NOW_S
         ids = itertools.count(1)
-        self.registry = Registry(self.store, lambda: self.now_s, lambda: f"host{next(ids)}")
+        self.put, self.stream_is_away = [], False
+        self.registry = Registry(self.store, lambda: self.now_s, lambda: f"host{next(ids)}", self._put)
         self.accounts = Accounts(Keys(), lambda: 0.0)
         self.app = load_app("registry")
 
     def call(self, method, url, body=None, key="key-a"):
         return answer_of(self.app.handle(event(method, url, body, key), lambda: (self.accounts, self.registry)))
+
+    def _put(self, entries):
+        if self.stream_is_away:
+            raise RetryableError("the stream is away")
+        self.put += [(key, records.decode(data)) for key, data in entries]
 
     def ok(self, method, url, body=None, key="key-a"):
         answer = self.call(method, url, body, key)

@@ -7,9 +7,14 @@ import uuid
 import boto3
 import pytest
 from botocore.stub import Stubber
+from carbyne import keys, records
 from carbyne.adapters.registry import DynamoRegistry
 from carbyne.errors import RetryableError
+from carbyne.http import Request
+from carbyne.registry import hosts
+from carbyne.registry.api import delete_host
 from carbyne.registry.store import Change, Item, Key
+from carbyne.routes import Call
 from carbyne.wiring.registry import registry as wired_registry
 
 from tests.registry_store import MemoryStore
@@ -147,7 +152,8 @@ def test_only_conditions_and_conflicts_are_lost_races(aws, reasons, lost):
 
 @pytest.fixture
 def wired(aws, table, monkeypatch):
-    for variable, value in (aws.environment | {"REGISTRY_TABLE": table, "ACCOUNTS_TABLE": table}).items():
+    names = {"REGISTRY_TABLE": table, "ACCOUNTS_TABLE": table, "STREAM_NAME": table}
+    for variable, value in (aws.environment | names).items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     monkeypatch.setattr("carbyne.telemetry.log_as_json", lambda function: None)
@@ -160,3 +166,22 @@ def test_the_real_parts_fit_together(wired):
     assert wired.registry.store.write(Change(Key("t:real", "a"), b"1", 0))
     assert abs(wired.registry.now_s() - time.time()) < 5
     assert wired.registry.new_id() != wired.registry.new_id()
+
+
+def test_a_host_is_removed_with_its_samples(aws, table, wired):
+    registry = wired.registry
+    host = hosts.register(registry, "gone", hosts.HostForm(name="web", custom_identifier="i"))
+    call = Call(Request("DELETE", "", {}, {}, b""), "gone", {"id": host})
+    with pytest.raises(RetryableError):
+        delete_host(registry, call)
+    assert hosts.get(registry.store, "gone", host)
+    aws.client("kinesis").create_stream(StreamName=table, ShardCount=1)
+    assert delete_host(registry, call).status == 200
+    assert registry.store.items("gone:hosts") == registry.store.items("gone:custom-identifiers") == []
+    client = aws.client("kinesis")
+    [shard] = client.list_shards(StreamName=table)["Shards"]
+    where = {"StreamName": table, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+    [found] = client.get_records(ShardIterator=client.get_shard_iterator(**where)["ShardIterator"])["Records"]
+    record = records.decode(found["Data"])
+    assert (record.tenant, record.source, record.series, record.from_ms) == ("gone", f"host/{host}", "", 0)
+    assert found["PartitionKey"] == keys.lane_tag(keys.lane_of("gone", f"host/{host}"))

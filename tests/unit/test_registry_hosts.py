@@ -1,12 +1,16 @@
 """Hosts: registering twice, finding, roles, custom identifiers, retiring, and who is first when two change one."""
 
 import hashlib
+import itertools
 import random
 import re
 from collections import Counter
 
 import pytest
-from carbyne.limits import HOST_BYTES_MAX, HOSTS_PER_BULK_MAX, ROLES_PER_HOST_MAX
+from carbyne import keys
+from carbyne.errors import RetryableError
+from carbyne.limits import AHEAD_MS_MAX, HOST_BYTES_MAX, HOSTS_PER_BULK_MAX, ROLES_PER_HOST_MAX
+from carbyne.records import DeleteRecord
 from carbyne.registry.ids import new_host_id
 
 from tests.registry_system import NOW_S, System
@@ -143,7 +147,90 @@ def test_a_retired_host_does_not_change(system):
     assert get(system, host) == before
 
 
+REMOVED = "/carbyne/v1/hosts"
+
+
+def filled(system, **fields):
+    """A host with all that can hang on one."""
+    host = system.host(customIdentifier="i", roleFullnames=["shop:web"], checks=[{"name": "ping"}], **fields)
+    system.ok("PUT", f"{HOSTS}/{host}/metadata/env", {"x": 1})
+    source = {"type": "host", "hostId": host}
+    report = {"source": source, "name": "ping", "status": "OK", "message": "", "occurredAt": system.now_s}
+    system.ok("POST", "/api/v0/monitoring/checks/report", {"reports": [report]})
+    return host
+
+
+@pytest.mark.parametrize("retired", [False, True])
+def test_a_removed_host_leaves_nothing(system, retired):
+    """Its samples are deleted first: all of them, in the lane in which they are."""
+    other = system.host(roleFullnames=["shop:web"])
+    before = dict(system.store.table)
+    host = filled(system)
+    if retired:
+        system.ok("POST", f"{HOSTS}/{host}/retire", "null")
+    assert system.ok("DELETE", f"{REMOVED}/{host}") == {"success": True}
+    to_ms = (system.now_s + 1) * 1000 + AHEAD_MS_MAX
+    [(lane, record)] = system.put
+    assert record == DeleteRecord("a", f"host/{host}", "", 0, to_ms)
+    assert lane == keys.lane_tag(keys.lane_of("a", f"host/{host}"))
+    assert system.store.table == before and system.found() == [other]
+    system.refused(404, "GET", f"{HOSTS}/{host}")
+    system.refused(404, "DELETE", f"{REMOVED}/{host}")
+    assert len(system.put) == 1
+    assert system.host(customIdentifier="i") != host, "its identifier is free"
+
+
+def test_nothing_is_removed_if_the_stream_does_not_take_the_delete(system):
+    host = filled(system)
+    before = dict(system.store.table)
+    system.stream_is_away = True
+    system.refused(503, "DELETE", f"{REMOVED}/{host}")
+    assert system.store.table == before
+    system.stream_is_away = False
+    system.ok("DELETE", f"{REMOVED}/{host}")
+    system.refused(404, "GET", f"{HOSTS}/{host}")
+
+
+def test_a_removal_that_failed_half_way_is_made_again(system):
+    """Whichever write fails, the host is there until everything else is gone."""
+    for fails in range(9):
+        host = filled(system, name=f"n{fails}")
+        writes = itertools.count()
+
+        def fail(*changes, write=system.store.write, writes=writes, last=fails):
+            if next(writes) == last:
+                raise RetryableError("the registry table is away")
+            return write(*changes)
+
+        system.store.write, kept = fail, system.store.write
+        status = system.call("DELETE", f"{REMOVED}/{host}").status
+        system.store.write = kept
+        if status == 200:
+            break
+        assert status == 503 and get(system, host)["id"] == host
+        system.ok("DELETE", f"{REMOVED}/{host}")
+        assert not [key for key in system.store.table if host in key.pk or host == key.sk]
+    assert fails == 4, "of the check, of the document, of the listing of documents, of the host"
+
+
+def test_a_host_that_is_retired_while_it_is_removed_is_gone(system):
+    host = system.host(customIdentifier="i")
+    system.store.before_write = lambda: system.ok("POST", f"{HOSTS}/{host}/retire", "null")
+    system.ok("DELETE", f"{REMOVED}/{host}")
+    system.refused(404, "GET", f"{HOSTS}/{host}")
+    assert system.store.table == {}
+
+
+@pytest.mark.parametrize("key", ["key-a-reads", "key-a-writes", "key-b"])
+def test_a_host_is_removed_by_who_may(system, key):
+    host = system.host()
+    system.refused(404 if key == "key-b" else 403, "DELETE", f"{REMOVED}/{host}", key=key)
+    assert get(system, host)["id"] == host and system.put == []
+
+
 def test_an_unknown_host_is_404(system):
+    for host in ("nope", "x" * 3000, "%C3%A9"):
+        system.refused(404, "DELETE", f"{REMOVED}/{host}")
     for method, what, body in (
         ("GET", "", None),
         ("PUT", "", {"name": "n"}),

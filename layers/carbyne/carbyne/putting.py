@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from carbyne import keys, records
 from carbyne.errors import RetryableError
 from carbyne.limits import PUT_BUDGET_S, PUT_BYTES_MAX, PUT_CALL_S, PUT_PAUSE_S, PUT_PAUSE_S_MAX, PUT_RECORDS_MAX
 
@@ -101,3 +102,9 @@ def calls_of(
 def size_of(entry: Entry) -> int:
     """Bytes of a record as Kinesis counts them."""
     return len(entry[0]) + len(entry[1])
+
+
+def deletion(tenant: str, source: str, series: str, from_ms: int, to_ms: int) -> Entry:
+    """The record that deletes what came before it: see ``records.DeleteRecord``."""
+    record = records.DeleteRecord(tenant, source, series, from_ms, to_ms)
+    return keys.lane_tag(keys.lane_of(tenant, source)), records.encode(record)

@@ -117,6 +117,18 @@ def post_retire(registry: Registry, call: Call) -> Response:
     return _success()
 
 
+def delete_host(registry: Registry, call: Call) -> Response:
+    """``DELETE /carbyne/v1/hosts/{id}``: a host with its samples, checks and metadata.
+
+    The samples first, then what hangs on it, the host last: so that a call that failed can be made again.
+    """
+    host_id = call.parts["id"]
+    hosts.delete_samples(registry, call.tenant, host_id)
+    metadata.delete_all(registry, call.tenant, ("host", host_id))
+    hosts.remove(registry, call.tenant, host_id)
+    return _success()
+
+
 def post_statuses(registry: Registry, call: Call) -> Response:
     form = _form(call, StatusesForm)
     hosts.for_each(
@@ -221,6 +233,7 @@ ROUTES: Final = (
     Route("POST", f"{HOST}/status", BOTH, post_status),
     Route("PUT", f"{HOST}/role-fullnames", Permission.WRITE, put_roles),
     Route("POST", f"{HOST}/retire", BOTH, post_retire),
+    Route("DELETE", "/carbyne/v1/hosts/{id}", BOTH, delete_host),
     Route("GET", f"{HOST}/monitored-statuses", Permission.READ, get_states),
     Route("POST", "/api/v0/hosts/bulk-update-statuses", BOTH, post_statuses),
     Route("POST", "/api/v0/hosts/bulk-retire", BOTH, post_retirements),

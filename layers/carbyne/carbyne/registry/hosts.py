@@ -1,4 +1,4 @@
-"""Hosts: registered by agents, found by people, retired by both.
+"""Hosts: registered by agents, found by people, retired by both, removed with all of their samples by people.
 
 A live host is an item of the tenant's partition of hosts; a retired one moves to a partition of its own, so that lists
 never read it.  A custom identifier is an item that names its host, written together with the host.
@@ -13,12 +13,14 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from carbyne import keys, names
 from carbyne.errors import RequestError
 from carbyne.limits import (
+    AHEAD_MS_MAX,
     HOST_BYTES_MAX,
     HOST_NAME_CHARACTERS_MAX,
     HOSTS_PER_BULK_MAX,
     ROLES_PER_HOST_MAX,
     SORT_KEY_BYTES_MAX,
 )
+from carbyne.putting import deletion
 from carbyne.registry import roles
 from carbyne.registry.roles import RoleName
 from carbyne.registry.store import Change, Item, Key, Registry, Store, body_of, settle
@@ -121,6 +123,30 @@ def retire(registry: Registry, tenant: str, host_id: str) -> None:
         retired = msgspec.structs.replace(_host(item), retired_s=registry.now_s())
         changes = [Change(item.key, None, item.version), Change(_retired_key(tenant, host_id), body_of(retired), 0)]
         return registry.store.write(*changes, *_moves(tenant, retired, None)) or None
+
+    settle(attempt)
+
+
+def delete_samples(registry: Registry, tenant: str, host_id: str) -> None:
+    """Delete all that was posted of a host until now.
+
+    RequestError 404 for an unknown host, RetryableError if the stream does not take it: then nothing is deleted.
+    """
+    get(registry.store, tenant, host_id)
+    to_ms = (registry.now_s() + 1) * 1000 + AHEAD_MS_MAX
+    registry.put([deletion(tenant, f"host/{host_id}", "", 0, to_ms)])
+
+
+def remove(registry: Registry, tenant: str, host_id: str) -> None:
+    """Forget a host, live or retired; no host is in order, too."""
+
+    def attempt() -> bool | None:
+        live, retired = registry.store.get(_key(tenant, host_id)), registry.store.get(_retired_key(tenant, host_id))
+        changes = [Change(item.key, None, item.version) for item in (live, retired) if item]
+        if not changes:
+            return True
+        registry.store.write(*changes, *(_moves(tenant, _host(live), None) if live else []))
+        return None  # it may have been retired meanwhile, so look again
 
     settle(attempt)
 

@@ -3,13 +3,14 @@
 A write that was applied and is sent again succeeds again, so that a lost answer is harmless.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from carbyne.errors import RetryableError
 from carbyne.limits import WRITE_TRIES_MAX
+from carbyne.putting import Entry
 
 Value = TypeVar("Value")
 
@@ -53,11 +54,13 @@ class Store(Protocol):
 
 
 class Registry(NamedTuple):
-    """What the use cases need.  ``now_s``: seconds since 1970; ``new_id``: an id for a host that none had before."""
+    """What the use cases need.  ``now_s``: seconds since 1970; ``new_id``: an id for a host that none had before;
+    ``put``: returns when the stream has the records, RetryableError if it does not take them."""
 
     store: Store
     now_s: Callable[[], int]
     new_id: Callable[[], str]
+    put: Callable[[Sequence[Entry]], None]
 
 
 def settle(attempt: Callable[[], Value | None]) -> Value:

@@ -4,6 +4,7 @@ import os
 import secrets
 import time
 from functools import cache, partial
+from random import random
 from typing import NamedTuple
 
 import boto3
@@ -12,7 +13,10 @@ from carbyne import settings, telemetry
 from carbyne.accounts import Accounts
 from carbyne.adapters import aws
 from carbyne.adapters.accounts import DynamoAccounts
+from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.registry import DynamoRegistry
+from carbyne.limits import PUT_CONNECT_S, PUT_READ_S
+from carbyne.putting import Putter, Time
 from carbyne.registry.ids import new_host_id
 from carbyne.registry.store import Registry
 
@@ -30,11 +34,14 @@ def registry() -> RegistryDeps:
     telemetry.log_as_json("registry")
     wanted = settings.load(settings.RegistrySettings, os.environ)
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=3, tries=3))
+    kinesis = boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, tries=1))
+    moment = Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random)
     return RegistryDeps(
         accounts=Accounts(DynamoAccounts(dynamodb, wanted.accounts_table), time.monotonic),
         registry=Registry(
             store=DynamoRegistry(dynamodb, wanted.registry_table),
             now_s=lambda: int(time.time()),
             new_id=partial(new_host_id, secrets.choice),
+            put=Putter(KinesisStream(kinesis, wanted.stream_name), moment).put,
         ),
     )
