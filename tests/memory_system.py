@@ -22,14 +22,14 @@ from carbyne.columns import EMPTY, Columns, Rows, between, from_rows, merge
 from carbyne.deletes import Marker, erase
 from carbyne.errors import RetryableError
 from carbyne.keys import RESOLUTIONS, Window
-from carbyne.putting import Putter
+from carbyne.putting import Putter, Time
 from carbyne.queries import Queries
 from carbyne.reader import Reader
 from carbyne.registry.store import Registry
 from carbyne.storage import Storage
 from carbyne.tiers import BlockTiers
 from carbyne.wiring.reader import ReaderDeps
-from carbyne.writer import Time, Writer
+from carbyne.writer import Writer
 
 from tests.fakes import FakeBlocks, FakeTable
 from tests.registry_store import MemoryStore
@@ -46,7 +46,7 @@ class HotRows(NamedTuple):
 
 
 class MemoryHot:
-    """A ``writer.Stream`` whose rows are read at once: ``reader.Hot`` and ``storage.HotWindows`` as well."""
+    """A ``putting.Stream`` whose rows are read at once: ``reader.Hot`` and ``storage.HotWindows`` as well."""
 
     def __init__(self):
         self.columns = {}

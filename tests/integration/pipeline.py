@@ -24,6 +24,7 @@ from carbyne.errors import RetryableError
 from carbyne.failovers import Failovers
 from carbyne.ingester import Ingester
 from carbyne.keys import RESOLUTIONS
+from carbyne.putting import Time
 from carbyne.queries import Queries
 from carbyne.reader import Reader
 from carbyne.replay import Jobs, Watch
@@ -36,7 +37,7 @@ from carbyne.tiers import BlockTiers
 from carbyne.usage import Standing
 from carbyne.wiring.reader import ReaderDeps
 from carbyne.wiring.redis import nodes
-from carbyne.writer import Time, Writer
+from carbyne.writer import Writer
 
 from tests.fakes import FakeTable
 
@@ -63,7 +64,7 @@ APPS = {function: load_app(function) for function in ("writer", "ingester", "rep
 
 
 class MemoryStream:
-    """A ``writer.Stream`` that keeps (sequence number, partition key, data) in the order of arrival."""
+    """A ``putting.Stream`` that keeps (sequence number, partition key, data) in the order of arrival."""
 
     FIRST = 49_590_338_271_490_256_608_559_692_538_361_571_095_921_575_989_136_588_898
     """A sequence number as Kinesis gives them: 56 digits, with gaps in between."""

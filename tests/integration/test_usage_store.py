@@ -10,9 +10,10 @@ from carbyne.adapters.accounts import DynamoAccounts, add_key, add_tenant
 from carbyne.adapters.usage import DynamoUsage
 from carbyne.keys import SourceKey
 from carbyne.limits import TENANT_CACHE_S, USAGE_MINUTES_HELD
+from carbyne.putting import Time
 from carbyne.sketch import Sketch
 from carbyne.usage import Counted, Limits, Standing, Usage, UsedRow
-from carbyne.writer import Time, Writer
+from carbyne.writer import Writer
 
 from tests.integration.pipeline import APPS, MemoryStream, http_event
 

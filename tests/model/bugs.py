@@ -14,9 +14,9 @@ from carbyne.catalogue import Catalogue
 from carbyne.errors import CorruptDataError, RetryableError
 from carbyne.items import Item
 from carbyne.keys import RAW, BlockKey, SourceKey
+from carbyne.putting import Putter
 from carbyne.sealer import Sealer
 from carbyne.views import Views
-from carbyne.writer import Writer
 
 from tests.fakes import FakeBlocks
 from tests.model.simulation import Simulation
@@ -53,25 +53,25 @@ def script(name: str, *changes: tuple[str, str]) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """a post is acknowledged before PutRecords is"""
-    put_all = Writer._put_all
+    put = Putter.put
 
-    def early(self: Writer, entries: Any) -> None:
+    def early(self: Putter, entries: Any) -> None:
         with suppress(RetryableError):
-            put_all(self, entries)
+            put(self, entries)
 
-    return [patch.object(Writer, "_put_all", early)]
+    return [patch.object(Putter, "put", early)]
 
 
 @bug
 def _(simulation: Simulation) -> Patches:
     """failed entries of PutRecords are ignored"""
-    put_once = Writer._put_once
+    put_once = Putter._put_once
 
-    def careless(self: Writer, entries: Any, deadline_s: float) -> list[Any]:
+    def careless(self: Putter, entries: Any, deadline_s: float) -> list[Any]:
         left = put_once(self, entries, deadline_s)
         return left if len(left) == len(entries) else []
 
-    return [patch.object(Writer, "_put_once", careless)]
+    return [patch.object(Putter, "_put_once", careless)]
 
 
 @bug

@@ -24,6 +24,7 @@ from carbyne.ingester import Ingester
 from carbyne.items import Blocks, Item, Table
 from carbyne.keys import RAW, RESOLUTIONS, BlockKey, SourceKey, escape, is_block, lane_state
 from carbyne.limits import DAY_S, RECONCILE_AHEAD_DAYS, RECONCILE_BACK_DAYS
+from carbyne.putting import Time
 from carbyne.reader import Reader
 from carbyne.reconciler import Reconciler
 from carbyne.replay import Jobs, Replayer, Supervisor, Watch
@@ -31,7 +32,7 @@ from carbyne.roller import Roller
 from carbyne.sealer import Retention, Sealer
 from carbyne.sealing import SealSchedule
 from carbyne.tiers import BlockTiers
-from carbyne.writer import Time, Writer
+from carbyne.writer import Writer
 
 from tests.fakes import FakeBlocks, FakeTable
 from tests.integration.pipeline import MemoryAccounts

@@ -14,10 +14,11 @@ import pytest
 from carbyne import records, surface
 from carbyne.accounts import Accounts
 from carbyne.keys import SourceKey
+from carbyne.putting import Time
 from carbyne.reader import Answer, Latest
 from carbyne.registry.store import Registry
 from carbyne.wiring.reader import ReaderDeps
-from carbyne.writer import Time, Writer
+from carbyne.writer import Writer
 
 from tests.registry_store import MemoryStore
 from tests.registry_system import NOW_S, Keys, answer_of, event, load_app

@@ -73,7 +73,7 @@ class Putter:
     def _put_once(self, entries: Sequence[Entry], deadline_s: float) -> list[Entry]:
         """Tries each entry once while there is time; returns those that are not acknowledged."""
         left: list[Entry] = []
-        for call in calls_of(entries):
+        for call in calls_of(entries, PUT_RECORDS_MAX, PUT_BYTES_MAX):
             failed = self._stream.put(call) if self._has_time_for_a_call(deadline_s) else range(len(call))
             left += [call[index] for index in failed]
         return left
@@ -82,9 +82,7 @@ class Putter:
         return self._time.clock() + PUT_CALL_S <= deadline_s
 
 
-def calls_of(
-    entries: Sequence[Entry], records_max: int = PUT_RECORDS_MAX, bytes_max: int = PUT_BYTES_MAX
-) -> Iterator[list[Entry]]:
+def calls_of(entries: Sequence[Entry], records_max: int, bytes_max: int) -> Iterator[list[Entry]]:
     """The entries in order, in groups of at most so many records and bytes, or of one."""
     call: list[Entry] = []
     size = 0

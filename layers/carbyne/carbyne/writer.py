@@ -6,50 +6,29 @@ overwrites, so that is harmless, while a lost one is not.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import count
 from struct import pack
 from typing import Final, Protocol
 
-import msgspec
-
 from carbyne import keys, mackerel, names, records
 from carbyne.accounts import BOTH, Accounts
-from carbyne.errors import RequestError, RetryableError
+from carbyne.errors import RequestError
 from carbyne.http import Request, Response, inflate, json_response, one, skipped_header, span_ms
 from carbyne.limits import (
     AHEAD_MS_MAX,
     NAME_BYTES_MAX,
-    PUT_BUDGET_S,
-    PUT_BYTES_MAX,
-    PUT_CALL_S,
-    PUT_PAUSE_S,
-    PUT_PAUSE_S_MAX,
-    PUT_RECORDS_MAX,
     RECORD_RAW_BYTES_MAX,
     ROW_RAW_BYTES_MAX,
     ROW_SERIES_MAX,
 )
+from carbyne.putting import Entry, Putter, Stream, Time, deletion
 from carbyne.routes import Call, Route, dispatch
 
 _log = logging.getLogger(__name__)
 
-Entry = tuple[str, bytes]
-"""Partition key and data of one stream record."""
 PackedRow = tuple[str, int, bytes, bytes]
 """source, ts_ms, series blob, float64 little-endian values."""
-
-
-class Stream(Protocol):
-    """Where records go."""
-
-    def put(self, entries: Sequence[Entry]) -> list[int]:
-        """One call for at most PUT_RECORDS_MAX entries of PUT_BYTES_MAX bytes, which takes at most PUT_CALL_S.
-
-        Returns the indexes of the entries that are not acknowledged and may be tried again, all of them if the call
-        failed as a whole; such an entry may be on the stream nevertheless.  Raises RetryableError if trying again at
-        once can't help.
-        """
 
 
 class Meter(Protocol):
@@ -59,22 +38,13 @@ class Meter(Protocol):
     def flush_due(self) -> None: ...
 
 
-class Time(msgspec.Struct, frozen=True):
-    """``now_ms``: ms since the epoch; ``clock``: monotonic seconds; ``sleep``: seconds; ``random``: 0 to 1."""
-
-    now_ms: Callable[[], int]
-    clock: Callable[[], float]
-    sleep: Callable[[float], None]
-    random: Callable[[], float]
-
-
 class Writer:
     """The use case of the function, with what it needs from outside; ``retention_s``: of raw samples."""
 
     def __init__(self, accounts: Accounts, stream: Stream, retention_s: int, meter: Meter, time: Time) -> None:
         self._accounts = accounts
         self._retention_s = retention_s
-        self._stream = stream
+        self._putter = Putter(stream, time, lambda number: meter.add("PutRetries", number))
         self._meter = meter
         self._time = time
         self._logged: dict[str, int] = {}
@@ -96,8 +66,8 @@ class Writer:
         return self._store(call.tenant, mackerel.parse(self._admitted(call), self._storable(), service))
 
     def delete(self, call: Call) -> Response:
-        """``DELETE /carbyne/v1/samples?source&name&from&to``: see ``deletion``; 200 when it is on the stream."""
-        self._put_all([deletion(call, self._time.now_ms())])
+        """``DELETE /carbyne/v1/samples?source&name&from&to``: see ``deletion_of``; 200 when it is on the stream."""
+        self._putter.put([deletion_of(call, self._time.now_ms())])
         self._meter.add("DeletesAccepted")
         return json_response(200, {"success": True})
 
@@ -127,7 +97,7 @@ class Writer:
         return mackerel.storable(self._time.now_ms(), self._retention_s)
 
     def _store(self, tenant: str, samples: mackerel.Samples) -> Response:
-        self._put_all(entries_of(tenant, samples.rows))
+        self._putter.put(entries_of(tenant, samples.rows))
         self._count(samples)
         return json_response(200, {"success": True}, skipped_header(samples.skipped))
 
@@ -136,31 +106,6 @@ class Writer:
         for reason, number in samples.skipped.items():
             self._meter.add("SamplesRejected", number)
             self._meter.add(f"SamplesRejected.{reason}", number)
-
-    def _put_all(self, entries: list[Entry]) -> None:
-        """Returns when every entry is acknowledged; RetryableError if that takes longer than PUT_BUDGET_S."""
-        deadline_s = self._time.clock() + PUT_BUDGET_S
-        left = entries
-        for attempt in count():
-            left = self._put_once(left, deadline_s)
-            if not left:
-                return
-            pause_s = min(PUT_PAUSE_S_MAX, PUT_PAUSE_S * 2.0**attempt) * self._time.random()
-            if not self._has_time_for_a_call(deadline_s - pause_s):
-                raise RetryableError(f"{len(left)} of {len(entries)} records not acknowledged within {PUT_BUDGET_S} s")
-            self._meter.add("PutRetries", len(left))
-            self._time.sleep(pause_s)
-
-    def _put_once(self, entries: list[Entry], deadline_s: float) -> list[Entry]:
-        """Tries each entry once while there is time; returns those that are not acknowledged."""
-        left: list[Entry] = []
-        for call in calls_of(entries):
-            failed = self._stream.put(call) if self._has_time_for_a_call(deadline_s) else range(len(call))
-            left += [call[index] for index in failed]
-        return left
-
-    def _has_time_for_a_call(self, deadline_s: float) -> bool:
-        return self._time.clock() + PUT_CALL_S <= deadline_s
 
 
 ROUTES: Final = (
@@ -182,7 +127,7 @@ def entries_of(tenant: str, rows: mackerel.Rows) -> list[Entry]:
     ]
 
 
-def deletion(call: Call, now_ms: int) -> Entry:
+def deletion_of(call: Call, now_ms: int) -> Entry:
     """The stream record of a delete: of the query's ``source`` (``host/<id>`` or ``service/<name>``), one series
     (``name``) or all, from ``from`` to ``to`` (seconds, both included); without these two all that there is.
 
@@ -197,8 +142,7 @@ def deletion(call: Call, now_ms: int) -> Entry:
         raise RequestError(400, f"name has more than {NAME_BYTES_MAX} bytes")
     timed = {"from", "to"} & request.query.keys()
     from_ms, to_ms = span_ms(request) if timed else (0, now_ms + AHEAD_MS_MAX)
-    record = records.DeleteRecord(call.tenant, source, name, from_ms, to_ms)
-    return keys.lane_tag(keys.lane_of(call.tenant, source)), records.encode(record)
+    return deletion(call.tenant, source, name, from_ms, to_ms)
 
 
 def pack_row(source: str, ts_ms: int, values: Mapping[str, float]) -> Iterator[PackedRow]:
@@ -223,18 +167,3 @@ def split_series(series: list[str]) -> list[list[str]]:
 
 def _fits(series: list[str]) -> bool:
     return len(series) <= ROW_SERIES_MAX and sum(map(len, series)) + 9 * len(series) <= ROW_RAW_BYTES_MAX
-
-
-def calls_of(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
-    """The entries in order, in groups that PutRecords takes."""
-    call: list[Entry] = []
-    size = 0
-    for entry in entries:
-        cost = len(entry[0]) + len(entry[1])
-        if call and (len(call) == PUT_RECORDS_MAX or size + cost > PUT_BYTES_MAX):
-            yield call
-            call, size = [], 0
-        call.append(entry)
-        size += cost
-    if call:
-        yield call

@@ -15,14 +15,14 @@ _log = logging.getLogger(__name__)
 
 
 class KinesisStream:
-    """A Stream for the writer.  The client must not retry: the writer does, entry by entry, within its budget."""
+    """A Stream for a Putter.  The client need not retry: the Putter does, entry by entry, within its budget."""
 
     def __init__(self, client: "KinesisClient", stream_name: str) -> None:
         self._client = client
         self._stream_name = stream_name
 
     def put(self, entries: Sequence[tuple[str, bytes]]) -> list[int]:
-        """See ``writer.Stream``."""
+        """See ``putting.Stream``."""
         with retryable("kinesis PutRecords"):
             results = self._put(entries)
         failed = [index for index, result in enumerate(results) if not _is_acknowledged(result)]

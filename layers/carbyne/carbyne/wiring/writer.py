@@ -13,7 +13,8 @@ from carbyne.adapters import aws
 from carbyne.adapters.accounts import DynamoAccounts
 from carbyne.adapters.kinesis import KinesisStream
 from carbyne.limits import PUT_CONNECT_S, PUT_READ_S
-from carbyne.writer import Time, Writer
+from carbyne.putting import Time
+from carbyne.writer import Writer
 
 
 @cache
