@@ -488,11 +488,12 @@ def test_the_split_depends_on_the_set_of_series_alone():
     assert blobs == [row[2] for row in writer.pack_row("host/h", TS_MS + 60_000, other_values)]
 
 
-def test_the_writer_imports_nothing_heavy():
-    """It runs once for each post: a cold start pays for every module."""
+@pytest.mark.parametrize("function", ["writer", "registry"])
+def test_what_answers_agents_imports_nothing_heavy(function):
+    """A cold start pays for every module."""
     code = (
         "import sys, importlib.util as u\n"
-        "s = u.spec_from_file_location('app', 'functions/writer/app.py'); m = u.module_from_spec(s)\n"
+        f"s = u.spec_from_file_location('app', 'functions/{function}/app.py'); m = u.module_from_spec(s)\n"
         "s.loader.exec_module(m)\n"
         "print(*sorted({name.split('.')[0] for name in sys.modules}))\n"
         "print('aws_lambda_powertools.event_handler' in sys.modules)\n"
