@@ -270,7 +270,7 @@ class Pipeline:
 
     def delete(self, source, api_key="secret", **span):
         """DELETE of a source's samples, of ``name`` from ``from_s`` to ``to_s`` where given; the answer."""
-        query = {"source": source, **{key.removesuffix("_s"): str(value) for key, value in span.items()}}
+        query = [("source", source), *((key.removesuffix("_s"), value) for key, value in span.items())]
         event = http_event("DELETE", "/carbyne/v1/samples", query=query, headers={"X-Api-Key": api_key})
         return APPS["writer"].handle(event, lambda: self.writer)
 

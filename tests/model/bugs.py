@@ -5,7 +5,8 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any
 from unittest.mock import patch
 
-from carbyne import archiver, blocks, catalogue, columns, ingester, keys, reader, roller, storing, tiers
+from carbyne import archiver, blocks, catalogue, columns, deletes, ingester, keys, reader, roller, storing, tiers
+from carbyne.adapters import hot
 from carbyne.adapters.hot import HotStore
 from carbyne.adapters.nodes import Script
 from carbyne.adapters.table import WarmBlocks
@@ -99,14 +100,14 @@ def _(simulation: Simulation) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """records behind a corrupt one are dropped with it"""
-    arrivals = ingester.Ingester._arrivals
+    found_in = ingester.Ingester._found
 
     def dropping(self: Any, number: int, entry: Any) -> Any:
-        found = arrivals(self, number, entry)
+        found = found_in(self, number, entry)
         self.dropping = bool(not found) if number == 0 else self.dropping or not found
         return [] if self.dropping else found
 
-    return [patch.object(ingester.Ingester, "_arrivals", dropping)]
+    return [patch.object(ingester.Ingester, "_found", dropping)]
 
 
 # Redis
@@ -329,12 +330,16 @@ def _(simulation: Simulation) -> Patches:
 def _(simulation: Simulation) -> Patches:
     """the clock says which windows are in the archive"""
 
-    def lacking(self: Any, of: Any, there: Any, gaps: Any) -> Any:
+    def old(self: Any, of: Any, there: Any, gaps: Any) -> Any:
+        _, markers = lacking(self, of, there, gaps)
         windows = self._catalogue.windows(of.source, of.resolution).sealed
         old_s = simulation.world.now_s - simulation.world.warm_s[of.resolution]
-        return sorted(w for w in windows if w.overlaps(of.from_ms, of.to_ms) and w.end_s < old_s and w not in there)
+        found = (w for w in windows if w.overlaps(of.from_ms, of.to_ms) and w.end_s < old_s and w not in there)
+        return sorted(found), markers
 
-    return [patch.object(tiers.BlockTiers, "_lacking", lacking)]
+    lacking = tiers.BlockTiers._lacking
+
+    return [patch.object(tiers.BlockTiers, "_lacking", old)]
 
 
 @bug
@@ -349,11 +354,14 @@ def _(simulation: Simulation) -> Patches:
     warm_parts, lacking = tiers.BlockTiers._warm_parts, tiers.BlockTiers._lacking
 
     class Known:
-        def __init__(self, index: Any) -> None:
-            self._index = index
+        def __init__(self, index: Any, markers: Any) -> None:
+            self._index, self._markers = index, markers
 
         def windows(self, *of: Any) -> Any:
             return self._index
+
+        def raw(self, *of: Any) -> Any:
+            return self._index, self._markers
 
     def early(self: Any, of: Any, gaps: Any) -> Any:
         index = self._catalogue.windows(of.source, of.resolution)
@@ -363,7 +371,8 @@ def _(simulation: Simulation) -> Patches:
         return found
 
     def late(self: Any, of: Any, there: Any, gaps: Any) -> Any:
-        kept, self._catalogue = self._catalogue, Known(self.known.pop(id(of)))
+        markers = self._catalogue.markers(of.source)
+        kept, self._catalogue = self._catalogue, Known(self.known.pop(id(of)), markers)
         try:
             return lacking(self, of, there, gaps)
         finally:
@@ -410,11 +419,117 @@ def _(simulation: Simulation) -> Patches:
         def __init__(self, found: Any, early: Any) -> None:
             self._found, self._early = found, early
 
-        def read(self, source: SourceKey, resolution: str, *args: Any) -> Any:
-            return self._early if resolution == RAW else self._found.read(source, resolution, *args)
+        def read(self, source: SourceKey, resolution: str, *args: Any, hot: Any) -> Any:
+            if resolution == RAW:
+                return columns.merge([hot, self._early])
+            return self._found.read(source, resolution, *args, hot=hot)
 
     hot_part = reader.Reader._hot_part
     return [patch.object(reader.Reader, "_hot_part", read_hot_last)]
+
+
+# Deletes
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a delete is not noted for good"""
+    return [patch.object(Catalogue, "add_marker", lambda *args: None)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a delete is told to no window"""
+
+    def note(self: Any, source: SourceKey, marker: Any) -> None:
+        self._noted.add_marker(source, marker, 2**32)
+
+    return [patch.object(deletes.Deletes, "note", note)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a delete is told only to windows that Redis has"""
+    return [patch.object(deletes.Deletes, "note", _without_sealed(deletes.Deletes.note))]
+
+
+def _without_sealed(note: Any) -> Any:
+    class Unsealed:
+        def __init__(self, noted: Any) -> None:
+            self._noted = noted
+
+        def add_marker(self, *args: Any) -> None:
+            self._noted.add_marker(*args)
+
+        def windows(self, *args: Any) -> Any:
+            return catalogue.Windows(set(), set())
+
+    def noting(self: Any, *args: Any) -> Any:
+        kept, self._noted = self._noted, Unsealed(self._noted)
+        try:
+            return note(self, *args)
+        finally:
+            self._noted = kept
+
+    return noting
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a delete takes newer samples as well"""
+    erased = deletes._erased
+
+    def blind(found: Any, marker: Any) -> Any:
+        return erased(found, marker._replace(stamp=b"\xff" * 26))
+
+    return [patch.object(deletes, "_erased", blind)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a delete of one series takes its source"""
+    erased = deletes._erased
+    return [patch.object(deletes, "_erased", lambda found, marker: erased(found, marker._replace(series="")))]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """readers and rollups show what a delete deleted"""
+    return [patch.object(tiers, "erase", lambda found, markers: found)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """reads from Redis alone show what a delete deleted"""
+    return [patch.object(hot, "erase", lambda found, markers: found)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """rollups of a window are not computed anew for a delete"""
+    roll = roller.Roller.roll
+    return [
+        patch.object(
+            roller.Roller, "roll", lambda self, source, window, series, markers=(): roll(self, source, window, series)
+        )
+    ]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a bucket without samples is left out, whatever the archive has"""
+    return [patch.object(roller, "blanked", lambda rolled: columns.EMPTY)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a delete comes before the rows that it follows in its batch"""
+    ingest = ingester.Ingester.ingest
+
+    def early(self: Any, entries: Any) -> Any:
+        return ingest(self, sorted(entries, key=lambda one: one.data[:1] != bytes([ingester.records.TYPE_DELETE])))
+
+    return [patch.object(ingester.Ingester, "ingest", early)]
 
 
 # Tenants

@@ -419,7 +419,7 @@ CROWDED = {
     "carbyne.adapters.hot.CALL_BYTES_MAX": 100,
     "carbyne.blocks.BLOCK_SAMPLES_MAX": 125,
     "carbyne.catalogue.CATALOGUE_PAGE_SERIES_MAX": 2,
-    "carbyne.writer.PUT_RECORDS_MAX": 2,
+    "carbyne.putting.PUT_RECORDS_MAX": 2,
     "carbyne.writer.ROW_SERIES_MAX": 2,
 }
 """Bounds so small that few samples meet all of them."""
