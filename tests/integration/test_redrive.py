@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 import uuid
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from botocore.stub import Stubber
 from carbyne import blocks, keys, stamps
 from carbyne.adapters.accounts import DynamoAccounts, add_key, add_tenant
+from carbyne.adapters.failures import S3Failures
 from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.objects import ColdBlocks
 from carbyne.adapters.quarantine import S3Quarantine
@@ -342,6 +344,33 @@ def test_changes_that_lambda_gave_up_are_archived_without_what_was_deleted(aws, 
     assert objects(aws, outputs["ArchiveFailureBucketName"]) == []
     assert blocks.decode(archived.cold.get(KEY).data) == ONE
     assert archived.cold.get(other) is None
+
+
+def test_what_is_put_while_it_runs_waits_for_the_next_run(aws, outputs):
+    """Else what is redriven in vain, and put again by the ingester, would be redriven for ever."""
+    client, bucket = aws.client("s3"), outputs["FailureBucketName"]
+    for number in range(3):
+        client.put_object(Bucket=bucket, Key=f"corrupt/{number}", Body=b"x")
+    paged = S3Failures(client, bucket)
+    real = client.get_paginator("list_objects_v2")
+    client.get_paginator = lambda _: Pages(real)
+    found = paged.kept("corrupt/")
+    names = [next(found).name]
+    time.sleep(1.1)  # S3 and its Date know seconds
+    client.put_object(Bucket=bucket, Key="corrupt/9", Body=b"x")
+    names += [one.name for one in found]
+    assert names == ["corrupt/0", "corrupt/1", "corrupt/2"]
+    assert [one.name for one in S3Failures(client, bucket).kept("corrupt/")][-1] == "corrupt/9"
+
+
+class Pages:
+    """A paginator of one object a page."""
+
+    def __init__(self, paginator):
+        self.paginator = paginator
+
+    def paginate(self, **of):
+        return self.paginator.paginate(**of, PaginationConfig={"PageSize": 1})
 
 
 def test_progress_is_shown_while_it_takes_long(system, aws, outputs, monkeypatch):

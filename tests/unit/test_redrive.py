@@ -233,6 +233,9 @@ REFUSED = {
     "a record that is none": json.dumps({"payload": '{"Records": [1]}'}).encode(),
     "a sequence number that is none": given_up(("x", samples())),
     "another stream": given_up((5, samples()), arn=ARN + "-old"),
+    "a later version within a redriven record": given_up(
+        (5, samples()), (6, records.encode(RedrivenRecord(stamp(1), records.frame.pack(NEWER, b"", 1))))
+    ),
     "a later version": given_up((5, samples()), (6, records.frame.pack(NEWER, b"", 1))),
     "a record too large to be wrapped": given_up((5, random.Random(1).randbytes(RECORD_BYTES_MAX))),
 }

@@ -60,7 +60,8 @@ class Failures(Protocol):
     """A failure bucket; every method raises RetryableError if it can't be asked."""
 
     def kept(self, prefix: str) -> Iterator[Kept]:
-        """The objects whose names begin so, by name."""
+        """The objects whose names begin so, by name; none that was put after the first was asked for, since what is
+        redriven in vain is put again."""
 
     def get(self, name: str) -> bytes | None:
         """What an object holds, None if it is gone."""
@@ -215,11 +216,14 @@ def _too_large(one: Kept, kind: Kind) -> str:
 def _decoded(data: bytes) -> records.Record | None:
     """None if it is corrupt; UnknownVersionError if newer code can read it."""
     try:
-        return records.decode(data)
+        record = records.decode(data)
     except UnknownVersionError:
         raise
     except CorruptDataError:
         return None
+    if isinstance(record, records.RedrivenRecord):
+        _decoded(record.data)
+    return record
 
 
 def _redriven(stamp: bytes, data: bytes, record: records.Record | None) -> bytes:

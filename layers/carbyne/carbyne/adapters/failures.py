@@ -1,6 +1,7 @@
 """The failure buckets, read again by the operator's command."""
 
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -23,8 +24,12 @@ class S3Failures:
     def kept(self, prefix: str) -> Iterator[Kept]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
         with retryable("redrive ListObjects"):
+            begun = None
             for page in pages:
-                yield from (Kept(one["Key"], one["Size"]) for one in page.get("Contents", []))
+                begun = begun or parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
+                for one in page.get("Contents", []):
+                    if one["LastModified"] <= begun:
+                        yield Kept(one["Key"], one["Size"])
 
     def get(self, name: str) -> bytes | None:
         try:
