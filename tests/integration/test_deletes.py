@@ -1,6 +1,7 @@
 """Deletes through all tiers: what was posted before is gone from every read and every store, and stays away."""
 
 import random
+from itertools import count
 
 import pytest
 from carbyne import blocks
@@ -164,11 +165,13 @@ def test_nor_with_a_change_that_the_archiver_gets_late(path):
     assert path.stored() == path.expected.keys()
 
 
-@pytest.mark.parametrize("offset", range(6))
-def test_a_sealer_that_dies_anywhere_leaves_nothing_of_it(path, offset):
-    """Every sixth step, from each of six on."""
+@pytest.mark.parametrize(
+    ("offset", "every"),
+    [(0, 12), (7, 12), *(pytest.param(offset, 6, marks=pytest.mark.nightly) for offset in range(6))],
+)
+def test_a_sealer_that_dies_anywhere_leaves_nothing_of_it(path, offset, every):
     path.forget(from_s=FROM_S, to_s=TO_S)
-    for stop in range(offset, 500, 6):
+    for stop in range(offset, 500, every):
         steps = Steps(stop)
         try:
             for window in WINDOWS:
@@ -185,10 +188,13 @@ def test_a_sealer_that_dies_anywhere_leaves_nothing_of_it(path, offset):
     assert path.stored() == path.expected.keys()
 
 
-def test_a_reader_asks_at_each_step_of_the_seal(path):
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.nightly)])
+def test_a_reader_asks_at_the_steps_of_the_seal(path, every):
     path.forget(name=GONE, from_s=FROM_S, to_s=TO_S)
+    steps = count()
     for window in WINDOWS:
-        path.seal_window(window, Steps(look=path.check))
+        path.seal_window(window, Steps(look=lambda: next(steps) % every or path.check()))
+    assert next(steps) > 100
 
 
 def test_the_same_source_of_another_tenant_keeps_its_samples(path):
