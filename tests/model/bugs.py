@@ -5,7 +5,20 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any
 from unittest.mock import patch
 
-from carbyne import archiver, blocks, catalogue, columns, deletes, ingester, keys, reader, roller, storing, tiers
+from carbyne import (
+    archiver,
+    blocks,
+    catalogue,
+    columns,
+    deletes,
+    ingester,
+    keys,
+    reader,
+    redrive,
+    roller,
+    storing,
+    tiers,
+)
 from carbyne.adapters import hot
 from carbyne.adapters.hot import HotStore
 from carbyne.adapters.nodes import Script
@@ -530,6 +543,36 @@ def _(simulation: Simulation) -> Patches:
         return ingest(self, sorted(entries, key=lambda one: one.data[:1] != bytes([ingester.records.TYPE_DELETE])))
 
     return [patch.object(ingester.Ingester, "ingest", early)]
+
+
+# Redrive
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a redriven record counts as new"""
+    said = ingester.Ingester._said
+
+    def new(self: Any, number: int, record: Any, stamp: bytes, *, redriven: bool) -> Any:
+        newest = ingester.stamps.pack(1, simulation.world.stream.records[-1][0])
+        return said(self, number, record, newest if redriven else stamp, redriven=redriven)
+
+    return [patch.object(ingester.Ingester, "_said", new)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """what is redriven goes before the stream took it"""
+    walk = redrive._walk
+
+    def early(failures: Any, kind: Any, make: Any, finish: Any = lambda _: None) -> Any:
+        def careless(made: Any) -> None:
+            with suppress(RetryableError):
+                finish(made)
+
+        return walk(failures, kind, make, careless)
+
+    return [patch.object(redrive, "_walk", early)]
 
 
 # Tenants

@@ -7,6 +7,9 @@ from typing import NamedTuple
 BUCKETS = {"5m": (300, "raw"), "1h": (3_600, "5m"), "1d": (86_400, "1h")}
 """Length of a bucket in seconds, and what it is made of."""
 
+AGAIN = 10**9
+"""Added to the number of a record that is delivered when it is not refused any more."""
+
 Series = tuple[str, str, str]
 """tenant, source, series"""
 
@@ -39,7 +42,8 @@ class Expected(NamedTuple):
 class Oracle:
     """``taken``: {(tenant, source, series, ts_ms): value}, updated whenever the stream takes a record; the rest says
     how much of it must be readable by now.  Records are numbered in the order of the stream; what a delete concerns has
-    from then on the version None."""
+    from then on the version None.  One that was set aside counts from when a record that holds it is done, in its old
+    place."""
 
     def __init__(self):
         self.taken = {}
@@ -47,6 +51,8 @@ class Oracle:
         self.delivered = set()
         self.done = set()
         self.deletes = []
+        self.admitted = False
+        self._carriers = {}
         self._versions = {}
 
     def take(self, samples: Mapping[tuple[str, str, str, int], float]) -> int:
@@ -54,9 +60,35 @@ class Oracle:
         number = len(self.records)
         self.records.append(dict(samples))
         self.taken.update(samples)
+        self._add(number, samples)
+        return number
+
+    def refuse(self, samples: Mapping[tuple[str, str, str, int], float]) -> int:
+        """The stream has taken a record that is set aside, perhaps to be redriven later; its number."""
+        number = len(self.records)
+        self.records.append({})
+        self._carriers[number] = set()
+        self._add(number, samples)
+        return number
+
+    def redrive(self, refused: int) -> int:
+        """The stream has taken a record that holds the refused one; its number."""
+        number = len(self.records)
+        self.records.append({})
+        self._carriers[refused].add(number)
+        for series, versions in self._versions.items():
+            for ts_ms, at in versions.items():
+                if at and max(at) == refused:
+                    self.taken[*series, ts_ms] = at[refused]
+        return number
+
+    def _add(self, number: int, samples: Mapping[tuple[str, str, str, int], float]) -> None:
         for (*series, ts_ms), value in samples.items():
             self._versions.setdefault(tuple(series), {}).setdefault(ts_ms, {})[number] = value
-        return number
+
+    def _is(self, number: int, among: set[int]) -> bool:
+        """Whether a record, or one that holds it, is among these."""
+        return not among.isdisjoint(self._carriers.get(number, {number}))
 
     def delete(self, series: Series, span: tuple[int, int]) -> int:
         """The stream has taken a delete of the span (ms, both included) of a series, or of all of its source if its
@@ -72,11 +104,23 @@ class Oracle:
                         self.taken.pop((*one, ts_ms), None)
         return number
 
+    def deliver(self, numbers: Iterable[int]) -> None:
+        """The ingester gets these records."""
+        self.delivered |= self._now(numbers)
+
     def acknowledge(self, numbers: Iterable[int]) -> None:
         """The ingester is done with these records."""
-        done = set(numbers)
+        done = self._now(numbers)
         self.delivered |= done
         self.done |= done
+
+    def _now(self, numbers: Iterable[int]) -> set[int]:
+        """The numbers; a record that would have been refused, and now is not, counts as one that holds it."""
+        found = set(numbers)
+        for number in found & self._carriers.keys() if self.admitted else ():
+            found.add(AGAIN + number)
+            self._carriers[number].add(AGAIN + number)
+        return found
 
     def series(self) -> list[Series]:
         return list(self._versions)
@@ -84,7 +128,7 @@ class Oracle:
     def is_known(self, series: Series, done: set[int]) -> bool:
         """Whether a record of ``done`` has a sample of the series."""
         return any(
-            number in done and value is not None
+            self._is(number, done) and value is not None
             for at in self._versions.get(series, {}).values()
             for number, value in at.items()
         )
@@ -93,9 +137,9 @@ class Oracle:
         """What a read may say that began when the records of ``done`` were done, and ends now."""
         values, unsure = {}, {}
         for ts_ms, versions in self._versions.get(series, {}).items():
-            newest = max((number for number in versions if number in done), default=-1)
+            newest = max((number for number in versions if self._is(number, done)), default=-1)
             may = {versions[newest]} if newest >= 0 else {None}
-            may |= {value for number, value in versions.items() if number > newest and number in self.delivered}
+            may |= {value for number, value in versions.items() if number > newest and self._is(number, self.delivered)}
             if len(may) > 1:
                 unsure[ts_ms] = may
             elif None not in may:

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import count, islice
+from struct import pack
 from typing import Any
 
 from carbyne import records
@@ -21,8 +22,8 @@ from tests.model.oracle import Series, differences
 from tests.model.world import LANES, MemoryStores, Stores, World, bounds
 from tests.turns import Turns
 
-TENANTS = ("acme", "vxcu")
-"""Two names of which all sources of one length share their lanes."""
+TENANTS, NEWCOMER = ("acme", "vxcu"), "d-qt"
+"""Three names of which all sources of one length share their lanes."""
 START_S = 1_700_000_000
 STEPS = 40
 AGGREGATES = ("avg", "count", "sum", "min", "max")
@@ -38,7 +39,7 @@ HOSTS = list(islice(in_first_lanes("host/h"), 2))
 SERVICE = next(in_first_lanes("service/"))
 SOURCES = (*HOSTS, SERVICE)
 NAMES = ("a", "custom.b", "custom.c.d", "d")
-assert all(len({lane_of(tenant, source) for tenant in TENANTS}) == 1 for source in SOURCES)
+assert all(len({lane_of(tenant, source) for tenant in (*TENANTS, NEWCOMER)}) == 1 for source in SOURCES)
 
 
 Draws = tuple[str, str, tuple[int, int]]
@@ -124,7 +125,7 @@ class Simulation:
             self.check(self.chance.choice([*self._series(), ("acme", HOSTS[0], "never")]))
 
     def _sources(self) -> Iterator[SourceKey]:
-        return (SourceKey(tenant, source) for tenant in TENANTS for source in SOURCES)
+        return (SourceKey(tenant, source) for tenant in (*TENANTS, NEWCOMER) for source in SOURCES)
 
     def _series(self) -> list[Series]:
         return self.world.oracle.series()
@@ -244,6 +245,41 @@ class Simulation:
             assert len(world.oracle.deletes) > before, "acknowledged but not on the stream"
         world.stream.plan = []
 
+    def newcomer(self) -> None:
+        """A record of a tenant that nobody knows yet, or knows by now."""
+        source, name = self.chance.choice(SOURCES), self.chance.choice(NAMES)
+        ts_ms = (self.world.now_s - self.chance.choice([0, 600, 7200, 2 * DAY_S])) // 60 * 60_000
+        data = pack("<d", self._value())
+        record = SamplesRecord(NEWCOMER, [join_series([name])], [Row(source, ts_ms, 0, data)])
+        self._note(f"a record of the tenant {NEWCOMER}, {name} of {source} at {ts_ms}")
+        key = lane_tag(lane_of(NEWCOMER, source))
+        self.world.stream.append(records.encode(record), key, refused=not self.world.oracle.admitted)
+
+    def redrive(self) -> None:
+        """The operator makes the tenant, or lets everything be stored that was set aside."""
+        if not self.world.oracle.admitted and self.chance.random() < 0.5:
+            self._admit()
+        self._redrive(self._plan(20))
+
+    def _admit(self) -> None:
+        self._note(f"the tenant {NEWCOMER} is there")
+        self.world.admit(NEWCOMER)
+        self.world.oracle.admitted = True
+        for which, faults in enumerate(self.faults):  # what they believed of the tenant is out of date in a minute
+            self.ingesters[which] = self.world.ingester(faults)
+
+    def _redrive(self, plan: Mapping[int, str]) -> None:
+        faults = Faults()
+        faults.begin(plan)
+        self.world.stream.plan = self.chance.choice([[], ["part"], ["lost"], ["away"], ["all"] * 9]) if plan else []
+        self._note(f"redrive {len(self.world.aside.objects)}, {len(self.world.archive_aside.objects)}; faults {plan}")
+        try:
+            for redriver in self.world.redrivers(faults):
+                list(redriver.run())
+        except (KilledError, RetryableError):
+            assert plan, "it has no reason to fail"
+        self.world.stream.plan = []
+
     def poison(self) -> None:
         """A record on the stream that nobody can store."""
         stranger = SamplesRecord("stranger", [join_series(["a"])], [Row(HOSTS[0], START_S * 1000, 0, bytes(8))])
@@ -262,7 +298,7 @@ class Simulation:
 
     def _deliver(self, numbers: Sequence[int], plan: Mapping[int, str], which: int) -> None:
         world = self.world
-        world.oracle.delivered |= set(numbers)
+        world.oracle.deliver(numbers)
         self.faults[which].begin(plan)
         entries = [Entry(*world.stream.records[number]) for number in numbers]
         self._note(f"deliver {list(numbers)[:12]} to ingester {which}; faults {plan}")
@@ -320,7 +356,9 @@ class Simulation:
         if not world.changes:
             return
         if self.outage:
-            self._note(f"{len(world.changes)} changes are dropped")
+            self._note(f"{len(world.changes)} changes are given up")
+            if self.chance.random() < 0.5:
+                world.give_up(world.changes)
             world.passed += world.changes
             world.changes = []
             return
@@ -426,7 +464,7 @@ class Simulation:
             return
         faults.begin(plan)
         self._note(f"replay {numbers}; faults {plan}")
-        self.world.oracle.delivered |= set(numbers)
+        self.world.oracle.deliver(numbers)
         try:
             failed = self.world.replayer(faults).ingest([Entry(*stream[number]) for number in numbers])
         except (KilledError, RetryableError):
@@ -555,7 +593,7 @@ class Simulation:
 
         def run() -> None:
             turns.step()
-            self.world.oracle.delivered |= set(numbers)
+            self.world.oracle.deliver(numbers)
             assert self.world.replayer(faults).ingest([Entry(*stream[number]) for number in numbers]) is None
             readers.at = numbers.stop
 
@@ -649,6 +687,9 @@ class Simulation:
         world.stream.plan = []
         for first in range(0, len(world.stream.records), 40):
             self._deliver(range(first, min(first + 40, len(world.stream.records))), {}, 0)
+        self._admit()
+        self._redrive({})
+        self._deliver(self._waiting(), {}, 0)
         assert not self._waiting()
         self._settle_replay()
         self._check_taken_all()
@@ -702,6 +743,8 @@ STEPS_AND_WEIGHTS: Sequence[tuple[Callable[[Simulation], None], float]] = (
     (Simulation.post_again, 2),
     (Simulation.delete, 1.5),
     (Simulation.poison, 0.5),
+    (Simulation.newcomer, 1),
+    (Simulation.redrive, 1),
     (Simulation.deliver, 10),
     (Simulation.deliver_again, 3),
     (Simulation.restart, 0.5),
@@ -713,7 +756,7 @@ STEPS_AND_WEIGHTS: Sequence[tuple[Callable[[Simulation], None], float]] = (
     (Simulation.reconcile, 1),
     (Simulation.expire, 5),
     (Simulation.wait, 6),
-    (Simulation.lose_lane, 0.3),
+    (Simulation.lose_lane, 0.6),
     (Simulation.supervise, 2),
     (Simulation.replay, 2),
 )

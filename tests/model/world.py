@@ -1,32 +1,46 @@
 """The use cases around stores that fail: every function as its wiring makes it, on ports of its own."""
 
+import json
+from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 from unittest.mock import patch
 
 import numpy as np
-from carbyne import blocks, records
+from carbyne import blocks, records, stamps
 from carbyne.accounts import Accounts
 from carbyne.adapters.hot import HotStore
 from carbyne.adapters.nodes import Call
 from carbyne.adapters.table import WarmBlocks
 from carbyne.adapters.windows import HotWindows
-from carbyne.archiver import Archiver, Image
+from carbyne.archiver import Archiver, Image, archive
 from carbyne.catalogue import Catalogue
 from carbyne.deletes import Deletes
 from carbyne.errors import RetryableError
+from carbyne.events import BY_TTL
 from carbyne.failovers import Failovers
 from carbyne.ingester import Ingester
 from carbyne.items import Blocks, Item, Table
-from carbyne.keys import RAW, RESOLUTIONS, BlockKey, SourceKey, escape, is_block, lane_state
+from carbyne.keys import (
+    RAW,
+    RESOLUTIONS,
+    BlockKey,
+    SourceKey,
+    corrupt_block_object,
+    corrupt_record_object,
+    escape,
+    is_block,
+    lane_state,
+)
 from carbyne.limits import DAY_S, RECONCILE_AHEAD_DAYS, RECONCILE_BACK_DAYS
-from carbyne.putting import Time
+from carbyne.putting import Putter, Time
 from carbyne.reader import Reader
 from carbyne.reconciler import Reconciler
+from carbyne.redrive import BlockRedriver, Kept, Origin, RecordRedriver
 from carbyne.replay import Jobs, Replayer, Supervisor, Watch
 from carbyne.roller import Roller
 from carbyne.sealer import Retention, Sealer
@@ -117,14 +131,22 @@ class Stream:
                 self.append(data, key)
         return list(range(len(entries))) if kind == "lost" else refused
 
-    def append(self, data: bytes, key: str, *, sound: bool = True) -> None:
+    def append(self, data: bytes, key: str, *, sound: bool = True, refused: bool = False) -> None:
+        """``sound``: anybody can read it; ``refused``: but it will be set aside."""
         number = len(self.records)
         self.records.append((str(self.FIRST + (number << 70 | number * 7919 % 4096)), data, key))
         record = records.decode(data) if sound else None
         if isinstance(record, records.DeleteRecord):
             self._oracle.delete((record.tenant, record.source, record.series), (record.from_ms, record.to_ms))
+        elif isinstance(record, records.RedrivenRecord):
+            self._oracle.redrive(self._number(record.stamp))
         else:
-            self._oracle.take(samples_of(record) if isinstance(record, records.SamplesRecord) else {})
+            samples = samples_of(record) if isinstance(record, records.SamplesRecord) else {}
+            (self._oracle.refuse if refused else self._oracle.take)(samples)
+
+    def _number(self, stamp: bytes) -> int:
+        _, sequence = stamps.unpack(stamp)
+        return next(number for number, (of, _, _) in enumerate(self.records) if of == sequence)
 
 
 def samples_of(record: records.SamplesRecord) -> dict[tuple[str, str, str, int], float]:
@@ -154,14 +176,26 @@ class Readers:
         self.running = False
 
 
-class Kept:
-    """Both quarantines: what was set aside."""
+class Bucket:
+    """A failure bucket, and the quarantine that puts things into it."""
 
     def __init__(self) -> None:
-        self.kept: dict[Any, bytes] = {}
+        self.objects: dict[str, bytes] = {}
 
-    def put(self, key: Any, data: bytes, reason: str) -> None:
-        self.kept[key] = data
+    def put(self, what: Any, data: bytes, reason: str) -> None:
+        if isinstance(what, bytes):
+            self.objects[corrupt_record_object(what)] = data
+        else:
+            self.objects[corrupt_block_object(what, Item(data).version)] = data
+
+    def kept(self, prefix: str) -> Iterator[Kept]:
+        return iter([Kept(name, len(data)) for name, data in sorted(self.objects.items()) if name.startswith(prefix)])
+
+    def get(self, name: str) -> bytes | None:
+        return self.objects.get(name)
+
+    def remove(self, name: str) -> None:
+        self.objects.pop(name, None)
 
 
 class NoMeter:
@@ -224,7 +258,7 @@ class World:
         self.stream = Stream(self.oracle)
         self.stores = make_stores(lambda: self.now_ms() + skew_ms)
         self.meter = NoMeter()
-        self.aside = Kept()
+        self.aside, self.archive_aside = Bucket(), Bucket()
         self.items: dict[tuple[str, str], Item] = {}
         self.changes: list[Change] = []
         self.passed: list[Change] = []
@@ -321,7 +355,30 @@ class World:
     def archiver(self, faults: Faults) -> Archiver:
         cold = FaultyStore(self.stores.cold, faults)
         deletes = Catalogue(FaultyStore(self._table, faults))
-        return Archiver(cold, deletes, FaultyStore(self.aside, faults), self.now_ms, self.meter)
+        return Archiver(cold, deletes, FaultyStore(self.archive_aside, faults), self.now_ms, self.meter)
+
+    def redrivers(self, faults: Faults) -> tuple[RecordRedriver, BlockRedriver]:
+        """What the operator's command does."""
+        moment = Time(now_ms=self.now_ms, clock=self._ticking(), sleep=lambda _: None, random=lambda: 0.5)
+        records = RecordRedriver(
+            FaultyStore(self.aside, faults),
+            Putter(self.stream, moment).put,
+            self._tenants.has_tenant,
+            Origin("stream", EPOCH),
+            lambda _: None,
+        )
+        cold, deletes = FaultyStore(self.stores.cold, faults), Catalogue(FaultyStore(self._table, faults))
+        return records, BlockRedriver(FaultyStore(self.archive_aside, faults), partial(archive, cold, deletes))
+
+    def admit(self, tenant: str) -> None:
+        """The tenant is there from now on."""
+        self._tenants.tenant_of_key[f"key-{tenant}"] = tenant
+
+    def give_up(self, changes: Sequence[Change]) -> None:
+        """Lambda keeps changes that the archiver did not take in time."""
+        event = {"Records": [_given_up(change) for change in changes]}
+        name = f"aws/lambda/{changes[0].image.sequence:0>9}"
+        self.archive_aside.objects[name] = json.dumps({"payload": json.dumps(event)}).encode()
 
     def reconciler(self, faults: Faults) -> Reconciler:
         warm, cold = WarmBlocks(FaultyStore(self._table, faults)), FaultyStore(self.stores.cold, faults)
@@ -406,6 +463,15 @@ class World:
     def due(self) -> list[Any]:
         """What is due now, in lanes that are whole."""
         return list(HotWindows(self.stores.nodes).due(self.now_ms()).windows)
+
+
+def _given_up(change: Change) -> dict[str, Any]:
+    """A change as the archiver's event has it."""
+    partition, sort = change.place
+    row = {"pk": {"S": partition}, "sk": {"S": sort}, "b": {"B": b64encode(change.image.data).decode()}}
+    removed = {"eventName": "REMOVE", "userIdentity": dict(BY_TTL)}
+    image = {"OldImage" if change.image.removed else "NewImage": row, "SequenceNumber": change.image.sequence}
+    return {**(removed if change.image.removed else {"eventName": "MODIFY"}), "dynamodb": image}
 
 
 CROWDED = {
