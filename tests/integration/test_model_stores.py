@@ -1,0 +1,70 @@
+"""The model's schedules on real stores: a Valkey cluster, and DynamoDB and S3 of the embedded AWS."""
+
+import logging
+import time
+import uuid
+
+import pytest
+from carbyne.adapters.nodes import Call
+from carbyne.adapters.objects import ColdBlocks
+from carbyne.adapters.table import DynamoTable
+from carbyne.keys import Window, lane_state
+from carbyne.settings import RedisSettings
+from carbyne.wiring.redis import nodes
+
+from tests.integration.pipeline import flush, with_role
+from tests.integration.test_reconcile import create_blocks_table
+from tests.model.simulation import Simulation
+
+
+class RealStores:
+    """Redis goes by its own clock, behind that of the simulation: what has expired by the latter is removed by hand."""
+
+    def __init__(self, cluster, aws):
+        self.cluster = cluster
+        self.nodes = nodes(RedisSettings(cluster.endpoint, False))
+        self.client = aws.client("dynamodb")
+        self.name, bucket = create_blocks_table(self.client), f"archive-{uuid.uuid4().hex}"
+        aws.client("s3").create_bucket(Bucket=bucket)
+        self.table = DynamoTable(self.client, self.name)
+        self.cold = ColdBlocks(aws.client("s3"), bucket)
+        flush(cluster)
+
+    def remove(self, partition, sort):
+        self.client.delete_item(TableName=self.name, Key={"pk": {"S": partition}, "sk": {"S": sort}})
+
+    def expire(self, source, before_ms):
+        for window in self._windows(source):
+            for key in (source.rows(window), source.lists(window), source.dictionary(window)):
+                if 0 < self._ask(source.lane, "PEXPIRETIME", key) <= before_ms:
+                    self._ask(source.lane, "DEL", key)
+
+    def lose(self, lane):
+        tag = lane_state(lane).partition(":")[0]
+        for node in with_role(self.cluster, "master"):
+            with node.client as client:
+                for key in client.scan_iter(f"{tag}:*", count=1000):
+                    client.delete(key)
+
+    def close(self):
+        self.nodes.close()
+
+    def _windows(self, source):
+        return [Window.parse(token.decode()) for token in self._ask(source.lane, "HKEYS", source.windows)]
+
+    def _ask(self, lane, *command):
+        [reply] = self.nodes.run([Call(lane, command)])
+        return reply
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_schedule_breaks_an_invariant(cluster, aws, seed):
+    stores = RealStores(cluster, aws)
+    logging.disable(logging.CRITICAL)
+    try:
+        simulation = Simulation(seed, lambda now_ms: stores, int(time.time()))
+        simulation.leases = False  # a lease ends by the clock of Redis, which stands still here
+        simulation.run()
+    finally:
+        logging.disable(logging.NOTSET)
+        stores.close()
