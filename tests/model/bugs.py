@@ -534,17 +534,6 @@ def _(simulation: Simulation) -> Patches:
     return [patch.object(roller, "blanked", lambda rolled: columns.EMPTY)]
 
 
-@bug
-def _(simulation: Simulation) -> Patches:
-    """a delete comes before the rows that it follows in its batch"""
-    ingest = ingester.Ingester.ingest
-
-    def early(self: Any, entries: Any) -> Any:
-        return ingest(self, sorted(entries, key=lambda one: one.data[:1] != bytes([ingester.records.TYPE_DELETE])))
-
-    return [patch.object(ingester.Ingester, "ingest", early)]
-
-
 # Redrive
 
 

@@ -156,6 +156,19 @@ class Simulation:
         rows = self.chance.choice([1, 2, 20] if self.crowded else [1, 1, 2, 20])
         self._post(self.world.now_s - self.chance.randrange(ago_s), rows)
 
+    def begin(self) -> None:
+        """A window begins with samples, and Redis has all of it; some change or go."""
+        self._wait(self.world.length_s - self.world.now_s % self.world.length_s)
+        start_s = self.world.now_s
+        self._post(start_s, 1)
+        self._deliver(self._waiting(), {}, 0)
+        self._wait(self.chance.choice([0, 60, 1200]))
+        for does in self.chance.sample([self.overwrite, self.delete, self.write], self.chance.choice([1, 1, 2])):
+            does()
+        self._deliver(self._waiting(), self._plan(8), 0)
+        for series in self.chance.sample(self._series(), min(3, len(self._series()))):
+            self._check(series, "raw", "avg", (start_s * 1000, self.world.now_ms()), self.world.asked)
+
     def overwrite(self) -> None:
         """New values of samples that are there, of all in a body or of some."""
         if self._bodies:
@@ -685,8 +698,7 @@ class Simulation:
         """Everything is delivered, sealed, archived and expired; then the archive alone gives every answer."""
         world = self.world
         world.stream.plan = []
-        for first in range(0, len(world.stream.records), 40):
-            self._deliver(range(first, min(first + 40, len(world.stream.records))), {}, 0)
+        self._deliver(self._waiting(), {}, 0)
         self._admit()
         self._redrive({})
         self._deliver(self._waiting(), {}, 0)
@@ -694,6 +706,9 @@ class Simulation:
         self._settle_replay()
         self._check_taken_all()
         self.check_all(1)
+        if self.chance.random() < 0.5:
+            for first in range(0, len(world.stream.records), 40):
+                self._deliver(range(first, min(first + 40, len(world.stream.records))), {}, 0)
         for _ in range(20):
             self._wait(4 * 3600)
             self._seal({})
@@ -739,6 +754,7 @@ class Simulation:
 STEPS_AND_WEIGHTS: Sequence[tuple[Callable[[Simulation], None], float]] = (
     (Simulation.write, 6),
     (Simulation.late, 6),
+    (Simulation.begin, 2),
     (Simulation.overwrite, 4),
     (Simulation.post_again, 2),
     (Simulation.delete, 1.5),

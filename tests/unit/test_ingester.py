@@ -239,3 +239,59 @@ def test_what_comes_again_is_not_counted_yet(system):
     system.hot.outcomes.clear()
     system.ingest(("2", two), ("3", one), ("4", b"garbage"))
     assert sorted(row.source.source for row in system.used) == ["host/a", "host/a", "host/b"]
+
+
+def test_a_delete_is_noted_with_its_stamp_after_the_rows_of_its_batch(system):
+    delete = records.encode(records.DeleteRecord("acme", "host/a", "m", 5, 9))
+    assert system.ingest(("1", delete), ("2", GOOD)) is None
+    ((source, marker, writes),) = system.deletes
+    assert source == SourceKey("acme", "host/a") and writes == 1
+    assert marker == (stamps.pack(EPOCH, "1"), "m", 5, 9)
+    assert system.meter["Deletes"] == 1 and system.meter["RecordsIngested"] == 2
+
+
+def test_a_delete_that_cannot_be_noted_stays_and_what_follows_comes_again(system):
+    system.away.add("deletes")
+    delete = records.encode(records.DeleteRecord("acme", "host/a", "", 5, 9))
+    assert system.ingest(("1", GOOD), ("2", delete), ("3", GOOD)) == "2"
+    assert system.meter["Deletes"] == 0
+
+
+def test_a_delete_of_an_unknown_tenant_is_set_aside(system):
+    assert system.ingest(("1", records.encode(records.DeleteRecord("nobody", "host/a", "", 5, 9)))) is None
+    assert not system.deletes and list(system.kept) == [stamps.pack(EPOCH, "1")]
+
+
+def redriven(sequence, data):
+    return records.encode(records.RedrivenRecord(stamps.pack(EPOCH, sequence), data))
+
+
+def test_a_redriven_record_keeps_its_stamp_opens_no_complete_window_and_is_not_counted_as_use(system):
+    fresh_ms = NOW_MS // 1000 // LENGTH_S * LENGTH_S * 1000
+    system.ingester._now_ms = lambda: fresh_ms + 1000
+    assert system.ingest(("9", redriven("3", record(("host/a", fresh_ms, b"m", 1.0))))) is None
+    assert list(system.hot.rows.values()) == [(stamps.pack(EPOCH, "3"), struct.pack("<d", 1.0))]
+    ((groups,),) = [lanes.values() for lanes in system.hot.written]
+    assert [group.fresh for group in groups] == [False] and not system.used
+    system.ingest(("10", record(("host/b", fresh_ms, b"m", 1.0))))
+    ((groups,),) = [lanes.values() for lanes in system.hot.written[1:]]
+    assert [group.fresh for group in groups] == [True] and len(system.used) == 1
+
+
+def test_redriven_rows_past_retention_are_left_out(system):
+    oldest_ms = NOW_MS - (RETENTION_S - 2 * 86_400) * 1000
+    system.ingest(("9", redriven("3", record(("host/a", oldest_ms, b"m", 1.0), ("host/a", oldest_ms - 1, b"m", 2.0)))))
+    assert [ts_ms for _, _, ts_ms, _ in system.hot.rows] == [oldest_ms]
+    assert system.meter["RowsTooOld"] == 1
+
+
+@pytest.mark.parametrize("inner", [b"garbage", redriven("1", GOOD)], ids=["garbage", "one within another"])
+def test_a_redriven_record_that_is_corrupt_is_set_aside_whole_under_its_own_stamp(system, inner):
+    data = redriven("3", inner)
+    assert system.ingest(("9", data)) is None
+    assert {stamp: kept for stamp, (kept, _) in system.kept.items()} == {stamps.pack(EPOCH, "9"): data}
+
+
+def test_a_redriven_delete_has_the_stamp_that_it_had(system):
+    system.ingest(("9", redriven("3", records.encode(records.DeleteRecord("acme", "host/a", "", 5, 9)))))
+    assert [marker.stamp for _, marker, _ in system.deletes] == [stamps.pack(EPOCH, "3")]

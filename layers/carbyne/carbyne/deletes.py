@@ -175,5 +175,5 @@ def _without(group: Group, marker: Marker, older: int) -> list[Group]:
 
 
 def _at(group: Group, rows: Sequence[int], times: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Group:
-    values = group.values[rows][:, times]
+    values = np.ascontiguousarray(group.values[rows][:, times])
     return Group(tuple(group.series[row] for row in rows), group.ts_ms[times], group.stamps[times], values)

@@ -1,6 +1,4 @@
-"""From the stream into the hot tier: one batch of records, one script call for each lane.
-
-A delete comes after all rows before it and before all rows behind it, so that the windows that it concerns are there.
+"""From the stream into the hot tier: one batch of records, one script call for each lane, then the deletes.
 
 Two kinds of failure are never mixed.  A corrupt record is put into the failure store with its reason and counts as
 done.  Anything else leaves its records in the stream: the batch goes on from the lowest sequence number that failed.
@@ -106,23 +104,22 @@ class Ingester:
         """Store a batch in stream order; the lowest sequence number that is not done, None if all are."""
         failed: set[int] = set()
         arrivals: list[_Arrival] = []
-        stored: list[_Arrival] = []
+        deletes: list[_Delete] = []
         for number, entry in enumerate(entries):
             try:
                 found = self._found(number, entry)
-                if isinstance(found, _Delete):
-                    failed |= self._store(arrivals)
-                    stored, arrivals = stored + arrivals, []
-                    self._delete(found)
-                else:
-                    arrivals += found
             except (RetryableError, UnknownVersionError) as error:
                 _log.warning("record %s stays in the stream: %s", entry.sequence, error)
                 failed.add(number)
-        failed |= self._store(arrivals)
+            else:
+                if isinstance(found, _Delete):
+                    deletes.append(found)
+                else:
+                    arrivals += found
+        failed |= self._store(arrivals) | self._delete(deletes)
         if self._usage:
             done = entries[: min(failed, default=len(entries))]  # what follows comes again
-            used = (one for one in stored + arrivals if one.number < len(done) and not one.redriven)
+            used = (one for one in arrivals if one.number < len(done) and not one.redriven)
             self._usage.take(_used(one, done[one.number]) for one in used)
         self._meter.add("RecordsIngested", len(entries) - len(failed))
         self._meter.flush_due()
@@ -170,9 +167,17 @@ class Ingester:
         self._meter.add("RowsTooOld", len(rows) - len(kept))
         return kept
 
-    def _delete(self, delete: _Delete) -> None:
-        self._note(delete.source.lane, self._deletes.note(delete.source, delete.marker))
-        self._meter.add("Deletes", 1)
+    def _delete(self, deletes: Iterable[_Delete]) -> set[int]:
+        """Note deletes; the numbers of the records that could not be."""
+        failed: set[int] = set()
+        for number, source, marker in deletes:
+            try:
+                self._note(source.lane, self._deletes.note(source, marker))
+                self._meter.add("Deletes", 1)
+            except RetryableError as error:
+                _log.warning("a delete of %s waits: %s", source.path, error)
+                failed.add(number)
+        return failed
 
     def _store(self, arrivals: Iterable[_Arrival]) -> set[int]:
         """Write the rows; the numbers of the records of which a lane failed."""

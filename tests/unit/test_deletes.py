@@ -1,0 +1,195 @@
+"""Deletes: what they take, how they travel, and in which order they are noted."""
+
+import numpy as np
+import pytest
+from carbyne import blocks, stamps
+from carbyne.catalogue import Catalogue
+from carbyne.columns import Columns, column, flaw
+from carbyne.deletes import DELETE_TS_MS, Deletes, Marker, erase, of_row, row_of
+from carbyne.errors import CorruptDataError, RetryableError
+from carbyne.keys import RAW, SourceKey, Window
+from carbyne.limits import MARKER_EXTRA_S
+from carbyne.records import TS_MS_MAX
+from carbyne.rows import DELETED
+from carbyne.sealing import SealSchedule
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fakes import FakeTable
+from tests.strategies import Record, columns_of, records, series_keys
+
+SOURCE = SourceKey("acme", "host/a")
+LENGTH_S = 14_400
+NOW_MS = 1_700_000_000_000
+RETENTION_S = 460 * 86_400
+OPEN = Window.holding(NOW_MS, LENGTH_S)
+OLD = Window(OPEN.start_s - 10 * LENGTH_S, LENGTH_S)
+STAMP = stamps.pack(1, "7")
+
+
+@st.composite
+def markers_of(draw: st.DrawFn, some: list[Record]) -> list[Marker]:
+    """Markers that concern some of the samples of records, between whose stamps theirs lie."""
+    names = sorted({name for _, samples in some for name, _ in samples})
+    numbers = [int(stamps.unpack(stamp)[1]) for stamp, _ in some]
+    near = st.sampled_from(numbers or [0]).flatmap(lambda number: st.integers(max(0, number - 1), number + 1))
+    spans = st.tuples(st.integers(-3, 4), st.integers(-3, 4)).map(sorted)
+    one = st.tuples(st.integers(0, 1), near.map(str), st.sampled_from(["", "never", *names]), spans)
+    return [
+        Marker(stamps.pack(epoch, number), series, *span)
+        for epoch, number, series, span in draw(st.lists(one, max_size=4))
+    ]
+
+
+def alive(some: list[Record], markers: list[Marker]) -> dict[tuple[str, int], tuple[bytes, int]]:
+    """What a dict would have left: of each series and time the newest sample, if no marker is newer."""
+    newest: dict[tuple[str, int], tuple[bytes, int]] = {}
+    for stamp, samples in some:
+        for where, value in samples.items():
+            newest[where] = max(newest.get(where, (b"", 0)), (stamp, value), key=lambda one: one[0])
+    return {
+        (name, ts_ms): (stamp, value)
+        for (name, ts_ms), (stamp, value) in newest.items()
+        if not any(m.series in ("", name) and m.from_ms <= ts_ms <= m.to_ms and stamp < m.stamp for m in markers)
+    }
+
+
+def samples_of(columns: Columns) -> dict[tuple[str, int], tuple[bytes, int]]:
+    return {
+        (name, int(ts_ms)): (columns.stamps[int(code)], int(value))
+        for group in columns.groups
+        for name, row in zip(group.series, group.values, strict=True)
+        for ts_ms, code, value in zip(group.ts_ms, group.stamps, row, strict=True)
+    }
+
+
+@given(st.data(), records())
+def test_erase_leaves_what_a_dict_would_leave(data: st.DataObject, some: list[Record]) -> None:
+    markers = data.draw(markers_of(some))
+    left = erase(columns_of(some), markers)
+    assert samples_of(left) == alive(some, markers)
+    assert flaw(left) is None
+    assert erase(left, reversed(markers)) == left
+    assert blocks.decode(blocks.encode(left)) == left
+
+
+def test_what_concerns_nothing_makes_no_copy() -> None:
+    columns = columns_of([(STAMP, {("a", 1): 5, ("b", 1): 6})])
+    assert (
+        erase(columns, [Marker(STAMP, "", 0, 9), Marker(b"\xff" * 26, "c", 0, 9), Marker(b"\xff" * 26, "", 2, 9)])
+        is columns
+    )
+
+
+@given(series_keys | st.just(""), st.integers(-TS_MS_MAX, TS_MS_MAX), st.integers(-TS_MS_MAX, TS_MS_MAX))
+def test_a_marker_is_a_row_and_back(series: str, from_ms: int, to_ms: int) -> None:
+    marker = Marker(STAMP, series, from_ms, to_ms)
+    row = row_of(marker)
+    assert (row.ts_ms, row.kind) == (DELETE_TS_MS, DELETED)
+    assert of_row(row.value) == marker
+    assert row_of(marker._replace(stamp=stamps.pack(2, "1"))).field == row.field
+    assert row_of(marker._replace(series=series + "x")).field != row.field
+
+
+@pytest.mark.parametrize("cut", [1, 27, 42])
+def test_a_row_that_is_cut_is_corrupt(cut: int) -> None:
+    with pytest.raises(CorruptDataError, match="a delete in Redis"):
+        of_row(row_of(Marker(STAMP, "", 0, 1)).value[:cut])
+
+
+class World:
+    """Notes the order of what is asked of table and Redis."""
+
+    def __init__(self) -> None:
+        self.steps = []
+        self.catalogue = Catalogue(FakeTable())
+        self.held = set()
+        self.written = {}
+        self.fails = ""
+        schedule = SealSchedule(120, 0)
+        self.deletes = Deletes(self, self, self, schedule, LENGTH_S, RETENTION_S, lambda: NOW_MS)
+
+    def add_marker(self, source, marker, expires_s):
+        self._step("marker")
+        assert expires_s == NOW_MS // 1000 + RETENTION_S + MARKER_EXTRA_S
+        self.catalogue.add_marker(source, marker, expires_s)
+
+    def windows(self, source, resolution=None):
+        self._step("sealed" if resolution else "hot")
+        return self.catalogue.windows(source, resolution) if resolution else self.held
+
+    def write(self, lanes):
+        if self.fails == "write":
+            return dict.fromkeys(lanes, RetryableError("the node is away"))
+        self._step("write")
+        self.written = {group.window: group for groups in lanes.values() for group in groups}
+        assert lanes.keys() == {SOURCE.lane}
+        return dict.fromkeys(lanes)
+
+    def _step(self, name):
+        if self.fails == name:
+            raise RetryableError(f"{name} fails")
+        self.steps.append(name)
+
+
+EVERYTHING = Marker(STAMP, "", 0, NOW_MS + 600_000)
+
+
+def test_the_marker_is_durable_before_windows_are_told_and_redis_is_asked_before_the_index() -> None:
+    world = World()
+    world.catalogue.add_window(SOURCE, RAW, OLD)
+    world.held = {Window(OLD.start_s + LENGTH_S, LENGTH_S)}
+    world.deletes.note(SOURCE, EVERYTHING)
+    assert world.steps == ["marker", "hot", "sealed", "write"]
+    assert world.catalogue.markers(SOURCE) == [EVERYTHING]
+    assert world.written.keys() == {OLD, *world.held, OPEN}
+    for group in world.written.values():
+        assert not group.fresh and [of_row(row.value) for row in group.rows] == [EVERYTHING]
+
+
+def test_only_windows_in_its_range_are_told_and_those_that_may_begin_soon() -> None:
+    world = World()
+    for start_s in (OLD.start_s, OLD.start_s + LENGTH_S):
+        world.catalogue.add_window(SOURCE, RAW, Window(start_s, LENGTH_S))
+    world.deletes.note(SOURCE, Marker(STAMP, "m", OLD.end_s * 1000 - 1, OLD.end_s * 1000 - 1))
+    assert world.written.keys() == {OLD}
+    world.deletes.note(SOURCE, Marker(STAMP, "m", OPEN.end_s * 1000 - 1, OPEN.end_s * 1000))
+    assert OPEN in world.written and OLD not in world.written
+
+
+@pytest.mark.parametrize("fails", ["marker", "hot", "sealed", "write"])
+def test_what_fails_comes_again_and_leaves_the_same(fails: str) -> None:
+    world = World()
+    world.fails = fails
+    with pytest.raises(RetryableError):
+        world.deletes.note(SOURCE, EVERYTHING)
+    world.fails = ""
+    world.deletes.note(SOURCE, EVERYTHING)
+    assert world.catalogue.markers(SOURCE) == [EVERYTHING]
+
+
+def test_windows_and_markers_come_in_one_query() -> None:
+    world = World()
+    world.catalogue.add_window(SOURCE, RAW, OLD)
+    world.catalogue.add_window(SOURCE, "5m", OLD)
+    for number in (1, 2):
+        world.catalogue.add_marker(SOURCE, EVERYTHING._replace(stamp=stamps.pack(1, str(number))), 2**32)
+    world.catalogue._table.calls.clear()
+    windows, markers = world.catalogue.raw(SOURCE)
+    assert windows.sealed == {OLD} and [marker.stamp for marker in markers] == [
+        stamps.pack(1, "1"),
+        stamps.pack(1, "2"),
+    ]
+    assert world.catalogue._table.calls == {"query": 1}
+
+
+def test_a_wide_group_keeps_its_other_series() -> None:
+    columns = columns_of([(STAMP, {(name, ts): 1 for name in "abc" for ts in range(5)})])
+    left = erase(columns, [Marker(stamps.pack(1, "8"), "b", 1, 3)])
+    assert {name: column(left, name)[0].tolist() for name in "abc"} == {
+        "a": [0, 1, 2, 3, 4],
+        "b": [0, 4],
+        "c": [0, 1, 2, 3, 4],
+    }
+    assert all(group.values.flags["C_CONTIGUOUS"] for group in left.groups)
+    assert left.groups[0].values.dtype == np.uint64
