@@ -506,3 +506,66 @@ def test_what_answers_agents_imports_nothing_heavy(function):
     assert {"carbyne", "botocore", "msgspec"} <= set(modules.split()), "the check itself works"
     assert not {"numpy", "redis", "aws_xray_sdk", "pydantic"} & set(modules.split())
     assert has_event_handler == "False"
+
+
+def delete(system, query, **parts):
+    http = {"method": "DELETE", "path": "/carbyne/v1/samples"}
+    parts = {"rawPath": http["path"], "rawQueryString": query, "requestContext": {"http": http}} | parts
+    return app.handle(event(**parts), lambda: system.writer)
+
+
+@pytest.mark.parametrize(
+    ("query", "series", "span"),
+    [
+        ("source=host%2Fh1&name=m&from=60&to=120", "m", (60_000, 120_000)),
+        ("source=host%2Fh1&from=60&to=60", "", (60_000, 60_000)),
+        ("source=host/h1&name=%00%E2%82%AC", "\0€", None),
+        ("source=host/h1", "", None),
+    ],
+)
+def test_a_delete_is_one_record_of_its_lane(query, series, span):
+    system = System()
+    assert delete(system, query)["statusCode"] == 200
+    (((key, data),),) = system.stream.calls
+    record = records.decode(data)
+    assert (record.tenant, record.source, record.series) == ("acme", "host/h1", series)
+    assert (record.from_ms, record.to_ms) == (span or (0, system.clock.time.now_ms() + limits.AHEAD_MS_MAX))
+    assert key == keys.lane_tag(keys.lane_of("acme", "host/h1"))
+
+
+@pytest.mark.parametrize(
+    ("status", "query", "says"),
+    [
+        (400, "", "source once"),
+        (400, "source=", "source once"),
+        (400, "source=host/a&source=host/b", "source once"),
+        (400, "source=h1", "a source is host/<id> or service/<name>"),
+        (400, "source=host/", "a source is host/<id> or service/<name>"),
+        (400, "source=host/" + "x" * 65, "a source is"),
+        (400, "source=tenant/x", "a source is"),
+        (400, "source=host/h1&name=", "name once"),
+        (400, "source=host/h1&name=" + "x" * 256, "name has more than 255 bytes"),
+        (400, "source=host/h1&from=1", "to once"),
+        (400, "source=host/h1&to=1", "from once"),
+        (400, "source=host/h1&from=2&to=1", "from (2) is after to (1)"),
+        (400, "source=host/h1&from=x&to=1", "seconds since 1970"),
+        (400, "source=host/h1&names=m", "a delete takes source, name, from and to; got 'names'"),
+    ],
+)
+def test_a_delete_that_does_not_say_what_is_refused(status, query, says):
+    system = System()
+    answer = delete(system, query)
+    assert answer["statusCode"] == status and says in json.loads(answer["body"])["error"]["message"]
+    assert system.stream.calls == []
+
+
+@pytest.mark.parametrize("key", ["wrong", "read-only"])
+def test_a_delete_needs_a_key_that_may_write(key):
+    system = System()
+    assert delete(system, "source=host/h1", headers={"x-api-key": key})["statusCode"] == 403
+    assert system.stream.calls == []
+
+
+def test_a_delete_is_acknowledged_when_it_is_on_the_stream():
+    assert delete(System(failing(0), fine), "source=host/h1")["statusCode"] == 200
+    assert delete(System(*[throttled] * 100), "source=host/h1")["statusCode"] == 503
