@@ -81,6 +81,9 @@ class FaultyNodes:
             lambda replies: [error if at % 2 else reply for at, reply in enumerate(replies)],
         )
 
+    def masters(self) -> Any:
+        return self._nodes.masters()
+
     def fill(self) -> float:
         return self._nodes.fill()
 

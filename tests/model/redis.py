@@ -8,8 +8,11 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from carbyne.adapters.nodes import Call
+from carbyne.adapters.nodes import Call, Master
+from carbyne.limits import LANES
 from lupa import lua51
+
+MASTER = Master("5e" * 20, "")
 
 
 class MemoryRedis:
@@ -137,6 +140,9 @@ class MemoryNodes:
 
     def run(self, calls: Sequence[Call], *, replicated: bool = False) -> list[Any]:
         return [self._run(call) for call in calls]
+
+    def masters(self) -> dict[int, Master]:
+        return dict.fromkeys(range(LANES), MASTER)
 
     def fill(self) -> float:
         return 0.0

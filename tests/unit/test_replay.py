@@ -28,9 +28,13 @@ class World:
         self.ingested, self.ingest_fails_at = [], None
         self.counts = Counter()
         tokens = iter(f"token{number}" for number in range(99))
-        self.watch = Watch(self.jobs, self, lambda: True, lambda: next(tokens), lambda: self.now_s * 1000)
+        self.failed_over = []
+        self.watch = Watch(self.jobs, self, self, lambda: True, lambda: next(tokens), lambda: self.now_s * 1000)
         self.supervisor = Supervisor(self.jobs, self, self)
         self.replayer = Replayer(self, self, self)
+
+    def look(self):
+        return self.failed_over
 
     def begin(self, lanes, token, *, force=False):
         self.forced.append(force)
@@ -91,6 +95,24 @@ def test_lanes_that_are_not_whole_are_given_a_token_and_a_job(world):
     world.watch.look({5: "", 3: ""})
     assert world.job == Job("token0", [3, 5], NOW_S, 2) and world.token == {3: "token0", 5: "token0"}
     assert world.forced == [False]
+
+
+def test_lanes_of_a_master_that_was_replaced_are_replayed_at_once(world):
+    world.failed_over = [7]
+    world.watch.look({5: ""})
+    assert world.job == Job("token0", [5, 7], NOW_S, 2)
+
+
+def test_lanes_that_fail_over_during_their_replay_need_another(world):
+    world.watch.look({5: "", 7: ""})
+    world.failed_over = [7]
+    world.watch.look({5: "token0", 7: "token0"})
+    assert world.job.left == 1
+    world.failed_over = []
+    world.watch.look({7: ""})
+    assert world.job.left == 0
+    world.watch.look({7: ""})
+    assert world.job == Job("token1", [7], NOW_S, 1)
 
 
 def test_whole_lanes_need_nothing(world):
@@ -196,7 +218,7 @@ def test_an_operator_s_demand_reaches_the_lanes_before_the_reader_starts(world):
 
 
 def test_nothing_is_lost_on_a_stack_that_never_began(world):
-    watch = Watch(world.jobs, world, lambda: False, lambda: "token", lambda: 0)
+    watch = Watch(world.jobs, world, world, lambda: False, lambda: "token", lambda: 0)
     watch.look(dict.fromkeys(range(1024), ""))
     assert world.job is None and world.token == {}
 

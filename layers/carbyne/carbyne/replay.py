@@ -1,6 +1,7 @@
 """Replay: lanes of Redis that lost something are filled again from the stream, without anyone asking.
 
-    sealer (each minute)      finds lanes that are not whole, gives each the token of a new replay, writes the job
+    sealer (each minute)      finds lanes that are not whole, and lanes whose master has another replication id: a tail
+                              that was acknowledged may be missing; gives each the token of a new replay, writes the job
     supervisor (each minute)  starts a second reader of the stream for the job, and puts a fence of each lane behind it
     replayer                  stores the records of those lanes once more; at a lane's fence the lane is whole
     sealer, supervisor        see that no lane of the job is left, and stop the reader
@@ -87,6 +88,12 @@ class Lanes(Protocol):
     def fill(self) -> float: ...
 
 
+class Failovers(Protocol):
+    """``look``: takes the lanes that may lack a tail out of service and returns them; RetryableError if it can't."""
+
+    def look(self) -> Sequence[int]: ...
+
+
 class Watch:
     """The sealer's part.  ``initialised``: whether the lanes were ever called whole, before which none can be lost;
     ``new_token``: a text that no other replay has; ``now_ms``: the clock."""
@@ -94,19 +101,23 @@ class Watch:
     def __init__(
         self,
         jobs: Jobs,
+        failovers: Failovers,
         lanes: Lanes,
         initialised: Callable[[], bool],
         new_token: Callable[[], str],
         now_ms: Callable[[], int],
     ) -> None:
         self._jobs = jobs
+        self._failovers = failovers
         self._lanes = lanes
         self._initialised = initialised
         self._new_token = new_token
         self._now_ms = now_ms
 
     def look(self, rebuilding: Mapping[int, str]) -> None:
-        """Bring the job up to date with the lanes that are not whole and the tokens that they have."""
+        """Bring the job up to date with the lanes that are not whole and the tokens that they have, those included that
+        another master serves since the last look."""
+        rebuilding = {**rebuilding, **dict.fromkeys(self._failovers.look(), "")}
         job, item = self._jobs.load()
         if job and job.wanted:
             self._lanes.begin(job.lanes, job.token, force=True)

@@ -8,6 +8,7 @@ only together with the WAIT behind it on the same connection.
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -62,6 +63,15 @@ class Call(NamedTuple):
     command: tuple[Any, ...]
     script: Script | None = None
 
+
+class Master(NamedTuple):
+    """``id``: a master's replication id; ``before``: that of the master which it followed before, else empty."""
+
+    id: str
+    before: str
+
+
+NO_ID = "0" * 40
 
 Reply = Any
 """What redis-py makes of a RESP2 reply, or the RetryableError of a call that did not count."""
@@ -119,6 +129,16 @@ class Nodes:
         except UNREACHABLE as error:
             raise RetryableError(f"Redis memory: {error}") from error
         return max((one["used_memory"] / one["maxmemory"] for one in found if one.get("maxmemory")), default=0.0)
+
+    def masters(self) -> dict[int, Master]:
+        """The master of each lane; lanes of a node that does not answer, or is none now, are left out."""
+        self._refresh(None)
+        by_node: dict[ClusterNode, list[int]] = {}
+        for lane, slot in enumerate(self._slots):
+            with suppress(exceptions.SlotNotCoveredError):
+                by_node.setdefault(self._client.nodes_manager.get_node_from_slot(slot), []).append(lane)
+        found = {node: self._replication(node) for node in by_node}
+        return {lane: master for node, lanes in by_node.items() if (master := found[node]) for lane in lanes}
 
     def close(self) -> None:
         """Close the threads and the connections."""
@@ -204,6 +224,19 @@ class Nodes:
             return True
         mine = next(entry["node_id"] for entry in table.values() if "myself" in entry["flags"])
         return any(entry["master_id"] == mine and "fail" not in entry["flags"].split(",") for entry in table.values())
+
+    def _replication(self, node: ClusterNode) -> Master | None:
+        try:
+            found = self._client.get_redis_connection(node).info("replication")
+        except (exceptions.RedisError, OSError) as error:
+            _log.warning("%s does not tell whose replication it has: %s", node.name, error)
+            return None
+        if found["role"] != "master":
+            return None
+        now, before = (
+            str(found[key]).zfill(len(NO_ID)) for key in ("master_replid", "master_replid2")
+        )  # digits: an int
+        return Master(now, "" if before == NO_ID else before)
 
     def _refresh(self, silent: str | None) -> None:
         """Learn the topology again: from a known node, last of them the ``silent`` one, else from the endpoint."""

@@ -1,0 +1,190 @@
+"""Which lanes may lack a tail, and that no change of masters goes by."""
+
+from typing import NamedTuple
+
+import pytest
+from carbyne import frame
+from carbyne.errors import RetryableError, UnknownVersionError
+from carbyne.failovers import VERSION, Failovers, failed_over
+from carbyne.items import Item
+from carbyne.limits import JOB_BYTES_MAX, LANES
+
+from tests.fakes import FakeTable
+
+A, B, C, D = ("aa" * 20, "bb" * 20, "cc" * 20, "dd" * 20)
+
+
+class Master(NamedTuple):
+    id: str
+    before: str = ""
+
+
+class Lanes:
+    """``begun``: calls so far; ``away``: begin fails."""
+
+    def __init__(self):
+        self.served = {lane: Master(A if lane < 512 else B) for lane in range(LANES)}
+        self.begun = []
+        self.away = False
+
+    def masters(self):
+        return dict(self.served)
+
+    def begin(self, lanes, token, *, force=False):
+        if self.away:
+            raise RetryableError("the node is away")
+        self.begun.append((list(lanes), token, force))
+
+    def fail_over(self, first, last, master):
+        self.served.update(dict.fromkeys(range(first, last), master))
+
+
+class Table(FakeTable):
+    """``away``: a put fails, before or after it was done."""
+
+    away = ""
+
+    def put(self, *args):
+        done = super().put(*args) if self.away != "before" else None
+        if self.away:
+            raise RetryableError("the table is away")
+        return done
+
+
+@pytest.fixture
+def lanes():
+    return Lanes()
+
+
+@pytest.fixture
+def table():
+    return Table()
+
+
+@pytest.fixture
+def failovers(table, lanes):
+    made = Failovers(table, lanes)
+    made.look()
+    assert lanes.begun == [], "the first look only notes"
+    return made
+
+
+def test_nothing_changed_is_nothing_lost_and_nothing_written(failovers, lanes, table):
+    puts = table.calls["put"]
+    assert failovers.look() == [] and lanes.begun == [] and table.calls["put"] == puts == 1
+
+
+def test_the_lanes_of_a_replaced_master_are_lost_once(failovers, lanes):
+    lanes.fail_over(0, 512, Master(C, A))
+    assert failovers.look() == list(range(512))
+    assert lanes.begun == [(list(range(512)), "", True)]
+    assert failovers.look() == [] and len(lanes.begun) == 1
+
+
+def test_another_instance_without_memory_notices(failovers, lanes, table):
+    lanes.fail_over(0, 512, Master(C, A))
+    assert Failovers(table, lanes).look() == list(range(512))
+
+
+def test_a_second_failover_within_a_minute_is_one(failovers, lanes):
+    lanes.fail_over(0, 512, Master(D, C))
+    assert len(failovers.look()) == 512
+
+
+def test_a_master_that_started_again_is_a_replaced_one(failovers, lanes):
+    lanes.fail_over(0, 512, Master(C))
+    assert len(failovers.look()) == 512
+
+
+def test_lanes_that_could_not_be_taken_out_are_tried_again(failovers, lanes):
+    lanes.fail_over(0, 512, Master(C, A))
+    lanes.away = True
+    with pytest.raises(RetryableError):
+        failovers.look()
+    lanes.away = False
+    assert len(failovers.look()) == 512
+
+
+@pytest.mark.parametrize("away", ["before", "after"])
+def test_a_note_that_failed_is_made_again(failovers, lanes, table, away):
+    """Lanes first: what is noted was taken out of service."""
+    lanes.fail_over(0, 512, Master(C, A))
+    table.away = away
+    with pytest.raises(RetryableError):
+        failovers.look()
+    assert len(lanes.begun) == 1
+    table.away = ""
+    assert len(failovers.look()) == (512 if away == "before" else 0)
+    assert failovers.look() == []
+
+
+def test_of_two_sealers_none_forgets_what_the_other_one_noted(lanes, table):
+    first = Failovers(table, lanes)
+    first.look()
+    lanes.fail_over(0, 512, Master(C, A))
+    seen = lanes.masters()
+
+    def meanwhile():
+        lanes.masters = lambda: seen
+        lanes.fail_over(0, 512, Master(D, C))
+        Failovers(table, lanes_of(lanes.served)).look()
+        return seen
+
+    lanes.masters = meanwhile
+    first.look()
+    lanes.masters = lambda: dict(lanes.served)
+    assert first.noted()[0][0] == D and first.look() == []
+
+
+def lanes_of(served):
+    other = Lanes()
+    other.served = served
+    return other
+
+
+def test_lanes_whose_master_does_not_answer_keep_their_note(failovers, lanes):
+    gone = {lane: lanes.served.pop(lane) for lane in range(512)}
+    assert failovers.look() == []
+    lanes.served.update(gone)
+    assert failovers.look() == []
+    lanes.fail_over(0, 512, Master(C, A))
+    assert len(failovers.look()) == 512
+
+
+@pytest.mark.parametrize(
+    ("master", "lost"),
+    [
+        (Master(B), False),  # to a shard that was there
+        (Master(C), False),  # to a new one
+        (Master(B, D), False),  # which was promoted once, before the last look
+        (Master(C, B), True),  # to one that was promoted since: what it followed may have had more
+        (Master(C, A), True),  # a failover, in one view of the cluster
+        (Master(B, A), True),
+    ],
+)
+def test_lanes_that_move_to_another_shard_bring_their_data_along(master, lost):
+    noted = {0: A, 1: A, 2: B}
+    assert failed_over(noted, {0: master, 1: Master(A), 2: Master(B)}) == ([0] if lost else [])
+
+
+def test_a_lane_whose_old_master_is_gone_may_lack_a_tail():
+    assert failed_over({0: A, 2: B}, {0: Master(B), 2: Master(B)}) == [0]
+    assert failed_over({}, {0: Master(A, B)}) == []
+
+
+def test_a_note_of_500_masters_fits_its_bound(table, lanes):
+    lanes.served = {
+        lane: Master(f"{lane % 500 * 0x9E3779B97F4A7C15F39CC0605CEDC834:040x}"[-40:]) for lane in range(LANES)
+    }
+    failovers = Failovers(table, lanes)
+    failovers.look()
+    noted, item = failovers.noted()
+    assert noted == {lane: master.id for lane, master in lanes.served.items()} and len(item.data) < JOB_BYTES_MAX
+
+
+def test_a_later_version_of_the_note_is_left_alone(failovers, table):
+    ((place, held),) = table.items.items()
+    body = bytes(frame.inflate(held.data, 1, JOB_BYTES_MAX))
+    table.items[place] = Item(frame.pack(bytes((VERSION + 1,)), body, 3))
+    with pytest.raises(UnknownVersionError, match="version 2"):
+        failovers.look()
