@@ -134,6 +134,7 @@ class MemoryNodes:
         self._lua = lua51.LuaRuntime(encoding=None, unpack_returned_tuples=True)
         self._scripts = cache(self._compiled)
         self._allowed: Sequence[bytes] = ()
+        self._promoted: dict[int, Master] = {}
         names = self._lua.globals()
         names[b"redis"] = self._lua.table_from({b"call": self._of_script})
         names[b"struct"] = self._lua.table_from({b"pack": _pack, b"unpack": _unpack})
@@ -142,7 +143,12 @@ class MemoryNodes:
         return [self._run(call) for call in calls]
 
     def masters(self) -> dict[int, Master]:
-        return dict.fromkeys(range(LANES), MASTER)
+        return dict.fromkeys(range(LANES), MASTER) | self._promoted
+
+    def promote(self, lane: int) -> None:
+        """Another master serves the lane from now on."""
+        before = self._promoted.get(lane, MASTER).id
+        self._promoted[lane] = Master(f"{len(self._promoted):08x}{int(before, 16) + 1 & 0xFFFF:032x}", before)
 
     def fill(self) -> float:
         return 0.0

@@ -451,6 +451,22 @@ class Simulation:
         self._note(f"lane {lane} is lost")
         self.world.lose(lane)
 
+    def remember(self) -> None:
+        self._note("a replica stops following")
+        self.world.stores.remember()
+
+    def fail_over(self) -> None:
+        """A lane's master is replaced by one that has not got what was acknowledged last; the sealer's next look, as
+        soon as one succeeds, finds that."""
+        lane = SourceKey(self.chance.choice(TENANTS), self.chance.choice(SOURCES)).lane
+        self._note(f"lane {lane} has another master, and may have lost its tail")
+        self.world.stores.fail_over(lane)
+        for plan in ({self.chance.randrange(4): self.chance.choice(KINDS)}, {}):
+            faults = Faults()
+            faults.begin(plan)
+            with suppress(KilledError, RetryableError):
+                self.world.failovers(faults).look()
+
     def supervise(self) -> None:
         """What watches over replays."""
         self.world.stream.plan = self.chance.choice([[], [], ["part"], ["lost"], ["away"]])
@@ -773,6 +789,8 @@ STEPS_AND_WEIGHTS: Sequence[tuple[Callable[[Simulation], None], float]] = (
     (Simulation.expire, 5),
     (Simulation.wait, 6),
     (Simulation.lose_lane, 0.6),
+    (Simulation.remember, 0.5),
+    (Simulation.fail_over, 0.6),
     (Simulation.supervise, 2),
     (Simulation.replay, 2),
 )

@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import cache, partial
 from itertools import count
 from typing import Any, NamedTuple, Protocol
@@ -77,6 +78,12 @@ class Stores(Protocol):
     def lose(self, lane: int) -> None:
         """Redis forgets all keys of a lane."""
 
+    def remember(self) -> None:
+        """A replica has everything as it is now, and hangs from here on."""
+
+    def fail_over(self, lane: int) -> None:
+        """That replica is the master of a lane."""
+
 
 class MemoryStores:
     """Stores in memory, which pass the contract tests of the real ones."""
@@ -86,6 +93,7 @@ class MemoryStores:
         self.nodes = MemoryNodes(self.redis)
         self.table = FakeTable()
         self.cold = FakeBlocks()
+        self.remember()
 
     def remove(self, partition: str, sort: str) -> None:
         del self.table.items[partition, sort]
@@ -97,6 +105,16 @@ class MemoryStores:
         tag = lane_state(lane).partition(":")[0].encode()
         for key in [key for key in self.redis.values if key.startswith(tag)]:
             self.redis.drop(key)
+
+    def remember(self) -> None:
+        self._kept = deepcopy(self.redis.values), dict(self.redis.expiries_ms)
+
+    def fail_over(self, lane: int) -> None:
+        self.lose(lane)
+        tag = lane_state(lane).partition(":")[0].encode()
+        for here, kept in zip((self.redis.values, self.redis.expiries_ms), deepcopy(self._kept), strict=True):
+            here.update({key: value for key, value in kept.items() if key.startswith(tag)})
+        self.nodes.promote(lane)
 
 
 class Change(NamedTuple):
@@ -270,6 +288,8 @@ class World:
         self._table = _Recorded(self)
         self.asked = self.reader(Faults())
         HotStore(self.stores.nodes).init()
+        self.stores.remember()
+        self.failovers(Faults()).look()
 
     def now_ms(self) -> int:
         return self.now_s * 1000
@@ -325,9 +345,12 @@ class World:
         return HotWindows(FaultyNodes(self.stores.nodes, faults))
 
     def watch(self, faults: Faults) -> Watch:
-        lanes = self.windows(faults)
-        failovers = Failovers(FaultyStore(self._table, faults), lanes)
-        return Watch(self.jobs(faults), failovers, lanes, lambda: True, self._new_token, self.now_ms)
+        return Watch(
+            self.jobs(faults), self.failovers(faults), self.windows(faults), lambda: True, self._new_token, self.now_ms
+        )
+
+    def failovers(self, faults: Faults) -> Failovers:
+        return Failovers(FaultyStore(self._table, faults), self.windows(faults))
 
     def jobs(self, faults: Faults) -> Jobs:
         return Jobs(FaultyStore(self._table, faults))
