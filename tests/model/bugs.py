@@ -11,6 +11,7 @@ from carbyne import (
     catalogue,
     columns,
     deletes,
+    failovers,
     ingester,
     keys,
     reader,
@@ -186,6 +187,38 @@ def _(simulation: Simulation) -> Patches:
 def _(simulation: Simulation) -> Patches:
     """a lane is whole before it was replayed"""
     return script("begin", ("REBUILDING .. string.sub", "WHOLE .. string.sub"))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """nobody looks whether a master was replaced"""
+    return [patch.object(failovers.Failovers, "look", lambda self: [])]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a new master is noted before its lanes are taken out of service"""
+    look = failovers.Failovers.look
+
+    class Later:
+        def __init__(self, lanes: Any) -> None:
+            self._lanes, self.begun = lanes, []
+
+        def masters(self) -> Any:
+            return self._lanes.masters()
+
+        def begin(self, *args: Any, **how: Any) -> None:
+            self.begun.append((args, how))
+
+    def hasty(self: Any) -> Any:
+        lanes = self._lanes
+        self._lanes = later = Later(lanes)
+        found = look(self)
+        for args, how in later.begun:
+            lanes.begin(*args, **how)
+        return found
+
+    return [patch.object(failovers.Failovers, "look", hasty)]
 
 
 # Sealing

@@ -82,6 +82,10 @@ class Oracle:
                     self.taken[*series, ts_ms] = at[refused]
         return number
 
+    def refused(self) -> list[int]:
+        """The records that were set aside, and that no other record holds."""
+        return [number for number, carriers in self._carriers.items() if not carriers]
+
     def _add(self, number: int, samples: Mapping[tuple[str, str, str, int], float]) -> None:
         for (*series, ts_ms), value in samples.items():
             self._versions.setdefault(tuple(series), {}).setdefault(ts_ms, {})[number] = value

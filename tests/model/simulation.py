@@ -80,6 +80,7 @@ class Simulation:
         self.steps = 0
         self._make_stores, self._start_s = make_stores, start_s
         self._numbers = count(1)
+        self._newcomers: list[tuple[str, str, int]] = []
         self._bodies: list[tuple[str, str, list[dict[str, Any]]]] = []
 
     def run(self, steps: int = STEPS) -> "Simulation":
@@ -260,9 +261,11 @@ class Simulation:
 
     def newcomer(self) -> None:
         """A record of a tenant that nobody knows yet, or knows by now."""
-        source, name = self.chance.choice(SOURCES), self.chance.choice(NAMES)
-        ts_ms = (self.world.now_s - self.chance.choice([0, 600, 7200, 2 * DAY_S])) // 60 * 60_000
-        data = pack("<d", self._value())
+        now_s, data = self.world.now_s, pack("<d", self._value())
+        new = self.chance.choice(SOURCES), self.chance.choice(NAMES), (now_s - self.chance.choice([0, 7200])) // 60
+        self._newcomers.append(self.chance.choice([new, *self._newcomers[-2:]]))
+        source, name, minute = self._newcomers[-1]
+        ts_ms = minute * 60_000
         record = SamplesRecord(NEWCOMER, [join_series([name])], [Row(source, ts_ms, 0, data)])
         self._note(f"a record of the tenant {NEWCOMER}, {name} of {source} at {ts_ms}")
         key = lane_tag(lane_of(NEWCOMER, source))
@@ -717,6 +720,7 @@ class Simulation:
         self._deliver(self._waiting(), {}, 0)
         self._admit()
         self._redrive({})
+        assert not (lost := world.oracle.refused()), f"set aside, and never redriven: {lost}"
         self._deliver(self._waiting(), {}, 0)
         assert not self._waiting()
         self._settle_replay()
@@ -775,8 +779,8 @@ STEPS_AND_WEIGHTS: Sequence[tuple[Callable[[Simulation], None], float]] = (
     (Simulation.post_again, 2),
     (Simulation.delete, 1.5),
     (Simulation.poison, 0.5),
-    (Simulation.newcomer, 1),
-    (Simulation.redrive, 1),
+    (Simulation.newcomer, 2),
+    (Simulation.redrive, 2),
     (Simulation.deliver, 10),
     (Simulation.deliver_again, 3),
     (Simulation.restart, 0.5),
