@@ -12,9 +12,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from carbyne.keys import SourceKey, Window, lane_due
 from samtranslator.yaml_helper import yaml_parse
 
 from tests.integration.lambda_rie import BuiltFunction, build_for_here, environment, pythons
+from tests.integration.pipeline import master_of
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -239,6 +241,13 @@ def imports(folder, layer, python):
     assert done.returncode == 0, done.stderr
 
 
+def fall_due(cluster, source, times_s):
+    """The windows of late samples would wait for more of them."""
+    for time_s in times_s:
+        member = source.member(Window.holding(time_s * 1000, 14_400))
+        master_of(cluster, source.lane).ask("ZADD", lane_due(source.lane), "XX", "0", member)
+
+
 def through_all_tiers(stack, cluster):
     stack.command("tenants", "create", "--tenant", "acme")
     api_key = stack.command("keys", "create", "--tenant", "acme", "--name", "agents")
@@ -258,6 +267,7 @@ def through_all_tiers(stack, cluster):
     assert stack.blocks() == []
     assert any(f"user={stack.user}" in node.ask("CLIENT", "LIST") for node in cluster.nodes)
 
+    fall_due(cluster, SourceKey("acme", "host/web1"), times_s)
     stack.functions["Sealer"].invoke(recorded("schedule"))
     assert stack.blocks()
     assert read() == (200, {"metrics": wanted})

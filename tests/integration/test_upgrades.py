@@ -11,7 +11,7 @@ from carbyne.adapters.hot import HotStore
 from carbyne.adapters.windows import HotWindows
 from carbyne.errors import RetryableError, UnknownVersionError
 from carbyne.keys import SourceKey, Window, join_series, list_identity
-from carbyne.rows import SPARSE, HotRow, RowGroup
+from carbyne.rows import DELETED, SPARSE, HotRow, RowGroup
 from carbyne.settings import RedisSettings
 from carbyne.stamps import STAMP_BYTES
 from carbyne.wiring.redis import nodes
@@ -50,7 +50,7 @@ def write(store, *rows):
 def make_later(redis, of):
     """The row as a kind that only later code knows."""
     value = redis.hget(SOURCE.rows(WINDOW), of.field)
-    later = value[:STAMP_BYTES] + bytes([SPARSE + 1]) + b"what later code means by it"
+    later = value[:STAMP_BYTES] + bytes([DELETED + 1]) + b"what later code means by it"
     redis.hset(SOURCE.rows(WINDOW), of.field, later)
     return later
 
@@ -60,9 +60,9 @@ def test_a_row_of_a_later_kind_is_neither_sealed_nor_read_as_something_else(conn
     store.init()
     write(store, known, unknown)
     later = make_later(redis, unknown)
-    with pytest.raises(UnknownVersionError, match=f"row of kind {SPARSE + 1}; this code knows up to {SPARSE}"):
+    with pytest.raises(UnknownVersionError, match=f"row of kind {DELETED + 1}; this code knows up to {DELETED}"):
         windows.rows(SOURCE, WINDOW)
-    with pytest.raises(RetryableError, match=f"row of kind {SPARSE + 1}"):
+    with pytest.raises(RetryableError, match=f"row of kind {DELETED + 1}; this code knows up to {SPARSE}"):
         store.read(SOURCE, T0_MS, T0_MS + 1, LENGTH_S, ["a"])
     assert redis.hget(SOURCE.rows(WINDOW), unknown.field) == later, "it is still there for newer code"
 

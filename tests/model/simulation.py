@@ -785,7 +785,7 @@ STEPS_AND_WEIGHTS: Sequence[tuple[Callable[[Simulation], None], float]] = (
     (Simulation.deliver_again, 3),
     (Simulation.restart, 0.5),
     (Simulation.seal, 4),
-    (Simulation.at_once, 1),
+    (Simulation.at_once, 3),
     (Simulation.storm, 12),
     (Simulation.archive, 4),
     (Simulation.turn_outage, 0.5),
