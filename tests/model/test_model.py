@@ -13,9 +13,21 @@ from tests.model.bugs import BUGS
 from tests.model.simulation import STEPS, BrokenError, Simulation
 
 PER_TEST = 10
-BUG_SEEDS_MAX = 40
-QUICK = [name for at, name in enumerate(BUGS) if at in {0, 1, 3, 4, 5, 6, 8, 9}]
-"""Bugs that are found within three seeds, for every run; the others, which take up to 40, are for the night."""
+BUG_SEEDS_MAX = 400
+SLOW = {
+    "write.lua lets rows that nobody sealed expire",
+    "confirm.lua lets a window expire of which some rows are not sealed",
+    "confirm.lua leaves a window complete of which rows were deleted",
+    "nobody looks whether a master was replaced",
+    "a new master is noted before its lanes are taken out of service",
+    "a put whose condition failed counts as made",
+    "a block is split into a stub before its parts are there",
+    "rollups are put whatever the table holds by then",
+    "the index of windows is read before the table",
+    "changes of the table count as archived although the archive failed",
+}
+"""Bugs that take more than ten schedules to meet: they are for the night."""
+assert BUGS.keys() > SLOW
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +42,7 @@ def run(seeds, steps=STEPS):
         Simulation(seed).run(steps)
 
 
-@pytest.mark.parametrize("first", range(0, 30, PER_TEST))
+@pytest.mark.parametrize("first", range(0, 100, PER_TEST))
 def test_no_schedule_breaks_an_invariant(first):
     run(range(first, first + PER_TEST))
 
@@ -60,16 +72,8 @@ def seeds_to_find(name):
     return None
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", [pytest.param(one, marks=[pytest.mark.nightly] * (one in SLOW)) for one in BUGS])
 def test_a_bug_is_found(name):
-    found = seeds_to_find(name)
-    print(f"{name}: {found} seeds")
-    assert found is not None
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("name", [name for name in BUGS if name not in QUICK])
-def test_each_bug_is_found(name):
     found = seeds_to_find(name)
     print(f"{name}: {found} seeds")
     assert found is not None
