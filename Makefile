@@ -23,10 +23,10 @@ run: .venv/run.txt ## the whole system on 127.0.0.1:8080 until Ctrl-C
 	@$(BIN)/python -m local
 
 check: lint types ## lint, types, unit tests: under 90 s
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q -n 2 -m "not nightly" tests/unit
 
 test: lint types ## everything but the long forms; what CI runs
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not nightly" $(TESTS)
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not nightly" $(TESTS)
 
 nightly: .venv/test.txt ## the long forms of the tests
 	$(BIN)/pytest -q -m nightly
