@@ -172,15 +172,22 @@ def test_windows_and_markers_come_in_one_query() -> None:
     world = World()
     world.catalogue.add_window(SOURCE, RAW, OLD)
     world.catalogue.add_window(SOURCE, "5m", OLD)
-    for number in (1, 2):
-        world.catalogue.add_marker(SOURCE, EVERYTHING._replace(stamp=stamps.pack(1, str(number))), 2**32)
+    all_markers = {EVERYTHING, EVERYTHING._replace(series="m"), EVERYTHING._replace(from_ms=1)}
+    for marker in all_markers:
+        world.catalogue.add_marker(SOURCE, marker, 2**32)
     world.catalogue._table.calls.clear()
     windows, markers = world.catalogue.raw(SOURCE)
-    assert windows.sealed == {OLD} and [marker.stamp for marker in markers] == [
-        stamps.pack(1, "1"),
-        stamps.pack(1, "2"),
-    ]
+    assert windows.sealed == {OLD} and set(markers) == all_markers
     assert world.catalogue._table.calls == {"query": 1}
+
+
+def test_of_deletes_of_one_series_and_span_the_latest_is_kept() -> None:
+    """Or somebody who deletes each minute would make reads slower and slower."""
+    catalogue = World().catalogue
+    later, latest = (EVERYTHING._replace(stamp=stamps.pack(1, number)) for number in ("8", "9"))
+    for marker in (EVERYTHING, latest, later, latest, EVERYTHING):
+        catalogue.add_marker(SOURCE, marker, 2**32)
+    assert catalogue.markers(SOURCE) == [latest]
 
 
 def test_a_wide_group_keeps_its_other_series() -> None:

@@ -9,8 +9,8 @@ from collections import Counter
 import pytest
 from carbyne import keys
 from carbyne.errors import RetryableError
-from carbyne.limits import AHEAD_MS_MAX, HOST_BYTES_MAX, HOSTS_PER_BULK_MAX, ROLES_PER_HOST_MAX
-from carbyne.records import DeleteRecord
+from carbyne.limits import HOST_BYTES_MAX, HOSTS_PER_BULK_MAX, ROLES_PER_HOST_MAX
+from carbyne.records import ALL_TIME_MS, DeleteRecord
 from carbyne.registry.ids import new_host_id
 
 from tests.registry_system import NOW_S, System
@@ -169,9 +169,8 @@ def test_a_removed_host_leaves_nothing(system, retired):
     if retired:
         system.ok("POST", f"{HOSTS}/{host}/retire", "null")
     assert system.ok("DELETE", f"{REMOVED}/{host}") == {"success": True}
-    to_ms = (system.now_s + 1) * 1000 + AHEAD_MS_MAX
     [(lane, record)] = system.put
-    assert record == DeleteRecord("a", f"host/{host}", "", 0, to_ms)
+    assert record == DeleteRecord("a", f"host/{host}", "", *ALL_TIME_MS)
     assert lane == keys.lane_tag(keys.lane_of("a", f"host/{host}"))
     assert system.store.table == before and system.found() == [other]
     system.refused(404, "GET", f"{HOSTS}/{host}")

@@ -132,12 +132,19 @@ class Catalogue:
         return next((_windows(item) for sort, item in found if sort == RAW), Windows(set(), set())), markers
 
     def markers(self, source: SourceKey) -> list[Marker]:
-        """The markers of deletes, in the order of their stamps."""
+        """The markers of deletes."""
         return [_marker(item) for _, item in self._table.query(windows_item(source), MARKERS, _AFTER_MARKERS)]
 
     def add_marker(self, source: SourceKey, marker: Marker, expires_s: int) -> None:
-        """Note a delete; that it is there already is fine, since its stamp is its own."""
-        self._table.put(windows_item(source), marker_sort(marker.stamp), Item(_encoded(marker), expires_s), None)
+        """Note a delete in the place of an earlier one of the same series and span, unless a later one is there."""
+        for _ in range(SEAL_TRIES_MAX):
+            item = self._table.get(windows_item(source), marker_sort(marker.identity))
+            if item and _marker(item).stamp >= marker.stamp:
+                return
+            noted = Item(_encoded(marker), expires_s)
+            if self._table.put(windows_item(source), marker_sort(marker.identity), noted, item):
+                return
+        raise RetryableError(f"the deletes of {source.source} keep changing under us")
 
     def making(self, key: BlockKey) -> Callable[[], None]:
         """Note that the window of ``key`` is about to have a block; returns what must be called before one is made.

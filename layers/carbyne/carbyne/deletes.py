@@ -39,6 +39,16 @@ class Marker(NamedTuple):
     from_ms: int
     to_ms: int
 
+    @property
+    def payload(self) -> bytes:
+        """What is deleted, without when."""
+        return _SPAN.pack(self.from_ms, self.to_ms) + self.series.encode()
+
+    @property
+    def identity(self) -> bytes:
+        """8 bytes of BLAKE2b of the payload: of two deletes with one identity the later one says all."""
+        return blake2b(self.payload, digest_size=8).digest()
+
     def overlaps(self, window: Window) -> bool:
         """Whether any time of the window is in the range."""
         return window.overlaps(self.from_ms, self.to_ms)
@@ -54,9 +64,7 @@ def erase(columns: Columns, markers: Iterable[Marker]) -> Columns:
 
 def row_of(marker: Marker) -> HotRow:
     """The marker as a row of a window in Redis; what repeats it, or comes later with the same range, replaces it."""
-    payload = _SPAN.pack(marker.from_ms, marker.to_ms) + marker.series.encode()
-    identity = blake2b(payload, digest_size=8).digest()
-    return HotRow(DELETE_TS_MS, identity, b"", marker.stamp, payload, DELETED)
+    return HotRow(DELETE_TS_MS, marker.identity, b"", marker.stamp, marker.payload, DELETED)
 
 
 def of_row(value: bytes) -> Marker:

@@ -198,9 +198,9 @@ MARKERS: Final = "deleted#"
 and RAW."""
 
 
-def marker_sort(stamp: bytes) -> str:
-    """Sort key of the delete with this stamp."""
-    return f"{MARKERS}{stamp.hex()}"
+def marker_sort(identity: bytes) -> str:
+    """Sort key of the newest delete of one series and span (``deletes.Marker.identity``)."""
+    return f"{MARKERS}{identity.hex()}"
 
 
 def series_item(source: SourceKey) -> str:

@@ -102,7 +102,7 @@ def size_of(entry: Entry) -> int:
     return len(entry[0]) + len(entry[1])
 
 
-def deletion(tenant: str, source: str, series: str, from_ms: int, to_ms: int) -> Entry:
+def deletion(tenant: str, source: str, series: str, span_ms: tuple[int, int]) -> Entry:
     """The record that deletes what came before it: see ``records.DeleteRecord``."""
-    record = records.DeleteRecord(tenant, source, series, from_ms, to_ms)
+    record = records.DeleteRecord(tenant, source, series, *span_ms)
     return keys.lane_tag(keys.lane_of(tenant, source)), records.encode(record)

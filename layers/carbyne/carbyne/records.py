@@ -33,6 +33,8 @@ TS_MS_MAX: Final = 2**53
 HEAD_BYTES: Final = 2
 
 
+ALL_TIME_MS: Final = (0, TS_MS_MAX)
+"""The span of a delete of everything: one that is repeated says the same."""
 TsMs = Annotated[int, msgspec.Meta(ge=-TS_MS_MAX, le=TS_MS_MAX)]
 
 

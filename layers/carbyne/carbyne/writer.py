@@ -16,7 +16,6 @@ from carbyne.accounts import BOTH, Accounts
 from carbyne.errors import RequestError
 from carbyne.http import Request, Response, inflate, json_response, one, skipped_header, span_ms
 from carbyne.limits import (
-    AHEAD_MS_MAX,
     NAME_BYTES_MAX,
     RECORD_RAW_BYTES_MAX,
     ROW_RAW_BYTES_MAX,
@@ -67,7 +66,7 @@ class Writer:
 
     def delete(self, call: Call) -> Response:
         """``DELETE /carbyne/v1/samples?source&name&from&to``: see ``deletion_of``; 200 when it is on the stream."""
-        self._putter.put([deletion_of(call, self._time.now_ms())])
+        self._putter.put([deletion_of(call)])
         self._meter.add("DeletesAccepted")
         return json_response(200, {"success": True})
 
@@ -127,7 +126,7 @@ def entries_of(tenant: str, rows: mackerel.Rows) -> list[Entry]:
     ]
 
 
-def deletion_of(call: Call, now_ms: int) -> Entry:
+def deletion_of(call: Call) -> Entry:
     """The stream record of a delete: of the query's ``source`` (``host/<id>`` or ``service/<name>``), one series
     (``name``) or all, from ``from`` to ``to`` (seconds, both included); without these two all that there is.
 
@@ -141,8 +140,7 @@ def deletion_of(call: Call, now_ms: int) -> Entry:
     if len(name.encode()) > NAME_BYTES_MAX:
         raise RequestError(400, f"name has more than {NAME_BYTES_MAX} bytes")
     timed = {"from", "to"} & request.query.keys()
-    from_ms, to_ms = span_ms(request) if timed else (0, now_ms + AHEAD_MS_MAX)
-    return deletion(call.tenant, source, name, from_ms, to_ms)
+    return deletion(call.tenant, source, name, span_ms(request) if timed else records.ALL_TIME_MS)
 
 
 def pack_row(source: str, ts_ms: int, values: Mapping[str, float]) -> Iterator[PackedRow]:

@@ -13,7 +13,6 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from carbyne import keys, names
 from carbyne.errors import RequestError
 from carbyne.limits import (
-    AHEAD_MS_MAX,
     HOST_BYTES_MAX,
     HOST_NAME_CHARACTERS_MAX,
     HOSTS_PER_BULK_MAX,
@@ -21,6 +20,7 @@ from carbyne.limits import (
     SORT_KEY_BYTES_MAX,
 )
 from carbyne.putting import deletion
+from carbyne.records import ALL_TIME_MS
 from carbyne.registry import roles
 from carbyne.registry.roles import RoleName
 from carbyne.registry.store import Change, Item, Key, Registry, Store, body_of, settle
@@ -133,8 +133,7 @@ def delete_samples(registry: Registry, tenant: str, host_id: str) -> None:
     RequestError 404 for an unknown host, RetryableError if the stream does not take it: then nothing is deleted.
     """
     get(registry.store, tenant, host_id)
-    to_ms = (registry.now_s() + 1) * 1000 + AHEAD_MS_MAX
-    registry.put([deletion(tenant, f"host/{host_id}", "", 0, to_ms)])
+    registry.put([deletion(tenant, f"host/{host_id}", "", ALL_TIME_MS)])
 
 
 def remove(registry: Registry, tenant: str, host_id: str) -> None:
