@@ -172,12 +172,6 @@ def _(simulation: Simulation) -> Patches:
 
 @bug
 def _(simulation: Simulation) -> Patches:
-    """confirm.lua leaves a window complete of which rows were deleted"""
-    return script("confirm", ("PARTIAL .. string.sub(held, 2)", "held"))
-
-
-@bug
-def _(simulation: Simulation) -> Patches:
     """a lane that lost its state answers"""
     read = HotStore.read
     return [patch.object(HotStore, "read", lambda *args, **how: read(*args, **how)._replace(whole=True))]
@@ -269,19 +263,6 @@ def _(simulation: Simulation) -> Patches:
     """columns.merge lets the older stamp win"""
     winners = columns._winners
     return [patch.object(columns, "_winners", lambda ts_ms, ranks: winners(ts_ms, ranks.max(initial=0) - ranks))]
-
-
-@bug
-def _(simulation: Simulation) -> Patches:
-    """a block is split into a stub before its parts are there"""
-
-    def split(target: Any, key: BlockKey, wanted: Any, stub: bytes, replaces: Item | None) -> None:
-        target.store.put(key, storing._stub(target, stub), replaces)
-        for part in blocks.parts_of(stub):
-            mine = storing.restrict(wanted, lambda name, part=part: blocks.in_part(name, part))
-            storing.merge_into(target.store, key._replace(part=part), mine, expires_s=target.expires_s)
-
-    return [patch.object(storing, "_split", split)]
 
 
 @bug
@@ -392,39 +373,6 @@ def _(simulation: Simulation) -> Patches:
 def _(simulation: Simulation) -> Patches:
     """a block that is made anew is not marked"""
     return [patch.object(Catalogue, "mark_again", lambda *args: None)]
-
-
-@bug
-def _(simulation: Simulation) -> Patches:
-    """the index of windows is read before the table"""
-    warm_parts, lacking = tiers.BlockTiers._warm_parts, tiers.BlockTiers._lacking
-
-    class Known:
-        def __init__(self, index: Any, markers: Any) -> None:
-            self._index, self._markers = index, markers
-
-        def windows(self, *of: Any) -> Any:
-            return self._index
-
-        def raw(self, *of: Any) -> Any:
-            return self._index, self._markers
-
-    def early(self: Any, of: Any, gaps: Any) -> Any:
-        index = self._catalogue.windows(of.source, of.resolution)
-        found = warm_parts(self, of, gaps)
-        self.known = getattr(self, "known", {})
-        self.known[id(of)] = index
-        return found
-
-    def late(self: Any, of: Any, there: Any, gaps: Any) -> Any:
-        markers = self._catalogue.markers(of.source)
-        kept, self._catalogue = self._catalogue, Known(self.known.pop(id(of)), markers)
-        try:
-            return lacking(self, of, there, gaps)
-        finally:
-            self._catalogue = kept
-
-    return [patch.object(tiers.BlockTiers, "_warm_parts", early), patch.object(tiers.BlockTiers, "_lacking", late)]
 
 
 @bug

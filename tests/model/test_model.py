@@ -17,13 +17,10 @@ BUG_SEEDS_MAX = 400
 SLOW = {
     "write.lua lets rows that nobody sealed expire",
     "confirm.lua lets a window expire of which some rows are not sealed",
-    "confirm.lua leaves a window complete of which rows were deleted",
     "nobody looks whether a master was replaced",
     "a new master is noted before its lanes are taken out of service",
     "a put whose condition failed counts as made",
-    "a block is split into a stub before its parts are there",
     "rollups are put whatever the table holds by then",
-    "the index of windows is read before the table",
     "changes of the table count as archived although the archive failed",
     "the hot tier is read after the tiers behind it",
 }
