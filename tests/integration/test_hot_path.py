@@ -134,7 +134,7 @@ def test_everything_reads_back_and_repeating_it_changes_nothing(path, cluster, h
         path.stream.append(partition_key, data)
     assert path.deliver(path.stream.records[len(redelivered) :]) == 0
     expect_stored(path, posts.expected)
-    assert stored_bytes(cluster) - empty_bytes == pytest.approx(first_bytes, rel=0.01)
+    assert stored_bytes(cluster) - empty_bytes <= 1.01 * first_bytes
     print(f"\n{first_bytes / (hosts * metrics * minutes):.2f} bytes a sample")
 
     for host, name in chance.sample(sorted(posts.expected), 300):
