@@ -164,7 +164,7 @@ def test_years_of_windows_are_a_few_bytes(catalogue, table):
     many = [window(number) for number in range(5, 5 + 460 * 6) if number != 1000]
     for one in many[:50] + many[-50:]:
         catalogue.add_window(SOURCE, "raw", one)
-    table.items[windows_item(SOURCE), "raw"] = Item(module._encoded(module._Index(module._runs(many), [])))
+    table.items[windows_item(SOURCE), "raw"] = Item(module._INDEXES.pack(module._Index(module._runs(many), [])))
     assert catalogue.windows(SOURCE, "raw").sealed == set(many)
     assert item_bytes(windows_item(SOURCE), "raw", table.items[windows_item(SOURCE), "raw"]) < 200
 

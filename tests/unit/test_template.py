@@ -15,7 +15,7 @@ API_GATEWAY_TIMEOUT_S = 30
 SETTINGS = {
     "Writer": settings.WriterSettings,
     "Ingester": settings.IngesterSettings,
-    "Replayer": settings.ReplayerSettings,
+    "Replayer": settings.IngesterSettings,
     "Supervisor": settings.SupervisorSettings,
     "Sealer": settings.SealerSettings,
     "Archiver": settings.ArchiverSettings,

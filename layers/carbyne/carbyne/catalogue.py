@@ -14,7 +14,8 @@ import msgspec
 from carbyne import frame
 from carbyne.columns import Columns
 from carbyne.deletes import Marker
-from carbyne.errors import RetryableError, UnknownVersionError
+from carbyne.documents import Document
+from carbyne.errors import RetryableError
 from carbyne.items import Item, Table
 from carbyne.keys import (
     CLOSED,
@@ -38,7 +39,6 @@ from carbyne.limits import (
 
 VERSION: Final = 1
 ZSTD_LEVEL: Final = 9
-_HEAD: Final = bytes((VERSION,))
 HOURLY: Final = "1h"
 """The resolution whose blocks are a day each."""
 assert HOURLY < CLOSED < MARKERS < RAW
@@ -64,8 +64,7 @@ class Windows(NamedTuple):
 
 
 Spans = dict[str, Span]
-Decoded = TypeVar("Decoded")
-Meaning = TypeVar("Meaning")
+Body = TypeVar("Body")
 
 
 class _Page(msgspec.Struct, frozen=True, array_like=True):
@@ -91,9 +90,18 @@ class _Index(msgspec.Struct, frozen=True, array_like=True):
     again: list[_Run]
 
 
-_MARKERS = msgspec.msgpack.Decoder(Marker)
-_PAGES = msgspec.msgpack.Decoder(_Page)
-_INDEXES = msgspec.msgpack.Decoder(_Index)
+def _kind(body: type[Body]) -> Document[Body]:
+    return Document(
+        "page of the catalogue",
+        body,
+        version=VERSION,
+        level=ZSTD_LEVEL,
+        bytes_max=CATALOGUE_PAGE_BYTES_MAX,
+        inflated_max=CATALOGUE_INFLATED_BYTES_MAX,
+    )
+
+
+_MARKERS, _PAGES, _INDEXES = _kind(Marker), _kind(_Page), _kind(_Index)
 
 
 def spans_of(columns: Columns) -> Spans:
@@ -141,7 +149,7 @@ class Catalogue:
             item = self._table.get(windows_item(source), marker_sort(marker.identity))
             if item and _marker(item).stamp >= marker.stamp:
                 return
-            noted = Item(_encoded(marker), expires_s)
+            noted = Item(_MARKERS.pack(marker), expires_s)
             if self._table.put(windows_item(source), marker_sort(marker.identity), noted, item):
                 return
         raise RetryableError(f"the deletes of {source.source} keep changing under us")
@@ -182,7 +190,7 @@ class Catalogue:
             if not change(windows):
                 return False
             changed = _Index(_runs(sorted(windows.sealed)), _runs(sorted(windows.again)))
-            if self._table.put(windows_item(source), resolution, Item(_encoded(changed)), item):
+            if self._table.put(windows_item(source), resolution, Item(_INDEXES.pack(changed)), item):
                 return True
         raise RetryableError(f"the windows of {source.source} keep changing under us")
 
@@ -229,15 +237,15 @@ def _joined(pages: Iterable[Spans]) -> Spans:
 def _page(spans: Spans) -> Item:
     names = sorted(spans)
     page = _Page(join_series(names), [spans[n].first_ms for n in names], [spans[n].last_ms for n in names])
-    return Item(_encoded(page))
+    return Item(_PAGES.pack(page))
 
 
 def _spans(item: Item) -> Spans:
-    return _decoded(item.data, _PAGES, _spans_of_page)
-
-
-def _spans_of_page(page: _Page) -> Spans:
-    return dict(zip(split_series(page.names), map(Span, page.first_ms, page.last_ms), strict=True))
+    page = _PAGES.unpack(item.data)
+    try:
+        return dict(zip(split_series(page.names), map(Span, page.first_ms, page.last_ms), strict=True))
+    except ValueError as error:
+        raise frame.corrupt(item.data, f"not a page of the catalogue: {error}") from None
 
 
 def _runs(windows: list[Window]) -> list[_Run]:
@@ -253,7 +261,8 @@ def _runs(windows: list[Window]) -> list[_Run]:
 
 
 def _windows(item: Item) -> Windows:
-    return _decoded(item.data, _INDEXES, lambda index: Windows(_in_runs(index.sealed), _in_runs(index.again)))
+    index = _INDEXES.unpack(item.data)
+    return Windows(_in_runs(index.sealed), _in_runs(index.again))
 
 
 def _in_runs(runs: Iterable[_Run]) -> set[Window]:
@@ -268,21 +277,4 @@ def _added(windows: set[Window], window: Window) -> bool:
 
 
 def _marker(item: Item) -> Marker:
-    return _decoded(item.data, _MARKERS, lambda marker: marker)
-
-
-def _encoded(value: object) -> bytes:
-    return frame.pack(_HEAD, msgspec.msgpack.encode(value), ZSTD_LEVEL)
-
-
-def _decoded(data: bytes, decoder: msgspec.msgpack.Decoder[Decoded], meaning: Callable[[Decoded], Meaning]) -> Meaning:
-    """The ``meaning`` of a page that ``_encoded`` wrote; CorruptDataError if it wrote another one."""
-    (version,) = frame.check(data, len(_HEAD), CATALOGUE_PAGE_BYTES_MAX)
-    if version == 0:
-        raise frame.corrupt(data, "version 0")
-    if version > VERSION:
-        raise UnknownVersionError(f"catalogue of version {version}; this code knows {VERSION}")
-    try:
-        return meaning(decoder.decode(frame.inflate(data, len(_HEAD), CATALOGUE_INFLATED_BYTES_MAX)))
-    except ValueError as error:
-        raise frame.corrupt(data, f"not a catalogue: {error}") from None
+    return _MARKERS.unpack(item.data)

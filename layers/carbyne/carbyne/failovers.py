@@ -11,16 +11,13 @@ from typing import Final, Protocol
 
 import msgspec
 
-from carbyne import frame
-from carbyne.errors import UnknownVersionError
+from carbyne.documents import Document
 from carbyne.items import Item, Table
 from carbyne.keys import REPLAY_ITEM
 from carbyne.limits import JOB_BYTES_MAX, LANES
 
 _log = logging.getLogger(__name__)
 
-VERSION: Final = 1
-_HEAD: Final = bytes((VERSION,))
 _SORT: Final = "masters"
 _NOWHERE: Final = -1
 
@@ -49,7 +46,7 @@ class _Note(msgspec.Struct, frozen=True, array_like=True):
     lanes: list[int]
 
 
-_decoder = msgspec.msgpack.Decoder(_Note)
+_NOTE = Document("note of masters", _Note, version=1, level=3, bytes_max=JOB_BYTES_MAX, inflated_max=JOB_BYTES_MAX)
 
 
 class Failovers:
@@ -81,10 +78,7 @@ class Failovers:
         item = self._table.get(REPLAY_ITEM, _SORT)
         if item is None:
             return {}, None
-        (version,) = frame.check(item.data, len(_HEAD), JOB_BYTES_MAX)
-        if version > VERSION:
-            raise UnknownVersionError(f"note of masters of version {version}; this code knows {VERSION}")
-        note = _decoder.decode(frame.inflate(item.data, len(_HEAD), JOB_BYTES_MAX))
+        note = _NOTE.unpack(item.data)
         return {lane: note.ids[at].hex() for lane, at in enumerate(note.lanes) if at != _NOWHERE}, item
 
     def _save(self, ids: Mapping[int, str], replaces: Item | None) -> None:
@@ -92,7 +86,7 @@ class Failovers:
         order = {one: at for at, one in enumerate(sorted(set(ids.values())))}
         of_lane = [order[ids[lane]] if lane in ids else _NOWHERE for lane in range(LANES)]
         note = _Note([bytes.fromhex(one) for one in order], of_lane)
-        self._table.put(REPLAY_ITEM, _SORT, Item(frame.pack(_HEAD, msgspec.msgpack.encode(note), level=3)), replaces)
+        self._table.put(REPLAY_ITEM, _SORT, Item(_NOTE.pack(note)), replaces)
 
 
 def failed_over(noted: Mapping[int, str], seen: Mapping[int, Master]) -> list[int]:

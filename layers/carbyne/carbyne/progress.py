@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from carbyne import frame, records
-from carbyne.errors import CarbyneError
+from carbyne import records
+from carbyne.documents import Document
+from carbyne.errors import CarbyneError, UnknownVersionError
 from carbyne.ingester import Entry
 from carbyne.items import Item, Table
 from carbyne.keys import REPLAY_ITEM
@@ -20,10 +21,8 @@ from carbyne.limits import JOB_BYTES_MAX
 
 _log = logging.getLogger(__name__)
 
-VERSION: Final = 1
 NOTE_S: Final = 5.0
 """Between two notes of one reader: a person looks on."""
-_HEAD: Final = bytes((VERSION,))
 _SORT: Final = "progress#"
 _SORT_END: Final = "progress$"
 _FENCE: Final = bytes((records.TYPE_FENCE,))
@@ -52,7 +51,7 @@ class Speed(NamedTuple):
     times: float
 
 
-_decoder = msgspec.msgpack.Decoder(Note)
+_NOTE = Document("note of progress", Note, version=1, level=3, bytes_max=JOB_BYTES_MAX, inflated_max=JOB_BYTES_MAX)
 
 
 class _Since(NamedTuple):
@@ -82,8 +81,7 @@ class Notes:
 
     def save(self, shard: str, note: Note, replaces: Item | None) -> None:
         """Not put if another instance did so meanwhile: the next note says more."""
-        item = Item(frame.pack(_HEAD, msgspec.msgpack.encode(note), level=3))
-        self._table.put(REPLAY_ITEM, _SORT + shard, item, replaces)
+        self._table.put(REPLAY_ITEM, _SORT + shard, Item(_NOTE.pack(note)), replaces)
 
 
 class Progress:
@@ -141,5 +139,7 @@ def speed(notes: Sequence[Note]) -> Speed | None:
 
 def _decoded(item: Item) -> Note | None:
     """None for the note of a later version, which only later code puts."""
-    (version,) = frame.check(item.data, len(_HEAD), JOB_BYTES_MAX)
-    return _decoder.decode(frame.inflate(item.data, len(_HEAD), JOB_BYTES_MAX)) if version <= VERSION else None
+    try:
+        return _NOTE.unpack(item.data)
+    except UnknownVersionError:
+        return None

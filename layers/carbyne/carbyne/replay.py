@@ -17,8 +17,9 @@ from typing import Final, Protocol
 
 import msgspec
 
-from carbyne import frame, records
-from carbyne.errors import CorruptDataError, InvariantError, RetryableError, UnknownVersionError
+from carbyne import records
+from carbyne.documents import Document
+from carbyne.errors import CorruptDataError, InvariantError, RetryableError
 from carbyne.ingester import Entry, Ingester
 from carbyne.items import Item, Table
 from carbyne.keys import REPLAY_ITEM, lane_of_tag, lane_tag
@@ -28,8 +29,6 @@ from carbyne.telemetry import Meter
 
 _log = logging.getLogger(__name__)
 
-VERSION: Final = 1
-_HEAD: Final = bytes((VERSION,))
 _SORT: Final = "job"
 _FENCE: Final = bytes((records.TYPE_FENCE,))
 STARTING: Final = "starting"
@@ -49,7 +48,7 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     wanted: bool = False
 
 
-_decoder = msgspec.msgpack.Decoder(Job)
+_JOB = Document("job of a replay", Job, version=1, level=3, bytes_max=JOB_BYTES_MAX, inflated_max=JOB_BYTES_MAX)
 
 
 class Jobs:
@@ -61,12 +60,7 @@ class Jobs:
     def load(self) -> tuple[Job | None, Item | None]:
         """The job and the item that it is in."""
         item = self._table.get(REPLAY_ITEM, _SORT)
-        if item is None:
-            return None, None
-        (version,) = frame.check(item.data, len(_HEAD), JOB_BYTES_MAX)
-        if version > VERSION:
-            raise UnknownVersionError(f"replay job of version {version}; this code knows {VERSION}")
-        return _decoder.decode(frame.inflate(item.data, len(_HEAD), JOB_BYTES_MAX)), item
+        return (_JOB.unpack(item.data), item) if item else (None, None)
 
     def running(self) -> str | None:
         """The token of the replay that runs."""
@@ -75,8 +69,7 @@ class Jobs:
 
     def save(self, job: Job, replaces: Item | None) -> bool:
         """Whether nobody else had changed the job meanwhile."""
-        item = Item(frame.pack(_HEAD, msgspec.msgpack.encode(job), level=3))
-        return self._table.put(REPLAY_ITEM, _SORT, item, replaces)
+        return self._table.put(REPLAY_ITEM, _SORT, Item(_JOB.pack(job)), replaces)
 
 
 class Lanes(Protocol):

@@ -101,7 +101,7 @@ class Roller:
         return written
 
     def _write(
-        self, source: SourceKey, resolution: Resolution, span: Span, series: Collection[str], deletes: "_Deletes"
+        self, source: SourceKey, resolution: Resolution, span: Span, series: Collection[str], deletes: _Deletes
     ) -> int:
         """Recompute the buckets of ``series`` in a span of whole buckets; the number of blocks written."""
         return sum(
@@ -109,18 +109,18 @@ class Roller:
             for window, part in _by_window(resolution, span)
         )
 
-    def _rewrite(self, key: BlockKey, of: "_Part", series: Collection[str]) -> bool:
+    def _rewrite(self, key: BlockKey, of: _Part, series: Collection[str]) -> bool:
         expires_s = max(key.window.end_s, self._now_ms() // 1000) + self._warm_s[of.resolution.name]
         target = Target(self._warm, expires_s, self._catalogue.making(key))
         concerned = {*series, *self._deleted(key.source, of)}
         return rewrite(target, key, partial(self._recomputed, key.source, of, concerned), keys_of(concerned))
 
-    def _deleted(self, source: SourceKey, of: "_Part") -> Collection[str]:
+    def _deleted(self, source: SourceKey, of: _Part) -> Collection[str]:
         """The series that have buckets here of which something is deleted."""
         named = {marker.series for marker in of.deletes.markers}
         return rolled_names(self._held(source, of, None)) if "" in named else named
 
-    def _recomputed(self, source: SourceKey, of: "_Part", series: Collection[str], part: str, held: Columns) -> Columns:
+    def _recomputed(self, source: SourceKey, of: _Part, series: Collection[str], part: str, held: Columns) -> Columns:
         """``held`` with the buckets of the span recomputed for those of ``series`` that lie in ``part``."""
         mine = [name for name in series if blocks.in_part(name, part)]
         kept, replaced = _apart(held, set(keys_of(mine)), of.span)
@@ -131,14 +131,14 @@ class Roller:
             return held
         return merge([kept, restamped(fresh, self._later(before))])
 
-    def _fresh(self, source: SourceKey, of: "_Part", series: Sequence[str]) -> Columns:
+    def _fresh(self, source: SourceKey, of: _Part, series: Sequence[str]) -> Columns:
         """The buckets as the finer samples give them."""
         finer, span = of.resolution.finer, of.span
         wanted = series if finer == RAW else keys_of(series)
         found = self._tiers.read(source, finer, span[0], span[1] - 1, Gaps(partial=False), wanted)
         return roll(between(found, *span), of.resolution.bucket_s)
 
-    def _held(self, source: SourceKey, of: "_Part", series: Collection[str] | None) -> Columns:
+    def _held(self, source: SourceKey, of: _Part, series: Collection[str] | None) -> Columns:
         """The buckets that table and archive have."""
         start, end = of.span
         return between(

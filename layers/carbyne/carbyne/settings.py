@@ -63,7 +63,7 @@ class RedisSettings(msgspec.Struct, frozen=True):
 
 class IngesterSettings(RedisSettings, frozen=True, kw_only=True):
     """``stream_epoch``: raised when the stream is replaced; ``failure_bucket``: where corrupt records are kept;
-    ``blocks_table``: where deletes are noted; ``cold_raw_s``: how long raw samples are kept.
+    ``blocks_table``: where deletes, and how far a replay is, are noted; ``cold_raw_s``: how long raw samples are kept.
 
     ``raw_window_s``, ``seal_grace_s``, ``seal_jitter_s``: when a window is due for sealing (see
     ``sealing.SealSchedule``).
@@ -77,12 +77,6 @@ class IngesterSettings(RedisSettings, frozen=True, kw_only=True):
     raw_window_s: int
     seal_grace_s: int
     seal_jitter_s: int
-
-
-class ReplayerSettings(IngesterSettings, frozen=True, kw_only=True):
-    """``blocks_table``: where the replay's job is, and how far it is."""
-
-    blocks_table: str
 
 
 class SealerSettings(RedisSettings, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ def ingester() -> Ingester:
 @cache
 def replayer() -> Replayer:
     """The same for the function that takes the stream a second time."""
-    wanted = settings.load(settings.ReplayerSettings, os.environ)
+    wanted = settings.load(settings.IngesterSettings, os.environ)
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=1))
     table = DynamoTable(dynamodb, wanted.blocks_table)
     return Replayer(*_parts("replayer"), Progress(Notes(table), Jobs(table).running, time.time))
