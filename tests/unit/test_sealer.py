@@ -9,7 +9,7 @@ from carbyne.adapters.table import WarmBlocks
 from carbyne.adapters.windows import Due, WindowRows
 from carbyne.catalogue import Catalogue, Span, Windows
 from carbyne.columns import EMPTY, Rows, from_rows
-from carbyne.errors import CorruptDataError, InvariantError, RetryableError
+from carbyne.errors import CorruptDataError, InvariantError, RetryableError, UnknownVersionError
 from carbyne.items import Item
 from carbyne.keys import BlockKey, SourceKey, Window
 from carbyne.limits import SEAL_RESERVE_S
@@ -290,3 +290,15 @@ def test_lanes_that_are_not_whole_are_handed_on_and_hold_up_no_seal():
     world.hot.rebuilding, world.watching_fails = {7: "", 9: "token"}, True
     assert world.run() == 1
     assert world.watched == {7: "", 9: "token"} and world.meter.counts["LanesRebuilding"] == 2
+
+
+@pytest.mark.parametrize("error", [CorruptDataError("a damaged note"), UnknownVersionError("a note of later code")])
+def test_a_note_of_lanes_that_cannot_be_read_holds_up_no_window_and_is_alarmed(error, monkeypatch):
+    world = World({A: rows()})
+
+    def look(rebuilding):
+        raise error
+
+    monkeypatch.setattr(world, "look", look)
+    assert world.run() == 1 and world.block(A)
+    assert world.meter.counts["SealsFailed"] == 1

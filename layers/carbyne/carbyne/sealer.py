@@ -130,6 +130,9 @@ class Sealer:
             self._replays.look(rebuilding)
         except RetryableError as error:
             _log.warning("the next run looks after the %d lanes that are not whole: %s", len(rebuilding), error)
+        except CarbyneError:  # a note that can't be read must not hold up what is due
+            _log.exception("nobody looks after the %d lanes that are not whole", len(rebuilding))
+            self._meter.add("SealsFailed", 1)
 
     def _try_seal(self, source: SourceKey, window: Window) -> bool:
         try:
