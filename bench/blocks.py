@@ -23,8 +23,9 @@ from pcodec import ChunkConfig, standalone
 
 sys.path[:0] = [str(Path(__file__).parent.parent / "layers" / "carbyne")]
 
-from carbyne import blocks, numbers, stamps
-from carbyne.columns import Columns, Rows, from_rows, merge
+from carbyne.core import stamps
+from carbyne.samples import blocks, numbers
+from carbyne.samples.columns import Columns, Rows, from_rows, merge
 
 Bits = NDArray[np.uint64]
 REPEATS = 7

@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from carbyne import stamps
-from carbyne.adapters.hot import HotStore
-from carbyne.columns import column
-from carbyne.keys import SourceKey, Window, join_series, list_identity
-from carbyne.rows import HotRow, RowGroup
-from carbyne.settings import RedisSettings
+from carbyne.adapters.redis.hot import HotStore
+from carbyne.core import stamps
+from carbyne.core.keys import SourceKey, Window, join_series, list_identity
+from carbyne.core.settings import RedisSettings
+from carbyne.samples.columns import column
+from carbyne.samples.rows import HotRow, RowGroup
 from carbyne.wiring.redis import nodes
 from redis.cluster import RedisCluster
 

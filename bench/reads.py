@@ -24,20 +24,20 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "layers" / "carbyne"), str(ROOT)]
 
-from carbyne import stamps
-from carbyne.accounts import BOTH, Accounts, Grant
-from carbyne.adapters.hot import HotRead
-from carbyne.adapters.windows import WindowRows
-from carbyne.columns import EMPTY, Columns, Rows, between, from_rows, restrict
-from carbyne.keys import Window, is_block
-from carbyne.queries import Queries
-from carbyne.rollups import choose
+from carbyne.adapters.redis.hot import HotRead
+from carbyne.adapters.redis.windows import WindowRows
+from carbyne.core import stamps
+from carbyne.core.keys import Window, is_block
+from carbyne.read.queries import Queries
+from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows, restrict
+from carbyne.samples.rollups import choose
+from carbyne.tenants.accounts import BOTH, Accounts, Grant
 from carbyne.wiring.reader import ReaderDeps
 
-from tests import plain
-from tests.fakes import write_units
-from tests.integration.pipeline import APPS, http_event
-from tests.rolling import BASE_MS, DAY_MS, HOUR_MS, SOURCE, Table, World
+from tests.support import plain
+from tests.support.fakes import write_units
+from tests.support.pipeline import APPS, http_event
+from tests.support.rolling import BASE_MS, DAY_MS, HOUR_MS, SOURCE, Table, World
 
 WINDOW_S = 14_400
 WINDOW_MINUTES = WINDOW_S // 60

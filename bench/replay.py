@@ -28,15 +28,15 @@ ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "layers" / "carbyne"), str(ROOT)]
 
 from carbyne.adapters.mappings import BATCH_SIZE
-from carbyne.adapters.windows import HotWindows
-from carbyne.columns import column
-from carbyne.keys import SourceKey
-from carbyne.progress import Notes, Progress
-from carbyne.replay import Jobs, Replayer, Supervisor
-from carbyne.writer import entries_of
+from carbyne.adapters.redis.windows import HotWindows
+from carbyne.core.keys import SourceKey
+from carbyne.hot.progress import Notes, Progress
+from carbyne.hot.replay import Jobs, Replayer, Supervisor
+from carbyne.intake.writer import entries_of
+from carbyne.samples.columns import column
 
 from servers.valkey import Cluster, Node
-from tests.integration.pipeline import APPS, LENGTH_S, Pipeline, kinesis_event
+from tests.support.pipeline import APPS, LENGTH_S, Pipeline, kinesis_event
 
 START_S = 1_700_006_400
 METRICS = 100

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from carbyne import keys
+from carbyne.core import keys
 from werkzeug.serving import make_server
 
 from local.gateway import Gateway

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from carbyne import events
-from carbyne.archiver import Archiver
+from carbyne.archive.archiver import Archiver
+from carbyne.stream import events
 from carbyne.wiring.archiver import archiver
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from carbyne import events
-from carbyne.ingester import Ingester
+from carbyne.hot.ingester import Ingester
+from carbyne.stream import events
 from carbyne.wiring.ingester import ingester
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from carbyne import http, queries
+from carbyne.http import http
+from carbyne.read import queries
 from carbyne.wiring.reader import ReaderDeps, reader
 
 

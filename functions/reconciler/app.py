@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from carbyne.reconciler import Reconciled, Reconciler
+from carbyne.archive.reconciler import Reconciled, Reconciler
 from carbyne.wiring.reconciler import reconciler
 
 if TYPE_CHECKING:

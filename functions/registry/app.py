@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from carbyne import http
+from carbyne.http import http
+from carbyne.http.routes import dispatch
 from carbyne.registry.api import ROUTES
-from carbyne.routes import dispatch
 from carbyne.wiring.registry import RegistryDeps, registry
 
 

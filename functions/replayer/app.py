@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from carbyne import events
-from carbyne.replay import Replayer
+from carbyne.hot.replay import Replayer
+from carbyne.stream import events
 from carbyne.wiring.ingester import replayer
 
 if TYPE_CHECKING:

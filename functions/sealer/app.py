@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from carbyne.sealer import Sealer
+from carbyne.seal.sealer import Sealer
 from carbyne.wiring.sealer import sealer
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from carbyne.replay import Supervisor
+from carbyne.hot.replay import Supervisor
 from carbyne.wiring.supervisor import supervisor
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from carbyne import http
+from carbyne.http import http
+from carbyne.intake.writer import Writer
 from carbyne.wiring.writer import writer
-from carbyne.writer import Writer
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import random
 import pytest
 from carbyne.registry.ids import new_host_id
 
-from tests.agent import METRICS, PLUGIN, QUEUE_ENTRIES, TIMEOUT_S, Agent, NetworkError, Simulation
-from tests.integration.pipeline import Pipeline
-from tests.registry_system import System, event
+from tests.support.agent import METRICS, PLUGIN, QUEUE_ENTRIES, TIMEOUT_S, Agent, NetworkError, Simulation
+from tests.support.pipeline import Pipeline
+from tests.support.registry_system import System, event
 
 START_S = 1_699_999_987
 KEY = "key-a"

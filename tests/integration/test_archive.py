@@ -9,19 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from carbyne.adapters.objects import ColdBlocks
-from carbyne.adapters.quarantine import S3Quarantine
-from carbyne.adapters.table import DynamoTable, WarmBlocks, attributes, expiring
-from carbyne.adapters.windows import HotWindows
-from carbyne.archiver import Archiver
-from carbyne.catalogue import Catalogue
-from carbyne.keys import RAW, BlockKey, SourceKey, Window, is_block
-from carbyne.limits import DAY_S, RECONCILE_AHEAD_DAYS
-from carbyne.reconciler import Reconciler
+from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks, attributes, expiring
+from carbyne.adapters.redis.windows import HotWindows
+from carbyne.adapters.s3.objects import ColdBlocks
+from carbyne.adapters.s3.quarantine import S3Quarantine
+from carbyne.archive.archiver import Archiver
+from carbyne.archive.reconciler import Reconciler
+from carbyne.core.keys import RAW, BlockKey, SourceKey, Window, is_block
+from carbyne.core.limits import DAY_S, RECONCILE_AHEAD_DAYS
+from carbyne.store.catalogue import Catalogue
 
-from tests.fakes import Crash, Steps
-from tests.integration.pipeline import LENGTH_S, Pipeline, flush, load_app
 from tests.integration.test_reconcile import create_blocks_table
+from tests.support.fakes import Crash, Steps
+from tests.support.pipeline import LENGTH_S, Pipeline, flush, load_app
 
 ARCHIVER = load_app("archiver")
 DAY_START_S = 1_800_000_000 // DAY_S * DAY_S

@@ -5,19 +5,19 @@ import time
 import uuid
 
 import pytest
-from carbyne import blocks
-from carbyne.adapters.objects import ColdBlocks
-from carbyne.adapters.quarantine import S3Quarantine
-from carbyne.adapters.table import DynamoTable, WarmBlocks
-from carbyne.archiver import Archiver
-from carbyne.catalogue import Catalogue, spans_of
-from carbyne.items import Item
-from carbyne.keys import SourceKey
+from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
+from carbyne.adapters.s3.objects import ColdBlocks
+from carbyne.adapters.s3.quarantine import S3Quarantine
+from carbyne.archive.archiver import Archiver
+from carbyne.core.items import Item
+from carbyne.core.keys import SourceKey
+from carbyne.samples import blocks
+from carbyne.store.catalogue import Catalogue, spans_of
 
-from tests.fakes import NoDeletes
-from tests.integration import dynamodb_local
-from tests.integration.pipeline import load_app
 from tests.integration.test_reconcile import create_blocks_table
+from tests.support import dynamodb_local
+from tests.support.fakes import NoDeletes
+from tests.support.pipeline import load_app
 from tests.unit.test_archiver import KEY, ONE, TWO, Meter
 
 ARCHIVER = load_app("archiver")

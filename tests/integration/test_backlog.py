@@ -9,17 +9,17 @@ import random
 from collections import Counter
 
 import numpy as np
-from carbyne.keys import SourceKey, Window
+from carbyne.core.keys import SourceKey, Window
 from carbyne.registry.ids import new_host_id
-from carbyne.rollups import AGGREGATES
+from carbyne.samples.rollups import AGGREGATES
 
-from tests import plain
-from tests.agent import COLLECT_S, QUEUE_ENTRIES, Agent, Entry, Simulation
-from tests.fakes import FakeTable, write_units
-from tests.integration.pipeline import LENGTH_S, SCHEDULE, Pipeline, flush
 from tests.integration.test_agent import KEY, Endpoint
 from tests.integration.test_sealing_volume import reference
-from tests.registry_system import System
+from tests.support import plain
+from tests.support.agent import COLLECT_S, QUEUE_ENTRIES, Agent, Entry, Simulation
+from tests.support.fakes import FakeTable, write_units
+from tests.support.pipeline import LENGTH_S, SCHEDULE, Pipeline, flush
+from tests.support.registry_system import System
 
 DAY_S = 86_400
 START_S = 19_675 * DAY_S

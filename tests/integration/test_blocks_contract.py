@@ -6,17 +6,18 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from carbyne import blocks, stamps
-from carbyne.adapters.objects import ColdBlocks
-from carbyne.adapters.table import DynamoTable, WarmBlocks
-from carbyne.columns import Rows, column, from_rows
-from carbyne.errors import RetryableError
-from carbyne.items import Item
-from carbyne.keys import BlockKey, SourceKey, Window
-from carbyne.storing import merge_into
+from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
+from carbyne.adapters.s3.objects import ColdBlocks
+from carbyne.core import stamps
+from carbyne.core.errors import RetryableError
+from carbyne.core.items import Item
+from carbyne.core.keys import BlockKey, SourceKey, Window
+from carbyne.samples import blocks
+from carbyne.samples.columns import Rows, column, from_rows
+from carbyne.store.storing import merge_into
 
-from tests.fakes import FakeBlocks, FakeTable
 from tests.integration.test_table_contract import create_table
+from tests.support.fakes import FakeBlocks, FakeTable
 
 KEY = BlockKey(SourceKey("acme", "host/a"), "raw", Window(1_699_992_000, 14_400))
 

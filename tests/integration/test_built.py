@@ -12,11 +12,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from carbyne.keys import SourceKey, Window, lane_due
+from carbyne.core.keys import SourceKey, Window, lane_due
 from samtranslator.yaml_helper import yaml_parse
 
-from tests.integration.lambda_rie import BuiltFunction, build_for_here, environment, pythons
-from tests.integration.pipeline import master_of
+from tests.support.lambda_rie import BuiltFunction, build_for_here, environment, pythons
+from tests.support.pipeline import master_of
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent

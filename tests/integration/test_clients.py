@@ -18,7 +18,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import pytest
 from mackerel.client import Client, MackerelClientError
 
-from tests.memory_system import MemorySystem
+from tests.support.memory_system import MemorySystem
 
 ROOT = Path(__file__).resolve().parents[2]
 NPM_CACHE = ROOT / ".carbyne" / "npm"

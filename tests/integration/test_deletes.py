@@ -4,14 +4,14 @@ import random
 from itertools import count
 
 import pytest
-from carbyne import blocks
-from carbyne.columns import column
-from carbyne.errors import RetryableError
-from carbyne.keys import RAW, BlockKey
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import RAW, BlockKey
+from carbyne.samples import blocks
+from carbyne.samples.columns import column
 
-from tests.fakes import Crash, Steps
-from tests.integration.pipeline import flush
 from tests.integration.test_archive import HOST, MINUTES, NAMES, SOURCE, WINDOWS, Path
+from tests.support.fakes import Crash, Steps
+from tests.support.pipeline import flush
 
 GONE = NAMES[0]
 FROM_S, TO_S = WINDOWS[0].start_s + 60 * MINUTES[1], WINDOWS[2].start_s + 60 * MINUTES[3]

@@ -4,13 +4,13 @@ import struct
 
 import numpy as np
 import pytest
-from carbyne import stamps
-from carbyne.adapters.hot import HotStore
-from carbyne.columns import column
-from carbyne.errors import RetryableError
-from carbyne.keys import SourceKey, Window, join_series, lane_due, lane_state, list_identity
-from carbyne.rows import HotRow, RowGroup
-from carbyne.settings import RedisSettings
+from carbyne.adapters.redis.hot import HotStore
+from carbyne.core import stamps
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import SourceKey, Window, join_series, lane_due, lane_state, list_identity
+from carbyne.core.settings import RedisSettings
+from carbyne.samples.columns import column
+from carbyne.samples.rows import HotRow, RowGroup
 from carbyne.wiring.redis import nodes
 from redis.cluster import RedisCluster
 
@@ -121,7 +121,7 @@ def test_newest_gives_one_ts_for_each_series(store):
 
 
 def test_reads_beyond_the_budget_of_a_call_go_on(store, monkeypatch):
-    monkeypatch.setattr("carbyne.adapters.hot.READ_BYTES_MAX", 2_000)
+    monkeypatch.setattr("carbyne.adapters.redis.hot.READ_BYTES_MAX", 2_000)
     write(store, SOURCE, *(row(T0_MS + 60_000 * i, {f"m{j}": float(i) for j in range(20)}, i + 1) for i in range(240)))
     assert read(store, SOURCE, "m7") == [{T0_MS + 60_000 * i: float(i) for i in range(240)}]
 

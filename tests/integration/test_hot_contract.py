@@ -10,16 +10,16 @@ import time
 from pathlib import Path
 
 import pytest
-from carbyne import stamps
-from carbyne.adapters.hot import HotStore
-from carbyne.adapters.nodes import SCRIPTS, Call, Script
-from carbyne.adapters.windows import HotWindows
-from carbyne.columns import Columns
-from carbyne.errors import RetryableError
-from carbyne.keys import SourceKey, Window, join_series, lane_claims, lane_due, lane_state, list_identity
-from carbyne.limits import LISTS_PER_WINDOW_MAX
-from carbyne.rows import DENSE, SPARSE, HotRow, RowGroup
-from carbyne.settings import RedisSettings
+from carbyne.adapters.redis.hot import HotStore
+from carbyne.adapters.redis.nodes import SCRIPTS, Call, Script
+from carbyne.adapters.redis.windows import HotWindows
+from carbyne.core import stamps
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import SourceKey, Window, join_series, lane_claims, lane_due, lane_state, list_identity
+from carbyne.core.limits import LISTS_PER_WINDOW_MAX
+from carbyne.core.settings import RedisSettings
+from carbyne.samples.columns import Columns
+from carbyne.samples.rows import DENSE, SPARSE, HotRow, RowGroup
 from carbyne.wiring.redis import nodes
 from lupa import lua51
 
@@ -267,8 +267,8 @@ def assert_same_contents(cluster, redis):
 def test_the_redis_in_memory_is_like_a_cluster(both, cluster, monkeypatch, seed):
     rng = random.Random(seed)
     for name, value in (("READ_BYTES_MAX", 2_000), ("DUE_PER_LANE", 2), ("CONFIRM_ROWS_MAX", 25)):
-        monkeypatch.setattr(f"carbyne.adapters.windows.{name}", value)
-    monkeypatch.setattr("carbyne.adapters.hot.READ_BYTES_MAX", 2_000)
+        monkeypatch.setattr(f"carbyne.adapters.redis.windows.{name}", value)
+    monkeypatch.setattr("carbyne.adapters.redis.hot.READ_BYTES_MAX", 2_000)
     actions = Actions(both, rng)
     for step in range(STEPS):
         actions.take()

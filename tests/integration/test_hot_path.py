@@ -14,25 +14,17 @@ from zlib import crc32
 import numpy as np
 import pytest
 import redis
-from carbyne import keys, limits, records, stamps
-from carbyne.adapters.nodes import Call, Nodes
-from carbyne.adapters.quarantine import S3Quarantine
-from carbyne.columns import column
-from carbyne.errors import RetryableError
-from carbyne.keys import SourceKey
+from carbyne.adapters.redis.nodes import Call, Nodes
+from carbyne.adapters.s3.quarantine import S3Quarantine
+from carbyne.core import keys, limits, stamps
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import SourceKey
+from carbyne.samples.columns import column
+from carbyne.stream import records
 from redis.cluster import RedisCluster
 
 from servers.valkey import Cluster
-from tests.integration.pipeline import (
-    LENGTH_S,
-    Pipeline,
-    flush,
-    master_of,
-    replica_of,
-    slot_of,
-    stored_bytes,
-    with_role,
-)
+from tests.support.pipeline import LENGTH_S, Pipeline, flush, master_of, replica_of, slot_of, stored_bytes, with_role
 
 NOW_S = 1_800_007_212
 """Halfway through a window."""
@@ -510,7 +502,7 @@ def test_a_lane_that_is_in_two_places_fails_until_it_has_moved(path, cluster, mo
     open_move(slot, home, target)
     migrate(home, target, keys.lane_state(source.lane), source.windows)
     with monkeypatch.context() as patch:
-        patch.setattr("carbyne.adapters.nodes.REDIS_BUDGET_S", 0.5)
+        patch.setattr("carbyne.adapters.redis.nodes.REDIS_BUDGET_S", 0.5)
         assert path.ingest(path.stream.records[1:]) == path.stream.records[1][0], "TRYAGAIN is no success"
         assert path.get_metric("h0000", "custom.m000.value")[0] == 503
         assert path.store.series(source) == {f"custom.m{i:03d}.value" for i in range(5)}, "single keys follow ASK"

@@ -12,12 +12,12 @@ import psutil
 import pytest
 import redis
 from carbyne.adapters.mappings import LambdaReaders
-from carbyne.errors import RetryableError
+from carbyne.core.errors import RetryableError
 
 from local.template import ARNS
 from servers.aws import Aws
 from servers.process import ROOT
-from tests.integration.make_run import running
+from tests.support.make_run import running
 
 PARAMETERS = "RawWindowSeconds=60 SealGraceSeconds=1 SealJitterSeconds=1 IngesterBatchWindowSeconds=0"
 HOSTS = [f"web{i}" for i in range(6)]

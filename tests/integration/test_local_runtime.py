@@ -12,7 +12,7 @@ import pytest
 from servers.agent import HOST_ID, readings
 from servers.lambdas import Function, FunctionError, stop_all
 from servers.process import ROOT
-from tests.integration.make_run import System, running
+from tests.support.make_run import System, running
 
 SIMPLE = """\
 Parameters:

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.integration.make_run import running
+from tests.support.make_run import running
 
 PARAMETERS = "RawWindowSeconds=60 SealGraceSeconds=1 SealJitterSeconds=1 WarmRawSeconds=15 HotSeconds=1"
 MINUTES = 10

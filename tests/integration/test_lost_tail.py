@@ -4,14 +4,14 @@ import signal
 import time
 
 import pytest
-from carbyne.adapters.windows import HotWindows
-from carbyne.keys import SourceKey, lane_tag
-from carbyne.replay import Replayer
+from carbyne.adapters.redis.windows import HotWindows
+from carbyne.core.keys import SourceKey, lane_tag
+from carbyne.hot.replay import Replayer
 from redis.crc import key_slot
 
 from servers.valkey import Cluster
-from tests.integration.pipeline import LENGTH_S, _slots, master_of, replica_of
 from tests.integration.test_replay import HOSTS, START_S, System
+from tests.support.pipeline import LENGTH_S, _slots, master_of, replica_of
 
 PROMOTED_S = 20
 

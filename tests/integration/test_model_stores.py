@@ -5,16 +5,16 @@ import time
 import uuid
 
 import pytest
-from carbyne.adapters.nodes import Call
-from carbyne.adapters.objects import ColdBlocks
-from carbyne.adapters.table import DynamoTable
-from carbyne.keys import Window, lane_state
-from carbyne.settings import RedisSettings
+from carbyne.adapters.dynamodb.table import DynamoTable
+from carbyne.adapters.redis.nodes import Call
+from carbyne.adapters.s3.objects import ColdBlocks
+from carbyne.core.keys import Window, lane_state
+from carbyne.core.settings import RedisSettings
 from carbyne.wiring.redis import nodes
 
-from tests.integration.pipeline import flush, with_role
 from tests.integration.test_reconcile import create_blocks_table
 from tests.model.simulation import Simulation
+from tests.support.pipeline import flush, with_role
 
 
 class RealStores:

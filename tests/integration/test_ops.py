@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from botocore.stub import Stubber
-from carbyne.accounts import BOTH, Accounts, Grant, Permission
-from carbyne.adapters.accounts import DynamoAccounts, add_key
-from carbyne.adapters.usage import DynamoUsage
-from carbyne.errors import RequestError
-from carbyne.limits import TENANT_CACHE_S
-from carbyne.ops import main
-from carbyne.ops.desk import Desk
+from carbyne.adapters.dynamodb.accounts import DynamoAccounts, add_key
+from carbyne.adapters.dynamodb.usage import DynamoUsage
+from carbyne.cli import main
+from carbyne.cli.desk import Desk
+from carbyne.core.errors import RequestError
+from carbyne.core.limits import TENANT_CACHE_S
+from carbyne.tenants.accounts import BOTH, Accounts, Grant, Permission
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD_KEY = "made-before-there-were-permissions"

@@ -7,19 +7,19 @@ import uuid
 from pathlib import Path
 
 import pytest
-from carbyne import blocks
-from carbyne.adapters.objects import ColdBlocks
-from carbyne.adapters.table import DynamoTable, WarmBlocks, expiring
-from carbyne.catalogue import Catalogue, spans_of
-from carbyne.items import Item
-from carbyne.keys import SourceKey
-from carbyne.limits import DAY_S
-from carbyne.ops import main
-from carbyne.ops.desk import Desk
-from carbyne.reconciler import Reconciled
+from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks, expiring
+from carbyne.adapters.s3.objects import ColdBlocks
+from carbyne.archive.reconciler import Reconciled
+from carbyne.cli import main
+from carbyne.cli.desk import Desk
+from carbyne.core.items import Item
+from carbyne.core.keys import SourceKey
+from carbyne.core.limits import DAY_S
+from carbyne.samples import blocks
+from carbyne.store.catalogue import Catalogue, spans_of
 from carbyne.wiring.reconciler import build
 
-from tests.integration import dynamodb_local
+from tests.support import dynamodb_local
 from tests.unit.test_archiver import KEY, ONE, TWO
 from tests.unit.test_template import RESOURCES
 

@@ -9,28 +9,29 @@ from pathlib import Path
 
 import pytest
 from botocore.stub import Stubber
-from carbyne import blocks, keys, stamps
-from carbyne.adapters.accounts import DynamoAccounts, add_key, add_tenant
-from carbyne.adapters.failures import S3Failures
+from carbyne.adapters.dynamodb.accounts import DynamoAccounts, add_key, add_tenant
+from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.adapters.kinesis import KinesisStream
-from carbyne.adapters.objects import ColdBlocks
-from carbyne.adapters.quarantine import S3Quarantine
-from carbyne.adapters.table import DynamoTable, WarmBlocks
-from carbyne.archiver import Archiver, Image
-from carbyne.catalogue import Catalogue
-from carbyne.columns import merge
-from carbyne.deletes import Marker
-from carbyne.items import Item
-from carbyne.keys import SourceKey
-from carbyne.ops import main, redrive
-from carbyne.ops.desk import Desk
-from carbyne.writer import entries_of
+from carbyne.adapters.s3.failures import S3Failures
+from carbyne.adapters.s3.objects import ColdBlocks
+from carbyne.adapters.s3.quarantine import S3Quarantine
+from carbyne.archive.archiver import Archiver, Image
+from carbyne.cli import main, redrive
+from carbyne.cli.desk import Desk
+from carbyne.core import keys, stamps
+from carbyne.core.items import Item
+from carbyne.core.keys import SourceKey
+from carbyne.hot.deletes import Marker
+from carbyne.intake.writer import entries_of
+from carbyne.samples import blocks
+from carbyne.samples.columns import merge
+from carbyne.store.catalogue import Catalogue
 
 from local.sources import shards_of
 from local.template import ARNS
 from servers.lambdas import FunctionError
-from tests.integration.pipeline import LENGTH_S, Pipeline, flush
 from tests.integration.test_reconcile import create_blocks_table
+from tests.support.pipeline import LENGTH_S, Pipeline, flush
 from tests.unit.test_archiver import KEY, ONE, TWO, Meter, everything
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,17 +7,18 @@ import uuid
 import boto3
 import pytest
 from botocore.stub import Stubber
-from carbyne import keys, records
-from carbyne.adapters.registry import DynamoRegistry
-from carbyne.errors import RetryableError
-from carbyne.http import Request
+from carbyne.adapters.dynamodb.registry import DynamoRegistry
+from carbyne.core import keys
+from carbyne.core.errors import RetryableError
+from carbyne.http.http import Request
+from carbyne.http.routes import Call
 from carbyne.registry import hosts
 from carbyne.registry.api import delete_host
 from carbyne.registry.store import Change, Item, Key
-from carbyne.routes import Call
+from carbyne.stream import records
 from carbyne.wiring.registry import registry as wired_registry
 
-from tests.registry_store import MemoryStore
+from tests.support.registry_store import MemoryStore
 
 A, B, C = Key("t:hosts", "a"), Key("t:hosts", "b"), Key("u:hosts", "a")
 
@@ -156,7 +157,7 @@ def wired(aws, table, monkeypatch):
     for variable, value in (aws.environment | names).items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    monkeypatch.setattr("carbyne.telemetry.log_as_json", lambda function: None)
+    monkeypatch.setattr("carbyne.core.telemetry.log_as_json", lambda function: None)
     wired_registry.cache_clear()
     yield wired_registry()
     wired_registry.cache_clear()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.integration.pipeline import LENGTH_S, Pipeline, flush
-from tests.registry_system import System
+from tests.support.pipeline import LENGTH_S, Pipeline, flush
+from tests.support.registry_system import System
 
 START_S = 1_700_006_400  # where a window begins
 assert START_S % LENGTH_S == 0

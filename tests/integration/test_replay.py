@@ -3,14 +3,14 @@
 import random
 
 import pytest
-from carbyne.adapters.windows import HotWindows
-from carbyne.errors import RetryableError
-from carbyne.keys import SourceKey, lane_state
-from carbyne.limits import REPLAY_TRIES_S
-from carbyne.replay import Jobs, Replayer, Supervisor, demand
+from carbyne.adapters.redis.windows import HotWindows
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import SourceKey, lane_state
+from carbyne.core.limits import REPLAY_TRIES_S
+from carbyne.hot.replay import Jobs, Replayer, Supervisor, demand
 from redis.cluster import RedisCluster
 
-from tests.integration.pipeline import APPS, LENGTH_S, Pipeline, kinesis_event
+from tests.support.pipeline import APPS, LENGTH_S, Pipeline, kinesis_event
 
 START_S = 1_700_006_400  # where a window begins
 assert START_S % LENGTH_S == 0

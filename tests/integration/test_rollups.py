@@ -7,16 +7,16 @@ import uuid
 from collections import Counter, deque
 
 import pytest
-from carbyne.adapters.objects import ColdBlocks
-from carbyne.adapters.table import DynamoTable
-from carbyne.archiver import Archiver, Image, archive
-from carbyne.keys import BlockKey, is_block
-from carbyne.rollups import choose
+from carbyne.adapters.dynamodb.table import DynamoTable
+from carbyne.adapters.s3.objects import ColdBlocks
+from carbyne.archive.archiver import Archiver, Image, archive
+from carbyne.core.keys import BlockKey, is_block
+from carbyne.samples.rollups import choose
 
-from tests import plain
-from tests.fakes import FakeBlocks, FakeTable, NoDeletes, write_units
-from tests.integration.pipeline import LENGTH_S, SCHEDULE, Pipeline
 from tests.integration.test_table_contract import create_table
+from tests.support import plain
+from tests.support.fakes import FakeBlocks, FakeTable, NoDeletes, write_units
+from tests.support.pipeline import LENGTH_S, SCHEDULE, Pipeline
 
 DAY_S = 86_400
 START_S = 655 * 30 * DAY_S

@@ -7,15 +7,15 @@ import struct
 import time
 
 import pytest
-from carbyne import keys
-from carbyne.adapters.hot import HotStore
-from carbyne.adapters.windows import HotWindows
-from carbyne.errors import RetryableError
-from carbyne.keys import SourceKey, Window
+from carbyne.adapters.redis.hot import HotStore
+from carbyne.adapters.redis.windows import HotWindows
+from carbyne.core import keys
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import SourceKey, Window
 
-from tests.fakes import FakeTable
-from tests.integration.pipeline import LENGTH_S, SCHEDULE, Pipeline, flush, master_of, with_role
-from tests.turns import Turns
+from tests.support.fakes import FakeTable
+from tests.support.pipeline import LENGTH_S, SCHEDULE, Pipeline, flush, master_of, with_role
+from tests.support.turns import Turns
 
 START_S = (int(time.time()) // LENGTH_S + 10) * LENGTH_S
 """A window's start that Redis' own clock does not reach, so that rows expire when a test says so."""
@@ -183,8 +183,8 @@ def master_of_lane(cluster, lane, cache={}):  # noqa: B006 - remembers masters, 
 @pytest.fixture
 def make(cluster, monkeypatch):
     """Makes a world over an empty cluster in which a lease never holds anybody up."""
-    monkeypatch.setattr("carbyne.adapters.windows.SEAL_LEASE_MS", 0)
-    monkeypatch.setattr("carbyne.adapters.windows.LANES", LANES_USED)
+    monkeypatch.setattr("carbyne.adapters.redis.windows.SEAL_LEASE_MS", 0)
+    monkeypatch.setattr("carbyne.adapters.redis.windows.LANES", LANES_USED)
     flush(cluster)
     with contextlib.ExitStack() as stack:
 
@@ -199,10 +199,10 @@ def make(cluster, monkeypatch):
 
 def crowd(monkeypatch):
     """Limits so small that a few rows take several calls, and every second list names its series one by one."""
-    monkeypatch.setattr("carbyne.adapters.windows.CONFIRM_ROWS_MAX", 2)
-    monkeypatch.setattr("carbyne.adapters.windows.FIRST_CHUNK", 3)
-    monkeypatch.setattr("carbyne.adapters.windows.READ_BYTES_MAX", 200)
-    monkeypatch.setattr("carbyne.adapters.hot.LISTS_PER_WINDOW_MAX", 1)
+    monkeypatch.setattr("carbyne.adapters.redis.windows.CONFIRM_ROWS_MAX", 2)
+    monkeypatch.setattr("carbyne.adapters.redis.windows.FIRST_CHUNK", 3)
+    monkeypatch.setattr("carbyne.adapters.redis.windows.READ_BYTES_MAX", 200)
+    monkeypatch.setattr("carbyne.adapters.redis.hot.LISTS_PER_WINDOW_MAX", 1)
 
 
 def fill(world, host):
@@ -405,7 +405,7 @@ def test_a_window_that_expired_and_came_again_is_asked_for_in_the_table(make, ti
 
 
 def test_a_window_of_which_rows_were_deleted_is_asked_for_in_the_table(make, monkeypatch):
-    monkeypatch.setattr("carbyne.adapters.windows.CONFIRM_ROWS_MAX", 2)
+    monkeypatch.setattr("carbyne.adapters.redis.windows.CONFIRM_ROWS_MAX", 2)
     world = make(hot_s=FAR_HOT_S)
     fill(world, HOST)
     world.sealer = world.new_sealer(HotWindows(KilledInConfirm(world.store._nodes)), world.table)
@@ -547,7 +547,7 @@ def test_a_series_that_no_block_holds_is_counted_and_stays(make, monkeypatch):
         fill(world, host)
     world.take(BROKEN, START_S + 3600)
     world.take(BROKEN, START_S + 3660)
-    monkeypatch.setattr("carbyne.blocks.BLOCK_SAMPLES_MAX", 4)
+    monkeypatch.setattr("carbyne.samples.blocks.BLOCK_SAMPLES_MAX", 4)
     assert world.seal() == 1
     assert world.counts["SealsFailed"] == 1 and world.rows_left(BROKEN) == {WINDOW}
     monkeypatch.undo()

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from carbyne import blocks, records
-from carbyne.adapters.table import DynamoTable, WarmBlocks
-from carbyne.columns import column, merge
-from carbyne.keys import BlockKey, SourceKey, Window, join_series, lane_tag, series_hash
-from carbyne.storing import read_blocks
+from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
+from carbyne.core.keys import BlockKey, SourceKey, Window, join_series, lane_tag, series_hash
+from carbyne.samples import blocks
+from carbyne.samples.columns import column, merge
+from carbyne.store.storing import read_blocks
+from carbyne.stream import records
 
-from tests.fakes import FakeTable, item_bytes, write_units
-from tests.integration.pipeline import LENGTH_S, SCHEDULE, Pipeline, flush
 from tests.integration.test_table_contract import create_table
+from tests.support.fakes import FakeTable, item_bytes, write_units
+from tests.support.pipeline import LENGTH_S, SCHEDULE, Pipeline, flush
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "data" / "host-metrics.jsonl.gz"
 START_S = (int(time.time()) // LENGTH_S + 10) * LENGTH_S

@@ -4,15 +4,15 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from carbyne.adapters.table import DynamoTable, WarmBlocks
-from carbyne.errors import RetryableError
-from carbyne.items import Item
-from carbyne.keys import BlockKey, SourceKey, Window
-from carbyne.limits import BLOCK_BYTES_MAX, PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
-from carbyne.rollups import ROLLUPS
+from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
+from carbyne.core.errors import RetryableError
+from carbyne.core.items import Item
+from carbyne.core.keys import BlockKey, SourceKey, Window
+from carbyne.core.limits import BLOCK_BYTES_MAX, PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
+from carbyne.samples.rollups import ROLLUPS
 
-from tests.fakes import FakeTable, item_bytes
-from tests.integration import dynamodb_local
+from tests.support import dynamodb_local
+from tests.support.fakes import FakeTable, item_bytes
 
 FAR_S = 4_000_000_000
 

@@ -6,14 +6,14 @@ Records, blocks, stubs and pages of the catalogue have the same in the tests of 
 import struct
 
 import pytest
-from carbyne import stamps
-from carbyne.adapters.hot import HotStore
-from carbyne.adapters.windows import HotWindows
-from carbyne.errors import RetryableError, UnknownVersionError
-from carbyne.keys import SourceKey, Window, join_series, list_identity
-from carbyne.rows import DELETED, SPARSE, HotRow, RowGroup
-from carbyne.settings import RedisSettings
-from carbyne.stamps import STAMP_BYTES
+from carbyne.adapters.redis.hot import HotStore
+from carbyne.adapters.redis.windows import HotWindows
+from carbyne.core import stamps
+from carbyne.core.errors import RetryableError, UnknownVersionError
+from carbyne.core.keys import SourceKey, Window, join_series, list_identity
+from carbyne.core.settings import RedisSettings
+from carbyne.core.stamps import STAMP_BYTES
+from carbyne.samples.rows import DELETED, SPARSE, HotRow, RowGroup
 from carbyne.wiring.redis import nodes
 from redis.cluster import RedisCluster
 

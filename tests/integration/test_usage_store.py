@@ -4,18 +4,18 @@ import json
 import uuid
 
 import pytest
-from carbyne.accounts import Accounts
-from carbyne.adapters import usage
-from carbyne.adapters.accounts import DynamoAccounts, add_key, add_tenant
-from carbyne.adapters.usage import DynamoUsage
-from carbyne.keys import SourceKey
-from carbyne.limits import TENANT_CACHE_S, USAGE_MINUTES_HELD
-from carbyne.putting import Time
-from carbyne.sketch import Sketch
-from carbyne.usage import Counted, Limits, Standing, Usage, UsedRow
-from carbyne.writer import Writer
+from carbyne.adapters.dynamodb import usage
+from carbyne.adapters.dynamodb.accounts import DynamoAccounts, add_key, add_tenant
+from carbyne.adapters.dynamodb.usage import DynamoUsage
+from carbyne.core.keys import SourceKey
+from carbyne.core.limits import TENANT_CACHE_S, USAGE_MINUTES_HELD
+from carbyne.intake.writer import Writer
+from carbyne.stream.putting import Time
+from carbyne.tenants.accounts import Accounts
+from carbyne.tenants.sketch import Sketch
+from carbyne.tenants.usage import Counted, Limits, Standing, Usage, UsedRow
 
-from tests.integration.pipeline import APPS, MemoryStream, http_event
+from tests.support.pipeline import APPS, MemoryStream, http_event
 
 NOW_S = 1_700_000_000
 MINUTE = NOW_S // 60

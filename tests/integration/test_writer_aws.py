@@ -12,12 +12,13 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.stub import Stubber
-from carbyne import keys, limits, records
-from carbyne.accounts import BOTH, Accounts
 from carbyne.adapters import aws as aws_adapter
-from carbyne.adapters.accounts import DynamoAccounts, add_key, add_tenant
+from carbyne.adapters.dynamodb.accounts import DynamoAccounts, add_key, add_tenant
 from carbyne.adapters.kinesis import KinesisStream
-from carbyne.errors import RequestError, RetryableError
+from carbyne.core import keys, limits
+from carbyne.core.errors import RequestError, RetryableError
+from carbyne.stream import records
+from carbyne.tenants.accounts import BOTH, Accounts
 from carbyne.wiring.writer import writer as wired_writer
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +55,7 @@ def post(aws, names, monkeypatch):
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    monkeypatch.setattr("carbyne.telemetry.log_as_json", lambda function: None)
+    monkeypatch.setattr("carbyne.core.telemetry.log_as_json", lambda function: None)
     wired_writer.cache_clear()
     app = load_app()
 

@@ -5,36 +5,28 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any
 from unittest.mock import patch
 
-from carbyne import (
-    archiver,
-    blocks,
-    catalogue,
-    columns,
-    deletes,
-    failovers,
-    ingester,
-    keys,
-    reader,
-    redrive,
-    roller,
-    storing,
-    tiers,
-)
-from carbyne.adapters import hot
-from carbyne.adapters.hot import HotStore
-from carbyne.adapters.nodes import Script
-from carbyne.adapters.table import WarmBlocks
-from carbyne.archiver import Archiver
-from carbyne.catalogue import Catalogue
-from carbyne.errors import CorruptDataError, RetryableError
-from carbyne.items import Item
-from carbyne.keys import RAW, BlockKey, SourceKey
-from carbyne.putting import Putter
-from carbyne.sealer import Sealer
-from carbyne.views import Views
+from carbyne.adapters.dynamodb.table import WarmBlocks
+from carbyne.adapters.redis import hot
+from carbyne.adapters.redis.hot import HotStore
+from carbyne.adapters.redis.nodes import Script
+from carbyne.archive import archiver, redrive
+from carbyne.archive.archiver import Archiver
+from carbyne.core import keys
+from carbyne.core.errors import CorruptDataError, RetryableError
+from carbyne.core.items import Item
+from carbyne.core.keys import RAW, BlockKey, SourceKey
+from carbyne.hot import deletes, failovers, ingester
+from carbyne.read import reader
+from carbyne.read.views import Views
+from carbyne.samples import blocks, columns
+from carbyne.seal import roller
+from carbyne.seal.sealer import Sealer
+from carbyne.store import catalogue, storing, tiers
+from carbyne.store.catalogue import Catalogue
+from carbyne.stream.putting import Putter
 
-from tests.fakes import FakeBlocks
 from tests.model.simulation import Simulation
+from tests.support.fakes import FakeBlocks
 
 Patches = Sequence[AbstractContextManager[Any]]
 Bug = Callable[[Simulation], Patches]

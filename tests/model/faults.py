@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from carbyne.errors import RetryableError
+from carbyne.core.errors import RetryableError
 
 
 class KilledError(BaseException):

@@ -1,15 +1,15 @@
 """Redis in memory: the project's own scripts on Lua 5.1, over the few commands that they and the adapters use.
 
-``MemoryNodes`` takes the place of ``carbyne.adapters.nodes.Nodes``, so that ``HotStore`` and ``HotWindows`` are the
-real ones.
+``MemoryNodes`` takes the place of ``carbyne.adapters.redis.nodes.Nodes``, so that ``HotStore`` and ``HotWindows`` are
+the real ones.
 """
 
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from carbyne.adapters.nodes import Call, Master
-from carbyne.limits import LANES
+from carbyne.adapters.redis.nodes import Call, Master
+from carbyne.core.limits import LANES
 from lupa import lua51
 
 MASTER = Master("5e" * 20, "")

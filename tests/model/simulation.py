@@ -8,19 +8,19 @@ from itertools import count, islice
 from struct import pack
 from typing import Any
 
-from carbyne import records
-from carbyne.errors import RequestError, RetryableError
-from carbyne.http import Request
-from carbyne.ingester import Entry
-from carbyne.keys import RESOLUTIONS, BlockKey, SourceKey, Window, join_series, lane_of, lane_tag
-from carbyne.limits import DAY_S
-from carbyne.reader import How, Reader
-from carbyne.records import Row, SamplesRecord
+from carbyne.core.errors import RequestError, RetryableError
+from carbyne.core.keys import RESOLUTIONS, BlockKey, SourceKey, Window, join_series, lane_of, lane_tag
+from carbyne.core.limits import DAY_S
+from carbyne.hot.ingester import Entry
+from carbyne.http.http import Request
+from carbyne.read.reader import How, Reader
+from carbyne.stream import records
+from carbyne.stream.records import Row, SamplesRecord
 
 from tests.model.faults import KINDS, Faults, KilledError
 from tests.model.oracle import Series, differences
 from tests.model.world import LANES, MemoryStores, Stores, World, bounds
-from tests.turns import Turns
+from tests.support.turns import Turns
 
 TENANTS, NEWCOMER = ("acme", "vxcu"), "d-qt"
 """Three names of which all sources of one length share their lanes."""

@@ -12,21 +12,17 @@ from typing import Any, NamedTuple, Protocol
 from unittest.mock import patch
 
 import numpy as np
-from carbyne import blocks, records, stamps
-from carbyne.accounts import Accounts
-from carbyne.adapters.hot import HotStore
-from carbyne.adapters.nodes import Call
-from carbyne.adapters.table import WarmBlocks
-from carbyne.adapters.windows import HotWindows
-from carbyne.archiver import Archiver, Image, archive
-from carbyne.catalogue import Catalogue
-from carbyne.deletes import Deletes
-from carbyne.errors import RetryableError
-from carbyne.events import BY_TTL
-from carbyne.failovers import Failovers
-from carbyne.ingester import Ingester
-from carbyne.items import Blocks, Item, Table
-from carbyne.keys import (
+from carbyne.adapters.dynamodb.table import WarmBlocks
+from carbyne.adapters.redis.hot import HotStore
+from carbyne.adapters.redis.nodes import Call
+from carbyne.adapters.redis.windows import HotWindows
+from carbyne.archive.archiver import Archiver, Image, archive
+from carbyne.archive.reconciler import Reconciler
+from carbyne.archive.redrive import BlockRedriver, Kept, Origin, RecordRedriver
+from carbyne.core import stamps
+from carbyne.core.errors import RetryableError
+from carbyne.core.items import Blocks, Item, Table
+from carbyne.core.keys import (
     RAW,
     RESOLUTIONS,
     BlockKey,
@@ -37,23 +33,29 @@ from carbyne.keys import (
     is_block,
     lane_state,
 )
-from carbyne.limits import DAY_S, RECONCILE_AHEAD_DAYS, RECONCILE_BACK_DAYS
-from carbyne.putting import Putter, Time
-from carbyne.reader import Reader
-from carbyne.reconciler import Reconciler
-from carbyne.redrive import BlockRedriver, Kept, Origin, RecordRedriver
-from carbyne.replay import Jobs, Replayer, Supervisor, Watch
-from carbyne.roller import Roller
-from carbyne.sealer import Retention, Sealer
-from carbyne.sealing import SealSchedule
-from carbyne.tiers import BlockTiers
-from carbyne.writer import Writer
+from carbyne.core.limits import DAY_S, RECONCILE_AHEAD_DAYS, RECONCILE_BACK_DAYS
+from carbyne.hot.deletes import Deletes
+from carbyne.hot.failovers import Failovers
+from carbyne.hot.ingester import Ingester
+from carbyne.hot.replay import Jobs, Replayer, Supervisor, Watch
+from carbyne.intake.writer import Writer
+from carbyne.read.reader import Reader
+from carbyne.samples import blocks
+from carbyne.samples.sealing import SealSchedule
+from carbyne.seal.roller import Roller
+from carbyne.seal.sealer import Retention, Sealer
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.tiers import BlockTiers
+from carbyne.stream import records
+from carbyne.stream.events import BY_TTL
+from carbyne.stream.putting import Putter, Time
+from carbyne.tenants.accounts import Accounts
 
-from tests.fakes import FakeBlocks, FakeTable
-from tests.integration.pipeline import MemoryAccounts
 from tests.model.faults import Faults, FaultyNodes, FaultyStore, Inline
 from tests.model.oracle import Oracle
 from tests.model.redis import MemoryNodes, MemoryRedis
+from tests.support.fakes import FakeBlocks, FakeTable
+from tests.support.pipeline import MemoryAccounts
 
 RETENTION_S = 460 * DAY_S
 SCHEDULE = SealSchedule(120, 1800)
@@ -498,27 +500,27 @@ def _given_up(change: Change) -> dict[str, Any]:
 
 
 CROWDED = {
-    "carbyne.adapters.windows.CONFIRM_ROWS_MAX": 2,
-    "carbyne.adapters.windows.FIRST_CHUNK": 3,
-    "carbyne.adapters.windows.READ_BYTES_MAX": 200,
-    "carbyne.adapters.windows.DUE_PER_LANE": 3,
-    "carbyne.adapters.hot.LISTS_PER_WINDOW_MAX": 1,
-    "carbyne.adapters.hot.READ_BYTES_MAX": 300,
-    "carbyne.adapters.hot.READ_WINDOWS": 2,
-    "carbyne.adapters.hot.CALL_BYTES_MAX": 100,
-    "carbyne.blocks.BLOCK_SAMPLES_MAX": 125,
-    "carbyne.catalogue.CATALOGUE_PAGE_SERIES_MAX": 2,
-    "carbyne.putting.PUT_RECORDS_MAX": 2,
-    "carbyne.writer.ROW_SERIES_MAX": 2,
+    "carbyne.adapters.redis.windows.CONFIRM_ROWS_MAX": 2,
+    "carbyne.adapters.redis.windows.FIRST_CHUNK": 3,
+    "carbyne.adapters.redis.windows.READ_BYTES_MAX": 200,
+    "carbyne.adapters.redis.windows.DUE_PER_LANE": 3,
+    "carbyne.adapters.redis.hot.LISTS_PER_WINDOW_MAX": 1,
+    "carbyne.adapters.redis.hot.READ_BYTES_MAX": 300,
+    "carbyne.adapters.redis.hot.READ_WINDOWS": 2,
+    "carbyne.adapters.redis.hot.CALL_BYTES_MAX": 100,
+    "carbyne.samples.blocks.BLOCK_SAMPLES_MAX": 125,
+    "carbyne.store.catalogue.CATALOGUE_PAGE_SERIES_MAX": 2,
+    "carbyne.stream.putting.PUT_RECORDS_MAX": 2,
+    "carbyne.intake.writer.ROW_SERIES_MAX": 2,
 }
 """Bounds so small that few samples meet all of them."""
 ALWAYS = {
-    "carbyne.adapters.windows.LANES": LANES,
-    "carbyne.adapters.hot.LANES": LANES,
-    "carbyne.keys.escape": cache(escape),
-    "carbyne.storing.STUB_EXTRA_S": DAY_S,
-    "carbyne.tiers.ThreadPoolExecutor": Inline,
-    "carbyne.reconciler.ThreadPoolExecutor": Inline,
+    "carbyne.adapters.redis.windows.LANES": LANES,
+    "carbyne.adapters.redis.hot.LANES": LANES,
+    "carbyne.core.keys.escape": cache(escape),
+    "carbyne.store.storing.STUB_EXTRA_S": DAY_S,
+    "carbyne.store.tiers.ThreadPoolExecutor": Inline,
+    "carbyne.archive.reconciler.ThreadPoolExecutor": Inline,
 }
 
 
@@ -527,7 +529,7 @@ def bounds(*, crowded: bool, leases: bool):
     """The bounds of one run; without ``leases`` two sealers really work on the same window."""
     changed = ALWAYS | (CROWDED if crowded else {})
     if not leases:
-        changed = changed | {"carbyne.adapters.windows.SEAL_LEASE_MS": 0}
+        changed = changed | {"carbyne.adapters.redis.windows.SEAL_LEASE_MS": 0}
     patches = [patch(name, value) for name, value in changed.items()]
     for one in patches:
         one.start()

@@ -1,8 +1,8 @@
-"""Ten thousand made up requests, others each night; see ``tests.fuzz``."""
+"""Ten thousand made up requests, others each night; see ``tests.support.fuzz``."""
 
 import pytest
 
-from tests.fuzz import LABELS, Fuzz
+from tests.support.fuzz import LABELS, Fuzz
 
 CASES = 10_000
 

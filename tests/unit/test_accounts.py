@@ -3,9 +3,9 @@
 from base64 import b64encode
 
 import pytest
-from carbyne.accounts import BOTH, Accounts, Grant, Permission
-from carbyne.errors import RequestError, RetryableError
-from carbyne.limits import API_KEY_BYTES_MAX, TENANT_CACHE_ENTRIES_MAX, TENANT_CACHE_S
+from carbyne.core.errors import RequestError, RetryableError
+from carbyne.core.limits import API_KEY_BYTES_MAX, TENANT_CACHE_ENTRIES_MAX, TENANT_CACHE_S
+from carbyne.tenants.accounts import BOTH, Accounts, Grant, Permission
 
 
 class Store:

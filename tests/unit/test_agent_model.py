@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.agent import FIND_DELAY_S, FIND_TRIES, RETRIES_MAX, Agent, Simulation
+from tests.support.agent import FIND_DELAY_S, FIND_TRIES, RETRIES_MAX, Agent, Simulation
 
 START_S = 1_700_000_000
 

@@ -5,18 +5,19 @@ from zlib import crc32
 
 import numpy as np
 import pytest
-from carbyne import blocks, stamps
-from carbyne.archiver import Archiver, Image, archive
-from carbyne.columns import EMPTY, Columns, Rows, column, from_rows, merge
-from carbyne.errors import CorruptDataError, RetryableError, UnknownVersionError
-from carbyne.items import Item
-from carbyne.keys import BlockKey, SourceKey, Window
-from carbyne.storing import merge_into, read_blocks
+from carbyne.archive.archiver import Archiver, Image, archive
+from carbyne.core import stamps
+from carbyne.core.errors import CorruptDataError, RetryableError, UnknownVersionError
+from carbyne.core.items import Item
+from carbyne.core.keys import BlockKey, SourceKey, Window
+from carbyne.samples import blocks
+from carbyne.samples.columns import EMPTY, Columns, Rows, column, from_rows, merge
+from carbyne.store.storing import merge_into, read_blocks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests import strategies
-from tests.fakes import FakeBlocks, FakeTable, NoDeletes
+from tests.support import strategies
+from tests.support.fakes import FakeBlocks, FakeTable, NoDeletes
 
 KEY = BlockKey(SourceKey("acme", "host/a"), "raw", Window(1_699_992_000, 14_400))
 START_MS = KEY.window.start_s * 1000

@@ -9,15 +9,16 @@ import cramjam
 import msgspec
 import numpy as np
 import pytest
-from carbyne import blocks, stamps
-from carbyne.blocks import children, decode, decode_series, encode, encode_parts, in_part
-from carbyne.columns import EMPTY, Columns, Group, Rows, flaw, from_rows, merge, restrict
-from carbyne.errors import CarbyneError, CorruptDataError, InvariantError, UnknownVersionError
-from carbyne.limits import BLOCK_BYTES_MAX, BLOCK_INFLATED_BYTES_MAX
+from carbyne.core import stamps
+from carbyne.core.errors import CarbyneError, CorruptDataError, InvariantError, UnknownVersionError
+from carbyne.core.limits import BLOCK_BYTES_MAX, BLOCK_INFLATED_BYTES_MAX
+from carbyne.samples import blocks
+from carbyne.samples.blocks import children, decode, decode_series, encode, encode_parts, in_part
+from carbyne.samples.columns import EMPTY, Columns, Group, Rows, flaw, from_rows, merge, restrict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import ODD_BITS, SHAPES, Record, columns_of, minutes, records, row_stamps, shaped
+from tests.support.strategies import ODD_BITS, SHAPES, Record, columns_of, minutes, records, row_stamps, shaped
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 NAMES = sorted(SHAPES)

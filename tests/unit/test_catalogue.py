@@ -4,19 +4,19 @@ from unittest.mock import patch
 
 import msgspec
 import pytest
-from carbyne import catalogue as module
-from carbyne import frame
-from carbyne.catalogue import Catalogue, Span, Windows
-from carbyne.errors import CorruptDataError, RetryableError, UnknownVersionError
-from carbyne.items import Item
-from carbyne.keys import SourceKey, Window, series_item, windows_item
-from carbyne.limits import CATALOGUE_PAGE_SERIES_MAX, SEAL_TRIES_MAX
+from carbyne.core import frame
+from carbyne.core.errors import CorruptDataError, RetryableError, UnknownVersionError
+from carbyne.core.items import Item
+from carbyne.core.keys import SourceKey, Window, series_item, windows_item
+from carbyne.core.limits import CATALOGUE_PAGE_SERIES_MAX, SEAL_TRIES_MAX
+from carbyne.store import catalogue as module
+from carbyne.store.catalogue import Catalogue, Span, Windows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import FakeTable, item_bytes
-from tests.strategies import series_keys
-from tests.turns import Turns, by
+from tests.support.fakes import FakeTable, item_bytes
+from tests.support.strategies import series_keys
+from tests.support.turns import Turns, by
 
 SOURCE = SourceKey("acme", "host/a")
 LENGTH_S = 14_400

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from carbyne import stamps
-from carbyne.columns import EMPTY, Columns, Group, Rows, between, column, flaw, from_rows, merge, restrict
-from carbyne.errors import InvariantError
+from carbyne.core import stamps
+from carbyne.core.errors import InvariantError
+from carbyne.samples.columns import EMPTY, Columns, Group, Rows, between, column, flaw, from_rows, merge, restrict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import Record, columns_of, minutes, records, row_stamps, shaped
+from tests.support.strategies import Record, columns_of, minutes, records, row_stamps, shaped
 
 Samples = dict[tuple[str, int], tuple[bytes, int]]
 

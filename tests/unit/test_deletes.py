@@ -2,21 +2,22 @@
 
 import numpy as np
 import pytest
-from carbyne import blocks, stamps
-from carbyne.catalogue import Catalogue
-from carbyne.columns import Columns, column, flaw
-from carbyne.deletes import DELETE_TS_MS, Deletes, Marker, erase, of_row, row_of
-from carbyne.errors import CorruptDataError, RetryableError
-from carbyne.keys import RAW, SourceKey, Window
-from carbyne.limits import MARKER_EXTRA_S
-from carbyne.records import TS_MS_MAX
-from carbyne.rows import DELETED
-from carbyne.sealing import SealSchedule
+from carbyne.core import stamps
+from carbyne.core.errors import CorruptDataError, RetryableError
+from carbyne.core.keys import RAW, SourceKey, Window
+from carbyne.core.limits import MARKER_EXTRA_S
+from carbyne.hot.deletes import DELETE_TS_MS, Deletes, Marker, erase, of_row, row_of
+from carbyne.samples import blocks
+from carbyne.samples.columns import Columns, column, flaw
+from carbyne.samples.rows import DELETED
+from carbyne.samples.sealing import SealSchedule
+from carbyne.store.catalogue import Catalogue
+from carbyne.stream.records import TS_MS_MAX
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import FakeTable
-from tests.strategies import Record, columns_of, records, series_keys
+from tests.support.fakes import FakeTable
+from tests.support.strategies import Record, columns_of, records, series_keys
 
 SOURCE = SourceKey("acme", "host/a")
 LENGTH_S = 14_400

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from carbyne import limits
+from carbyne.core import limits
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator

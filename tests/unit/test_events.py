@@ -3,11 +3,11 @@
 import base64
 
 import pytest
-from carbyne.archiver import Image
-from carbyne.errors import InvariantError, RetryableError
-from carbyne.events import answer_changes, answer_records, images, kinesis_entries
-from carbyne.ingester import Entry
-from carbyne.keys import BlockKey, SourceKey, Window, series_item, windows_item
+from carbyne.archive.archiver import Image
+from carbyne.core.errors import InvariantError, RetryableError
+from carbyne.core.keys import BlockKey, SourceKey, Window, series_item, windows_item
+from carbyne.hot.ingester import Entry
+from carbyne.stream.events import answer_changes, answer_records, images, kinesis_entries
 
 
 def event(*records):

@@ -3,13 +3,13 @@
 from typing import NamedTuple
 
 import pytest
-from carbyne import frame
-from carbyne.errors import RetryableError, UnknownVersionError
-from carbyne.failovers import Failovers, failed_over
-from carbyne.items import Item
-from carbyne.limits import JOB_BYTES_MAX, LANES
+from carbyne.core import frame
+from carbyne.core.errors import RetryableError, UnknownVersionError
+from carbyne.core.items import Item
+from carbyne.core.limits import JOB_BYTES_MAX, LANES
+from carbyne.hot.failovers import Failovers, failed_over
 
-from tests.fakes import FakeTable
+from tests.support.fakes import FakeTable
 
 A, B, C, D = ("aa" * 20, "bb" * 20, "cc" * 20, "dd" * 20)
 

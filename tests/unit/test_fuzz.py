@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fuzz import LABELS, Fuzz
+from tests.support.fuzz import LABELS, Fuzz
 
 CASES = 1_000
 

@@ -6,9 +6,9 @@ import json
 import tracemalloc
 
 import pytest
-from carbyne import http
-from carbyne.errors import InvariantError, RequestError, RetryableError
-from carbyne.limits import BODY_BYTES_MAX, QUERY_FIELDS_MAX, RETRY_AFTER_S
+from carbyne.core.errors import InvariantError, RequestError, RetryableError
+from carbyne.core.limits import BODY_BYTES_MAX, QUERY_FIELDS_MAX, RETRY_AFTER_S
+from carbyne.http import http
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 from zlib import crc32
 
 import pytest
-from carbyne import records, stamps
-from carbyne.errors import InvariantError, RetryableError
-from carbyne.ingester import Entry, Ingester
-from carbyne.keys import SourceKey, Window, lane_of
-from carbyne.sealing import SealSchedule
+from carbyne.core import stamps
+from carbyne.core.errors import InvariantError, RetryableError
+from carbyne.core.keys import SourceKey, Window, lane_of
+from carbyne.hot.ingester import Entry, Ingester
+from carbyne.samples.sealing import SealSchedule
+from carbyne.stream import records
 
 LENGTH_S = 14_400
 NOW_MS = 1_700_000_000_000

@@ -3,13 +3,13 @@
 from collections import Counter
 
 import pytest
-from carbyne import keys
-from carbyne.keys import SourceKey, Window
-from carbyne.limits import LANES
+from carbyne.core import keys
+from carbyne.core.keys import SourceKey, Window
+from carbyne.core.limits import LANES
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import part_texts, series_keys
+from tests.support.strategies import part_texts, series_keys
 
 windows = st.builds(Window, st.integers(-(10**6), 10**10), st.integers(1, 10**7))
 sources = st.builds(SourceKey, part_texts, part_texts)

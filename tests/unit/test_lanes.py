@@ -1,8 +1,8 @@
 """The first start: the mark follows the lanes, whatever fails in between."""
 
 import pytest
-from carbyne.errors import RetryableError
-from carbyne.lanes import ensure_initialised
+from carbyne.core.errors import RetryableError
+from carbyne.hot.lanes import ensure_initialised
 
 
 class System:

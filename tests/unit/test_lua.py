@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from carbyne import rows, stamps
+from carbyne.core import stamps
+from carbyne.samples import rows
 
 LUA = sorted((Path(__file__).parents[2] / "lua").glob("*.lua"))
 SECTIONS = ("KEYS", "ARGV", "RETURNS", "EFFECTS", "COST")

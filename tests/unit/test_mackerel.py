@@ -5,9 +5,9 @@ import math
 import struct
 
 import pytest
-from carbyne import mackerel
-from carbyne.errors import RequestError
-from carbyne.limits import AHEAD_MS_MAX, HOST_ID_BYTES_MAX, NAME_BYTES_MAX, SAMPLES_PER_BODY_MAX
+from carbyne.core.errors import RequestError
+from carbyne.core.limits import AHEAD_MS_MAX, HOST_ID_BYTES_MAX, NAME_BYTES_MAX, SAMPLES_PER_BODY_MAX
+from carbyne.intake import mackerel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,10 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
-from carbyne.adapters.nodes import Call, Nodes, Script, checked
-from carbyne.errors import RetryableError
-from carbyne.keys import lane_state
-from carbyne.limits import REDIS_BUDGET_S, WAIT_MS
+from carbyne.adapters.redis.nodes import Call, Nodes, Script, checked
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import lane_state
+from carbyne.core.limits import REDIS_BUDGET_S, WAIT_MS
 from redis import exceptions
 from redis.crc import key_slot
 

@@ -10,10 +10,10 @@ from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, Re
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from carbyne.adapters import aws
-from carbyne.adapters.objects import ColdBlocks
-from carbyne.errors import RetryableError
-from carbyne.items import Item
-from carbyne.keys import BlockKey, SourceKey, Window
+from carbyne.adapters.s3.objects import ColdBlocks
+from carbyne.core.errors import RetryableError
+from carbyne.core.items import Item
+from carbyne.core.keys import BlockKey, SourceKey, Window
 
 KEY = BlockKey(SourceKey("acme", "host/a"), "raw", Window(1_699_992_000, 14_400))
 TRANSIENT = [

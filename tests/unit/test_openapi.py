@@ -5,14 +5,14 @@ import json
 from pathlib import Path
 
 import pytest
-from carbyne import openapi, surface
-from carbyne.errors import RetryableError
-from carbyne.limits import BODY_BYTES_MAX, QUERY_FIELDS_MAX
-from carbyne.operations import OPERATIONS
+from carbyne.core.errors import RetryableError
+from carbyne.core.limits import BODY_BYTES_MAX, QUERY_FIELDS_MAX
+from carbyne.http import openapi, surface
+from carbyne.http.operations import OPERATIONS
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from tests.memory_system import APPS, MemorySystem
+from tests.support.memory_system import APPS, MemorySystem
 from tests.unit.test_routes import in_template
 
 FILE = Path(openapi.__file__).with_name("openapi.json")

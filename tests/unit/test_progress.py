@@ -1,14 +1,14 @@
 """How far a replay is: what instances of the replayer note, and what an operator reads."""
 
 import pytest
-from carbyne import records
-from carbyne.errors import RetryableError
-from carbyne.ingester import Entry
-from carbyne.ops.replay import in_the_end, so_far
-from carbyne.progress import NOTE_S, Note, Notes, Progress, Speed, speed
-from carbyne.replay import Job
+from carbyne.cli.replay import in_the_end, so_far
+from carbyne.core.errors import RetryableError
+from carbyne.hot.ingester import Entry
+from carbyne.hot.progress import NOTE_S, Note, Notes, Progress, Speed, speed
+from carbyne.hot.replay import Job
+from carbyne.stream import records
 
-from tests.fakes import FakeTable
+from tests.support.fakes import FakeTable
 
 FENCE = records.encode(records.FenceRecord("token"))
 

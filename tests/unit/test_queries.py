@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from carbyne.accounts import Accounts, Grant, Permission
-from carbyne.errors import RequestError, RetryableError
-from carbyne.http import Request
-from carbyne.keys import SourceKey
-from carbyne.limits import LATEST_PAIRS_MAX
-from carbyne.queries import RESOLUTION_HEADER, WARNINGS_HEADER, Queries, route
-from carbyne.reader import Answer, How, Latest
+from carbyne.core.errors import RequestError, RetryableError
+from carbyne.core.keys import SourceKey
+from carbyne.core.limits import LATEST_PAIRS_MAX
+from carbyne.http.http import Request
+from carbyne.read.queries import RESOLUTION_HEADER, WARNINGS_HEADER, Queries, route
+from carbyne.read.reader import Answer, How, Latest
+from carbyne.tenants.accounts import Accounts, Grant, Permission
 
 
 class Reader:

@@ -2,16 +2,17 @@
 
 import numpy as np
 import pytest
-from carbyne import blocks, stamps
-from carbyne.adapters.hot import HotRead
-from carbyne.catalogue import Windows
-from carbyne.columns import EMPTY, Columns, Rows, from_rows
-from carbyne.errors import RequestError, RetryableError
-from carbyne.items import Item
-from carbyne.keys import RESOLUTIONS, BlockKey, SourceKey, Window
-from carbyne.limits import AHEAD_MS_MAX, LATEST_BACK_MS
-from carbyne.reader import REBUILDING, How, Reader
-from carbyne.tiers import BlockTiers
+from carbyne.adapters.redis.hot import HotRead
+from carbyne.core import stamps
+from carbyne.core.errors import RequestError, RetryableError
+from carbyne.core.items import Item
+from carbyne.core.keys import RESOLUTIONS, BlockKey, SourceKey, Window
+from carbyne.core.limits import AHEAD_MS_MAX, LATEST_BACK_MS
+from carbyne.read.reader import REBUILDING, How, Reader
+from carbyne.samples import blocks
+from carbyne.samples.columns import EMPTY, Columns, Rows, from_rows
+from carbyne.store.catalogue import Windows
+from carbyne.store.tiers import BlockTiers
 
 NOW_MS = 1_700_000_000_000
 LENGTH_S = 14_400

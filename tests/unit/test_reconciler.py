@@ -5,17 +5,18 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from carbyne import blocks, limits
-from carbyne import reconciler as module
-from carbyne.adapters.table import WarmBlocks
-from carbyne.columns import merge
-from carbyne.errors import RetryableError
-from carbyne.items import Item
-from carbyne.keys import BlockKey, SourceKey, Window
-from carbyne.limits import DAY_S, RECONCILE_AHEAD_DAYS, RECONCILE_BACK_DAYS, RECONCILE_BATCH, RECONCILE_RESERVE_S
-from carbyne.reconciler import Reconciled, Reconciler
+from carbyne.adapters.dynamodb.table import WarmBlocks
+from carbyne.archive import reconciler as module
+from carbyne.archive.reconciler import Reconciled, Reconciler
+from carbyne.core import limits
+from carbyne.core.errors import RetryableError
+from carbyne.core.items import Item
+from carbyne.core.keys import BlockKey, SourceKey, Window
+from carbyne.core.limits import DAY_S, RECONCILE_AHEAD_DAYS, RECONCILE_BACK_DAYS, RECONCILE_BATCH, RECONCILE_RESERVE_S
+from carbyne.samples import blocks
+from carbyne.samples.columns import merge
 
-from tests.fakes import FakeBlocks, FakeTable, NoDeletes
+from tests.support.fakes import FakeBlocks, FakeTable, NoDeletes
 from tests.unit.test_archiver import KEY, ONE, TWO, Meter, everything, samples
 
 NOW_S = 1_800_000_000

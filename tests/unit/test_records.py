@@ -7,14 +7,14 @@ from zlib import crc32
 import cramjam
 import msgspec
 import pytest
-from carbyne.errors import CarbyneError, CorruptDataError, UnknownVersionError
-from carbyne.keys import join_series
-from carbyne.limits import RECORD_BYTES_MAX, RECORD_INFLATED_BYTES_MAX
-from carbyne.records import FenceRecord, Row, SamplesRecord, decode, encode, pack
+from carbyne.core.errors import CarbyneError, CorruptDataError, UnknownVersionError
+from carbyne.core.keys import join_series
+from carbyne.core.limits import RECORD_BYTES_MAX, RECORD_INFLATED_BYTES_MAX
+from carbyne.stream.records import FenceRecord, Row, SamplesRecord, decode, encode, pack
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import part_texts, sample_records
+from tests.support.strategies import part_texts, sample_records
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 SMALL = SamplesRecord(

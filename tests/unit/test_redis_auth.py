@@ -8,12 +8,12 @@ from urllib.parse import parse_qsl, quote
 import pytest
 from botocore import auth
 from botocore.credentials import Credentials
-from carbyne import settings
-from carbyne.adapters import redis_auth
-from carbyne.adapters.redis_auth import IamTokens
-from carbyne.errors import InvariantError
-from carbyne.limits import REDIS_TOKEN_RENEW_S, REDIS_TOKEN_S
-from carbyne.settings import RedisSettings, Secret
+from carbyne.adapters.redis import redis_auth
+from carbyne.adapters.redis.redis_auth import IamTokens
+from carbyne.core import settings
+from carbyne.core.errors import InvariantError
+from carbyne.core.limits import REDIS_TOKEN_RENEW_S, REDIS_TOKEN_S
+from carbyne.core.settings import RedisSettings, Secret
 
 NOW = datetime.datetime(2026, 11, 22, 10, 30, 0, tzinfo=datetime.UTC)
 ROLE = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "a+session/token==")

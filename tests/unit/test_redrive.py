@@ -6,13 +6,13 @@ import random
 import struct
 
 import pytest
-from carbyne import blocks, keys, records, stamps
-from carbyne.archiver import archive
-from carbyne.columns import merge
-from carbyne.errors import RetryableError
-from carbyne.items import Item
-from carbyne.keys import BlockKey, SourceKey, Window
-from carbyne.limits import (
+from carbyne.archive.archiver import archive
+from carbyne.archive.redrive import BlockRedriver, Kept, Origin, Outcome, RecordRedriver
+from carbyne.core import keys, stamps
+from carbyne.core.errors import RetryableError
+from carbyne.core.items import Item
+from carbyne.core.keys import BlockKey, SourceKey, Window
+from carbyne.core.limits import (
     BLOCK_BYTES_MAX,
     GIVEN_UP_BYTES_MAX,
     RECORD_BYTES_MAX,
@@ -20,14 +20,16 @@ from carbyne.limits import (
     REDRIVE_BYTES_PER_S,
     REDRIVE_RECORDS_PER_S,
 )
-from carbyne.putting import Putter, Time
-from carbyne.records import DeleteRecord, FenceRecord, RedrivenRecord, Row, SamplesRecord
-from carbyne.redrive import BlockRedriver, Kept, Origin, Outcome, RecordRedriver
+from carbyne.samples import blocks
+from carbyne.samples.columns import merge
+from carbyne.stream import records
+from carbyne.stream.putting import Putter, Time
+from carbyne.stream.records import DeleteRecord, FenceRecord, RedrivenRecord, Row, SamplesRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests import strategies
-from tests.fakes import Crash, FakeBlocks, NoDeletes, Steps
+from tests.support import strategies
+from tests.support.fakes import Crash, FakeBlocks, NoDeletes, Steps
 from tests.unit.test_archiver import KEY, ONE, TWO
 
 EPOCH = 3

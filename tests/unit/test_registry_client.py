@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
-from carbyne.http import SKIPPED_HEADER
+from carbyne.http.http import SKIPPED_HEADER
 from msgspec import Meta
 
-from tests.registry_system import System
+from tests.support.registry_system import System
 
 Int32 = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
 

@@ -7,13 +7,13 @@ import re
 from collections import Counter
 
 import pytest
-from carbyne import keys
-from carbyne.errors import RetryableError
-from carbyne.limits import HOST_BYTES_MAX, HOSTS_PER_BULK_MAX, ROLES_PER_HOST_MAX
-from carbyne.records import ALL_TIME_MS, DeleteRecord
+from carbyne.core import keys
+from carbyne.core.errors import RetryableError
+from carbyne.core.limits import HOST_BYTES_MAX, HOSTS_PER_BULK_MAX, ROLES_PER_HOST_MAX
 from carbyne.registry.ids import new_host_id
+from carbyne.stream.records import ALL_TIME_MS, DeleteRecord
 
-from tests.registry_system import NOW_S, System
+from tests.support.registry_system import NOW_S, System
 
 HOSTS = "/api/v0/hosts"
 

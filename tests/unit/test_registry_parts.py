@@ -1,7 +1,7 @@
 """Services, roles, metadata, graph definitions and check states."""
 
 import pytest
-from carbyne.limits import (
+from carbyne.core.limits import (
     CHECK_MESSAGE_CHARACTERS_MAX,
     CHECKS_PER_HOST_MAX,
     GRAPHS_PER_TENANT_MAX,
@@ -11,7 +11,7 @@ from carbyne.limits import (
     REPORTS_PER_BODY_MAX,
 )
 
-from tests.registry_system import NOW_S, System
+from tests.support.registry_system import NOW_S, System
 
 SERVICES = "/api/v0/services"
 GRAPHS = "/api/v0/graph-defs"

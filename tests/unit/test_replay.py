@@ -3,14 +3,14 @@
 from collections import Counter
 
 import pytest
-from carbyne import records
-from carbyne.errors import InvariantError, RetryableError
-from carbyne.ingester import Entry
-from carbyne.keys import lane_of_tag, lane_tag
-from carbyne.limits import PUT_RECORDS_MAX, REPLAY_FILL_MAX, REPLAY_TRIES_S
-from carbyne.replay import Job, Jobs, Replayer, Supervisor, Watch, demand
+from carbyne.core.errors import InvariantError, RetryableError
+from carbyne.core.keys import lane_of_tag, lane_tag
+from carbyne.core.limits import PUT_RECORDS_MAX, REPLAY_FILL_MAX, REPLAY_TRIES_S
+from carbyne.hot.ingester import Entry
+from carbyne.hot.replay import Job, Jobs, Replayer, Supervisor, Watch, demand
+from carbyne.stream import records
 
-from tests.fakes import FakeTable
+from tests.support.fakes import FakeTable
 
 NOW_S = 1_700_000_000
 

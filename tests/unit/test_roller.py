@@ -5,18 +5,18 @@ import random
 from unittest.mock import patch
 
 import pytest
-from carbyne import blocks, rollups
-from carbyne.adapters.table import WarmBlocks
-from carbyne.columns import restrict
-from carbyne.errors import RetryableError
-from carbyne.keys import BlockKey, Window
-from carbyne.roller import Roller
-from carbyne.tiers import Gaps
+from carbyne.adapters.dynamodb.table import WarmBlocks
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import BlockKey, Window
+from carbyne.samples import blocks, rollups
+from carbyne.samples.columns import restrict
+from carbyne.seal.roller import Roller
+from carbyne.store.tiers import Gaps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fakes import Crash, Steps
-from tests.rolling import BASE_MS, DAY_MS, HOUR_MS, SOURCE, Life, World, at, race
+from tests.support.fakes import Crash, Steps
+from tests.support.rolling import BASE_MS, DAY_MS, HOUR_MS, SOURCE, Life, World, at, race
 
 SEEDS = st.integers(0, 2**32 - 1)
 BUGS_SEEDS_MAX = 400

@@ -5,16 +5,17 @@ import struct
 
 import numpy as np
 import pytest
-from carbyne import blocks, stamps
-from carbyne.columns import EMPTY, Columns, Rows, between, from_rows
-from carbyne.keys import Window
-from carbyne.records import TS_MS_MAX
-from carbyne.rollups import BY_NAME, ROLLUPS, aggregate, buckets_of, choose, keys_of, roll
+from carbyne.core import stamps
+from carbyne.core.keys import Window
+from carbyne.samples import blocks
+from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows
+from carbyne.samples.rollups import BY_NAME, ROLLUPS, aggregate, buckets_of, choose, keys_of, roll
+from carbyne.stream.records import TS_MS_MAX
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests import plain
-from tests.strategies import ODD_BITS, columns_of, records
+from tests.support import plain
+from tests.support.strategies import ODD_BITS, columns_of, records
 
 DAY_S = 86_400
 STALE = struct.unpack("<d", struct.pack("<Q", ODD_BITS["stale marker"]))[0]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from carbyne import surface
-from carbyne.accounts import Permission
-from carbyne.routes import Route
+from carbyne.http import surface
+from carbyne.http.routes import Route
+from carbyne.tenants.accounts import Permission
 
 from local.template import pairs
 

@@ -4,19 +4,20 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from carbyne import blocks, stamps
-from carbyne.adapters.table import WarmBlocks
-from carbyne.adapters.windows import Due, WindowRows
-from carbyne.catalogue import Catalogue, Span, Windows
-from carbyne.columns import EMPTY, Rows, from_rows
-from carbyne.errors import CorruptDataError, InvariantError, RetryableError, UnknownVersionError
-from carbyne.items import Item
-from carbyne.keys import BlockKey, SourceKey, Window
-from carbyne.limits import SEAL_RESERVE_S
-from carbyne.sealer import Retention, Sealer
-from carbyne.sealing import SealSchedule
+from carbyne.adapters.dynamodb.table import WarmBlocks
+from carbyne.adapters.redis.windows import Due, WindowRows
+from carbyne.core import stamps
+from carbyne.core.errors import CorruptDataError, InvariantError, RetryableError, UnknownVersionError
+from carbyne.core.items import Item
+from carbyne.core.keys import BlockKey, SourceKey, Window
+from carbyne.core.limits import SEAL_RESERVE_S
+from carbyne.samples import blocks
+from carbyne.samples.columns import EMPTY, Rows, from_rows
+from carbyne.samples.sealing import SealSchedule
+from carbyne.seal.sealer import Retention, Sealer
+from carbyne.store.catalogue import Catalogue, Span, Windows
 
-from tests.fakes import FakeBlocks, FakeTable
+from tests.support.fakes import FakeBlocks, FakeTable
 
 WINDOW = Window(1_699_992_000, 14_400)
 START_MS, END_MS = WINDOW.start_s * 1000, WINDOW.end_s * 1000

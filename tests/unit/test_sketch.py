@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from carbyne.sketch import REGISTERS, Sketch
+from carbyne.tenants.sketch import REGISTERS, Sketch
 
 
 def of(numbers):

@@ -1,11 +1,11 @@
 """Arrival stamps order as the stream does."""
 
 import pytest
-from carbyne import stamps
-from carbyne.errors import InvariantError
+from carbyne.core import stamps
+from carbyne.core.errors import InvariantError
 from hypothesis import given
 
-from tests.strategies import epochs, sequences
+from tests.support.strategies import epochs, sequences
 
 
 @given(epochs, sequences)

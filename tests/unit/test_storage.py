@@ -2,18 +2,19 @@
 
 import numpy as np
 import pytest
-from carbyne import blocks, stamps
-from carbyne.adapters.table import WarmBlocks
-from carbyne.adapters.windows import WindowRows
-from carbyne.catalogue import Catalogue
-from carbyne.columns import EMPTY, Rows, from_rows
-from carbyne.errors import RequestError, RetryableError
-from carbyne.keys import RAW, BlockKey, SourceKey, Window
-from carbyne.limits import STORAGE_WINDOWS_MAX
-from carbyne.storage import Storage, Stored
-from carbyne.storing import merge_into
+from carbyne.adapters.dynamodb.table import WarmBlocks
+from carbyne.adapters.redis.windows import WindowRows
+from carbyne.core import stamps
+from carbyne.core.errors import RequestError, RetryableError
+from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
+from carbyne.core.limits import STORAGE_WINDOWS_MAX
+from carbyne.read.storage import Storage, Stored
+from carbyne.samples import blocks
+from carbyne.samples.columns import EMPTY, Rows, from_rows
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.storing import merge_into
 
-from tests.fakes import FakeBlocks, FakeTable
+from tests.support.fakes import FakeBlocks, FakeTable
 
 SOURCE = SourceKey("acme", "host/a")
 WINDOWS = [Window(1_699_992_000 + number * 14_400, 14_400) for number in range(3)]

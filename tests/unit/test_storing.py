@@ -5,20 +5,21 @@ from zlib import crc32
 
 import numpy as np
 import pytest
-from carbyne import blocks, stamps
-from carbyne.adapters.table import WarmBlocks
-from carbyne.columns import EMPTY, Columns, Rows, from_rows, merge
-from carbyne.errors import CorruptDataError, InvariantError, RetryableError
-from carbyne.items import Item
-from carbyne.keys import BlockKey, SourceKey, Window
-from carbyne.limits import SEAL_TRIES_MAX, STUB_EXTRA_S
-from carbyne.storing import Target, merge_into, read_blocks, rewrite
+from carbyne.adapters.dynamodb.table import WarmBlocks
+from carbyne.core import stamps
+from carbyne.core.errors import CorruptDataError, InvariantError, RetryableError
+from carbyne.core.items import Item
+from carbyne.core.keys import BlockKey, SourceKey, Window
+from carbyne.core.limits import SEAL_TRIES_MAX, STUB_EXTRA_S
+from carbyne.samples import blocks
+from carbyne.samples.columns import EMPTY, Columns, Rows, from_rows, merge
+from carbyne.store.storing import Target, merge_into, read_blocks, rewrite
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import FakeTable
-from tests.strategies import columns_of, records
-from tests.turns import Turns, by
+from tests.support.fakes import FakeTable
+from tests.support.strategies import columns_of, records
+from tests.support.turns import Turns, by
 
 KEY = BlockKey(SourceKey("acme", "host/a"), "raw", Window(1_699_992_000, 14_400))
 FAR_S = 4_000_000_000

@@ -1,12 +1,12 @@
 """Stubs: what stands in the place of a block that was split."""
 
 import pytest
-from carbyne import blocks
-from carbyne.errors import CorruptDataError
+from carbyne.core.errors import CorruptDataError
+from carbyne.samples import blocks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import series_keys
+from tests.support.strategies import series_keys
 
 parts = st.text("01", max_size=6)
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
-from carbyne import settings
-from carbyne.keys import RESOLUTIONS
-from carbyne.limits import DAY_S, PUT_BUDGET_S, RAW_WINDOW_S_MAX, SEAL_LEASE_MS, SEAL_RESERVE_S
-from carbyne.rollups import BY_NAME
+from carbyne.core import settings
+from carbyne.core.keys import RESOLUTIONS
+from carbyne.core.limits import DAY_S, PUT_BUDGET_S, RAW_WINDOW_S_MAX, SEAL_LEASE_MS, SEAL_RESERVE_S
+from carbyne.samples.rollups import BY_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 API_GATEWAY_TIMEOUT_S = 30

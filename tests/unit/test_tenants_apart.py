@@ -11,17 +11,18 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from carbyne import records, surface
-from carbyne.accounts import Accounts
-from carbyne.keys import SourceKey
-from carbyne.putting import Time
-from carbyne.reader import Answer, Latest
+from carbyne.core.keys import SourceKey
+from carbyne.http import surface
+from carbyne.intake.writer import Writer
+from carbyne.read.reader import Answer, Latest
 from carbyne.registry.store import Registry
+from carbyne.stream import records
+from carbyne.stream.putting import Time
+from carbyne.tenants.accounts import Accounts
 from carbyne.wiring.reader import ReaderDeps
-from carbyne.writer import Writer
 
-from tests.registry_store import MemoryStore
-from tests.registry_system import NOW_S, Keys, answer_of, event, load_app
+from tests.support.registry_store import MemoryStore
+from tests.support.registry_system import NOW_S, Keys, answer_of, event, load_app
 
 APPS = {name: load_app(name) for name in surface.TABLES}
 ROUTES = [(function, route) for function, table in surface.TABLES.items() for route in table]

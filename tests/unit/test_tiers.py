@@ -5,20 +5,21 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from carbyne import blocks, stamps
-from carbyne.adapters.table import WarmBlocks
-from carbyne.archiver import archive
-from carbyne.catalogue import Catalogue
-from carbyne.columns import Rows, column, from_rows
-from carbyne.errors import CorruptDataError, RetryableError
-from carbyne.items import Item
-from carbyne.keys import RAW, BlockKey, SourceKey, Window
-from carbyne.storing import merge_into
-from carbyne.tiers import BlockTiers, Gaps
+from carbyne.adapters.dynamodb.table import WarmBlocks
+from carbyne.archive.archiver import archive
+from carbyne.core import stamps
+from carbyne.core.errors import CorruptDataError, RetryableError
+from carbyne.core.items import Item
+from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
+from carbyne.samples import blocks
+from carbyne.samples.columns import Rows, column, from_rows
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.storing import merge_into
+from carbyne.store.tiers import BlockTiers, Gaps
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fakes import Crash, FakeBlocks, FakeTable, NoDeletes, Steps
+from tests.support.fakes import Crash, FakeBlocks, FakeTable, NoDeletes, Steps
 
 SOURCE = SourceKey("acme", "host/a")
 LENGTH_S = 14_400

@@ -3,10 +3,10 @@
 from collections import Counter
 
 import pytest
-from carbyne import limits
-from carbyne.errors import RetryableError
-from carbyne.keys import SourceKey, join_series, list_identity
-from carbyne.usage import Counted, Limits, Standing, Usage, UsedRow
+from carbyne.core import limits
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import SourceKey, join_series, list_identity
+from carbyne.tenants.usage import Counted, Limits, Standing, Usage, UsedRow
 
 NOW_S = 1_700_000_000
 MINUTE = NOW_S // 60
@@ -132,7 +132,7 @@ def test_the_same_list_of_another_source_or_tenant_is_another_series(store, cloc
 
 
 def test_lists_past_the_bound_are_counted_again_and_change_nothing(store, clock, monkeypatch):
-    monkeypatch.setattr("carbyne.usage.LISTS_REMEMBERED_MAX", 5)
+    monkeypatch.setattr("carbyne.tenants.usage.LISTS_REMEMBERED_MAX", 5)
     usage = Usage(store, clock)
     for _ in range(3):
         usage.take(rows(range(20), arrived_s=clock.now_s))

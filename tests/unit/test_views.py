@@ -1,12 +1,12 @@
 """Views: every bucket once, from blocks where they are whole and from finer samples where they are not."""
 
 import pytest
-from carbyne.catalogue import HOURLY
-from carbyne.errors import RetryableError
-from carbyne.keys import CLOSED, RESOLUTIONS, BlockKey, Window, windows_item
-from carbyne.reader import How
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import CLOSED, RESOLUTIONS, BlockKey, Window, windows_item
+from carbyne.read.reader import How
+from carbyne.store.catalogue import HOURLY
 
-from tests.rolling import BASE_MS, DAY_MS, HOUR_MS, SOURCE, OneByOne, World
+from tests.support.rolling import BASE_MS, DAY_MS, HOUR_MS, SOURCE, OneByOne, World
 
 MINUTE_MS = 60_000
 

@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from carbyne import keys, limits, putting, records, writer
-from carbyne.accounts import BOTH, Accounts, Grant, Permission
-from carbyne.errors import RetryableError
-from carbyne.putting import Time
-from carbyne.usage import Limits, Standing
-from carbyne.writer import Writer
+from carbyne.core import keys, limits
+from carbyne.core.errors import RetryableError
+from carbyne.intake import writer
+from carbyne.intake.writer import Writer
+from carbyne.stream import putting, records
+from carbyne.stream.putting import Time
+from carbyne.tenants.accounts import BOTH, Accounts, Grant, Permission
+from carbyne.tenants.usage import Limits, Standing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from carbyne.ops import main
+from carbyne.cli import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -1,1 +1,1 @@
-"""The outside world: Redis, Kinesis, DynamoDB and S3 behind the ports that the use cases take."""
+"""What fulfils the ports: Redis, DynamoDB, S3, Kinesis, Lambda."""

@@ -8,7 +8,7 @@ from typing import Final
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from carbyne.errors import RetryableError
+from carbyne.core.errors import RetryableError
 
 _log = logging.getLogger(__name__)
 

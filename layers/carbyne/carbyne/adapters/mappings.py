@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from carbyne.adapters.aws import retryable
-from carbyne.errors import RetryableError
+from carbyne.core.errors import RetryableError
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient

@@ -7,16 +7,16 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from carbyne import keys
-from carbyne.accounts import BOTH, NO_KEY, Permission
-from carbyne.errors import RequestError
-from carbyne.http import Response, inflate, json_response, skipped_header
+from carbyne.core import keys
+from carbyne.core.errors import RequestError
+from carbyne.http.http import Response, inflate, json_response, skipped_header
+from carbyne.http.routes import Call, Route
 from carbyne.registry import checks, graphs, hosts, metadata, roles, services
 from carbyne.registry.hosts import Host
 from carbyne.registry.metadata import Owner
 from carbyne.registry.services import Service
 from carbyne.registry.store import Registry
-from carbyne.routes import Call, Route
+from carbyne.tenants.accounts import BOTH, NO_KEY, Permission
 
 Form = TypeVar("Form")
 
@@ -56,13 +56,13 @@ class ReportsForm(msgspec.Struct, frozen=True):
 
 
 def description(_: Registry, __: Call) -> Response:
-    """``GET /openapi.json``: the whole HTTP surface as OpenAPI; ``carbyne.openapi`` makes the file."""
+    """``GET /openapi.json``: the whole HTTP surface as OpenAPI; ``carbyne.http.openapi`` makes the file."""
     return Response(200, _description(), {"Cache-Control": "public, max-age=3600"})
 
 
 @cache
 def _description() -> str:
-    return (Path(__file__).parents[1] / "openapi.json").read_text()
+    return (Path(__file__).parents[1] / "http" / "openapi.json").read_text()
 
 
 def org(_: Registry, call: Call) -> Response:

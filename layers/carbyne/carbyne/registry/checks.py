@@ -10,9 +10,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from carbyne import keys
-from carbyne.errors import RequestError
-from carbyne.limits import (
+from carbyne.core import keys
+from carbyne.core.errors import RequestError
+from carbyne.core.limits import (
     CHECK_MESSAGE_CHARACTERS_MAX,
     CHECK_REPORT_AGE_S_MAX,
     CHECKS_PER_HOST_MAX,

@@ -8,9 +8,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from carbyne import keys
-from carbyne.errors import RequestError
-from carbyne.limits import GRAPH_METRICS_MAX, GRAPHS_PER_TENANT_MAX, NAME_BYTES_MAX
+from carbyne.core import keys
+from carbyne.core.errors import RequestError
+from carbyne.core.limits import GRAPH_METRICS_MAX, GRAPHS_PER_TENANT_MAX, NAME_BYTES_MAX
 from carbyne.registry.store import Change, Key, Registry, Store, body_of, settle
 
 Unit = Literal["float", "integer", "percentage", "seconds", "milliseconds", "bytes", "bytes/sec", "bits/sec", "iops"]

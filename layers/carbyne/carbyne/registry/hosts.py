@@ -10,20 +10,20 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from carbyne import keys, names
-from carbyne.errors import RequestError
-from carbyne.limits import (
+from carbyne.core import keys, names
+from carbyne.core.errors import RequestError
+from carbyne.core.limits import (
     HOST_BYTES_MAX,
     HOST_NAME_CHARACTERS_MAX,
     HOSTS_PER_BULK_MAX,
     ROLES_PER_HOST_MAX,
     SORT_KEY_BYTES_MAX,
 )
-from carbyne.putting import deletion
-from carbyne.records import ALL_TIME_MS
 from carbyne.registry import roles
 from carbyne.registry.roles import RoleName
 from carbyne.registry.store import Change, Item, Key, Registry, Store, body_of, settle
+from carbyne.stream.putting import deletion
+from carbyne.stream.records import ALL_TIME_MS
 
 Status = Literal["working", "standby", "maintenance", "poweroff"]
 HostName = Annotated[str, Meta(min_length=1, max_length=HOST_NAME_CHARACTERS_MAX)]

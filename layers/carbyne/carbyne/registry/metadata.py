@@ -8,9 +8,9 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw
 
-from carbyne import keys, names
-from carbyne.errors import RequestError
-from carbyne.limits import METADATA_BYTES_MAX, METADATA_READABLE_S, METADATA_SPACES_MAX
+from carbyne.core import keys, names
+from carbyne.core.errors import RequestError
+from carbyne.core.limits import METADATA_BYTES_MAX, METADATA_READABLE_S, METADATA_SPACES_MAX
 from carbyne.registry import hosts, roles
 from carbyne.registry.store import Change, Item, Key, Registry, Store, body_of, settle
 

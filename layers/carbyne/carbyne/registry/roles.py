@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from carbyne import keys
-from carbyne.errors import RequestError
+from carbyne.core import keys
+from carbyne.core.errors import RequestError
 from carbyne.registry.store import Change, Key, Registry, Store, body_of
 
 RoleName = tuple[str, str]

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from carbyne import names
-from carbyne.errors import RequestError
-from carbyne.limits import MEMO_CHARACTERS_MAX
+from carbyne.core import names
+from carbyne.core.errors import RequestError
+from carbyne.core.limits import MEMO_CHARACTERS_MAX
 from carbyne.registry import hosts, metadata, roles
 from carbyne.registry.store import Change, Registry, Store, body_of, settle
 

@@ -8,9 +8,9 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from carbyne.errors import RetryableError
-from carbyne.limits import WRITE_TRIES_MAX
-from carbyne.putting import Entry
+from carbyne.core.errors import RetryableError
+from carbyne.core.limits import WRITE_TRIES_MAX
+from carbyne.stream.putting import Entry
 
 Value = TypeVar("Value")
 

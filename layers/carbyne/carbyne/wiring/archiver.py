@@ -6,13 +6,13 @@ from functools import cache
 
 import boto3
 
-from carbyne import settings, telemetry
 from carbyne.adapters import aws
-from carbyne.adapters.objects import ColdBlocks
-from carbyne.adapters.quarantine import S3Quarantine
-from carbyne.adapters.table import DynamoTable
-from carbyne.archiver import Archiver
-from carbyne.catalogue import Catalogue
+from carbyne.adapters.dynamodb.table import DynamoTable
+from carbyne.adapters.s3.objects import ColdBlocks
+from carbyne.adapters.s3.quarantine import S3Quarantine
+from carbyne.archive.archiver import Archiver
+from carbyne.core import settings, telemetry
+from carbyne.store.catalogue import Catalogue
 
 
 @cache

@@ -6,24 +6,24 @@ from functools import cache
 
 import boto3
 
-from carbyne import settings, telemetry
-from carbyne.accounts import Accounts
 from carbyne.adapters import aws
-from carbyne.adapters.accounts import DynamoAccounts
-from carbyne.adapters.control import LanesMark
-from carbyne.adapters.hot import HotStore
-from carbyne.adapters.quarantine import S3Quarantine
-from carbyne.adapters.table import DynamoTable
-from carbyne.adapters.usage import DynamoUsage
-from carbyne.adapters.windows import HotWindows
-from carbyne.catalogue import Catalogue
-from carbyne.deletes import Deletes
-from carbyne.ingester import Ingester
-from carbyne.lanes import ensure_initialised
-from carbyne.progress import Notes, Progress
-from carbyne.replay import Jobs, Replayer
-from carbyne.sealing import SealSchedule
-from carbyne.usage import Usage
+from carbyne.adapters.dynamodb.accounts import DynamoAccounts
+from carbyne.adapters.dynamodb.control import LanesMark
+from carbyne.adapters.dynamodb.table import DynamoTable
+from carbyne.adapters.dynamodb.usage import DynamoUsage
+from carbyne.adapters.redis.hot import HotStore
+from carbyne.adapters.redis.windows import HotWindows
+from carbyne.adapters.s3.quarantine import S3Quarantine
+from carbyne.core import settings, telemetry
+from carbyne.hot.deletes import Deletes
+from carbyne.hot.ingester import Ingester
+from carbyne.hot.lanes import ensure_initialised
+from carbyne.hot.progress import Notes, Progress
+from carbyne.hot.replay import Jobs, Replayer
+from carbyne.samples.sealing import SealSchedule
+from carbyne.store.catalogue import Catalogue
+from carbyne.tenants.accounts import Accounts
+from carbyne.tenants.usage import Usage
 from carbyne.wiring.redis import nodes
 
 

@@ -7,20 +7,20 @@ from typing import NamedTuple
 
 import boto3
 
-from carbyne import settings, telemetry
-from carbyne.accounts import Accounts
 from carbyne.adapters import aws
-from carbyne.adapters.accounts import DynamoAccounts
-from carbyne.adapters.hot import HotStore
-from carbyne.adapters.objects import ColdBlocks
-from carbyne.adapters.table import DynamoTable, WarmBlocks
-from carbyne.adapters.windows import HotWindows
-from carbyne.catalogue import Catalogue
-from carbyne.limits import COLD_READERS
-from carbyne.queries import Queries
-from carbyne.reader import Reader
-from carbyne.storage import Storage
-from carbyne.tiers import BlockTiers
+from carbyne.adapters.dynamodb.accounts import DynamoAccounts
+from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
+from carbyne.adapters.redis.hot import HotStore
+from carbyne.adapters.redis.windows import HotWindows
+from carbyne.adapters.s3.objects import ColdBlocks
+from carbyne.core import settings, telemetry
+from carbyne.core.limits import COLD_READERS
+from carbyne.read.queries import Queries
+from carbyne.read.reader import Reader
+from carbyne.read.storage import Storage
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.tiers import BlockTiers
+from carbyne.tenants.accounts import Accounts
 from carbyne.wiring.redis import nodes
 
 

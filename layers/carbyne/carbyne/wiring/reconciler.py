@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from carbyne import settings, telemetry
 from carbyne.adapters import aws
-from carbyne.adapters.objects import ColdBlocks
-from carbyne.adapters.table import DynamoTable, WarmBlocks, expiring
-from carbyne.catalogue import Catalogue
-from carbyne.limits import COLD_READERS
-from carbyne.reconciler import Reconciler
+from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks, expiring
+from carbyne.adapters.s3.objects import ColdBlocks
+from carbyne.archive.reconciler import Reconciler
+from carbyne.core import settings, telemetry
+from carbyne.core.limits import COLD_READERS
+from carbyne.store.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import botocore.session
 from redis.cluster import RedisCluster
 
-from carbyne.adapters import redis_auth
-from carbyne.adapters.nodes import UNREACHABLE, Nodes
-from carbyne.errors import RetryableError
-from carbyne.limits import REDIS_TIMEOUT_S
-from carbyne.settings import RedisSettings
+from carbyne.adapters.redis import redis_auth
+from carbyne.adapters.redis.nodes import UNREACHABLE, Nodes
+from carbyne.core.errors import RetryableError
+from carbyne.core.limits import REDIS_TIMEOUT_S
+from carbyne.core.settings import RedisSettings
 
 
 def nodes(settings: RedisSettings, alone: Callable[[int], None] = lambda _: None) -> Nodes:

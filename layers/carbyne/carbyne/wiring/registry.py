@@ -9,16 +9,16 @@ from typing import NamedTuple
 
 import boto3
 
-from carbyne import settings, telemetry
-from carbyne.accounts import Accounts
 from carbyne.adapters import aws
-from carbyne.adapters.accounts import DynamoAccounts
+from carbyne.adapters.dynamodb.accounts import DynamoAccounts
+from carbyne.adapters.dynamodb.registry import DynamoRegistry
 from carbyne.adapters.kinesis import KinesisStream
-from carbyne.adapters.registry import DynamoRegistry
-from carbyne.limits import PUT_CONNECT_S, PUT_READ_S
-from carbyne.putting import Putter, Time
+from carbyne.core import settings, telemetry
+from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
 from carbyne.registry.ids import new_host_id
 from carbyne.registry.store import Registry
+from carbyne.stream.putting import Putter, Time
+from carbyne.tenants.accounts import Accounts
 
 
 class RegistryDeps(NamedTuple):

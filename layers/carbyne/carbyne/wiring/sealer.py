@@ -7,20 +7,20 @@ from uuid import uuid4
 
 import boto3
 
-from carbyne import settings, telemetry
 from carbyne.adapters import aws
-from carbyne.adapters.control import LanesMark
-from carbyne.adapters.objects import ColdBlocks
-from carbyne.adapters.table import DynamoTable, WarmBlocks
-from carbyne.adapters.windows import HotWindows
-from carbyne.catalogue import Catalogue
-from carbyne.failovers import Failovers
-from carbyne.limits import COLD_READERS
-from carbyne.replay import Jobs, Watch
-from carbyne.roller import Roller
-from carbyne.sealer import Retention, Sealer
-from carbyne.sealing import SealSchedule
-from carbyne.tiers import BlockTiers
+from carbyne.adapters.dynamodb.control import LanesMark
+from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
+from carbyne.adapters.redis.windows import HotWindows
+from carbyne.adapters.s3.objects import ColdBlocks
+from carbyne.core import settings, telemetry
+from carbyne.core.limits import COLD_READERS
+from carbyne.hot.failovers import Failovers
+from carbyne.hot.replay import Jobs, Watch
+from carbyne.samples.sealing import SealSchedule
+from carbyne.seal.roller import Roller
+from carbyne.seal.sealer import Retention, Sealer
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.tiers import BlockTiers
 from carbyne.wiring.redis import nodes
 
 

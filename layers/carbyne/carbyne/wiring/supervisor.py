@@ -5,13 +5,13 @@ from functools import cache
 
 import boto3
 
-from carbyne import settings, telemetry
 from carbyne.adapters import aws
+from carbyne.adapters.dynamodb.table import DynamoTable
 from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.mappings import LambdaReaders
-from carbyne.adapters.table import DynamoTable
-from carbyne.limits import PUT_CONNECT_S, PUT_READ_S
-from carbyne.replay import Jobs, Supervisor
+from carbyne.core import settings, telemetry
+from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
+from carbyne.hot.replay import Jobs, Supervisor
 
 
 @cache

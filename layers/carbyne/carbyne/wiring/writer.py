@@ -7,14 +7,14 @@ from random import random
 
 import boto3
 
-from carbyne import settings, telemetry
-from carbyne.accounts import Accounts
 from carbyne.adapters import aws
-from carbyne.adapters.accounts import DynamoAccounts
+from carbyne.adapters.dynamodb.accounts import DynamoAccounts
 from carbyne.adapters.kinesis import KinesisStream
-from carbyne.limits import PUT_CONNECT_S, PUT_READ_S
-from carbyne.putting import Time
-from carbyne.writer import Writer
+from carbyne.core import settings, telemetry
+from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
+from carbyne.intake.writer import Writer
+from carbyne.stream.putting import Time
+from carbyne.tenants.accounts import Accounts
 
 
 @cache

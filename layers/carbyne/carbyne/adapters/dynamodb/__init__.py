@@ -1,0 +1,1 @@
+"""Tables: blocks, accounts, registry."""

@@ -1,0 +1,142 @@
+"""The accounts table: ``pk`` is ``key#<sha256>`` or ``tenant#<tenant>``.
+
+A key's attributes: ``tenant``, ``name``, ``read``, ``write``, ``created_s``.  A missing permission is granted: keys
+made before there were permissions may do both.  A tenant's are of its limits and use: see ``adapters.usage``.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from carbyne.adapters.aws import retryable
+from carbyne.adapters.dynamodb import usage
+from carbyne.core import keys
+from carbyne.tenants.accounts import BOTH, Grant, Permission
+from carbyne.tenants.usage import Standing
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+    Item = dict[str, AttributeValueTypeDef]
+
+
+class ApiKey(NamedTuple):
+    """What is known of an API key; ``key_id`` tells it apart and can't be used in its place."""
+
+    key_id: str
+    name: str
+    tenant: str
+    permission: Permission
+    created_s: int
+
+
+class DynamoAccounts:
+    """An AccountStore in DynamoDB."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def grant_of(self, api_key: str) -> Grant | None:
+        item = self._item(keys.api_key_item(api_key))
+        return None if item is None else Grant(item["tenant"]["S"], _permission(item))
+
+    def has_tenant(self, tenant: str) -> bool:
+        return self._item(keys.tenant_item(tenant)) is not None
+
+    def standing_of(self, tenant: str) -> Standing | None:
+        item = self._item(keys.tenant_item(tenant))
+        return None if item is None else usage.standing(item)
+
+    def _item(self, pk: str) -> "Item | None":
+        with retryable("accounts GetItem"):
+            answer = self._client.get_item(TableName=self._table, Key={"pk": {"S": pk}}, ConsistentRead=True)
+        return answer.get("Item")
+
+
+def _permission(item: "Item") -> Permission:
+    read = Permission.READ if item.get("read", {}).get("BOOL", True) else Permission(0)
+    write = Permission.WRITE if item.get("write", {}).get("BOOL", True) else Permission(0)
+    return read | write
+
+
+def add_tenant(client: "DynamoDBClient", table: str, tenant: str) -> bool:
+    """Make a tenant known; False if it was.  RetryableError if the table can't be written."""
+    return _put_new(client, table, {"pk": {"S": keys.tenant_item(tenant)}})
+
+
+def add_key(
+    client: "DynamoDBClient",
+    table: str,
+    api_key: str,
+    tenant: str,
+    *,
+    permission: Permission = BOTH,
+    name: str = "",
+    created_s: int = 0,
+) -> str:
+    """Let ``api_key`` speak for ``tenant``; only the key's hash is stored.  Its id."""
+    pk = keys.api_key_item(api_key)
+    item: Item = {
+        "pk": {"S": pk},
+        "tenant": {"S": tenant},
+        "name": {"S": name},
+        "read": {"BOOL": Permission.READ in permission},
+        "write": {"BOOL": Permission.WRITE in permission},
+        "created_s": {"N": str(created_s)},
+    }
+    _put_new(client, table, item)
+    return keys.api_key_id(pk)
+
+
+def _put_new(client: "DynamoDBClient", table: str, item: "Item") -> bool:
+    with retryable("accounts PutItem"):
+        try:
+            client.put_item(TableName=table, Item=item, ConditionExpression="attribute_not_exists(pk)")
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            return False
+    return True
+
+
+def tenants(client: "DynamoDBClient", table: str) -> list[str]:
+    """Every tenant, sorted.  Reads the whole table, as the operator's commands may."""
+    prefix = keys.tenant_item("")
+    return sorted(item["pk"]["S"].removeprefix(prefix) for item in _scan(client, table, prefix))
+
+
+def api_keys(client: "DynamoDBClient", table: str, key_id: str = "") -> list[ApiKey]:
+    """Every API key, or those whose id begins like ``key_id``, oldest first.  Reads the whole table."""
+    return sorted(map(_api_key, _scan(client, table, f"key#{key_id}")), key=lambda key: (key.created_s, key.key_id))
+
+
+def revoke_key(client: "DynamoDBClient", table: str, key_id: str) -> None:
+    """Forget the keys of this id; functions stop to believe them within TENANT_CACHE_S."""
+    for item in _scan(client, table, f"key#{key_id}"):
+        with retryable("accounts DeleteItem"):
+            client.delete_item(TableName=table, Key={"pk": item["pk"]})
+
+
+def _api_key(item: "Item") -> ApiKey:
+    return ApiKey(
+        key_id=keys.api_key_id(item["pk"]["S"]),
+        name=item.get("name", {}).get("S", ""),
+        tenant=item["tenant"]["S"],
+        permission=_permission(item),
+        created_s=int(item.get("created_s", {}).get("N", "0")),
+    )
+
+
+def _scan(client: "DynamoDBClient", table: str, prefix: str) -> "Iterator[Item]":
+    pages = client.get_paginator("scan").paginate(
+        TableName=table,
+        ConsistentRead=True,
+        FilterExpression="begins_with(pk, :prefix)",
+        ExpressionAttributeValues={":prefix": {"S": prefix}},
+    )
+    with retryable("accounts Scan"):
+        for page in pages:
+            yield from page["Items"]

@@ -1,0 +1,127 @@
+"""The blocks table in DynamoDB.
+
+    pk  partition (S)    sk  sort (S)    b  data (B)    v  version (B)    ttl  expiry, seconds (N)
+    d  expiry, days since the epoch (N): the partition key of the index ``expiring``, which holds keys alone
+
+Attribute names are short, since an item pays for them each time it is written.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from carbyne.adapters.aws import retryable
+from carbyne.core.items import Item, Table
+from carbyne.core.keys import RAW, BlockKey, SourceKey, Window, block_sort, is_block
+from carbyne.core.limits import DAY_S, RAW_WINDOW_S_MAX
+from carbyne.samples.rollups import BY_NAME
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+CONFLICTS = ("ConditionalCheckFailedException",)
+EXPIRING = "expiring"
+"""The index of blocks by the day on which they expire."""
+
+
+class DynamoTable:
+    """``items.Table`` on a DynamoDB client.  ``units``: write units used so far, as the service counts them."""
+
+    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+        self._client = client
+        self._name = name
+        self.units = 0.0
+
+    def get(self, partition: str, sort: str) -> Item | None:
+        key = {"pk": {"S": partition}, "sk": {"S": sort}}
+        with retryable("blocks GetItem"):
+            answer = self._client.get_item(TableName=self._name, Key=key, ConsistentRead=True)
+        return of_attributes(answer["Item"]) if "Item" in answer else None
+
+    def put(self, partition: str, sort: str, item: Item, replaces: Item | None) -> bool:
+        request: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+        if replaces is not None:
+            values = {":v": {"B": replaces.version}}
+            request = {"ConditionExpression": "v = :v", "ExpressionAttributeValues": values}
+        request["Item"] = {"pk": {"S": partition}, "sk": {"S": sort}, **attributes(item)}
+        try:
+            with retryable("blocks PutItem", passing=CONFLICTS):
+                answer = self._client.put_item(TableName=self._name, ReturnConsumedCapacity="TOTAL", **request)
+        except ClientError:
+            return False
+        self.units += float(answer.get("ConsumedCapacity", {}).get("CapacityUnits", 0))
+        return True
+
+    def query(self, partition: str, first: str, last: str) -> list[tuple[str, Item]]:
+        found: list[tuple[str, Item]] = []
+        page: dict[str, Any] = {}
+        while True:
+            with retryable("blocks Query"):
+                answer = self._client.query(
+                    TableName=self._name,
+                    KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+                    ExpressionAttributeValues={":pk": {"S": partition}, ":first": {"S": first}, ":last": {"S": last}},
+                    ConsistentRead=True,
+                    **page,
+                )
+            found += [(row["sk"]["S"], of_attributes(row)) for row in answer["Items"]]
+            if "LastEvaluatedKey" not in answer:
+                return found
+            page = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+
+def expiring(client: "DynamoDBClient", table: str, day: int) -> Iterator[BlockKey]:
+    """Every block, or stub of a split one, that expires on that day since the epoch, by the index of expiries."""
+    request: dict[str, Any] = {
+        "TableName": table,
+        "IndexName": EXPIRING,
+        "KeyConditionExpression": "d = :day",
+        "ExpressionAttributeValues": {":day": {"N": str(day)}},
+    }
+    while True:
+        with retryable("blocks Query by expiry"):
+            answer = client.query(**request)
+        for row in answer["Items"]:
+            if is_block(row["pk"]["S"]):
+                yield BlockKey.of_item(row["pk"]["S"], row["sk"]["S"])
+        if "LastEvaluatedKey" not in answer:
+            return
+        request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+class WarmBlocks:
+    """``items.RangedBlocks`` in the table."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def get(self, key: BlockKey) -> Item | None:
+        return self._table.get(key.partition, key.sort)
+
+    def put(self, key: BlockKey, item: Item, replaces: Item | None) -> bool:
+        return self._table.put(key.partition, key.sort, item, replaces)
+
+    def between(self, source: SourceKey, resolution: str, from_ms: int, to_ms: int) -> list[tuple[BlockKey, Item]]:
+        longest_s = RAW_WINDOW_S_MAX if resolution == RAW else BY_NAME[resolution].window_s
+        first = block_sort(Window(max(0, from_ms // 1000 - longest_s), 0))
+        last = block_sort(Window(max(0, to_ms // 1000 + 1), 0))
+        partition = BlockKey(source, resolution, Window(0, 1)).partition
+        found = [
+            (BlockKey(source, resolution, Window.parse(sort)), item)
+            for sort, item in self._table.query(partition, first, last)
+        ]
+        return [(key, item) for key, item in found if key.window.overlaps(from_ms, to_ms)]
+
+
+def attributes(item: Item) -> dict[str, Any]:
+    """The attributes of an item but for its key."""
+    row: dict[str, Any] = {"b": {"B": item.data}, "v": {"B": item.version}}
+    if item.expires_s:
+        row |= {"ttl": {"N": str(item.expires_s)}, "d": {"N": str(item.expires_s // DAY_S)}}
+    return row
+
+
+def of_attributes(row: dict[str, Any]) -> Item:
+    """The mirror of ``attributes``."""
+    return Item(bytes(row["b"]["B"]), int(row["ttl"]["N"]) if "ttl" in row else 0)

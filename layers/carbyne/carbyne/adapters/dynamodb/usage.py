@@ -1,0 +1,111 @@
+"""Limits and usage in a tenant's item of the accounts table.
+
+``samples_per_minute``, ``active_series``, ``body_bytes``: limits that differ from the defaults.  ``m<minute>``: samples
+that arrived in this minute since 1970, of some minutes.  ``series``, ``series_hour``, ``series_estimate``: a sketch of
+the series, the hour since 1970 that it is of, and how many it says they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from carbyne.adapters.aws import retryable
+from carbyne.core import keys
+from carbyne.core.limits import USAGE_MINUTES_HELD
+from carbyne.tenants.usage import Counted, Limits, Standing
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+    Item = Mapping[str, AttributeValueTypeDef]
+
+LIMITS: Final = tuple(field.name for field in msgspec.structs.fields(Limits))
+NO_TENANT: Final = "ConditionalCheckFailedException"
+
+
+def standing(item: "Item") -> Standing:
+    """What a tenant's item says."""
+    return Standing(
+        limits=Limits(**{name: _number(item, name) for name in LIMITS if name in item}),
+        samples={int(name[1:]): _number(item, name) for name in _minutes(item)},
+        series=_number(item, "series_estimate"),
+        hour=_number(item, "series_hour"),
+    )
+
+
+def set_limits(client: "DynamoDBClient", table: str, tenant: str, limits: Mapping[str, int | None]) -> bool:
+    """Give a tenant these limits, or with None the default again; False if there is no such tenant."""
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    gone = [name for name, limit in limits.items() if limit is None]
+    expression = _clause("SET", [f"{name} = :{name}" for name in given]) + _clause("REMOVE", gone)
+    values = {f":{name}": {"N": str(limit)} for name, limit in given.items()}
+    return _update(client, table, tenant, expression, values) is not None
+
+
+class DynamoUsage:
+    """A UsageStore in DynamoDB."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def add(self, tenant: str, samples: Mapping[int, int]) -> Counted | None:
+        values = {f":m{minute}": {"N": str(number)} for minute, number in samples.items()}
+        item = self._update(tenant, _clause("ADD", [f"m{minute} :m{minute}" for minute in samples]), values)
+        if item is None:
+            return None
+        self._tidy(tenant, sorted(_minutes(item)))
+        return Counted(bytes(item.get("series", {}).get("B", b"")), _number(item, "series_hour"))
+
+    def put_series(self, tenant: str, counted: Counted, estimate: int) -> None:
+        values = {
+            ":series": {"B": counted.registers},
+            ":hour": {"N": str(counted.hour)},
+            ":estimate": {"N": str(estimate)},
+        }
+        self._update(tenant, "SET series = :series, series_hour = :hour, series_estimate = :estimate", values)
+
+    def _tidy(self, tenant: str, minutes: Sequence[str]) -> None:
+        """Keep the item small, with one write in many minutes."""
+        if len(minutes) > 2 * USAGE_MINUTES_HELD:
+            self._update(tenant, _clause("REMOVE", minutes[:-USAGE_MINUTES_HELD]), {})
+
+    def _update(self, tenant: str, expression: str, values: dict[str, Any]) -> "Item | None":
+        return _update(self._client, self._table, tenant, expression, values)
+
+
+def _update(
+    client: "DynamoDBClient", table: str, tenant: str, expression: str, values: dict[str, Any]
+) -> "Item | None":
+    """The item as it is then, None if there is no such tenant."""
+    request: dict[str, Any] = {
+        "TableName": table,
+        "Key": {"pk": {"S": keys.tenant_item(tenant)}},
+        "UpdateExpression": expression,
+        "ConditionExpression": "attribute_exists(pk)",
+        "ReturnValues": "ALL_NEW",
+        **({"ExpressionAttributeValues": values} if values else {}),
+    }
+    with retryable("tenant UpdateItem", passing=[NO_TENANT]):
+        try:
+            answer = client.update_item(**request)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != NO_TENANT:
+                raise
+            return None
+    return answer["Attributes"]
+
+
+def _clause(verb: str, parts: Sequence[str]) -> str:
+    return f" {verb} {', '.join(parts)}" if parts else ""
+
+
+def _minutes(item: "Item") -> list[str]:
+    return [name for name in item if name[0] == "m" and name[1:].isdecimal()]
+
+
+def _number(item: "Item", name: str) -> int:
+    return int(item.get(name, {}).get("N", "0"))

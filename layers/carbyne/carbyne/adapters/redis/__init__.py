@@ -1,0 +1,1 @@
+"""The hot tier in Redis Cluster, by the scripts of lua/."""

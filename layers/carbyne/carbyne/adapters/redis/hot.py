@@ -1,0 +1,227 @@
+"""The hot tier: rows in Redis Cluster, through the scripts of ``lua/``."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from carbyne.adapters.redis.nodes import Call, Nodes, Reply, Script, checked
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import SourceKey, Window, lane_due, lane_state, split_series
+from carbyne.core.limits import CALL_BYTES_MAX, LANES, LISTS_PER_WINDOW_MAX, READ_BYTES_MAX, READ_WINDOWS
+from carbyne.core.stamps import STAMP_BYTES, ZERO
+from carbyne.hot.deletes import Marker, erase, of_row
+from carbyne.samples.columns import Columns, Rows, from_rows
+from carbyne.samples.rows import WHOLE, RowGroup
+
+SAMPLE = np.dtype([("ts_ms", ">i8"), ("stamp", f"V{STAMP_BYTES}"), ("value", "<u8")])
+"""One sample as the read script gives it; ``value`` holds the bits of a float64."""
+
+
+class Written(NamedTuple):
+    """What a lane's write did: rows that changed, and whether the lane had lost its state or its tail."""
+
+    stored: int
+    lost: bool
+
+
+class HotRead(NamedTuple):
+    """``whole``: the lane holds everything that it should; ``known``: for each series asked, whether a window of the
+    span lists it; ``columns``: their samples, but for those that a delete in Redis concerns; ``windows``: all windows
+    of the source that have rows, newest first; ``complete``: those windows of the span of which every row ever written
+    is here."""
+
+    whole: bool
+    known: list[bool]
+    columns: Columns
+    windows: list[Window]
+    complete: set[Window]
+
+
+class _Part(NamedTuple):
+    """What the read script says of some windows, in ``HotRead``'s words; ``samples`` as it packs them."""
+
+    whole: bool
+    windows: list[Window]
+    found: list[bool]
+    samples: list[bytes]
+    complete: set[Window]
+    markers: set[Marker]
+
+
+class HotStore:
+    """Writes and reads rows.  Remembers, for each lane, the highest stamp that it saw acknowledged."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
+        self._write = Script.load("write")
+        self._read = Script.load("read")
+        self._init = Script.load("init")
+        self._seen: dict[int, bytes] = {}
+
+    def init(self) -> None:
+        """Call every lane whole that has no state yet.  Raises RetryableError; safe to repeat."""
+        calls = [self._init.call(lane, [lane_state(lane)], [ZERO]) for lane in range(LANES)]
+        for reply in self._nodes.run(calls, replicated=True):
+            checked(reply)
+
+    def write(self, lanes: dict[int, list[RowGroup]]) -> dict[int, Written | RetryableError]:
+        """Store the rows of each lane; a lane either has all of its rows acknowledged or an error.
+
+        Rows whose list Redis does not know are sent a second time, with their series.
+        """
+        batches = [(lane, batch) for lane, groups in lanes.items() for batch in _batches(groups)]
+        replies = self._write_all(batches, with_series=False)
+        unknown = [
+            (number, (lane, rest))
+            for number, ((lane, batch), reply) in enumerate(zip(batches, replies, strict=True))
+            if not isinstance(reply, RetryableError) and (rest := _numbered(batch, reply[2:]))
+        ]
+        again = self._write_all([batch for _, batch in unknown], with_series=True)
+        for (number, _), reply in zip(unknown, again, strict=True):
+            replies[number] = _added(replies[number], reply)
+        return self._outcome(batches, replies)
+
+    def read(
+        self, source: SourceKey, from_ms: int, to_ms: int, length_s: int, series: Sequence[str], *, newest: bool = False
+    ) -> HotRead:
+        """The samples of ``series`` from ``from_ms`` to ``to_ms``, both included; ``length_s``: today's window length.
+
+        ``newest``: of each series only those of its newest ts.  Raises RetryableError if the lane can't be asked.
+        """
+        declared = _declared(from_ms, to_ms, length_s)
+        part = self._read_windows(source, from_ms, to_ms, declared, series, newest)
+        whole, found, samples, complete, markers = part.whole, part.found, part.samples, part.complete, part.markers
+        windows = sorted(part.windows, reverse=True)
+        more = [window for window in windows if window not in declared and window.overlaps(from_ms, to_ms)]
+        for length in {window.length_s for window in more}:  # of one length, so that none overlap: see read.lua's next
+            same = [window for window in more if window.length_s == length]
+            part = self._read_windows(source, from_ms, to_ms, same, series, newest)
+            found = [a or b for a, b in zip(found, part.found, strict=True)]
+            samples = [a + b for a, b in zip(samples, part.samples, strict=True)]
+            whole, complete, markers = whole and part.whole, complete | part.complete, markers | part.markers
+        columns = erase(from_rows(map(_rows, series, samples)), markers)
+        return HotRead(whole, found, columns, windows, complete)
+
+    def series(self, source: SourceKey) -> set[str]:
+        """Every series that a window of the source in Redis knows; empty if the source has no window there."""
+        tokens = checked(self._nodes.run([Call(source.lane, ("HKEYS", source.windows))])[0])
+        windows = [Window.parse(token.decode()) for token in tokens]
+        calls = [Call(source.lane, ("HVALS", source.lists(window))) for window in windows]
+        calls += [Call(source.lane, ("HKEYS", source.dictionary(window))) for window in windows]
+        replies = [checked(reply) for reply in self._nodes.run(calls)]
+        return {name for reply in replies for blob in reply for name in split_series(blob)}
+
+    def _write_all(self, batches: Sequence[tuple[int, list[RowGroup]]], *, with_series: bool) -> list[Reply]:
+        calls = [self._write_call(lane, groups, with_series) for lane, groups in batches]
+        return self._nodes.run(calls, replicated=True) if calls else []
+
+    def _write_call(self, lane: int, groups: list[RowGroup], with_series: bool) -> Call:
+        keys = [lane_state(lane), lane_due(lane)]
+        highest = max(row.stamp for group in groups for row in group.rows)
+        args: list[Any] = [highest, self._seen.get(lane, ZERO), LISTS_PER_WINDOW_MAX]
+        for source, window, due_ms, fresh, rows in groups:
+            keys += (source.rows(window), source.lists(window), source.dictionary(window), source.windows)
+            args += (source.member(window), window.token, due_ms, int(fresh), len(rows))
+            for row in rows:
+                args += (row.field, row.value, row.series if with_series else b"")
+        return self._write.call(lane, keys, args)
+
+    def _outcome(
+        self, batches: Sequence[tuple[int, list[RowGroup]]], replies: Sequence[Reply]
+    ) -> dict[int, Written | RetryableError]:
+        result: dict[int, Written | RetryableError] = {}
+        for (lane, groups), reply in zip(batches, replies, strict=True):
+            before = result.get(lane, Written(0, False))
+            if isinstance(before, RetryableError) or isinstance(reply, RetryableError):
+                result[lane] = before if isinstance(before, RetryableError) else reply
+                continue
+            result[lane] = Written(before.stored + reply[1], before.lost or bool(reply[0]))
+            highest = max(row.stamp for group in groups for row in group.rows)
+            self._seen[lane] = max(self._seen.get(lane, ZERO), highest)
+        return result
+
+    def _read_windows(
+        self,
+        source: SourceKey,
+        from_ms: int,
+        to_ms: int,
+        windows: Sequence[Window],
+        series: Sequence[str],
+        newest: bool,
+    ) -> _Part:
+        """All calls that it takes; of what several calls say of state and completeness, the worst."""
+        keys = [lane_state(source.lane), source.windows]
+        for window in windows:
+            keys += (source.rows(window), source.lists(window), source.dictionary(window))
+        declared = [len(windows), *(window.token for window in windows)]
+        result = _Part(True, [], [False] * len(series), [b""] * len(series), set(windows), set())
+        while True:
+            args = [from_ms, to_ms, int(newest), READ_BYTES_MAX, *declared, *series]
+            reply = checked(self._nodes.run([self._read.call(source.lane, keys, args)])[0])
+            result, next_ms = _continued(result, reply), reply[2]
+            if next_ms < 0:
+                return result
+            to_ms = next_ms - 1
+
+
+def _continued(before: _Part, reply: Reply) -> _Part:
+    state, tokens, _, known, samples, complete, deletes = reply
+    return _Part(
+        before.whole and state == WHOLE,
+        [Window.parse(token.decode()) for token in tokens],
+        [a or bool(b) for a, b in zip(before.found, known, strict=True)],
+        [a + b for a, b in zip(before.samples, samples, strict=True)],
+        before.complete & {Window.parse(token.decode()) for token in complete},
+        before.markers | set(map(of_row, deletes)),
+    )
+
+
+def _rows(series: str, packed: bytes) -> Rows:
+    """The samples of one series as the read script gives them, one row each."""
+    samples = np.frombuffer(packed, SAMPLE)
+    ts_ms, values = samples["ts_ms"].astype(np.int64), samples["value"].astype(np.uint64)
+    return Rows((series,), ts_ms, samples["stamp"].tolist(), values.reshape(-1, 1))
+
+
+def _batches(groups: Iterable[RowGroup]) -> Iterator[list[RowGroup]]:
+    """Groups in their order, cut so that no batch has many more bytes than CALL_BYTES_MAX."""
+    batch: list[RowGroup] = []
+    size = 0
+    for group in groups:
+        first = 0
+        for last, row in enumerate(group.rows, start=1):
+            size += len(row.values)
+            if size > CALL_BYTES_MAX or last == len(group.rows):
+                batch.append(group._replace(rows=group.rows[first:last]))
+                first = last
+            if size > CALL_BYTES_MAX:
+                yield batch
+                batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _numbered(groups: Sequence[RowGroup], numbers: Iterable[int]) -> list[RowGroup]:
+    """The groups with only those rows that have these numbers, counted from 1 over all groups."""
+    wanted = set(numbers)
+    result, first = [], 1
+    for group in groups if wanted else ():
+        rows = [row for number, row in enumerate(group.rows, start=first) if number in wanted]
+        first += len(group.rows)
+        if rows:
+            result.append(group._replace(rows=rows))
+    return result
+
+
+def _added(first: Reply, second: Reply) -> Reply:
+    """The reply of a call and of its repetition with series as one."""
+    return second if isinstance(second, RetryableError) else [first[0] or second[0], first[1] + second[1]]
+
+
+def _declared(from_ms: int, to_ms: int, length_s: int) -> list[Window]:
+    """The newest windows of today's length that overlap the span, newest first."""
+    newest = Window.holding(to_ms, length_s)
+    oldest = Window.holding(from_ms, length_s)
+    count = min(READ_WINDOWS, (newest.start_s - oldest.start_s) // length_s + 1)
+    return [Window(newest.start_s - i * length_s, length_s) for i in range(count)]

@@ -1,0 +1,263 @@
+"""Commands to the masters of a Redis Cluster, pipelined per node, with an honest WAIT.
+
+redis-py's own cluster pipeline follows a redirect on its own, and the WAIT that was sent to the first node would then
+vouch for a write that another node took.  So the calls go over the client's plain node connections, and a call counts
+only together with the WAIT behind it on the same connection.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from hashlib import sha1
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from redis import exceptions
+from redis.cluster import ClusterNode, RedisCluster
+
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import lane_tag
+from carbyne.core.limits import LANES, REDIS_BUDGET_S, WAIT_MS
+
+_log = logging.getLogger(__name__)
+
+SCRIPTS = Path(__file__).parents[3] / "lua"
+RETRY_PAUSE_S = 0.1
+REROUTED = (
+    exceptions.MovedError,
+    exceptions.ReadOnlyError,
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ClusterDownError,
+    exceptions.MasterDownError,
+    exceptions.BusyLoadingError,
+    exceptions.TryAgainError,
+)
+"""Errors after which the same call may succeed within the budget, on this node or on another one."""
+SILENT = (exceptions.ConnectionError, exceptions.TimeoutError)
+UNREACHABLE = (exceptions.RedisError, exceptions.RedisClusterException, OSError, IndexError)
+"""What redis-py raises when it can't learn the topology: two families, and IndexError for a node without a cluster."""
+
+
+class Script(NamedTuple):
+    """A registered script: its text and SHA-1."""
+
+    text: str
+    sha: str
+
+    @classmethod
+    def load(cls, name: str) -> "Script":
+        """The script ``lua/<name>.lua``."""
+        text = (SCRIPTS / f"{name}.lua").read_text()
+        return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+    def call(self, lane: int, keys: Sequence[str], args: Sequence[Any]) -> "Call":
+        return Call(lane, ("EVALSHA", self.sha, len(keys), *keys, *args), self)
+
+
+class Call(NamedTuple):
+    """One command of one lane; ``script`` if it is an EVALSHA."""
+
+    lane: int
+    command: tuple[Any, ...]
+    script: Script | None = None
+
+
+class Master(NamedTuple):
+    """``id``: a master's replication id; ``before``: that of the master which it followed before, else empty."""
+
+    id: str
+    before: str
+
+
+NO_ID = "0" * 40
+
+Reply = Any
+"""What redis-py makes of a RESP2 reply, or the RetryableError of a call that did not count."""
+
+
+class Nodes:
+    """Runs calls on the masters that serve their lanes.
+
+    ``endpoint``: (host, port) that leads to the cluster even when every node known so far is gone.  ``alone``: called
+    with the number of write calls that a master took which has no replica to wait for.  ``monotonic`` and ``sleep`` in
+    seconds.
+    """
+
+    def __init__(
+        self,
+        client: RedisCluster,
+        endpoint: tuple[str, int],
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], None],
+        alone: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._client = cast(Any, client)  # redis-py's methods are only half typed
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._alone = alone
+        self._endpoint = endpoint
+        self._slots = [self._client.keyslot(f"{{{lane_tag(lane)}}}") for lane in range(LANES)]
+        self._threads = ThreadPoolExecutor(max_workers=16)
+        self._without_replica: set[str] = set()
+
+    def run(self, calls: Sequence[Call], *, replicated: bool = False) -> list[Reply]:
+        """The reply of each call, in order; a call that failed until the budget was spent has a RetryableError.
+
+        ``replicated``: a call counts only when a replica has it, or its master has none.
+        """
+        replies: list[Reply] = [None] * len(calls)
+        open_calls = list(range(len(calls)))
+        end_s = self._monotonic() + REDIS_BUDGET_S
+        while open_calls:
+            silent = self._round(calls, open_calls, replies, replicated)
+            open_calls = [i for i in open_calls if isinstance(replies[i], REROUTED)]
+            if not open_calls or self._monotonic() + RETRY_PAUSE_S > end_s:
+                break
+            self._sleep(RETRY_PAUSE_S)
+            self._refresh(silent)
+            if self._monotonic() > end_s:  # nodes that hang made even the question long
+                break
+        return [_settled(reply) for reply in replies]
+
+    def fill(self) -> float:
+        """The fullest master's used memory as a part of its maxmemory, 0 where there is none; RetryableError if one
+        can't be asked."""
+        try:
+            found = [self._client.get_redis_connection(node).info("memory") for node in self._client.get_primaries()]
+        except UNREACHABLE as error:
+            raise RetryableError(f"Redis memory: {error}") from error
+        return max((one["used_memory"] / one["maxmemory"] for one in found if one.get("maxmemory")), default=0.0)
+
+    def masters(self) -> dict[int, Master]:
+        """The master of each lane; lanes of a node that does not answer, or is none now, are left out."""
+        self._refresh(None)
+        by_node: dict[ClusterNode, list[int]] = {}
+        for lane, slot in enumerate(self._slots):
+            with suppress(exceptions.SlotNotCoveredError):
+                by_node.setdefault(self._client.nodes_manager.get_node_from_slot(slot), []).append(lane)
+        found = {node: self._replication(node) for node in by_node}
+        return {lane: master for node, lanes in by_node.items() if (master := found[node]) for lane in lanes}
+
+    def close(self) -> None:
+        """Close the threads and the connections."""
+        self._threads.shutdown()
+        self._client.close()
+
+    def _round(self, calls: Sequence[Call], numbers: list[int], replies: list[Reply], replicated: bool) -> str | None:
+        """Try the calls of these numbers once, all nodes at the same time; the name of a node that did not answer."""
+        by_node: dict[ClusterNode, list[int]] = {}
+        for number in numbers:
+            try:
+                node = self._client.nodes_manager.get_node_from_slot(self._slots[calls[number].lane])
+                by_node.setdefault(node, []).append(number)
+            except exceptions.SlotNotCoveredError as error:
+                replies[number] = exceptions.ClusterDownError(str(error))
+        jobs = [(node, [calls[i] for i in mine], replicated) for node, mine in by_node.items()]
+        for mine, got in zip(by_node.values(), self._threads.map(lambda job: self._on_node(*job), jobs), strict=True):
+            for number, reply in zip(mine, got, strict=True):
+                replies[number] = reply
+        return next((node.name for node, mine in by_node.items() if isinstance(replies[mine[0]], SILENT)), None)
+
+    def _on_node(self, node: ClusterNode, calls: list[Call], replicated: bool) -> list[Reply]:
+        replies = self._pipeline(node, calls, replicated)
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
+        if unknown:  # the node is new, or its scripts were flushed
+            loads = {("SCRIPT LOAD", script.text) for i in unknown if (script := calls[i].script)}
+            again = self._pipeline(node, [calls[i] for i in unknown], replicated, before=loads)
+            for i, reply in zip(unknown, again, strict=True):
+                replies[i] = reply
+        return [self._ask(call, reply, replicated) for call, reply in zip(calls, replies, strict=True)]
+
+    def _ask(self, call: Call, reply: Reply, replicated: bool) -> Reply:
+        """The reply, or if it is ASK that of the node which imports the slot."""
+        if not isinstance(reply, exceptions.AskError) or isinstance(reply, exceptions.MovedError):
+            return reply  # MOVED, redis-py's subclass of ASK, is for the next round, which knows the new topology
+        node = self._client.get_node(host=reply.host, port=reply.port)
+        if node is None:
+            return exceptions.TryAgainError(f"unknown node: {reply}")
+        loads = [("SCRIPT LOAD", call.script.text)] if call.script else []
+        return self._pipeline(node, [call], replicated, before=[*loads, ("ASKING",)])[0]
+
+    def _pipeline(
+        self, node: ClusterNode, calls: list[Call], replicated: bool, before: Iterable[tuple[str, ...]] = ()
+    ) -> list[Reply]:
+        pipe = self._client.get_redis_connection(node).pipeline(transaction=False)
+        first = len([pipe.execute_command(*command) for command in before])
+        for call in calls:
+            pipe.execute_command(*call.command)
+        waits = replicated and not self._is_alone(node)
+        if waits:
+            pipe.execute_command("WAIT", 1, WAIT_MS)
+        try:
+            replies = pipe.execute(raise_on_error=False)[first:]
+        except (exceptions.RedisError, OSError) as error:
+            return [_as_lost(error)] * len(calls)
+        if replicated and not waits:
+            self._alone(len(replies))
+        return self._confirmed(node, replies[:-1], replies[-1]) if waits else replies
+
+    def _is_alone(self, node: ClusterNode) -> bool:
+        """Whether a node that had no replica the last time still has none: then nobody would end a WAIT early."""
+        if node.name in self._without_replica and self._has_replica(node):
+            self._without_replica.discard(node.name)
+        return node.name in self._without_replica
+
+    def _confirmed(self, node: ClusterNode, replies: list[Reply], acknowledged: Reply) -> list[Reply]:
+        """The replies, or errors where no replica has what the node took."""
+        if isinstance(acknowledged, int) and acknowledged >= 1:
+            return replies
+        if isinstance(acknowledged, Exception) or self._has_replica(node):
+            error = RetryableError(f"no replica of {node.name} acknowledged within {WAIT_MS} ms: {acknowledged}")
+            return [reply if isinstance(reply, Exception) else error for reply in replies]
+        self._without_replica.add(node.name)
+        self._alone(len(replies))
+        return replies
+
+    def _has_replica(self, node: ClusterNode) -> bool:
+        """Whether the node itself knows a replica of its own that the cluster has not given up."""
+        connection = self._client.get_redis_connection(node)
+        try:
+            table = connection.execute_command("CLUSTER NODES")
+        except (exceptions.RedisError, OSError):
+            return True
+        mine = next(entry["node_id"] for entry in table.values() if "myself" in entry["flags"])
+        return any(entry["master_id"] == mine and "fail" not in entry["flags"].split(",") for entry in table.values())
+
+    def _replication(self, node: ClusterNode) -> Master | None:
+        try:
+            found = self._client.get_redis_connection(node).info("replication")
+        except (exceptions.RedisError, OSError) as error:
+            _log.warning("%s does not tell whose replication it has: %s", node.name, error)
+            return None
+        if found["role"] != "master":
+            return None
+        now, before = (
+            str(found[key]).zfill(len(NO_ID)) for key in ("master_replid", "master_replid2")
+        )  # digits: an int
+        return Master(now, "" if before == NO_ID else before)
+
+    def _refresh(self, silent: str | None) -> None:
+        """Learn the topology again: from a known node, last of them the ``silent`` one, else from the endpoint."""
+        try:
+            self._client.nodes_manager.initialize([self._endpoint], last_failed_node_name=silent)
+        except UNREACHABLE as error:
+            _log.warning("no node tells the topology of the Redis cluster: %s", error)
+
+
+def _as_lost(error: Exception) -> Exception:
+    return error if isinstance(error, REROUTED) else exceptions.ConnectionError(str(error))
+
+
+def _settled(reply: Reply) -> Reply:
+    if isinstance(reply, Exception) and not isinstance(reply, RetryableError):
+        return RetryableError(f"Redis: {type(reply).__name__}: {reply}")
+    return reply
+
+
+def checked(reply: Reply) -> Reply:
+    """The reply, or its RetryableError raised."""
+    if isinstance(reply, RetryableError):
+        raise reply
+    return reply

@@ -1,0 +1,221 @@
+"""The sealer's side of the hot tier: due windows, their rows, and letting go of them."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from carbyne.adapters.redis.nodes import Call, Master, Nodes, Reply, Script, checked
+from carbyne.core.errors import CorruptDataError, InvariantError, RetryableError, UnknownVersionError
+from carbyne.core.keys import SourceKey, Window, lane_claims, lane_due, lane_state, list_identity, split_series
+from carbyne.core.limits import CONFIRM_ROWS_MAX, DUE_PER_LANE, LANES, READ_BYTES_MAX, SEAL_LEASE_MS
+from carbyne.core.stamps import STAMP_BYTES, ZERO
+from carbyne.hot.deletes import Marker, of_row
+from carbyne.samples.columns import Columns, Rows, from_rows
+from carbyne.samples.rows import DELETED, DENSE, HEAD_BYTES, SPARSE, STATE_BYTES, WHOLE
+
+_log = logging.getLogger(__name__)
+
+FIRST_CHUNK = 16
+IDENTITY = slice(8, 16)
+
+
+class Due(NamedTuple):
+    """``windows``: (due_ms, source, window), earliest first; ``rebuilding``: lanes that must be replayed first, each
+    with the token of the replay that it is in, empty for none."""
+
+    windows: list[tuple[int, SourceKey, Window]]
+    rebuilding: dict[int, str]
+
+
+class WindowRows(NamedTuple):
+    """What a window holds: ``pairs`` of (field, stamp), one for each row, their samples, deleted ones as well, the
+    deletes, and the bytes of it all."""
+
+    pairs: list[tuple[bytes, bytes]]
+    columns: Columns
+    markers: list[Marker]
+    size: int
+
+
+class HotWindows:
+    """Finds, claims, reads and confirms windows.  Every method raises RetryableError if a node can't be asked."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
+        self._due = Script.load("due")
+        self._claim = Script.load("claim")
+        self._confirm = Script.load("confirm")
+        self._begin = Script.load("begin")
+        self._whole = Script.load("whole")
+
+    def due(self, now_ms: int) -> Due:
+        """The windows that are due over all lanes.
+
+        Lanes that are not whole have none until they are replayed, when Redis must be emptied again; those of a node
+        that is away wait.  Raises RetryableError if no lane can be asked.
+        """
+        calls = [
+            self._due.call(lane, [lane_state(lane), lane_due(lane)], [now_ms, DUE_PER_LANE]) for lane in range(LANES)
+        ]
+        asked = self._nodes.run(calls)
+        replies = {lane: reply for lane, reply in enumerate(asked) if not isinstance(reply, RetryableError)}
+        if not replies:
+            checked(asked[0])
+        if len(replies) < LANES:
+            _log.warning("%d lanes can't be asked what is due", LANES - len(replies))
+        windows = [
+            (int(float(due_ms)), *SourceKey.of_member(member.decode()))
+            for state, *listed in replies.values()
+            if state[:1] == WHOLE or len(state) > STATE_BYTES
+            for member, due_ms in zip(listed[::2], listed[1::2], strict=True)
+        ]
+        rebuilding = {lane: state[STATE_BYTES:].decode() for lane, (state, *_) in replies.items() if state[:1] != WHOLE}
+        return Due(sorted(windows, key=lambda one: one[0]), rebuilding)
+
+    def begin(self, lanes: Iterable[int], token: str, *, force: bool = False) -> None:
+        """Take lanes that are not whole, or with ``force`` any, into the replay with this token."""
+        args = [ZERO, token, int(force)]
+        calls = [self._begin.call(lane, [lane_state(lane)], args) for lane in lanes]
+        for reply in self._nodes.run(calls, replicated=True):
+            checked(reply)
+
+    def make_whole(self, lane: int, token: str) -> bool:
+        """Whether the lane is whole now: not if it was lost again since the replay with this token began."""
+        call = self._whole.call(lane, [lane_state(lane)], [token])
+        return bool(checked(self._nodes.run([call], replicated=True)[0]))
+
+    def in_replay(self, lanes: Iterable[int]) -> set[int]:
+        """Those of the lanes that are not whole."""
+        asked = list(lanes)
+        replies = self._nodes.run([Call(lane, ("GET", lane_state(lane))) for lane in asked])
+        return {lane for lane, reply in zip(asked, replies, strict=True) if (checked(reply) or b"")[:1] != WHOLE}
+
+    def masters(self) -> dict[int, Master]:
+        """The master of each lane; lanes of a node that does not answer are left out."""
+        return self._nodes.masters()
+
+    def fill(self) -> float:
+        """The fullest master's used memory as a part of its limit, 0 where there is none."""
+        return self._nodes.fill()
+
+    def claim(self, source: SourceKey, window: Window) -> bool:
+        """Whether the window is due still and nobody else has claimed it."""
+        keys = [lane_due(source.lane), lane_claims(source.lane)]
+        call = self._claim.call(source.lane, keys, [source.member(window), SEAL_LEASE_MS])
+        return bool(checked(self._nodes.run([call])[0]))
+
+    def rows(self, source: SourceKey, window: Window) -> WindowRows:
+        """Every row of the window.  Raises CorruptDataError if a row is not what the write script stores, of that
+        UnknownVersionError if it is of a kind that only later code knows."""
+        try:
+            return self._rows(source, window)
+        except CorruptDataError:  # or another sealer let go of the window, lists and all, between two calls of ours
+            return self._rows(source, window)
+
+    def _rows(self, source: SourceKey, window: Window) -> WindowRows:
+        """Rows are read in chunks, then the lists, so that the list of each row that is still there is among them."""
+        values = dict(self._values(source, window))
+        lists, dictionary = (
+            _mapping(self._ask(source, "HGETALL", key)) for key in (source.lists(window), source.dictionary(window))
+        )
+        try:
+            if (kind := max((value[STAMP_BYTES] for value in values.values()), default=DENSE)) > DELETED:
+                raise UnknownVersionError(f"row of kind {kind}; this code knows up to {DELETED}")
+            columns = from_rows([*_dense(values, lists), *_sparse(values, dictionary)])
+        except (ValueError, LookupError, InvariantError) as error:
+            raise CorruptDataError(f"rows of {source.path} in window {window.token}: {error!r}") from error
+        return WindowRows(
+            [(field, value[:STAMP_BYTES]) for field, value in values.items()],
+            columns,
+            [of_row(value) for value in values.values() if value[STAMP_BYTES] == DELETED],
+            sum(len(key) + len(value) for held in (values, lists, dictionary) for key, value in held.items()),
+        )
+
+    def windows(self, source: SourceKey) -> list[Window]:
+        """The windows of the source that have rows, or had them until they expired."""
+        return [Window.parse(token.decode()) for token in self._ask(source, "HKEYS", source.windows)]
+
+    def confirm(
+        self,
+        source: SourceKey,
+        window: Window,
+        pairs: Sequence[tuple[bytes, bytes]],
+        *,
+        expiry_ms: int,
+        again_ms: int,
+    ) -> bool:
+        """Let go of the rows that still have these stamps, now (``expiry_ms`` 0) or, all at once, at ``expiry_ms``.
+
+        True if the window has no unsealed row left; else it is due again at ``again_ms``.  Safe to repeat.
+        """
+        if len(pairs) > CONFIRM_ROWS_MAX:  # too many for one call, so they can't be judged together
+            expiry_ms = 0
+        done = False
+        for first in range(0, max(1, len(pairs)), CONFIRM_ROWS_MAX):
+            part = pairs[first : first + CONFIRM_ROWS_MAX]
+            call = self._confirm_call(source, window, part, expiry_ms, again_ms)
+            done = bool(checked(self._nodes.run([call], replicated=True)[0]))
+        return done
+
+    def _confirm_call(
+        self, source: SourceKey, window: Window, pairs: Sequence[tuple[bytes, bytes]], expiry_ms: int, again_ms: int
+    ) -> Call:
+        keys = [source.rows(window), source.lists(window), source.dictionary(window), source.windows]
+        keys += [lane_due(source.lane), lane_claims(source.lane)]
+        args = [source.member(window), window.token, expiry_ms, again_ms, *(item for pair in pairs for item in pair)]
+        return self._confirm.call(source.lane, keys, args)
+
+    def _values(self, source: SourceKey, window: Window) -> Iterator[tuple[bytes, bytes]]:
+        """(field, value) of every row; chunks of about READ_BYTES_MAX, so that no call holds a Redis thread."""
+        key = source.rows(window)
+        fields: list[bytes] = self._ask(source, "HKEYS", key)
+        first, size = 0, FIRST_CHUNK
+        while first < len(fields):
+            chunk = fields[first : first + size]
+            values = self._ask(source, "HMGET", key, *chunk)
+            present = [(field, value) for field, value in zip(chunk, values, strict=True) if value is not None]
+            yield from present
+            first += size
+            longest = max((len(value) for _, value in present), default=1)
+            size = max(FIRST_CHUNK, READ_BYTES_MAX // longest)
+
+    def _ask(self, source: SourceKey, *command: str | bytes) -> Reply:
+        return checked(self._nodes.run([Call(source.lane, command)])[0])
+
+
+def _mapping(reply: Reply) -> Mapping[bytes, bytes]:
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def _dense(values: Mapping[bytes, bytes], lists: Mapping[bytes, bytes]) -> Iterator[Rows]:
+    """The rows of each list."""
+    by_list: dict[bytes, list[tuple[bytes, bytes]]] = {}
+    for field, value in values.items():
+        if value[STAMP_BYTES] == DENSE:
+            by_list.setdefault(field[IDENTITY], []).append((field, value))
+    for identity, rows in by_list.items():
+        packed = b"".join([value[HEAD_BYTES:] for _, value in rows])
+        yield _batch(rows, tuple(split_series(lists[identity])), np.frombuffer(packed, "<u8"))
+
+
+def _sparse(values: Mapping[bytes, bytes], dictionary: Mapping[bytes, bytes]) -> Iterator[Rows]:
+    """Each row that names its series by the dictionary; that this is the row's own one shows in the list's identity."""
+    names = {int(index): series for series, index in dictionary.items()}
+    for field, value in values.items():
+        if value[STAMP_BYTES] == SPARSE:
+            size = (len(value) - HEAD_BYTES) // 12
+            blob = b"\n".join([names[index] for index in np.frombuffer(value, "<u4", size, HEAD_BYTES).tolist()])
+            if list_identity(blob) != field[IDENTITY]:
+                raise ValueError(f"the dictionary gives a row of list {field[IDENTITY].hex()} other series")
+            bits = np.frombuffer(value, "<u8", size, HEAD_BYTES + 4 * size)
+            yield _batch([(field, value)], tuple(split_series(blob)), bits)
+
+
+def _batch(
+    rows: Sequence[tuple[bytes, bytes]], series: tuple[str, ...], values: "np.ndarray[tuple[int], np.dtype[np.uint64]]"
+) -> Rows:
+    ts_ms = np.frombuffer(b"".join([field[:8] for field, _ in rows]), ">i8").astype(np.int64)
+    stamps = [value[:STAMP_BYTES] for _, value in rows]
+    return Rows(series, ts_ms, stamps, values.astype(np.uint64).reshape(len(rows), len(series)))

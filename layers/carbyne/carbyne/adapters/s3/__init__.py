@@ -1,0 +1,1 @@
+"""Buckets: the archive, and what was set aside."""

@@ -1,0 +1,84 @@
+"""What the operator's commands work with: AWS clients, names of tables, the time, new keys, and where to write."""
+
+import secrets
+import sys
+import time
+from argparse import ArgumentParser, Namespace, _SubParsersAction
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from carbyne.adapters import aws
+from carbyne.core.errors import RequestError
+from carbyne.core.limits import COLD_READERS
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    Groups = _SubParsersAction[ArgumentParser]
+
+
+class Desk:
+    """The real one; tests replace its methods."""
+
+    def say(self, line: str) -> None:
+        """What a script may want to read."""
+        sys.stdout.write(f"{line}\n")
+
+    def remark(self, line: str) -> None:
+        """What only people want to read."""
+        sys.stderr.write(f"{line}\n")
+
+    def now_s(self) -> int:
+        return int(time.time())
+
+    def new_key(self) -> str:
+        """An API key: 256 random bits behind a prefix by which scanners for lost secrets can know it."""
+        return f"cb_{secrets.token_urlsafe(32)}"
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - boto3's types have no name for any client
+        return boto3.client(service, config=aws.config(5, 30, tries=5, connections=COLD_READERS))  # type: ignore[call-overload]
+
+    def dynamodb(self) -> "DynamoDBClient":
+        client: DynamoDBClient = self.client("dynamodb")
+        return client
+
+    def table(self, arguments: Namespace, output: str, option: str) -> str:
+        """The name of a table, bucket or stream: of its option, or of the stack's output.  RequestError if neither
+        tells."""
+        return self._named(arguments, "Output", output, option)
+
+    def parameter(self, arguments: Namespace, parameter: str, option: str) -> str:
+        """The same of a parameter of the stack."""
+        return self._named(arguments, "Parameter", parameter, option)
+
+    def _named(self, arguments: Namespace, kind: str, name: str, option: str) -> str:
+        if named := getattr(arguments, option):
+            return str(named)
+        if not arguments.stack:
+            raise RequestError(400, f"which deployment? give --stack, or --{option.replace('_', '-')}")
+        found = self._stack(arguments.stack).get(f"{kind}s", [])
+        values = {one[f"{kind}Key"]: str(one[f"{kind}Value"]) for one in found}
+        if name not in values:
+            raise RequestError(404, f"the stack {arguments.stack} has no {kind.lower()} {name}")
+        return values[name]
+
+    def _stack(self, name: str) -> Any:  # noqa: ANN401 - as the client answers
+        with aws.retryable("DescribeStacks"):
+            [found] = self.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        return found
+
+
+def accounts_table(desk: Desk, arguments: Namespace) -> str:
+    """The table of tenants and keys, for commands whose parser has ``add_deployment``'s options."""
+    return desk.table(arguments, "AccountsTableName", "accounts_table")
+
+
+def add_deployment(parser: ArgumentParser, *options: str) -> None:
+    """``--stack`` and, for each name like ``accounts_table``, an option that overrides what the stack says."""
+    parser.add_argument(
+        "--stack", metavar="NAME", help="the CloudFormation stack whose outputs name tables and buckets"
+    )
+    for option in options:
+        flag = f"--{option.replace('_', '-')}"
+        parser.add_argument(flag, metavar="NAME", help=f"this {option.replace('_', ' ')} instead of the stack's")

@@ -1,0 +1,35 @@
+"""``carbyne reconcile``: blocks that will expire soon are compared with the archive, and what it lacks is copied.
+
+The function Reconciler does the same each day.  This has no time limit, may run beside it, and is safe to repeat.
+"""
+
+from argparse import Namespace
+from math import inf
+from typing import TYPE_CHECKING
+
+from carbyne.cli.desk import Desk, add_deployment
+from carbyne.wiring.reconciler import build
+
+if TYPE_CHECKING:
+    from carbyne.archive.reconciler import Reconciled
+    from carbyne.cli.desk import Groups
+
+
+def add(groups: "Groups") -> None:
+    """``reconcile``, a command without a group."""
+    parser = groups.add_parser("reconcile", help="copy into the archive what it lacks", description=__doc__)
+    add_deployment(parser, "table", "bucket")
+    parser.set_defaults(run=reconcile)
+
+
+def reconcile(arguments: Namespace, desk: Desk) -> None:
+    """RetryableError if some of the blocks could not be compared: then what could is copied, and it may run again."""
+    table = desk.table(arguments, "BlocksTableName", "table")
+    bucket = desk.table(arguments, "BlocksBucketName", "bucket")
+    reconciler = build(desk.dynamodb(), desk.client("s3"), table, bucket, emit=lambda _: None)
+    found = reconciler.run(lambda: inf, progress=lambda so_far: desk.remark(_words(so_far)))
+    desk.say(_words(found))
+
+
+def _words(found: "Reconciled") -> str:
+    return f"compared {found.compared}, copied {found.copied}, failed {found.failed}"

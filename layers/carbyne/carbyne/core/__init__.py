@@ -1,0 +1,1 @@
+"""Words that every room speaks: errors, bounds, keys, names, stamps, frames, settings."""

@@ -1,0 +1,64 @@
+"""The frame around everything that we encode: a head, a checksum, a bounded compressed body.
+
+    0        n                  n + 4                n + 8
+    +--------+------------------+--------------------+------------+
+    | head   | CRC-32 of the    | bytes of the body  | body, zstd |
+    | n B    | rest, u32 LE     | inflated, u32 LE   |            |
+    +--------+------------------+--------------------+------------+
+
+The CRC covers head, length and compressed body.  The head is the codec's own: a version, with a type before it where
+several kinds of things travel together.
+"""
+
+from struct import Struct as Layout
+from typing import Final
+from zlib import crc32
+
+import cramjam
+
+from carbyne.core.errors import CorruptDataError
+
+_CRC_AND_SIZE: Final = Layout("<II")
+_SIZE: Final = Layout("<I")
+
+
+def pack(head: bytes, body: bytes, level: int) -> bytes:
+    """``body`` in its frame, compressed at this zstd ``level``."""
+    packed = bytes(cramjam.zstd.compress(body, level=level))
+    return head + _CRC_AND_SIZE.pack(_checksum(head, len(body), packed), len(body)) + packed
+
+
+def check(data: bytes, head_bytes: int, bytes_max: int) -> bytes:
+    """The head of a frame whose size and checksum are in order; CorruptDataError if they are not."""
+    start = head_bytes + _CRC_AND_SIZE.size
+    if not start <= len(data) <= bytes_max:
+        raise corrupt(data, f"size not within {start} to {bytes_max}")
+    head = bytes(data[:head_bytes])
+    crc, body_bytes = _CRC_AND_SIZE.unpack_from(data, head_bytes)
+    if crc != _checksum(head, body_bytes, memoryview(data)[start:]):
+        raise corrupt(data, "checksum differs")
+    return head
+
+
+def inflate(data: bytes, head_bytes: int, inflated_max: int) -> bytearray:
+    """The body of a checked frame; CorruptDataError if it is over ``inflated_max`` bytes or not what the frame says."""
+    _, body_bytes = _CRC_AND_SIZE.unpack_from(data, head_bytes)
+    if body_bytes > inflated_max:
+        raise corrupt(data, f"{body_bytes} bytes inflated, at most {inflated_max} allowed")
+    body = bytearray(body_bytes)
+    try:
+        written = cramjam.zstd.decompress_into(data[head_bytes + _CRC_AND_SIZE.size :], body)
+    except cramjam.DecompressionError as error:
+        raise corrupt(data, f"body does not inflate to {body_bytes} bytes: {error}") from None
+    if written != body_bytes:
+        raise corrupt(data, f"body inflates to {written} bytes, not {body_bytes}")
+    return body
+
+
+def corrupt(data: bytes, what: str) -> CorruptDataError:
+    """The error for bytes that we did not write, with their size and first bytes."""
+    return CorruptDataError(f"{what}; got {len(data)} bytes: {bytes(data[:16]).hex()}")
+
+
+def _checksum(head: bytes, body_bytes: int, packed: bytes | memoryview) -> int:
+    return crc32(packed, crc32(_SIZE.pack(body_bytes), crc32(head)))

@@ -1,0 +1,55 @@
+"""Items of the stores behind Redis: bytes with a version, changed only on the version that was read."""
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Protocol
+
+from carbyne.core.keys import BlockKey, SourceKey
+
+
+@dataclass(frozen=True)
+class Item:
+    """``data``: a block, the stub of one that was split, or a page of the catalogue.
+
+    ``expires_s``: when the table may remove it, seconds since the epoch, 0 for never.  ``token``: what its store knows
+    this version by; items are equal without it.
+    """
+
+    data: bytes
+    expires_s: int = 0
+    token: str = field(default="", compare=False)
+
+    @property
+    def version(self) -> bytes:
+        """8 bytes of BLAKE2b of the content: an item that was removed and made again alike is the same item."""
+        return blake2b(self.data, digest_size=8).digest()
+
+
+class Table(Protocol):
+    """The blocks table.  All reads are consistent and complete; every method raises RetryableError if it can't be."""
+
+    def get(self, partition: str, sort: str) -> Item | None:
+        """The item, None if there is none."""
+
+    def put(self, partition: str, sort: str, item: Item, replaces: Item | None) -> bool:
+        """Put ``item`` if the table holds ``replaces`` there still (None: no item); whether it was put.
+
+        False may also mean that a repeated call met its own success; RetryableError that it is open.
+        """
+
+    def query(self, partition: str, first: str, last: str) -> list[tuple[str, Item]]:
+        """(sort key, item) from ``first`` to ``last``, both included, ascending."""
+
+
+class Blocks(Protocol):
+    """A store of blocks, warm or cold, with ``get`` and ``put`` as a Table has them."""
+
+    def get(self, key: BlockKey) -> Item | None: ...
+    def put(self, key: BlockKey, item: Item, replaces: Item | None) -> bool: ...
+
+
+class RangedBlocks(Blocks, Protocol):
+    """A store that also finds the blocks of a span of time."""
+
+    def between(self, source: SourceKey, resolution: str, from_ms: int, to_ms: int) -> list[tuple[BlockKey, Item]]:
+        """The blocks, or stubs of split ones, whose windows overlap the span (both ends included), oldest first."""

@@ -1,0 +1,305 @@
+"""Every key of every store, each built in one place.
+
+Parts that come from outside are percent-escaped: no part holds a separator, and no two identities share a key.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b, sha256
+from typing import Final, NamedTuple
+from urllib.parse import quote, unquote
+from zlib import crc32
+
+from carbyne.core.limits import LANES
+from carbyne.core.stamps import STAMP_BYTES
+
+
+def escape(part: str) -> str:
+    """A part of a key without ``:``, ``/``, ``+``, ``{`` or ``}``."""
+    return quote(part, safe="")
+
+
+def lane_of(tenant: str, source: str) -> int:
+    """The lane of a source, 0 to 1023.  Fixed for ever: CRC-32 of ``tenant NUL source``, its low ten bits."""
+    return crc32(f"{tenant}\0{source}".encode()) % LANES
+
+
+def lane_tag(lane: int) -> str:
+    """Partition key in Kinesis and, in braces, the hash tag in Redis: ``l0417``."""
+    return f"l{lane:04d}"
+
+
+def lane_of_tag(tag: str) -> int | None:
+    """The mirror of ``lane_tag``; None for another text."""
+    is_tag = len(tag) == 5 and tag[0] == "l" and tag[1:].isdecimal() and int(tag[1:]) < LANES
+    return int(tag[1:]) if is_tag else None
+
+
+class Window(NamedTuple):
+    """An aligned span of time: ``start_s`` is a multiple of ``length_s``."""
+
+    start_s: int
+    length_s: int
+
+    @classmethod
+    def holding(cls, ts_ms: int, length_s: int) -> "Window":
+        """The window of this length in which a sample of ``ts_ms`` lies."""
+        ts_s = ts_ms // 1000
+        return cls(ts_s - ts_s % length_s, length_s)
+
+    @classmethod
+    def parse(cls, token: str) -> "Window":
+        """The mirror of ``token``."""
+        start, _, length = token.partition("+")
+        return cls(int(start), int(length))
+
+    def overlaps(self, from_ms: int, to_ms: int) -> bool:
+        """Whether any time from ``from_ms`` to ``to_ms``, both included, lies in the window."""
+        return self.start_s * 1000 <= to_ms and self.end_s * 1000 > from_ms
+
+    @property
+    def end_s(self) -> int:
+        """The first second after the window."""
+        return self.start_s + self.length_s
+
+    @property
+    def token(self) -> str:
+        """``<start_s>+<length_s>``: the window in keys, so that a changed length never confuses two windows."""
+        return f"{self.start_s}+{self.length_s}"
+
+
+class SourceKey(NamedTuple):
+    """One source of one tenant: what all its samples share, and where they live."""
+
+    tenant: str
+    source: str
+
+    @property
+    def lane(self) -> int:
+        return lane_of(self.tenant, self.source)
+
+    @property
+    def path(self) -> str:
+        """``<tenant>:<source>``, escaped."""
+        return f"{escape(self.tenant)}:{escape(self.source)}"
+
+    @property
+    def windows(self) -> str:
+        """Redis hash of the source's windows that have rows: token -> ``c`` or ``p``, expiry in ms (see write.lua)."""
+        return f"{{{lane_tag(self.lane)}}}:w:{self.path}"
+
+    def rows(self, window: Window) -> str:
+        """Redis hash of the window's rows: ts and list identity -> stamp, kind, values."""
+        return self._in_window("r", window)
+
+    def lists(self, window: Window) -> str:
+        """Redis hash of the window's series lists: list identity -> keys, one a line."""
+        return self._in_window("l", window)
+
+    def dictionary(self, window: Window) -> str:
+        """Redis hash of the window's series dictionary, for rows of further lists: series key -> index."""
+        return self._in_window("d", window)
+
+    def member(self, window: Window) -> str:
+        """The window in its lane's due index: ``<tenant>:<source>:<window>``."""
+        return f"{self.path}:{window.token}"
+
+    @classmethod
+    def of_member(cls, member: str) -> "tuple[SourceKey, Window]":
+        """The mirror of ``member``."""
+        tenant, source, token = member.split(":")
+        return cls(unquote(tenant), unquote(source)), Window.parse(token)
+
+    def _in_window(self, kind: str, window: Window) -> str:
+        return f"{{{lane_tag(self.lane)}}}:{kind}:{self.path}:{window.token}"
+
+
+def lane_state(lane: int) -> str:
+    """Redis string of a lane: ``w`` (whole) or ``r`` (rebuilding), then the highest arrival stamp."""
+    return f"{{{lane_tag(lane)}}}:state"
+
+
+def lane_claims(lane: int) -> str:
+    """Redis hash of a lane: claimed windows -> end of the lease, ms."""
+    return f"{{{lane_tag(lane)}}}:claims"
+
+
+def lane_due(lane: int) -> str:
+    """Redis sorted set of a lane: unsealed windows by the time (ms) at which they are due."""
+    return f"{{{lane_tag(lane)}}}:due"
+
+
+RAW: Final = "raw"
+"""The resolution of samples as they came."""
+RESOLUTIONS: Final = (RAW, "5m", "1h", "1d")
+"""Names of all resolutions, finest first; ``rollups`` says what they are made of."""
+
+CLOSED: Final = "closed"
+"""Stands for a resolution in the index of windows: the days of which every series has its daily bucket."""
+
+
+class BlockKey(NamedTuple):
+    """One block: of one source, resolution (``raw``), window and part (leading bits of the series' hashes as text,
+    empty for all of them)."""
+
+    source: SourceKey
+    resolution: str
+    window: Window
+    part: str = ""
+
+    @property
+    def partition(self) -> str:
+        """Partition key in the blocks table: all windows of one part."""
+        return f"{self.resolution}:{self.source.path}:{self.part}"
+
+    @property
+    def sort(self) -> str:
+        """Sort key in the blocks table; ascending by the window's start."""
+        return block_sort(self.window)
+
+    @property
+    def object(self) -> str:
+        """S3 key of the archived block."""
+        tenant, source = map(escape, self.source)
+        return f"{self.resolution}/{tenant}/{source}/{self.sort}/{self.part or 'all'}"
+
+    @classmethod
+    def of_object(cls, name: str) -> "BlockKey":
+        """The mirror of ``object``; ValueError for another name."""
+        resolution, tenant, source, sort, part = name.split("/")
+        key = cls(SourceKey(unquote(tenant), unquote(source)), resolution, Window.parse(sort), part.removeprefix("all"))
+        if resolution not in RESOLUTIONS or key.object != name:
+            raise ValueError(f"{name[:200]!r} names no block")
+        return key
+
+    @classmethod
+    def of_item(cls, partition: str, sort: str) -> "BlockKey":
+        """The mirror of ``partition`` and ``sort``."""
+        resolution, tenant, source, part = partition.split(":")
+        return cls(SourceKey(unquote(tenant), unquote(source)), resolution, Window.parse(sort), part)
+
+
+def is_block(partition: str) -> bool:
+    """Whether a partition key of the blocks table is of blocks, not of the catalogue."""
+    return partition.partition(":")[0] in RESOLUTIONS
+
+
+def block_sort(window: Window) -> str:
+    """``<start_s, ten digits>+<length_s>``."""
+    return f"{window.start_s:010d}+{window.length_s}"
+
+
+def windows_item(source: SourceKey) -> str:
+    """Partition key, in the blocks table, of the index of a source's windows that were ever sealed."""
+    return f"windows:{source.path}"
+
+
+MARKERS: Final = "deleted#"
+"""What the sort keys of a source's deletes begin with, beside its index of windows; they lie between those of CLOSED
+and RAW."""
+
+
+def marker_sort(identity: bytes) -> str:
+    """Sort key of the newest delete of one series and span (``deletes.Marker.identity``)."""
+    return f"{MARKERS}{identity.hex()}"
+
+
+def series_item(source: SourceKey) -> str:
+    """Partition key, in the blocks table, of a source's series catalogue."""
+    return f"series:{source.path}"
+
+
+def series_hash(series: str) -> int:
+    """64 bits of BLAKE2b of a series key, as an integer: its leading bits choose the part of a split row or block.
+
+    All that a rollup block keeps of a series is in one part: what follows ``\\x01`` does not count.
+    """
+    return int.from_bytes(blake2b(series.partition("\x01")[0].encode(), digest_size=8).digest(), "big")
+
+
+def join_series(series: Sequence[str]) -> bytes:
+    """A series list as one blob: the keys in their order, one a line (a canonical key holds no line feed)."""
+    return "\n".join(series).encode()
+
+
+def split_series(blob: bytes) -> list[str]:
+    """The mirror of ``join_series``."""
+    return blob.decode().split("\n")
+
+
+def list_identity(blob: bytes) -> bytes:
+    """Identity of a series list: 8 bytes of BLAKE2b of its blob."""
+    return blake2b(blob, digest_size=8).digest()
+
+
+def api_key_item(api_key: str) -> str:
+    """Partition key of an API key in the accounts table: only its SHA-256 is ever stored."""
+    return f"key#{sha256(api_key.encode()).hexdigest()}"
+
+
+def api_key_id(item: str) -> str:
+    """What operators call the key of an item ``key#<sha256>``: enough of its hash to tell keys apart, and no key."""
+    return item.removeprefix("key#")[:16]
+
+
+def tenant_item(tenant: str) -> str:
+    """Partition key of a tenant in the accounts table."""
+    return f"tenant#{tenant}"
+
+
+def corrupt_block_object(key: BlockKey, version: bytes) -> str:
+    """S3 key of a block that was set aside in the archive's failure bucket: each version of it is another object."""
+    return f"corrupt/{key.object}/{version.hex()}"
+
+
+def key_of_corrupt_block(name: str) -> BlockKey:
+    """The block of a ``corrupt_block_object``; ValueError for another name."""
+    prefix, *parts, _ = name.split("/")
+    key = BlockKey.of_object("/".join(parts))
+    if prefix != "corrupt":
+        raise ValueError(f"{name[:200]!r} is not below corrupt/")
+    return key
+
+
+def corrupt_record_object(stamp: bytes) -> str:
+    """S3 key of a corrupt stream record in the failure bucket, by its arrival stamp."""
+    return f"corrupt/{stamp.hex()}"
+
+
+def stamp_of_corrupt_record(name: str) -> bytes:
+    """The mirror of ``corrupt_record_object``; ValueError for another name."""
+    stamp = bytes.fromhex(name.removeprefix("corrupt/"))
+    if len(stamp) != STAMP_BYTES or corrupt_record_object(stamp) != name:
+        raise ValueError(f"{name[:200]!r} does not end in a stamp")
+    return stamp
+
+
+def registry_partition(tenant: str, kind: str) -> str:
+    """Partition key, in the registry table, of all things of one kind: ``<tenant>:hosts``."""
+    return f"{escape(tenant)}:{kind}"
+
+
+def registry_owner(tenant: str, *owner: str) -> str:
+    """Partition key of what hangs on one thing: ``<tenant>:of:host:<id>``, ``<tenant>:of:role:<service>:<role>``."""
+    return ":".join(map(escape, (tenant, "of", *owner)))
+
+
+def custom_identifier(identifier: str) -> str:
+    """Sort key of a host's custom identifier: its lower case first, so that either case is found by a prefix."""
+    return f"{custom_identifier_prefix(identifier)}{escape(identifier)}"
+
+
+def custom_identifier_prefix(identifier: str) -> str:
+    """What the sort keys of all spellings of an identifier begin with."""
+    return f"{escape(identifier.lower())}:"
+
+
+def check_monitor(name: str) -> str:
+    """Id of the monitor of a check, the same on all hosts: eleven hexadecimal digits of BLAKE2b of its name."""
+    return blake2b(name.encode(), digest_size=8).hexdigest()[:11]
+
+
+REPLAY_ITEM = "system#replay"
+"""Partition key, in the blocks table, of the job that replays lanes."""
+
+LANES_INITIALISED_ITEM = "system#lanes"
+"""Partition key, in the accounts table, of the mark that the lanes were called whole once."""

@@ -1,0 +1,160 @@
+"""The environment of each function as one typed value.
+
+Field ``stream_name`` is read from ``STREAM_NAME``.  The template is the only place that sets these variables; a test
+compares each function's variables with its class.
+"""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
+from carbyne.core.errors import InvariantError
+from carbyne.core.keys import RESOLUTIONS
+
+
+class WriterSettings(msgspec.Struct, frozen=True):
+    """``stream_name``: the Kinesis stream; ``accounts_table``: API keys and tenants; ``cold_raw_s``: how old a sample
+    may be, less a margin."""
+
+    stream_name: str
+    accounts_table: str
+    cold_raw_s: int
+
+
+class RegistrySettings(msgspec.Struct, frozen=True):
+    """``registry_table``: hosts, services and what hangs on them; ``accounts_table``: API keys and tenants;
+    ``stream_name``: the Kinesis stream, for the samples of hosts that are removed."""
+
+    registry_table: str
+    accounts_table: str
+    stream_name: str
+
+
+class Secret:
+    """A text that no log line and no repr shows; empty is false."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
+
+class RedisSettings(msgspec.Struct, frozen=True):
+    """``redis_endpoint``: host:port of any node of the cluster; ``redis_tls``: true or false.
+
+    ``redis_iam_cache``: the replication group that takes IAM tokens, for which ``redis_user`` logs in; else
+    ``redis_password`` is sent if there is one, of ``redis_user`` or of the default user.
+    """
+
+    redis_endpoint: str
+    redis_tls: bool
+    redis_user: str = ""
+    redis_iam_cache: str = ""
+    redis_password: Secret = Secret("")
+
+
+class IngesterSettings(RedisSettings, frozen=True, kw_only=True):
+    """``stream_epoch``: raised when the stream is replaced; ``failure_bucket``: where corrupt records are kept;
+    ``blocks_table``: where deletes, and how far a replay is, are noted; ``cold_raw_s``: how long raw samples are kept.
+
+    ``raw_window_s``, ``seal_grace_s``, ``seal_jitter_s``: when a window is due for sealing (see
+    ``sealing.SealSchedule``).
+    """
+
+    accounts_table: str
+    blocks_table: str
+    failure_bucket: str
+    stream_epoch: int
+    cold_raw_s: int
+    raw_window_s: int
+    seal_grace_s: int
+    seal_jitter_s: int
+
+
+class SealerSettings(RedisSettings, frozen=True, kw_only=True):
+    """``accounts_table``: says whether lanes were ever whole; ``blocks_table``: blocks and catalogue;
+    ``blocks_bucket``: the archive; ``cold_raw_s``: how long raw samples are kept; ``hot_s``: how long after its end a
+    sealed window stays readable in Redis; ``warm_..._s``: how long a block of each resolution stays in the table; grace
+    and jitter as of ``IngesterSettings``."""
+
+    accounts_table: str
+    blocks_table: str
+    blocks_bucket: str
+    seal_grace_s: int
+    seal_jitter_s: int
+    cold_raw_s: int
+    hot_s: int
+    warm_raw_s: int
+    warm_5m_s: int
+    warm_1h_s: int
+    warm_1d_s: int
+
+
+class ArchiverSettings(msgspec.Struct, frozen=True):
+    """``blocks_table``: where deletes are noted; ``blocks_bucket``: the archive; ``archive_failure_bucket``: where
+    corrupt blocks are kept."""
+
+    blocks_table: str
+    blocks_bucket: str
+    archive_failure_bucket: str
+
+
+class ReconcilerSettings(msgspec.Struct, frozen=True):
+    """``blocks_table`` and ``blocks_bucket``: what is compared."""
+
+    blocks_table: str
+    blocks_bucket: str
+
+
+class SupervisorSettings(msgspec.Struct, frozen=True):
+    """``stream_name`` and ``stream_arn``: of the Kinesis stream; ``blocks_table``: where the job is; ``replayer``: name
+    of the function that takes the stream a second time."""
+
+    stream_name: str
+    stream_arn: str
+    blocks_table: str
+    replayer: str
+
+
+class ReaderSettings(RedisSettings, frozen=True, kw_only=True):
+    """``raw_window_s``: length of a raw window; ``cold_..._s``: how far back a read of each resolution may go."""
+
+    accounts_table: str
+    blocks_table: str
+    blocks_bucket: str
+    raw_window_s: int
+    cold_raw_s: int
+    cold_5m_s: int
+    cold_1h_s: int
+    cold_1d_s: int
+
+
+Settings = TypeVar("Settings", bound=msgspec.Struct)
+
+
+def by_resolution(settings: SealerSettings | ReaderSettings, tier: str) -> dict[str, int]:
+    """Retention of each resolution in seconds, of the ``warm`` or ``cold`` tier."""
+    return {resolution: getattr(settings, f"{tier}_{resolution}_s") for resolution in RESOLUTIONS}
+
+
+def load(kind: type[Settings], environment: Mapping[str, str]) -> Settings:
+    """The settings of ``kind`` out of an environment; InvariantError names what is missing or malformed."""
+    names = {field.name: field.name.upper() for field in msgspec.structs.fields(kind)}
+    given = {field: environment[name] for field, name in names.items() if name in environment}
+    try:
+        return msgspec.convert(given, kind, strict=False, dec_hook=_secret)
+    except msgspec.ValidationError as error:
+        raise InvariantError(f"environment does not fit {kind.__name__}: {error}") from None
+
+
+def _secret(kind: type, text: object) -> Secret:
+    assert kind is Secret, kind
+    return Secret(str(text))

@@ -1,0 +1,1 @@
+"""From the stream into Redis, and back to whole after a loss."""

@@ -1,0 +1,104 @@
+"""Lost tails: a master that was replaced may have acknowledged writes that its successor never got.
+
+Nobody can ask the old master, and no instance need remember what was acknowledged.  So the replication id under which
+each lane is served is noted in the blocks table; a lane that is served under another one is not whole any more, and is
+replayed.  Whether the tail was lost does not show; that it was not does in one case: the lane moved to another shard.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Final, Protocol
+
+import msgspec
+
+from carbyne.core.documents import Document
+from carbyne.core.items import Item, Table
+from carbyne.core.keys import REPLAY_ITEM
+from carbyne.core.limits import JOB_BYTES_MAX, LANES
+
+_log = logging.getLogger(__name__)
+
+_SORT: Final = "masters"
+_NOWHERE: Final = -1
+
+
+class Master(Protocol):
+    """``id``: a master's replication id, hexadecimal; ``before``: that of the master which it followed before, empty if
+    it never followed one."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def before(self) -> str: ...
+
+
+class Lanes(Protocol):
+    """Lanes in Redis.  ``masters``: of the lanes whose master answers.  RetryableError if they can't be asked."""
+
+    def masters(self) -> Mapping[int, Master]: ...
+    def begin(self, lanes: Iterable[int], token: str, *, force: bool = False) -> None: ...
+
+
+class _Note(msgspec.Struct, frozen=True, array_like=True):
+    """``ids``: of masters; ``lanes``: for each lane the index of its master's id, -1 if it was never seen."""
+
+    ids: list[bytes]
+    lanes: list[int]
+
+
+_NOTE = Document("note of masters", _Note, version=1, level=3, bytes_max=JOB_BYTES_MAX, inflated_max=JOB_BYTES_MAX)
+
+
+class Failovers:
+    """The sealer's look at the masters.  ``table``: the blocks table, which keeps the note beside the replay job."""
+
+    def __init__(self, table: Table, lanes: Lanes) -> None:
+        self._table = table
+        self._lanes = lanes
+
+    def look(self) -> list[int]:
+        """The lanes that may lack a tail: they are rebuilding now, and in no replay.  RetryableError if Redis or the
+        table can't be asked.
+
+        The note follows the lanes: a crash in between repeats the work, and no change goes by.
+        """
+        noted, item = self.noted()
+        seen = self._lanes.masters()
+        lost = failed_over(noted, seen)
+        if lost:
+            _log.error("another master serves %d lanes, which may lack what was acknowledged last", len(lost))
+            self._lanes.begin(lost, "", force=True)
+        ids = {**noted, **{lane: master.id for lane, master in seen.items()}}
+        if ids != noted:
+            self._save(ids, item)
+        return lost
+
+    def noted(self) -> tuple[dict[int, str], Item | None]:
+        """{lane: replication id} and the item that it is in; empty before the first look."""
+        item = self._table.get(REPLAY_ITEM, _SORT)
+        if item is None:
+            return {}, None
+        note = _NOTE.unpack(item.data)
+        return {lane: note.ids[at].hex() for lane, at in enumerate(note.lanes) if at != _NOWHERE}, item
+
+    def _save(self, ids: Mapping[int, str], replaces: Item | None) -> None:
+        """Unless another sealer noted something meanwhile: then the next look compares with that."""
+        order = {one: at for at, one in enumerate(sorted(set(ids.values())))}
+        of_lane = [order[ids[lane]] if lane in ids else _NOWHERE for lane in range(LANES)]
+        note = _Note([bytes.fromhex(one) for one in order], of_lane)
+        self._table.put(REPLAY_ITEM, _SORT, Item(_NOTE.pack(note)), replaces)
+
+
+def failed_over(noted: Mapping[int, str], seen: Mapping[int, Master]) -> list[int]:
+    """The lanes of which acknowledged writes may be missing, as their master has another replication id than noted.
+
+    A lane that was never seen has lost nothing.  One that moved to another shard has brought its data along: its old
+    master is one still, and the new one did not follow it, and was a master at the last look or never followed any.
+    """
+    known, now = set(noted.values()), {master.id for master in seen.values()}
+
+    def moved(lane: int) -> bool:
+        before = seen[lane].before
+        return noted[lane] in now and before != noted[lane] and (seen[lane].id in known or not before)
+
+    return sorted(lane for lane in seen if seen[lane].id != noted.get(lane, seen[lane].id) and not moved(lane))

@@ -1,0 +1,233 @@
+"""From the stream into the hot tier: one batch of records, one script call for each lane, then the deletes.
+
+Two kinds of failure are never mixed.  A corrupt record is put into the failure store with its reason and counts as
+done.  Anything else leaves its records in the stream: the batch goes on from the lowest sequence number that failed.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from carbyne.core import stamps
+from carbyne.core.errors import CorruptDataError, RetryableError, UnknownVersionError
+from carbyne.core.keys import SourceKey, Window, list_identity
+from carbyne.core.limits import LATE_MARGIN_S
+from carbyne.core.telemetry import Meter
+from carbyne.hot.deletes import Lost, Marker
+from carbyne.samples.rows import HotRow, RowGroup
+from carbyne.samples.sealing import SealSchedule
+from carbyne.stream import records
+from carbyne.tenants.usage import Usage, UsedRow
+
+_log = logging.getLogger(__name__)
+
+
+class Entry(NamedTuple):
+    """A record of the stream: its decimal sequence number, its bytes, its partition key, when it arrived there (s)."""
+
+    sequence: str
+    data: bytes
+    key: str = ""
+    arrived_s: float = 0.0
+
+
+class Outcome(Lost, Protocol):
+    """What a lane's write did: rows that changed, and whether the lane had lost its state or its tail."""
+
+    @property
+    def stored(self) -> int: ...
+
+
+class Hot(Protocol):
+    """The hot tier: each lane either has all of its rows acknowledged or an error."""
+
+    def write(self, lanes: dict[int, list[RowGroup]]) -> Mapping[int, Outcome | RetryableError]: ...
+
+
+class Deletes(Protocol):
+    """Notes deletes; RetryableError if it can't."""
+
+    def note(self, source: SourceKey, marker: Marker) -> Lost | None: ...
+
+
+class Quarantine(Protocol):
+    """Keeps a corrupt record with its reason, under its stamp; RetryableError if it can't."""
+
+    def put(self, stamp: bytes, data: bytes, reason: str) -> None: ...
+
+
+class _Arrival(NamedTuple):
+    """A row out of the record with this number; ``redriven``: it arrived long before."""
+
+    number: int
+    source: SourceKey
+    row: HotRow
+    redriven: bool
+
+
+class _Delete(NamedTuple):
+    number: int
+    source: SourceKey
+    marker: Marker
+
+
+class Ingester:
+    """``epoch``: of the stream; ``length_s``: of a raw window; ``retention_s``: of raw samples; ``now_ms``: the clock;
+    ``usage``: counts what tenants send, None where somebody else has counted it."""
+
+    def __init__(
+        self,
+        hot: Hot,
+        deletes: Deletes,
+        quarantine: Quarantine,
+        tenant_exists: Callable[[str], bool],
+        schedule: SealSchedule,
+        epoch: int,
+        length_s: int,
+        retention_s: int,
+        now_ms: Callable[[], int],
+        meter: Meter,
+        usage: Usage | None = None,
+    ) -> None:
+        self._hot = hot
+        self._deletes = deletes
+        self._quarantine = quarantine
+        self._tenant_exists = tenant_exists
+        self._schedule = schedule
+        self._epoch = epoch
+        self._length_s = length_s
+        self._retention_s = retention_s
+        self._now_ms = now_ms
+        self._meter = meter
+        self._usage = usage
+
+    def ingest(self, entries: Sequence[Entry]) -> str | None:
+        """Store a batch in stream order; the lowest sequence number that is not done, None if all are."""
+        failed: set[int] = set()
+        arrivals: list[_Arrival] = []
+        deletes: list[_Delete] = []
+        for number, entry in enumerate(entries):
+            try:
+                found = self._found(number, entry)
+            except (RetryableError, UnknownVersionError) as error:
+                _log.warning("record %s stays in the stream: %s", entry.sequence, error)
+                failed.add(number)
+            else:
+                if isinstance(found, _Delete):
+                    deletes.append(found)
+                else:
+                    arrivals += found
+        failed |= self._store(arrivals) | self._delete(deletes)
+        if self._usage:
+            done = entries[: min(failed, default=len(entries))]  # what follows comes again
+            used = (one for one in arrivals if one.number < len(done) and not one.redriven)
+            self._usage.take(_used(one, done[one.number]) for one in used)
+        self._meter.add("RecordsIngested", len(entries) - len(failed))
+        self._meter.flush_due()
+        return min((entries[number].sequence for number in failed), key=int, default=None)
+
+    def _found(self, number: int, entry: Entry) -> list[_Arrival] | _Delete:
+        """What a record says: nothing if it is corrupt and now quarantined."""
+        stamp = stamps.pack(self._epoch, entry.sequence)
+        try:
+            record = records.decode(entry.data)
+            if isinstance(record, records.RedrivenRecord):
+                return self._said(number, records.decode(record.data), record.stamp, redriven=True)
+            return self._said(number, record, stamp, redriven=False)
+        except UnknownVersionError:
+            raise
+        except CorruptDataError as error:
+            _log.error("record %s is set aside: %s", entry.sequence, error)
+            self._quarantine.put(stamp, entry.data, str(error))
+            self._meter.add("RecordsQuarantined", 1)
+            return []
+
+    def _said(self, number: int, record: records.Record, stamp: bytes, *, redriven: bool) -> list[_Arrival] | _Delete:
+        """The rows of a record, or the delete that it is; CorruptDataError if the tenant is unknown."""
+        if isinstance(record, records.RedrivenRecord):
+            raise CorruptDataError("a redriven record within a redriven record")
+        if isinstance(record, records.FenceRecord):
+            return []
+        if not self._tenant_exists(record.tenant):
+            raise CorruptDataError(f"unknown tenant {record.tenant!r}")
+        if isinstance(record, records.DeleteRecord):
+            marker = Marker(stamp, record.series, record.from_ms, record.to_ms)
+            return _Delete(number, SourceKey(record.tenant, record.source), marker)
+        sources = {row.source: SourceKey(record.tenant, row.source) for row in record.rows}
+        lists = [(list_identity(blob), blob) for blob in record.lists]
+        rows = self._kept(record.rows) if redriven else record.rows
+        return [
+            _Arrival(number, sources[row.source], HotRow(row.ts_ms, *lists[row.series], stamp, row.values), redriven)
+            for row in rows
+        ]
+
+    def _kept(self, rows: Sequence[records.Row]) -> list[records.Row]:
+        """Those that a writer would take today: to merge others would wipe their rollups."""
+        oldest_ms = self._now_ms() - (self._retention_s - LATE_MARGIN_S) * 1000
+        kept = [row for row in rows if row.ts_ms >= oldest_ms]
+        self._meter.add("RowsTooOld", len(rows) - len(kept))
+        return kept
+
+    def _delete(self, deletes: Iterable[_Delete]) -> set[int]:
+        """Note deletes; the numbers of the records that could not be."""
+        failed: set[int] = set()
+        for number, source, marker in deletes:
+            try:
+                self._note(source.lane, self._deletes.note(source, marker))
+                self._meter.add("Deletes", 1)
+            except RetryableError as error:
+                _log.warning("a delete of %s waits: %s", source.path, error)
+                failed.add(number)
+        return failed
+
+    def _store(self, arrivals: Iterable[_Arrival]) -> set[int]:
+        """Write the rows; the numbers of the records of which a lane failed."""
+        groups, members = self._grouped(arrivals)
+        lanes: dict[int, list[RowGroup]] = {}
+        for group in groups:
+            lanes.setdefault(group.source.lane, []).append(group)
+        failed: set[int] = set()
+        for lane, outcome in self._hot.write(lanes).items() if lanes else ():
+            if isinstance(outcome, RetryableError):
+                _log.warning("lane %d is not written: %s", lane, outcome)
+                failed |= members[lane]
+                continue
+            self._meter.add("RowsStored", outcome.stored)
+            self._note(lane, outcome)
+        return failed
+
+    def _note(self, lane: int, outcome: Lost | None) -> None:
+        if outcome and outcome.lost:
+            _log.error("lane %d has lost its state or its tail: it is rebuilding until it is replayed", lane)
+            self._meter.add("LanesLost", 1)
+
+    def _grouped(self, arrivals: Iterable[_Arrival]) -> tuple[list[RowGroup], dict[int, set[int]]]:
+        """Groups with each (source, ts, list) once, of its highest stamp, and the record numbers behind each lane."""
+        now_ms = self._now_ms()
+        groups: dict[tuple[SourceKey, Window], dict[tuple[int, bytes], HotRow]] = {}
+        members: dict[int, set[int]] = {}
+        late: set[tuple[SourceKey, Window]] = set()
+        for number, source, row, redriven in arrivals:
+            members.setdefault(source.lane, set()).add(number)
+            window = Window.holding(row.ts_ms, self._length_s)
+            rows = groups.setdefault((source, window), {})
+            if redriven:
+                late.add((source, window))
+            identity = row.ts_ms, row.identity
+            if identity not in rows or rows[identity].stamp < row.stamp:
+                rows[identity] = row
+        return [
+            RowGroup(
+                source,
+                window,
+                due_ms=self._schedule.due_ms(source, window, now_ms),
+                fresh=(source, window) not in late and self._schedule.is_fresh(window, now_ms),
+                rows=list(rows.values()),
+            )
+            for (source, window), rows in groups.items()
+        ], members
+
+
+def _used(arrival: _Arrival, entry: Entry) -> UsedRow:
+    row = arrival.row
+    return UsedRow(arrival.source, row.identity, row.series, len(row.values) // 8, entry.arrived_s)

@@ -1,0 +1,1 @@
+"""Requests in, answers out: messages, routes and the description of the API."""

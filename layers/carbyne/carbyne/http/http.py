@@ -1,0 +1,202 @@
+"""HTTP as API Gateway's HTTP API hands it to Lambda (payload 2.0): typed requests in, JSON answers out.
+
+Every exception becomes an answer here: RequestError its status, everything else 503 with Retry-After, since agents
+send again what was not taken.  A body is never empty: Mackerel's Go client takes an empty 200 for a failure.
+"""
+
+import logging
+import re
+import zlib
+from base64 import b64decode, b64encode
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import msgspec
+
+from carbyne.core.errors import OverLimitError, RequestError, RetryableError
+from carbyne.core.limits import (
+    ANSWER_BYTES_MAX,
+    ANSWER_PLAIN_BYTES_MAX,
+    BODY_BYTES_MAX,
+    QUERY_FIELDS_MAX,
+    RETRY_AFTER_S,
+    TENANT_CACHE_S,
+)
+
+GZIP_MAGIC: Final = b"\x1f\x8b"
+SKIPPED_HEADER: Final = "Carbyne-Skipped"
+"""Of an answer when parts of the body were skipped: ``<reason>=<number>``, comma separated."""
+TIME_S_MAX: Final = 2**40
+_GZIP_WBITS = 16 + zlib.MAX_WBITS
+
+_log = logging.getLogger(__name__)
+
+
+class Request(msgspec.Struct, frozen=True):
+    """``path`` as received; ``query`` and its order of values out of the raw query; header names in lower case."""
+
+    method: str
+    path: str
+    query: Mapping[str, list[str]]
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Response(msgspec.Struct, frozen=True):
+    """``body``: text in UTF-8, JSON unless ``headers`` say otherwise."""
+
+    status: int
+    body: str
+    headers: Mapping[str, str] = {}
+
+
+Route = Callable[[Request], Response]
+
+
+def one(request: Request, name: str) -> str:
+    """The value of a query's parameter; RequestError 400 unless it is there once and not empty."""
+    values = request.query.get(name, [])
+    if len(values) != 1 or not values[0]:
+        raise RequestError(400, f"the query needs {name} once")
+    return values[0]
+
+
+def span_ms(request: Request) -> tuple[int, int]:
+    """``from`` and ``to`` of a query, both included, in ms; RequestError 400."""
+    from_s, to_s = _time_s(request, "from"), _time_s(request, "to")
+    if from_s > to_s:
+        raise RequestError(400, f"from ({from_s}) is after to ({to_s})")
+    return from_s * 1000, to_s * 1000
+
+
+def _time_s(request: Request, name: str) -> int:
+    text = one(request, name)
+    if not re.fullmatch(r"-?[0-9]{1,13}", text) or abs(int(text)) > TIME_S_MAX:
+        raise RequestError(400, f"{name} must be a time in seconds since 1970; got {text[:32]!r}")
+    return int(text)
+
+
+def parse(event: Mapping[str, Any]) -> Request:
+    """The request of an event; RequestError 400 for a malformed query or body, 413 for a body over the limit."""
+    http = event["requestContext"]["http"]
+    return Request(
+        method=http["method"],
+        path=event["rawPath"],
+        query=_query(event.get("rawQueryString") or ""),
+        headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
+        body=_body(event.get("body") or "", event.get("isBase64Encoded", False)),
+    )
+
+
+def _query(raw: str) -> dict[str, list[str]]:
+    try:
+        return parse_qs(raw, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+    except ValueError:
+        raise RequestError(400, f"the query has more than {QUERY_FIELDS_MAX} parameters") from None
+
+
+def _body(text: str, is_base64: bool) -> bytes:
+    try:
+        body = b64decode(text, validate=True) if is_base64 else text.encode()
+    except ValueError:
+        raise RequestError(400, "the body is not valid base64 or not valid text") from None
+    if len(body) > BODY_BYTES_MAX:
+        raise _too_large(BODY_BYTES_MAX)
+    return body
+
+
+def inflate(body: bytes, bytes_max: int = BODY_BYTES_MAX) -> bytes:
+    """A body without its gzip, which is found by its magic bytes; other bodies as they are.
+
+    Raises RequestError: 413 if more than ``bytes_max`` come out, 400 if it is no whole gzip member.
+    """
+    if len(body) > bytes_max:
+        raise _too_large(bytes_max)
+    if not body.startswith(GZIP_MAGIC):
+        return body
+    inflater = zlib.decompressobj(_GZIP_WBITS)
+    try:
+        inflated = inflater.decompress(body, bytes_max + 1)
+    except zlib.error:
+        raise RequestError(400, "the body begins like gzip and is not gzip") from None
+    if len(inflated) > bytes_max:
+        raise _too_large(bytes_max)
+    if not inflater.eof or inflater.unused_data:
+        raise RequestError(400, "the gzip body is truncated, or bytes follow its end")
+    return inflated
+
+
+def _too_large(bytes_max: int) -> RequestError:
+    return RequestError(413, f"the body is larger than {bytes_max} bytes; send it in smaller parts")
+
+
+def json_response(status: int, value: object, headers: Mapping[str, str] | None = None) -> Response:
+    """``value`` as JSON."""
+    return Response(status, msgspec.json.encode(value).decode(), headers or {})
+
+
+def skipped_header(skipped: Counter[str]) -> dict[str, str]:
+    """The header that says how much was skipped and why; none if nothing was."""
+    if not skipped:
+        return {}
+    return {SKIPPED_HEADER: ", ".join(f"{reason}={number}" for reason, number in sorted(skipped.items()))}
+
+
+def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """An error in the form whose message Mackerel's clients show."""
+    return json_response(status, {"error": {"message": message}}, headers)
+
+
+def no_route(request: Request) -> RequestError:
+    """What a route raises for a method and path that it does not know."""
+    return RequestError(404, f"no such route: {request.method} {request.path}")
+
+
+def answer(event: Mapping[str, Any], route: Route) -> dict[str, Any]:
+    """The Lambda answer of ``route`` for ``event``; never raises."""
+    try:
+        response = route(parse(event))
+    except RequestError as error:
+        response = error_response(error.status, error.message)
+    except OverLimitError as error:
+        response = error_response(503, f"{error}; send the request again later", {"Retry-After": str(TENANT_CACHE_S)})
+    except RetryableError as error:
+        _log.warning("try again later: %s", error, extra=_trace(event))
+        response = _unavailable()
+    except Exception:  # noqa: BLE001 - the one place where a bug becomes "send again" instead of a bare 500
+        _log.exception("unexpected error", extra=_trace(event))
+        response = _unavailable()
+    return _payload(response) if len(response.body) <= ANSWER_PLAIN_BYTES_MAX else _large_payload(event, response)
+
+
+def _unavailable() -> Response:
+    message = f"temporarily unavailable; send the request again in {RETRY_AFTER_S} seconds"
+    return error_response(503, message, {"Retry-After": str(RETRY_AFTER_S)})
+
+
+def _trace(event: Mapping[str, Any]) -> dict[str, object]:
+    return {"http_request_id": (event.get("requestContext") or {}).get("requestId")}
+
+
+def _payload(response: Response) -> dict[str, Any]:
+    return {
+        "statusCode": response.status,
+        "headers": {"Content-Type": "application/json", **response.headers},
+        "body": response.body,
+        "isBase64Encoded": False,
+    }
+
+
+def _large_payload(event: Mapping[str, Any], response: Response) -> dict[str, Any]:
+    """In base64, which costs a third where text in JSON may cost double, and gzip for those who take it."""
+    headers, body = dict(response.headers), response.body.encode()
+    accepted = {name.lower(): value for name, value in (event.get("headers") or {}).items()}.get("accept-encoding", "")
+    if "gzip" in accepted:
+        headers["Content-Encoding"] = "gzip"
+        body = zlib.compress(body, level=1, wbits=_GZIP_WBITS)
+    encoded = b64encode(body).decode()
+    if len(encoded) > ANSWER_BYTES_MAX:
+        return _payload(error_response(413, "the answer is too large; ask for less, or accept gzip"))
+    return {**_payload(Response(response.status, encoded, headers)), "isBase64Encoded": True}

@@ -1,0 +1,15 @@
+"""The whole HTTP surface: the route tables of all functions, by function."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from carbyne.http.routes import Route
+from carbyne.intake import writer
+from carbyne.read import queries
+from carbyne.registry import api
+
+TABLES: Final[Mapping[str, Sequence[Route[Any]]]] = {
+    "writer": writer.ROUTES,
+    "reader": queries.ROUTES,
+    "registry": api.ROUTES,
+}

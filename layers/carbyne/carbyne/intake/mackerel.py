@@ -1,0 +1,228 @@
+"""The body of Mackerel's ``POST /api/v0/tsdb``: ``[{"hostId", "name", "time", "value"}, ...]``.
+
+That of ``POST /api/v0/services/<name>/tsdb`` is the same without ``hostId``.
+
+A bad sample is skipped with its reason, and only a body that is no JSON array of objects is refused, because agents
+send a refused body again for an hour.  All good, as nearly always, is found out for the whole body at once; otherwise
+each element is decoded for itself.  This API keeps one value per minute: times are floored to it, the last value wins.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
+
+from carbyne.core.errors import RequestError
+from carbyne.core.limits import AHEAD_MS_MAX, HOST_ID_BYTES_MAX, LATE_MARGIN_S, NAME_BYTES_MAX, SAMPLES_PER_BODY_MAX
+
+Value = TypeVar("Value")
+
+MINUTE_S: Final = 60
+
+MISSING_FIELD: Final = "missing-field"
+BAD_HOST_ID: Final = "bad-host-id"
+BAD_NAME: Final = "bad-name"
+BAD_TIME: Final = "bad-time"
+TOO_FAR_AHEAD: Final = "too-far-ahead"
+TOO_OLD: Final = "too-old"
+BAD_VALUE: Final = "bad-value"
+NOT_FINITE: Final = "not-finite"
+
+_CHARACTERS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+"""Of a metric name, by Mackerel's documents; host ids are held to the same."""
+
+Rows = dict[tuple[str, int], dict[str, float]]
+"""(source, ts_ms) -> metric name -> value."""
+
+
+class Samples(msgspec.Struct, frozen=True):
+    """What a body holds: the rows to store, how many samples went into them, and how many were skipped, by reason."""
+
+    rows: Rows
+    accepted: int
+    skipped: Counter[str]
+
+
+class Sample(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """One element; ``time`` in seconds."""
+
+    host_id: str
+    name: str
+    time: int
+    value: float
+
+
+class SampleOfService(msgspec.Struct, frozen=True, gc=False):
+    """One element of a service's body; ``time`` in seconds."""
+
+    name: str
+    time: int
+    value: float
+
+
+class _Run(NamedTuple):
+    """Samples of one source and time: metric name -> value.  ``source_id``: of the host, or the service's name."""
+
+    source_id: str
+    time_s: int
+    values: dict[str, float]
+
+
+class _Refused(Exception):
+    """A sample that can't be stored; the reason is its argument."""
+
+
+_decode_samples = msgspec.json.Decoder(list[Sample]).decode
+_decode_of_service = msgspec.json.Decoder(list[SampleOfService]).decode
+_decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_decode_integer = msgspec.json.Decoder(int).decode
+_decode_float = msgspec.json.Decoder(float).decode
+
+
+def storable(now_ms: int, retention_s: int) -> range:
+    """The times in seconds of samples that can be stored: a late one only as long as its whole raw window is kept, or
+    recomputing its rollups would wipe them."""
+    return range(max(0, now_ms // 1000 - retention_s + LATE_MARGIN_S), (now_ms + AHEAD_MS_MAX) // 1000 + 1)
+
+
+def parse(body: bytes, times: range, service: str | None = None) -> Samples:
+    """The samples of a body, of hosts or of one service, whose name the caller has checked.
+
+    ``times``: those that can be stored, in seconds (``storable``).
+    Raises RequestError 400 if it is no JSON array of objects, 413 if it has too many elements.
+    """
+    try:
+        return _all_good(body, times, service) or _good_ones(body, times, service)
+    except RecursionError:
+        raise _no_array("it is nested too deep") from None
+
+
+def _all_good(body: bytes, times: range, service: str | None) -> Samples | None:
+    """The samples if each one can be stored, None if it takes a closer look."""
+    try:
+        samples = _decode_samples(body) if service is None else _samples_of(service, body)
+    except ValueError:
+        return None
+    _check_length(samples)
+    runs = _runs(samples)
+    good = (
+        _are_names([run.source_id for run in runs], HOST_ID_BYTES_MAX)
+        and _are_names([name for run in runs for name in run.values], NAME_BYTES_MAX)
+        and all(run.time_s in times for run in runs)
+    )
+    return Samples(_rows(runs, service), len(samples), Counter()) if good else None
+
+
+def _samples_of(service: str, body: bytes) -> list[Sample]:
+    return [Sample(service, one.name, one.time, one.value) for one in _decode_of_service(body)]
+
+
+def _runs(samples: Iterable[Sample]) -> list[_Run]:
+    """Neighbours that share source and time; nearly always that is all samples of a source at once."""
+    return [
+        _Run(source_id, time_s, {sample.name: sample.value for sample in run})
+        for (source_id, time_s), run in groupby(samples, attrgetter("host_id", "time"))
+    ]
+
+
+def _rows(runs: Iterable[_Run], service: str | None) -> Rows:
+    kind = "host" if service is None else "service"
+    rows: Rows = {}
+    for run in runs:
+        ts_ms = run.time_s // MINUTE_S * MINUTE_S * 1000
+        rows.setdefault((f"{kind}/{run.source_id}", ts_ms), {}).update(run.values)
+    return rows
+
+
+def _good_ones(body: bytes, times: range, service: str | None) -> Samples:
+    """The samples that can be stored, each looked at for itself."""
+    samples: list[Sample] = []
+    skipped: Counter[str] = Counter()
+    for element in _elements(body):
+        try:
+            samples.append(_sample(element, times, service))
+        except _Refused as refused:
+            skipped[str(refused)] += 1
+    return Samples(_rows(_runs(samples), service), len(samples), skipped)
+
+
+def _are_names(texts: Collection[str], bytes_max: int) -> bool:
+    lengths = list(map(len, texts))
+    return all(lengths) and max(lengths, default=0) <= bytes_max and _has_only_characters("".join(texts))
+
+
+def _has_only_characters(text: str) -> bool:
+    return text.isascii() and not text.encode().translate(None, _CHARACTERS)
+
+
+def _elements(body: bytes) -> list[msgspec.Raw]:
+    try:
+        body.decode()  # the decoder does not look into strings that it passes over
+        elements = _decode_elements(body)
+    except ValueError as error:
+        raise _no_array(str(error)) from None
+    for index, element in enumerate(elements):
+        if _first_byte(element) != b"{":
+            raise _no_array(f"element {index} is no object")
+    _check_length(elements)
+    return elements
+
+
+def _no_array(why: str) -> RequestError:
+    return RequestError(400, f"the body is not a JSON array of objects: {why}")
+
+
+def _check_length(samples: Collection[object]) -> None:
+    if len(samples) > SAMPLES_PER_BODY_MAX:
+        message = f"the body has {len(samples)} samples; send at most {SAMPLES_PER_BODY_MAX} at once"
+        raise RequestError(413, message)
+
+
+def _first_byte(raw: msgspec.Raw) -> bytes:
+    return bytes(memoryview(raw)[:1])
+
+
+def _sample(element: msgspec.Raw, times: range, service: str | None) -> Sample:
+    fields = _decode_fields(element)
+    try:
+        return Sample(
+            host_id=service or _name(fields["hostId"], HOST_ID_BYTES_MAX, BAD_HOST_ID),
+            name=_name(fields["name"], NAME_BYTES_MAX, BAD_NAME),
+            time=_time(fields["time"], times),
+            value=_value(fields["value"]),
+        )
+    except KeyError:
+        raise _Refused(MISSING_FIELD) from None
+
+
+def _name(raw: msgspec.Raw, bytes_max: int, reason: str) -> str:
+    text = _typed(_decode_text, raw, reason)
+    if not _are_names([text], bytes_max):
+        raise _Refused(reason)
+    return text
+
+
+def _time(raw: msgspec.Raw, times: range) -> int:
+    time_s = _typed(_decode_integer, raw, BAD_TIME)
+    if time_s < 0:
+        raise _Refused(BAD_TIME)
+    if time_s not in times:
+        raise _Refused(TOO_OLD if time_s < times.start else TOO_FAR_AHEAD)
+    return time_s
+
+
+def _value(raw: msgspec.Raw) -> float:
+    """JSON has no NaN and no infinity, so a number that is no float64 is one too large for it."""
+    return _typed(_decode_float, raw, NOT_FINITE if _first_byte(raw) in b"-0123456789" else BAD_VALUE)
+
+
+def _typed(decode: Callable[[msgspec.Raw], Value], raw: msgspec.Raw, reason: str) -> Value:
+    try:
+        return decode(raw)
+    except msgspec.ValidationError:
+        raise _Refused(reason) from None

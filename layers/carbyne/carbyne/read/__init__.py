@@ -1,0 +1,1 @@
+"""One answer over all tiers."""

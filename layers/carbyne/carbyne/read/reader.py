@@ -1,0 +1,213 @@
+"""Reads: one answer over all tiers, settled by arrival stamp.
+
+The tiers are asked one after the other in the direction in which samples move, so that a sample on its way is met in
+the one or the other.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carbyne.core.errors import RequestError, RetryableError
+from carbyne.core.keys import RAW, SourceKey, Window
+from carbyne.core.limits import AHEAD_MS_MAX, LATEST_BACK_MS, POINTS_MAX
+from carbyne.read.views import HotPart, Views, span_of
+from carbyne.samples.columns import EMPTY, Columns, between, column
+from carbyne.samples.rollups import Span, aggregate, buckets_of, choose
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.tiers import BlockTiers, Gaps
+
+REBUILDING = "hot tier is being rebuilt: recent samples may be missing"
+
+
+class HotAnswer(Protocol):
+    """``whole``: the lane holds everything that it should; ``known``: for each series, whether a window lists it;
+    ``windows``: all windows of the source that have rows; ``complete``: those of the span that have every row."""
+
+    @property
+    def whole(self) -> bool: ...
+    @property
+    def known(self) -> Sequence[bool]: ...
+    @property
+    def columns(self) -> Columns: ...
+    @property
+    def windows(self) -> Sequence[Window]: ...
+    @property
+    def complete(self) -> Collection[Window]: ...
+
+
+class _Unasked(NamedTuple):
+    """The answer of a hot tier that could not be asked."""
+
+    whole: bool = False
+    known: Sequence[bool] = ()
+    columns: Columns = EMPTY
+    windows: Sequence[Window] = ()
+    complete: Collection[Window] = ()
+
+
+class Hot(Protocol):
+    """The hot tier; both methods raise RetryableError if it can't be asked."""
+
+    def read(
+        self, source: SourceKey, from_ms: int, to_ms: int, length_s: int, series: Sequence[str], *, newest: bool = False
+    ) -> HotAnswer: ...
+    def series(self, source: SourceKey) -> set[str]: ...
+
+
+class Answer(NamedTuple):
+    """``ts_ms`` (of buckets: their starts) ascending and ``values``, one each; ``warnings``: what could not be read,
+    empty for a whole answer; ``resolution``: of the answer."""
+
+    ts_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+    warnings: list[str]
+    resolution: str
+
+
+class How(NamedTuple):
+    """``resolution``: None for the one that suits the span; ``aggregate``: of a bucket; ``partial``: rather a warning
+    than an error where a tier can't be asked."""
+
+    resolution: str | None = None
+    aggregate: str = "avg"
+    partial: bool = False
+
+
+HOW: Final = How()
+
+
+class Latest(NamedTuple):
+    """The newest sample of each series that has one: name -> (ts_ms, value)."""
+
+    samples: dict[str, tuple[int, float]]
+    warnings: list[str]
+
+
+class Reader:
+    """``length_s``: of a raw window today; ``retention_s``: how far back each resolution is kept."""
+
+    def __init__(
+        self,
+        hot: Hot,
+        tiers: BlockTiers,
+        catalogue: Catalogue,
+        length_s: int,
+        retention_s: Mapping[str, int],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._hot = hot
+        self._tiers = tiers
+        self._views = Views(tiers, catalogue)
+        self._catalogue = catalogue
+        self._length_s = length_s
+        self._retention_s = retention_s
+        self._now_ms = now_ms
+
+    def read(self, source: SourceKey, series: str, from_ms: int, to_ms: int, how: How = HOW) -> Answer:
+        """One series from ``from_ms`` to ``to_ms``, both included, cut to what retention can hold: its samples, or an
+        aggregate of every bucket that overlaps the span.
+
+        Raises RequestError 404 for a series that the source never had, 400 for more than POINTS_MAX points,
+        RetryableError if a tier can't be asked or is not whole; ``partial`` makes warnings of the latter, and then
+        nobody can say that a series is unknown.
+        """
+        now_ms = self._now_ms()
+        to_ms = min(to_ms, now_ms + AHEAD_MS_MAX)
+        resolution = how.resolution or choose(from_ms, to_ms)
+        from_ms = max(from_ms, now_ms - self._retention_s[resolution] * 1000)
+        if from_ms > to_ms:  # all of it is past retention
+            if series not in self.series(source):
+                raise _unknown(source, series)
+            return Answer(np.empty(0, np.int64), np.empty(0), [], resolution)
+        span, gaps = span_of(resolution, from_ms, to_ms), Gaps(partial=how.partial)
+        hot = self._hot_part(source, span[0], span[1] - 1, [series], gaps)
+        if resolution == RAW and _covers(hot.complete, from_ms, min(to_ms, now_ms)):
+            columns = between(hot.columns, *span)
+        else:
+            part = HotPart(hot.columns, hot.windows)
+            columns = self._views.view(source, series, resolution, span, part, gaps)
+        if not (gaps.warnings or columns.groups or any(hot.known) or series in self.series(source)):
+            raise _unknown(source, series)
+        ts_ms, values = _points(columns, series, resolution, how.aggregate)
+        if len(ts_ms) > POINTS_MAX:
+            raise RequestError(400, f"{len(ts_ms)} points; ask for a shorter span or a coarser resolution")
+        return Answer(ts_ms, values, gaps.warnings, resolution)
+
+    def latest(self, source: SourceKey, series: Sequence[str], *, partial: bool = False) -> Latest:
+        """The newest sample of each series, none older than LATEST_BACK_MS; errors as of ``read``, but no 404."""
+        now_ms = self._now_ms()
+        from_ms, to_ms = now_ms - LATEST_BACK_MS, now_ms + AHEAD_MS_MAX
+        gaps = Gaps(partial=partial)
+        hot = self._hot_part(source, from_ms, to_ms, series, gaps, newest=True)
+        newest = _newest(hot.columns, series)
+        older = [
+            name for name in series if name not in newest or not _covers(hot.complete, newest[name][0] + 1, now_ms)
+        ]
+        if older:  # a block may hold a newer sample than Redis, where late ones may be all that is left
+            found = self._newest_of_all(source, older, (from_ms, to_ms), gaps, hot.columns)
+            if any(name in newest and found.get(name, (-1, 0.0))[0] < newest[name][0] for name in older):
+                hot = self._hot_part(source, from_ms, to_ms, older, gaps)  # that was deleted: of all that Redis has
+                found = self._newest_of_all(source, older, (from_ms, to_ms), gaps, hot.columns)
+            newest = {name: one for name, one in newest.items() if name not in older} | found
+        return Latest(newest, gaps.warnings)
+
+    def _newest_of_all(
+        self, source: SourceKey, series: Sequence[str], span: Span, gaps: Gaps, hot: Columns
+    ) -> dict[str, tuple[int, float]]:
+        """The newest sample of each series in the span, both ends included, over all tiers."""
+        from_ms, to_ms = span
+        held = self._tiers.read(source, RAW, from_ms, to_ms, gaps, series, hot=hot)
+        return _newest(between(held, from_ms, to_ms + 1), series)
+
+    def series(self, source: SourceKey) -> set[str]:
+        """Every series that the source ever had; empty for an unknown source."""
+        return self._hot.series(source) | self._catalogue.series(source).keys()
+
+    def _hot_part(
+        self, source: SourceKey, from_ms: int, to_ms: int, series: Sequence[str], gaps: Gaps, *, newest: bool = False
+    ) -> HotAnswer:
+        try:
+            answer = self._hot.read(source, from_ms, to_ms, self._length_s, series, newest=newest)
+        except RetryableError as error:
+            gaps.note("the hot tier could not be read: recent samples may be missing", error)
+            return _Unasked()
+        if not answer.whole:
+            gaps.note(REBUILDING)
+        return answer
+
+
+def _unknown(source: SourceKey, series: str) -> RequestError:
+    return RequestError(404, f"metric {series!r} of {source.source} is unknown")
+
+
+def _points(
+    columns: Columns, series: str, resolution: str, aggregated: str
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    if resolution == RAW:
+        ts_ms, values = column(columns, series)
+        return ts_ms, values.view(np.float64)
+    try:
+        buckets = buckets_of(columns, series)
+    except KeyError:
+        return np.empty(0, np.int64), np.empty(0)
+    return buckets.start_ms, aggregate(buckets, aggregated)[0]
+
+
+def _covers(windows: Collection[Window], from_ms: int, to_ms: int) -> bool:
+    """Whether every time from ``from_ms`` to ``to_ms``, both included, lies in one of the windows."""
+    for window in sorted(windows):
+        if window.overlaps(from_ms, from_ms):
+            from_ms = window.end_s * 1000
+    return from_ms > to_ms
+
+
+def _newest(columns: Columns, series: Sequence[str]) -> dict[str, tuple[int, float]]:
+    found = {name: column(columns, name) for name in series}
+    return {
+        name: (int(ts_ms[-1]), float(values.view(np.float64)[-1]))
+        for name, (ts_ms, values) in found.items()
+        if ts_ms.size
+    }

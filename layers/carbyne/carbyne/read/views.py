@@ -1,0 +1,120 @@
+"""Rolled up views of a series: blocks where they are whole, finer samples where they are not yet.
+
+A bucket that touches a window with rows in Redis is computed from the next finer resolution, down to raw samples merged
+over all tiers; so is a day that no seal has closed yet.  The index of windows in Redis was read before that of open
+days, and both before the blocks: a window that was sealed, or a day that was closed in between is computed.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
+
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import RAW, RESOLUTIONS, SourceKey, Window
+from carbyne.samples.columns import EMPTY, Columns, between, merge
+from carbyne.samples.rollups import BY_NAME, DAY, Resolution, Span, keys_of, roll
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.tiers import BlockTiers, Gaps
+
+
+class HotPart(NamedTuple):
+    """What the hot tier holds of the series, and the windows of the source that have rows there."""
+
+    columns: Columns
+    windows: Sequence[Window]
+
+
+class _Level(NamedTuple):
+    """One resolution of a view: ``spans`` that it is needed for, and what of them is ``computed`` from the next finer
+    one; both ascend."""
+
+    resolution: str
+    spans: list[Span]
+    computed: list[Span]
+
+
+class Views:
+    """Computes views over the tiers."""
+
+    def __init__(self, tiers: BlockTiers, catalogue: Catalogue) -> None:
+        self._tiers = tiers
+        self._catalogue = catalogue
+        self._threads = ThreadPoolExecutor(len(RESOLUTIONS))
+
+    def view(self, source: SourceKey, series: str, resolution: str, span: Span, hot: HotPart, gaps: Gaps) -> Columns:
+        """The samples (raw) or buckets (as a rollup block holds them) of ``series`` in the span.
+
+        The span of a rolled up view is of whole buckets, and ``hot`` has all of it that Redis has.
+        """
+        days = self._open_days(source, gaps) if resolution == DAY.name else ()
+        levels = _levels(resolution, span, hot.windows, days)
+        each = self._threads.map if len(levels) > 1 else map  # all at once: it saves round trips
+        held = each(partial(self._held, source, series, gaps, hot.columns), levels)
+        return _combined(list(zip(levels, held, strict=True)))
+
+    def _held(self, source: SourceKey, series: str, gaps: Gaps, hot: Columns, level: _Level) -> Columns:
+        """What the blocks of a level, and Redis of raw samples, hold of the spans that it is needed for."""
+        wanted, also = ([series], hot) if level.resolution == RAW else (keys_of([series]), EMPTY)
+        found = (
+            between(self._tiers.read(source, level.resolution, start, end - 1, gaps, wanted, hot=also), start, end)
+            for start, end in level.spans
+        )
+        return merge(list(found))
+
+    def _open_days(self, source: SourceKey, gaps: Gaps) -> Collection[Window]:
+        try:
+            return self._catalogue.open_days(source)
+        except RetryableError as error:
+            gaps.note("the index of windows could not be read: archived samples may be missing", error)
+            return ()
+
+
+def _levels(resolution: str, span: Span, hot: Iterable[Window], days: Iterable[Window]) -> list[_Level]:
+    """The resolutions that a view needs, coarsest first; ``hot``: windows with rows, ``days``: open ones."""
+    levels, spans = [], [span]
+    while resolution != RAW and spans:
+        rolled = BY_NAME[resolution]
+        fluid = [*hot, *days] if rolled is DAY else hot
+        touched = [rolled.aligned(window.start_s * 1000, window.end_s * 1000) for window in fluid]
+        computed = [one for part in spans for one in _joined(touched, part)]
+        levels.append(_Level(resolution, spans, computed))
+        resolution, spans = rolled.finer, computed
+    return [*levels, _Level(RAW, spans, [])] if spans else levels
+
+
+def _combined(held: Sequence[tuple[_Level, Columns]]) -> Columns:
+    """Finest first: what a level holds, and what is computed from the level below it."""
+    columns = EMPTY
+    for level, blocks in reversed(held):
+        if level.resolution == RAW:
+            columns = blocks
+        else:
+            kept = [between(blocks, *one) for part in level.spans for one in _between_spans(level.computed, part)]
+            columns = merge([*kept, roll(columns, BY_NAME[level.resolution].bucket_s)])
+    return columns
+
+
+def _joined(spans: Iterable[Span], within: Span) -> list[Span]:
+    """The parts of ``within`` that one of the spans covers, ascending, those that touch as one."""
+    joined: list[Span] = []
+    for from_ms, to_ms in sorted(spans):
+        start, end = max(from_ms, within[0]), min(to_ms, within[1])
+        if joined and start <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        elif start < end:
+            joined.append((start, end))
+    return joined
+
+
+def _between_spans(spans: Sequence[Span], within: Span) -> list[Span]:
+    """What is left of ``within`` without those of ``spans`` that lie in it; they ascend and do not overlap."""
+    inside = [span for span in spans if within[0] <= span[0] < within[1]]
+    edges = [within[0], *(edge for span in inside for edge in span), within[1]]
+    return [(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if start < end]
+
+
+def span_of(resolution: str, from_ms: int, to_ms: int) -> Span:
+    """The span of a view from ``from_ms`` to ``to_ms``, both included, in whole buckets."""
+    rolled: Resolution | None = BY_NAME.get(resolution)
+    return rolled.aligned(from_ms, to_ms + 1) if rolled else (from_ms, to_ms + 1)

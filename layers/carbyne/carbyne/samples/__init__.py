@@ -1,0 +1,1 @@
+"""Pure algebra of samples: columns, blocks, rows, rollups, deletes, when a window is due."""

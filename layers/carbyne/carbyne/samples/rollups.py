@@ -1,0 +1,186 @@
+"""Rollups: count, sum, min and max of each bucket of time, so that spikes and exact means survive.
+
+A 5m bucket is made of raw samples, a 1h bucket of 5m buckets, a 1d bucket of 1h buckets: each exactly what the raw
+samples give, sums added as float64 from left to right in the order of time.  NaN is left out.  A rollup block holds
+four series for each series of the source, its key with one letter behind it.
+
+A bucket whose samples are all NaN, or were deleted, is held with count 0, and readers leave it out: an earlier bucket,
+of samples that were overwritten since, may lie in the archive, where nothing is ever taken away.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carbyne.core.keys import RAW, RESOLUTIONS, Window
+from carbyne.core.stamps import ZERO
+from carbyne.samples.columns import Columns, Group, assemble
+
+AGGREGATES: Final = {"count": "\x01c", "sum": "\x01s", "min": "\x01m", "max": "\x01x"}
+"""What a rollup block keeps of a series, and the suffix of its key there."""
+SUFFIX_CHARACTERS: Final = 2
+
+
+Span = tuple[int, int]
+"""[from, to) in ms."""
+
+
+class Resolution(NamedTuple):
+    """``bucket_s``: length of a bucket; ``window_s``: of a block; ``finer``: name of what it is made of."""
+
+    name: str
+    bucket_s: int
+    window_s: int
+    finer: str
+
+    def aligned(self, from_ms: int, to_ms: int) -> Span:
+        """The span [from, to) in ms, widened to whole buckets."""
+        bucket_ms = self.bucket_s * 1000
+        return from_ms // bucket_ms * bucket_ms, -(-to_ms // bucket_ms) * bucket_ms
+
+    def closed_ms(self, now_ms: int) -> int:
+        """The end of the last bucket that has closed by ``now_ms``."""
+        return now_ms // (self.bucket_s * 1000) * self.bucket_s * 1000
+
+    def windows(self, from_ms: int, to_ms: int) -> list[Window]:
+        """The windows of blocks that overlap the span [from, to) in ms."""
+        first = Window.holding(from_ms, self.window_s).start_s
+        return [Window(start_s, self.window_s) for start_s in range(first, -(-to_ms // 1000), self.window_s)]
+
+
+ROLLUPS: Final = (
+    Resolution("5m", 300, 14_400, RAW),
+    Resolution("1h", 3_600, 86_400, "5m"),
+    Resolution("1d", 86_400, 30 * 86_400, "1h"),
+)
+HOUR, DAY = ROLLUPS[1:]
+BY_NAME: Final = {resolution.name: resolution for resolution in ROLLUPS}
+assert (RAW, *BY_NAME) == RESOLUTIONS
+assert all(coarse.bucket_s % fine.bucket_s == 0 for fine, coarse in pairwise(ROLLUPS))
+assert all(rollup.window_s % rollup.bucket_s == 0 for rollup in ROLLUPS)
+assert HOUR.window_s == DAY.bucket_s, "an hourly block is a day: the catalogue's index of them says which days exist"
+
+POINTS_MIN: Final = 240
+
+
+def choose(from_ms: int, to_ms: int) -> str:
+    """The coarsest resolution that still gives more than 240 points over the span, else raw (the original's rule)."""
+    span_s = (to_ms - from_ms) // 1000
+    fitting = [resolution.name for resolution in ROLLUPS if span_s // resolution.bucket_s > POINTS_MIN]
+    return fitting[-1] if fitting else RAW
+
+
+def keys_of(series: Iterable[str]) -> list[str]:
+    """The keys in a rollup block of all aggregates of ``series``."""
+    return [name + suffix for name in series for suffix in AGGREGATES.values()]
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """Buckets of some series: ``start_ms`` [B] ascending; each array [S, B], all 0 where the count is."""
+
+    start_ms: NDArray[np.int64]
+    count: NDArray[np.float64]
+    sum: NDArray[np.float64]
+    min: NDArray[np.float64]
+    max: NDArray[np.float64]
+
+
+def roll(finer: Columns, bucket_s: int) -> Columns:
+    """Buckets of ``bucket_s`` out of the columns of a finer resolution, raw or rolled up, all with the stamp ZERO."""
+    groups = []
+    for group in finer.groups:
+        names = _rolled_names(group)
+        series, parts = _of_rollups(group, names) if names else _of_raw(group)
+        groups.append(_group(series, _combined(group.ts_ms, parts, bucket_s * 1000)))
+    return assemble((ZERO,), groups)
+
+
+def rolled_names(rolled: Columns) -> list[str]:
+    """The series of which there are buckets."""
+    return sorted(name for group in rolled.groups for name in _rolled_names(group))
+
+
+def blanked(rolled: Columns) -> Columns:
+    """The same buckets without samples, all with the stamp ZERO."""
+    groups = [
+        Group(one.series, one.ts_ms, np.zeros_like(one.stamps), np.zeros_like(one.values)) for one in rolled.groups
+    ]
+    return assemble((ZERO,), groups)
+
+
+def buckets_of(rolled: Columns, series: str) -> Buckets:
+    """The buckets of one series that have a sample other than NaN; raises KeyError if it has no bucket at all."""
+    wanted = series + AGGREGATES["count"]
+    group = next((group for group in rolled.groups if wanted in group.series), None)
+    if group is None:
+        raise KeyError(series)
+    _, parts = _of_rollups(group, [series])
+    there = parts[0][0] > 0
+    count, total, low, high = (part[:, there] for part in parts)
+    return Buckets(group.ts_ms[there], count, total, low, high)
+
+
+def aggregate(buckets: Buckets, name: str) -> NDArray[np.float64]:
+    """[S, B] of ``avg`` (sum / count) or of one of AGGREGATES."""
+    if name == "avg":
+        return buckets.sum / buckets.count
+    found: NDArray[np.float64] = getattr(buckets, name)
+    return found
+
+
+_Parts = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+"""count, sum, min and max, each [S, T]."""
+
+
+def _rolled_names(group: Group) -> list[str]:
+    """The series whose aggregates a group of a rollup block holds; none for a group of raw samples."""
+    suffix = AGGREGATES["count"]
+    return [name[:-SUFFIX_CHARACTERS] for name in group.series if name.endswith(suffix)]
+
+
+def _of_raw(group: Group) -> tuple[list[str], _Parts]:
+    values = group.values.view(np.float64)
+    return list(group.series), ((~np.isnan(values)).astype(np.float64), values, values, values)
+
+
+def _of_rollups(group: Group, names: list[str]) -> tuple[list[str], _Parts]:
+    """All aggregates of a series share their times and stamps, so they are in one group."""
+    rows = {name: row for row, name in enumerate(group.series)}
+    values = group.values.view(np.float64)
+    count, total, low, high = ([rows[name + suffix] for name in names] for suffix in AGGREGATES.values())
+    return names, (values[count], values[total], values[low], values[high])
+
+
+def _combined(ts_ms: NDArray[np.int64], parts: _Parts, bucket_ms: int) -> Buckets:
+    """The n-th entries of all buckets are added at once, n ascending: every sum runs from left to right.
+
+    Of equal extremes (0.0 and -0.0) the first stays, and a sum that is NaN is the same NaN on every machine.
+    """
+    starts, first, sizes = np.unique(ts_ms // bucket_ms * bucket_ms, return_index=True, return_counts=True)
+    shape = parts[0].shape[0], len(starts)
+    count, total, low, high = np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    for nth in range(int(sizes.max(initial=0))):
+        here = np.flatnonzero(sizes > nth)
+        more, add, least, most = (part[:, first[here] + nth] for part in parts)
+        there, fresh = more > 0, count[:, here] == 0
+        with np.errstate(invalid="ignore", over="ignore"):
+            sums = np.where(fresh, add, total[:, here] + add)
+        total[:, here] = np.where(there, sums, total[:, here])
+        low[:, here] = np.where(there & (fresh | (least < low[:, here])), least, low[:, here])
+        high[:, here] = np.where(there & (fresh | (most > high[:, here])), most, high[:, here])
+        count[:, here] += more
+    total[np.isnan(total)] = np.nan
+    return Buckets(starts, count, total, low, high)
+
+
+def _group(series: list[str], buckets: Buckets) -> Group:
+    parts = zip(AGGREGATES.values(), (buckets.count, buckets.sum, buckets.min, buckets.max), strict=True)
+    entries = {name + suffix: values for suffix, part in parts for name, values in zip(series, part, strict=True)}
+    names = sorted(entries)
+    values = np.array([entries[name] for name in names]).view(np.uint64)
+    return Group(tuple(names), buckets.start_ms, np.zeros(len(buckets.start_ms), np.uint32), values)

@@ -1,0 +1,36 @@
+"""When a window is due for sealing."""
+
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from carbyne.core.keys import SourceKey, Window
+
+LATE_SHARE: Final = 4
+"""Late rows wait for a quarter of their window's length: what an agent sends after an outage comes in minute by minute,
+and each seal writes a whole block and its rollups anew.  The rows of a window that is sealed in time wait longer."""
+
+
+class SealSchedule(NamedTuple):
+    """``grace_s``: agents post a minute's samples up to 119 s late; ``jitter_s``: spread of the seals of one window."""
+
+    grace_s: int
+    jitter_s: int
+
+    def is_fresh(self, window: Window, arrival_ms: int) -> bool:
+        """Whether the window began less than the grace ago and has not ended: then nothing of it was ever sealed, under
+        this grace or another one, and a window without rows has lost none."""
+        return arrival_ms < (window.start_s + min(self.grace_s, window.length_s)) * 1000
+
+    def due_ms(self, source: SourceKey, window: Window, arrival_ms: int) -> int:
+        """Window end + grace + jitter, for a row that came until then; else its arrival + a quarter of the window +
+        jitter.  ``arrival_ms``: of the first row that is not sealed yet.
+
+        The jitter is the source's own, at most an eighth of the window, so that the windows of all sources do not fall
+        due in the same minute.
+        """
+        spread_ms = 1000 * min(self.jitter_s, window.length_s // 8)
+        jitter_ms = crc32(source.path.encode()) % spread_ms if spread_ms else 0
+        closed_ms = (window.end_s + self.grace_s) * 1000
+        return jitter_ms + (
+            closed_ms if arrival_ms <= closed_ms else arrival_ms + 1000 * (window.length_s // LATE_SHARE)
+        )

@@ -1,0 +1,1 @@
+"""From Redis into blocks and rollups."""

@@ -1,0 +1,177 @@
+"""Writing rollups: each seal recomputes the buckets of its window, from the finest resolution to the coarsest.
+
+A rollup is never merged, it is recomputed: what the block holds is read first, then the finer samples over table and
+archive, then the buckets are put on the version that was read; if that has changed, it begins again.  So two sealers
+leave neither a stale bucket nor lose each other's.  A recomputed bucket has a greater stamp than the one it replaces,
+so that where table and archive both have it, the later one wins.
+
+A bucket that was there and has no sample any more, since all of them were deleted, stays with a count of 0, which wins
+over what the archive may have.  A seal that deletes writes its buckets anew whether or not they differ, so that nobody
+who read the samples before that can put what he made of them.
+
+A daily bucket is written when its day has closed: the first seal after that writes those of all series of the source,
+and notes the day; from then on a seal writes those of its own series.  Until then readers answer a day from its hours.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final, NamedTuple
+
+from carbyne.core import stamps
+from carbyne.core.items import Blocks
+from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
+from carbyne.core.limits import DAY_S
+from carbyne.hot.deletes import Marker, Markers, erase
+from carbyne.samples import blocks
+from carbyne.samples.columns import Columns, between, merge, restamped, restrict
+from carbyne.samples.rollups import DAY, ROLLUPS, Resolution, Span, blanked, keys_of, roll, rolled_names
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.storing import Target, rewrite
+from carbyne.store.tiers import BlockTiers, Gaps
+from carbyne.stream.records import TS_MS_MAX
+
+NEVER: Final = b"\xff" * stamps.STAMP_BYTES
+"""A stamp after every arrival."""
+
+
+class _Deletes(NamedTuple):
+    """``markers``: by which a seal deletes; ``is_past``: whether the raw samples may be past their retention."""
+
+    markers: Markers
+    is_past: bool
+
+
+NO_DELETES: Final = _Deletes((), is_past=False)
+
+
+class _Part(NamedTuple):
+    """``span``: whole buckets in one window of blocks."""
+
+    resolution: Resolution
+    span: Span
+    deletes: _Deletes
+
+
+class Roller:
+    """``warm_s``: how long after its window's end (or its writing, if that is later) a block of each resolution stays
+    in the table; ``retention_s``: of raw samples; ``now_ms``: the clock."""
+
+    def __init__(
+        self,
+        warm: Blocks,
+        tiers: BlockTiers,
+        catalogue: Catalogue,
+        warm_s: Mapping[str, int],
+        retention_s: int,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._warm = warm
+        self._tiers = tiers
+        self._catalogue = catalogue
+        self._warm_s = warm_s
+        self._retention_s = retention_s
+        self._now_ms = now_ms
+
+    def roll(self, source: SourceKey, window: Window, series: Collection[str], markers: Markers = ()) -> int:
+        """Recompute the buckets of ``series``, and of what ``markers`` delete, that a raw window touches, whether or
+        not its samples changed.
+
+        The number of blocks written.  Safe to repeat; raises RetryableError if a tier can't be asked.
+        """
+        written = 0
+        deletes = _Deletes(markers, is_past=window.start_s < self._now_ms() // 1000 - self._retention_s + DAY_S)
+        for resolution in ROLLUPS:
+            span = resolution.aligned(window.start_s * 1000, window.end_s * 1000)
+            if resolution is DAY:
+                span = span[0], min(span[1], DAY.closed_ms(self._now_ms()))
+                written += self._close_days(source)
+            written += self._write(source, resolution, span, series, deletes)
+        return written
+
+    def _close_days(self, source: SourceKey) -> int:
+        """Write the buckets of all series for each day that has closed and was not written yet."""
+        written = 0
+        closed_ms = DAY.closed_ms(self._now_ms())
+        days = [day for day in self._catalogue.open_days(source) if day.end_s * 1000 <= closed_ms]
+        spans = self._catalogue.series(source) if days else {}
+        for day in sorted(days):
+            start_ms, end_ms = day.start_s * 1000, day.end_s * 1000
+            series = [name for name, seen in spans.items() if seen.first_ms < end_ms and seen.last_ms >= start_ms]
+            written += self._write(source, DAY, (start_ms, end_ms), series, NO_DELETES)
+            self._catalogue.close_day(source, day)
+        return written
+
+    def _write(
+        self, source: SourceKey, resolution: Resolution, span: Span, series: Collection[str], deletes: _Deletes
+    ) -> int:
+        """Recompute the buckets of ``series`` in a span of whole buckets; the number of blocks written."""
+        return sum(
+            self._rewrite(BlockKey(source, resolution.name, window), _Part(resolution, part, deletes), series)
+            for window, part in _by_window(resolution, span)
+        )
+
+    def _rewrite(self, key: BlockKey, of: _Part, series: Collection[str]) -> bool:
+        expires_s = max(key.window.end_s, self._now_ms() // 1000) + self._warm_s[of.resolution.name]
+        target = Target(self._warm, expires_s, self._catalogue.making(key))
+        concerned = {*series, *self._deleted(key.source, of)}
+        return rewrite(target, key, partial(self._recomputed, key.source, of, concerned), keys_of(concerned))
+
+    def _deleted(self, source: SourceKey, of: _Part) -> Collection[str]:
+        """The series that have buckets here of which something is deleted."""
+        named = {marker.series for marker in of.deletes.markers}
+        return rolled_names(self._held(source, of, None)) if "" in named else named
+
+    def _recomputed(self, source: SourceKey, of: _Part, series: Collection[str], part: str, held: Columns) -> Columns:
+        """``held`` with the buckets of the span recomputed for those of ``series`` that lie in ``part``."""
+        mine = [name for name in series if blocks.in_part(name, part)]
+        kept, replaced = _apart(held, set(keys_of(mine)), of.span)
+        before = self._held(source, of, keys_of(mine)) if of.deletes.markers else replaced
+        fresh = _left(before, of) if of.deletes.is_past else self._fresh(source, of, mine)
+        fresh = merge([fresh, blanked(before)])
+        if not of.deletes.markers and fresh == restamped(replaced, stamps.ZERO):
+            return held
+        return merge([kept, restamped(fresh, self._later(before))])
+
+    def _fresh(self, source: SourceKey, of: _Part, series: Sequence[str]) -> Columns:
+        """The buckets as the finer samples give them."""
+        finer, span = of.resolution.finer, of.span
+        wanted = series if finer == RAW else keys_of(series)
+        found = self._tiers.read(source, finer, span[0], span[1] - 1, Gaps(partial=False), wanted)
+        return roll(between(found, *span), of.resolution.bucket_s)
+
+    def _held(self, source: SourceKey, of: _Part, series: Collection[str] | None) -> Columns:
+        """The buckets that table and archive have."""
+        start, end = of.span
+        return between(
+            self._tiers.read(source, of.resolution.name, start, end - 1, Gaps(partial=False), series), start, end
+        )
+
+    def _later(self, replaced: Columns) -> bytes:
+        """A stamp after all of ``replaced``, and after those of a block that the table has no more."""
+        newest = int(stamps.unpack(replaced.stamps[-1])[1]) if replaced.stamps else 0
+        return stamps.pack(0, str(max(self._now_ms(), newest + 1)))
+
+
+def _by_window(resolution: Resolution, span: Span) -> Iterator[tuple[Window, Span]]:
+    """The windows of blocks that overlap the span, each with its part of it; none for an empty span."""
+    for window in resolution.windows(*span) if span[0] < span[1] else ():
+        yield window, (max(span[0], window.start_s * 1000), min(span[1], window.end_s * 1000))
+
+
+def _left(before: Columns, of: _Part) -> Columns:
+    """What is left of buckets whose samples are gone: those that are not deleted whole."""
+    bucket_ms = of.resolution.bucket_s * 1000
+    whole = [
+        Marker(NEVER, key, marker.from_ms, marker.to_ms - bucket_ms + 1)
+        for marker in of.deletes.markers
+        for key in (keys_of([marker.series]) if marker.series else [""])
+    ]
+    return restamped(erase(before, whole), stamps.ZERO)
+
+
+def _apart(columns: Columns, series: Collection[str], span: Span) -> tuple[Columns, Columns]:
+    """What is neither of ``series`` nor in the span, and the rest."""
+    mine = restrict(columns, series.__contains__)
+    others = restrict(columns, lambda name: name not in series)
+    outside = [between(mine, *apart) for apart in ((-TS_MS_MAX, span[0]), (span[1], TS_MS_MAX + 1))]
+    return merge([others, *outside]), between(mine, *span)

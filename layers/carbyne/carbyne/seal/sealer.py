@@ -1,0 +1,181 @@
+"""Sealing: rows of closed windows become blocks in the table, and only then leave Redis.
+
+A window is claimed (which saves work), read, merged into its block, noted in the catalogue, rolled up and confirmed.
+Every step can be repeated, and two sealers may do the same at once: blocks are put on the version that was read, and
+confirm lets go only of (field, stamp) pairs that a put or a consistent read has shown to be in the block.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from carbyne.core.errors import CarbyneError, RetryableError
+from carbyne.core.items import Blocks
+from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
+from carbyne.core.limits import SEAL_RESERVE_S
+from carbyne.core.telemetry import Meter
+from carbyne.hot.deletes import Markers
+from carbyne.samples.columns import Columns
+from carbyne.samples.sealing import SealSchedule
+from carbyne.store.catalogue import Catalogue, spans_of
+from carbyne.store.storing import Target, clean, merge_into
+
+_log = logging.getLogger(__name__)
+
+
+class DueWindows(Protocol):
+    """``windows``: (due_ms, source, window), earliest first; ``rebuilding``: lanes that are not whole, each with the
+    token of the replay that it is in, empty for none."""
+
+    @property
+    def windows(self) -> Sequence[tuple[int, SourceKey, Window]]: ...
+    @property
+    def rebuilding(self) -> Mapping[int, str]: ...
+
+
+class WindowRows(Protocol):
+    """``pairs``: (field, stamp) of each row; ``columns``: their samples; ``markers``: the deletes among them."""
+
+    @property
+    def pairs(self) -> Sequence[tuple[bytes, bytes]]: ...
+    @property
+    def columns(self) -> Columns: ...
+    @property
+    def markers(self) -> Markers: ...
+
+
+class HotWindows(Protocol):
+    """The sealer's side of the hot tier; every method raises RetryableError if it can't be asked."""
+
+    def due(self, now_ms: int) -> DueWindows: ...
+    def claim(self, source: SourceKey, window: Window) -> bool: ...
+    def rows(self, source: SourceKey, window: Window) -> WindowRows: ...
+    def confirm(
+        self, source: SourceKey, window: Window, pairs: Sequence[tuple[bytes, bytes]], *, expiry_ms: int, again_ms: int
+    ) -> bool: ...
+
+
+class Rollups(Protocol):
+    """Recomputes the rollups of a raw window, of which some was deleted by ``markers``; the number of blocks written,
+    RetryableError if a tier can't be asked."""
+
+    def roll(self, source: SourceKey, window: Window, series: Collection[str], markers: Markers = ()) -> int: ...
+
+
+class Replays(Protocol):
+    """Has lanes replayed that are not whole; RetryableError if that can't be seen to now."""
+
+    def look(self, rebuilding: Mapping[int, str]) -> None: ...
+
+
+class Retention(NamedTuple):
+    """``hot_s``: how long after its end a sealed window stays readable in Redis; ``warm_raw_s``: how long after its end
+    (or its seal, if that is later) a raw block stays in the table."""
+
+    hot_s: int
+    warm_raw_s: int
+
+
+class Sealer:
+    """``seconds_left``: of this run; ``now_ms``: the clock."""
+
+    def __init__(
+        self,
+        hot: HotWindows,
+        warm: Blocks,
+        cold: Blocks,
+        catalogue: Catalogue,
+        rollups: Rollups,
+        replays: Replays,
+        schedule: SealSchedule,
+        retention: Retention,
+        now_ms: Callable[[], int],
+        meter: Meter,
+    ) -> None:
+        self._hot = hot
+        self._warm = warm
+        self._cold = cold
+        self._catalogue = catalogue
+        self._rollups = rollups
+        self._replays = replays
+        self._schedule = schedule
+        self._retention = retention
+        self._now_ms = now_ms
+        self._meter = meter
+
+    def run(self, seconds_left: Callable[[], float]) -> int:
+        """Seal what is due, earliest first, until done or out of time; the number of windows sealed.
+
+        A window that fails stays due, and holds up no other.  Raises RetryableError if Redis can't be asked at all.
+        """
+        now_ms = self._now_ms()
+        due = self._hot.due(now_ms)
+        self._meter.peak("LanesRebuilding", len(due.rebuilding))
+        self._watch_lanes(due.rebuilding)
+        if due.windows:
+            self._meter.peak("OldestDueSeconds", max(0, now_ms - due.windows[0][0]) / 1000)
+        sealed = 0
+        for _, source, window in due.windows:
+            if seconds_left() < SEAL_RESERVE_S:
+                _log.warning("out of time: the windows that are left wait for the next run")
+                break
+            sealed += self._try_seal(source, window)
+        self._meter.add("WindowsSealed", sealed)
+        self._meter.flush_due()
+        return sealed
+
+    def _watch_lanes(self, rebuilding: Mapping[int, str]) -> None:
+        try:
+            self._replays.look(rebuilding)
+        except RetryableError as error:
+            _log.warning("the next run looks after the %d lanes that are not whole: %s", len(rebuilding), error)
+        except CarbyneError:  # a note that can't be read must not hold up what is due
+            _log.exception("nobody looks after the %d lanes that are not whole", len(rebuilding))
+            self._meter.add("SealsFailed", 1)
+
+    def _try_seal(self, source: SourceKey, window: Window) -> bool:
+        try:
+            return self._hot.claim(source, window) and self.seal(source, window)
+        except RetryableError as error:
+            _log.warning("window %s of %s waits: %s", window.token, source.path, error)
+        except CarbyneError:
+            _log.exception("window %s of %s can't be sealed", window.token, source.path)
+            self._meter.add("SealsFailed", 1)
+        return False
+
+    def seal(self, source: SourceKey, window: Window) -> bool:
+        """Move a window's rows into its block; whether none is left unsealed.  Safe to repeat at any step."""
+        rows = self._hot.rows(source, window)
+        if rows.pairs:
+            self._store(BlockKey(source, RAW, window), rows.columns)
+            self._meter.add("RollupsWritten", self._rollups.roll(source, window, rows.columns.series, rows.markers))
+            if rows.markers:
+                self._clean(BlockKey(source, RAW, window))
+        now_ms = self._now_ms()
+        keep_ms = (window.end_s + self._retention.hot_s) * 1000
+        return self._hot.confirm(
+            source,
+            window,
+            rows.pairs,
+            expiry_ms=keep_ms if keep_ms > now_ms else 0,
+            again_ms=self._schedule.due_ms(source, window, now_ms),
+        )
+
+    def _store(self, key: BlockKey, columns: Columns) -> None:
+        """Block and catalogue hold ``columns`` afterwards."""
+        creating, expires_s = self._catalogue.making(key), self._expires_s(key.window)
+        markers = partial(self._catalogue.markers, key.source)
+        if merge_into(self._warm, key, columns, expires_s=expires_s, creating=creating, markers=markers):
+            self._meter.add("BlocksWritten", 1)
+        self._catalogue.add_series(key.source, spans_of(columns))
+        self._meter.add("SamplesSealed", columns.samples)
+
+    def _clean(self, key: BlockKey) -> None:
+        """Take deleted samples out of the blocks of both tiers, parts that no row of this seal lies in included."""
+        markers = partial(self._catalogue.markers, key.source)
+        clean(Target(self._warm, self._expires_s(key.window)), key, markers)
+        clean(Target(self._cold, 0), key, markers)
+
+    def _expires_s(self, window: Window) -> int:
+        return max(window.end_s, self._now_ms() // 1000) + self._retention.warm_raw_s

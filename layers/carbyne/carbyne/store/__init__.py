@@ -1,0 +1,1 @@
+"""Blocks and their catalogue over the tiers behind Redis."""

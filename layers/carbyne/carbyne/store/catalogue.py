@@ -1,0 +1,280 @@
+"""What a source has: its series with first and last seen, and the windows that were ever sealed.
+
+Both live in the blocks table and are written by the sealer before rows leave Redis.  The series are kept in pages,
+since a source may have more names than an item holds; a name that two sealers put on two pages is read as one.  Beside
+the windows are the markers of deletes, put by the ingester.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
+
+from carbyne.core import frame
+from carbyne.core.documents import Document
+from carbyne.core.errors import RetryableError
+from carbyne.core.items import Item, Table
+from carbyne.core.keys import (
+    CLOSED,
+    MARKERS,
+    RAW,
+    BlockKey,
+    SourceKey,
+    Window,
+    join_series,
+    marker_sort,
+    series_item,
+    split_series,
+    windows_item,
+)
+from carbyne.core.limits import (
+    CATALOGUE_INFLATED_BYTES_MAX,
+    CATALOGUE_PAGE_BYTES_MAX,
+    CATALOGUE_PAGE_SERIES_MAX,
+    SEAL_TRIES_MAX,
+)
+from carbyne.hot.deletes import Marker
+from carbyne.samples.columns import Columns
+
+VERSION: Final = 1
+ZSTD_LEVEL: Final = 9
+HOURLY: Final = "1h"
+"""The resolution whose blocks are a day each."""
+assert HOURLY < CLOSED < MARKERS < RAW
+_AFTER_MARKERS: Final = MARKERS + "~"
+
+
+class Span(NamedTuple):
+    """When a series was seen: times of its first and last sample, ms."""
+
+    first_ms: int
+    last_ms: int
+
+    def joined(self, other: "Span") -> "Span":
+        return Span(min(self.first_ms, other.first_ms), max(self.last_ms, other.last_ms))
+
+
+class Windows(NamedTuple):
+    """``sealed``: the windows that ever had a block.  ``again``: those whose block was made anew after it had been
+    removed, or after nobody knows what; what an earlier block held may lie in the archive alone."""
+
+    sealed: set[Window]
+    again: set[Window]
+
+
+Spans = dict[str, Span]
+Body = TypeVar("Body")
+
+
+class _Page(msgspec.Struct, frozen=True, array_like=True):
+    """``names``: one a line; ``first_ms`` and ``last_ms``: one for each."""
+
+    names: bytes
+    first_ms: list[int]
+    last_ms: list[int]
+
+
+class _Run(msgspec.Struct, frozen=True, array_like=True):
+    """``count`` successive windows of ``length_s`` from ``start_s``."""
+
+    start_s: int
+    count: int
+    length_s: int
+
+
+class _Index(msgspec.Struct, frozen=True, array_like=True):
+    """``Windows`` as runs."""
+
+    sealed: list[_Run]
+    again: list[_Run]
+
+
+def _kind(body: type[Body]) -> Document[Body]:
+    return Document(
+        "page of the catalogue",
+        body,
+        version=VERSION,
+        level=ZSTD_LEVEL,
+        bytes_max=CATALOGUE_PAGE_BYTES_MAX,
+        inflated_max=CATALOGUE_INFLATED_BYTES_MAX,
+    )
+
+
+_MARKERS, _PAGES, _INDEXES = _kind(Marker), _kind(_Page), _kind(_Index)
+
+
+def spans_of(columns: Columns) -> Spans:
+    """First and last time of every series."""
+    return {
+        series: Span(int(group.ts_ms[0]), int(group.ts_ms[-1])) for group in columns.groups for series in group.series
+    }
+
+
+class Catalogue:
+    """The catalogue of all sources, in the blocks table.  Methods raise RetryableError if it can't be asked."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def series(self, source: SourceKey) -> Spans:
+        """Every series that was ever sealed, with when it was seen."""
+        return _joined(spans for _, _, spans in self._pages(source))
+
+    def add_series(self, source: SourceKey, seen: Spans) -> None:
+        """Extend the spans of the series in ``seen``, adding those that are new."""
+        for _ in range(SEAL_TRIES_MAX):
+            if self._try_add_series(source, seen):
+                return
+        raise RetryableError(f"the series of {source.source} keep changing under us")
+
+    def windows(self, source: SourceKey, resolution: str) -> Windows:
+        """The windows of this resolution that were ever sealed."""
+        item = self._table.get(windows_item(source), resolution)
+        return _windows(item) if item else Windows(set(), set())
+
+    def raw(self, source: SourceKey) -> tuple[Windows, list[Marker]]:
+        """The windows of raw blocks that were ever sealed and the markers of deletes, in one query."""
+        found = self._table.query(windows_item(source), MARKERS, RAW)
+        markers = [_marker(item) for sort, item in found if sort != RAW]
+        return next((_windows(item) for sort, item in found if sort == RAW), Windows(set(), set())), markers
+
+    def markers(self, source: SourceKey) -> list[Marker]:
+        """The markers of deletes."""
+        return [_marker(item) for _, item in self._table.query(windows_item(source), MARKERS, _AFTER_MARKERS)]
+
+    def add_marker(self, source: SourceKey, marker: Marker, expires_s: int) -> None:
+        """Note a delete in the place of an earlier one of the same series and span, unless a later one is there."""
+        for _ in range(SEAL_TRIES_MAX):
+            item = self._table.get(windows_item(source), marker_sort(marker.identity))
+            if item and _marker(item).stamp >= marker.stamp:
+                return
+            noted = Item(_MARKERS.pack(marker), expires_s)
+            if self._table.put(windows_item(source), marker_sort(marker.identity), noted, item):
+                return
+        raise RetryableError(f"the deletes of {source.source} keep changing under us")
+
+    def making(self, key: BlockKey) -> Callable[[], None]:
+        """Note that the window of ``key`` is about to have a block; returns what must be called before one is made.
+
+        Unless it is the very first of its window, an earlier one may lie in the archive, and readers must know before
+        they see the new one.
+        """
+        if self.add_window(key.source, key.resolution, key.window):
+            return lambda: None
+        return partial(self.mark_again, key.source, key.resolution, key.window)
+
+    def add_window(self, source: SourceKey, resolution: str, window: Window) -> bool:
+        """Note that the window is about to have a block; whether it never had one."""
+        return self._change(source, resolution, lambda windows: _added(windows.sealed, window))
+
+    def mark_again(self, source: SourceKey, resolution: str, window: Window) -> None:
+        """Note that the window is about to have a block anew, so that the archive may hold what this one lacks."""
+        self._change(source, resolution, lambda windows: _added(windows.again, window))
+
+    def open_days(self, source: SourceKey) -> set[Window]:
+        """The days of which hourly blocks exist, but not yet all daily buckets."""
+        found = dict(self._table.query(windows_item(source), HOURLY, CLOSED))  # one query, hours before closed days
+        hours, closed = (_windows(found[name]).sealed if name in found else set() for name in (HOURLY, CLOSED))
+        return hours - closed
+
+    def close_day(self, source: SourceKey, day: Window) -> None:
+        """Note that every series has its bucket of this day; later changes bring their own."""
+        self.add_window(source, CLOSED, day)
+
+    def _change(self, source: SourceKey, resolution: str, change: Callable[[Windows], bool]) -> bool:
+        """Whether ``change``, made to the windows as they are, changed anything."""
+        for _ in range(SEAL_TRIES_MAX):
+            item = self._table.get(windows_item(source), resolution)
+            windows = _windows(item) if item else Windows(set(), set())
+            if not change(windows):
+                return False
+            changed = _Index(_runs(sorted(windows.sealed)), _runs(sorted(windows.again)))
+            if self._table.put(windows_item(source), resolution, Item(_INDEXES.pack(changed)), item):
+                return True
+        raise RetryableError(f"the windows of {source.source} keep changing under us")
+
+    def _pages(self, source: SourceKey) -> list[tuple[str, Item, Spans]]:
+        pages = self._table.query(series_item(source), "0", "9")
+        return [(sort, item, _spans(item)) for sort, item in pages]
+
+    def _try_add_series(self, source: SourceKey, seen: Spans) -> bool:
+        """False if another sealer changed a page meanwhile."""
+        pages = self._pages(source)
+        left = dict(seen)
+        for sort, item, spans in pages:
+            changed = {name: spans[name].joined(left.pop(name)) for name in spans.keys() & left.keys()}
+            if any(spans[name] != span for name, span in changed.items()):
+                spans.update(changed)
+                if not self._table.put(series_item(source), sort, _page(spans), item):
+                    return False
+        return not left or self._add_new(source, pages, left)
+
+    def _add_new(self, source: SourceKey, pages: list[tuple[str, Item, Spans]], new: Spans) -> bool:
+        """Fill the last page, then further ones; False if another sealer changed one of them meanwhile."""
+        number, item, spans = len(pages), None, Spans()
+        if pages and len(pages[-1][2]) < CATALOGUE_PAGE_SERIES_MAX:
+            number, item = number - 1, self._table.get(series_item(source), pages[-1][0])
+            spans = _spans(item) if item else Spans()
+        names = list(new)
+        while names:
+            room = max(0, CATALOGUE_PAGE_SERIES_MAX - len(spans))
+            spans = _joined([spans, {name: new[name] for name in names[:room]}])
+            if not self._table.put(series_item(source), f"{number:06d}", _page(spans), item):
+                return False
+            names, number, item, spans = names[room:], number + 1, None, Spans()
+        return True
+
+
+def _joined(pages: Iterable[Spans]) -> Spans:
+    result: Spans = {}
+    for spans in pages:
+        for name, span in spans.items():
+            result[name] = result[name].joined(span) if name in result else span
+    return result
+
+
+def _page(spans: Spans) -> Item:
+    names = sorted(spans)
+    page = _Page(join_series(names), [spans[n].first_ms for n in names], [spans[n].last_ms for n in names])
+    return Item(_PAGES.pack(page))
+
+
+def _spans(item: Item) -> Spans:
+    page = _PAGES.unpack(item.data)
+    try:
+        return dict(zip(split_series(page.names), map(Span, page.first_ms, page.last_ms), strict=True))
+    except ValueError as error:
+        raise frame.corrupt(item.data, f"not a page of the catalogue: {error}") from None
+
+
+def _runs(windows: list[Window]) -> list[_Run]:
+    """Windows in ascending order as runs of successive ones of one length."""
+    runs: list[_Run] = []
+    for start_s, length_s in windows:
+        last = runs[-1] if runs else None
+        if last and last.length_s == length_s and last.start_s + last.count * length_s == start_s:
+            runs[-1] = _Run(last.start_s, last.count + 1, length_s)
+        else:
+            runs.append(_Run(start_s, 1, length_s))
+    return runs
+
+
+def _windows(item: Item) -> Windows:
+    index = _INDEXES.unpack(item.data)
+    return Windows(_in_runs(index.sealed), _in_runs(index.again))
+
+
+def _in_runs(runs: Iterable[_Run]) -> set[Window]:
+    return {Window(run.start_s + i * run.length_s, run.length_s) for run in runs for i in range(run.count)}
+
+
+def _added(windows: set[Window], window: Window) -> bool:
+    """Add the window; whether it was missing."""
+    missing = window not in windows
+    windows.add(window)
+    return missing
+
+
+def _marker(item: Item) -> Marker:
+    return _MARKERS.unpack(item.data)

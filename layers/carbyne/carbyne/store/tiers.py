@@ -1,0 +1,141 @@
+"""The blocks of a source over both tiers behind Redis: the table first, then the archive for what the table lacks.
+
+The source's index of sealed windows says what exists, and it is read after the table: a block that was made anew in
+between is marked there before it could be read.  The clock decides nothing.
+"""
+
+import logging
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+from typing import NamedTuple
+
+from carbyne.core.errors import CorruptDataError, RetryableError
+from carbyne.core.items import Blocks, Item, RangedBlocks
+from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
+from carbyne.core.limits import COLD_READERS
+from carbyne.hot.deletes import Markers, erase
+from carbyne.samples import blocks
+from carbyne.samples.columns import EMPTY, Columns, merge
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.storing import read_blocks
+
+_log = logging.getLogger(__name__)
+
+
+class Gaps:
+    """What a read could not ask.  Without ``partial`` the first gap ends the read, with RetryableError unless it is
+    damage; with it the answer goes on, and ``warnings`` says what may be missing."""
+
+    def __init__(self, *, partial: bool) -> None:
+        self._partial = partial
+        self._warnings: dict[str, None] = {}
+
+    @property
+    def warnings(self) -> list[str]:
+        """Each once, however many threads noted it."""
+        return list(self._warnings)
+
+    def note(self, warning: str, cause: Exception | None = None) -> None:
+        """One tier, or a part of it, could not be asked."""
+        if not self._partial:
+            raise RetryableError(f"{warning}: {cause}" if cause else warning) from cause
+        self._warnings[warning] = None
+
+    def damage(self, key: BlockKey, cause: CorruptDataError) -> None:
+        """A block can't be read, and never will be."""
+        _log.error("block %s can't be read: %s", key.object, cause)
+        if not self._partial:
+            raise cause
+        self._warnings["a damaged block was left out: some samples may be missing"] = None
+
+
+class _Wanted(NamedTuple):
+    source: SourceKey
+    resolution: str
+    from_ms: int
+    to_ms: int
+    series: Collection[str] | None
+    part: str
+
+
+class BlockTiers:
+    """Reads series out of blocks, wherever they are."""
+
+    def __init__(self, warm: RangedBlocks, cold: Blocks, catalogue: Catalogue) -> None:
+        self._warm = warm
+        self._cold = cold
+        self._catalogue = catalogue
+        self._threads = ThreadPoolExecutor(COLD_READERS)
+
+    def read(
+        self,
+        source: SourceKey,
+        resolution: str,
+        from_ms: int,
+        to_ms: int,
+        gaps: Gaps,
+        series: Collection[str] | None = None,
+        part: str = blocks.WHOLE,
+        hot: Columns = EMPTY,
+    ) -> Columns:
+        """The samples in all blocks whose windows overlap the span, both ends included: of ``series``, or of every
+        series of ``part``.
+
+        ``hot``: what Redis has of them.  Raw samples that were deleted are left out, wherever they are.
+        """
+        of = _Wanted(source, resolution, from_ms, to_ms, series, part)
+        parts, there = self._warm_parts(of, gaps)
+        lacking, markers = self._lacking(of, there, gaps)
+        keys = [BlockKey(source, resolution, window) for window in lacking]
+        for found in self._threads.map(self._cold_parts, keys, repeat(of), repeat(gaps)):
+            parts += found
+        return erase(merge([hot, *parts]), markers)
+
+    def _warm_parts(self, of: _Wanted, gaps: Gaps) -> tuple[list[Columns], set[Window]]:
+        """What the table holds, and the windows of which it holds all blocks that were asked for."""
+        parts: list[Columns] = []
+        there: set[Window] = set()
+        try:
+            for key, item in self._warm.between(of.source, of.resolution, of.from_ms, of.to_ms):
+                found = self._found(self._warm, key, item, of, gaps)
+                parts += _held(found)
+                if None not in found:
+                    there.add(key.window)
+        except RetryableError as error:
+            gaps.note("the warm tier could not be read: samples of the last days may be missing", error)
+        return parts, there
+
+    def _lacking(self, of: _Wanted, there: set[Window], gaps: Gaps) -> tuple[list[Window], Markers]:
+        """The windows of which the archive may hold more than the table: removed from it, or made anew in it; and the
+        deletes of the source's raw samples."""
+        markers: Markers = ()
+        try:
+            if of.resolution == RAW:
+                windows, markers = self._catalogue.raw(of.source)
+            else:
+                windows = self._catalogue.windows(of.source, of.resolution)
+        except RetryableError as error:
+            gaps.note("the index of windows could not be read: archived samples may be missing", error)
+            return [], ()
+        lacking = (windows.sealed - there) | windows.again
+        return sorted(window for window in lacking if window.overlaps(of.from_ms, of.to_ms)), markers
+
+    def _cold_parts(self, key: BlockKey, of: _Wanted, gaps: Gaps) -> list[Columns]:
+        try:
+            return _held(self._found(self._cold, key, self._cold.get(key), of, gaps))
+        except RetryableError as error:
+            gaps.note("the cold tier could not be read: old samples may be missing", error)
+            return []
+
+    def _found(self, store: Blocks, key: BlockKey, item: Item | None, of: _Wanted, gaps: Gaps) -> list[Columns | None]:
+        """What a store holds of a window, with None for each part that it lacks."""
+        try:
+            return list(read_blocks(store, key, item, of.series, of.part))
+        except CorruptDataError as error:
+            gaps.damage(key, error)
+            return [None]
+
+
+def _held(found: Iterable[Columns | None]) -> list[Columns]:
+    return [columns for columns in found if columns is not None]

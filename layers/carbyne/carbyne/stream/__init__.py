@@ -1,0 +1,1 @@
+"""Records of the stream: their bytes, putting them there, batches that arrive."""

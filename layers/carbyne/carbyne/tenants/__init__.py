@@ -1,0 +1,1 @@
+"""Who asks, what it may do, and how much it uses."""

@@ -1,0 +1,163 @@
+"""Who is asking: API keys to tenants, remembered in memory for a while.
+
+A key that was found, and one that was not, is believed for TENANT_CACHE_S; then the store is asked again, and if it is
+away the answer is "later": an expired entry is never served, so that a revoked key stops in time.
+"""
+
+from base64 import b64decode
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from enum import Flag, auto
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from carbyne.core.errors import RequestError
+from carbyne.core.limits import API_KEY_BYTES_MAX, TENANT_CACHE_ENTRIES_MAX, TENANT_CACHE_S
+from carbyne.tenants.usage import Standing
+
+Value = TypeVar("Value")
+Clock = Callable[[], float]
+"""Seconds of a monotonic clock."""
+
+
+class Permission(Flag):
+    """What a key may do; Mackerel's writing calls ask for both, but one."""
+
+    READ = auto()
+    WRITE = auto()
+
+
+BOTH = Permission.READ | Permission.WRITE
+NO_KEY = Permission(0)
+"""What a route needs that anybody may ask."""
+
+
+class Grant(NamedTuple):
+    """What a key stands for."""
+
+    tenant: str
+    permission: Permission
+
+
+class AccountStore(Protocol):
+    """Where keys and tenants are kept.  All methods read consistently, and raise RetryableError if they can't."""
+
+    def grant_of(self, api_key: str) -> Grant | None:
+        """What a key stands for, None if there is no such key."""
+
+    def has_tenant(self, tenant: str) -> bool:
+        """Whether this tenant exists."""
+
+    def standing_of(self, tenant: str) -> Standing | None:
+        """Limits and use of a tenant, None if there is no such tenant."""
+
+
+class Accounts:
+    """Cached look-ups in an AccountStore."""
+
+    def __init__(self, store: AccountStore, clock: Clock) -> None:
+        self._store = store
+        self._grants: _Remembered[Grant | None] = _Remembered(clock)
+        self._tenants: _Remembered[bool] = _Remembered(clock)
+        self._standings: _Remembered[Standing | None] = _Remembered(clock)
+
+    def tenant(self, headers: Mapping[str, str], needs: Permission) -> str:
+        """The tenant of a request by its headers (names in lower case).
+
+        Raises RequestError 403 without a known key that has the permissions, RetryableError if unknowable now.
+        """
+        grant = self._grant(api_keys(headers))
+        if missing := needs & ~grant.permission:
+            raise RequestError(403, f"the API key has no permission to {_names(missing)}")
+        return grant.tenant
+
+    def standing(self, tenant: str) -> Standing:
+        """Limits and use of a tenant, at most TENANT_CACHE_S old.
+
+        Raises RequestError 403 if the tenant is gone, RetryableError if unknowable now.
+        """
+        remembered = self._standings.get(tenant)
+        standing = remembered[0] if remembered else self._store.standing_of(tenant)
+        if not remembered:
+            self._standings.put(tenant, standing)
+        if standing is None:
+            raise RequestError(403, "the tenant of the API key is unknown")
+        return standing
+
+    def tenant_exists(self, tenant: str) -> bool:
+        """Whether this tenant is known; RetryableError if unknowable now.
+
+        Only a yes is remembered: on a no the caller sets data aside for good, so a no is always fresh.
+        """
+        if self._tenants.get(tenant):
+            return True
+        exists = self._store.has_tenant(tenant)
+        if exists:
+            self._tenants.put(tenant, True)
+        return exists
+
+    def _grant(self, candidates: list[str]) -> Grant:
+        if not candidates:
+            raise RequestError(403, "no API key: send it as X-Api-Key, or in Authorization as Bearer, Token or Basic")
+        for api_key in filter(_is_plausible, candidates):
+            if grant := self._known(api_key):
+                return grant
+        raise RequestError(403, "the API key is unknown")
+
+    def _known(self, api_key: str) -> Grant | None:
+        remembered = self._grants.get(api_key)
+        if remembered is not None:
+            return remembered[0]
+        grant = self._store.grant_of(api_key)
+        self._grants.put(api_key, grant)
+        return grant
+
+
+def api_keys(headers: Mapping[str, str]) -> list[str]:
+    """The keys that a request may mean, likeliest first: X-Api-Key, else what Authorization holds.
+
+    Of Basic the password or the user is the key, since clients differ in which of them they let one set.
+    """
+    if api_key := headers.get("x-api-key"):
+        return [api_key]
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    if scheme.lower() in ("bearer", "token"):
+        return [value.strip()] if value.strip() else []
+    return _of_basic(value.strip()) if scheme.lower() == "basic" else []
+
+
+def _of_basic(value: str) -> list[str]:
+    try:
+        user, _, password = b64decode(value, validate=True).decode().partition(":")
+    except ValueError:
+        raise RequestError(403, "the header Authorization is not valid Basic: base64 of user:password") from None
+    return [part for part in (password, user) if part]
+
+
+def _names(permission: Permission) -> str:
+    return " and ".join(one.name.lower() for one in Permission if one in permission and one.name)
+
+
+def _is_plausible(api_key: str) -> bool:
+    return len(api_key) <= API_KEY_BYTES_MAX and api_key.isascii()
+
+
+class _Remembered(Generic[Value]):
+    """The least recently used give way when full; each lives TENANT_CACHE_S."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._entries: OrderedDict[str, tuple[Value, float]] = OrderedDict()
+
+    def get(self, name: str) -> tuple[Value, float] | None:
+        """(value, when it expires), or None."""
+        entry = self._entries.get(name)
+        if entry is None or entry[1] <= self._clock():
+            return None
+        self._entries.move_to_end(name)
+        return entry
+
+    def put(self, name: str, value: Value) -> None:
+        self._entries[name] = (value, self._clock() + TENANT_CACHE_S)
+        self._entries.move_to_end(name)
+        if len(self._entries) > TENANT_CACHE_ENTRIES_MAX:
+            self._entries.popitem(last=False)

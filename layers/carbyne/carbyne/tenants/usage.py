@@ -1,0 +1,167 @@
+"""What a tenant may use and what it uses: samples a minute and active series.
+
+The ingester counts behind the stream, by the minute in which a record arrived there, and adds that to the tenant's item
+once a minute; the writer reads the item when it looks up a key, and refuses while a minute was over the limit.  So no
+request waits for a count, and a tenant is stopped a minute or two late.  Counting a record twice is harmless: a minute
+more of refusals, which agents keep and send again.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from carbyne.core.errors import OverLimitError, RetryableError
+from carbyne.core.keys import SourceKey, split_series
+from carbyne.core.limits import (
+    ACTIVE_SERIES_MAX,
+    BODY_BYTES_MAX,
+    LISTS_REMEMBERED_MAX,
+    SAMPLES_PER_MINUTE_MAX,
+    USAGE_MINUTES_KEPT,
+    USAGE_TENANTS_PER_FLUSH,
+)
+from carbyne.tenants.sketch import Sketch
+
+MINUTE_S: Final = 60
+HOUR_S: Final = 3_600
+MINUTES_LOOKED_AT: Final = 3
+"""The current one, and two before it: a look-up may be a minute old, and the count of a minute comes after its end."""
+
+_log = logging.getLogger(__name__)
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Of one tenant.  ``active_series``: distinct series with a sample since the beginning of the hour."""
+
+    samples_per_minute: int = SAMPLES_PER_MINUTE_MAX
+    active_series: int = ACTIVE_SERIES_MAX
+    body_bytes: int = BODY_BYTES_MAX
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Limits and use of a tenant.  ``samples``: minute since 1970 -> samples; ``series``: of ``hour`` since 1970."""
+
+    limits: Limits = Limits()
+    samples: Mapping[int, int] = {}
+    series: int = 0
+    hour: int = 0
+
+    def samples_at(self, now_s: int) -> int:
+        """Of the busiest of the minutes that are looked at."""
+        minute = now_s // MINUTE_S
+        return max(self.samples.get(minute - back, 0) for back in range(MINUTES_LOOKED_AT))
+
+    def series_at(self, now_s: int) -> int:
+        return self.series if self.hour == now_s // HOUR_S else 0
+
+    def over(self, now_s: int) -> OverLimitError | None:
+        """What to answer to a post of samples, None if it may come."""
+        if (samples := self.samples_at(now_s)) > self.limits.samples_per_minute:
+            return OverLimitError("samples-per-minute", samples, self.limits.samples_per_minute)
+        if (series := self.series_at(now_s)) > self.limits.active_series:
+            return OverLimitError("active-series", series, self.limits.active_series)
+        return None
+
+
+class UsedRow(NamedTuple):
+    """A stored row: its series list (``keys.join_series``) and identity, its samples, when its record arrived."""
+
+    source: SourceKey
+    identity: bytes
+    series: bytes
+    samples: int
+    arrived_s: float
+
+
+class Counted(NamedTuple):
+    """The series of a tenant's item: a sketch's registers, and the hour since 1970 that they are of."""
+
+    registers: bytes
+    hour: int
+
+
+class UsageStore(Protocol):
+    """The tenants' items; both methods raise RetryableError."""
+
+    def add(self, tenant: str, samples: Mapping[int, int]) -> Counted | None:
+        """Add samples by minute; the series of the item, None if there is no such tenant."""
+
+    def put_series(self, tenant: str, counted: Counted, estimate: int) -> None:
+        """Replace the series of the item."""
+
+
+class _Use:
+    """What one tenant used since the last time that it was written."""
+
+    def __init__(self) -> None:
+        self.samples: Counter[int] = Counter()
+        self.sketch = Sketch()
+        self.written_minute = 0
+
+
+class Usage:
+    """Counts of one instance of the ingester; ``now_s``: the clock."""
+
+    def __init__(self, store: UsageStore, now_s: Callable[[], float]) -> None:
+        self._store = store
+        self._now_s = now_s
+        self._tenants: dict[str, _Use] = {}
+        self._lists: set[int] = set()
+        self._hour = 0
+
+    def take(self, rows: Iterable[UsedRow]) -> None:
+        """Count rows, and write what is due; what can't be written is kept for the next time."""
+        self._turn_hour()
+        minute = int(self._now_s()) // MINUTE_S
+        for row in rows:
+            self._count(row, minute - USAGE_MINUTES_KEPT)
+        self._write_due(minute)
+
+    def _count(self, row: UsedRow, after_minute: int) -> None:
+        use = self._tenants.setdefault(row.source.tenant, _Use())
+        minute = int(row.arrived_s) // MINUTE_S
+        if minute > after_minute:
+            use.samples[minute] += row.samples
+        known = hash((row.source, row.identity))
+        if known not in self._lists:
+            self._remember(known)
+            for name in split_series(row.series):
+                use.sketch.add(f"{row.source.source}\n{name}".encode())
+
+    def _write_due(self, minute: int) -> None:
+        due = [name for name, use in self._tenants.items() if use.samples and use.written_minute < minute]
+        for tenant in due[:USAGE_TENANTS_PER_FLUSH]:
+            self._tenants[tenant].written_minute = minute
+            try:
+                self._write(tenant, self._tenants[tenant])
+            except RetryableError as error:
+                _log.warning("usage of %s is written later: %s", tenant, error)
+
+    def _write(self, tenant: str, use: _Use) -> None:
+        held = self._store.add(tenant, use.samples)
+        use.samples.clear()
+        if held is None:
+            return
+        if held.hour == self._hour:
+            use.sketch.merge(held.registers)
+        mine = Counted(use.sketch.registers, self._hour)
+        if mine != held:
+            self._store.put_series(tenant, mine, use.sketch.estimate)
+
+    def _remember(self, known: int) -> None:
+        if len(self._lists) >= LISTS_REMEMBERED_MAX:
+            self._lists.clear()
+        self._lists.add(known)
+
+    def _turn_hour(self) -> None:
+        """At a new hour everything is new; tenants that were quiet for an hour are forgotten."""
+        hour = int(self._now_s()) // HOUR_S
+        if hour != self._hour:
+            self._hour = hour
+            self._lists.clear()
+            self._tenants = {name: use for name, use in self._tenants.items() if use.samples}
+            for use in self._tenants.values():
+                use.sketch = Sketch()

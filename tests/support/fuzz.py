@@ -1,0 +1,106 @@
+"""Made up requests: schemathesis makes them of the API's description, and holds the answers to it.
+
+Half of the cases are as described, half are not.  In half of each, what a path names is there, so that a request gets
+past the first look-up.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import schemathesis
+from carbyne.http import openapi
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.support.memory_system import MemorySystem
+from tests.support.registry_system import answer_of, event
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+DOCUMENT = json.loads(Path(openapi.__file__).with_name("openapi.json").read_text())
+KNOWN_BODIES = {"DELETE /api/v0/graph-defs": {"name": "custom.known"}}
+MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+
+
+class Fuzz:
+    """One system for all cases, the ``same`` ones each time; ``statuses``: (operation, status) -> number of answers."""
+
+    def __init__(self, *, same):
+        self.same = same
+        self.system = MemorySystem()
+        self.schema = schemathesis.openapi.from_dict(DOCUMENT)
+        self.schema.app = self.system.application
+        self.operations = [found.ok() for found in self.schema.get_all_operations()]
+        self.statuses = Counter()
+
+    def run(self, label, cases):
+        """At least ``cases`` cases of the operation ``label``, half of each mode.
+
+        What has neither parameters nor a body nor a key can't be asked wrongly, and is asked once.
+        """
+        operation = next(one for one in self.operations if one.label == label)
+        if operation.definition.raw.get("security") == []:
+            return self._run(operation, GenerationMode.POSITIVE, 1)
+        for mode in MODES:
+            self._run(operation, mode, -(-cases // 2))
+        return None
+
+    def _run(self, operation, mode, cases):
+        @given(case=operation.as_strategy(generation_mode=mode), known=st.booleans())
+        @settings(
+            max_examples=cases,
+            deadline=None,
+            database=None,
+            derandomize=self.same,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        def check(case, known):
+            if known:
+                self._use_known(operation.label, case)
+            response = case.call(headers={"X-Api-Key": "key-a"})
+            self.statuses[operation.label, response.status_code] += 1
+            case.validate_response(response, checks=CHECKS)
+
+        check()
+
+    def _use_known(self, label, case):
+        """Ask for things that are there; what the cases delete or retire is made again."""
+        host = {"name": "web", "customIdentifier": "known", "roleFullnames": ["shop:web"], "meta": {}}
+        known = {"service": "shop", "role": "web", "namespace": "env", "identifier": "known"}
+        known["id"] = self._call("POST", "/api/v0/hosts", host)["id"]
+        for owner in (f"hosts/{known['id']}", "services/shop", "services/shop/roles/web"):
+            self._call("PUT", f"/api/v0/{owner}/metadata/env", {"a": 1})
+        sample = {"name": "m", "time": int(self.system.now_s()), "value": 1}
+        self._call("POST", "/api/v0/tsdb", [{"hostId": known["id"], **sample}])
+        self._call("POST", "/api/v0/services/shop/tsdb", [sample])
+        self._call("POST", "/api/v0/graph-defs/create", [{"name": "custom.known"}])
+        if case.path_parameters:
+            case.path_parameters = {name: known[name] for name in case.path_parameters}
+        if label.endswith("/metrics") and case.query and isinstance(case.query.get("name"), str):
+            case.query["name"] = "m"
+        if label.startswith("DELETE /carbyne") and case.query and isinstance(case.query.get("source"), str):
+            case.query = {"source": f"host/{known['id']}"}
+        case.body = KNOWN_BODIES.get(label, case.body)
+
+    def _call(self, method, url, body):
+        answer = answer_of(self.system.handle(event(method, url, body)))
+        assert answer.status == 200, answer.text
+        return answer.body
+
+
+LABELS = [f"{method.upper()} {path}" for path, one in DOCUMENT["paths"].items() for method in one]

@@ -1,0 +1,371 @@
+"""The hot path on one machine: the functions' own handlers around an in-memory stream and a real Redis Cluster.
+
+``Pipeline`` wires them like ``carbyne.wiring`` does, with a stream, accounts, quarantine and clock of its own, so that
+tests can count, replay, reorder and fail what lies between the functions, and need no embedded AWS for volume.
+"""
+
+import base64
+import importlib.util
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from urllib.parse import quote, urlencode
+from uuid import uuid4
+
+from carbyne.adapters.dynamodb.table import WarmBlocks
+from carbyne.adapters.redis.hot import HotStore
+from carbyne.adapters.redis.windows import HotWindows
+from carbyne.core import keys
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import RESOLUTIONS
+from carbyne.core.settings import RedisSettings
+from carbyne.hot.deletes import Deletes
+from carbyne.hot.failovers import Failovers
+from carbyne.hot.ingester import Ingester
+from carbyne.hot.replay import Jobs, Watch
+from carbyne.intake.writer import Writer
+from carbyne.read.queries import Queries
+from carbyne.read.reader import Reader
+from carbyne.read.storage import Storage
+from carbyne.samples.sealing import SealSchedule
+from carbyne.seal.roller import Roller
+from carbyne.seal.sealer import Retention, Sealer
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.tiers import BlockTiers
+from carbyne.stream.putting import Time
+from carbyne.tenants.accounts import BOTH, Accounts, Grant
+from carbyne.tenants.usage import Standing
+from carbyne.wiring.reader import ReaderDeps
+from carbyne.wiring.redis import nodes
+
+from tests.support.fakes import FakeTable
+
+ROOT = Path(__file__).parents[2]
+LENGTH_S = 14_400
+RETENTION_S = 460 * 86_400
+WARM_S = 7 * 86_400
+SCHEDULE = SealSchedule(120, 1800)
+BATCH = 100
+"""Records of one event, as the template's default."""
+DELIVERY_S = 30.0
+"""How long ``deliver`` goes on with a batch that fails."""
+
+
+def load_app(function):
+    """The module of ``functions/<function>/app.py``."""
+    spec = importlib.util.spec_from_file_location(f"{function}_app", ROOT / "functions" / function / "app.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+APPS = {function: load_app(function) for function in ("writer", "ingester", "replayer", "sealer", "reader")}
+
+
+class MemoryStream:
+    """A ``putting.Stream`` that keeps (sequence number, partition key, data) in the order of arrival."""
+
+    FIRST = 49_590_338_271_490_256_608_559_692_538_361_571_095_921_575_989_136_588_898
+    """A sequence number as Kinesis gives them: 56 digits, with gaps in between."""
+
+    def __init__(self):
+        self.records = []
+
+    def put(self, entries):
+        for partition_key, data in entries:
+            self.append(partition_key, data)
+        return []
+
+    def append(self, partition_key, data):
+        """Put one record, sound or not; its sequence number."""
+        sequence = str(self.FIRST + (len(self.records) << 70 | len(self.records) * 7919 % 4096))
+        self.records.append((sequence, partition_key, data))
+        return sequence
+
+
+def kinesis_event(records):
+    """The event with which Lambda hands over these records of a stream."""
+    return {
+        "Records": [
+            {
+                "kinesis": {
+                    "kinesisSchemaVersion": "1.0",
+                    "partitionKey": partition_key,
+                    "sequenceNumber": sequence,
+                    "data": base64.b64encode(data).decode(),
+                    "approximateArrivalTimestamp": 1_700_000_000.0,
+                },
+                "eventSource": "aws:kinesis",
+                "eventVersion": "1.0",
+                "eventID": f"shardId-000000000000:{sequence}",
+                "eventName": "aws:kinesis:record",
+                "awsRegion": "us-east-1",
+            }
+            for sequence, partition_key, data in records
+        ]
+    }
+
+
+def http_event(method, path, *, query=(), headers=None, body=None):
+    """The payload 2.0 event of API Gateway; ``query``: (name, value) pairs; a body that is no text comes as base64."""
+    try:
+        text, is_base64 = (body.decode() if isinstance(body, bytes) else body), False
+    except UnicodeDecodeError:
+        text, is_base64 = base64.b64encode(body).decode(), True
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": urlencode(query),
+        "headers": {name.lower(): value for name, value in (headers or {}).items()},
+        "requestContext": {"http": {"method": method, "path": path}, "requestId": "test", "stage": "$default"},
+        **({} if body is None else {"body": text}),
+        "isBase64Encoded": is_base64,
+    }
+
+
+class MemoryAccounts:
+    """An AccountStore: API key -> tenant; ``away`` makes it fail."""
+
+    def __init__(self, tenant_of_key):
+        self.tenant_of_key = tenant_of_key
+        self.away = False
+
+    def grant_of(self, api_key):
+        self._ask()
+        return Grant(self.tenant_of_key[api_key], BOTH) if api_key in self.tenant_of_key else None
+
+    def has_tenant(self, tenant):
+        self._ask()
+        return tenant in self.tenant_of_key.values()
+
+    def standing_of(self, tenant):
+        return Standing() if self.has_tenant(tenant) else None
+
+    def _ask(self):
+        if self.away:
+            raise RetryableError("the accounts table is away")
+
+
+class MemoryQuarantine:
+    """A Quarantine: stamp -> (data, reason); ``away`` makes it fail."""
+
+    def __init__(self):
+        self.kept = {}
+        self.away = False
+
+    def put(self, stamp, data, reason):
+        if self.away:
+            raise RetryableError("the failure bucket is away")
+        self.kept[stamp] = data, reason
+
+
+class _Meter:
+    """Counts at once what the real one adds up for a minute."""
+
+    def __init__(self, counts):
+        self._counts = counts
+
+    def add(self, name, amount=1):
+        self._counts[name] += amount
+
+    def peak(self, name, amount):
+        self._counts[name] = max(self._counts[name], amount)
+
+    def flush_due(self):
+        pass
+
+
+class Pipeline:
+    """Writer, stream, ingester, sealer and reader.  ``now_s``: what their clock says; ``counts``: metrics so far."""
+
+    def __init__(self, cluster, now_s, tenants=None, quarantine=None, table=None, hot_s=3600):
+        self.endpoint = f"127.0.0.1:{with_role(cluster, 'master')[0].port}"  # tests stop replicas, and then reconnect
+        self.now_s = now_s
+        self.counts = Counter()
+        self.stream = MemoryStream()
+        self.accounts = MemoryAccounts(tenants or {"secret": "acme"})
+        self.quarantine = quarantine or MemoryQuarantine()
+        self.table = table or FakeTable()
+        self.cold = WarmBlocks(FakeTable())
+        self.retention = Retention(hot_s, 604_800)
+        self.warm_s = dict.fromkeys(RESOLUTIONS, WARM_S)
+        self._open = []
+        self.reconnect()
+        self.store.init()
+
+    def reconnect(self):
+        """New instances of all functions, with connections of their own."""
+        self.close()
+        self.meter = meter = _Meter(self.counts)
+        accounts = Accounts(self.accounts, time.monotonic)
+        moment = Time(now_ms=self._now_ms, clock=time.monotonic, sleep=time.sleep, random=lambda: 0.5)
+        self.writer = Writer(accounts, self.stream, RETENTION_S, meter, moment)
+        self.ingester_nodes, reader_nodes = self._nodes(), self._nodes()
+        self.ingester = self.new_ingester(self.ingester_nodes)
+        self.store = HotStore(reader_nodes)
+        warm, catalogue = WarmBlocks(self.table), Catalogue(self.table)
+        reader = Reader(
+            hot=self.store,
+            tiers=BlockTiers(warm, self.cold, catalogue),
+            catalogue=catalogue,
+            length_s=LENGTH_S,
+            retention_s=dict.fromkeys(RESOLUTIONS, RETENTION_S),
+            now_ms=self._now_ms,
+        )
+        storage = Storage(HotWindows(reader_nodes), warm, self.cold, catalogue)
+        self.reader = ReaderDeps(accounts, Queries(reader, storage))
+        self.sealer = self.new_sealer(HotWindows(self._nodes()), self.table)
+
+    def new_ingester(self, nodes):
+        hot, noted = HotStore(nodes), Catalogue(self.table)
+        return Ingester(
+            hot=hot,
+            deletes=Deletes(noted, HotWindows(nodes), hot, SCHEDULE, LENGTH_S, RETENTION_S, self._now_ms),
+            quarantine=self.quarantine,
+            tenant_exists=Accounts(self.accounts, time.monotonic).tenant_exists,
+            schedule=SCHEDULE,
+            epoch=1,
+            length_s=LENGTH_S,
+            retention_s=RETENTION_S,
+            now_ms=self._now_ms,
+            meter=self.meter,
+        )
+
+    def new_watch(self, *, initialised=True):
+        lanes = HotWindows(self._nodes())
+        return Watch(
+            Jobs(self.table),
+            Failovers(self.table, lanes),
+            lanes,
+            lambda: initialised,
+            lambda: uuid4().hex,
+            self._now_ms,
+        )
+
+    def new_sealer(self, hot, table):
+        warm, catalogue = WarmBlocks(table), Catalogue(table)
+        tiers = BlockTiers(warm, self.cold, catalogue)
+        return Sealer(
+            hot=hot,
+            warm=warm,
+            cold=self.cold,
+            catalogue=catalogue,
+            rollups=Roller(warm, tiers, catalogue, self.warm_s, RETENTION_S, self._now_ms),
+            replays=self.new_watch(),
+            schedule=SCHEDULE,
+            retention=self.retention,
+            now_ms=self._now_ms,
+            meter=self.meter,
+        )
+
+    def seal(self, seconds_left=lambda: 300.0):
+        """One run of the sealer; the number of windows sealed."""
+        return APPS["sealer"].handle(lambda: self.sealer, seconds_left)
+
+    def close(self):
+        while self._open:
+            self._open.pop().close()
+
+    def delete(self, source, api_key="secret", **span):
+        """DELETE of a source's samples, of ``name`` from ``from_s`` to ``to_s`` where given; the answer."""
+        query = [("source", source), *((key.removesuffix("_s"), value) for key, value in span.items())]
+        event = http_event("DELETE", "/carbyne/v1/samples", query=query, headers={"X-Api-Key": api_key})
+        return APPS["writer"].handle(event, lambda: self.writer)
+
+    def post(self, samples, api_key="secret"):
+        """POST samples, (host, name, time_s, value) each or a raw body; the answer."""
+        body = samples
+        if not isinstance(samples, bytes | str):
+            body = json.dumps([{"hostId": h, "name": n, "time": t, "value": v} for h, n, t, v in samples])
+        headers = {"X-Api-Key": api_key, "Content-Type": "application/json"}
+        event = http_event("POST", "/api/v0/tsdb", headers=headers, body=body)
+        return APPS["writer"].handle(event, lambda: self.writer)
+
+    def ingest(self, records):
+        """One event; the sequence number from which Lambda would send again, None if all is done."""
+        failures = APPS["ingester"].handle(kinesis_event(records), lambda: self.ingester)["batchItemFailures"]
+        return failures[0]["itemIdentifier"] if failures else None
+
+    def deliver(self, records=None, batch=BATCH, between=lambda number: None):
+        """All records (default: the whole stream) as Lambda would, each batch until it is done; how many events failed.
+
+        ``between``: called with the number of each batch before its first try.
+        """
+        records = self.stream.records if records is None else records
+        failed = 0
+        for number, first in enumerate(range(0, len(records), batch)):
+            between(number)
+            todo, end_s = records[first : first + batch], time.monotonic() + DELIVERY_S
+            while (sequence := self.ingest(todo)) is not None:
+                assert time.monotonic() < end_s, f"batch {number} still fails at {sequence}"
+                failed += 1
+                todo = [record for record in todo if int(record[0]) >= int(sequence)]
+        return failed
+
+    def get(self, path, *query, api_key="secret"):
+        event = http_event("GET", path, query=query, headers={"X-Api-Key": api_key})
+        return APPS["reader"].handle(event, lambda: self.reader)
+
+    def get_metric(self, host, name, from_s=0, to_s=2**33, api_key="secret", **more):
+        """(status, headers, [(time_s, value)] or the error's message) of one metric's read, raw unless told."""
+        query = [("name", name), ("from", from_s), ("to", to_s), *({"resolution": "raw"} | more).items()]
+        answer = self.get(f"/api/v0/hosts/{quote(host)}/metrics", *query, api_key=api_key)
+        body = json.loads(answer["body"])
+        points = [(m["time"], m["value"]) for m in body["metrics"]] if "metrics" in body else body["error"]["message"]
+        return answer["statusCode"], answer["headers"], points
+
+    def _now_ms(self):
+        return self.now_s * 1000
+
+    def _nodes(self):
+        found = nodes(RedisSettings(self.endpoint, False), self._alone)
+        self._open.append(found)
+        return found
+
+    def _alone(self, calls):
+        self.counts["WritesWithoutReplica"] += calls
+
+
+def with_role(cluster, role):
+    """Living nodes that are ``master`` or ``slave`` by their own account."""
+    return [node for node in cluster.nodes if node.alive and f"role:{role}" in node.ask("INFO", "replication")]
+
+
+def flush(cluster):
+    for node in with_role(cluster, "master"):
+        node.ask("FLUSHALL")
+
+
+def slot_of(cluster, lane):
+    return int(cluster.nodes[0].ask("CLUSTER KEYSLOT", keys.lane_state(lane)))
+
+
+def master_of(cluster, lane):
+    """The master that serves a lane, by its own account."""
+    slot = slot_of(cluster, lane)
+    return next(node for node in with_role(cluster, "master") if slot in _slots(node))
+
+
+def replica_of(cluster, master):
+    """The one replica of a master."""
+    port = f"master_port:{master.port}\r"
+    return next(node for node in with_role(cluster, "slave") if port in node.ask("INFO", "replication"))
+
+
+def stored_bytes(cluster):
+    """Memory of what is stored, over the masters: used_memory without replication buffers, clients and links."""
+    return sum(_stored(node) for node in with_role(cluster, "master"))
+
+
+def _stored(node):
+    memory = dict(line.split(":", 1) for line in node.ask("INFO", "memory").split("\r\n") if ":" in line)
+    besides = ("mem_total_replication_buffers", "mem_clients_normal", "mem_clients_slaves", "mem_cluster_links")
+    return int(memory["used_memory"]) - sum(int(memory[name]) for name in besides)
+
+
+def _slots(node):
+    own = next(line for line in node.ask("CLUSTER NODES").splitlines() if "myself" in line)
+    spans = [span.partition("-") for span in own.split(" ")[8:] if not span.startswith("[")]
+    return {slot for first, _, last in spans for slot in range(int(first), int(last or first) + 1)}

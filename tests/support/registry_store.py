@@ -1,0 +1,54 @@
+"""The registry's table in a dict, for unit tests; it passes the same contract tests as the one in DynamoDB."""
+
+from carbyne.core.errors import RetryableError
+from carbyne.core.limits import PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
+from carbyne.registry.store import Item
+
+
+class MemoryStore:
+    """``away`` makes every call fail; ``before_write``, if set, is called once before the next write."""
+
+    def __init__(self):
+        self.table = {}
+        self.away = False
+        self.before_write = None
+
+    def get(self, key):
+        self._check()
+        return self.table.get(key)
+
+    def items(self, pk, prefix=""):
+        self._check()
+        found = [item for key, item in self.table.items() if key.pk == pk and key.sk.startswith(prefix)]
+        return sorted(found, key=lambda item: item.key.sk.encode())
+
+    def write(self, *changes):
+        self._check()
+        if self.before_write:
+            interfere, self.before_write = self.before_write, None
+            interfere()
+        if not all(map(self._is_in_order, changes)):
+            return False
+        for change in changes:
+            self._apply(change)
+        return True
+
+    def _check(self):
+        if self.away:
+            raise RetryableError("the registry table is away")
+
+    def _is_in_order(self, change):
+        item = self.table.get(change.key)
+        if change.body is None:
+            return item is None or item.version == change.version
+        if item is None:
+            return change.version == 0
+        return item.version == change.version or item[1:] == (change.body, change.version + 1)
+
+    def _apply(self, change):
+        if change.body is None:
+            self.table.pop(change.key, None)
+            return
+        assert 0 < len(change.key.sk.encode()) <= SORT_KEY_BYTES_MAX
+        assert len(change.key.pk.encode()) <= PARTITION_KEY_BYTES_MAX
+        self.table[change.key] = Item(change.key, change.body, change.version + 1)
