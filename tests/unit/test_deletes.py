@@ -33,7 +33,9 @@ def markers_of(draw: st.DrawFn, some: list[Record]) -> list[Marker]:
     """Markers that concern some of the samples of records, between whose stamps theirs lie."""
     names = sorted({name for _, samples in some for name, _ in samples})
     numbers = [int(stamps.unpack(stamp)[1]) for stamp, _ in some]
-    near = st.sampled_from(numbers or [0]).flatmap(lambda number: st.integers(max(0, number - 1), number + 1))
+    near = st.sampled_from(numbers or [0]).flatmap(
+        lambda n: st.integers(max(0, n - 1), min(n + 1, stamps.SEQUENCE_MAX))
+    )
     spans = st.tuples(st.integers(-3, 4), st.integers(-3, 4)).map(sorted)
     one = st.tuples(st.integers(0, 1), near.map(str), st.sampled_from(["", "never", *names]), spans)
     return [
