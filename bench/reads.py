@@ -28,7 +28,7 @@ from carbyne.adapters.redis.hot import HotRead
 from carbyne.adapters.redis.windows import WindowRows
 from carbyne.core import stamps
 from carbyne.core.keys import Window, is_block
-from carbyne.read.queries import Queries
+from carbyne.read.mackerel import Queries
 from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows, restrict
 from carbyne.samples.rollups import choose
 from carbyne.tenants.accounts import BOTH, Accounts, Grant

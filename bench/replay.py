@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "layers" / "carbyne"), str(ROOT)]
 
-from carbyne.adapters.mappings import BATCH_SIZE
+from carbyne.adapters.lambda_ import BATCH_SIZE
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core.keys import SourceKey
 from carbyne.hot.progress import Notes, Progress

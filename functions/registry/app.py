@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from carbyne.http import http
+from carbyne.http import message
 from carbyne.http.routes import dispatch
 from carbyne.registry.api import ROUTES
 from carbyne.wiring.registry import RegistryDeps, registry
@@ -16,4 +16,4 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 def handle(event: dict[str, Any], deps: Callable[[], RegistryDeps]) -> dict[str, Any]:
     """The answer to an HTTP event; ``deps`` is called inside, so that its failure is answered as well."""
-    return http.answer(event, lambda request: dispatch(ROUTES, request, *deps()))
+    return message.answer(event, lambda request: dispatch(ROUTES, request, *deps()))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from carbyne.http import http
+from carbyne.http import message
 from carbyne.intake.writer import Writer
 from carbyne.wiring.writer import writer
 
@@ -15,4 +15,4 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 def handle(event: dict[str, Any], deps: Callable[[], Writer]) -> dict[str, Any]:
     """The answer to an HTTP event; ``deps`` is called inside, so that its failure is answered as well."""
-    return http.answer(event, lambda request: deps().route(request))
+    return message.answer(event, lambda request: deps().route(request))

@@ -14,7 +14,7 @@ from carbyne.core.items import Item
 from carbyne.core.keys import BlockKey, SourceKey, Window
 from carbyne.samples import blocks
 from carbyne.samples.columns import Rows, column, from_rows
-from carbyne.store.storing import merge_into
+from carbyne.store.tree import merge_into
 
 from tests.integration.test_table_contract import create_table
 from tests.support.fakes import FakeBlocks, FakeTable

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import psutil
 import pytest
 import redis
-from carbyne.adapters.mappings import LambdaReaders
+from carbyne.adapters.lambda_ import LambdaReaders
 from carbyne.core.errors import RetryableError
 
 from local.template import ARNS

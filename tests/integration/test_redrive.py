@@ -12,9 +12,9 @@ from botocore.stub import Stubber
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts, add_key, add_tenant
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.adapters.kinesis import KinesisStream
-from carbyne.adapters.s3.failures import S3Failures
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.adapters.s3.quarantine import S3Quarantine
+from carbyne.adapters.s3.redrive import S3Failures
 from carbyne.archive.archiver import Archiver, Image
 from carbyne.cli import main, redrive
 from carbyne.cli.desk import Desk

@@ -10,7 +10,7 @@ from botocore.stub import Stubber
 from carbyne.adapters.dynamodb.registry import DynamoRegistry
 from carbyne.core import keys
 from carbyne.core.errors import RetryableError
-from carbyne.http.http import Request
+from carbyne.http.message import Request
 from carbyne.http.routes import Call
 from carbyne.registry import hosts
 from carbyne.registry.api import delete_host

@@ -13,7 +13,7 @@ from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.core.keys import BlockKey, SourceKey, Window, join_series, lane_tag, series_hash
 from carbyne.samples import blocks
 from carbyne.samples.columns import column, merge
-from carbyne.store.storing import read_blocks
+from carbyne.store.tree import read_blocks
 from carbyne.stream import records
 
 from tests.integration.test_table_contract import create_table

@@ -10,7 +10,7 @@ from carbyne.adapters.dynamodb.usage import DynamoUsage
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import TENANT_CACHE_S, USAGE_MINUTES_HELD
 from carbyne.intake.writer import Writer
-from carbyne.stream.putting import Time
+from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.sketch import Sketch
 from carbyne.tenants.usage import Counted, Limits, Standing, Usage, UsedRow

@@ -21,9 +21,9 @@ from carbyne.read.views import Views
 from carbyne.samples import blocks, columns
 from carbyne.seal import roller
 from carbyne.seal.sealer import Sealer
-from carbyne.store import catalogue, storing, tiers
+from carbyne.store import catalogue, tiers, tree
 from carbyne.store.catalogue import Catalogue
-from carbyne.stream.putting import Putter
+from carbyne.stream.putter import Putter
 
 from tests.model.simulation import Simulation
 from tests.support.fakes import FakeBlocks
@@ -238,11 +238,11 @@ def _(simulation: Simulation) -> Patches:
 
     def replaced(self: Any, key: BlockKey, columns: Any) -> None:
         creating = self._catalogue.making(key)
-        target = storing.Target(self._warm, key.window.end_s + 86_400, creating)
-        storing.rewrite(
+        target = tree.Target(self._warm, key.window.end_s + 86_400, creating)
+        tree.rewrite(
             target,
             key,
-            lambda part, held: storing.restrict(columns, lambda name: blocks.in_part(name, part)),
+            lambda part, held: tree.restrict(columns, lambda name: blocks.in_part(name, part)),
             columns.series,
         )
         self._catalogue.add_series(key.source, {})

@@ -12,7 +12,7 @@ from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.keys import RESOLUTIONS, BlockKey, SourceKey, Window, join_series, lane_of, lane_tag
 from carbyne.core.limits import DAY_S
 from carbyne.hot.ingester import Entry
-from carbyne.http.http import Request
+from carbyne.http.message import Request
 from carbyne.read.reader import How, Reader
 from carbyne.stream import records
 from carbyne.stream.records import Row, SamplesRecord

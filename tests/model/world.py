@@ -41,14 +41,14 @@ from carbyne.hot.replay import Jobs, Replayer, Supervisor, Watch
 from carbyne.intake.writer import Writer
 from carbyne.read.reader import Reader
 from carbyne.samples import blocks
-from carbyne.samples.sealing import SealSchedule
+from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.roller import Roller
 from carbyne.seal.sealer import Retention, Sealer
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockTiers
 from carbyne.stream import records
 from carbyne.stream.events import BY_TTL
-from carbyne.stream.putting import Putter, Time
+from carbyne.stream.putter import Putter, Time
 from carbyne.tenants.accounts import Accounts
 
 from tests.model.faults import Faults, FaultyNodes, FaultyStore, Inline
@@ -510,7 +510,7 @@ CROWDED = {
     "carbyne.adapters.redis.hot.CALL_BYTES_MAX": 100,
     "carbyne.samples.blocks.BLOCK_SAMPLES_MAX": 125,
     "carbyne.store.catalogue.CATALOGUE_PAGE_SERIES_MAX": 2,
-    "carbyne.stream.putting.PUT_RECORDS_MAX": 2,
+    "carbyne.stream.putter.PUT_RECORDS_MAX": 2,
     "carbyne.intake.writer.ROW_SERIES_MAX": 2,
 }
 """Bounds so small that few samples meet all of them."""
@@ -518,7 +518,7 @@ ALWAYS = {
     "carbyne.adapters.redis.windows.LANES": LANES,
     "carbyne.adapters.redis.hot.LANES": LANES,
     "carbyne.core.keys.escape": cache(escape),
-    "carbyne.store.storing.STUB_EXTRA_S": DAY_S,
+    "carbyne.store.tree.STUB_EXTRA_S": DAY_S,
     "carbyne.store.tiers.ThreadPoolExecutor": Inline,
     "carbyne.archive.reconciler.ThreadPoolExecutor": Inline,
 }

@@ -21,15 +21,15 @@ from carbyne.core.keys import RESOLUTIONS, Window
 from carbyne.hot.deletes import Marker, erase
 from carbyne.http import surface
 from carbyne.intake.writer import Writer
-from carbyne.read.queries import Queries
+from carbyne.read.mackerel import Queries
+from carbyne.read.placement import Storage
 from carbyne.read.reader import Reader
-from carbyne.read.storage import Storage
 from carbyne.registry.store import Registry
 from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows, merge
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockTiers
 from carbyne.stream import records
-from carbyne.stream.putting import Putter, Time
+from carbyne.stream.putter import Putter, Time
 from carbyne.tenants.accounts import Accounts
 from carbyne.wiring.reader import ReaderDeps
 
@@ -48,7 +48,7 @@ class HotRows(NamedTuple):
 
 
 class MemoryHot:
-    """A ``putting.Stream`` whose rows are read at once: ``reader.Hot`` and ``storage.HotWindows`` as well."""
+    """A ``putter.Stream`` whose rows are read at once: ``reader.Hot`` and ``placement.HotWindows`` as well."""
 
     def __init__(self):
         self.columns = {}

@@ -25,15 +25,15 @@ from carbyne.hot.failovers import Failovers
 from carbyne.hot.ingester import Ingester
 from carbyne.hot.replay import Jobs, Watch
 from carbyne.intake.writer import Writer
-from carbyne.read.queries import Queries
+from carbyne.read.mackerel import Queries
+from carbyne.read.placement import Storage
 from carbyne.read.reader import Reader
-from carbyne.read.storage import Storage
-from carbyne.samples.sealing import SealSchedule
+from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.roller import Roller
 from carbyne.seal.sealer import Retention, Sealer
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockTiers
-from carbyne.stream.putting import Time
+from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import BOTH, Accounts, Grant
 from carbyne.tenants.usage import Standing
 from carbyne.wiring.reader import ReaderDeps
@@ -64,7 +64,7 @@ APPS = {function: load_app(function) for function in ("writer", "ingester", "rep
 
 
 class MemoryStream:
-    """A ``putting.Stream`` that keeps (sequence number, partition key, data) in the order of arrival."""
+    """A ``putter.Stream`` that keeps (sequence number, partition key, data) in the order of arrival."""
 
     FIRST = 49_590_338_271_490_256_608_559_692_538_361_571_095_921_575_989_136_588_898
     """A sequence number as Kinesis gives them: 56 digits, with gaps in between."""

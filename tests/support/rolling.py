@@ -18,7 +18,7 @@ from carbyne.core import stamps
 from carbyne.core.keys import RESOLUTIONS, BlockKey, SourceKey, Window, is_block
 from carbyne.read.reader import How, Reader
 from carbyne.samples.columns import Rows, between, from_rows, restrict
-from carbyne.samples.sealing import SealSchedule
+from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.roller import Roller
 from carbyne.seal.sealer import Retention, Sealer
 from carbyne.store.catalogue import Catalogue

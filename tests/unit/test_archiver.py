@@ -12,7 +12,7 @@ from carbyne.core.items import Item
 from carbyne.core.keys import BlockKey, SourceKey, Window
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, Rows, column, from_rows, merge
-from carbyne.store.storing import merge_into, read_blocks
+from carbyne.store.tree import merge_into, read_blocks
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -10,7 +10,7 @@ from carbyne.hot.deletes import DELETE_TS_MS, Deletes, Marker, erase, of_row, ro
 from carbyne.samples import blocks
 from carbyne.samples.columns import Columns, column, flaw
 from carbyne.samples.rows import DELETED
-from carbyne.samples.sealing import SealSchedule
+from carbyne.samples.schedule import SealSchedule
 from carbyne.store.catalogue import Catalogue
 from carbyne.stream.records import TS_MS_MAX
 from hypothesis import given

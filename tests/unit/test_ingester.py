@@ -10,7 +10,7 @@ from carbyne.core import stamps
 from carbyne.core.errors import InvariantError, RetryableError
 from carbyne.core.keys import SourceKey, Window, lane_of
 from carbyne.hot.ingester import Entry, Ingester
-from carbyne.samples.sealing import SealSchedule
+from carbyne.samples.schedule import SealSchedule
 from carbyne.stream import records
 
 LENGTH_S = 14_400

@@ -6,10 +6,10 @@ import hmac
 from urllib.parse import parse_qsl, quote
 
 import pytest
-from botocore import auth
+from botocore import auth as botocore_auth
 from botocore.credentials import Credentials
-from carbyne.adapters.redis import redis_auth
-from carbyne.adapters.redis.redis_auth import IamTokens
+from carbyne.adapters.redis import auth
+from carbyne.adapters.redis.auth import IamTokens
 from carbyne.core import settings
 from carbyne.core.errors import InvariantError
 from carbyne.core.limits import REDIS_TOKEN_RENEW_S, REDIS_TOKEN_S
@@ -28,7 +28,7 @@ KNOWN = (
 @pytest.fixture(autouse=True)
 def fixed_clock(monkeypatch):
     """botocore takes the time of a signature from here."""
-    monkeypatch.setattr(auth, "get_current_datetime", lambda: NOW)
+    monkeypatch.setattr(botocore_auth, "get_current_datetime", lambda: NOW)
 
 
 def signature(url, secret):
@@ -46,7 +46,7 @@ def signature(url, secret):
 
 
 def test_a_token_is_a_signed_connect_request():
-    made = redis_auth.token("Carbyne-Redis", "carbyne-0a1b", "eu-west-1", ROLE.get_frozen_credentials())
+    made = auth.token("Carbyne-Redis", "carbyne-0a1b", "eu-west-1", ROLE.get_frozen_credentials())
     request, _, signed = made.partition("&X-Amz-Signature=")
     assert request == KNOWN
     assert signed == signature(KNOWN, ROLE.secret_key)
@@ -76,7 +76,7 @@ def test_tokens_are_kept_and_renewed_in_time():
 
 def provider(role=lambda: ROLE, **given):
     wanted = RedisSettings("redis:6379", **{"redis_tls": True, **given})
-    return redis_auth.provider(wanted, role, lambda: "eu-west-1", Clock())
+    return auth.provider(wanted, role, lambda: "eu-west-1", Clock())
 
 
 def test_a_cluster_without_login():

@@ -23,7 +23,7 @@ from carbyne.core.limits import (
 from carbyne.samples import blocks
 from carbyne.samples.columns import merge
 from carbyne.stream import records
-from carbyne.stream.putting import Putter, Time
+from carbyne.stream.putter import Putter, Time
 from carbyne.stream.records import DeleteRecord, FenceRecord, RedrivenRecord, Row, SamplesRecord
 from hypothesis import given
 from hypothesis import strategies as st

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
-from carbyne.http.http import SKIPPED_HEADER
+from carbyne.http.message import SKIPPED_HEADER
 from msgspec import Meta
 
 from tests.support.registry_system import System

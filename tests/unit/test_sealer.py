@@ -13,7 +13,7 @@ from carbyne.core.keys import BlockKey, SourceKey, Window
 from carbyne.core.limits import SEAL_RESERVE_S
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Rows, from_rows
-from carbyne.samples.sealing import SealSchedule
+from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.sealer import Retention, Sealer
 from carbyne.store.catalogue import Catalogue, Span, Windows
 

@@ -69,11 +69,11 @@ def test_logs_of_our_modules_are_json_with_the_functions_name(capsys):
     try:
         telemetry.log_as_json("writer")
         telemetry.log_as_json("writer")
-        logging.getLogger("carbyne.http.http").warning("later: %s", "throttled", extra={"http_request_id": "r1"})
+        logging.getLogger("carbyne.http.message").warning("later: %s", "throttled", extra={"http_request_id": "r1"})
         try:
             raise KeyError("lost")
         except KeyError:
-            logging.getLogger("carbyne.http.http").exception("unexpected error")
+            logging.getLogger("carbyne.http.message").exception("unexpected error")
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     finally:
         carbyne_log.handlers[:], carbyne_log.propagate = before[:2]

@@ -17,7 +17,7 @@ from carbyne.intake.writer import Writer
 from carbyne.read.reader import Answer, Latest
 from carbyne.registry.store import Registry
 from carbyne.stream import records
-from carbyne.stream.putting import Time
+from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import Accounts
 from carbyne.wiring.reader import ReaderDeps
 

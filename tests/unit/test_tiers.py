@@ -14,8 +14,8 @@ from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
 from carbyne.samples import blocks
 from carbyne.samples.columns import Rows, column, from_rows
 from carbyne.store.catalogue import Catalogue
-from carbyne.store.storing import merge_into
 from carbyne.store.tiers import BlockTiers, Gaps
+from carbyne.store.tree import merge_into
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -15,8 +15,8 @@ from carbyne.core import keys, limits
 from carbyne.core.errors import RetryableError
 from carbyne.intake import writer
 from carbyne.intake.writer import Writer
-from carbyne.stream import putting, records
-from carbyne.stream.putting import Time
+from carbyne.stream import putter, records
+from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import BOTH, Accounts, Grant, Permission
 from carbyne.tenants.usage import Limits, Standing
 from hypothesis import given, settings
@@ -355,7 +355,7 @@ def test_no_2xx_before_everything_is_acknowledged(seed, number):
 
 
 def test_many_records_go_in_several_calls_and_a_failure_in_one_is_tried_again_alone(monkeypatch):
-    monkeypatch.setattr(putting, "PUT_RECORDS_MAX", 4)
+    monkeypatch.setattr(putter, "PUT_RECORDS_MAX", 4)
     system = System(fine, failing(2), timed_out)
     assert system.post(hosts(10))["statusCode"] == 200
     *firsts, again = system.stream.calls
@@ -365,7 +365,7 @@ def test_many_records_go_in_several_calls_and_a_failure_in_one_is_tried_again_al
 
 
 def test_many_calls_that_hang_keep_within_the_budget(monkeypatch):
-    monkeypatch.setattr(putting, "PUT_RECORDS_MAX", 1)
+    monkeypatch.setattr(putter, "PUT_RECORDS_MAX", 1)
     system = System(*[timed_out] * 1000)
     start_s = system.clock.now_s
     assert system.post(hosts(10))["statusCode"] == 503
@@ -374,7 +374,7 @@ def test_many_calls_that_hang_keep_within_the_budget(monkeypatch):
 
 def test_calls_keep_to_the_limits_of_put_records():
     entries = [("l0001", bytes(1_000_000))] * 9 + [("l0002", b"x")] * 1_200
-    calls = list(putting.calls_of(entries, limits.PUT_RECORDS_MAX, limits.PUT_BYTES_MAX))
+    calls = list(putter.calls_of(entries, limits.PUT_RECORDS_MAX, limits.PUT_BYTES_MAX))
     assert [entry for call in calls for entry in call] == entries
     assert max(map(len, calls)) <= limits.PUT_RECORDS_MAX
     assert max(sum(len(key) + len(data) for key, data in call) for call in calls) <= limits.PUT_BYTES_MAX

@@ -22,7 +22,7 @@ class KinesisStream:
         self._stream_name = stream_name
 
     def put(self, entries: Sequence[tuple[str, bytes]]) -> list[int]:
-        """See ``putting.Stream``."""
+        """See ``putter.Stream``."""
         with retryable("kinesis PutRecords"):
             results = self._put(entries)
         failed = [index for index, result in enumerate(results) if not _is_acknowledged(result)]

@@ -16,7 +16,7 @@ from carbyne.core.keys import RAW, BlockKey, SourceKey
 from carbyne.core.telemetry import Meter
 from carbyne.hot.deletes import Markers
 from carbyne.samples import blocks
-from carbyne.store.storing import merge_into
+from carbyne.store.tree import merge_into
 
 _log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from carbyne.core.limits import (
     REDRIVE_RECORDS_PER_S,
 )
 from carbyne.stream import events, records
-from carbyne.stream.putting import Entry, calls_of, size_of
+from carbyne.stream.putter import Entry, calls_of, size_of
 
 Made = TypeVar("Made")
 Parsed = TypeVar("Parsed")

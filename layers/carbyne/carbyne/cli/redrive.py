@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
 from carbyne.adapters.dynamodb.table import DynamoTable
 from carbyne.adapters.kinesis import KinesisStream
-from carbyne.adapters.s3.failures import S3Failures
 from carbyne.adapters.s3.objects import ColdBlocks
+from carbyne.adapters.s3.redrive import S3Failures
 from carbyne.archive.archiver import archive
 from carbyne.archive.redrive import BlockRedriver, Failures, Kept, Origin, Outcome, RecordRedriver
 from carbyne.cli.desk import Desk, accounts_table, add_deployment
@@ -25,7 +25,7 @@ from carbyne.core.limits import REDRIVE_BUDGET_S
 from carbyne.core.stamps import EPOCH_MAX
 from carbyne.samples import blocks
 from carbyne.store.catalogue import Catalogue
-from carbyne.stream.putting import Entry, Putter, Time
+from carbyne.stream.putter import Entry, Putter, Time
 from carbyne.tenants.accounts import Accounts
 
 if TYPE_CHECKING:

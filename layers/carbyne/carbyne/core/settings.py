@@ -66,7 +66,7 @@ class IngesterSettings(RedisSettings, frozen=True, kw_only=True):
     ``blocks_table``: where deletes, and how far a replay is, are noted; ``cold_raw_s``: how long raw samples are kept.
 
     ``raw_window_s``, ``seal_grace_s``, ``seal_jitter_s``: when a window is due for sealing (see
-    ``sealing.SealSchedule``).
+    ``schedule.SealSchedule``).
     """
 
     accounts_table: str

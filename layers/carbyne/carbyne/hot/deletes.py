@@ -23,7 +23,7 @@ from carbyne.core.limits import AHEAD_MS_MAX, MARKER_EXTRA_S
 from carbyne.core.stamps import STAMP_BYTES
 from carbyne.samples.columns import Columns, Group, assemble
 from carbyne.samples.rows import DELETED, HEAD_BYTES, HotRow, RowGroup
-from carbyne.samples.sealing import SealSchedule
+from carbyne.samples.schedule import SealSchedule
 
 DELETE_TS_MS: Final = 2**62
 """In the place of a row's time: after every time that a sample can have, and a double holds it."""

@@ -15,7 +15,7 @@ from carbyne.core.limits import LATE_MARGIN_S
 from carbyne.core.telemetry import Meter
 from carbyne.hot.deletes import Lost, Marker
 from carbyne.samples.rows import HotRow, RowGroup
-from carbyne.samples.sealing import SealSchedule
+from carbyne.samples.schedule import SealSchedule
 from carbyne.stream import records
 from carbyne.tenants.usage import Usage, UsedRow
 

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from msgspec import Meta
 
 from carbyne.http import answers
-from carbyne.http.http import SKIPPED_HEADER, TIME_S_MAX
+from carbyne.http.message import SKIPPED_HEADER, TIME_S_MAX
 from carbyne.intake import mackerel
 from carbyne.intake.writer import Writer
-from carbyne.read import queries
-from carbyne.read.queries import RESOLUTION_HEADER, WARNINGS_HEADER
+from carbyne.read import mackerel as reads
+from carbyne.read.mackerel import RESOLUTION_HEADER, WARNINGS_HEADER
 from carbyne.registry import api, graphs, hosts
 
 
@@ -73,23 +73,23 @@ OPERATIONS: Final[Mapping[Callable[..., object], Operation]] = {
             Parameter("to", Seconds, "Seconds since 1970, not before `from`, and included"),
         ),
     ),
-    queries.host_metrics: Operation(
+    reads.host_metrics: Operation(
         "Samples of one metric of a host",
         answers.Points,
         query=READ,
         headers=READ_HEADERS,
         unknown="The host never had this metric",
     ),
-    queries.service_metrics: Operation(
+    reads.service_metrics: Operation(
         "Samples of one metric of a service",
         answers.Points,
         query=READ,
         headers=READ_HEADERS,
         unknown="The service never had this metric",
     ),
-    queries.host_metric_names: Operation("Metrics of a host", answers.Names),
-    queries.service_metric_names: Operation("Metrics of a service", answers.Names),
-    queries.latest: Operation(
+    reads.host_metric_names: Operation("Metrics of a host", answers.Names),
+    reads.service_metric_names: Operation("Metrics of a service", answers.Names),
+    reads.latest: Operation(
         "The newest sample of each of several metrics of several hosts",
         answers.Latest,
         query=(
@@ -99,7 +99,7 @@ OPERATIONS: Final[Mapping[Callable[..., object], Operation]] = {
         ),
         headers=WARNINGS,
     ),
-    queries.storage: Operation(
+    reads.storage: Operation(
         "Where the samples of a source lie",
         list[answers.Stored],
         query=(Parameter("source", Text, "As `host/<id>` or `service/<name>`", required=True), *SPAN),

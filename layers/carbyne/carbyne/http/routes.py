@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import unquote
 
-from carbyne.http.http import Request, Response, no_route
+from carbyne.http.message import Request, Response, no_route
 from carbyne.tenants.accounts import Accounts, Permission
 
 Deps = TypeVar("Deps")

@@ -5,11 +5,11 @@ from typing import Any, Final
 
 from carbyne.http.routes import Route
 from carbyne.intake import writer
-from carbyne.read import queries
+from carbyne.read import mackerel
 from carbyne.registry import api
 
 TABLES: Final[Mapping[str, Sequence[Route[Any]]]] = {
     "writer": writer.ROUTES,
-    "reader": queries.ROUTES,
+    "reader": mackerel.ROUTES,
     "registry": api.ROUTES,
 }

@@ -14,11 +14,11 @@ from typing import Final, Protocol
 from carbyne.core import keys, names
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import NAME_BYTES_MAX, RECORD_RAW_BYTES_MAX, ROW_RAW_BYTES_MAX, ROW_SERIES_MAX
-from carbyne.http.http import Request, Response, inflate, json_response, one, skipped_header, span_ms
+from carbyne.http.message import Request, Response, inflate, json_response, one, skipped_header, span_ms
 from carbyne.http.routes import Call, Route, dispatch
 from carbyne.intake import mackerel
 from carbyne.stream import records
-from carbyne.stream.putting import Entry, Putter, Stream, Time, deletion
+from carbyne.stream.putter import Entry, Putter, Stream, Time, deletion
 from carbyne.tenants.accounts import BOTH, Accounts
 
 _log = logging.getLogger(__name__)

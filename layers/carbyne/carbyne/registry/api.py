@@ -9,7 +9,7 @@ import msgspec
 
 from carbyne.core import keys
 from carbyne.core.errors import RequestError
-from carbyne.http.http import Response, inflate, json_response, skipped_header
+from carbyne.http.message import Response, inflate, json_response, skipped_header
 from carbyne.http.routes import Call, Route
 from carbyne.registry import checks, graphs, hosts, metadata, roles, services
 from carbyne.registry.hosts import Host

@@ -22,7 +22,7 @@ from carbyne.core.limits import (
 from carbyne.registry import roles
 from carbyne.registry.roles import RoleName
 from carbyne.registry.store import Change, Item, Key, Registry, Store, body_of, settle
-from carbyne.stream.putting import deletion
+from carbyne.stream.putter import deletion
 from carbyne.stream.records import ALL_TIME_MS
 
 Status = Literal["working", "standby", "maintenance", "poweroff"]

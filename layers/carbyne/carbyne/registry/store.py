@@ -10,7 +10,7 @@ import msgspec
 
 from carbyne.core.errors import RetryableError
 from carbyne.core.limits import WRITE_TRIES_MAX
-from carbyne.stream.putting import Entry
+from carbyne.stream.putter import Entry
 
 Value = TypeVar("Value")
 

@@ -26,8 +26,8 @@ from carbyne.samples import blocks
 from carbyne.samples.columns import Columns, between, merge, restamped, restrict
 from carbyne.samples.rollups import DAY, ROLLUPS, Resolution, Span, blanked, keys_of, roll, rolled_names
 from carbyne.store.catalogue import Catalogue
-from carbyne.store.storing import Target, rewrite
 from carbyne.store.tiers import BlockTiers, Gaps
+from carbyne.store.tree import Target, rewrite
 from carbyne.stream.records import TS_MS_MAX
 
 NEVER: Final = b"\xff" * stamps.STAMP_BYTES

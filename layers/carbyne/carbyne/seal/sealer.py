@@ -17,9 +17,9 @@ from carbyne.core.limits import SEAL_RESERVE_S
 from carbyne.core.telemetry import Meter
 from carbyne.hot.deletes import Markers
 from carbyne.samples.columns import Columns
-from carbyne.samples.sealing import SealSchedule
+from carbyne.samples.schedule import SealSchedule
 from carbyne.store.catalogue import Catalogue, spans_of
-from carbyne.store.storing import Target, clean, merge_into
+from carbyne.store.tree import Target, clean, merge_into
 
 _log = logging.getLogger(__name__)
 

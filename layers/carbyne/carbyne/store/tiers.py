@@ -18,7 +18,7 @@ from carbyne.hot.deletes import Markers, erase
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, merge
 from carbyne.store.catalogue import Catalogue
-from carbyne.store.storing import read_blocks
+from carbyne.store.tree import read_blocks
 
 _log = logging.getLogger(__name__)
 

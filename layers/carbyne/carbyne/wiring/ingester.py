@@ -20,7 +20,7 @@ from carbyne.hot.ingester import Ingester
 from carbyne.hot.lanes import ensure_initialised
 from carbyne.hot.progress import Notes, Progress
 from carbyne.hot.replay import Jobs, Replayer
-from carbyne.samples.sealing import SealSchedule
+from carbyne.samples.schedule import SealSchedule
 from carbyne.store.catalogue import Catalogue
 from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.usage import Usage

@@ -15,9 +15,9 @@ from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.core import settings, telemetry
 from carbyne.core.limits import COLD_READERS
-from carbyne.read.queries import Queries
+from carbyne.read.mackerel import Queries
+from carbyne.read.placement import Storage
 from carbyne.read.reader import Reader
-from carbyne.read.storage import Storage
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockTiers
 from carbyne.tenants.accounts import Accounts
@@ -25,7 +25,7 @@ from carbyne.wiring.redis import nodes
 
 
 class ReaderDeps(NamedTuple):
-    """What ``queries.route`` takes beside the request."""
+    """What ``mackerel.route`` takes beside the request."""
 
     accounts: Accounts
     queries: Queries

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import botocore.session
 from redis.cluster import RedisCluster
 
-from carbyne.adapters.redis import redis_auth
+from carbyne.adapters.redis import auth
 from carbyne.adapters.redis.nodes import UNREACHABLE, Nodes
 from carbyne.core.errors import RetryableError
 from carbyne.core.limits import REDIS_TIMEOUT_S
@@ -17,7 +17,7 @@ def nodes(settings: RedisSettings, alone: Callable[[int], None] = lambda _: None
     """Connected to the cluster of ``settings``; RetryableError if no node answers.  ``alone``: see ``Nodes``."""
     host, _, port = settings.redis_endpoint.rpartition(":")
     session = botocore.session.get_session()
-    login = redis_auth.provider(
+    login = auth.provider(
         settings, session.get_credentials, lambda: str(session.get_config_variable("region")), time.time
     )
     try:

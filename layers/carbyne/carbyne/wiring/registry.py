@@ -17,7 +17,7 @@ from carbyne.core import settings, telemetry
 from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
 from carbyne.registry.ids import new_host_id
 from carbyne.registry.store import Registry
-from carbyne.stream.putting import Putter, Time
+from carbyne.stream.putter import Putter, Time
 from carbyne.tenants.accounts import Accounts
 
 

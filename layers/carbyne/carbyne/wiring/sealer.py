@@ -16,7 +16,7 @@ from carbyne.core import settings, telemetry
 from carbyne.core.limits import COLD_READERS
 from carbyne.hot.failovers import Failovers
 from carbyne.hot.replay import Jobs, Watch
-from carbyne.samples.sealing import SealSchedule
+from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.roller import Roller
 from carbyne.seal.sealer import Retention, Sealer
 from carbyne.store.catalogue import Catalogue

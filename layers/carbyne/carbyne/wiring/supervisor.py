@@ -8,7 +8,7 @@ import boto3
 from carbyne.adapters import aws
 from carbyne.adapters.dynamodb.table import DynamoTable
 from carbyne.adapters.kinesis import KinesisStream
-from carbyne.adapters.mappings import LambdaReaders
+from carbyne.adapters.lambda_ import LambdaReaders
 from carbyne.core import settings, telemetry
 from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
 from carbyne.hot.replay import Jobs, Supervisor

@@ -13,7 +13,7 @@ from carbyne.adapters.kinesis import KinesisStream
 from carbyne.core import settings, telemetry
 from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
 from carbyne.intake.writer import Writer
-from carbyne.stream.putting import Time
+from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import Accounts
 
 

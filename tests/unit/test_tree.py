@@ -13,7 +13,7 @@ from carbyne.core.keys import BlockKey, SourceKey, Window
 from carbyne.core.limits import SEAL_TRIES_MAX, STUB_EXTRA_S
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, Rows, from_rows, merge
-from carbyne.store.storing import Target, merge_into, read_blocks, rewrite
+from carbyne.store.tree import Target, merge_into, read_blocks, rewrite
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,7 +1,7 @@
 """When windows fall due: never before they can be whole, and spread by source."""
 
 from carbyne.core.keys import SourceKey, Window
-from carbyne.samples.sealing import SealSchedule
+from carbyne.samples.schedule import SealSchedule
 from hypothesis import given
 from hypothesis import strategies as st
 

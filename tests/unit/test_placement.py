@@ -8,11 +8,11 @@ from carbyne.core import stamps
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
 from carbyne.core.limits import STORAGE_WINDOWS_MAX
-from carbyne.read.storage import Storage, Stored
+from carbyne.read.placement import Storage, Stored
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Rows, from_rows
 from carbyne.store.catalogue import Catalogue
-from carbyne.store.storing import merge_into
+from carbyne.store.tree import merge_into
 
 from tests.support.fakes import FakeBlocks, FakeTable
 

@@ -6,10 +6,10 @@ from typing import Final, NamedTuple
 from carbyne.core.errors import RequestError
 from carbyne.core.keys import RAW, RESOLUTIONS, SourceKey
 from carbyne.core.limits import LATEST_PAIRS_MAX
-from carbyne.http.http import Request, Response, json_response, one, span_ms
+from carbyne.http.message import Request, Response, json_response, one, span_ms
 from carbyne.http.routes import Call, Route, dispatch
+from carbyne.read.placement import Storage
 from carbyne.read.reader import How, Reader
-from carbyne.read.storage import Storage
 from carbyne.samples.rollups import AGGREGATES
 from carbyne.tenants.accounts import Accounts, Permission
 

@@ -9,8 +9,8 @@ import pytest
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import LATEST_PAIRS_MAX
-from carbyne.http.http import Request
-from carbyne.read.queries import RESOLUTION_HEADER, WARNINGS_HEADER, Queries, route
+from carbyne.http.message import Request
+from carbyne.read.mackerel import RESOLUTION_HEADER, WARNINGS_HEADER, Queries, route
 from carbyne.read.reader import Answer, How, Latest
 from carbyne.tenants.accounts import Accounts, Grant, Permission
 
