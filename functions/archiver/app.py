@@ -18,4 +18,4 @@ def handler(event: dict[str, Any], context: object) -> "PartialItemFailureRespon
 
 def handle(event: dict[str, Any], deps: Callable[[], Archiver]) -> "PartialItemFailureResponse":
     """The partial batch response."""
-    return events.answer_changes(event, deps)
+    return events.answer_changes(event, lambda images: deps().take(images))

@@ -18,4 +18,5 @@ def handler(event: dict[str, Any], context: object) -> "PartialItemFailureRespon
 
 def handle(event: dict[str, Any], deps: Callable[[], Replayer]) -> "PartialItemFailureResponse":
     """The partial batch response; ``deps`` is called inside, so that its failure leaves the batch in the stream."""
-    return events.answer_records_again(event, deps)
+    shard = events.shard_of(event)
+    return events.answer_records(event, lambda records: deps().ingest(records, shard))

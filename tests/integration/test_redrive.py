@@ -15,17 +15,18 @@ from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.adapters.s3.quarantine import S3Quarantine
 from carbyne.adapters.s3.redrive import S3Failures
-from carbyne.archive.archiver import Archiver, Image
+from carbyne.archive.archiver import Archiver
 from carbyne.cli import main, redrive
 from carbyne.cli.desk import Desk
 from carbyne.core import keys, stamps
 from carbyne.core.items import Item
 from carbyne.core.keys import SourceKey
-from carbyne.hot.deletes import Marker
 from carbyne.intake.writer import entries_of
 from carbyne.samples import blocks
 from carbyne.samples.columns import merge
+from carbyne.samples.markers import Marker
 from carbyne.store.catalogue import Catalogue
+from carbyne.stream.arrived import Image
 
 from local.sources import shards_of
 from local.template import ARNS

@@ -157,7 +157,7 @@ def wired(aws, table, monkeypatch):
     for variable, value in (aws.environment | names).items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    monkeypatch.setattr("carbyne.core.telemetry.log_as_json", lambda function: None)
+    monkeypatch.setattr("carbyne.adapters.telemetry.log_as_json", lambda function: None)
     wired_registry.cache_clear()
     yield wired_registry()
     wired_registry.cache_clear()

@@ -9,9 +9,10 @@ from collections import Counter, deque
 import pytest
 from carbyne.adapters.dynamodb.table import DynamoTable
 from carbyne.adapters.s3.objects import ColdBlocks
-from carbyne.archive.archiver import Archiver, Image, archive
+from carbyne.archive.archiver import Archiver, archive
 from carbyne.core.keys import BlockKey, is_block
 from carbyne.samples.rollups import choose
+from carbyne.stream.arrived import Image
 
 from tests.integration.test_table_contract import create_table
 from tests.support import plain

@@ -55,7 +55,7 @@ def post(aws, names, monkeypatch):
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    monkeypatch.setattr("carbyne.core.telemetry.log_as_json", lambda function: None)
+    monkeypatch.setattr("carbyne.adapters.telemetry.log_as_json", lambda function: None)
     wired_writer.cache_clear()
     app = load_app()
 

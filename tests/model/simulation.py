@@ -11,10 +11,10 @@ from typing import Any
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.keys import RESOLUTIONS, BlockKey, SourceKey, Window, join_series, lane_of, lane_tag
 from carbyne.core.limits import DAY_S
-from carbyne.hot.ingester import Entry
 from carbyne.http.message import Request
 from carbyne.read.reader import How, Reader
 from carbyne.stream import records
+from carbyne.stream.arrived import Arrived
 from carbyne.stream.records import Row, SamplesRecord
 
 from tests.model.faults import KINDS, Faults, KilledError
@@ -316,7 +316,7 @@ class Simulation:
         world = self.world
         world.oracle.deliver(numbers)
         self.faults[which].begin(plan)
-        entries = [Entry(*world.stream.records[number]) for number in numbers]
+        entries = [Arrived(*world.stream.records[number]) for number in numbers]
         self._note(f"deliver {list(numbers)[:12]} to ingester {which}; faults {plan}")
         try:
             failed = self.ingesters[which].ingest(entries)
@@ -498,7 +498,7 @@ class Simulation:
         self._note(f"replay {numbers}; faults {plan}")
         self.world.oracle.deliver(numbers)
         try:
-            failed = self.world.replayer(faults).ingest([Entry(*stream[number]) for number in numbers])
+            failed = self.world.replayer(faults).ingest([Arrived(*stream[number]) for number in numbers])
         except (KilledError, RetryableError):
             assert plan, "it has no reason to fail"
             return
@@ -626,7 +626,7 @@ class Simulation:
         def run() -> None:
             turns.step()
             self.world.oracle.deliver(numbers)
-            assert self.world.replayer(faults).ingest([Entry(*stream[number]) for number in numbers]) is None
+            assert self.world.replayer(faults).ingest([Arrived(*stream[number]) for number in numbers]) is None
             readers.at = numbers.stop
 
         return run

@@ -16,7 +16,7 @@ from carbyne.adapters.dynamodb.table import WarmBlocks
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.nodes import Call
 from carbyne.adapters.redis.windows import HotWindows
-from carbyne.archive.archiver import Archiver, Image, archive
+from carbyne.archive.archiver import Archiver, archive
 from carbyne.archive.reconciler import Reconciler
 from carbyne.archive.redrive import BlockRedriver, Kept, Origin, RecordRedriver
 from carbyne.core import stamps
@@ -47,7 +47,7 @@ from carbyne.seal.sealer import Retention, Sealer
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockTiers
 from carbyne.stream import records
-from carbyne.stream.events import BY_TTL
+from carbyne.stream.arrived import BY_TTL, Image
 from carbyne.stream.putter import Putter, Time
 from carbyne.tenants.accounts import Accounts
 

@@ -18,7 +18,6 @@ from carbyne.adapters.redis.hot import HotRead
 from carbyne.core import keys, stamps
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import RESOLUTIONS, Window
-from carbyne.hot.deletes import Marker, erase
 from carbyne.http import surface
 from carbyne.intake.writer import Writer
 from carbyne.read.mackerel import Queries
@@ -26,6 +25,7 @@ from carbyne.read.placement import Storage
 from carbyne.read.reader import Reader
 from carbyne.registry.store import Registry
 from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows, merge
+from carbyne.samples.markers import Marker, erase
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockTiers
 from carbyne.stream import records

@@ -13,7 +13,7 @@ import numpy as np
 from carbyne.adapters.dynamodb.table import WarmBlocks
 from carbyne.adapters.redis.hot import HotRead
 from carbyne.adapters.redis.windows import WindowRows
-from carbyne.archive.archiver import Archiver, Image, archive
+from carbyne.archive.archiver import Archiver, archive
 from carbyne.core import stamps
 from carbyne.core.keys import RESOLUTIONS, BlockKey, SourceKey, Window, is_block
 from carbyne.read.reader import How, Reader
@@ -23,6 +23,7 @@ from carbyne.seal.roller import Roller
 from carbyne.seal.sealer import Retention, Sealer
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockTiers
+from carbyne.stream.arrived import Image
 
 from tests.support import plain
 from tests.support.fakes import Crash, FakeBlocks, FakeTable, Steps

@@ -5,7 +5,7 @@ from zlib import crc32
 
 import numpy as np
 import pytest
-from carbyne.archive.archiver import Archiver, Image, archive
+from carbyne.archive.archiver import Archiver, archive
 from carbyne.core import stamps
 from carbyne.core.errors import CorruptDataError, RetryableError, UnknownVersionError
 from carbyne.core.items import Item
@@ -13,6 +13,7 @@ from carbyne.core.keys import BlockKey, SourceKey, Window
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, Rows, column, from_rows, merge
 from carbyne.store.tree import merge_into, read_blocks
+from carbyne.stream.arrived import Image
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,9 +6,10 @@ from carbyne.core import stamps
 from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.keys import RAW, SourceKey, Window
 from carbyne.core.limits import MARKER_EXTRA_S
-from carbyne.hot.deletes import DELETE_TS_MS, Deletes, Marker, erase, of_row, row_of
+from carbyne.hot.deletes import Deletes
 from carbyne.samples import blocks
 from carbyne.samples.columns import Columns, column, flaw
+from carbyne.samples.markers import DELETE_TS_MS, Marker, erase, of_row, row_of
 from carbyne.samples.rows import DELETED
 from carbyne.samples.schedule import SealSchedule
 from carbyne.store.catalogue import Catalogue

@@ -3,11 +3,11 @@
 import base64
 
 import pytest
-from carbyne.archive.archiver import Image
 from carbyne.core.errors import InvariantError, RetryableError
 from carbyne.core.keys import BlockKey, SourceKey, Window, series_item, windows_item
-from carbyne.hot.ingester import Entry
-from carbyne.stream.events import answer_changes, answer_records, images, kinesis_entries
+from carbyne.stream.arrived import Arrived, Image, records_of
+from carbyne.stream.arrived import images_of as arrived_images
+from carbyne.stream.events import answer_changes, answer_records
 
 
 def event(*records):
@@ -35,20 +35,20 @@ class Ingester:
 
 def test_entries_keep_order_and_bytes():
     every_byte = bytes(range(256))
-    assert kinesis_entries(event(("9", every_byte), ("10", b""))) == [
-        Entry("9", every_byte, "l0001"),
-        Entry("10", b"", "l0001"),
+    assert records_of(event(("9", every_byte), ("10", b""))) == [
+        Arrived("9", every_byte, "l0001"),
+        Arrived("10", b"", "l0001"),
     ]
 
 
 def test_a_whole_batch_done_names_nothing():
     ingester = Ingester()
-    assert answer_records(event(("1", b"a"), ("2", b"b")), lambda: ingester) == {"batchItemFailures": []}
-    assert ingester.taken == [Entry("1", b"a", "l0001"), Entry("2", b"b", "l0001")]
+    assert answer_records(event(("1", b"a"), ("2", b"b")), ingester.ingest) == {"batchItemFailures": []}
+    assert ingester.taken == [Arrived("1", b"a", "l0001"), Arrived("2", b"b", "l0001")]
 
 
 def test_a_failed_record_is_named():
-    answer = answer_records(event(("1", b"a"), ("2", b"b")), lambda: Ingester("2"))
+    answer = answer_records(event(("1", b"a"), ("2", b"b")), Ingester("2").ingest)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "2"}]}
 
 
@@ -61,13 +61,13 @@ def test_a_store_that_is_away_leaves_the_whole_batch(where):
             raise error
         return Ingester(error)
 
-    answer = answer_records(event(("1", b"a"), ("2", b"b")), ingester)
+    answer = answer_records(event(("1", b"a"), ("2", b"b")), lambda records: ingester().ingest(records))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
 
 
 def test_a_bug_is_raised_so_that_lambda_counts_it():
     with pytest.raises(InvariantError):
-        answer_records(event(("1", b"a")), lambda: Ingester(InvariantError("BUG")))
+        answer_records(event(("1", b"a")), Ingester(InvariantError("BUG")).ingest)
 
 
 KEY = BlockKey(SourceKey("acme:b", "host/a"), "raw", Window(1_699_992_000, 14_400), "01")
@@ -109,7 +109,7 @@ def change(name="INSERT", sequence="7", key=None, data=DATA, **more):
 
 
 def images_of(*records):
-    return images({"Records": list(records)})
+    return arrived_images({"Records": list(records)})
 
 
 @pytest.mark.parametrize(
@@ -176,5 +176,5 @@ class Archiver:
 )
 def test_changes_that_wait_are_named(failed, named):
     event = {"Records": [change("REMOVE"), change(sequence="8")]}
-    answer = answer_changes(event, lambda: Archiver(failed))
+    answer = answer_changes(event, Archiver(failed).take)
     assert answer == {"batchItemFailures": [{"itemIdentifier": sequence} for sequence in named]}

@@ -9,9 +9,10 @@ import pytest
 from carbyne.core import stamps
 from carbyne.core.errors import InvariantError, RetryableError
 from carbyne.core.keys import SourceKey, Window, lane_of
-from carbyne.hot.ingester import Entry, Ingester
+from carbyne.hot.ingester import Ingester
 from carbyne.samples.schedule import SealSchedule
 from carbyne.stream import records
+from carbyne.stream.arrived import Arrived
 
 LENGTH_S = 14_400
 NOW_MS = 1_700_000_000_000
@@ -75,7 +76,7 @@ class System:
         )
 
     def ingest(self, *entries):
-        return self.ingester.ingest([Entry(sequence, data) for sequence, data in entries])
+        return self.ingester.ingest([Arrived(sequence, data) for sequence, data in entries])
 
     def _note(self, source, marker):
         if "deletes" in self.away:
@@ -226,7 +227,7 @@ def test_a_sequence_number_past_the_stamp_stops_everything(system):
 
 def test_what_is_stored_is_counted_with_the_time_of_its_arrival(system):
     data = record(("host/a", 60_000, b"m", 1.0))
-    system.ingester.ingest([Entry("1", data, "l0001", 123.5)])
+    system.ingester.ingest([Arrived("1", data, "l0001", 123.5)])
     [row] = system.used
     assert (row.source, row.series, row.samples, row.arrived_s) == (SourceKey("acme", "host/a"), b"m", 1, 123.5)
 

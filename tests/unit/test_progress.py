@@ -3,10 +3,10 @@
 import pytest
 from carbyne.cli.replay import in_the_end, so_far
 from carbyne.core.errors import RetryableError
-from carbyne.hot.ingester import Entry
 from carbyne.hot.progress import NOTE_S, Note, Notes, Progress, Speed, speed
 from carbyne.hot.replay import Job
 from carbyne.stream import records
+from carbyne.stream.arrived import Arrived
 
 from tests.support.fakes import FakeTable
 
@@ -23,7 +23,7 @@ class Reader:
     def take(self, first_s, shard="a", seconds=1.0, data=b""):
         begun_s = self.now_s
         self.now_s += seconds
-        self.progress.add(shard, begun_s, [Entry(str(i), data, "", first_s + i) for i in range(10)])
+        self.progress.add(shard, begun_s, [Arrived(str(i), data, "", first_s + i) for i in range(10)])
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_nothing_is_noted_of_no_replay_and_nothing_fails_without_the_table(table
     def away():
         raise RetryableError("away")
 
-    Progress(Notes(table), away, lambda: 0.0).add("a", 0.0, [Entry("1", FENCE)])
+    Progress(Notes(table), away, lambda: 0.0).add("a", 0.0, [Arrived("1", FENCE)])
     assert table.items == {}
     Progress(Notes(table), away, lambda: 0.0).add("a", 0.0, [])
 

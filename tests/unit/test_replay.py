@@ -6,9 +6,9 @@ import pytest
 from carbyne.core.errors import InvariantError, RetryableError
 from carbyne.core.keys import lane_of_tag, lane_tag
 from carbyne.core.limits import PUT_RECORDS_MAX, REPLAY_FILL_MAX, REPLAY_TRIES_S
-from carbyne.hot.ingester import Entry
 from carbyne.hot.replay import Job, Jobs, Replayer, Supervisor, Watch, demand
 from carbyne.stream import records
+from carbyne.stream.arrived import Arrived
 
 from tests.support.fakes import FakeTable
 
@@ -84,11 +84,11 @@ def world():
 
 
 def fence(lane, token, sequence):
-    return Entry(str(sequence), records.encode(records.FenceRecord(token)), lane_tag(lane))
+    return Arrived(str(sequence), records.encode(records.FenceRecord(token)), lane_tag(lane))
 
 
 def sample(lane, sequence):
-    return Entry(str(sequence), b"whatever", lane_tag(lane))
+    return Arrived(str(sequence), b"whatever", lane_tag(lane))
 
 
 def test_lanes_that_are_not_whole_are_given_a_token_and_a_job(world):
@@ -225,7 +225,7 @@ def test_nothing_is_lost_on_a_stack_that_never_began(world):
 
 def test_a_record_that_no_writer_of_ours_put_holds_up_nothing(world):
     world.token = {3: "t"}
-    assert world.replayer.ingest([Entry("1", b"", "whose?"), sample(3, 2)]) is None
+    assert world.replayer.ingest([Arrived("1", b"", "whose?"), sample(3, 2)]) is None
     assert world.ingested == ["2"]
 
 

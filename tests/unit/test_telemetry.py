@@ -4,7 +4,8 @@ import json
 import logging
 
 import pytest
-from carbyne.core import telemetry
+from carbyne.adapters import telemetry
+from carbyne.core.meter import FLUSH_S, Meter
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ class Clock:
 
 def test_sums_are_written_at_once_and_then_each_minute(written):
     clock = Clock()
-    meter = telemetry.Meter(clock, lambda sums: written.append(dict(sums)))
+    meter = Meter(clock, lambda sums: written.append(dict(sums)))
     meter.flush_due()
     assert written == []
     meter.add("A", 2)
@@ -29,7 +30,7 @@ def test_sums_are_written_at_once_and_then_each_minute(written):
     meter.flush_due()
     assert written == [{"A": 3}]
     meter.add("A", 5)
-    clock.now_s += telemetry.FLUSH_S - 0.001
+    clock.now_s += FLUSH_S - 0.001
     meter.flush_due()
     assert len(written) == 1
     clock.now_s += 0.001
@@ -40,11 +41,11 @@ def test_sums_are_written_at_once_and_then_each_minute(written):
 
 def test_of_a_level_the_peak_is_written(written):
     clock = Clock()
-    meter = telemetry.Meter(clock, lambda sums: written.append(dict(sums)))
+    meter = Meter(clock, lambda sums: written.append(dict(sums)))
     for level in (3, 7, 5):
         meter.peak("A", level)
     meter.flush_due()
-    clock.now_s += telemetry.FLUSH_S
+    clock.now_s += FLUSH_S
     meter.peak("A", 0)
     meter.flush_due()
     assert written == [{"A": 7}, {"A": 0}]

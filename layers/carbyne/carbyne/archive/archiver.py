@@ -8,26 +8,18 @@ table it comes from, so that a reader finds all of it from there.
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from carbyne.core.errors import CorruptDataError, RetryableError, UnknownVersionError
 from carbyne.core.items import Blocks
 from carbyne.core.keys import RAW, BlockKey, SourceKey
-from carbyne.core.telemetry import Meter
-from carbyne.hot.deletes import Markers
+from carbyne.core.meter import Meter
 from carbyne.samples import blocks
+from carbyne.samples.markers import Markers
 from carbyne.store.tree import merge_into
+from carbyne.stream.arrived import Image
 
 _log = logging.getLogger(__name__)
-
-
-class Image(NamedTuple):
-    """A block in a change of the table: ``sequence`` of the change, ``data`` put, or ``removed`` by its TTL."""
-
-    sequence: str
-    key: BlockKey
-    data: bytes
-    removed: bool
 
 
 class Deletes(Protocol):

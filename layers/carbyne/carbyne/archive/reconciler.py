@@ -22,7 +22,7 @@ from carbyne.core.limits import (
     RECONCILE_BATCH,
     RECONCILE_RESERVE_S,
 )
-from carbyne.core.telemetry import Meter
+from carbyne.core.meter import Meter
 from carbyne.samples import blocks
 
 _log = logging.getLogger(__name__)

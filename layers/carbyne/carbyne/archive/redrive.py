@@ -27,7 +27,7 @@ from carbyne.core.limits import (
     REDRIVE_BYTES_PER_S,
     REDRIVE_RECORDS_PER_S,
 )
-from carbyne.stream import events, records
+from carbyne.stream import arrived, records
 from carbyne.stream.putter import Entry, calls_of, size_of
 
 Made = TypeVar("Made")
@@ -137,7 +137,7 @@ class RecordRedriver:
         for one in event["Records"]:
             if (stream := one["eventSourceARN"].rpartition("/")[2]) != self._origin.stream:
                 raise CorruptDataError(f"records of the stream {stream[:128]!r}: give it as --origin, with its --epoch")
-        found = [(one, _decoded(one.data)) for one in events.kinesis_entries(event)]
+        found = [(one, _decoded(one.data)) for one in arrived.records_of(event)]
         return [
             (one.key, _redriven(stamps.pack(self._origin.epoch, one.sequence), one.data, record))
             for one, record in found
@@ -166,7 +166,7 @@ class BlockRedriver:
         """All blocks that can be archived are, whether or not another can't."""
         done: list[BlockKey] = []
         failed: list[str] = []
-        for image in _parsed(events.images, _event(data)):
+        for image in _parsed(arrived.images_of, _event(data)):
             try:
                 self._archive(image.key, image.data)
                 done.append(image.key)

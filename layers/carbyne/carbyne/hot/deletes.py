@@ -7,73 +7,15 @@ of the source makes the sealer clean the blocks and compute the rollups anew; un
 samples, and those that have all of it from Redis find the delete there.
 """
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import reduce
-from hashlib import blake2b
-from struct import Struct as Layout
-from struct import error as struct_error
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
-import numpy as np
-
-from carbyne.core.errors import CorruptDataError, RetryableError
+from carbyne.core.errors import RetryableError
 from carbyne.core.keys import RAW, SourceKey, Window
 from carbyne.core.limits import AHEAD_MS_MAX, MARKER_EXTRA_S
-from carbyne.core.stamps import STAMP_BYTES
-from carbyne.samples.columns import Columns, Group, assemble
-from carbyne.samples.rows import DELETED, HEAD_BYTES, HotRow, RowGroup
+from carbyne.samples.markers import Marker, row_of
+from carbyne.samples.rows import RowGroup
 from carbyne.samples.schedule import SealSchedule
-
-DELETE_TS_MS: Final = 2**62
-"""In the place of a row's time: after every time that a sample can have, and a double holds it."""
-_SPAN: Final = Layout(">qq")
-
-
-class Marker(NamedTuple):
-    """Samples of ``series`` (all series if empty) from ``from_ms`` to ``to_ms``, both included, whose stamps are before
-    ``stamp`` are deleted."""
-
-    stamp: bytes
-    series: str
-    from_ms: int
-    to_ms: int
-
-    @property
-    def payload(self) -> bytes:
-        """What is deleted, without when."""
-        return _SPAN.pack(self.from_ms, self.to_ms) + self.series.encode()
-
-    @property
-    def identity(self) -> bytes:
-        """8 bytes of BLAKE2b of the payload: of two deletes with one identity the later one says all."""
-        return blake2b(self.payload, digest_size=8).digest()
-
-    def overlaps(self, window: Window) -> bool:
-        """Whether any time of the window is in the range."""
-        return window.overlaps(self.from_ms, self.to_ms)
-
-
-Markers = Sequence[Marker]
-
-
-def erase(columns: Columns, markers: Iterable[Marker]) -> Columns:
-    """The samples that no marker deletes."""
-    return reduce(_erased, markers, columns)
-
-
-def row_of(marker: Marker) -> HotRow:
-    """The marker as a row of a window in Redis; what repeats it, or comes later with the same range, replaces it."""
-    return HotRow(DELETE_TS_MS, marker.identity, b"", marker.stamp, marker.payload, DELETED)
-
-
-def of_row(value: bytes) -> Marker:
-    """The mirror of ``row_of``, of the row's value; CorruptDataError if it is none."""
-    try:
-        span = _SPAN.unpack_from(value, HEAD_BYTES)
-        return Marker(value[:STAMP_BYTES], value[HEAD_BYTES + _SPAN.size :].decode(), *span)
-    except (struct_error, UnicodeDecodeError) as error:
-        raise CorruptDataError(f"a delete in Redis: {error}") from error
 
 
 class Sealed(Protocol):
@@ -157,31 +99,3 @@ class Deletes:
         if isinstance(outcome, RetryableError):
             raise outcome
         return outcome
-
-
-def _erased(columns: Columns, marker: Marker) -> Columns:
-    older = bisect_left(columns.stamps, marker.stamp)
-    if not older:
-        return columns
-    groups = [part for group in columns.groups for part in _without(group, marker, older)]
-    return assemble(columns.stamps, groups) if groups != list(columns.groups) else columns
-
-
-def _without(group: Group, marker: Marker, older: int) -> list[Group]:
-    """The group without what the marker deletes, in two parts if that concerns one of several series; the stamps with
-    an index below ``older`` are before the marker's."""
-    low, high = np.searchsorted(group.ts_ms, (marker.from_ms, marker.to_ms + 1))
-    gone = np.zeros(len(group.ts_ms), bool)
-    gone[low:high] = group.stamps[low:high] < older
-    if not gone.any() or (marker.series and marker.series not in group.series):
-        return [group]
-    if not marker.series or len(group.series) == 1:
-        return [_at(group, list(range(len(group.series))), ~gone)]
-    row = group.series.index(marker.series)
-    others = [other for other in range(len(group.series)) if other != row]
-    return [_at(group, others, np.ones(len(gone), bool)), _at(group, [row], ~gone)]
-
-
-def _at(group: Group, rows: Sequence[int], times: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Group:
-    values = np.ascontiguousarray(group.values[rows][:, times])
-    return Group(tuple(group.series[row] for row in rows), group.ts_ms[times], group.stamps[times], values)

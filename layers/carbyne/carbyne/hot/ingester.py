@@ -12,23 +12,16 @@ from carbyne.core import stamps
 from carbyne.core.errors import CorruptDataError, RetryableError, UnknownVersionError
 from carbyne.core.keys import SourceKey, Window, list_identity
 from carbyne.core.limits import LATE_MARGIN_S
-from carbyne.core.telemetry import Meter
-from carbyne.hot.deletes import Lost, Marker
+from carbyne.core.meter import Meter
+from carbyne.hot.deletes import Lost
+from carbyne.samples.markers import Marker
 from carbyne.samples.rows import HotRow, RowGroup
 from carbyne.samples.schedule import SealSchedule
 from carbyne.stream import records
+from carbyne.stream.arrived import Arrived
 from carbyne.tenants.usage import Usage, UsedRow
 
 _log = logging.getLogger(__name__)
-
-
-class Entry(NamedTuple):
-    """A record of the stream: its decimal sequence number, its bytes, its partition key, when it arrived there (s)."""
-
-    sequence: str
-    data: bytes
-    key: str = ""
-    arrived_s: float = 0.0
 
 
 class Outcome(Lost, Protocol):
@@ -101,7 +94,7 @@ class Ingester:
         self._meter = meter
         self._usage = usage
 
-    def ingest(self, entries: Sequence[Entry]) -> str | None:
+    def ingest(self, entries: Sequence[Arrived]) -> str | None:
         """Store a batch in stream order; the lowest sequence number that is not done, None if all are."""
         failed: set[int] = set()
         arrivals: list[_Arrival] = []
@@ -126,7 +119,7 @@ class Ingester:
         self._meter.flush_due()
         return min((entries[number].sequence for number in failed), key=int, default=None)
 
-    def _found(self, number: int, entry: Entry) -> list[_Arrival] | _Delete:
+    def _found(self, number: int, entry: Arrived) -> list[_Arrival] | _Delete:
         """What a record says: nothing if it is corrupt and now quarantined."""
         stamp = stamps.pack(self._epoch, entry.sequence)
         try:
@@ -228,6 +221,6 @@ class Ingester:
         ], members
 
 
-def _used(arrival: _Arrival, entry: Entry) -> UsedRow:
+def _used(arrival: _Arrival, entry: Arrived) -> UsedRow:
     row = arrival.row
     return UsedRow(arrival.source, row.identity, row.series, len(row.values) // 8, entry.arrived_s)

@@ -16,8 +16,8 @@ from carbyne.core.errors import CarbyneError, UnknownVersionError
 from carbyne.core.items import Item, Table
 from carbyne.core.keys import REPLAY_ITEM
 from carbyne.core.limits import JOB_BYTES_MAX
-from carbyne.hot.ingester import Entry
 from carbyne.stream import records
+from carbyne.stream.arrived import Arrived
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Progress:
     def now_s(self) -> float:
         return self._now_s()
 
-    def add(self, shard: str, begun_s: float, done: Sequence[Entry]) -> None:
+    def add(self, shard: str, begun_s: float, done: Sequence[Arrived]) -> None:
         """Records of a batch, taken at ``begun_s``, are done; they are noted if it is time."""
         if not done:
             return

@@ -22,10 +22,11 @@ from carbyne.core.errors import CorruptDataError, InvariantError, RetryableError
 from carbyne.core.items import Item, Table
 from carbyne.core.keys import REPLAY_ITEM, lane_of_tag, lane_tag
 from carbyne.core.limits import JOB_BYTES_MAX, PUT_RECORDS_MAX, REPLAY_FILL_MAX, REPLAY_TRIES_S
-from carbyne.core.telemetry import Meter
-from carbyne.hot.ingester import Entry, Ingester
+from carbyne.core.meter import Meter
+from carbyne.hot.ingester import Ingester
 from carbyne.hot.progress import Progress
 from carbyne.stream import records
+from carbyne.stream.arrived import Arrived
 
 _log = logging.getLogger(__name__)
 
@@ -194,7 +195,7 @@ class Replayer:
         self._meter = meter
         self._progress = progress
 
-    def ingest(self, entries: Sequence[Entry], shard: str = "") -> str | None:
+    def ingest(self, entries: Sequence[Arrived], shard: str = "") -> str | None:
         """Store a batch of a shard in stream order; the lowest sequence number that is not done, None if all are.
 
         Raises RetryableError while Redis is fuller than REPLAY_FILL_MAX: the sealer has to empty it first.
@@ -219,7 +220,7 @@ class Replayer:
         self._meter.flush_due()
         return failed
 
-    def _pass_fence(self, lane: int | None, entry: Entry) -> bool:
+    def _pass_fence(self, lane: int | None, entry: Arrived) -> bool:
         """False if the record is a fence and its lane is not whole behind it."""
         if entry.data[:1] != _FENCE:
             return True

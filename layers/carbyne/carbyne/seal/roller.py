@@ -21,9 +21,9 @@ from carbyne.core import stamps
 from carbyne.core.items import Blocks
 from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
 from carbyne.core.limits import DAY_S
-from carbyne.hot.deletes import Marker, Markers, erase
 from carbyne.samples import blocks
 from carbyne.samples.columns import Columns, between, merge, restamped, restrict
+from carbyne.samples.markers import Marker, Markers, erase
 from carbyne.samples.rollups import DAY, ROLLUPS, Resolution, Span, blanked, keys_of, roll, rolled_names
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockTiers, Gaps

@@ -14,9 +14,9 @@ from carbyne.core.errors import CarbyneError, RetryableError
 from carbyne.core.items import Blocks
 from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
 from carbyne.core.limits import SEAL_RESERVE_S
-from carbyne.core.telemetry import Meter
-from carbyne.hot.deletes import Markers
+from carbyne.core.meter import Meter
 from carbyne.samples.columns import Columns
+from carbyne.samples.markers import Markers
 from carbyne.samples.schedule import SealSchedule
 from carbyne.store.catalogue import Catalogue, spans_of
 from carbyne.store.tree import Target, clean, merge_into

@@ -34,8 +34,8 @@ from carbyne.core.limits import (
     CATALOGUE_PAGE_SERIES_MAX,
     SEAL_TRIES_MAX,
 )
-from carbyne.hot.deletes import Marker
 from carbyne.samples.columns import Columns
+from carbyne.samples.markers import Marker
 
 VERSION: Final = 1
 ZSTD_LEVEL: Final = 9

@@ -14,9 +14,9 @@ from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.items import Blocks, Item, RangedBlocks
 from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
 from carbyne.core.limits import COLD_READERS
-from carbyne.hot.deletes import Markers, erase
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, merge
+from carbyne.samples.markers import Markers, erase
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.tree import read_blocks
 

@@ -12,9 +12,9 @@ from carbyne.core.errors import RetryableError
 from carbyne.core.items import Blocks, Item
 from carbyne.core.keys import BlockKey
 from carbyne.core.limits import SEAL_TRIES_MAX, STUB_EXTRA_S
-from carbyne.hot.deletes import Markers, erase
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, merge, restrict
+from carbyne.samples.markers import Markers, erase
 
 Change = Callable[[str, Columns], Columns]
 """What is to stand in a part: called with the part and what it holds, after that was read."""

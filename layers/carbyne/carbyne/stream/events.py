@@ -1,73 +1,38 @@
-"""Lambda's stream events: batches in, partial batch responses out."""
+"""Lambda's stream events: a batch in, a partial batch response out."""
 
 import logging
-from base64 import b64decode
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from carbyne.archive.archiver import Archiver, Image
 from carbyne.core.errors import RetryableError
-from carbyne.core.keys import BlockKey, is_block
-from carbyne.hot.ingester import Entry, Ingester
-from carbyne.hot.replay import Replayer
+from carbyne.stream.arrived import Arrived, Image, images_of, records_of
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
 _log = logging.getLogger(__name__)
 
-BY_TTL: Final = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
-"""Who removed an item that had expired."""
+
+def answer_records(
+    event: Mapping[str, Any], ingest: Callable[[Sequence[Arrived]], str | None]
+) -> "PartialItemFailureResponse":
+    """The answer to a batch of stream records: what ``ingest`` returns, the first record that is not done."""
+    records = records_of(event)
+    return _answer(lambda: ingest(records), records[0].sequence)
 
 
-def kinesis_entries(event: Mapping[str, Any]) -> list[Entry]:
-    """The records of a Kinesis event, in stream order."""
-    return [
-        Entry(
-            one["sequenceNumber"],
-            b64decode(one["data"]),
-            one["partitionKey"],
-            one.get("approximateArrivalTimestamp", 0.0),
-        )
-        for one in (record["kinesis"] for record in event["Records"])
-    ]
+def shard_of(event: Mapping[str, Any]) -> str:
+    """The shard of a batch of stream records, all of which are of one."""
+    shard: str = event["Records"][0]["eventID"].partition(":")[0]
+    return shard
 
 
-def images(event: Mapping[str, Any]) -> list[Image]:
-    """The blocks that a DynamoDB stream event shows: put, or removed by their TTL; a deliberate delete is none."""
-    return [image for record in event["Records"] if (image := _image(record))]
-
-
-def _image(record: Mapping[str, Any]) -> Image | None:
-    change = record["dynamodb"]
-    removed = record["eventName"] == "REMOVE"
-    row = change.get("OldImage" if removed else "NewImage")
-    if not row or not is_block(row["pk"]["S"]) or (removed and record.get("userIdentity") != BY_TTL):
-        return None
-    try:
-        key = BlockKey.of_item(row["pk"]["S"], row["sk"]["S"])
-        return Image(change["SequenceNumber"], key, b64decode(row["b"]["B"]), removed)
-    except (KeyError, ValueError) as error:  # put by hand: it must not hold up the blocks behind it
-        _log.error("item %s is no block of ours: %r", change.get("Keys"), error)
-        return None
-
-
-def answer_records(event: Mapping[str, Any], ingester: Callable[[], Ingester]) -> "PartialItemFailureResponse":
-    """Ingest a batch of stream records."""
-    entries = kinesis_entries(event)
-    return _answer(lambda: ingester().ingest(entries), entries[0].sequence)
-
-
-def answer_records_again(event: Mapping[str, Any], replayer: Callable[[], Replayer]) -> "PartialItemFailureResponse":
-    """Replay a batch of stream records, which are of one shard."""
-    entries, shard = kinesis_entries(event), event["Records"][0]["eventID"].partition(":")[0]
-    return _answer(lambda: replayer().ingest(entries, shard), entries[0].sequence)
-
-
-def answer_changes(event: Mapping[str, Any], archiver: Callable[[], Archiver]) -> "PartialItemFailureResponse":
-    """Archive a batch of changes of the blocks table."""
+def answer_changes(
+    event: Mapping[str, Any], archive: Callable[[Sequence[Image]], str | None]
+) -> "PartialItemFailureResponse":
+    """The answer to a batch of changes of the blocks table: the same of ``archive``."""
     first = event["Records"][0]["dynamodb"]["SequenceNumber"]
-    return _answer(lambda: archiver().take(images(event)), first)
+    return _answer(lambda: archive(images_of(event)), first)
 
 
 def _answer(work: Callable[[], str | None], first: str) -> "PartialItemFailureResponse":

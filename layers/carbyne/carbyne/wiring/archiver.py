@@ -6,12 +6,13 @@ from functools import cache
 
 import boto3
 
-from carbyne.adapters import aws
+from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.table import DynamoTable
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.adapters.s3.quarantine import S3Quarantine
 from carbyne.archive.archiver import Archiver
-from carbyne.core import settings, telemetry
+from carbyne.core import settings
+from carbyne.core.meter import Meter
 from carbyne.store.catalogue import Catalogue
 
 
@@ -27,5 +28,5 @@ def archiver() -> Archiver:
         deletes=Catalogue(DynamoTable(dynamodb, wanted.blocks_table)),
         quarantine=S3Quarantine(s3, wanted.archive_failure_bucket),
         now_ms=lambda: time.time_ns() // 1_000_000,
-        meter=telemetry.Meter(time.monotonic, telemetry.emf("archiver")),
+        meter=Meter(time.monotonic, telemetry.emf("archiver")),
     )

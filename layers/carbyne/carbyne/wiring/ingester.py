@@ -6,7 +6,7 @@ from functools import cache
 
 import boto3
 
-from carbyne.adapters import aws
+from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
 from carbyne.adapters.dynamodb.control import LanesMark
 from carbyne.adapters.dynamodb.table import DynamoTable
@@ -14,7 +14,8 @@ from carbyne.adapters.dynamodb.usage import DynamoUsage
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.quarantine import S3Quarantine
-from carbyne.core import settings, telemetry
+from carbyne.core import settings
+from carbyne.core.meter import Meter
 from carbyne.hot.deletes import Deletes
 from carbyne.hot.ingester import Ingester
 from carbyne.hot.lanes import ensure_initialised
@@ -42,10 +43,10 @@ def replayer() -> Replayer:
     return Replayer(*_parts("replayer"), Progress(Notes(table), Jobs(table).running, time.time))
 
 
-def _parts(function: str) -> tuple[Ingester, HotWindows, telemetry.Meter]:
+def _parts(function: str) -> tuple[Ingester, HotWindows, Meter]:
     telemetry.log_as_json(function)
     wanted = settings.load(settings.IngesterSettings, os.environ)
-    meter = telemetry.Meter(time.monotonic, telemetry.emf(function))
+    meter = Meter(time.monotonic, telemetry.emf(function))
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=3))
     s3 = boto3.client("s3", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=3))
     redis = nodes(wanted, alone=lambda calls: meter.add("WritesWithoutReplica", calls))

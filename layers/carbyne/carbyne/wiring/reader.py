@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import boto3
 
-from carbyne.adapters import aws
+from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.objects import ColdBlocks
-from carbyne.core import settings, telemetry
+from carbyne.core import settings
 from carbyne.core.limits import COLD_READERS
 from carbyne.read.mackerel import Queries
 from carbyne.read.placement import Storage

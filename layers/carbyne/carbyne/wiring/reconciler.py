@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from carbyne.adapters import aws
+from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks, expiring
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.archive.reconciler import Reconciler
-from carbyne.core import settings, telemetry
+from carbyne.core import settings
 from carbyne.core.limits import COLD_READERS
+from carbyne.core.meter import Emit, Meter
 from carbyne.store.catalogue import Catalogue
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def reconciler() -> Reconciler:
     return build(dynamodb, s3, wanted.blocks_table, wanted.blocks_bucket, telemetry.emf("reconciler"))
 
 
-def build(dynamodb: "DynamoDBClient", s3: "S3Client", table: str, bucket: str, emit: telemetry.Emit) -> Reconciler:
+def build(dynamodb: "DynamoDBClient", s3: "S3Client", table: str, bucket: str, emit: Emit) -> Reconciler:
     """For the function and for the operator's command."""
     blocks = DynamoTable(dynamodb, table)
     return Reconciler(
@@ -39,5 +40,5 @@ def build(dynamodb: "DynamoDBClient", s3: "S3Client", table: str, bucket: str, e
         cold=ColdBlocks(s3, bucket),
         deletes=Catalogue(blocks),
         now_ms=lambda: time.time_ns() // 1_000_000,
-        meter=telemetry.Meter(time.monotonic, emit),
+        meter=Meter(time.monotonic, emit),
     )

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import boto3
 
-from carbyne.adapters import aws
+from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
 from carbyne.adapters.dynamodb.registry import DynamoRegistry
 from carbyne.adapters.kinesis import KinesisStream
-from carbyne.core import settings, telemetry
+from carbyne.core import settings
 from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
 from carbyne.registry.ids import new_host_id
 from carbyne.registry.store import Registry

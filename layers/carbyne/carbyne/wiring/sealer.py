@@ -7,13 +7,14 @@ from uuid import uuid4
 
 import boto3
 
-from carbyne.adapters import aws
+from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.control import LanesMark
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.objects import ColdBlocks
-from carbyne.core import settings, telemetry
+from carbyne.core import settings
 from carbyne.core.limits import COLD_READERS
+from carbyne.core.meter import Meter
 from carbyne.hot.failovers import Failovers
 from carbyne.hot.replay import Jobs, Watch
 from carbyne.samples.schedule import SealSchedule
@@ -29,7 +30,7 @@ def sealer() -> Sealer:
     """Made at the first run of an instance, then kept; RetryableError if Redis is away."""
     telemetry.log_as_json("sealer")
     wanted = settings.load(settings.SealerSettings, os.environ)
-    meter = telemetry.Meter(time.monotonic, telemetry.emf("sealer"))
+    meter = Meter(time.monotonic, telemetry.emf("sealer"))
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=4))
     s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
     table = DynamoTable(dynamodb, wanted.blocks_table)

@@ -5,11 +5,11 @@ from functools import cache
 
 import boto3
 
-from carbyne.adapters import aws
+from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.table import DynamoTable
 from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.lambda_ import LambdaReaders
-from carbyne.core import settings, telemetry
+from carbyne.core import settings
 from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
 from carbyne.hot.replay import Jobs, Supervisor
 

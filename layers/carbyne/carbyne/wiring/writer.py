@@ -7,11 +7,12 @@ from random import random
 
 import boto3
 
-from carbyne.adapters import aws
+from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
 from carbyne.adapters.kinesis import KinesisStream
-from carbyne.core import settings, telemetry
+from carbyne.core import settings
 from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
+from carbyne.core.meter import Meter
 from carbyne.intake.writer import Writer
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import Accounts
@@ -28,6 +29,6 @@ def writer() -> Writer:
         accounts=Accounts(DynamoAccounts(dynamodb, wanted.accounts_table), time.monotonic),
         stream=KinesisStream(kinesis, wanted.stream_name),
         retention_s=wanted.cold_raw_s,
-        meter=telemetry.Meter(time.monotonic, telemetry.emf("writer")),
+        meter=Meter(time.monotonic, telemetry.emf("writer")),
         time=Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random),
     )

@@ -10,8 +10,8 @@ from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey, Window, lane_due, lane_state, split_series
 from carbyne.core.limits import CALL_BYTES_MAX, LANES, LISTS_PER_WINDOW_MAX, READ_BYTES_MAX, READ_WINDOWS
 from carbyne.core.stamps import STAMP_BYTES, ZERO
-from carbyne.hot.deletes import Marker, erase, of_row
 from carbyne.samples.columns import Columns, Rows, from_rows
+from carbyne.samples.markers import Marker, erase, of_row
 from carbyne.samples.rows import WHOLE, RowGroup
 
 SAMPLE = np.dtype([("ts_ms", ">i8"), ("stamp", f"V{STAMP_BYTES}"), ("value", "<u8")])

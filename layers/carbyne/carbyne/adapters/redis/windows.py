@@ -11,8 +11,8 @@ from carbyne.core.errors import CorruptDataError, InvariantError, RetryableError
 from carbyne.core.keys import SourceKey, Window, lane_claims, lane_due, lane_state, list_identity, split_series
 from carbyne.core.limits import CONFIRM_ROWS_MAX, DUE_PER_LANE, LANES, READ_BYTES_MAX, SEAL_LEASE_MS
 from carbyne.core.stamps import STAMP_BYTES, ZERO
-from carbyne.hot.deletes import Marker, of_row
 from carbyne.samples.columns import Columns, Rows, from_rows
+from carbyne.samples.markers import Marker, of_row
 from carbyne.samples.rows import DELETED, DENSE, HEAD_BYTES, SPARSE, STATE_BYTES, WHOLE
 
 _log = logging.getLogger(__name__)

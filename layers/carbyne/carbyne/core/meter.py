@@ -1,26 +1,17 @@
-"""Logs as JSON lines and metrics as CloudWatch's embedded metric format, both through Powertools.
+"""Counts of one function instance, added up in memory.
 
-Counts are added up in memory and written at most once in FLUSH_S, since a line for each request would cost more than
-the request.  What an instance counted after its last line is lost when it ends.  The only dimension is the function.
+They are written at most once in FLUSH_S, since a line for each request would cost more than the request.  What an
+instance counted after its last line is lost when it ends.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
-
-NAMESPACE: Final = "Carbyne"
 FLUSH_S: Final = 60.0
 
 Emit = Callable[[Mapping[str, float]], None]
 """Takes the sums, or the peaks of levels, since the last time, by metric."""
-
-
-def log_as_json(function: str) -> None:
-    """From now on every logger of ours writes JSON lines to stdout, with this function's name as ``service``."""
-    Logger(service="carbyne").append_keys(service=function)
 
 
 class Meter:
@@ -47,15 +38,3 @@ class Meter:
             sums, self._sums = self._sums, defaultdict(float)
             self._due_s = now_s + FLUSH_S
             self._emit(sums)
-
-
-def emf(function: str) -> Emit:
-    """Writes metrics to stdout in the embedded metric format."""
-    metrics = Metrics(namespace=NAMESPACE, service=function)
-
-    def emit(sums: Mapping[str, float]) -> None:
-        for name, amount in sums.items():
-            metrics.add_metric(name, MetricUnit.Count, amount)
-        metrics.flush_metrics()
-
-    return emit

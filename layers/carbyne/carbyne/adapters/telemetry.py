@@ -1,0 +1,31 @@
+"""Logs as JSON lines and metrics as CloudWatch's embedded metric format, both through Powertools.
+
+The only dimension of a metric is the function.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from carbyne.core.meter import Emit
+
+NAMESPACE: Final = "Carbyne"
+
+
+def log_as_json(function: str) -> None:
+    """From now on every logger of ours writes JSON lines to stdout, with this function's name as ``service``."""
+    Logger(service="carbyne").append_keys(service=function)
+
+
+def emf(function: str) -> Emit:
+    """Writes metrics to stdout in the embedded metric format."""
+    metrics = Metrics(namespace=NAMESPACE, service=function)
+
+    def emit(sums: Mapping[str, float]) -> None:
+        for name, amount in sums.items():
+            metrics.add_metric(name, MetricUnit.Count, amount)
+        metrics.flush_metrics()
+
+    return emit

@@ -1,0 +1,66 @@
+"""What arrives by a stream, in its order: records of Kinesis, changes of the blocks table.
+
+Batches have the form in which Lambda hands them to a function, and in which it keeps those that it gave up.
+"""
+
+import logging
+from base64 import b64decode
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from carbyne.core.keys import BlockKey, is_block
+
+_log = logging.getLogger(__name__)
+
+BY_TTL: Final = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+"""Who removed an item that had expired."""
+
+
+class Arrived(NamedTuple):
+    """A record of the stream: its decimal sequence number, its bytes, its partition key, when it arrived there (s)."""
+
+    sequence: str
+    data: bytes
+    key: str = ""
+    arrived_s: float = 0.0
+
+
+class Image(NamedTuple):
+    """A block in a change of the table: ``sequence`` of the change, ``data`` put, or ``removed`` by its TTL."""
+
+    sequence: str
+    key: BlockKey
+    data: bytes
+    removed: bool
+
+
+def records_of(batch: Mapping[str, Any]) -> list[Arrived]:
+    """The records of a Kinesis batch, in stream order."""
+    return [
+        Arrived(
+            one["sequenceNumber"],
+            b64decode(one["data"]),
+            one["partitionKey"],
+            one.get("approximateArrivalTimestamp", 0.0),
+        )
+        for one in (record["kinesis"] for record in batch["Records"])
+    ]
+
+
+def images_of(batch: Mapping[str, Any]) -> list[Image]:
+    """The blocks that a batch of a DynamoDB stream shows: put, or removed by their TTL; a deliberate delete is none."""
+    return [image for record in batch["Records"] if (image := _image(record))]
+
+
+def _image(record: Mapping[str, Any]) -> Image | None:
+    change = record["dynamodb"]
+    removed = record["eventName"] == "REMOVE"
+    row = change.get("OldImage" if removed else "NewImage")
+    if not row or not is_block(row["pk"]["S"]) or (removed and record.get("userIdentity") != BY_TTL):
+        return None
+    try:
+        key = BlockKey.of_item(row["pk"]["S"], row["sk"]["S"])
+        return Image(change["SequenceNumber"], key, b64decode(row["b"]["B"]), removed)
+    except (KeyError, ValueError) as error:  # put by hand: it must not hold up the blocks behind it
+        _log.error("item %s is no block of ours: %r", change.get("Keys"), error)
+        return None
