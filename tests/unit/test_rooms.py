@@ -1,0 +1,61 @@
+"""Which room may import which: one direction, from what answers events to the words that all of it speaks."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "layers/carbyne/carbyne"
+BASE = {"core", "samples", "stream"}
+MAY_IMPORT = {
+    "core": set(),
+    "samples": {"core"},
+    "stream": {"core"},
+    "tenants": {"core"},
+    "store": {"core", "samples"},
+    "http": {"core", "tenants"},
+    "intake": BASE | {"http", "tenants"},
+    "hot": BASE | {"tenants"},
+    "seal": BASE | {"store"},
+    "archive": BASE | {"store"},
+    "read": BASE | {"http", "store", "tenants"},
+    "registry": BASE | {"http", "tenants"},
+    "adapters": BASE | {"tenants", "registry", "archive"},
+    "wiring": None,  # the only assembly sees everything
+    "cli": None,
+}
+NOT_YET = {"http/operations.py", "http/surface.py", "http/answers.py"}
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("carbyne."):
+            yield node.module.split(".")[1]
+
+
+def test_every_room_is_in_the_table():
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == MAY_IMPORT.keys()
+
+
+@pytest.mark.parametrize("room", [room for room, allowed in MAY_IMPORT.items() if allowed is not None])
+def test_a_room_imports_only_what_it_may(room):
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        if str(path.relative_to(PACKAGE)) not in NOT_YET:
+            wrong = set(imported(path)) - MAY_IMPORT[room] - {room}
+            assert not wrong, f"{path.relative_to(PACKAGE)} imports {', '.join(sorted(wrong))}"
+
+
+def test_use_cases_know_no_library_of_aws_or_redis():
+    for room, allowed in MAY_IMPORT.items():
+        for path in sorted((PACKAGE / room).rglob("*.py")) if allowed is not None and room != "adapters" else ():
+            loaded = {
+                (node.module or "").split(".")[0]
+                for node in ast.parse(path.read_text()).body
+                if isinstance(node, ast.ImportFrom)
+            } | {
+                name.name
+                for node in ast.parse(path.read_text()).body
+                if isinstance(node, ast.Import)
+                for name in node.names
+            }
+            assert not loaded & {"boto3", "botocore", "redis", "aws_lambda_powertools"}, path
