@@ -18,7 +18,7 @@ from carbyne.core.keys import RAW, BlockKey, SourceKey
 from carbyne.hot import deletes, failovers, ingester
 from carbyne.read import reader
 from carbyne.read.views import Views
-from carbyne.samples import blocks, columns
+from carbyne.samples import blocks, columns, markers
 from carbyne.seal import roller
 from carbyne.seal.sealer import Sealer
 from carbyne.store import catalogue, tiers, tree
@@ -463,31 +463,31 @@ def _without_sealed(note: Any) -> Any:
 @bug
 def _(simulation: Simulation) -> Patches:
     """a delete takes newer samples as well"""
-    erased = deletes._erased
+    erased = markers._erased
 
     def blind(found: Any, marker: Any) -> Any:
         return erased(found, marker._replace(stamp=b"\xff" * 26))
 
-    return [patch.object(deletes, "_erased", blind)]
+    return [patch.object(markers, "_erased", blind)]
 
 
 @bug
 def _(simulation: Simulation) -> Patches:
     """a delete of one series takes its source"""
-    erased = deletes._erased
-    return [patch.object(deletes, "_erased", lambda found, marker: erased(found, marker._replace(series="")))]
+    erased = markers._erased
+    return [patch.object(markers, "_erased", lambda found, marker: erased(found, marker._replace(series="")))]
 
 
 @bug
 def _(simulation: Simulation) -> Patches:
     """readers and rollups show what a delete deleted"""
-    return [patch.object(tiers, "erase", lambda found, markers: found)]
+    return [patch.object(tiers, "erase", lambda columns, _: columns)]
 
 
 @bug
 def _(simulation: Simulation) -> Patches:
     """reads from Redis alone show what a delete deleted"""
-    return [patch.object(hot, "erase", lambda found, markers: found)]
+    return [patch.object(hot, "erase", lambda columns, _: columns)]
 
 
 @bug
