@@ -78,6 +78,9 @@ class SteppingNodes:
     def run(self, calls, **options):
         return self._stops.call(lambda: self._nodes.run(calls, **options))
 
+    def masters(self):
+        return self._nodes.masters()
+
 
 class KilledInConfirm:
     """Nodes that end a sealer before the second call of its confirm, its only calls that wait for replicas."""
@@ -90,6 +93,9 @@ class KilledInConfirm:
         if self._confirms == 2:
             raise KilledError
         return self._nodes.run(calls, replicated=replicated)
+
+    def masters(self):
+        return self._nodes.masters()
 
 
 class World(Pipeline):

@@ -24,7 +24,6 @@ from carbyne.core.errors import RetryableError
 from carbyne.core.items import Blocks, Item, Table
 from carbyne.core.keys import (
     RAW,
-    RESOLUTIONS,
     BlockKey,
     SourceKey,
     corrupt_block_object,
@@ -34,28 +33,29 @@ from carbyne.core.keys import (
     lane_state,
 )
 from carbyne.core.limits import DAY_S, RECONCILE_AHEAD_DAYS, RECONCILE_BACK_DAYS
-from carbyne.hot.deletes import Deletes
 from carbyne.hot.failovers import Failovers
 from carbyne.hot.ingester import Ingester
-from carbyne.hot.replay import Jobs, Replayer, Supervisor, Watch
+from carbyne.hot.replay import Jobs, Replayer, Supervisor
 from carbyne.intake.writer import Writer
 from carbyne.read.reader import Reader
 from carbyne.samples import blocks
 from carbyne.samples.schedule import SealSchedule
-from carbyne.seal.roller import Roller
-from carbyne.seal.sealer import Retention, Sealer
+from carbyne.seal.sealer import Sealer
 from carbyne.store.catalogue import Catalogue
-from carbyne.store.tiers import BlockTiers
 from carbyne.stream import records
 from carbyne.stream.arrived import BY_TTL, Image
 from carbyne.stream.putter import Putter, Time
 from carbyne.tenants.accounts import Accounts
+from carbyne.wiring import ingester as wiring_ingester
+from carbyne.wiring import reader as wiring_reader
+from carbyne.wiring import sealer as wiring_sealer
 
 from tests.model.faults import Faults, FaultyNodes, FaultyStore, Inline
 from tests.model.oracle import Oracle
 from tests.model.redis import MemoryNodes, MemoryRedis
 from tests.support.fakes import FakeBlocks, FakeTable
 from tests.support.pipeline import MemoryAccounts
+from tests.support.wired import ingester_settings, reader_settings, sealer_settings
 
 RETENTION_S = 460 * DAY_S
 SCHEDULE = SealSchedule(120, 1800)
@@ -308,48 +308,31 @@ class World:
         return lambda: next(ticks) * 0.4
 
     def ingester(self, faults: Faults) -> Ingester:
-        accounts = FaultyStore(self._tenants, faults)
-        hot, noted = HotStore(FaultyNodes(self.stores.nodes, faults)), Catalogue(FaultyStore(self._table, faults))
-        return Ingester(
-            hot=hot,
-            deletes=Deletes(noted, self.windows(faults), hot, SCHEDULE, self.length_s, RETENTION_S, self.now_ms),
+        ports = wiring_ingester.Ports(
+            hot=HotStore(FaultyNodes(self.stores.nodes, faults)),
+            windows=self.windows(faults),
+            table=FaultyStore(self._table, faults),
+            accounts=Accounts(FaultyStore(self._tenants, faults), lambda: 0.0),
             quarantine=FaultyStore(self.aside, faults),
-            tenant_exists=Accounts(accounts, lambda: 0.0).tenant_exists,
-            schedule=SCHEDULE,
-            epoch=EPOCH,
-            length_s=self.length_s,
-            retention_s=RETENTION_S,
             now_ms=self.now_ms,
             meter=self.meter,
         )
-
-    def tiers(self, faults: Faults) -> tuple[WarmBlocks, Catalogue, BlockTiers]:
-        table = FaultyStore(self._table, faults)
-        warm, catalogue = WarmBlocks(table), Catalogue(table)
-        return warm, catalogue, BlockTiers(warm, FaultyStore(self.stores.cold, faults), catalogue)
+        return wiring_ingester.assemble(ingester_settings(SCHEDULE, self.length_s, RETENTION_S, EPOCH), ports)
 
     def sealer(self, faults: Faults) -> Sealer:
-        warm, catalogue, tiers = self.tiers(faults)
-        return Sealer(
+        ports = wiring_sealer.Ports(
             hot=self.windows(faults),
-            warm=warm,
+            table=FaultyStore(self._table, faults),
             cold=FaultyStore(self.stores.cold, faults),
-            catalogue=catalogue,
-            rollups=Roller(warm, tiers, catalogue, self.warm_s, RETENTION_S, self.now_ms),
-            replays=self.watch(faults),
-            schedule=SCHEDULE,
-            retention=Retention(self.hot_s, self.warm_s[RAW]),
+            initialised=lambda: True,
+            new_token=self._new_token,
             now_ms=self.now_ms,
             meter=self.meter,
         )
+        return wiring_sealer.assemble(sealer_settings(SCHEDULE, RETENTION_S, self.hot_s, self.warm_s), ports)
 
     def windows(self, faults: Faults) -> HotWindows:
         return HotWindows(FaultyNodes(self.stores.nodes, faults))
-
-    def watch(self, faults: Faults) -> Watch:
-        return Watch(
-            self.jobs(faults), self.failovers(faults), self.windows(faults), lambda: True, self._new_token, self.now_ms
-        )
 
     def failovers(self, faults: Faults) -> Failovers:
         return Failovers(FaultyStore(self._table, faults), self.windows(faults))
@@ -367,15 +350,15 @@ class World:
         return f"token{next(self._tokens)}"
 
     def reader(self, faults: Faults) -> Reader:
-        _, catalogue, tiers = self.tiers(faults)
-        return Reader(
+        ports = wiring_reader.Ports(
             hot=HotStore(FaultyNodes(self.stores.nodes, faults)),
-            tiers=tiers,
-            catalogue=catalogue,
-            length_s=self.length_s,
-            retention_s=dict.fromkeys(RESOLUTIONS, RETENTION_S),
+            windows=self.windows(faults),
+            table=FaultyStore(self._table, faults),
+            cold=FaultyStore(self.stores.cold, faults),
+            accounts=Accounts(self._tenants, lambda: 0.0),
             now_ms=self.now_ms,
         )
+        return wiring_reader.assemble(reader_settings(self.length_s, RETENTION_S), ports).queries.reader
 
     def archiver(self, faults: Faults) -> Archiver:
         cold = FaultyStore(self.stores.cold, faults)

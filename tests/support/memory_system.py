@@ -13,29 +13,24 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from carbyne.adapters.dynamodb.table import WarmBlocks
 from carbyne.adapters.redis.hot import HotRead
 from carbyne.core import keys, stamps
 from carbyne.core.errors import RetryableError
-from carbyne.core.keys import RESOLUTIONS, Window
+from carbyne.core.keys import Window
 from carbyne.http import surface
 from carbyne.intake.writer import Writer
-from carbyne.read.mackerel import Queries
-from carbyne.read.placement import Storage
-from carbyne.read.reader import Reader
 from carbyne.registry.store import Registry
 from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows, merge
 from carbyne.samples.markers import Marker, erase
-from carbyne.store.catalogue import Catalogue
-from carbyne.store.tiers import BlockTiers
 from carbyne.stream import records
 from carbyne.stream.putter import Putter, Time
 from carbyne.tenants.accounts import Accounts
-from carbyne.wiring.reader import ReaderDeps
+from carbyne.wiring import reader as wiring_reader
 
 from tests.support.fakes import FakeBlocks, FakeTable
 from tests.support.registry_store import MemoryStore
 from tests.support.registry_system import Keys, load_app
+from tests.support.wired import reader_settings
 
 APPS = {function: load_app(function) for function in surface.TABLES}
 LENGTH_S = 14_400
@@ -115,21 +110,13 @@ class MemorySystem:
         self.keys = Keys()
         accounts = Accounts(self.keys, clock)
         moment = Time(lambda: int(now_s() * 1000), clock=clock, sleep=lambda _: None, random=lambda: 0.5)
-        warm, cold, catalogue = WarmBlocks(self.table), FakeBlocks(), Catalogue(self.table)
-        reader = Reader(
-            hot=self.hot,
-            tiers=BlockTiers(warm, cold, catalogue),
-            catalogue=catalogue,
-            length_s=LENGTH_S,
-            retention_s=dict.fromkeys(RESOLUTIONS, RETENTION_S),
-            now_ms=moment.now_ms,
-        )
+        ports = wiring_reader.Ports(self.hot, self.hot, self.table, FakeBlocks(), accounts, moment.now_ms)
         registry = Registry(
             self.store, lambda: int(now_s()), lambda: uuid.uuid4().hex[:11], Putter(self.hot, moment).put
         )
         self.deps = {
             "writer": Writer(accounts, self.hot, RETENTION_S, Meter(), moment),
-            "reader": ReaderDeps(accounts, Queries(reader, Storage(self.hot, warm, cold, catalogue))),
+            "reader": wiring_reader.assemble(reader_settings(LENGTH_S, RETENTION_S), ports),
             "registry": (accounts, registry),
         }
 

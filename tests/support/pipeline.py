@@ -18,28 +18,23 @@ from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core import keys
 from carbyne.core.errors import RetryableError
-from carbyne.core.keys import RESOLUTIONS
+from carbyne.core.keys import RAW, RESOLUTIONS
 from carbyne.core.settings import RedisSettings
-from carbyne.hot.deletes import Deletes
 from carbyne.hot.failovers import Failovers
-from carbyne.hot.ingester import Ingester
 from carbyne.hot.replay import Jobs, Watch
 from carbyne.intake.writer import Writer
-from carbyne.read.mackerel import Queries
-from carbyne.read.placement import Storage
-from carbyne.read.reader import Reader
 from carbyne.samples.schedule import SealSchedule
-from carbyne.seal.roller import Roller
-from carbyne.seal.sealer import Retention, Sealer
-from carbyne.store.catalogue import Catalogue
-from carbyne.store.tiers import BlockTiers
+from carbyne.seal.sealer import Retention
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import BOTH, Accounts, Grant
 from carbyne.tenants.usage import Standing
-from carbyne.wiring.reader import ReaderDeps
+from carbyne.wiring import ingester as wiring_ingester
+from carbyne.wiring import reader as wiring_reader
+from carbyne.wiring import sealer as wiring_sealer
 from carbyne.wiring.redis import nodes
 
 from tests.support.fakes import FakeTable
+from tests.support.wired import ingester_settings, reader_settings, sealer_settings
 
 ROOT = Path(__file__).parents[2]
 LENGTH_S = 14_400
@@ -205,33 +200,15 @@ class Pipeline:
         self.ingester_nodes, reader_nodes = self._nodes(), self._nodes()
         self.ingester = self.new_ingester(self.ingester_nodes)
         self.store = HotStore(reader_nodes)
-        warm, catalogue = WarmBlocks(self.table), Catalogue(self.table)
-        reader = Reader(
-            hot=self.store,
-            tiers=BlockTiers(warm, self.cold, catalogue),
-            catalogue=catalogue,
-            length_s=LENGTH_S,
-            retention_s=dict.fromkeys(RESOLUTIONS, RETENTION_S),
-            now_ms=self._now_ms,
-        )
-        storage = Storage(HotWindows(reader_nodes), warm, self.cold, catalogue)
-        self.reader = ReaderDeps(accounts, Queries(reader, storage))
+        ports = wiring_reader.Ports(self.store, HotWindows(reader_nodes), self.table, self.cold, accounts, self._now_ms)
+        self.reader = wiring_reader.assemble(reader_settings(LENGTH_S, RETENTION_S), ports)
         self.sealer = self.new_sealer(HotWindows(self._nodes()), self.table)
 
     def new_ingester(self, nodes):
-        hot, noted = HotStore(nodes), Catalogue(self.table)
-        return Ingester(
-            hot=hot,
-            deletes=Deletes(noted, HotWindows(nodes), hot, SCHEDULE, LENGTH_S, RETENTION_S, self._now_ms),
-            quarantine=self.quarantine,
-            tenant_exists=Accounts(self.accounts, time.monotonic).tenant_exists,
-            schedule=SCHEDULE,
-            epoch=1,
-            length_s=LENGTH_S,
-            retention_s=RETENTION_S,
-            now_ms=self._now_ms,
-            meter=self.meter,
-        )
+        accounts = Accounts(self.accounts, time.monotonic)
+        hot, windows = HotStore(nodes), HotWindows(nodes)
+        ports = wiring_ingester.Ports(hot, windows, self.table, accounts, self.quarantine, self._now_ms, self.meter)
+        return wiring_ingester.assemble(ingester_settings(SCHEDULE, LENGTH_S, RETENTION_S), ports)
 
     def new_watch(self, *, initialised=True):
         lanes = HotWindows(self._nodes())
@@ -245,20 +222,10 @@ class Pipeline:
         )
 
     def new_sealer(self, hot, table):
-        warm, catalogue = WarmBlocks(table), Catalogue(table)
-        tiers = BlockTiers(warm, self.cold, catalogue)
-        return Sealer(
-            hot=hot,
-            warm=warm,
-            cold=self.cold,
-            catalogue=catalogue,
-            rollups=Roller(warm, tiers, catalogue, self.warm_s, RETENTION_S, self._now_ms),
-            replays=self.new_watch(),
-            schedule=SCHEDULE,
-            retention=self.retention,
-            now_ms=self._now_ms,
-            meter=self.meter,
-        )
+        ports = wiring_sealer.Ports(hot, table, self.cold, lambda: True, lambda: uuid4().hex, self._now_ms, self.meter)
+        retention = self.retention
+        warm_s = self.warm_s | {RAW: retention.warm_raw_s}
+        return wiring_sealer.assemble(sealer_settings(SCHEDULE, RETENTION_S, retention.hot_s, warm_s), ports)
 
     def seal(self, seconds_left=lambda: 300.0):
         """One run of the sealer; the number of windows sealed."""

@@ -10,24 +10,23 @@ from collections import Counter, deque
 from contextlib import suppress
 
 import numpy as np
-from carbyne.adapters.dynamodb.table import WarmBlocks
 from carbyne.adapters.redis.hot import HotRead
 from carbyne.adapters.redis.windows import WindowRows
 from carbyne.archive.archiver import Archiver, archive
 from carbyne.core import stamps
 from carbyne.core.keys import RESOLUTIONS, BlockKey, SourceKey, Window, is_block
-from carbyne.read.reader import How, Reader
+from carbyne.read.reader import How
 from carbyne.samples.columns import Rows, between, from_rows, restrict
 from carbyne.samples.schedule import SealSchedule
-from carbyne.seal.roller import Roller
-from carbyne.seal.sealer import Retention, Sealer
 from carbyne.store.catalogue import Catalogue
-from carbyne.store.tiers import BlockTiers
 from carbyne.stream.arrived import Image
+from carbyne.wiring import reader as wiring_reader
+from carbyne.wiring import sealer as wiring_sealer
 
 from tests.support import plain
 from tests.support.fakes import Crash, FakeBlocks, FakeTable, Steps
 from tests.support.turns import Turns
+from tests.support.wired import reader_settings, sealer_settings
 
 SOURCE = SourceKey("acme", "host/a")
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
@@ -146,12 +145,11 @@ class Meter:
 class World:
     """``posted``: what was ever posted, {series: {ts_ms: value}}."""
 
-    def __init__(self, length_s=14_400, hot_s=0, now_ms=BASE_MS, *, blind=False, roller=Roller, warm_s=WARM_S):
+    def __init__(self, length_s=14_400, hot_s=0, now_ms=BASE_MS, *, blind=False, warm_s=WARM_S):
         self.length_s = length_s
         self.now_ms = now_ms
-        self.roller = roller
         self.warm_s = warm_s
-        self.retention = Retention(hot_s, warm_s["raw"])
+        self.hot_s = hot_s
         self.hot, self.table, self.cold = Hot(self), Table(blind=blind), FakeBlocks()
         self.catalogue = Catalogue(self.table)
         self.meter = Meter()
@@ -163,30 +161,30 @@ class World:
 
     def new_reader(self, watched, threads=None):
         """``threads``: in place of those with which a view reads several resolutions."""
-        table = watched(self.table)
-        tiers = BlockTiers(WarmBlocks(table), watched(self.cold), Catalogue(table))
-        retention_s = dict.fromkeys(RESOLUTIONS, FOREVER_S)
-        reader = Reader(watched(self.hot), tiers, Catalogue(table), self.length_s, retention_s, lambda: self.now_ms)
+        ports = wiring_reader.Ports(
+            hot=watched(self.hot),
+            windows=None,
+            table=watched(self.table),
+            cold=watched(self.cold),
+            accounts=None,
+            now_ms=lambda: self.now_ms,
+        )
+        reader = wiring_reader.assemble(reader_settings(self.length_s, FOREVER_S), ports).queries.reader
         reader._views._threads = threads or reader._views._threads
         return reader
 
     def new_sealer(self, watched):
-        table = watched(self.table)
-        warm, catalogue = WarmBlocks(table), Catalogue(table)
-        tiers = BlockTiers(warm, watched(self.cold), catalogue)
-        rollups = self.roller(warm, tiers, catalogue, self.warm_s, FOREVER_S, lambda: self.now_ms)
-        return Sealer(
+        ports = wiring_sealer.Ports(
             hot=watched(self.hot),
-            warm=warm,
+            table=watched(self.table),
             cold=watched(self.cold),
-            catalogue=catalogue,
-            rollups=rollups,
-            replays=None,
-            schedule=SealSchedule(120, 0),
-            retention=self.retention,
+            initialised=lambda: True,
+            new_token=lambda: "",
             now_ms=lambda: self.now_ms,
             meter=self.meter,
         )
+        settings = sealer_settings(SealSchedule(120, 0), FOREVER_S, self.hot_s, self.warm_s)
+        return wiring_sealer.assemble(settings, ports)
 
     def post(self, by_series, ts_ms):
         """One row, a stream record of its own."""

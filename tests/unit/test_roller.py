@@ -95,11 +95,13 @@ class _Early(WarmBlocks):
         return restrict(self._finer, set(series).__contains__)
 
 
-@pytest.mark.parametrize("bug", [{"blind": True}, {"roller": FinerFirst}], ids=["no condition", "finer before target"])
-def test_a_race_finds_that_a_rollup_was_put_without_its_rule(bug):
+@pytest.mark.parametrize("bug", ["no condition", "finer before target"])
+def test_a_race_finds_that_a_rollup_was_put_without_its_rule(bug, monkeypatch):
+    if bug == "finer before target":
+        monkeypatch.setattr("carbyne.wiring.sealer.Roller", FinerFirst)
     for seed in range(BUGS_SEEDS_MAX):
         try:
-            race(random.Random(seed), **bug)
+            race(random.Random(seed), blind=bug == "no condition")
         except AssertionError as found:
             assert "(seen, wanted)" in str(found)
             print(f"{bug}: found by schedule {seed + 1}")

@@ -2,7 +2,9 @@
 
 import os
 import time
+from collections.abc import Callable
 from functools import cache
+from typing import NamedTuple
 
 import boto3
 
@@ -14,10 +16,11 @@ from carbyne.adapters.dynamodb.usage import DynamoUsage
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.quarantine import S3Quarantine
-from carbyne.core import settings
+from carbyne.core.items import Table
 from carbyne.core.meter import Meter
+from carbyne.core.settings import IngesterSettings, load
 from carbyne.hot.deletes import Deletes
-from carbyne.hot.ingester import Ingester
+from carbyne.hot.ingester import Ingester, Quarantine
 from carbyne.hot.lanes import ensure_initialised
 from carbyne.hot.progress import Notes, Progress
 from carbyne.hot.replay import Jobs, Replayer
@@ -25,50 +28,85 @@ from carbyne.samples.schedule import SealSchedule
 from carbyne.store.catalogue import Catalogue
 from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.usage import Usage
+from carbyne.wiring.clock import now_ms
 from carbyne.wiring.redis import nodes
+
+
+class Ports(NamedTuple):
+    """``hot`` and ``windows``: rows in Redis; ``table``: of blocks; ``quarantine``: the failure bucket; ``now_ms``: the
+    clock; ``usage``: counts what tenants send, None where the ingester has counted it."""
+
+    hot: HotStore
+    windows: HotWindows
+    table: Table
+    accounts: Accounts
+    quarantine: Quarantine
+    now_ms: Callable[[], int]
+    meter: Meter
+    usage: Usage | None = None
+
+
+def assemble(settings: IngesterSettings, ports: Ports) -> Ingester:
+    """An ingester out of its ports."""
+    schedule = SealSchedule(settings.seal_grace_s, settings.seal_jitter_s)
+    return Ingester(
+        hot=ports.hot,
+        deletes=Deletes(
+            Catalogue(ports.table),
+            ports.windows,
+            ports.hot,
+            schedule,
+            settings.raw_window_s,
+            settings.cold_raw_s,
+            ports.now_ms,
+        ),
+        quarantine=ports.quarantine,
+        tenant_exists=ports.accounts.tenant_exists,
+        schedule=schedule,
+        epoch=settings.stream_epoch,
+        length_s=settings.raw_window_s,
+        retention_s=settings.cold_raw_s,
+        now_ms=ports.now_ms,
+        meter=ports.meter,
+        usage=ports.usage,
+    )
 
 
 @cache
 def ingester() -> Ingester:
     """Made at the first batch of an instance, then kept; RetryableError if Redis or the table is away."""
-    return _parts("ingester")[0]
+    settings, ports = _ports("ingester")
+    dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=3))
+    usage = Usage(DynamoUsage(dynamodb, settings.accounts_table), time.time)
+    return assemble(settings, ports._replace(usage=usage))
 
 
 @cache
 def replayer() -> Replayer:
     """The same for the function that takes the stream a second time."""
-    wanted = settings.load(settings.IngesterSettings, os.environ)
+    settings, ports = _ports("replayer")
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=1))
-    table = DynamoTable(dynamodb, wanted.blocks_table)
-    return Replayer(*_parts("replayer"), Progress(Notes(table), Jobs(table).running, time.time))
+    table = DynamoTable(dynamodb, settings.blocks_table)
+    progress = Progress(Notes(table), Jobs(table).running, time.time)
+    return Replayer(assemble(settings, ports), ports.windows, ports.meter, progress)
 
 
-def _parts(function: str) -> tuple[Ingester, HotWindows, Meter]:
+def _ports(function: str) -> tuple[IngesterSettings, Ports]:
+    """The real ones, and the lanes initialised."""
     telemetry.log_as_json(function)
-    wanted = settings.load(settings.IngesterSettings, os.environ)
+    settings = load(IngesterSettings, os.environ)
     meter = Meter(time.monotonic, telemetry.emf(function))
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=3))
     s3 = boto3.client("s3", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=3))
-    redis = nodes(wanted, alone=lambda calls: meter.add("WritesWithoutReplica", calls))
-    hot, windows = HotStore(redis), HotWindows(redis)
-    schedule = SealSchedule(wanted.seal_grace_s, wanted.seal_jitter_s)
-    noted = Catalogue(DynamoTable(dynamodb, wanted.blocks_table))
-    ensure_initialised(LanesMark(dynamodb, wanted.accounts_table), hot)
-    ingester = Ingester(
+    redis = nodes(settings, alone=lambda calls: meter.add("WritesWithoutReplica", calls))
+    hot = HotStore(redis)
+    ensure_initialised(LanesMark(dynamodb, settings.accounts_table), hot)
+    return settings, Ports(
         hot=hot,
-        deletes=Deletes(noted, windows, hot, schedule, wanted.raw_window_s, wanted.cold_raw_s, _now_ms),
-        quarantine=S3Quarantine(s3, wanted.failure_bucket),
-        tenant_exists=Accounts(DynamoAccounts(dynamodb, wanted.accounts_table), time.monotonic).tenant_exists,
-        schedule=schedule,
-        epoch=wanted.stream_epoch,
-        length_s=wanted.raw_window_s,
-        retention_s=wanted.cold_raw_s,
-        now_ms=_now_ms,
+        windows=HotWindows(redis),
+        table=DynamoTable(dynamodb, settings.blocks_table),
+        accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
+        quarantine=S3Quarantine(s3, settings.failure_bucket),
+        now_ms=now_ms,
         meter=meter,
-        usage=Usage(DynamoUsage(dynamodb, wanted.accounts_table), time.time) if function == "ingester" else None,
     )
-    return ingester, windows, meter
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

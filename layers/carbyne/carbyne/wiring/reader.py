@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -13,14 +14,16 @@ from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.objects import ColdBlocks
-from carbyne.core import settings
+from carbyne.core.items import Blocks, Table
 from carbyne.core.limits import COLD_READERS
+from carbyne.core.settings import ReaderSettings, by_resolution, load
 from carbyne.read.mackerel import Queries
 from carbyne.read.placement import Storage
 from carbyne.read.reader import Reader
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockTiers
 from carbyne.tenants.accounts import Accounts
+from carbyne.wiring.clock import now_ms
 from carbyne.wiring.redis import nodes
 
 
@@ -31,26 +34,45 @@ class ReaderDeps(NamedTuple):
     queries: Queries
 
 
+class Ports(NamedTuple):
+    """``hot`` and ``windows``: rows in Redis; ``table``: of blocks; ``cold``: the archive; ``now_ms``: the clock."""
+
+    hot: HotStore
+    windows: HotWindows
+    table: Table
+    cold: Blocks
+    accounts: Accounts
+    now_ms: Callable[[], int]
+
+
+def assemble(settings: ReaderSettings, ports: Ports) -> ReaderDeps:
+    """A reader out of its ports."""
+    warm, catalogue = WarmBlocks(ports.table), Catalogue(ports.table)
+    samples = Reader(
+        hot=ports.hot,
+        tiers=BlockTiers(warm, ports.cold, catalogue),
+        catalogue=catalogue,
+        length_s=settings.raw_window_s,
+        retention_s=by_resolution(settings, "cold"),
+        now_ms=ports.now_ms,
+    )
+    return ReaderDeps(ports.accounts, Queries(samples, Storage(ports.windows, warm, ports.cold, catalogue)))
+
+
 @cache
 def reader() -> ReaderDeps:
     """Made at the first request of an instance, then kept; RetryableError if Redis is away."""
     telemetry.log_as_json("reader")
-    wanted = settings.load(settings.ReaderSettings, os.environ)
+    settings = load(ReaderSettings, os.environ)
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=2))
     s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
-    redis, table = nodes(wanted), DynamoTable(dynamodb, wanted.blocks_table)
-    warm, cold, catalogue = WarmBlocks(table), ColdBlocks(s3, wanted.blocks_bucket), Catalogue(table)
-    return ReaderDeps(
-        Accounts(DynamoAccounts(dynamodb, wanted.accounts_table), time.monotonic),
-        Queries(
-            Reader(
-                hot=HotStore(redis),
-                tiers=BlockTiers(warm, cold, catalogue),
-                catalogue=catalogue,
-                length_s=wanted.raw_window_s,
-                retention_s=settings.by_resolution(wanted, "cold"),
-                now_ms=lambda: time.time_ns() // 1_000_000,
-            ),
-            Storage(HotWindows(redis), warm, cold, catalogue),
-        ),
+    redis = nodes(settings)
+    ports = Ports(
+        hot=HotStore(redis),
+        windows=HotWindows(redis),
+        table=DynamoTable(dynamodb, settings.blocks_table),
+        cold=ColdBlocks(s3, settings.blocks_bucket),
+        accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
+        now_ms=now_ms,
     )
+    return assemble(settings, ports)

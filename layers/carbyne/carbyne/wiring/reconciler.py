@@ -11,9 +11,9 @@ from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks, expiring
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.archive.reconciler import Reconciler
-from carbyne.core import settings
 from carbyne.core.limits import COLD_READERS
 from carbyne.core.meter import Emit, Meter
+from carbyne.core.settings import ReconcilerSettings, load
 from carbyne.store.catalogue import Catalogue
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 def reconciler() -> Reconciler:
     """Made at the first run of an instance, then kept."""
     telemetry.log_as_json("reconciler")
-    wanted = settings.load(settings.ReconcilerSettings, os.environ)
-    settled = aws.config(connect_timeout_s=1, read_timeout_s=5, tries=4, connections=COLD_READERS)
-    dynamodb, s3 = boto3.client("dynamodb", config=settled), boto3.client("s3", config=settled)
-    return build(dynamodb, s3, wanted.blocks_table, wanted.blocks_bucket, telemetry.emf("reconciler"))
+    settings = load(ReconcilerSettings, os.environ)
+    config = aws.config(connect_timeout_s=1, read_timeout_s=5, tries=4, connections=COLD_READERS)
+    dynamodb, s3 = boto3.client("dynamodb", config=config), boto3.client("s3", config=config)
+    return build(dynamodb, s3, settings.blocks_table, settings.blocks_bucket, telemetry.emf("reconciler"))
 
 
 def build(dynamodb: "DynamoDBClient", s3: "S3Client", table: str, bucket: str, emit: Emit) -> Reconciler:

@@ -13,8 +13,8 @@ from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
 from carbyne.adapters.dynamodb.registry import DynamoRegistry
 from carbyne.adapters.kinesis import KinesisStream
-from carbyne.core import settings
 from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
+from carbyne.core.settings import RegistrySettings, load
 from carbyne.registry.ids import new_host_id
 from carbyne.registry.store import Registry
 from carbyne.stream.putter import Putter, Time
@@ -32,16 +32,16 @@ class RegistryDeps(NamedTuple):
 def registry() -> RegistryDeps:
     """Made at the first request of an instance, then kept."""
     telemetry.log_as_json("registry")
-    wanted = settings.load(settings.RegistrySettings, os.environ)
+    settings = load(RegistrySettings, os.environ)
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=3, tries=3))
     kinesis = boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, tries=1))
     moment = Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random)
     return RegistryDeps(
-        accounts=Accounts(DynamoAccounts(dynamodb, wanted.accounts_table), time.monotonic),
+        accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
         registry=Registry(
-            store=DynamoRegistry(dynamodb, wanted.registry_table),
+            store=DynamoRegistry(dynamodb, settings.registry_table),
             now_s=lambda: int(time.time()),
             new_id=partial(new_host_id, secrets.choice),
-            put=Putter(KinesisStream(kinesis, wanted.stream_name), moment).put,
+            put=Putter(KinesisStream(kinesis, settings.stream_name), moment).put,
         ),
     )

@@ -2,7 +2,9 @@
 
 import os
 import time
+from collections.abc import Callable
 from functools import cache
+from typing import NamedTuple
 from uuid import uuid4
 
 import boto3
@@ -12,9 +14,10 @@ from carbyne.adapters.dynamodb.control import LanesMark
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.objects import ColdBlocks
-from carbyne.core import settings
+from carbyne.core.items import Blocks, Table
 from carbyne.core.limits import COLD_READERS
 from carbyne.core.meter import Meter
+from carbyne.core.settings import SealerSettings, by_resolution, load
 from carbyne.hot.failovers import Failovers
 from carbyne.hot.replay import Jobs, Watch
 from carbyne.samples.schedule import SealSchedule
@@ -22,36 +25,58 @@ from carbyne.seal.roller import Roller
 from carbyne.seal.sealer import Retention, Sealer
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockTiers
+from carbyne.wiring.clock import now_ms
 from carbyne.wiring.redis import nodes
+
+
+class Ports(NamedTuple):
+    """``hot``: rows in Redis; ``table``: of blocks; ``cold``: the archive; ``initialised``: whether the lanes were ever
+    whole; ``new_token``: of a replay; ``now_ms``: the clock."""
+
+    hot: HotWindows
+    table: Table
+    cold: Blocks
+    initialised: Callable[[], bool]
+    new_token: Callable[[], str]
+    now_ms: Callable[[], int]
+    meter: Meter
+
+
+def assemble(settings: SealerSettings, ports: Ports) -> Sealer:
+    """A sealer out of its ports."""
+    warm, catalogue = WarmBlocks(ports.table), Catalogue(ports.table)
+    tiers = BlockTiers(warm, ports.cold, catalogue)
+    warm_s = by_resolution(settings, "warm")
+    failovers = Failovers(ports.table, ports.hot)
+    return Sealer(
+        hot=ports.hot,
+        warm=warm,
+        cold=ports.cold,
+        catalogue=catalogue,
+        rollups=Roller(warm, tiers, catalogue, warm_s, settings.cold_raw_s, ports.now_ms),
+        replays=Watch(Jobs(ports.table), failovers, ports.hot, ports.initialised, ports.new_token, ports.now_ms),
+        schedule=SealSchedule(settings.seal_grace_s, settings.seal_jitter_s),
+        retention=Retention(settings.hot_s, settings.warm_raw_s),
+        now_ms=ports.now_ms,
+        meter=ports.meter,
+    )
 
 
 @cache
 def sealer() -> Sealer:
     """Made at the first run of an instance, then kept; RetryableError if Redis is away."""
     telemetry.log_as_json("sealer")
-    wanted = settings.load(settings.SealerSettings, os.environ)
+    settings = load(SealerSettings, os.environ)
     meter = Meter(time.monotonic, telemetry.emf("sealer"))
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=4))
     s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
-    table = DynamoTable(dynamodb, wanted.blocks_table)
-    warm, catalogue = WarmBlocks(table), Catalogue(table)
-    cold = ColdBlocks(s3, wanted.blocks_bucket)
-    tiers = BlockTiers(warm, cold, catalogue)
-    hot = HotWindows(nodes(wanted, alone=lambda calls: meter.add("WritesWithoutReplica", calls)))
-    initialised = LanesMark(dynamodb, wanted.accounts_table).is_set
-    return Sealer(
-        hot=hot,
-        warm=warm,
-        cold=cold,
-        catalogue=catalogue,
-        rollups=Roller(warm, tiers, catalogue, settings.by_resolution(wanted, "warm"), wanted.cold_raw_s, _now_ms),
-        replays=Watch(Jobs(table), Failovers(table, hot), hot, initialised, lambda: uuid4().hex, _now_ms),
-        schedule=SealSchedule(wanted.seal_grace_s, wanted.seal_jitter_s),
-        retention=Retention(wanted.hot_s, wanted.warm_raw_s),
-        now_ms=_now_ms,
+    ports = Ports(
+        hot=HotWindows(nodes(settings, alone=lambda calls: meter.add("WritesWithoutReplica", calls))),
+        table=DynamoTable(dynamodb, settings.blocks_table),
+        cold=ColdBlocks(s3, settings.blocks_bucket),
+        initialised=LanesMark(dynamodb, settings.accounts_table).is_set,
+        new_token=lambda: uuid4().hex,
+        now_ms=now_ms,
         meter=meter,
     )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+    return assemble(settings, ports)

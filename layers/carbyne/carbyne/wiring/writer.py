@@ -10,9 +10,9 @@ import boto3
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
 from carbyne.adapters.kinesis import KinesisStream
-from carbyne.core import settings
 from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
 from carbyne.core.meter import Meter
+from carbyne.core.settings import WriterSettings, load
 from carbyne.intake.writer import Writer
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import Accounts
@@ -22,13 +22,13 @@ from carbyne.tenants.accounts import Accounts
 def writer() -> Writer:
     """Made at the first request of an instance, then kept."""
     telemetry.log_as_json("writer")
-    wanted = settings.load(settings.WriterSettings, os.environ)
+    settings = load(WriterSettings, os.environ)
     kinesis = boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, tries=1))
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=2))
     return Writer(
-        accounts=Accounts(DynamoAccounts(dynamodb, wanted.accounts_table), time.monotonic),
-        stream=KinesisStream(kinesis, wanted.stream_name),
-        retention_s=wanted.cold_raw_s,
+        accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
+        stream=KinesisStream(kinesis, settings.stream_name),
+        retention_s=settings.cold_raw_s,
         meter=Meter(time.monotonic, telemetry.emf("writer")),
         time=Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random),
     )
