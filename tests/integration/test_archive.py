@@ -9,19 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks, attributes, expiring
+from carbyne.adapters.dynamodb.table import DynamoTable, attributes, expiring
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.adapters.s3.quarantine import S3Quarantine
 from carbyne.archive.archiver import Archiver
-from carbyne.archive.reconciler import Reconciler
-from carbyne.core.keys import RAW, BlockKey, SourceKey, Window, is_block
+from carbyne.core.keys import RAW, RESOLUTIONS, BlockKey, SourceKey, Window, is_block
 from carbyne.core.limits import DAY_S, RECONCILE_AHEAD_DAYS
 from carbyne.store.catalogue import Catalogue
+from carbyne.wiring import reconciler as wiring_reconciler
 
 from tests.integration.test_reconcile import create_blocks_table
 from tests.support.fakes import Crash, Steps
 from tests.support.pipeline import LENGTH_S, Pipeline, flush, load_app
+from tests.support.wired import reconciler_settings
 
 ARCHIVER = load_app("archiver")
 DAY_START_S = 1_800_000_000 // DAY_S * DAY_S
@@ -98,9 +99,10 @@ class Path(Pipeline):
             del self.table.records[:10]
 
     def reconcile(self):
-        warm = WarmBlocks(self.table)
         find = partial(expiring, self.dynamodb, self.name)
-        return Reconciler(find, warm, self.cold, Catalogue(self.table), self._now_ms, self.meter).run(lambda: 900.0)
+        ports = wiring_reconciler.Ports(find, self.table, self.cold, self._now_ms, self.meter)
+        settings = reconciler_settings(dict.fromkeys(RESOLUTIONS, self.retention.warm_raw_s))
+        return wiring_reconciler.assemble(settings, ports).run(lambda: 900.0)
 
     def fill(self, window, seed, minutes=MINUTES):
         """Samples of one window into Redis."""

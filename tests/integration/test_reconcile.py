@@ -1,9 +1,11 @@
-"""``carbyne reconcile`` and the function behind the daily schedule, on the embedded AWS."""
+"""``carbyne reconcile`` and the function behind the hourly schedule, on the embedded AWS."""
 
 import importlib.util
 import subprocess
 import sys
+import time
 import uuid
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,14 +15,15 @@ from carbyne.archive.reconciler import Reconciled
 from carbyne.cli import main
 from carbyne.cli.desk import Desk
 from carbyne.core.items import Item
-from carbyne.core.keys import SourceKey
+from carbyne.core.keys import RESOLUTIONS, SourceKey
 from carbyne.core.limits import DAY_S
 from carbyne.samples import blocks
 from carbyne.store.catalogue import Catalogue, spans_of
-from carbyne.wiring.reconciler import build
+from carbyne.wiring import reconciler as wiring_reconciler
 
 from tests.support import dynamodb_local
-from tests.unit.test_archiver import KEY, ONE, TWO
+from tests.support.wired import reconciler_settings
+from tests.unit.test_archiver import KEY, ONE, TWO, Meter
 from tests.unit.test_template import RESOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,9 +134,15 @@ def test_the_function_does_the_same(aws, table, bucket, warm, cold):
     app = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(app)
     fill(warm, TestDesk(aws).now_s())
-    reconciler = build(aws.client("dynamodb"), aws.client("s3"), table, bucket, lambda _: None)
+    dynamodb = aws.client("dynamodb")
+    settings = reconciler_settings(dict.fromkeys(RESOLUTIONS, 7 * DAY_S))
+    ports = wiring_reconciler.Ports(
+        partial(expiring, dynamodb, table), warm, cold, lambda: time.time_ns() // 1_000_000, Meter()
+    )
+    reconciler = wiring_reconciler.assemble(settings, ports)
     assert app.handle(lambda: reconciler, lambda: 900.0) == Reconciled(HOSTS, HOSTS, HOSTS)
     assert all(blocks.decode(cold.get(key).data) == ONE for key in keys())
+    assert app.handle(lambda: reconciler, lambda: 900.0) == Reconciled()
 
 
 @pytest.fixture(params=["moto", "dynamodb-local"])
@@ -160,6 +169,11 @@ def test_the_index_has_each_block_under_the_day_of_its_expiry(client):
     assert set(expiring(client, name, day)) == wanted | {moved}
     assert set(expiring(client, name, day + 1)) == {other}
     assert list(expiring(client, name, day - 1)) == []
+    listed = list(expiring(client, name, day))
+    for number, key in enumerate(listed):
+        assert list(expiring(client, name, day, after=key)) == listed[number + 1 :]
+    client.delete_item(TableName=name, Key={"pk": {"S": listed[0].partition}, "sk": {"S": listed[0].sort}})
+    assert list(expiring(client, name, day, after=listed[0])) == listed[1:]
 
 
 def test_all_pages_of_a_day_are_read(aws):

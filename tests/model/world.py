@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, Protocol
 from unittest.mock import patch
 
 import numpy as np
-from carbyne.adapters.dynamodb.table import WarmBlocks
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.nodes import Call
 from carbyne.adapters.redis.windows import HotWindows
@@ -48,6 +47,7 @@ from carbyne.stream.putter import Putter, Time
 from carbyne.tenants.accounts import Accounts
 from carbyne.wiring import ingester as wiring_ingester
 from carbyne.wiring import reader as wiring_reader
+from carbyne.wiring import reconciler as wiring_reconciler
 from carbyne.wiring import sealer as wiring_sealer
 
 from tests.model.faults import Faults, FaultyNodes, FaultyStore, Inline
@@ -55,7 +55,7 @@ from tests.model.oracle import Oracle
 from tests.model.redis import MemoryNodes, MemoryRedis
 from tests.support.fakes import FakeBlocks, FakeTable
 from tests.support.pipeline import MemoryAccounts
-from tests.support.wired import ingester_settings, reader_settings, sealer_settings
+from tests.support.wired import ingester_settings, reader_settings, reconciler_settings, sealer_settings
 
 RETENTION_S = 460 * DAY_S
 SCHEDULE = SealSchedule(120, 1800)
@@ -389,12 +389,19 @@ class World:
         self.archive_aside.objects[name] = json.dumps({"payload": json.dumps(event)}).encode()
 
     def reconciler(self, faults: Faults) -> Reconciler:
-        warm, cold = WarmBlocks(FaultyStore(self._table, faults)), FaultyStore(self.stores.cold, faults)
-        deletes = Catalogue(FaultyStore(self._table, faults))
-        return Reconciler(self._expiring, warm, cold, deletes, self.now_ms, self.meter)
+        ports = wiring_reconciler.Ports(
+            expiring=self._expiring,
+            table=FaultyStore(self._table, faults),
+            cold=FaultyStore(self.stores.cold, faults),
+            now_ms=self.now_ms,
+            meter=self.meter,
+        )
+        return wiring_reconciler.assemble(reconciler_settings(self.warm_s), ports)
 
-    def _expiring(self, day: int) -> list[BlockKey]:
-        return [BlockKey.of_item(*place) for place, item in self._blocks() if item.expires_s // DAY_S == day]
+    def _expiring(self, day: int, after: BlockKey | None) -> list[BlockKey]:
+        start = (after.partition, after.sort) if after else ("", "")
+        days = [(place, item.expires_s // DAY_S) for place, item in self._blocks() if place > start]
+        return [BlockKey.of_item(*place) for place, expiry in days if expiry == day]
 
     def _blocks(self) -> list[tuple[tuple[str, str], Item]]:
         return [(place, item) for place, item in sorted(self.items.items()) if is_block(place[0]) and item.expires_s]

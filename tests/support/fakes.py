@@ -48,11 +48,12 @@ class FakeTable:
                 del self.items[key]
             return gone
 
-    def expiring(self, day):
-        """The keys of the blocks that expire on that day."""
+    def expiring(self, day, after=None):
+        """The keys of the blocks that expire on that day, ascending, those behind ``after`` alone if it is given."""
         with self._lock:
             days = {key: item.expires_s // DAY_S for key, item in self.items.items() if item.expires_s}
-        return [BlockKey.of_item(*key) for key, on in days.items() if on == day and is_block(key[0])]
+        start = (after.partition, after.sort) if after else ("", "")
+        return [BlockKey.of_item(*key) for key in sorted(days) if days[key] == day and is_block(key[0]) and key > start]
 
 
 class FakeBlocks:

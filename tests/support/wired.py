@@ -2,7 +2,7 @@
 
 import msgspec
 from carbyne.core.keys import RESOLUTIONS
-from carbyne.core.settings import IngesterSettings, ReaderSettings, SealerSettings
+from carbyne.core.settings import IngesterSettings, ReaderSettings, ReconcilerSettings, SealerSettings
 
 DEFAULTS = {str: "", bool: False, int: 0}
 
@@ -34,6 +34,11 @@ def sealer_settings(schedule, retention_s, hot_s, warm_s):
         hot_s=hot_s,
         **{f"warm_{resolution}_s": warm_s[resolution] for resolution in RESOLUTIONS},
     )
+
+
+def reconciler_settings(warm_s):
+    """``warm_s``: by resolution."""
+    return settings(ReconcilerSettings, **{f"warm_{resolution}_s": warm_s[resolution] for resolution in RESOLUTIONS})
 
 
 def reader_settings(length_s, retention_s):

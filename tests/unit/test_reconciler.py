@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from carbyne.adapters.dynamodb.table import WarmBlocks
 from carbyne.archive import reconciler as module
+from carbyne.archive.compared import ComparedInTable, ComparedNow
 from carbyne.archive.reconciler import Reconciled, Reconciler
 from carbyne.core import limits
 from carbyne.core.errors import RetryableError
@@ -28,11 +29,24 @@ class World:
         self.table, self.cold, self.meter = FakeTable(), FakeBlocks(), Meter()
         self.warm = WarmBlocks(self.table)
         self.days = []
-        self.reconciler = Reconciler(self.expiring, self.warm, self.cold, NoDeletes(), lambda: NOW_S * 1000, self.meter)
+        self.now_s, self.kept_s = NOW_S, 7 * DAY_S
+        self.reconciler = self.new_reconciler(self.expiring)
 
-    def expiring(self, day):
+    def new_reconciler(self, expiring, warm=None, compared=None):
+        return Reconciler(
+            expiring,
+            compared or ComparedInTable(self.table),
+            warm or self.warm,
+            self.cold,
+            NoDeletes(),
+            self.kept_s,
+            lambda: self.now_s * 1000,
+            self.meter,
+        )
+
+    def expiring(self, day, after):
         self.days.append(day)
-        return iter(self.table.expiring(day))
+        return iter(self.table.expiring(day, after))
 
     def put(self, key, data, expires_s=SOON_S):
         assert self.warm.put(key, Item(data, expires_s), None)
@@ -60,6 +74,7 @@ def test_what_the_archive_lacks_is_copied_and_a_second_run_finds_nothing(world):
     assert world.run() == Reconciled(compared=3, copied=2, missed=2)
     assert blocks.decode(world.cold.get(missing).data) == ONE
     assert blocks.decode(world.cold.get(older).data) == blocks.decode(world.cold.get(there).data) == merge([ONE, TWO])
+    world.reconciler = world.new_reconciler(world.expiring, compared=ComparedNow())
     assert world.run() == Reconciled(3)
     assert world.meter.counts == {"BlocksReconciled": 6, "BlocksMissing": 2}
 
@@ -120,9 +135,9 @@ def test_a_part_in_the_archive_counts_only_if_its_root_leads_there(world):
 
 def test_a_block_that_is_gone_meanwhile_is_no_failure(world):
     world.put(KEY, blocks.encode(ONE))
-    [key] = world.expiring(SOON_S // DAY_S)
+    [key] = world.expiring(SOON_S // DAY_S, None)
     world.table.items.clear()
-    world.reconciler._expiring = lambda day: [key]
+    world.reconciler._expiring = lambda day, after: [key]
     assert world.run().failed == 0 and world.cold.items == {}
 
 
@@ -148,20 +163,80 @@ def fail():
 
 
 def test_a_table_that_can_not_be_asked_fails_the_run(world):
-    world.reconciler._expiring = lambda day: fail()
+    world.reconciler._expiring = lambda day, after: fail()
     with pytest.raises(RetryableError, match="away"):
         world.run()
 
 
-def test_out_of_time_what_is_most_urgent_is_done_and_the_run_says_so(world):
-    batches = 3
-    for number, key in enumerate(keys(batches * RECONCILE_BATCH)):
-        world.put(key, blocks.encode(ONE), NOW_S + number // RECONCILE_BATCH * DAY_S)
+def three_batches(world, first_day):
+    """Blocks of three batches, which expire on successive days from ``first_day`` from now on."""
+    for number, key in enumerate(sorted(keys(3 * RECONCILE_BATCH), key=lambda key: key.partition)):
+        world.put(key, blocks.encode(ONE), NOW_S + (first_day + number // RECONCILE_BATCH) * DAY_S)
+
+
+def test_out_of_time_what_is_urgent_is_left_and_the_run_says_so(world):
+    three_batches(world, -1)
     left = iter([100.0, 100.0, RECONCILE_RESERVE_S - 1])
-    with pytest.raises(RetryableError, match=rf"out of time after {2 * RECONCILE_BATCH} blocks.* 2 days from now"):
+    with pytest.raises(RetryableError, match=rf"out of time after {2 * RECONCILE_BATCH} blocks.* 1 days from now"):
         world.run(lambda: next(left))
-    assert set(world.cold.items) == set(keys(2 * RECONCILE_BATCH))
-    assert world.meter.counts["BlocksReconciled"] == 2 * RECONCILE_BATCH
+    assert len(world.cold.items) == world.meter.counts["BlocksReconciled"] == 2 * RECONCILE_BATCH
+
+
+def test_what_is_not_urgent_is_left_to_the_next_run_which_goes_on_there(world):
+    three_batches(world, 0)
+    left = iter([100.0, 100.0, RECONCILE_RESERVE_S - 1])
+    assert world.run(lambda: next(left)).compared == 2 * RECONCILE_BATCH
+    assert world.run() == Reconciled(RECONCILE_BATCH, RECONCILE_BATCH, RECONCILE_BATCH)
+    assert len(world.cold.items) == 3 * RECONCILE_BATCH
+
+
+def test_a_run_goes_on_within_a_day(world):
+    for key in keys(3 * RECONCILE_BATCH):
+        world.put(key, blocks.encode(ONE))
+    for batches in (1, 2, 2):
+        left = iter([100.0] * batches + [0.0])
+        world.run(lambda left=left: next(left))
+    assert len(world.cold.items) == 3 * RECONCILE_BATCH
+    assert world.meter.counts["BlocksReconciled"] == 3 * RECONCILE_BATCH
+
+
+def test_each_block_is_compared_once_though_there_is_a_run_each_hour(world):
+    written = keys(30)
+    for number, key in enumerate(written):
+        world.put(key, blocks.encode(ONE), NOW_S + number * DAY_S // 2)
+    for _ in range(20 * 24):
+        world.run()
+        world.now_s += 3600
+    assert set(world.cold.items) == set(written)
+    assert world.meter.counts["BlocksReconciled"] == 30
+    assert len(ComparedInTable(world.table).load()) == RECONCILE_BACK_DAYS + RECONCILE_AHEAD_DAYS + 1
+
+
+@pytest.mark.parametrize("kept_s", [0, 60, DAY_S, 3 * DAY_S])
+def test_a_block_that_comes_behind_a_run_is_compared_by_a_later_one(world, kept_s):
+    """It comes, and the index shows it, whenever it may: until the day is settled, runs look again."""
+    world.kept_s = kept_s
+    world.reconciler = world.new_reconciler(world.expiring)
+    written = keys(24 * 6)
+    for key in written:
+        world.put(key, blocks.encode(ONE), world.now_s + kept_s)
+        world.run()
+        world.now_s += 3600
+    world.run()
+    assert set(world.cold.items) == set(written)
+
+
+def test_a_day_with_a_block_that_could_not_be_compared_is_compared_again(world):
+    bad, good = keys(2)
+    world.put(bad, blocks.encode(ONE))
+    world.put(good, blocks.encode(TWO))
+    world.cold.items[bad] = Item(b"\1nonsense")
+    for _ in range(2):
+        with pytest.raises(RetryableError, match="1 of 2"):
+            world.run()
+    world.cold.items.pop(bad)
+    assert world.run() == Reconciled(2, 1, 1)
+    assert world.run() == Reconciled()
 
 
 def test_progress_is_told(world):
@@ -187,13 +262,13 @@ def test_memory_does_not_grow_with_the_table(world, monkeypatch):
                 held["most"] = max(held["most"], held["now"])
             return Item(data, SOON_S)
 
-    def expiring(day):
+    def expiring(day, after):
         for key in keys(100) if day == SOON_S // DAY_S else []:
             held["listed"] += 1
             assert held["listed"] <= held["done"] + 8
             yield key
 
-    world.reconciler = Reconciler(expiring, Endless(), world.cold, NoDeletes(), lambda: NOW_S * 1000, world.meter)
+    world.reconciler = world.new_reconciler(expiring, Endless())
     compare = world.reconciler._compare
 
     def counted(key):

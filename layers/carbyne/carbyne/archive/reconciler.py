@@ -1,7 +1,8 @@
 """Reconciling: blocks that will expire soon are compared with the archive, and what it lacks is copied.
 
-So a disabled or broken archiver loses nothing as long as this runs once in RECONCILE_AHEAD_DAYS.  Days are taken in the
-order of expiry, so that a run that is out of time has seen to what is most urgent.
+So a disabled or broken archiver loses nothing as long as this runs.  Days are taken in the order of expiry, so that a
+run that is out of time has done what is most urgent; the next run, an hour later, goes on where it stopped.  Each block
+is compared once: ``archive/compared.py`` remembers the days.
 """
 
 import logging
@@ -11,6 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from carbyne.archive.archiver import Deletes, archive
+from carbyne.archive.compared import Compared, Day
 from carbyne.core.errors import CarbyneError, RetryableError
 from carbyne.core.items import Blocks
 from carbyne.core.keys import RAW, BlockKey
@@ -21,6 +23,7 @@ from carbyne.core.limits import (
     RECONCILE_BACK_DAYS,
     RECONCILE_BATCH,
     RECONCILE_RESERVE_S,
+    RECONCILE_URGENT_DAYS,
 )
 from carbyne.core.meter import Meter
 from carbyne.samples import blocks
@@ -37,49 +40,89 @@ class Reconciled(NamedTuple):
     missed: int = 0
     failed: int = 0
 
+    def plus(self, keys: list[BlockKey], outcomes: list[bool | None]) -> "Reconciled":
+        """With a batch of blocks and what ``_compare`` said of each."""
+        copied = [key.resolution for key, outcome in zip(keys, outcomes, strict=True) if outcome]
+        return Reconciled(
+            self.compared + len(keys),
+            self.copied + len(copied),
+            self.missed + copied.count(RAW),
+            self.failed + outcomes.count(None),
+        )
+
 
 class Reconciler:
-    """``expiring(day)``: the keys of all raw blocks that expire on that day since the epoch."""
+    """``expiring(day, after)``: the keys of the blocks that expire on that day since the epoch, those behind ``after``
+    alone if it is given; ``kept_s``: how long every block stays in the table at least."""
 
     def __init__(
         self,
-        expiring: Callable[[int], Iterable[BlockKey]],
+        expiring: Callable[[int, BlockKey | None], Iterable[BlockKey]],
+        compared: Compared,
         warm: Blocks,
         cold: Blocks,
         deletes: Deletes,
+        kept_s: int,
         now_ms: Callable[[], int],
         meter: Meter,
     ) -> None:
         self._expiring = expiring
+        self._compared = compared
         self._warm = warm
         self._cold = cold
         self._deletes = deletes
+        self._kept_s = kept_s
         self._now_ms = now_ms
         self._meter = meter
 
     def run(
         self, seconds_left: Callable[[], float], progress: Callable[[Reconciled], None] = lambda _: None
     ) -> Reconciled:
-        """Compare and copy; safe to repeat.  ``progress`` is told after each batch.
+        """Compare and copy what no run has compared yet; safe to repeat, and beside another run.
 
-        Raises RetryableError if the table can't be read, if some of the blocks could not be compared, or if the time is
-        up before all of them were.
+        ``progress`` is told after each batch.  What there is no time for is left to the next run.  Raises
+        RetryableError if the table can't be read, if some of the blocks could not be compared, or if blocks are left
+        that expire within RECONCILE_URGENT_DAYS.
         """
-        found = Reconciled()
-        today = self._now_ms() // 1000 // DAY_S
+        total = Reconciled()
         try:
             with ThreadPoolExecutor(COLD_READERS) as threads:
-                for day in range(today - RECONCILE_BACK_DAYS, today + RECONCILE_AHEAD_DAYS + 1):
-                    for batch in _batches(self._expiring(day)):
-                        if seconds_left() < RECONCILE_RESERVE_S:
-                            raise RetryableError(_out_of_time(found, day - today))
-                        found = _added(found, batch, list(threads.map(self._compare, batch)))
-                        progress(found)
+                for day, keys in self._batches():
+                    if seconds_left() < RECONCILE_RESERVE_S:
+                        self._leave(total, day.day - self._today())
+                        break
+                    outcomes = list(threads.map(self._compare, keys))
+                    self._note(day.went_on(keys[-1], outcomes.count(None)))
+                    total = total.plus(keys, outcomes)
+                    progress(total)
         finally:
-            self._count(found)
-        if found.failed:
-            raise RetryableError(f"{found.failed} of {found.compared} blocks could not be compared; the log names them")
-        return found
+            self._count(total)
+        if total.failed:
+            raise RetryableError(f"{total.failed} of {total.compared} blocks could not be compared; the log names them")
+        return total
+
+    def _batches(self) -> Iterator[tuple[Day, list[BlockKey]]]:
+        """Each day with its next blocks, as it was noted last; a day is ended when all of its batches were taken."""
+        days = self._compared.load()
+        for number in self._looked_at():
+            day = days.get(number)
+            if day and day.is_settled(self._kept_s):
+                continue
+            self._day = day if day and not day.is_whole else Day(number, self._now_ms() // 1000)
+            keys = iter(self._expiring(number, self._day.last))
+            while batch := list(islice(keys, RECONCILE_BATCH)):
+                yield self._day, batch
+            self._note(self._day.ended())
+
+    def _note(self, day: Day) -> None:
+        self._day = day
+        self._compared.save(day, self._looked_at())
+
+    def _looked_at(self) -> range:
+        return range(self._today() - RECONCILE_BACK_DAYS, self._today() + RECONCILE_AHEAD_DAYS + 1)
+
+    def _today(self) -> int:
+        return self._now_ms() // 1000 // DAY_S
 
     def _compare(self, key: BlockKey) -> bool | None:
         """Whether the archive lacked something of the block, None if nobody can say."""
@@ -97,31 +140,16 @@ class Reconciler:
             return False
         return archive(self._cold, self._deletes, key, item.data)
 
-    def _count(self, found: Reconciled) -> None:
-        self._meter.add("BlocksReconciled", found.compared)
-        self._meter.add("BlocksMissing", found.missed)
+    def _count(self, total: Reconciled) -> None:
+        self._meter.add("BlocksReconciled", total.compared)
+        self._meter.add("BlocksMissing", total.missed)
         self._meter.flush_due()
 
-
-def _batches(keys: Iterable[BlockKey]) -> Iterator[list[BlockKey]]:
-    """Bounded lists: an executor's ``map`` takes all that it is given at once."""
-    left = iter(keys)
-    while batch := list(islice(left, RECONCILE_BATCH)):
-        yield batch
-
-
-def _added(found: Reconciled, keys: list[BlockKey], outcomes: list[bool | None]) -> Reconciled:
-    copied = [key.resolution for key, outcome in zip(keys, outcomes, strict=True) if outcome]
-    return Reconciled(
-        found.compared + len(keys),
-        found.copied + len(copied),
-        found.missed + copied.count(RAW),
-        found.failed + outcomes.count(None),
-    )
-
-
-def _out_of_time(found: Reconciled, days: int) -> str:
-    return (
-        f"out of time after {found.compared} blocks, and those that expire {days} days from now and later are left: "
-        "give the function more memory and so more CPU, or run: carbyne reconcile"
-    )
+    def _leave(self, total: Reconciled, days: int) -> None:
+        """The time is up at blocks that expire so many days from now."""
+        text = (
+            f"out of time after {total.compared} blocks, and those that expire {days} days from now and later are left"
+        )
+        if days <= RECONCILE_URGENT_DAYS:
+            raise RetryableError(f"{text}: give the function more memory and so more CPU, or run: carbyne reconcile")
+        _log.info("%s to the next run", text)

@@ -1,6 +1,7 @@
 """``carbyne reconcile``: blocks that will expire soon are compared with the archive, and what it lacks is copied.
 
-The function Reconciler does the same each day.  This has no time limit, may run beside it, and is safe to repeat.
+The function Reconciler does the same each hour, for what it has not compared yet.  This compares everything, has no
+time limit, may run beside it, and is safe to repeat.
 """
 
 from argparse import Namespace
@@ -26,7 +27,7 @@ def reconcile(arguments: Namespace, desk: Desk) -> None:
     """RetryableError if some of the blocks could not be compared: then what could is copied, and it may run again."""
     table = desk.table(arguments, "BlocksTableName", "table")
     bucket = desk.table(arguments, "BlocksBucketName", "bucket")
-    reconciler = build(desk.dynamodb(), desk.client("s3"), table, bucket, emit=lambda _: None)
+    reconciler = build(desk.dynamodb(), desk.client("s3"), table, bucket)
     found = reconciler.run(lambda: inf, progress=lambda so_far: desk.remark(_words(so_far)))
     desk.say(_words(found))
 

@@ -301,5 +301,8 @@ def check_monitor(name: str) -> str:
 REPLAY_ITEM = "system#replay"
 """Partition key, in the blocks table, of the job that replays lanes."""
 
+RECONCILE_ITEM = "system#reconcile"
+"""Partition key, in the blocks table, of what the reconciler has compared."""
+
 LANES_INITIALISED_ITEM = "system#lanes"
 """Partition key, in the accounts table, of the mark that the lanes were called whole once."""

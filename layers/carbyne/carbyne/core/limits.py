@@ -137,11 +137,18 @@ COLD_READERS: Final = 16
 DAY_S: Final = 86_400
 """Seconds of a day of UTC."""
 RECONCILE_AHEAD_DAYS: Final = 3
-"""How long before their expiry blocks are compared with the archive: three daily runs see each of them."""
+"""How long before their expiry blocks are compared with the archive: if a run fails, others follow in time."""
 RECONCILE_BACK_DAYS: Final = 14
 """How long after its expiry a block may still be in the table: typically two days, and nobody promises that."""
 RECONCILE_BATCH: Final = 256
 """Blocks that are handed to the threads at once; each thread holds one of them in memory."""
+COMPARED_BYTES_MAX: Final = 40_000
+"""What the reconciler has compared, as an item: some twenty days, each with the name of one block."""
+INDEX_LAG_S: Final = 3_600
+"""How long a block that was put may be missing in the index of expiries, the seconds of its put included; normally
+less than one."""
+RECONCILE_URGENT_DAYS: Final = 1
+"""A run that leaves blocks that expire so soon fails; what expires later is left to the next runs, an hour apart."""
 RECONCILE_RESERVE_S: Final = 20.0
 """No further batch is begun with less time left: it takes a second or two, or the time-outs of its calls."""
 

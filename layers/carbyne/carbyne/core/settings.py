@@ -108,10 +108,15 @@ class ArchiverSettings(msgspec.Struct, frozen=True):
 
 
 class ReconcilerSettings(msgspec.Struct, frozen=True):
-    """``blocks_table`` and ``blocks_bucket``: what is compared."""
+    """``blocks_table`` and ``blocks_bucket``: what is compared; ``warm_..._s``: how long a block of each resolution
+    stays in the table."""
 
     blocks_table: str
     blocks_bucket: str
+    warm_raw_s: int
+    warm_5m_s: int
+    warm_1h_s: int
+    warm_1d_s: int
 
 
 class SupervisorSettings(msgspec.Struct, frozen=True):
@@ -140,7 +145,7 @@ class ReaderSettings(RedisSettings, frozen=True, kw_only=True):
 Settings = TypeVar("Settings", bound=msgspec.Struct)
 
 
-def by_resolution(settings: SealerSettings | ReaderSettings, tier: str) -> dict[str, int]:
+def by_resolution(settings: SealerSettings | ReaderSettings | ReconcilerSettings, tier: str) -> dict[str, int]:
     """Retention of each resolution in seconds, of the ``warm`` or ``cold`` tier."""
     return {resolution: getattr(settings, f"{tier}_{resolution}_s") for resolution in RESOLUTIONS}
 

@@ -71,14 +71,18 @@ class DynamoTable:
             page = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
 
-def expiring(client: "DynamoDBClient", table: str, day: int) -> Iterator[BlockKey]:
-    """Every block, or stub of a split one, that expires on that day since the epoch, by the index of expiries."""
+def expiring(client: "DynamoDBClient", table: str, day: int, after: BlockKey | None = None) -> Iterator[BlockKey]:
+    """Every block, or stub of a split one, that expires on that day since the epoch, by the index of expiries; those
+    alone that it has behind ``after``, which may be gone."""
     request: dict[str, Any] = {
         "TableName": table,
         "IndexName": EXPIRING,
         "KeyConditionExpression": "d = :day",
         "ExpressionAttributeValues": {":day": {"N": str(day)}},
     }
+    if after:
+        start = {"d": {"N": str(day)}, "pk": {"S": after.partition}, "sk": {"S": after.sort}}
+        request["ExclusiveStartKey"] = start
     while True:
         with retryable("blocks Query by expiry"):
             answer = client.query(**request)
