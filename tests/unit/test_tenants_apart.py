@@ -14,7 +14,7 @@ import pytest
 from carbyne.core.keys import SourceKey
 from carbyne.http import surface
 from carbyne.intake.writer import Writer
-from carbyne.read.reader import Answer, Latest
+from carbyne.read.reader import Answer, Newest
 from carbyne.registry.store import Registry
 from carbyne.stream import records
 from carbyne.stream.putter import Time
@@ -101,7 +101,7 @@ class WatchedTiers:
     def _answer(self, name, sources, arguments):
         known = any(source.tenant == "b" for source in sources)
         if name == "latest":
-            return Latest(dict.fromkeys(arguments[1], (NOW_S * 1000, 1.0)) if known else {}, [])
+            return Newest(dict.fromkeys(arguments[1], (NOW_S * 1000, 1.0)) if known else {}, [])
         if name == "series":
             return {MARK} if known else set()
         if name == "read":

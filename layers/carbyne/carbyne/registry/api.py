@@ -12,7 +12,7 @@ from carbyne.core.errors import RequestError
 from carbyne.http.message import Response, inflate, json_response, skipped_header
 from carbyne.http.routes import Call, Route
 from carbyne.registry import checks, graphs, hosts, metadata, roles, services
-from carbyne.registry.hosts import Host
+from carbyne.registry.hosts import StoredHost
 from carbyne.registry.metadata import Owner
 from carbyne.registry.services import Service
 from carbyne.registry.store import Registry
@@ -302,7 +302,7 @@ def _state(state: checks.State, memo: str) -> dict[str, object]:
     return {"monitorId": keys.check_monitor(state.name), "status": state.status, "detail": detail}
 
 
-def _host(host: Host) -> dict[str, object]:
+def _host(host: StoredHost) -> dict[str, object]:
     return {
         "id": host.id,
         "name": host.name,
