@@ -1,18 +1,17 @@
 """Services and roles, as people make and delete them."""
 
-from typing import NamedTuple
-
 import msgspec
 
 from carbyne.core import names
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import MEMO_CHARACTERS_MAX
+from carbyne.http.answers import Answer
 from carbyne.registry import hosts, metadata, roles
 from carbyne.registry.store import Registry, RegistryChange, Store, body_of, settle
 
 
-class Service(NamedTuple):
-    """``roles``: sorted."""
+class Service(Answer, frozen=True):
+    """A service with the names of its roles."""
 
     name: str
     memo: str
