@@ -23,5 +23,6 @@ print(json.dumps(sorted(sys.modules)))
 @pytest.mark.parametrize("function", sorted(NEVER))
 def test_a_function_loads_no_other_functions_routes(function):
     command = [sys.executable, "-c", LIST_LOADED, str(ROOT / f"functions/{function}/app.py")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    environment = {"PYTHONPATH": str(ROOT / "layers/carbyne")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert not NEVER[function] & set(json.loads(done.stdout))
