@@ -42,7 +42,7 @@ types: .venv/test.txt ## mypy
 	$(BIN)/mypy
 
 openapi: .venv/test.txt ## the description of the HTTP API, after a change of routes
-	$(BIN)/python -m carbyne.http.openapi > openapi.part
+	$(BIN)/python -m carbyne.wiring.openapi > openapi.part
 	@mv openapi.part layers/carbyne/carbyne/http/openapi.json
 
 build: .venv/test.txt ## sam build: functions and layer for Lambda in .aws-sam/

@@ -14,7 +14,7 @@ from carbyne.http.message import Request
 from carbyne.http.routes import Call
 from carbyne.registry import hosts
 from carbyne.registry.api import delete_host
-from carbyne.registry.store import Change, Item, Key
+from carbyne.registry.store import Key, RegistryChange, RegistryItem
 from carbyne.stream import records
 from carbyne.wiring.registry import registry as wired_registry
 
@@ -48,50 +48,50 @@ def store(request):
 
 def test_a_new_item_is_written_once(store):
     assert store.get(A) is None
-    assert store.write(Change(A, b'{"n":1}', 0))
-    assert store.get(A) == Item(A, b'{"n":1}', 1)
-    assert not store.write(Change(A, b'{"n":2}', 0))
-    assert store.get(A) == Item(A, b'{"n":1}', 1)
+    assert store.write(RegistryChange(A, b'{"n":1}', 0))
+    assert store.get(A) == RegistryItem(A, b'{"n":1}', 1)
+    assert not store.write(RegistryChange(A, b'{"n":2}', 0))
+    assert store.get(A) == RegistryItem(A, b'{"n":1}', 1)
 
 
 def test_only_who_knows_the_version_changes_an_item(store):
-    store.write(Change(A, b"1", 0))
-    assert not store.write(Change(A, b"2", 2))
-    assert store.write(Change(A, b"2", 1))
-    assert store.get(A) == Item(A, b"2", 2)
-    assert not store.write(Change(A, b"3", 1))
-    assert not store.write(Change(B, b"3", 1)), "nothing is there that could have a version"
+    store.write(RegistryChange(A, b"1", 0))
+    assert not store.write(RegistryChange(A, b"2", 2))
+    assert store.write(RegistryChange(A, b"2", 1))
+    assert store.get(A) == RegistryItem(A, b"2", 2)
+    assert not store.write(RegistryChange(A, b"3", 1))
+    assert not store.write(RegistryChange(B, b"3", 1)), "nothing is there that could have a version"
 
 
 def test_a_write_that_is_sent_again_succeeds_again(store):
     for _ in range(2):
-        assert store.write(Change(A, b"1", 0))
+        assert store.write(RegistryChange(A, b"1", 0))
     for _ in range(2):
-        assert store.write(Change(A, b"2", 1), Change(B, b"1", 0))
+        assert store.write(RegistryChange(A, b"2", 1), RegistryChange(B, b"1", 0))
     assert (store.get(A).version, store.get(B).version) == (2, 1)
     for _ in range(2):
-        assert store.write(Change(A, None, 2))
+        assert store.write(RegistryChange(A, None, 2))
     assert store.get(A) is None
 
 
 def test_a_delete_needs_the_version_too(store):
-    store.write(Change(A, b"1", 0))
-    assert not store.write(Change(A, None, 2))
+    store.write(RegistryChange(A, b"1", 0))
+    assert not store.write(RegistryChange(A, None, 2))
     assert store.get(A) is not None
 
 
 def test_all_changes_or_none(store):
-    store.write(Change(A, b"1", 0))
-    assert not store.write(Change(B, b"1", 0), Change(A, b"2", 7))
+    store.write(RegistryChange(A, b"1", 0))
+    assert not store.write(RegistryChange(B, b"1", 0), RegistryChange(A, b"2", 7))
     assert store.get(B) is None
-    assert store.write(Change(B, b"1", 0), Change(A, None, 1))
-    assert (store.get(A), store.get(B)) == (None, Item(B, b"1", 1))
+    assert store.write(RegistryChange(B, b"1", 0), RegistryChange(A, None, 1))
+    assert (store.get(A), store.get(B)) == (None, RegistryItem(B, b"1", 1))
 
 
 def test_items_of_one_partition_by_prefix_in_order(store):
     for name in ("b", "aa", "a", "a:b", "é"):
-        store.write(Change(Key("t:hosts", name), json.dumps(name).encode(), 0))
-    store.write(Change(C, b"1", 0))
+        store.write(RegistryChange(Key("t:hosts", name), json.dumps(name).encode(), 0))
+    store.write(RegistryChange(C, b"1", 0))
     assert [item.key.sk for item in store.items("t:hosts")] == ["a", "a:b", "aa", "b", "é"]
     assert [item.key.sk for item in store.items("t:hosts", "a")] == ["a", "a:b", "aa"]
     assert [item.key.sk for item in store.items("t:hosts", "a:")] == ["a:b"]
@@ -101,7 +101,7 @@ def test_items_of_one_partition_by_prefix_in_order(store):
 def test_a_partition_of_more_than_a_page(store):
     body = b'"' + b"x" * 200_000 + b'"'
     for number in range(8):
-        store.write(Change(Key("t:hosts", f"h{number}"), body, 0))
+        store.write(RegistryChange(Key("t:hosts", f"h{number}"), body, 0))
     assert [item.key.sk for item in store.items("t:hosts", "h")] == [f"h{number}" for number in range(8)]
 
 
@@ -116,9 +116,9 @@ def test_a_table_that_is_gone_is_retryable(aws):
     for call in (
         lambda: store.get(A),
         lambda: store.items("t"),
-        lambda: store.write(Change(A, b"1", 0)),
-        lambda: store.write(Change(A, None, 1)),
-        lambda: store.write(Change(A, b"1", 0), Change(B, b"1", 0)),
+        lambda: store.write(RegistryChange(A, b"1", 0)),
+        lambda: store.write(RegistryChange(A, None, 1)),
+        lambda: store.write(RegistryChange(A, b"1", 0), RegistryChange(B, b"1", 0)),
     ):
         with pytest.raises(RetryableError):
             call()
@@ -139,7 +139,7 @@ def reason(code):
 )
 def test_only_conditions_and_conflicts_are_lost_races(aws, reasons, lost):
     client = aws.client("dynamodb")
-    changes = Change(A, b"1", 0), Change(B, b"1", 0)
+    changes = RegistryChange(A, b"1", 0), RegistryChange(B, b"1", 0)
     with Stubber(client) as stubber:
         stubber.add_client_error(
             "transact_write_items", "TransactionCanceledException", modeled_fields={"CancellationReasons": reasons}
@@ -164,7 +164,7 @@ def wired(aws, table, monkeypatch):
 
 
 def test_the_real_parts_fit_together(wired):
-    assert wired.registry.store.write(Change(Key("t:real", "a"), b"1", 0))
+    assert wired.registry.store.write(RegistryChange(Key("t:real", "a"), b"1", 0))
     assert abs(wired.registry.now_s() - time.time()) < 5
     assert wired.registry.new_id() != wired.registry.new_id()
 

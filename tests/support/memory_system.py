@@ -17,7 +17,6 @@ from carbyne.adapters.redis.hot import HotRead
 from carbyne.core import keys, stamps
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import Window
-from carbyne.http import surface
 from carbyne.intake.writer import Writer
 from carbyne.registry.store import Registry
 from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows, merge
@@ -26,13 +25,14 @@ from carbyne.stream import records
 from carbyne.stream.putter import Putter, Time
 from carbyne.tenants.accounts import Accounts
 from carbyne.wiring import reader as wiring_reader
+from carbyne.wiring.openapi import TABLES
 
 from tests.support.fakes import FakeBlocks, FakeTable
 from tests.support.registry_store import MemoryStore
 from tests.support.registry_system import Keys, load_app
 from tests.support.wired import reader_settings
 
-APPS = {function: load_app(function) for function in surface.TABLES}
+APPS = {function: load_app(function) for function in TABLES}
 LENGTH_S = 14_400
 RETENTION_S = 460 * 86_400
 
@@ -124,7 +124,7 @@ class MemorySystem:
         """The Lambda answer of the function that the gateway would choose, None if it knows no route."""
         http = event["requestContext"]["http"]
         wanted = http["method"], http["path"]
-        for function, table in surface.TABLES.items():
+        for function, table in TABLES.items():
             if any(route.parts_of(*wanted) is not None for route in table):
                 return APPS[function].handle(event, partial(self.deps.__getitem__, function))
         return None

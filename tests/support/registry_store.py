@@ -2,7 +2,7 @@
 
 from carbyne.core.errors import RetryableError
 from carbyne.core.limits import PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
-from carbyne.registry.store import Item
+from carbyne.registry.store import RegistryItem
 
 
 class MemoryStore:
@@ -51,4 +51,4 @@ class MemoryStore:
             return
         assert 0 < len(change.key.sk.encode()) <= SORT_KEY_BYTES_MAX
         assert len(change.key.pk.encode()) <= PARTITION_KEY_BYTES_MAX
-        self.table[change.key] = Item(change.key, change.body, change.version + 1)
+        self.table[change.key] = RegistryItem(change.key, change.body, change.version + 1)

@@ -8,7 +8,7 @@ from carbyne.core import stamps
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
 from carbyne.core.limits import STORAGE_WINDOWS_MAX
-from carbyne.read.placement import Storage, Stored
+from carbyne.read.placement import Placement, Storage
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Rows, from_rows
 from carbyne.store.catalogue import Catalogue
@@ -71,11 +71,11 @@ def test_each_tier_of_each_window_oldest_first(world):
     world.seal(world.warm, middle, columns(middle, times=5))
     world.hot.held = {middle: columns(middle, times=1), new: columns(new), old: EMPTY}
     assert world.of() == [
-        Stored(RAW, old, "cold", 3, size(old)),
-        Stored(RAW, middle, "hot", 1, 77),
-        Stored(RAW, middle, "warm", 5, size(middle, times=5)),
-        Stored(RAW, middle, "cold", 3, size(middle)),
-        Stored(RAW, new, "hot", 3, 77),
+        Placement(RAW, old, "cold", 3, size(old)),
+        Placement(RAW, middle, "hot", 1, 77),
+        Placement(RAW, middle, "warm", 5, size(middle, times=5)),
+        Placement(RAW, middle, "cold", 3, size(middle)),
+        Placement(RAW, new, "hot", 3, 77),
     ]
 
 
@@ -102,7 +102,7 @@ def test_the_parts_of_a_split_block_count_together(world, monkeypatch, tier):
     leaves = [item.data for item in held.values() if item.data.startswith(b"\1") and (tier == "cold" or item.expires_s)]
     leaves = [data for data in leaves if not blocks.parts_of(data)]
     assert len(leaves) > 2
-    assert world.of() == [Stored(RAW, WINDOWS[0], tier, 90, sum(map(len, leaves)))]
+    assert world.of() == [Placement(RAW, WINDOWS[0], tier, 90, sum(map(len, leaves)))]
 
 
 def test_too_many_windows_are_refused(world):

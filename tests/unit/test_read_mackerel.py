@@ -11,7 +11,7 @@ from carbyne.core.keys import SourceKey
 from carbyne.core.limits import LATEST_PAIRS_MAX
 from carbyne.http.message import Request
 from carbyne.read.mackerel import RESOLUTION_HEADER, WARNINGS_HEADER, Queries, route
-from carbyne.read.reader import Answer, How, Latest
+from carbyne.read.reader import Answer, How, Newest
 from carbyne.tenants.accounts import Accounts, Grant, Permission
 
 
@@ -30,7 +30,7 @@ class Reader:
 
     def latest(self, source, series, *, partial=False):
         self.calls.append((source, list(series), partial))
-        return Latest({name: (61_000, 2.0) for name in series if name != "none"}, self.warnings)
+        return Newest({name: (61_000, 2.0) for name in series if name != "none"}, self.warnings)
 
     def series(self, source):
         self.calls.append(source)

@@ -1,12 +1,15 @@
 """Tables of routes: which one takes a request, and that the template sends each function exactly its routes."""
 
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import yaml
-from carbyne.http import surface
+from carbyne.http.answers import DONE, Success
+from carbyne.http.message import Response
 from carbyne.http.routes import Route
 from carbyne.tenants.accounts import Permission
+from carbyne.wiring.openapi import TABLES
 
 from local.template import pairs
 
@@ -15,7 +18,7 @@ RESOURCES = pairs(pairs(yaml.compose((ROOT / "template.yaml").read_text()))["Res
 
 
 def route(path, method="GET"):
-    return Route(method, path, Permission.READ, lambda deps, call: None)
+    return Route(method, path, Permission.READ, "", Success, lambda deps, call: DONE)
 
 
 @pytest.mark.parametrize(
@@ -59,20 +62,18 @@ def routes_of(properties):
 
 
 def test_the_template_has_the_routes_of_the_code():
-    in_code = {
-        f"functions/{name}": sorted((one.method, one.path) for one in table) for name, table in surface.TABLES.items()
-    }
+    in_code = {f"functions/{name}": sorted((one.method, one.path) for one in table) for name, table in TABLES.items()}
     assert in_template() == in_code
 
 
 def test_no_two_routes_take_the_same_request():
-    keys = [(one.method, one.path) for table in surface.TABLES.values() for one in table]
+    keys = [(one.method, one.path) for table in TABLES.values() for one in table]
     assert len(keys) == len(set(keys))
     for method, path in keys:
         request = path.replace("{", "").replace("+}", "").replace("}", "")
         taken = [
             key
-            for table in surface.TABLES.values()
+            for table in TABLES.values()
             for one in table
             if one.parts_of(method, request) is not None
             for key in [(one.method, one.path)]
@@ -80,13 +81,19 @@ def test_no_two_routes_take_the_same_request():
         assert taken == [(method, path)]
 
 
+def test_a_handler_returns_what_its_row_says():
+    for table in TABLES.values():
+        for row in table:
+            assert get_type_hints(row.handler)["return"] in (row.answer, Response), row
+
+
 def test_whatever_changes_something_needs_a_key_that_may_write():
-    for table in surface.TABLES.values():
+    for table in TABLES.values():
         for one in table:
-            assert (Permission.WRITE in one.needs) == (one.method != "GET"), one
+            assert (Permission.WRITE in one.permission) == (one.method != "GET"), one
 
 
 def test_every_route_is_documented():
     documented = (ROOT / "docs/api.md").read_text()
-    paths = {one.path for table in surface.TABLES.values() for one in table}
+    paths = {one.path for table in TABLES.values() for one in table}
     assert sorted(path for path in paths if f"{path}`" not in documented and f"{path}\n" not in documented) == []

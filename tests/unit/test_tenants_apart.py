@@ -12,20 +12,20 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from carbyne.core.keys import SourceKey
-from carbyne.http import surface
 from carbyne.intake.writer import Writer
-from carbyne.read.reader import Answer, Latest
+from carbyne.read.reader import Answer, Newest
 from carbyne.registry.store import Registry
 from carbyne.stream import records
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import Accounts
+from carbyne.wiring.openapi import TABLES
 from carbyne.wiring.reader import ReaderDeps
 
 from tests.support.registry_store import MemoryStore
 from tests.support.registry_system import NOW_S, Keys, answer_of, event, load_app
 
-APPS = {name: load_app(name) for name in surface.TABLES}
-ROUTES = [(function, route) for function, table in surface.TABLES.items() for route in table]
+APPS = {name: load_app(name) for name in TABLES}
+ROUTES = [(function, route) for function, table in TABLES.items() for route in table]
 MARK = "secret-of-b"
 EVERYTHING = {
     "name": "onlyb",
@@ -101,7 +101,7 @@ class WatchedTiers:
     def _answer(self, name, sources, arguments):
         known = any(source.tenant == "b" for source in sources)
         if name == "latest":
-            return Latest(dict.fromkeys(arguments[1], (NOW_S * 1000, 1.0)) if known else {}, [])
+            return Newest(dict.fromkeys(arguments[1], (NOW_S * 1000, 1.0)) if known else {}, [])
         if name == "series":
             return {MARK} if known else set()
         if name == "read":
@@ -223,7 +223,7 @@ def test_the_same_requests_reach_something_with_the_right_key(case):
     for request in requests(route):
         answer, touched = World().call(function, request, "key-b")
         assert touched <= {"b"}
-        own = touched == {"b"} or not route.needs or answer.body.get("name") == "b"
+        own = touched == {"b"} or not route.permission or answer.body.get("name") == "b"
         reached = reached or (answer.status == 200 and own)
     assert reached, f"none of the requests of this test gets an answer from {name(case)}: add what it takes"
 
@@ -235,11 +235,11 @@ def test_without_a_known_key_there_is_nothing(case, key):
     world = World()
     for request in requests(route):
         answer, touched = world.call(function, request, key)
-        assert (answer.status, touched) == (403 if route.needs else 200, set())
+        assert (answer.status, touched) == (403 if route.permission else 200, set())
 
 
 def test_only_the_description_of_the_api_needs_no_key():
-    assert [route.path for _, route in ROUTES if not route.needs] == ["/openapi.json"]
+    assert [route.path for _, route in ROUTES if not route.permission] == ["/openapi.json"]
 
 
 def test_a_listing_of_the_owner_holds_what_the_others_must_not_see():

@@ -52,9 +52,6 @@ class Response(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
 
 
-Route = Callable[[Request], Response]
-
-
 def one(request: Request, name: str) -> str:
     """The value of a query's parameter; RequestError 400 unless it is there once and not empty."""
     values = request.query.get(name, [])
@@ -154,10 +151,10 @@ def no_route(request: Request) -> RequestError:
     return RequestError(404, f"no such route: {request.method} {request.path}")
 
 
-def answer(event: Mapping[str, Any], route: Route) -> dict[str, Any]:
-    """The Lambda answer of ``route`` for ``event``; never raises."""
+def answer(event: Mapping[str, Any], respond: Callable[[Request], Response]) -> dict[str, Any]:
+    """The Lambda answer of ``respond`` for ``event``; never raises."""
     try:
-        response = route(parse(event))
+        response = respond(parse(event))
     except RequestError as error:
         response = error_response(error.status, error.message)
     except OverLimitError as error:

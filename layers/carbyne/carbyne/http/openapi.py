@@ -1,21 +1,21 @@
-"""The description of the HTTP API as OpenAPI 3.1, made of the route tables, ``operations`` and the types they name.
+"""The description of the HTTP API as OpenAPI 3.1, made of the route tables and the types that their rows name.
 
-``python -m carbyne.http.openapi`` prints it; what is served is the file ``openapi.json`` beside this module (``make
-openapi``), so that no function imports all the others to say what they do.
+The registry serves the file ``openapi.json`` beside this module, so that no function imports the tables of all; ``make
+openapi`` writes it (``carbyne.wiring.openapi``).
 """
 
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from carbyne.http import answers, surface
-from carbyne.http.operations import OPERATIONS, Operation, Parameter
-from carbyne.http.routes import Route
+from carbyne.http.answers import Error
+from carbyne.http.routes import Parameter, Route
 
 Json = dict[str, Any]
+Tables = Mapping[str, Sequence[Route[Any]]]
+"""Function -> its routes."""
 
 VERSION: Final = "3.1.0"
 ABOUT: Final = """Samples of hosts and services, and the registry of these, as Mackerel's API has them.
@@ -35,10 +35,10 @@ REFUSALS: Final = {
 RETRY_AFTER: Final = {"description": "Seconds after which to send the request again", "schema": {"type": "integer"}}
 
 
-def describe() -> Json:
+def describe(tables: Tables) -> Json:
     """The whole document."""
-    routes = [(function, route) for function, table in surface.TABLES.items() for route in table]
-    schema_of, schemas = _schemas(OPERATIONS[route.handle] for _, route in routes)
+    routes = [(function, route) for function, table in tables.items() for route in table]
+    schema_of, schemas = _schemas(route for _, route in routes)
     paths: dict[str, Json] = {}
     for function, route in routes:
         paths.setdefault(path_of(route), {})[route.method.lower()] = _operation(function, route, schema_of)
@@ -61,34 +61,34 @@ def path_of(route: Route[Any]) -> str:
     return route.path.replace("+}", "}")
 
 
-def _schemas(operations: Iterable[Operation]) -> tuple[Mapping[int, Json], Json]:
-    """Schema by id of each type that operations name, and what these refer to."""
-    kinds: list[Any] = [answers.Error]
-    for one in operations:
-        kinds += [one.answer, *([] if one.body is None else [one.body]), *(each.kind for each in one.query)]
-    found, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
-    return {id(kind): schema for kind, schema in zip(kinds, found, strict=True)}, dict(components)
+def _schemas(routes: Iterable[Route[Any]]) -> tuple[Mapping[int, Json], Json]:
+    """Schema by id of each type that routes name, and what these refer to."""
+    kinds: list[Any] = [Error]
+    for route in routes:
+        body = [] if route.body is None else [route.body]
+        kinds += [route.answer, *body, *(parameter.kind for parameter in route.parameters)]
+    schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
+    return {id(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}, dict(components)
 
 
 def _operation(function: str, route: Route[Any], schema_of: Mapping[int, Json]) -> Json:
-    said = OPERATIONS[route.handle]
-    refused = [status for status in REFUSALS if _may(status, route, said)]
+    refused = [status for status in REFUSALS if _may_answer(route, status)]
     return {
         "operationId": f"{route.method.lower()}{re.sub('[^A-Za-z0-9]+', '_', route.path).rstrip('_')}",
-        "summary": said.summary,
+        "summary": route.summary,
         "tags": [function],
-        **({} if route.needs else {"security": []}),
-        "parameters": [*_of_path(route), *(_of_query(each, schema_of) for each in said.query)],
-        **({} if said.body is None else {"requestBody": _body(said, schema_of)}),
+        **({} if route.permission else {"security": []}),
+        "parameters": [*_of_path(route), *(_of_query(each, schema_of) for each in route.parameters)],
+        **({} if route.body is None else {"requestBody": _body(route, schema_of)}),
         "responses": {
-            "200": _answer(said, schema_of),
+            "200": _answer(route, schema_of),
             **{status: {"$ref": f"#/components/responses/{REFUSALS[status][0]}"} for status in refused},
         },
     }
 
 
-def _may(status: str, route: Route[Any], said: Operation) -> bool:
-    return {"403": bool(route.needs), "404": bool(said.unknown) or "{" in route.path}.get(status, True)
+def _may_answer(route: Route[Any], status: str) -> bool:
+    return {"403": bool(route.permission), "404": bool(route.not_found) or "{" in route.path}.get(status, True)
 
 
 def _of_path(route: Route[Any]) -> list[Json]:
@@ -98,19 +98,20 @@ def _of_path(route: Route[Any]) -> list[Json]:
     ]
 
 
-def _of_query(one: Parameter, schema_of: Mapping[int, Json]) -> Json:
-    described = {"name": one.name, "in": "query", "description": one.about, "schema": schema_of[id(one.kind)]}
-    return {**described, **({"required": True} if one.required else {})}
+def _of_query(parameter: Parameter, schema_of: Mapping[int, Json]) -> Json:
+    schema = schema_of[id(parameter.kind)]
+    described = {"name": parameter.name, "in": "query", "description": parameter.about, "schema": schema}
+    return {**described, **({"required": True} if parameter.required else {})}
 
 
-def _body(said: Operation, schema_of: Mapping[int, Json]) -> Json:
-    return {"required": said.body is not Any, "content": {"application/json": {"schema": schema_of[id(said.body)]}}}
+def _body(route: Route[Any], schema_of: Mapping[int, Json]) -> Json:
+    return {"required": route.body is not Any, "content": {"application/json": {"schema": schema_of[id(route.body)]}}}
 
 
-def _answer(said: Operation, schema_of: Mapping[int, Json]) -> Json:
-    headers = {name: {"description": about, "schema": {"type": "string"}} for name, about in said.headers.items()}
-    content = {"application/json": {"schema": schema_of[id(said.answer)]}}
-    return {"description": said.summary, **({"headers": headers} if headers else {}), "content": content}
+def _answer(route: Route[Any], schema_of: Mapping[int, Json]) -> Json:
+    headers = {name: {"description": about, "schema": {"type": "string"}} for name, about in route.headers.items()}
+    content = {"application/json": {"schema": schema_of[id(route.answer)]}}
+    return {"description": route.summary, **({"headers": headers} if headers else {}), "content": content}
 
 
 def _refusal(status: str, about: str) -> Json:
@@ -120,16 +121,6 @@ def _refusal(status: str, about: str) -> Json:
     return {"description": about, **headers, "content": {"application/json": {"schema": schema}}}
 
 
-def text() -> str:
-    """The document as the file has it."""
-    return msgspec.json.format(msgspec.json.encode(describe()), indent=1).decode() + "\n"
-
-
-def main(_: Sequence[str]) -> int:
-    """Print it."""
-    sys.stdout.write(text())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+def text(tables: Tables) -> str:
+    """The document as the file ``openapi.json`` has it."""
+    return msgspec.json.format(msgspec.json.encode(describe(tables)), indent=1).decode() + "\n"

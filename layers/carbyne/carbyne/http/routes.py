@@ -1,22 +1,26 @@
-"""Tables of routes: what a function answers, and what a key must be allowed to do for it.
+"""Routes: one row says all of a call, for the dispatch, the permissions, the tests and the description of the API.
 
-A table is a constant of its module, so that the template, the documents and the tests can be held against it.
+Each function has a table of rows, a constant beside its handlers.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import unquote
 
-from carbyne.http.message import Request, Response, no_route
+from msgspec import Meta
+
+from carbyne.http.message import SKIPPED_HEADER, TIME_S_MAX, Request, Response, json_response, no_route
 from carbyne.tenants.accounts import Accounts, Permission
 
 Deps = TypeVar("Deps")
+Text = Annotated[str, Meta(min_length=1)]
+Seconds = Annotated[int, Meta(ge=-TIME_S_MAX, le=TIME_S_MAX)]
 
 
 class Call(NamedTuple):
-    """A request whose key was looked up; ``tenant`` is empty where none is needed.
+    """A request whose key was looked up; ``tenant`` is empty on a public route.
 
-    ``parts``: what stands in the place of the path's ``{names}``, decoded.
+    ``parts``: the values of the path's ``{names}``, decoded.
     """
 
     request: Request
@@ -24,35 +28,60 @@ class Call(NamedTuple):
     parts: Mapping[str, str]
 
 
+class Parameter(NamedTuple):
+    """A parameter of the query.  ``kind``: its type, a list if it may be repeated."""
+
+    name: str
+    kind: Any
+    about: str
+    required: bool = False
+
+
 class Route(NamedTuple, Generic[Deps]):
-    """``path``: as in template.yaml, ``/a/{b}`` or, where slashes may follow, ``/a/{b+}``; ``needs``: of its key."""
+    """``path``: as in template.yaml, ``/a/{b}`` or, where slashes may follow, ``/a/{b+}``.
+
+    ``permission``: what the key must be allowed to do.  ``handler``: returns a value of the type ``answer``, which is
+    encoded with status 200, or a Response where the answer has headers of its own.  ``body``: type of the request's
+    body, None without one.  ``headers``: of the answer, name -> meaning.  ``not_found``: what a 404 means; a route with
+    parts in its path may answer 404 even if this is empty.
+    """
 
     method: str
     path: str
-    needs: Permission
-    handle: Callable[[Deps, Call], Response]
+    permission: Permission
+    summary: str
+    answer: Any
+    handler: Callable[[Deps, Call], object]
+    body: Any = None
+    parameters: Sequence[Parameter] = ()
+    headers: Mapping[str, str] = {}
+    not_found: str = ""
 
     def parts_of(self, method: str, path: str) -> dict[str, str] | None:
-        """The parts in the place of ``{names}`` if this route takes the request, else None."""
-        wanted = self.path.split("/")
-        given = path.split("/", len(wanted) - 1 if self.path.endswith("+}") else -1)
-        if method != self.method or len(wanted) != len(given):
+        """The values of the path's ``{names}`` if this route takes the request, else None."""
+        pattern = self.path.split("/")
+        given = path.split("/", len(pattern) - 1 if self.path.endswith("+}") else -1)
+        if method != self.method or len(pattern) != len(given):
             return None
-        pairs = list(zip(wanted, given, strict=True))
-        if not all((_is_name(want) and part) or want == part for want, part in pairs):
+        pairs = list(zip(pattern, given, strict=True))
+        if not all((_is_name(segment) and part) or segment == part for segment, part in pairs):
             return None
-        return {want.strip("{+}"): unquote(part) for want, part in pairs if _is_name(want)}
+        return {segment.strip("{+}"): unquote(part) for segment, part in pairs if _is_name(segment)}
 
 
-def _is_name(segment: str) -> bool:
-    return segment.startswith("{")
+SKIPPED: Final = {SKIPPED_HEADER: "`<reason>=<number>`, comma separated, if parts of the body were skipped"}
 
 
 def dispatch(routes: Sequence[Route[Deps]], request: Request, accounts: Accounts, deps: Deps) -> Response:
     """The answer of the route that takes the request; RequestError 404 if none does, 403 if the key may not."""
     route, parts = _route_of(routes, request)
-    tenant = accounts.tenant(request.headers, route.needs) if route.needs else ""
-    return route.handle(deps, Call(request, tenant, parts))
+    tenant = accounts.tenant(request.headers, route.permission) if route.permission else ""
+    answer = route.handler(deps, Call(request, tenant, parts))
+    return answer if isinstance(answer, Response) else json_response(200, answer)
+
+
+def _is_name(segment: str) -> bool:
+    return segment.startswith("{")
 
 
 def _route_of(routes: Iterable[Route[Deps]], request: Request) -> tuple[Route[Deps], dict[str, str]]:

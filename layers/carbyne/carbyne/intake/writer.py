@@ -14,8 +14,9 @@ from typing import Final, Protocol
 from carbyne.core import keys, names
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import NAME_BYTES_MAX, RECORD_RAW_BYTES_MAX, ROW_RAW_BYTES_MAX, ROW_SERIES_MAX
+from carbyne.http.answers import DONE, Success
 from carbyne.http.message import Request, Response, inflate, json_response, one, skipped_header, span_ms
-from carbyne.http.routes import Call, Route, dispatch
+from carbyne.http.routes import SKIPPED, Call, Parameter, Route, Seconds, Text, dispatch
 from carbyne.intake import mackerel
 from carbyne.stream import records
 from carbyne.stream.putter import Entry, Putter, Stream, Time, deletion
@@ -61,11 +62,11 @@ class Writer:
         service = names.service(call.parts["service"])
         return self._store(call.tenant, mackerel.parse(self._admitted(call), self._storable(), service))
 
-    def delete(self, call: Call) -> Response:
+    def delete(self, call: Call) -> Success:
         """``DELETE /carbyne/v1/samples?source&name&from&to``: see ``deletion_of``; 200 when it is on the stream."""
         self._putter.put([deletion_of(call)])
         self._meter.add("DeletesAccepted")
-        return json_response(200, {"success": True})
+        return DONE
 
     def _admitted(self, call: Call) -> bytes:
         """The body of a post, if the tenant's limits let it in: before anything is done with it."""
@@ -95,7 +96,7 @@ class Writer:
     def _store(self, tenant: str, samples: mackerel.Samples) -> Response:
         self._putter.put(entries_of(tenant, samples.rows))
         self._count(samples)
-        return json_response(200, {"success": True}, skipped_header(samples.skipped))
+        return json_response(200, DONE, skipped_header(samples.skipped))
 
     def _count(self, samples: mackerel.Samples) -> None:
         self._meter.add("SamplesAccepted", samples.accepted)
@@ -105,9 +106,40 @@ class Writer:
 
 
 ROUTES: Final = (
-    Route("POST", "/api/v0/tsdb", BOTH, Writer.post_of_hosts),
-    Route("POST", "/api/v0/services/{service}/tsdb", BOTH, Writer.post_of_service),
-    Route("DELETE", "/carbyne/v1/samples", BOTH, Writer.delete),
+    Route(
+        "POST",
+        "/api/v0/tsdb",
+        BOTH,
+        "Store samples of hosts",
+        Success,
+        Writer.post_of_hosts,
+        body=list[mackerel.Sample],
+        headers=SKIPPED,
+    ),
+    Route(
+        "POST",
+        "/api/v0/services/{service}/tsdb",
+        BOTH,
+        "Store samples of a service",
+        Success,
+        Writer.post_of_service,
+        body=list[mackerel.SampleOfService],
+        headers=SKIPPED,
+    ),
+    Route(
+        "DELETE",
+        "/carbyne/v1/samples",
+        BOTH,
+        "Delete what was posted before of a source",
+        Success,
+        Writer.delete,
+        parameters=(
+            Parameter("source", Text, "`host/<id>` or `service/<name>`", required=True),
+            Parameter("name", Text, "Of the metric; without it all of the source's"),
+            Parameter("from", Seconds, "Seconds since 1970; without `from` and `to` all that there is"),
+            Parameter("to", Seconds, "Seconds since 1970, not before `from`, and included"),
+        ),
+    ),
 )
 
 

@@ -1,13 +1,16 @@
 """The HTTP side of reads: Mackerel's calls on metrics of hosts and services."""
 
 from collections.abc import Collection, Mapping
-from typing import Final, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
+
+from msgspec import Meta
 
 from carbyne.core.errors import RequestError
 from carbyne.core.keys import RAW, RESOLUTIONS, SourceKey
 from carbyne.core.limits import LATEST_PAIRS_MAX
 from carbyne.http.message import Request, Response, json_response, one, span_ms
-from carbyne.http.routes import Call, Route, dispatch
+from carbyne.http.routes import Call, Parameter, Route, Seconds, Text, dispatch
+from carbyne.read.answers import Latest, Names, Point, Points, Stored, StoredWindow
 from carbyne.read.placement import Storage
 from carbyne.read.reader import How, Reader
 from carbyne.samples.rollups import AGGREGATES
@@ -30,23 +33,19 @@ def route(request: Request, accounts: Accounts, queries: Queries) -> Response:
 
 
 def host_metrics(queries: Queries, call: Call) -> Response:
-    """``GET /api/v0/hosts/<id>/metrics?name&from&to``: ``{"metrics": [{"time", "value"}]}``, oldest first."""
     return _metrics(queries.reader, _host(call), call.request)
 
 
 def service_metrics(queries: Queries, call: Call) -> Response:
-    """``GET /api/v0/services/<name>/metrics?name&from&to``: as of a host."""
     return _metrics(queries.reader, _service(call), call.request)
 
 
-def host_metric_names(queries: Queries, call: Call) -> Response:
-    """``GET /api/v0/hosts/<id>/metric-names``: ``{"names": [...]}``, sorted; none if nothing was ever posted."""
-    return json_response(200, {"names": sorted(queries.reader.series(_host(call)))})
+def host_metric_names(queries: Queries, call: Call) -> Names:
+    return Names(sorted(queries.reader.series(_host(call))))
 
 
-def service_metric_names(queries: Queries, call: Call) -> Response:
-    """``GET /api/v0/services/<name>/metric-names``: as of a host."""
-    return json_response(200, {"names": sorted(queries.reader.series(_service(call)))})
+def service_metric_names(queries: Queries, call: Call) -> Names:
+    return Names(sorted(queries.reader.series(_service(call))))
 
 
 def _host(call: Call) -> SourceKey:
@@ -58,52 +57,110 @@ def _service(call: Call) -> SourceKey:
 
 
 def _metrics(reader: Reader, source: SourceKey, request: Request) -> Response:
+    """Samples or buckets of one metric, oldest first."""
     from_ms, to_ms = span_ms(request)
     answer = reader.read(source, one(request, "name"), from_ms, to_ms, _how(request))
     points = zip((answer.ts_ms // 1000).tolist(), answer.values.tolist(), strict=True)
-    metrics = [{"time": time, "value": value} for time, value in points]
-    return _respond({"metrics": metrics}, answer.warnings, {RESOLUTION_HEADER: answer.resolution})
+    metrics = [Point(time_s, value) for time_s, value in points]
+    return _respond(Points(metrics), answer.warnings, {RESOLUTION_HEADER: answer.resolution})
 
 
 def latest(queries: Queries, call: Call) -> Response:
-    """``GET /api/v0/tsdb/latest?hostId&name``, both repeatable: ``{"tsdbLatest": {host: {name: {"time", "value"}}}}``.
-
-    A metric without a sample in the last day is left out.
-    """
+    """A metric without a sample in the last day is left out."""
     request = call.request
     hosts, names = _many(request, "hostId"), _many(request, "name")
     if len(hosts) * len(names) > LATEST_PAIRS_MAX:
         raise RequestError(400, f"{len(hosts)} hosts x {len(names)} names; ask for {LATEST_PAIRS_MAX} pairs at most")
-    result: dict[str, dict[str, dict[str, float]]] = {}
+    points: dict[str, dict[str, Point]] = {}
     warnings: list[str] = []
     for host in hosts:
-        found = queries.reader.latest(SourceKey(call.tenant, f"host/{host}"), names, partial=_partial(request))
-        result[host] = {name: {"time": ts_ms // 1000, "value": value} for name, (ts_ms, value) in found.samples.items()}
-        warnings += [warning for warning in found.warnings if warning not in warnings]
-    return _respond({"tsdbLatest": result}, warnings)
+        newest = queries.reader.latest(SourceKey(call.tenant, f"host/{host}"), names, partial=_partial(request))
+        points[host] = {name: Point(ts_ms // 1000, value) for name, (ts_ms, value) in newest.samples.items()}
+        warnings += [warning for warning in newest.warnings if warning not in warnings]
+    return _respond(Latest(points), warnings)
 
 
-def storage(queries: Queries, call: Call) -> Response:
-    """``GET /carbyne/v1/storage?source&from&to``: where the samples of a source (``host/<id>``) lie, as
-    ``[{"resolution", "window": {"start", "length"}, "tier", "samples", "bytes"}]``, times in seconds."""
+def storage(queries: Queries, call: Call) -> list[Stored]:
+    """For people who operate the system."""
     from_ms, to_ms = span_ms(call.request)
-    stored = queries.storage.of(SourceKey(call.tenant, one(call.request, "source")), from_ms, to_ms)
-    return json_response(
-        200,
-        [
-            each._asdict() | {"window": {"start": each.window.start_s, "length": each.window.length_s}}
-            for each in stored
-        ],
-    )
+    placements = queries.storage.of(SourceKey(call.tenant, one(call.request, "source")), from_ms, to_ms)
+    return [
+        Stored(each.resolution, StoredWindow(each.window.start_s, each.window.length_s), each.tier, *each[3:])
+        for each in placements
+    ]
 
 
+SPAN: Final = (
+    Parameter("from", Seconds, "Seconds since 1970", required=True),
+    Parameter("to", Seconds, "Seconds since 1970, not before `from`", required=True),
+)
+PARTIAL: Final = Parameter("partial", Literal["true", "false"], "true: answer with what there is where it would be 503")
+METRIC: Final = (
+    Parameter("name", Text, "Of the metric", required=True),
+    *SPAN,
+    Parameter("resolution", Literal["raw", "5m", "1h", "1d"], "Without it, what suits the span"),
+    Parameter("agg", Literal["avg", "min", "max", "sum", "count"], "Of a bucket; not with resolution=raw"),
+    PARTIAL,
+)
+LATEST: Final = (
+    Parameter("hostId", Annotated[list[Text], Meta(min_length=1)], "Hosts", required=True),
+    Parameter("name", Annotated[list[Text], Meta(min_length=1)], "Metrics", required=True),
+    PARTIAL,
+)
+STORAGE: Final = (Parameter("source", Text, "As `host/<id>` or `service/<name>`", required=True), *SPAN)
+WARNINGS: Final = {WARNINGS_HEADER: "What is missing in the answer; only with partial=true"}
+METRIC_HEADERS: Final = {**WARNINGS, RESOLUTION_HEADER: "Resolution of the answer: raw, 5m, 1h or 1d"}
 ROUTES: Final = (
-    Route("GET", "/api/v0/hosts/{id}/metrics", Permission.READ, host_metrics),
-    Route("GET", "/api/v0/hosts/{id}/metric-names", Permission.READ, host_metric_names),
-    Route("GET", "/api/v0/services/{service}/metrics", Permission.READ, service_metrics),
-    Route("GET", "/api/v0/services/{service}/metric-names", Permission.READ, service_metric_names),
-    Route("GET", "/api/v0/tsdb/latest", Permission.READ, latest),
-    Route("GET", "/carbyne/v1/storage", Permission.READ, storage),
+    Route(
+        "GET",
+        "/api/v0/hosts/{id}/metrics",
+        Permission.READ,
+        "Samples of one metric of a host",
+        Points,
+        host_metrics,
+        parameters=METRIC,
+        headers=METRIC_HEADERS,
+        not_found="The host never had this metric",
+    ),
+    Route("GET", "/api/v0/hosts/{id}/metric-names", Permission.READ, "Metrics of a host", Names, host_metric_names),
+    Route(
+        "GET",
+        "/api/v0/services/{service}/metrics",
+        Permission.READ,
+        "Samples of one metric of a service",
+        Points,
+        service_metrics,
+        parameters=METRIC,
+        headers=METRIC_HEADERS,
+        not_found="The service never had this metric",
+    ),
+    Route(
+        "GET",
+        "/api/v0/services/{service}/metric-names",
+        Permission.READ,
+        "Metrics of a service",
+        Names,
+        service_metric_names,
+    ),
+    Route(
+        "GET",
+        "/api/v0/tsdb/latest",
+        Permission.READ,
+        "The newest sample of each of several metrics of several hosts",
+        Latest,
+        latest,
+        parameters=LATEST,
+        headers=WARNINGS,
+    ),
+    Route(
+        "GET",
+        "/carbyne/v1/storage",
+        Permission.READ,
+        "Where the samples of a source lie",
+        list[Stored],
+        storage,
+        parameters=STORAGE,
+    ),
 )
 
 

@@ -15,7 +15,7 @@ from carbyne.store.catalogue import Catalogue
 TIERS: Final = ("hot", "warm", "cold")
 
 
-class Stored(NamedTuple):
+class Placement(NamedTuple):
     """What one of TIERS holds of a window; ``samples`` of two tiers may be the same, and a bucket counts as four."""
 
     resolution: str
@@ -50,7 +50,7 @@ class Storage:
         self._cold = cold
         self._catalogue = catalogue
 
-    def of(self, source: SourceKey, from_ms: int, to_ms: int) -> list[Stored]:
+    def of(self, source: SourceKey, from_ms: int, to_ms: int) -> list[Placement]:
         """What lies in which tier, by resolution, window and tier.
 
         Raises RequestError 400 if more than STORAGE_WINDOWS_MAX windows would have to be read, RetryableError if a
@@ -70,25 +70,25 @@ class Storage:
             found += [part for parts in threads.map(lambda key: list(self._cold_parts(key)), keys) for part in parts]
         return sorted(found, key=lambda one: (RESOLUTIONS.index(one.resolution), one.window, TIERS.index(one.tier)))
 
-    def _hot_parts(self, source: SourceKey, windows: Sequence[Window]) -> Iterator[Stored]:
+    def _hot_parts(self, source: SourceKey, windows: Sequence[Window]) -> Iterator[Placement]:
         for window in windows:
             rows = self._hot.rows(source, window)
             if rows.columns.groups:
-                yield Stored(RAW, window, "hot", rows.columns.samples, rows.size)
+                yield Placement(RAW, window, "hot", rows.columns.samples, rows.size)
 
-    def _warm_parts(self, source: SourceKey, from_ms: int, to_ms: int) -> Iterator[Stored]:
+    def _warm_parts(self, source: SourceKey, from_ms: int, to_ms: int) -> Iterator[Placement]:
         for resolution in RESOLUTIONS:
             for key, item in self._warm.between(source, resolution, from_ms, to_ms):
                 yield _stored("warm", self._warm, key, item)
 
-    def _cold_parts(self, key: BlockKey) -> Iterator[Stored]:
+    def _cold_parts(self, key: BlockKey) -> Iterator[Placement]:
         if item := self._cold.get(key):
             yield _stored("cold", self._cold, key, item)
 
 
-def _stored(tier: str, store: Blocks, key: BlockKey, item: Item) -> Stored:
+def _stored(tier: str, store: Blocks, key: BlockKey, item: Item) -> Placement:
     sizes = [(blocks.decode(data).samples, len(data)) for data in _leaves(store, key, item)]
-    return Stored(key.resolution, key.window, tier, sum(n for n, _ in sizes), sum(size for _, size in sizes))
+    return Placement(key.resolution, key.window, tier, sum(n for n, _ in sizes), sum(size for _, size in sizes))
 
 
 def _leaves(store: Blocks, key: BlockKey, item: Item) -> Iterator[bytes]:

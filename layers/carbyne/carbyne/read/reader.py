@@ -79,7 +79,7 @@ class How(NamedTuple):
 HOW: Final = How()
 
 
-class Latest(NamedTuple):
+class Newest(NamedTuple):
     """The newest sample of each series that has one: name -> (ts_ms, value)."""
 
     samples: dict[str, tuple[int, float]]
@@ -136,7 +136,7 @@ class Reader:
             raise RequestError(400, f"{len(ts_ms)} points; ask for a shorter span or a coarser resolution")
         return Answer(ts_ms, values, gaps.warnings, resolution)
 
-    def latest(self, source: SourceKey, series: Sequence[str], *, partial: bool = False) -> Latest:
+    def latest(self, source: SourceKey, series: Sequence[str], *, partial: bool = False) -> Newest:
         """The newest sample of each series, none older than LATEST_BACK_MS; errors as of ``read``, but no 404."""
         now_ms = self._now_ms()
         from_ms, to_ms = now_ms - LATEST_BACK_MS, now_ms + AHEAD_MS_MAX
@@ -152,7 +152,7 @@ class Reader:
                 hot = self._hot_part(source, from_ms, to_ms, older, gaps)  # that was deleted: of all that Redis has
                 found = self._newest_of_all(source, older, (from_ms, to_ms), gaps, hot.columns)
             newest = {name: one for name, one in newest.items() if name not in older} | found
-        return Latest(newest, gaps.warnings)
+        return Newest(newest, gaps.warnings)
 
     def _newest_of_all(
         self, source: SourceKey, series: Sequence[str], span: Span, gaps: Gaps, hot: Columns

@@ -20,14 +20,14 @@ from carbyne.core.limits import (
     REPORTS_PER_BODY_MAX,
 )
 from carbyne.registry import hosts
-from carbyne.registry.store import Change, Item, Key, Registry, body_of, settle
+from carbyne.registry.store import Key, Registry, RegistryChange, RegistryItem, body_of, settle
 
 UNKNOWN_HOST: Final = "unknown-host"
 BAD_TIME: Final = "bad-time"
 TOO_MANY_CHECKS: Final = "too-many-checks"
 
 
-class Source(msgspec.Struct, frozen=True, rename="camel"):
+class CheckSource(msgspec.Struct, frozen=True, rename="camel"):
     """What a report is about; Mackerel knows hosts only."""
 
     type: Literal["host"]
@@ -37,7 +37,7 @@ class Source(msgspec.Struct, frozen=True, rename="camel"):
 class Report(msgspec.Struct, frozen=True, rename="camel"):
     """``occurred_at``: seconds; how to notify is the host's affair and not kept."""
 
-    source: Source
+    source: CheckSource
     name: Annotated[str, Meta(min_length=1, max_length=NAME_BYTES_MAX)]
     status: Literal["OK", "CRITICAL", "WARNING", "UNKNOWN"]
     occurred_at: int
@@ -100,19 +100,19 @@ def _key(pk: str, state: State) -> Key:
     return Key(pk, f"check:{keys.check_monitor(state.name)}")
 
 
-def _is_news(state: State, item: Item | None) -> bool:
+def _is_news(state: State, item: RegistryItem | None) -> bool:
     return item is None or _stored(item).occurred_s < state.occurred_s
 
 
-def _change(key: Key, state: State, item: Item | None) -> Change:
-    return Change(key, body_of(state), item.version if item else 0)
+def _change(key: Key, state: State, item: RegistryItem | None) -> RegistryChange:
+    return RegistryChange(key, body_of(state), item.version if item else 0)
 
 
 def _state(one: Report) -> State:
     return State(one.name, one.status, one.message[:CHECK_MESSAGE_CHARACTERS_MAX], one.occurred_at)
 
 
-def _stored(item: Item) -> State:
+def _stored(item: RegistryItem) -> State:
     return msgspec.json.decode(item.body, type=State)
 
 

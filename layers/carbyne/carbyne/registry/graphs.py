@@ -11,7 +11,7 @@ from msgspec import Meta
 from carbyne.core import keys
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import GRAPH_METRICS_MAX, GRAPHS_PER_TENANT_MAX, NAME_BYTES_MAX
-from carbyne.registry.store import Change, Key, Registry, Store, body_of, settle
+from carbyne.registry.store import Key, Registry, RegistryChange, Store, body_of, settle
 
 Unit = Literal["float", "integer", "percentage", "seconds", "milliseconds", "bytes", "bytes/sec", "bits/sec", "iops"]
 Name = Annotated[str, Meta(max_length=NAME_BYTES_MAX)]
@@ -53,7 +53,7 @@ def delete(registry: Registry, tenant: str, name: str) -> None:
         item = registry.store.get(_key(tenant, name))
         if item is None:
             raise RequestError(400, f"graph {name[:NAME_BYTES_MAX]!r} is not defined")
-        return registry.store.write(Change(item.key, None, item.version)) or None
+        return registry.store.write(RegistryChange(item.key, None, item.version)) or None
 
     settle(attempt)
 
@@ -71,7 +71,7 @@ def _create_once(store: Store, tenant: str, wanted: dict[Key, bytes]) -> bool | 
     known = {item.key: item for item in store.items(_key(tenant, "").pk)}
     if len(known.keys() | wanted.keys()) > GRAPHS_PER_TENANT_MAX:
         raise RequestError(400, f"there would be more than {GRAPHS_PER_TENANT_MAX} graphs; delete some first")
-    changes = [Change(key, body, known[key].version if key in known else 0) for key, body in wanted.items()]
+    changes = [RegistryChange(key, body, known[key].version if key in known else 0) for key, body in wanted.items()]
     return all(store.write(one) for one in changes if one.key not in known or known[one.key].body != one.body) or None
 
 

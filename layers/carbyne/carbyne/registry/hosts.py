@@ -21,13 +21,13 @@ from carbyne.core.limits import (
 )
 from carbyne.registry import roles
 from carbyne.registry.roles import RoleName
-from carbyne.registry.store import Change, Item, Key, Registry, Store, body_of, settle
+from carbyne.registry.store import Key, Registry, RegistryChange, RegistryItem, Store, body_of, settle
 from carbyne.stream.putter import deletion
 from carbyne.stream.records import ALL_TIME_MS
 
 Status = Literal["working", "standby", "maintenance", "poweroff"]
 HostName = Annotated[str, Meta(min_length=1, max_length=HOST_NAME_CHARACTERS_MAX)]
-Roles = dict[str, list[str]]
+RolesByService = dict[str, list[str]]
 """Service -> its roles that the host has."""
 
 
@@ -38,7 +38,7 @@ class Check(msgspec.Struct, frozen=True):
     memo: str = ""
 
 
-class Host(msgspec.Struct, frozen=True, kw_only=True):
+class StoredHost(msgspec.Struct, frozen=True, kw_only=True):
     """As stored.  ``meta`` and ``interfaces`` are what the agent sent, byte by byte."""
 
     id: str
@@ -50,7 +50,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     custom_identifier: str | None = None
     meta: dict[str, Raw] = {}
     interfaces: list[dict[str, Raw]] | None = None
-    roles: Roles = {}
+    roles: RolesByService = {}
     checks: list[Check] | None = None
     retired_s: int | None = None
 
@@ -85,7 +85,7 @@ def register(registry: Registry, tenant: str, form: HostForm) -> str:
 
     def attempt() -> str | None:
         item = _holder(registry.store, tenant, form.custom_identifier or None)
-        host = _host(item) if item else Host(id=registry.new_id(), created_s=registry.now_s())
+        host = _host(item) if item else StoredHost(id=registry.new_id(), created_s=registry.now_s())
         changed = _applied(host, form, wanted)
         return host.id if _save(registry.store, tenant, item, changed) else None
 
@@ -121,7 +121,10 @@ def retire(registry: Registry, tenant: str, host_id: str) -> None:
         if item is None:
             return bool(get(registry.store, tenant, host_id))
         retired = msgspec.structs.replace(_host(item), retired_s=registry.now_s())
-        changes = [Change(item.key, None, item.version), Change(_retired_key(tenant, host_id), body_of(retired), 0)]
+        changes = [
+            RegistryChange(item.key, None, item.version),
+            RegistryChange(_retired_key(tenant, host_id), body_of(retired), 0),
+        ]
         return registry.store.write(*changes, *_moves(tenant, retired, None)) or None
 
     settle(attempt)
@@ -141,7 +144,7 @@ def remove(registry: Registry, tenant: str, host_id: str) -> None:
 
     def attempt() -> bool | None:
         live, retired = registry.store.get(_key(tenant, host_id)), registry.store.get(_retired_key(tenant, host_id))
-        changes = [Change(item.key, None, item.version) for item in (live, retired) if item]
+        changes = [RegistryChange(item.key, None, item.version) for item in (live, retired) if item]
         if not changes:
             return True
         registry.store.write(*changes, *(_moves(tenant, _host(live), None) if live else []))
@@ -161,7 +164,7 @@ def for_each(registry: Registry, tenant: str, ids: Sequence[str], act: Callable[
         act(host_id)
 
 
-def get(store: Store, tenant: str, host_id: str) -> Host:
+def get(store: Store, tenant: str, host_id: str) -> StoredHost:
     """A host, live or retired; RequestError 404 for an unknown one."""
     item = store.get(_key(tenant, host_id)) or store.get(_retired_key(tenant, host_id))
     if item is None:
@@ -169,12 +172,12 @@ def get(store: Store, tenant: str, host_id: str) -> Host:
     return _host(item)
 
 
-def live(store: Store, tenant: str, host_id: str) -> Host:
+def live(store: Store, tenant: str, host_id: str) -> StoredHost:
     """A host; RequestError 404 for an unknown one, 400 for a retired one."""
     return _host(_live(store, tenant, host_id))
 
 
-def find(store: Store, tenant: str, wanted: Filter) -> list[Host]:
+def find(store: Store, tenant: str, wanted: Filter) -> list[StoredHost]:
     """Live hosts, oldest first.  One with a custom identifier is looked up, everything else reads all live hosts."""
     if wanted.custom_identifier:
         holder = _holder(store, tenant, wanted.custom_identifier)
@@ -184,12 +187,12 @@ def find(store: Store, tenant: str, wanted: Filter) -> list[Host]:
     return sorted(filter(lambda host: _fits(host, wanted), found), key=_age)
 
 
-def everyone(store: Store, tenant: str) -> list[Host]:
+def everyone(store: Store, tenant: str) -> list[StoredHost]:
     """All live hosts."""
     return [_host(item) for item in store.items(_key(tenant, "").pk)]
 
 
-def by_custom_identifier(store: Store, tenant: str, identifier: str, *, either_case: bool) -> Host:
+def by_custom_identifier(store: Store, tenant: str, identifier: str, *, either_case: bool) -> StoredHost:
     """The live host of a custom identifier, the oldest if case does not matter; RequestError 404 if there is none."""
     named = (
         store.items(_identifier_key(tenant, "").pk, keys.custom_identifier_prefix(identifier)) if either_case else []
@@ -202,7 +205,7 @@ def by_custom_identifier(store: Store, tenant: str, identifier: str, *, either_c
     return min(found, key=_age)
 
 
-def change(registry: Registry, tenant: str, host_id: str, edit: Callable[[Host], Host]) -> None:
+def change(registry: Registry, tenant: str, host_id: str, edit: Callable[[StoredHost], StoredHost]) -> None:
     """Apply ``edit`` to a live host, again if it was changed meanwhile.  RequestError as of ``live``."""
 
     def attempt() -> bool | None:
@@ -241,11 +244,11 @@ def _identifier_key(tenant: str, identifier: str) -> Key:
     return key
 
 
-def _host(item: Item) -> Host:
-    return msgspec.json.decode(item.body, type=Host)
+def _host(item: RegistryItem) -> StoredHost:
+    return msgspec.json.decode(item.body, type=StoredHost)
 
 
-def _live(store: Store, tenant: str, host_id: str) -> Item:
+def _live(store: Store, tenant: str, host_id: str) -> RegistryItem:
     item = store.get(_key(tenant, host_id))
     if item is None:
         get(store, tenant, host_id)
@@ -253,16 +256,16 @@ def _live(store: Store, tenant: str, host_id: str) -> Item:
     return item
 
 
-def _age(host: Host) -> tuple[int, str]:
+def _age(host: StoredHost) -> tuple[int, str]:
     return host.created_s, host.id
 
 
-def _holder(store: Store, tenant: str, identifier: str | UnsetType | None) -> Item | None:
+def _holder(store: Store, tenant: str, identifier: str | UnsetType | None) -> RegistryItem | None:
     named = store.get(_identifier_key(tenant, identifier)) if identifier else None
     return store.get(_key(tenant, named.body.decode())) if named else None
 
 
-def _applied(host: Host, form: HostForm, wanted: Sequence[RoleName]) -> Host:
+def _applied(host: StoredHost, form: HostForm, wanted: Sequence[RoleName]) -> StoredHost:
     given = {name: getattr(form, name) for name in form.__struct_fields__ if name != "role_fullnames"}
     given = {name: value for name, value in given.items() if value is not UNSET}
     if "custom_identifier" in given:
@@ -270,26 +273,26 @@ def _applied(host: Host, form: HostForm, wanted: Sequence[RoleName]) -> Host:
     return msgspec.structs.replace(host, **given, roles=_joined(host.roles, wanted))
 
 
-def _joined(held: Mapping[str, Sequence[str]], more: Sequence[RoleName]) -> Roles:
+def _joined(held: Mapping[str, Sequence[str]], more: Sequence[RoleName]) -> RolesByService:
     pairs = {(service, role) for service, held_roles in held.items() for role in held_roles} | set(more)
-    joined: Roles = {}
+    joined: RolesByService = {}
     for service, role in sorted(pairs):
         joined.setdefault(service, []).append(role)
     return joined
 
 
-def _without(host: Host, service: str, role: str | None) -> Host:
+def _without(host: StoredHost, service: str, role: str | None) -> StoredHost:
     left = [(of, held) for of, all_held in host.roles.items() for held in all_held]
     left = [(of, held) for of, held in left if of != service or role not in (None, held)]
     return msgspec.structs.replace(host, roles=_joined({}, left))
 
 
-def _has(host: Host, service: str, role: str | None) -> bool:
+def _has(host: StoredHost, service: str, role: str | None) -> bool:
     held = host.roles.get(service, [])
     return bool(held) if role is None else role in held
 
 
-def _fits(host: Host, wanted: Filter) -> bool:
+def _fits(host: StoredHost, wanted: Filter) -> bool:
     any_role: Sequence[str | None] = wanted.roles or [None]
     return (
         host.status in wanted.statuses
@@ -298,7 +301,7 @@ def _fits(host: Host, wanted: Filter) -> bool:
     )
 
 
-def _save(store: Store, tenant: str, item: Item | None, host: Host) -> bool:
+def _save(store: Store, tenant: str, item: RegistryItem | None, host: StoredHost) -> bool:
     """Write a host in the place of ``item``, with its identifier; RequestError 400 if another host has that."""
     body = body_of(host)
     if len(body) > HOST_BYTES_MAX:
@@ -309,13 +312,13 @@ def _save(store: Store, tenant: str, item: Item | None, host: Host) -> bool:
     for move in moves:
         if move.body and (taken := store.get(move.key)) and taken.body.decode() != host.id:
             raise RequestError(400, f"host {taken.body.decode()} has the custom identifier {host.custom_identifier!r}")
-    return store.write(Change(_key(tenant, host.id), body, item.version if item else 0), *moves)
+    return store.write(RegistryChange(_key(tenant, host.id), body, item.version if item else 0), *moves)
 
 
-def _moves(tenant: str, old: Host | None, new: Host | None) -> list[Change]:
+def _moves(tenant: str, old: StoredHost | None, new: StoredHost | None) -> list[RegistryChange]:
     """What to change of the identifiers when a host comes, changes or goes."""
     before, after = old and old.custom_identifier, new and new.custom_identifier
     if before == after:
         return []
-    gone = [Change(_identifier_key(tenant, before), None, 1)] if before else []
-    return gone + ([Change(_identifier_key(tenant, after), new.id.encode(), 0)] if new and after else [])
+    gone = [RegistryChange(_identifier_key(tenant, before), None, 1)] if before else []
+    return gone + ([RegistryChange(_identifier_key(tenant, after), new.id.encode(), 0)] if new and after else [])

@@ -12,13 +12,13 @@ from carbyne.core import keys, names
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import METADATA_BYTES_MAX, METADATA_READABLE_S, METADATA_SPACES_MAX
 from carbyne.registry import hosts, roles
-from carbyne.registry.store import Change, Item, Key, Registry, Store, body_of, settle
+from carbyne.registry.store import Key, Registry, RegistryChange, RegistryItem, Store, body_of, settle
 
 Owner = tuple[str, ...]
 """``("host", id)``, ``("service", name)`` or ``("role", service, name)``."""
 
 
-class Document(msgspec.Struct, frozen=True):
+class Metadata(msgspec.Struct, frozen=True):
     """``data``: JSON as it was sent; ``modified_s``: when."""
 
     data: Raw
@@ -48,17 +48,17 @@ def put(registry: Registry, tenant: str, owner: Owner, namespace: str, data: byt
     if len(data) > METADATA_BYTES_MAX:
         raise RequestError(413, f"the metadata has {len(data)} bytes; send at most {METADATA_BYTES_MAX}")
     check_writable(registry.store, tenant, owner)
-    body = body_of(Document(Raw(data), registry.now_s()))
+    body = body_of(Metadata(Raw(data), registry.now_s()))
     settle(lambda: _put_once(registry.store, _place(tenant, owner), namespace, body))
 
 
-def get(registry: Registry, tenant: str, owner: Owner, namespace: str) -> Document:
+def get(registry: Registry, tenant: str, owner: Owner, namespace: str) -> Metadata:
     """A document; RequestError 404 if there is none, 400 of a host that was retired too long ago."""
     check_readable(registry, tenant, owner)
     item = registry.store.get(_place(tenant, owner).document(namespace))
     if item is None:
         raise _unknown(owner, namespace)
-    return msgspec.json.decode(item.body, type=Document)
+    return msgspec.json.decode(item.body, type=Metadata)
 
 
 def spaces(registry: Registry, tenant: str, owner: Owner) -> list[str]:
@@ -78,7 +78,7 @@ def delete_all(registry: Registry, tenant: str, owner: Owner) -> None:
 
     def attempt() -> bool | None:
         items = registry.store.items(_place(tenant, owner).pk)
-        return all(registry.store.write(Change(item.key, None, item.version)) for item in items) or None
+        return all(registry.store.write(RegistryChange(item.key, None, item.version)) for item in items) or None
 
     settle(attempt)
 
@@ -111,14 +111,14 @@ def _unknown(owner: Owner, namespace: str) -> RequestError:
     return RequestError(404, f"{owner[0]} {':'.join(owner[1:])!r} has no metadata {namespace[:128]!r}")
 
 
-def _listed(directory: Item | None) -> list[str]:
+def _listed(directory: RegistryItem | None) -> list[str]:
     return msgspec.json.decode(directory.body, type=list[str]) if directory else []
 
 
 def _put_once(store: Store, place: _Place, namespace: str, body: bytes) -> bool | None:
     directory, document = store.get(place.directory), store.get(place.document(namespace))
     listed = _listed(directory)
-    changes = [Change(place.document(namespace), body, document.version if document else 0)]
+    changes = [RegistryChange(place.document(namespace), body, document.version if document else 0)]
     if namespace not in listed:
         if len(listed) >= METADATA_SPACES_MAX:
             raise RequestError(400, f"there are {len(listed)} namespaces, which is the limit; delete one first")
@@ -131,8 +131,8 @@ def _delete_once(store: Store, place: _Place, owner: Owner, namespace: str) -> b
     if document is None:
         raise _unknown(owner, namespace)
     left = [name for name in _listed(directory) if name != namespace]
-    return store.write(Change(document.key, None, document.version), _listing(place, directory, left)) or None
+    return store.write(RegistryChange(document.key, None, document.version), _listing(place, directory, left)) or None
 
 
-def _listing(place: _Place, directory: Item | None, listed: list[str]) -> Change:
-    return Change(place.directory, body_of(sorted(listed)), directory.version if directory else 0)
+def _listing(place: _Place, directory: RegistryItem | None, listed: list[str]) -> RegistryChange:
+    return RegistryChange(place.directory, body_of(sorted(listed)), directory.version if directory else 0)

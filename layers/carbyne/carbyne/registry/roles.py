@@ -6,13 +6,13 @@ import msgspec
 
 from carbyne.core import keys
 from carbyne.core.errors import RequestError
-from carbyne.registry.store import Change, Key, Registry, Store, body_of
+from carbyne.registry.store import Key, Registry, RegistryChange, Store, body_of
 
 RoleName = tuple[str, str]
 """Service and role."""
 
 
-class Noted(msgspec.Struct, frozen=True):
+class Memo(msgspec.Struct, frozen=True):
     """What is stored of a service, and of a role."""
 
     memo: str = ""
@@ -29,13 +29,13 @@ def memo_of(store: Store, tenant: str, service: str, *role: str) -> str:
     if item is None:
         kind = "role" if role else "service"
         raise RequestError(404, f"{kind} {':'.join((service, *role))[:200]!r} is unknown")
-    return msgspec.json.decode(item.body, type=Noted).memo
+    return msgspec.json.decode(item.body, type=Memo).memo
 
 
 def of_service(store: Store, tenant: str, service: str) -> dict[str, str]:
     """The roles of a service and their memos, sorted."""
     items = store.items(key_of(tenant, service).pk, f"{keys.escape(service)}:")
-    return {item.key.sk.partition(":")[2]: msgspec.json.decode(item.body, type=Noted).memo for item in items}
+    return {item.key.sk.partition(":")[2]: msgspec.json.decode(item.body, type=Memo).memo for item in items}
 
 
 def ensure(registry: Registry, tenant: str, roles: Iterable[RoleName]) -> None:
@@ -43,4 +43,4 @@ def ensure(registry: Registry, tenant: str, roles: Iterable[RoleName]) -> None:
     for service, role in sorted(set(roles)):
         for key in (key_of(tenant, service), key_of(tenant, service, role)):
             if registry.store.get(key) is None:
-                registry.store.write(Change(key, body_of(Noted()), 0))
+                registry.store.write(RegistryChange(key, body_of(Memo()), 0))

@@ -1,18 +1,17 @@
 """Services and roles, as people make and delete them."""
 
-from typing import NamedTuple
-
 import msgspec
 
 from carbyne.core import names
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import MEMO_CHARACTERS_MAX
+from carbyne.http.answers import Answer
 from carbyne.registry import hosts, metadata, roles
-from carbyne.registry.store import Change, Registry, Store, body_of, settle
+from carbyne.registry.store import Registry, RegistryChange, Store, body_of, settle
 
 
-class Service(NamedTuple):
-    """``roles``: sorted."""
+class Service(Answer, frozen=True):
+    """A service with the names of its roles."""
 
     name: str
     memo: str
@@ -27,7 +26,7 @@ def find(store: Store, tenant: str) -> list[Service]:
         if role:
             found[name].roles.append(role)
         else:
-            found[name] = Service(name, msgspec.json.decode(item.body, type=roles.Noted).memo, [])
+            found[name] = Service(name, msgspec.json.decode(item.body, type=roles.Memo).memo, [])
     return [found[name] for name in sorted(found)]
 
 
@@ -66,7 +65,7 @@ def delete_role(registry: Registry, tenant: str, service: str, name: str) -> str
 def _put_new(registry: Registry, tenant: str, name: tuple[str, ...], memo: str) -> None:
     if len(memo) > MEMO_CHARACTERS_MAX:
         raise RequestError(400, f"the memo has {len(memo)} characters; send at most {MEMO_CHARACTERS_MAX}")
-    if not registry.store.write(Change(roles.key_of(tenant, *name), body_of(roles.Noted(memo)), 0)):
+    if not registry.store.write(RegistryChange(roles.key_of(tenant, *name), body_of(roles.Memo(memo)), 0)):
         raise RequestError(400, f"{':'.join(name)!r} exists")
 
 
@@ -76,6 +75,6 @@ def _remove(registry: Registry, tenant: str, *name: str) -> None:
 
     def attempt() -> bool | None:
         item = registry.store.get(roles.key_of(tenant, *name))
-        return item is None or registry.store.write(Change(item.key, None, item.version)) or None
+        return item is None or registry.store.write(RegistryChange(item.key, None, item.version)) or None
 
     settle(attempt)

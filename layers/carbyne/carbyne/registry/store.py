@@ -22,7 +22,7 @@ class Key(NamedTuple):
     sk: str
 
 
-class Item(NamedTuple):
+class RegistryItem(NamedTuple):
     """``body``: JSON; ``version``: 1 for a new item, then one more with each change."""
 
     key: Key
@@ -30,7 +30,7 @@ class Item(NamedTuple):
     version: int
 
 
-class Change(NamedTuple):
+class RegistryChange(NamedTuple):
     """An item's next body, None to delete it; ``version`` is the one that it has now, 0 if there is no such item."""
 
     key: Key
@@ -41,12 +41,12 @@ class Change(NamedTuple):
 class Store(Protocol):
     """The table.  Reads are consistent; all methods raise RetryableError if it is away."""
 
-    def get(self, key: Key) -> Item | None: ...
+    def get(self, key: Key) -> RegistryItem | None: ...
 
-    def items(self, pk: str, prefix: str = "") -> list[Item]:
+    def items(self, pk: str, prefix: str = "") -> list[RegistryItem]:
         """All items of ``pk`` whose sk begins with ``prefix``, sorted by sk."""
 
-    def write(self, *changes: Change) -> bool:
+    def write(self, *changes: RegistryChange) -> bool:
         """All changes or, if an item does not have the version that its change names, none, and False.
 
         A change that the table already shows (the next version with the same body, or nothing to delete) is in order.

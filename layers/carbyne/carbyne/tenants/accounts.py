@@ -28,7 +28,7 @@ class Permission(Flag):
 
 BOTH = Permission.READ | Permission.WRITE
 NO_KEY = Permission(0)
-"""What a route needs that anybody may ask."""
+"""Required permission of a public route: none."""
 
 
 class Grant(NamedTuple):

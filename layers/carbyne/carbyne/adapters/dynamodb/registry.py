@@ -6,7 +6,7 @@ from botocore.exceptions import ClientError
 
 from carbyne.adapters.aws import retryable
 from carbyne.core.limits import PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
-from carbyne.registry.store import Change, Item, Key
+from carbyne.registry.store import Key, RegistryChange, RegistryItem
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -35,14 +35,14 @@ class DynamoRegistry:
         self._client = client
         self._table = table
 
-    def get(self, key: Key) -> Item | None:
+    def get(self, key: Key) -> RegistryItem | None:
         if not _is_possible(key):
             return None
         with retryable("registry GetItem"):
             answer = self._client.get_item(TableName=self._table, Key=_key(key), ConsistentRead=True)
         return _item(answer["Item"]) if "Item" in answer else None
 
-    def items(self, pk: str, prefix: str = "") -> list[Item]:
+    def items(self, pk: str, prefix: str = "") -> list[RegistryItem]:
         if len(pk.encode()) > PARTITION_KEY_BYTES_MAX or len(prefix.encode()) > SORT_KEY_BYTES_MAX:
             return []
         condition = "pk = :pk AND begins_with(sk, :prefix)" if prefix else "pk = :pk"
@@ -56,7 +56,7 @@ class DynamoRegistry:
         with retryable("registry Query"):
             return [_item(found) for page in pages for found in page["Items"]]
 
-    def write(self, *changes: Change) -> bool:
+    def write(self, *changes: RegistryChange) -> bool:
         with retryable("registry write"):
             try:
                 self._write([self._part(change) for change in changes])
@@ -75,7 +75,7 @@ class DynamoRegistry:
         else:
             self._client.delete_item(**parts[0]["Delete"])
 
-    def _part(self, change: Change) -> "TransactWriteItemTypeDef":
+    def _part(self, change: RegistryChange) -> "TransactWriteItemTypeDef":
         now: AttributeValueTypeDef = {"N": str(change.version)}
         if change.body is None:
             condition = f"{_NEW} OR {_UNCHANGED}"
@@ -107,8 +107,10 @@ def _key(key: Key) -> "Attributes":
     return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
 
 
-def _item(found: "Attributes") -> Item:
-    return Item(Key(found["pk"]["S"], found["sk"]["S"]), found["body"]["S"].encode(), int(found["version"]["N"]))
+def _item(found: "Attributes") -> RegistryItem:
+    return RegistryItem(
+        Key(found["pk"]["S"], found["sk"]["S"]), found["body"]["S"].encode(), int(found["version"]["N"])
+    )
 
 
 def _is_lost_race(error: ClientError) -> bool:

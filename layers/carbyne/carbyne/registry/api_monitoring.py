@@ -1,0 +1,61 @@
+"""Mackerel's calls on check reports and graph definitions."""
+
+from typing import Final
+
+import msgspec
+
+from carbyne.http.answers import DONE, Success
+from carbyne.http.forms import form
+from carbyne.http.message import Response, json_response, skipped_header
+from carbyne.http.routes import SKIPPED, Call, Route
+from carbyne.registry import checks, graphs
+from carbyne.registry.answers import Graphs
+from carbyne.registry.checks import Report
+from carbyne.registry.graphs import Graph
+from carbyne.registry.store import Registry
+from carbyne.tenants.accounts import BOTH, Permission
+
+
+class NameForm(msgspec.Struct, frozen=True):
+    name: str
+
+
+class ReportsForm(msgspec.Struct, frozen=True):
+    reports: list[Report]
+
+
+def post_reports(registry: Registry, call: Call) -> Response:
+    skipped = checks.report(registry, call.tenant, form(call, ReportsForm).reports)
+    return json_response(200, DONE, skipped_header(skipped))
+
+
+def post_graphs(registry: Registry, call: Call) -> Success:
+    graphs.create(registry, call.tenant, form(call, list[Graph]))
+    return DONE
+
+
+def get_graphs(registry: Registry, call: Call) -> Graphs:
+    return Graphs(graphs.find(registry.store, call.tenant))
+
+
+def delete_graph(registry: Registry, call: Call) -> Success:
+    graphs.delete(registry, call.tenant, form(call, NameForm).name)
+    return DONE
+
+
+GRAPHS: Final = "/api/v0/graph-defs"
+ROUTES: Final[tuple[Route[Registry], ...]] = (
+    Route(
+        "POST",
+        "/api/v0/monitoring/checks/report",
+        BOTH,
+        "Report states of checks",
+        Success,
+        post_reports,
+        body=ReportsForm,
+        headers=SKIPPED,
+    ),
+    Route("POST", f"{GRAPHS}/create", BOTH, "Define graphs of custom metrics", Success, post_graphs, body=list[Graph]),
+    Route("GET", GRAPHS, Permission.READ, "Graph definitions", Graphs, get_graphs),
+    Route("DELETE", GRAPHS, BOTH, "Forget a graph definition", Success, delete_graph, body=NameForm),
+)

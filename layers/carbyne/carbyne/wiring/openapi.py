@@ -1,0 +1,17 @@
+"""The whole HTTP surface: the route tables of all functions.
+
+``python -m carbyne.wiring.openapi`` prints its description, the file ``http/openapi.json``.
+"""
+
+import sys
+from typing import Final
+
+from carbyne.http.openapi import Tables, text
+from carbyne.intake import writer
+from carbyne.read import mackerel
+from carbyne.registry import api
+
+TABLES: Final[Tables] = {"writer": writer.ROUTES, "reader": mackerel.ROUTES, "registry": api.ROUTES}
+
+if __name__ == "__main__":
+    sys.stdout.write(text(TABLES))
