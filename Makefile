@@ -7,9 +7,9 @@ export AWS_DEFAULT_REGION ?= us-east-1
 export SAM_CLI_TELEMETRY := 0
 export PORT API_KEY PARAMETERS LOG LISTEN
 
-# pip of Debian 12 knows no dependency groups: write the named ones to a file that it can read.
-GROUPS_OF = import sys, tomllib; groups = tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]; \
-	print(*(need for name in sys.argv[1:] for need in groups[name]), sep="\n")
+# A lock lists every package with the hashes of its files: pip resolves nothing, builds nothing, and refuses other bytes.
+LOCKED := --require-hashes --no-deps --only-binary=:all:
+COMPILE := uv pip compile --quiet --generate-hashes --custom-compile-command "make lock"
 
 .PHONY: help run check test nightly sim lint types openapi build validate checkov sam-local smoke lock clean
 
@@ -61,20 +61,23 @@ sam-local: build ## the built functions in Lambda's containers on 127.0.0.1:3000
 smoke: .venv/run.txt ## make smoke URL=... KEY=...: post, read back, print the lag; of a stack or of make run
 	@$(BIN)/python -m tests.smoke "$(URL)" "$(KEY)"
 
-lock: .venv/test.txt ## pin all groups of pyproject.toml anew, and the layer's for Lambda
-	uv pip compile -q --universal --python-version 3.11 --group layer --group local --group dev pyproject.toml -o requirements.lock
-	uv pip compile -q --no-annotate --python-version 3.13 --python-platform aarch64-manylinux_2_28 --group layer \
-	  --constraint requirements.lock pyproject.toml --custom-compile-command "make lock" -o layers/carbyne/requirements.txt
+lock: .venv/test.txt ## pin the groups of pyproject.toml with hashes: for tests, for make run, for the layer
+	$(COMPILE) --universal --python-version 3.11 --group layer --group local --group dev pyproject.toml -o requirements.lock
+	$(COMPILE) --universal --python-version 3.11 --group layer --group local --constraint requirements.lock pyproject.toml \
+	  -o requirements-run.lock
+	$(COMPILE) --no-annotate --python-version 3.13 --python-platform aarch64-manylinux_2_28 --group layer \
+	  --constraint requirements.lock pyproject.toml -o layers/carbyne/requirements.txt
 
 clean: ## remove everything that was made here, the environment included
 	rm -rf .venv .aws-sam .carbyne .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/run.txt: GROUPS := layer local
-.venv/test.txt: GROUPS := layer local dev
-.venv/run.txt .venv/test.txt: pyproject.toml requirements.lock
-	@echo "Installing what is needed into .venv (a minute or two; only when it changed) ..."
+.venv/run.txt: LOCK := requirements-run.lock
+.venv/test.txt: LOCK := requirements.lock
+.venv/run.txt: requirements-run.lock
+.venv/test.txt: requirements.lock
+.venv/run.txt .venv/test.txt:
+	@echo "Installing $(LOCK) into .venv (a minute or two; only when it changed) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -c '$(GROUPS_OF)' $(GROUPS) > $@.part
-	@$(BIN)/python -m pip install --disable-pip-version-check --requirement $@.part --constraint requirements.lock
-	@mv $@.part $@
+	@$(BIN)/python -m pip install --disable-pip-version-check $(LOCKED) --requirement $(LOCK)
+	@touch $@

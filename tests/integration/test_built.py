@@ -66,7 +66,7 @@ def built(tmp_path_factory):
     copy = tmp_path_factory.mktemp("build")
     for folder in ("layers", "functions", "lua"):
         shutil.copytree(ROOT / folder, copy / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("template.yaml", "samconfig.toml", "pyproject.toml", "requirements.lock"):
+    for file in ("template.yaml", "samconfig.toml", "pyproject.toml"):
         shutil.copy(ROOT / file, copy)
     run("sam", "build", cwd=copy)
     return copy / ".aws-sam" / "build"
@@ -76,7 +76,7 @@ def test_layer_has_the_code_the_scripts_and_libraries_for_lambda(built):
     python = built / "CarbyneLayer" / "python"
     scripts = {script.name for script in (ROOT / "lua").glob("*.lua")}
     assert {script.name for script in (python / "lua").glob("*.lua")} == scripts != set()
-    assert (python / "carbyne" / "settings.py").exists()
+    assert (python / "carbyne" / "core" / "settings.py").exists()
     assert not (python / "boto3").exists()
     binaries = list(python.rglob("*.so"))
     assert binaries

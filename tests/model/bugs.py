@@ -134,7 +134,7 @@ def _(simulation: Simulation) -> Patches:
 
 @bug
 def _(simulation: Simulation) -> Patches:
-    """write.lua lets rows that nobody sealed expire"""
+    """write.lua lets unsealed rows expire"""
     return script("write", ('redis.call("PERSIST", rows) == 1', 'redis.call("EXISTS", rows) == 1'))
 
 
@@ -153,13 +153,13 @@ def _(simulation: Simulation) -> Patches:
 
 @bug
 def _(simulation: Simulation) -> Patches:
-    """confirm.lua goes by the field alone"""
+    """confirm.lua ignores the stamp"""
     return script("confirm", ("return row and string.sub(row, 1, STAMP_BYTES) == stamp", "return row"))
 
 
 @bug
 def _(simulation: Simulation) -> Patches:
-    """confirm.lua lets a window expire of which some rows are not sealed"""
+    """confirm.lua lets a window with unsealed rows expire"""
     return script("confirm", ('if expiry ~= "0" and left == matched then', 'if expiry ~= "0" then'))
 
 
@@ -178,7 +178,7 @@ def _(simulation: Simulation) -> Patches:
 
 @bug
 def _(simulation: Simulation) -> Patches:
-    """nobody looks whether a master was replaced"""
+    """a replaced master is not noticed"""
     return [patch.object(failovers.Failovers, "look", lambda self: [])]
 
 
@@ -364,7 +364,7 @@ def _(simulation: Simulation) -> Patches:
 
 @bug
 def _(simulation: Simulation) -> Patches:
-    """a block that is made anew is not marked"""
+    """a block that is made again is not marked"""
     return [patch.object(Catalogue, "mark_again", lambda *args: None)]
 
 
@@ -420,13 +420,13 @@ def _(simulation: Simulation) -> Patches:
 
 @bug
 def _(simulation: Simulation) -> Patches:
-    """a delete is not noted for good"""
+    """the marker of a delete is not stored"""
     return [patch.object(Catalogue, "add_marker", lambda *args: None)]
 
 
 @bug
 def _(simulation: Simulation) -> Patches:
-    """a delete is told to no window"""
+    """a delete becomes a row in no window"""
 
     def note(self: Any, source: SourceKey, marker: Any) -> None:
         self._noted.add_marker(source, marker, 2**32)
@@ -436,7 +436,7 @@ def _(simulation: Simulation) -> Patches:
 
 @bug
 def _(simulation: Simulation) -> Patches:
-    """a delete is told only to windows that Redis has"""
+    """a delete becomes a row only in windows that Redis has"""
     return [patch.object(deletes.Deletes, "note", _without_sealed(deletes.Deletes.note))]
 
 
@@ -499,7 +499,7 @@ def _(simulation: Simulation) -> Patches:
 
 @bug
 def _(simulation: Simulation) -> Patches:
-    """rollups of a window are not computed anew for a delete"""
+    """rollups of a window are not recomputed for a delete"""
     roll = roller.Roller.roll
     return [
         patch.object(
@@ -531,7 +531,7 @@ def _(simulation: Simulation) -> Patches:
 
 @bug
 def _(simulation: Simulation) -> Patches:
-    """what is redriven goes before the stream took it"""
+    """a redriven object is removed before the stream acknowledged it"""
     walk = redrive._walk
 
     def early(failures: Any, kind: Any, make: Any, finish: Any = lambda _: None) -> Any:

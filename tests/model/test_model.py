@@ -15,9 +15,9 @@ from tests.model.simulation import STEPS, BrokenError, Simulation
 PER_TEST = 10
 BUG_SEEDS_MAX = 400
 SLOW = {
-    "write.lua lets rows that nobody sealed expire",
-    "confirm.lua lets a window expire of which some rows are not sealed",
-    "nobody looks whether a master was replaced",
+    "write.lua lets unsealed rows expire",
+    "confirm.lua lets a window with unsealed rows expire",
+    "a replaced master is not noticed",
     "a new master is noted before its lanes are taken out of service",
     "a put whose condition failed counts as made",
     "rollups are put whatever the table holds by then",

@@ -19,9 +19,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.lock import entries, excerpt
+
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 15.0
 LAMBDA = "3.13"
+# The runtime client and boto3, with what they import.
+RUNTIME = {
+    *("awslambdaric", "simplejson", "snapshot-restore-py"),
+    *("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3"),
+}
 WHEELS = ("manylinux2014", "manylinux_2_28")
 ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
@@ -50,17 +57,18 @@ def build_for_here(version, target):
     _run([*make, f"REQUIREMENTS={_layer_requirements(target)}"] if version != LAMBDA else make)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     where = ["--implementation", "cp", "--python-version", version, "--only-binary=:all:", *platforms]
-    lock = ["--constraint", ROOT / "requirements.lock", "--target", target / "runtime"]
-    _run([*pip, *where, *lock, "awslambdaric", "boto3"])
+    lock = ["--require-hashes", "--no-deps", "--requirement", _part_of_the_lock(target, RUNTIME)]
+    _run([*pip, *where, *lock, "--target", target / "runtime"])
 
 
 def _layer_requirements(target):
     """The layer's libraries as the lock pins them for our own Python; its own file is for Lambda's."""
-    lines = (ROOT / "layers" / "carbyne" / "requirements.txt").read_text().splitlines()
-    names = {line.partition("==")[0] for line in lines if "==" in line}
-    lock = (ROOT / "requirements.lock").read_text().splitlines()
+    return _part_of_the_lock(target, {pin.name for pin, _, _ in entries("layers/carbyne/requirements.txt")})
+
+
+def _part_of_the_lock(target, names):
     file = target / "requirements.txt"
-    file.write_text("\n".join(line for line in lock if line.partition("==")[0] in names))
+    file.write_text(excerpt("requirements.lock", names))
     return file
 
 

@@ -1,34 +1,103 @@
-"""The docs speak of things that exist."""
+"""The documents speak of things that exist, are linked, and fit a screen."""
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "layers/carbyne/carbyne"
+DOCS = {str(path.relative_to(ROOT)): path.read_text() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))}
+DECISIONS = sorted(path for path in (ROOT / "docs/decisions").iterdir() if path.name != "README.md")
 TESTS = {
     name
     for path in (ROOT / "tests").rglob("test_*.py")
     for name in re.findall(r"^def (test_\w+)\(", path.read_text(), re.MULTILINE)
 }
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+WIDTH_MAX = 100
+NOT_YET = {"README.md", "docs/api.md", "docs/benchmarks.md", "docs/formats.md", "docs/operations.md"}
+FENCED = re.compile(r"^```.*?^```$|^ {4}.*$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|srcset|href)=\"([^\"]+)\"")
+
+every_document = pytest.mark.parametrize("name", sorted(DOCS))
 
 
-@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
-def test_every_test_that_is_named_exists(path):
-    named = set(re.findall(r"`(test_\w+)`", path.read_text()))
+def anchors(text):
+    """The names by which headings can be linked, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@every_document
+def test_no_line_is_too_wide(name):
+    wide = {n: len(line) for n, line in enumerate(DOCS[name].splitlines(), 1) if len(line) > WIDTH_MAX}
+    assert not wide or name in NOT_YET, f"lines of {name} over {WIDTH_MAX} characters: {wide}"
+
+
+@every_document
+def test_every_link_resolves(name):
+    for found in LINK.findall(FENCED.sub("", DOCS[name])):
+        path, _, anchor = "".join(found).partition("#")
+        if re.match(r"https?:|mailto:", path):
+            continue
+        target = (ROOT / name).parent / path if path else ROOT / name
+        assert target.exists(), f"{name} links to {path}, which does not exist"
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors(target.read_text()), f"{name} links to {path}#{anchor}: no such heading"
+
+
+@every_document
+def test_every_test_that_is_named_exists(name):
+    named = set(re.findall(r"`(test_\w+)`", DOCS[name]))
     assert named <= TESTS, named - TESTS
 
 
+@every_document
+def test_every_module_that_is_named_exists(name):
+    for module in re.findall(r"`((?:\w+/)+\w+\.(?:py|lua))`", DOCS[name]):
+        assert (PACKAGE / module).exists() or (ROOT / module).exists(), f"{name} names {module}"
+
+
+def test_every_decision_is_in_the_index():
+    index = DOCS["docs/decisions/README.md"]
+    missing = [path.name for path in DECISIONS if f"]({path.name})" not in index]
+    assert not missing, f"add a line to docs/decisions/README.md for: {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.name)
+def test_a_decision_has_its_number_its_title_and_its_date(path):
+    number = re.fullmatch(r"(\d{4})-[a-z0-9-]+\.md", path.name)
+    assert number, f"call it NNNN-slug.md: {path.name}"
+    assert re.match(rf"# {number[1]}: .+\n\n\d{{4}}-\d\d-\d\d\b", path.read_text()), (
+        f'{path.name} begins "# {number[1]}: Title", an empty line, the date'
+    )
+
+
+def test_no_two_decisions_have_one_number():
+    numbers = [path.name[:4] for path in DECISIONS]
+    assert len(set(numbers)) == len(numbers), sorted({n for n in numbers if numbers.count(n) > 1})
+
+
+def test_the_table_of_rooms_is_the_tree():
+    rows = []
+    for room in sorted(PACKAGE.glob("*/__init__.py")):
+        about = (ast.get_docstring(ast.parse(room.read_text())) or "").partition("\n")[0]
+        rows.append(f"| `{room.parent.name}/` | {about.replace('``', '`')} |")
+    section = DOCS["docs/architecture.md"].partition("\n## Rooms\n")[2].partition("\n## ")[0]
+    written = [line for line in section.splitlines() if line.startswith("| `")]
+    assert sorted(written) == rows, "docs/architecture.md, Rooms, should have:\n" + "\n".join(rows)
+
+
 def test_every_invariant_names_a_test():
-    text = (ROOT / "docs/architecture.md").read_text().partition("## What must always hold")[2]
-    invariants = re.split(r"^\d+\. ", text, flags=re.MULTILINE)[1:]
+    invariants = re.split(r"^### \d+\. ", DOCS["docs/invariants.md"], flags=re.MULTILINE)[1:]
     assert len(invariants) == 11
     assert all("`test_" in invariant for invariant in invariants)
 
 
-@pytest.mark.parametrize("name", ["architecture.md"])
-def test_every_module_that_is_named_exists(name):
-    package = ROOT / "layers/carbyne/carbyne"
-    for module in re.findall(r"`((?:\w+/)*\w+\.py)`", (ROOT / "docs" / name).read_text()):
-        assert (package / module).exists(), module
+def test_the_table_of_planted_bugs_is_complete():
+    bugs = re.findall(r'^@bug\ndef _\(.*\n    """(.+)"""$', (ROOT / "tests/model/bugs.py").read_text(), re.MULTILINE)
+    section = DOCS["docs/invariants.md"].partition("\n## Planted bugs\n")[2]
+    rows = re.findall(r"^\| \d+ \| (.+) \|$", section, re.MULTILINE)
+    assert len(rows) == len(set(rows))
+    assert set(rows) == set(bugs), f"missing: {set(bugs) - set(rows)}, no such bug: {set(rows) - set(bugs)}"

@@ -268,7 +268,7 @@ def redriven(sequence, data):
     return records.encode(records.RedrivenRecord(stamps.pack(EPOCH, sequence), data))
 
 
-def test_a_redriven_record_keeps_its_stamp_opens_no_complete_window_and_is_not_counted_as_use(system):
+def test_a_redriven_record_keeps_its_stamp_and_is_not_counted_as_use(system):
     fresh_ms = NOW_MS // 1000 // LENGTH_S * LENGTH_S * 1000
     system.ingester._now_ms = lambda: fresh_ms + 1000
     assert system.ingest(("9", redriven("3", record(("host/a", fresh_ms, b"m", 1.0))))) is None

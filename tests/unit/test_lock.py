@@ -1,10 +1,19 @@
-"""The layer's libraries are those of the one lock, as Lambda's platform takes them."""
+"""Every install takes pinned files with known hashes, and the locks agree with each other and with pyproject.toml."""
 
-from pathlib import Path
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from hashlib import sha256
 
+import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.lock import ROOT, entries
+
+ALL, RUN, LAYER = "requirements.lock", "requirements-run.lock", "layers/carbyne/requirements.txt"
+GROUPS = {ALL: ("layer", "local", "dev"), RUN: ("layer", "local"), LAYER: ("layer",)}
 LAMBDA = {
     "python_version": "3.13",
     "python_full_version": "3.13.0",
@@ -15,21 +24,76 @@ LAMBDA = {
     "implementation_name": "cpython",
     "os_name": "posix",
 }
+FLAGS = re.search(r"^LOCKED := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
 
 
-def pinned(path):
-    """name -> version of the lines that hold on Lambda."""
-    lines = (line.split("#")[0].strip() for line in (ROOT / path).read_text().splitlines())
-    wanted = [Requirement(line) for line in lines if line]
-    return {need.name: str(need.specifier) for need in wanted if need.marker is None or need.marker.evaluate(LAMBDA)}
+def on_lambda(path):
+    """name -> (version, hashes) of the pins that apply on Lambda."""
+    return {
+        pin.name: (str(pin.specifier), hashes)
+        for pin, hashes, _ in entries(path)
+        if pin.marker is None or pin.marker.evaluate(LAMBDA)
+    }
 
 
-def test_the_layer_is_a_part_of_the_lock():
-    layer = pinned("layers/carbyne/requirements.txt")
-    assert layer.items() <= pinned("requirements.lock").items(), "run: make lock"
+@pytest.mark.parametrize("path", [RUN, LAYER])
+def test_a_smaller_lock_is_a_part_of_the_whole_one(path):
+    assert on_lambda(path).items() <= on_lambda(ALL).items(), "run: make lock"
+
+
+@pytest.mark.parametrize("path", GROUPS)
+def test_a_lock_pins_every_package_of_its_groups_by_hash(path):
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    needed = {Requirement(line).name.lower() for group in GROUPS[path] for line in groups[group]}
+    pins = {pin.name.lower().replace(".", "-"): (str(pin.specifier), hashes) for pin, hashes, _ in entries(path)}
+    assert {name.replace(".", "-") for name in needed} <= pins.keys(), "run: make lock"
+    assert all(version.startswith("==") and hashes for version, hashes in pins.values())
 
 
 def test_the_layer_has_what_the_code_imports_and_not_what_the_runtime_has():
-    layer = pinned("layers/carbyne/requirements.txt")
+    layer = on_lambda(LAYER)
     assert {"redis", "hiredis", "numpy", "msgspec", "aws-lambda-powertools"} <= layer.keys()
     assert not {"boto3", "botocore", "moto", "pytest"} & layer.keys()
+
+
+def test_every_install_demands_hashes():
+    makefiles = (ROOT / "Makefile").read_text() + (ROOT / "layers/carbyne/Makefile").read_text().replace("\\\n", "")
+    installs = re.findall(r"-m pip install.*", makefiles)
+    assert len(installs) == 2
+    assert all("$(LOCKED)" in line or "--require-hashes" in line for line in installs)
+    assert {"--require-hashes", "--no-deps", "--only-binary=:all:"} == set(FLAGS)
+
+
+@pytest.fixture
+def wheel(tmp_path):
+    path = tmp_path / "lead-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as files:
+        files.writestr("lead.py", "")
+        files.writestr("lead-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: lead\nVersion: 1.0\n")
+        files.writestr("lead-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        files.writestr("lead-1.0.dist-info/RECORD", "")
+    return path
+
+
+def install(wheel, line):
+    """What pip says and how it ends, with the Makefile's flags and a lock of one line."""
+    lock = wheel.parent / "one.lock"
+    lock.write_text(line)
+    pip = [sys.executable, "-m", "pip", "install", "--isolated", "--no-index", "--find-links", wheel.parent]
+    command = [*pip, *FLAGS, "--target", wheel.parent / "out", "--requirement", lock]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_pip_takes_the_file_whose_hash_is_in_the_lock(wheel):
+    status, said = install(wheel, f"lead==1.0 --hash=sha256:{sha256(wheel.read_bytes()).hexdigest()}\n")
+    assert status == 0, said
+    assert (wheel.parent / "out" / "lead.py").exists()
+
+
+@pytest.mark.parametrize("line", [f"lead==1.0 --hash=sha256:{'0' * 64}\n", "lead==1.0\n"], ids=["other", "none"])
+def test_pip_refuses_another_file_and_a_pin_without_hash(wheel, line):
+    status, said = install(wheel, line)
+    assert status != 0
+    assert "hash" in said.lower()
+    assert not (wheel.parent / "out").exists()

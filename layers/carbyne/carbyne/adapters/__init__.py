@@ -1,1 +1,1 @@
-"""What fulfils the ports: Redis, DynamoDB, S3, Kinesis, Lambda."""
+"""Implements the ports of the use cases: Redis, DynamoDB, S3, Kinesis, Lambda."""

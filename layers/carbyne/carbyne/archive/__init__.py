@@ -1,1 +1,1 @@
-"""From the table into S3, and what was set aside back onto the stream."""
+"""Copies blocks from the table to S3, and redrives what was set aside."""

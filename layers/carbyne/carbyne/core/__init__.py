@@ -1,1 +1,1 @@
-"""Words that every room speaks: errors, bounds, keys, names, stamps, frames, settings."""
+"""What every room uses: errors, limits, keys, names, stamps, frames, settings."""

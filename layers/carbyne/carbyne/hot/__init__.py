@@ -1,1 +1,1 @@
-"""From the stream into Redis, and back to whole after a loss."""
+"""Writes records of the stream into Redis, and refills Redis after a loss."""

@@ -1,1 +1,1 @@
-"""Requests in, answers out: messages, routes and the description of the API."""
+"""Requests, answers, routes, and the description of the API."""

@@ -1,1 +1,1 @@
-"""From a request's body to records on the stream, one module a protocol."""
+"""Turns the body of a request into records on the stream, one module per protocol."""

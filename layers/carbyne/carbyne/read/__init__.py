@@ -1,1 +1,1 @@
-"""One answer over all tiers."""
+"""Merges hot, warm and cold samples into one answer."""

@@ -1,1 +1,1 @@
-"""Hosts, services, roles and what hangs on them: the calls of Mackerel's API that have nothing to do with samples."""
+"""Hosts, services, roles and their metadata, as Mackerel's API has them."""

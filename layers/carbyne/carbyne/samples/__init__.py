@@ -1,1 +1,1 @@
-"""Pure algebra of samples: columns, blocks, rows, rollups, deletes, when a window is due."""
+"""Algebra of samples, no I/O: columns, blocks, rows, rollups, deletes, schedules."""

@@ -1,1 +1,1 @@
-"""From Redis into blocks and rollups."""
+"""Turns rows in Redis into blocks and rollups."""

@@ -1,1 +1,1 @@
-"""Blocks and their catalogue over the tiers behind Redis."""
+"""Blocks and their catalogue in the tiers behind Redis: DynamoDB and S3."""

@@ -1,1 +1,1 @@
-"""Records of the stream: their bytes, putting them there, batches that arrive."""
+"""Records of the stream: their bytes, putting them, and the batches that arrive."""

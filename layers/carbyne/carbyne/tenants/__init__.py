@@ -1,1 +1,1 @@
-"""Who asks, what it may do, and how much it uses."""
+"""API keys, permissions, limits and usage of tenants."""
