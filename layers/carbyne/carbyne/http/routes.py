@@ -5,7 +5,6 @@ A table is a constant of its module, so that the template, the documents and the
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
-from urllib.parse import unquote
 
 from carbyne.http.message import Request, Response, no_route
 from carbyne.tenants.accounts import Accounts, Permission
@@ -16,7 +15,7 @@ Deps = TypeVar("Deps")
 class Call(NamedTuple):
     """A request whose key was looked up; ``tenant`` is empty where none is needed.
 
-    ``parts``: what stands in the place of the path's ``{names}``, decoded.
+    ``parts``: what stands in the place of the path's ``{names}``.
     """
 
     request: Request
@@ -33,7 +32,10 @@ class Route(NamedTuple, Generic[Deps]):
     handle: Callable[[Deps, Call], Response]
 
     def parts_of(self, method: str, path: str) -> dict[str, str] | None:
-        """The parts in the place of ``{names}`` if this route takes the request, else None."""
+        """The parts in the place of ``{names}`` if this route takes the request, else None.
+
+        API Gateway has decoded the path: decoding it again would take ``a%41``, sent as ``a%2541``, for ``aA``.
+        """
         wanted = self.path.split("/")
         given = path.split("/", len(wanted) - 1 if self.path.endswith("+}") else -1)
         if method != self.method or len(wanted) != len(given):
@@ -41,7 +43,7 @@ class Route(NamedTuple, Generic[Deps]):
         pairs = list(zip(wanted, given, strict=True))
         if not all((_is_name(want) and part) or want == part for want, part in pairs):
             return None
-        return {want.strip("{+}"): unquote(part) for want, part in pairs if _is_name(want)}
+        return {want.strip("{+}"): part for want, part in pairs if _is_name(want)}
 
 
 def _is_name(segment: str) -> bool:

@@ -46,7 +46,7 @@ def replayer() -> Replayer:
 def _parts(function: str) -> tuple[Ingester, HotWindows, Meter]:
     telemetry.log_as_json(function)
     wanted = settings.load(settings.IngesterSettings, os.environ)
-    meter = Meter(time.monotonic, telemetry.emf(function))
+    meter = Meter(time.monotonic, telemetry.emf(function, wanted.stack))
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=3))
     s3 = boto3.client("s3", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=3))
     redis = nodes(wanted, alone=lambda calls: meter.add("WritesWithoutReplica", calls))

@@ -28,7 +28,8 @@ def reconciler() -> Reconciler:
     wanted = settings.load(settings.ReconcilerSettings, os.environ)
     settled = aws.config(connect_timeout_s=1, read_timeout_s=5, tries=4, connections=COLD_READERS)
     dynamodb, s3 = boto3.client("dynamodb", config=settled), boto3.client("s3", config=settled)
-    return build(dynamodb, s3, wanted.blocks_table, wanted.blocks_bucket, telemetry.emf("reconciler"))
+    emit = telemetry.emf("reconciler", wanted.stack)
+    return build(dynamodb, s3, wanted.blocks_table, wanted.blocks_bucket, emit)
 
 
 def build(dynamodb: "DynamoDBClient", s3: "S3Client", table: str, bucket: str, emit: Emit) -> Reconciler:

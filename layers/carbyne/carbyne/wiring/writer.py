@@ -29,6 +29,6 @@ def writer() -> Writer:
         accounts=Accounts(DynamoAccounts(dynamodb, wanted.accounts_table), time.monotonic),
         stream=KinesisStream(kinesis, wanted.stream_name),
         retention_s=wanted.cold_raw_s,
-        meter=Meter(time.monotonic, telemetry.emf("writer")),
+        meter=Meter(time.monotonic, telemetry.emf("writer", wanted.stack)),
         time=Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random),
     )
