@@ -19,7 +19,7 @@ from pathlib import Path
 from carbyne.core import keys
 from werkzeug.serving import make_server
 
-from local.gateway import Gateway
+from local.gateway import DEFAULT, Gateway
 from local.sources import Mappings, Schedule, Source, shards_of
 from local.template import FUNCTION, Template, TemplateError, pairs, reference
 from servers.agent import HOST_ID, Agent
@@ -81,7 +81,7 @@ def connect(template: Template, aws: Aws, function: Function, gateway: Gateway) 
         wanted = {key: template.value(node) for key, node in properties.items() if key != "ApiId"}
         try:
             if kind == "HttpApi":
-                gateway.add(f"{wanted['Method']} {wanted['Path']}", function)
+                gateway.add(f"{wanted['Method']} {wanted['Path']}" if "Path" in wanted else DEFAULT, function)
             elif kind == "ScheduleV2":
                 yield Schedule(function, wanted["ScheduleExpression"])
             else:

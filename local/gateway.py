@@ -13,12 +13,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestHeaderFieldsTooLarge
+from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge, RequestHeaderFieldsTooLarge
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from servers.lambdas import PAYLOAD_BYTES_MAX, Function, FunctionError
 
+DEFAULT = "$default"
 BODY_BYTES_MAX = 10 * 1024 * 1024
 HEAD_BYTES_MAX = 10_240
 TEXT = re.compile(r"text/.*|application/(json|xml|javascript)")
@@ -29,9 +30,13 @@ class Gateway:
 
     def __init__(self) -> None:
         self.rules = Map(merge_slashes=False)
+        self.default: Function | None = None
 
     def add(self, key: str, function: Function) -> None:
-        """``key``: "GET /a/{b}" or, where slashes may follow, "GET /a/{b+}"."""
+        """``key``: "GET /a/{b}" or, where slashes may follow, "GET /a/{b+}"; DEFAULT for what no other one takes."""
+        if key == DEFAULT:
+            self.default = function
+            return
         path = re.sub(r"\{(\w+)\}", r"<\1>", re.sub(r"\{(\w+)\+\}", r"<path:\1>", key))
         self.rules.add(Rule(f"/{path.replace(' ', '')}", endpoint=(key, function)))
 
@@ -49,11 +54,19 @@ class Gateway:
         if len(uri) + sum(len(name) + len(value) for name, value in request.headers) > HEAD_BYTES_MAX:
             raise RequestHeaderFieldsTooLarge
         path, _, query = uri.partition("?")
-        (key, function), parameters = self.rules.bind("").match(f"/{request.method}{path}")
+        (key, function), parameters = self._match(f"/{request.method}{path}")
         event = {**event_of(request, key, path, query, parameters), **body_of(request)}
         if len(json.dumps(event)) > PAYLOAD_BYTES_MAX:
             raise RequestEntityTooLarge
         return response_of(function.invoke(event))
+
+    def _match(self, path: str) -> tuple[tuple[str, Function], Mapping[str, str]]:
+        try:
+            return self.rules.bind("").match(path)
+        except NotFound:
+            if self.default is None:
+                raise
+            return (DEFAULT, self.default), {}
 
 
 def event_of(request: Request, key: str, path: str, query: str, parameters: Mapping[str, str]) -> dict[str, Any]:

@@ -15,9 +15,12 @@ ARNS = {
     "AWS::DynamoDB::Table": "arn:aws:dynamodb:us-east-1:123456789012:table/",
     "AWS::S3::Bucket": "arn:aws:s3:::",
 }
-OTHERS = re.compile("AWS::(CloudWatch|EC2|ElastiCache|IAM|Logs|S3::BucketPolicy|Serverless::(HttpApi|Layer)|SNS)")
+OTHERS = re.compile(
+    "AWS::(ApiGatewayV2|CloudWatch|EC2|ElastiCache|IAM|Logs|S3::BucketPolicy|Serverless::(HttpApi|Layer)|SNS)"
+)
 EVENTS = ("HttpApi", "Kinesis", "DynamoDB", "ScheduleV2")
 NO_VALUE = object()
+STACK = "carbyne"
 RULES: dict[str, Callable[[str, Any], object]] = {
     "Type": lambda value, kind: kind != "Number" or re.fullmatch(r"-?\d+(\.\d+)?", value),
     "AllowedValues": lambda value, allowed: value in map(str, allowed),
@@ -32,13 +35,20 @@ class TemplateError(Exception):
 
 
 def pairs(node: yaml.Node | None) -> dict[str, yaml.Node]:
-    """The children of a mapping by their keys; none of nothing."""
-    return {key.value: child for key, child in node.value} if node else {}
+    """The children of a mapping by their keys, what is merged into it by ``<<`` beneath them; none of nothing."""
+    own = dict[str, yaml.Node]()
+    merged = dict[str, yaml.Node]()
+    for key, child in node.value if node else ():
+        if key.tag == "tag:yaml.org,2002:merge":
+            merged |= pairs(child)
+        else:
+            own[key.value] = child
+    return {**merged, **own}
 
 
 def reference(name: str) -> str:
     """The physical name of a resource: what !Ref of it gives."""
-    return f"carbyne-{name.lower()}"
+    return f"{STACK}-{name.lower()}"
 
 
 class Template:
@@ -51,6 +61,7 @@ class Template:
         self.path, self.sections = path, pairs(yaml.compose(path.read_text()))
         declared = {name: pairs(node) for name, node in pairs(self.sections.get("Parameters")).items()}
         self.known = {name: self.value(rules["Default"]) for name, rules in declared.items() if "Default" in rules}
+        self.known["AWS::StackName"] = STACK
         for name, _, given in (pair.partition("=") for pair in parameters.split()):
             if name not in declared:
                 raise TemplateError(f"{path}: there is no parameter {name}; PARAMETERS is like Name=value Name=value")

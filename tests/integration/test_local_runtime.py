@@ -62,7 +62,8 @@ def test_the_key_is_the_one_given_and_another_is_refused(system):
 
 
 def test_routes_are_those_of_the_template(system):
-    assert system.call("/api/v0/nothing") == (404, {"message": "Not Found"})
+    message = "no such route: GET /api/v0/nothing"
+    assert system.call("/api/v0/nothing") == (404, {"error": {"message": message}})
 
 
 def test_sam_local_gets_the_same_variables(system):

@@ -5,6 +5,7 @@ import itertools
 import json
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from carbyne.core.errors import RetryableError
 from carbyne.registry.store import Registry
@@ -56,6 +57,7 @@ class Answer(NamedTuple):
 def event(method, url, body=None, key="key-a"):
     """``url`` with its query, as a client sends it; ``body``: text as it is, anything else as JSON."""
     path, _, query = url.partition("?")
+    path = unquote(path)
     return {
         "rawPath": path,
         "rawQueryString": query,

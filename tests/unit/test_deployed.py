@@ -8,19 +8,17 @@ from pathlib import Path
 import pytest
 import yaml
 from carbyne.core import limits
-from moto.iam.aws_managed_policies import aws_managed_policies_data
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
-from samtranslator.yaml_helper import yaml_parse
+
+from tests.expansion import EXISTING, MANAGED, Expansion, transform
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "layers" / "carbyne" / "carbyne"
-MANAGED = json.loads(aws_managed_policies_data)
 NOBODY = "this policy names no resource, and a role of our own for each function would say no less with 200 more lines:"
 WIDE = {
     "AWSLambdaBasicExecutionRole": f"{NOBODY} it writes logs",
     "AWSLambdaVPCAccessExecutionRole": f"{NOBODY} it attaches functions to subnets, and EC2 has no names for that yet",
     "AWSLambdaKinesisExecutionRole": f"{NOBODY} it reads streams for the event source, and there is one stream here",
+    "ReplayerRole": "Lambda lists streams when the mapping is made, and streams in a list have no names",
     "SupervisorRole": "mappings have no name before they are made: the function that they feed is the condition",
     "AWSLambdaDynamoDBExecutionRole": f"{NOBODY} it reads streams for the event source, and there is one here",
 }
@@ -48,21 +46,9 @@ NOT_ALARMED = {
 """(service, metric) without an alarm, and why."""
 
 
-def transform():
-    managed = {name: f"arn:aws:iam::aws:policy{body['Path']}{name}" for name, body in MANAGED.items()}
-    template = yaml_parse((ROOT / "template.yaml").read_text())
-    for body in template["Resources"].values():
-        for key in ("CodeUri", "ContentUri"):  # folders until `sam package` has put them into a bucket
-            if key in body.get("Properties", {}):
-                body["Properties"][key] = "s3://bucket/key"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        return Translator(managed, Parser()).translate(template, {})
-
-
 @pytest.fixture(scope="module")
 def stack():
-    return transform()
+    return transform((ROOT / "template.yaml").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -145,18 +131,130 @@ def test_timeouts_are_in_order(resources):
     assert functions["Archiver"] < resources["ArchiverChanges"]["Properties"]["MaximumRecordAgeInSeconds"] < 24 * 3600
 
 
-def test_nothing_has_a_reserved_concurrency_or_a_name_that_blocks_a_second_stack(resources):
+def test_nothing_has_a_name_that_blocks_a_second_stack(resources):
     given = {"RedisAppUser": ["UserId", "UserName"], "RedisUsers": ["UserGroupId"], "RedisAccess": ["PolicyName"]}
+    given["Domain"] = ["DomainName"]  # a parameter's
     for name, body in resources.items():
         properties = body.get("Properties", {})
-        assert "ReservedConcurrentExecutions" not in properties
         if body["Type"].startswith(("AWS::IAM::Role", "AWS::Lambda::Layer", "AWS::ApiGateway")):
             continue
         names = [p for p in properties if re.fullmatch(r"\w*(Name|Id)", p) and p not in REFERENCES]
         assert names == given.get(name, []), name
-    numbered = resources["RedisAppUser"]["Properties"]["UserId"]
-    assert numbered == resources["RedisAppUser"]["Properties"]["UserName"]
-    assert "AWS::StackId" in json.dumps(numbered)
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
+def test_names_of_redis_are_the_stacks_own(stack, partition):
+    """ElastiCache takes 40 characters, in lower case; two stacks made within one minute differ in the first group."""
+    numbers = [f"51af3d{tail}-9c1b-11f0-8d2a-0affc0ffee01" for tail in ("c0", "c1")]
+    named = {}
+    for name in ("carbyne", "carbyne-prod", "team-carbyne-prod", "a-b-c-d", "Team-A-carbyne-eu-prod"):
+        for number in numbers:
+            stack_id = f"arn:{partition}:cloudformation:eu-west-1:123456789012:stack/{name}/{number}"
+            made = Expansion(stack, stack_id=stack_id).resources
+            names = {made["RedisAppUser"]["Properties"][key] for key in ("UserId", "UserName")}
+            [found] = names | {made["RedisUsers"]["Properties"]["UserGroupId"]}
+            assert re.fullmatch(r"[a-z][a-z0-9-]{0,39}", found) and "--" not in found
+            named.setdefault(found, set()).add(number)
+    assert named == {"carbyne-51af3dc0-9c1b": {numbers[0]}, "carbyne-51af3dc1-9c1b": {numbers[1]}}
+
+
+@pytest.mark.parametrize(
+    ("given", "refusals"),
+    [
+        ({}, []),
+        (EXISTING, []),
+        ({"VpcSubnetIds": "subnet-0a"}, ["VpcSubnetIds needs VpcSecurityGroupIds"]),
+        ({"VpcSecurityGroupIds": "sg-0a"}, ["VpcSecurityGroupIds needs VpcSubnetIds"]),
+        ({"RedisEndpoint": "redis:1"}, ["RedisEndpoint needs VpcSubnetIds"]),
+        ({**EXISTING, "RedisUser": "a", "RedisPasswordSecret": "a:SecretString:b"}, []),
+        ({**EXISTING, "RedisNodeType": "cache.m7g.large"}, ["RedisNodeType is for a cluster that is made"]),
+        ({**EXISTING, "RedisDurability": "sync"}, ["RedisDurability is for a cluster that is made"]),
+        ({"RedisUser": "a"}, ["RedisUser and RedisPasswordSecret need RedisEndpoint"]),
+        ({"RedisPasswordSecret": "a:SecretString:b"}, ["RedisUser and RedisPasswordSecret need RedisEndpoint"]),
+        ({"RedisDurability": "async"}, ["RedisDurability needs Profile=large"]),
+        ({"RedisDurability": "async", "Profile": "large"}, []),
+        ({"DomainName": "a.example"}, ["DomainName needs CertificateArn"]),
+        ({"CertificateArn": "arn:aws:acm:a:1:certificate/0"}, ["CertificateArn needs DomainName"]),
+        ({"DomainName": "a.example", "CertificateArn": "arn:aws:acm:a:1:certificate/0"}, []),
+        ({"ReserveConcurrency": 1}, []),
+        ({"ReserveConcurrency": 1, "StreamMode": "ON_DEMAND"}, ["ReserveConcurrency needs StreamMode=PROVISIONED"]),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(stack, given, refusals):
+    assert given.keys() <= stack["Parameters"].keys()
+    told = Expansion(stack, given).refusals
+    assert [text[: len(wanted)] for text, wanted in zip(told, refusals, strict=True)] == refusals
+
+
+@pytest.mark.parametrize(("shards", "factor"), [(1, 1), (1, 10), (8, 5), (128, 10)])
+def test_a_reserve_is_what_the_stream_can_use_at_once(stack, shards, factor):
+    """Less would throttle the ingester; accounts with a quota of 10 refuse any, so that none is the default."""
+    given = {"StreamShards": shards, "IngesterParallelization": factor}
+    for reserve, wanted in ((0, {}), (1, {"Ingester": shards * factor})):
+        made = Expansion(stack, {**given, "ReserveConcurrency": reserve}).resources
+        functions = of_type(made, "AWS::Lambda::Function")
+        key = "ReservedConcurrentExecutions"
+        assert {name: body[key] for name, body in functions.items() if key in body} == wanted
+
+
+@pytest.mark.parametrize("profile", ["small", "standard", "large"])
+def test_the_stages_limit_is_far_above_normal_load(stack, profile):
+    """1,000 hosts post 17 times a second; HTTP APIs have a quota of 5,000 requests at once."""
+    made = Expansion(stack, {"Profile": profile}).resources
+    limit = made["HttpApiApiGatewayDefaultStage"]["Properties"]["DefaultRouteSettings"]
+    assert 5 * 17 < limit["ThrottlingRateLimit"] <= limit["ThrottlingBurstLimit"] <= 5_000
+
+
+@pytest.mark.parametrize("profile", ["small", "standard", "large"])
+def test_the_subnets_hold_the_nodes(stack, profile):
+    """The smallest VPC is a /24, AWS keeps five addresses of a subnet, and nodes are spread over both."""
+    shards = stack["Parameters"]["RedisShards"]["MaxValue"]
+    made = Expansion(stack, {"Profile": profile, "RedisShards": shards}).resources
+    sizes = [
+        2 ** made[name]["Properties"]["CidrBlock"]["Fn::Select"][1]["Fn::Cidr"][2] for name in ("SubnetA", "SubnetB")
+    ]
+    nodes = shards * (1 + int(made["Redis"]["Properties"]["ReplicasPerNodeGroup"]))
+    functions = 20
+    assert sum(sizes) == 256
+    assert nodes / 2 + functions <= min(sizes) - 5
+    assert r"2[0-4])$" in stack["Parameters"]["VpcCidr"]["AllowedPattern"]
+
+
+def test_a_domain_is_mapped_to_the_stage(stack):
+    name = {"DomainName": "metrics.example.com", "CertificateArn": "arn:aws:acm:us-east-1:1:certificate/0"}
+    assert not {"Domain", "DomainMapping"} & Expansion(stack).resources.keys()
+    expansion = Expansion(stack, name)
+    made = expansion.resources
+    assert made["Domain"]["Properties"]["DomainName"] == "metrics.example.com"
+    assert made["DomainMapping"]["Properties"]["Stage"] == {"Ref": "HttpApiApiGatewayDefaultStage"}
+    assert expansion.value(stack["Outputs"]["Url"]["Value"]) == "https://metrics.example.com"
+    assert Expansion(stack).value(stack["Outputs"]["Url"]["Value"]) == {"Fn::GetAtt": ["HttpApi", "ApiEndpoint"]}
+
+
+def test_access_logs_are_asked_for_and_name_no_key(stack):
+    stage = "HttpApiApiGatewayDefaultStage"
+    assert "DoorLogs" not in (made := Expansion(stack).resources)
+    assert "AccessLogSettings" not in made[stage]["Properties"]
+    made = Expansion(stack, {"AccessLogs": "true"}).resources
+    logged = made[stage]["Properties"]["AccessLogSettings"]
+    assert logged["DestinationArn"] == {"Fn::GetAtt": ["DoorLogs", "Arn"]}
+    line = json.loads(re.sub(r":\$context\.(\w+)([,}])", r":0\2", logged["Format"]))
+    assert not {"authorization", "x-api-key", "headers"} & line.keys()
+    assert "RetentionInDays" in made["DoorLogs"]["Properties"]
+
+
+def test_a_functions_policy_stays_small(resources):
+    """A permission takes about 400 of its 20,480 bytes; every route is one."""
+    permissions = [body["FunctionName"]["Ref"] for body in of_type(resources, "AWS::Lambda::Permission").values()]
+    assert {name: permissions.count(name) for name in permissions} == {"Writer": 3, "Reader": 6, "Registry": 1}
+
+
+def test_whatever_s3_does_not_have_can_be_restored(resources):
+    recovery = {
+        name: body.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled", False)
+        for name, body in of_type(resources, "AWS::DynamoDB::Table").items()
+    }
+    assert recovery == {"AccountsTable": True, "RegistryTable": True, "BlocksTable": False}
 
 
 REFERENCES = {"VpcId", "SubnetId", "RouteTableId", "GroupId", "ServiceName", "CacheSubnetGroupName", "MetricName"}
@@ -181,7 +279,7 @@ def test_redis_is_a_cluster_that_refuses_instead_of_evicting(resources):
         "TransitEncryptionMode": "required",
         "AtRestEncryptionEnabled": True,
         "NumNodeGroups": {"Ref": "RedisShards"},
-        "ReplicasPerNodeGroup": {"Ref": "RedisReplicas"},
+        "ReplicasPerNodeGroup": {"Fn::FindInMap": ["Profiles", {"Ref": "Profile"}, "Replicas"]},
     }
     assert {name: redis["Properties"][name] for name in wanted} == wanted
     assert redis["UpdatePolicy"] == {"UseOnlineResharding": True}
@@ -260,12 +358,29 @@ def test_every_metric_is_alarmed_or_says_why_not(resources):
     assert set(emitted()) - watched == NOT_ALARMED.keys()
 
 
+def written_out(metrics):
+    """ "." is what stands there in the line above, and "..." all of it up to what follows."""
+    above = []
+    for metric in metrics:
+        line = metric if metric[0] != "..." else [*above[: len(above) - len(metric) + 1], *metric[1:]]
+        above = [above[index] if part == "." else part for index, part in enumerate(line)]
+        yield above
+
+
+def test_our_alarms_are_of_this_stack(resources):
+    for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
+        for part in [m["MetricStat"]["Metric"] for m in alarm.get("Metrics", []) if "MetricStat" in m] or [alarm]:
+            if part["Namespace"] == "Carbyne":
+                assert part["Dimensions"][1:] == [{"Name": "stack", "Value": {"Ref": "AWS::StackName"}}], name
+
+
 def test_the_dashboard_shows_metrics_that_the_code_emits(resources):
     body, names = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     assert names.keys() == {"RedisName"}
-    shown = [m for widget in json.loads(body)["widgets"] for m in widget["properties"]["metrics"]]
+    shown = [m for widget in json.loads(body)["widgets"] for m in written_out(widget["properties"]["metrics"])]
     ours = {(m[3], m[1]) for m in shown if m[0] == "Carbyne"}
     assert ours <= set(emitted())
+    assert {tuple(m[4:]) for m in shown if m[0] == "Carbyne"} == {("stack", "${AWS::StackName}")}
     references = set(re.findall(r"\$\{(\w+)\}", body)) - {"RedisName"}
     assert references <= resources.keys()
 

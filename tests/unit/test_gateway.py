@@ -6,7 +6,7 @@ from base64 import b64decode, b64encode
 import pytest
 from werkzeug.test import Client
 
-from local.gateway import BODY_BYTES_MAX, HEAD_BYTES_MAX, Gateway
+from local.gateway import BODY_BYTES_MAX, DEFAULT, HEAD_BYTES_MAX, Gateway
 from servers.lambdas import FunctionError
 
 
@@ -100,6 +100,21 @@ def test_cookies_are_a_list_and_no_header(client, function):
 def test_unknown_routes(client, path):
     for answer in (client.post(path), client.get(path)):
         assert (answer.status_code, answer.json) == (404, {"message": "Not Found"})
+
+
+def test_what_no_route_takes_goes_to_the_default_route(function):
+    gateway, other = Gateway(), Recorder()
+    gateway.add("GET /hosts/{id}", other)
+    gateway.add(DEFAULT, function)
+    client = Client(gateway)
+    for path in ("/", "/hosts/a/b", "/hosts/a%2541"):
+        client.post(path)
+        event = function.event
+        assert event["routeKey"] == event["requestContext"]["routeKey"] == "$default"
+        assert "pathParameters" not in event
+    assert event["rawPath"] == "/hosts/a%41", "decoded once"
+    client.get("/hosts/a")
+    assert other.event["routeKey"] == "GET /hosts/{id}"
 
 
 @pytest.mark.parametrize("size", [BODY_BYTES_MAX + 1, 5_000_000])

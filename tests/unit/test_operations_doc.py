@@ -11,11 +11,17 @@ DOC = (ROOT / "docs" / "operations.md").read_text()
 
 
 def rows(title):
-    """The cells of the table below a heading."""
-    section = DOC.split(f"\n## {title}\n")[1].split("\n## ")[0]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"][
-        2:
-    ]
+    """The cells of the first table below a heading."""
+    return table("|" + DOC.split(f"\n## {title}\n")[1].split("\n|", 1)[1].split("\n\n")[0])
+
+
+def after(line):
+    """The cells of the table that comes after a line."""
+    return table(DOC.split(f"\n{line}\n\n")[1].split("\n\n")[0])
+
+
+def table(text):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
 
 
 def test_it_opens_with_what_nobody_has_seen_yet():
@@ -39,6 +45,26 @@ def test_every_output_is_explained():
 def test_every_alarm_has_a_remedy():
     told = {f"{name}Alarm" for names, _ in rows("Alarms and what to do") for name in names.split(", ")}
     assert told == {n for n, body in TEMPLATE["Resources"].items() if body["Type"] == "AWS::CloudWatch::Alarm"}
+
+
+def test_the_price_of_alarms_is_that_of_their_metrics():
+    alarms = [r["Properties"] for r in TEMPLATE["Resources"].values() if r["Type"] == "AWS::CloudWatch::Alarm"]
+    metrics = sum(sum("MetricStat" in part for part in alarm.get("Metrics", [])) or 1 for alarm in alarms)
+    assert f"{metrics} alarmed metrics ${metrics * 0.1:.2f}" in DOC
+
+
+def test_profiles_and_retentions_are_told_as_they_are():
+    told = {cell for title in ("Profile", "Retention") for row in after(f"`{title}`:") for cell in row[1:]}
+    for profile in TEMPLATE["Mappings"]["Profiles"].values():
+        size = f"{profile['NodeType']}, {profile['Replicas']}"
+        limit = f"{profile['Requests']:,}, {profile['Burst']:,}"
+        assert {size, limit, f"{profile['Writer']:,}", f"{profile['Sealer']:,}"} <= told
+        assert profile["Writer"] == profile["Registry"]
+        assert {profile[name] for name in ("Ingester", "Sealer", "Archiver", "Reader")} == {profile["Sealer"]}
+    for kept in TEMPLATE["Mappings"]["Retentions"].values():
+        assert {f"{kept[name] // 86_400:,} d" for name in ("ColdRaw", "Cold1h", "Cold1d")} <= told
+        assert ", ".join(f"{kept[name] // 86_400:,} d" for name in ("Warm5m", "Warm1h", "Warm1d")) in told
+        assert kept["ColdRaw"] == kept["Cold5m"]
 
 
 def test_every_function_has_an_event_to_call_it_with():

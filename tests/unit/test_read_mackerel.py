@@ -60,7 +60,7 @@ SPAN = {"from": "0", "to": "120"}
     ("path", "source"),
     [
         ("/api/v0/hosts/web1/metrics", "host/web1"),
-        ("/api/v0/hosts/a%2Fb/metrics", "host/a/b"),
+        ("/api/v0/hosts/a%41/metrics", "host/a%41"),
         ("/api/v0/services/shop/metrics", "service/shop"),
     ],
 )

@@ -29,7 +29,7 @@ def route(path, method="GET"):
         ("/a", "/b", None),
         ("/a", "a", None),
         ("/a/{b}", "/a/x", {"b": "x"}),
-        ("/a/{b}", "/a/x%2Fy z", {"b": "x/y z"}),
+        ("/a/{b}", "/a/x%2Fy z", {"b": "x%2Fy z"}),
         ("/a/{b}", "/a/", None),
         ("/a/{b}", "/a/x/y", None),
         ("/a/{b}/c/{d}", "/a/1/c/2", {"b": "1", "d": "2"}),
@@ -56,14 +56,16 @@ def in_template():
 
 
 def routes_of(properties):
+    """(method, path) of a function's events; ("", "") is every other one."""
     events = [pairs(event) for event in pairs(properties.get("Events")).values()]
     found = [pairs(event["Properties"]) for event in events if event["Type"].value == "HttpApi"]
-    return [(event["Method"].value, event["Path"].value) for event in found]
+    return [(event["Method"].value, event["Path"].value) if "Path" in event else ("", "") for event in found]
 
 
 def test_the_template_has_the_routes_of_the_code():
+    """Writer's and reader's by name; the registry takes what they leave."""
     in_code = {f"functions/{name}": sorted((one.method, one.path) for one in table) for name, table in TABLES.items()}
-    assert in_template() == in_code
+    assert in_template() == {**in_code, "functions/registry": [("", "")]}
 
 
 def test_no_two_routes_take_the_same_request():

@@ -52,15 +52,16 @@ def test_of_a_level_the_peak_is_written(written):
 
 
 def test_metrics_are_one_line_of_embedded_metric_format(capsys):
-    emit = telemetry.emf("writer")
+    emit = telemetry.emf("writer", "carbyne-dev")
     emit({"SamplesAccepted": 3, "SamplesRejected.bad-name": 1})
     emit({"SamplesAccepted": 4})
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
     (directive,) = first["_aws"]["CloudWatchMetrics"]
-    assert (directive["Namespace"], directive["Dimensions"]) == ("Carbyne", [["service"]])
+    assert (directive["Namespace"], directive["Dimensions"]) == ("Carbyne", [["stack", "service"]])
     assert [metric["Name"] for metric in directive["Metrics"]] == ["SamplesAccepted", "SamplesRejected.bad-name"]
     assert (first["service"], first["SamplesAccepted"], first["SamplesRejected.bad-name"]) == ("writer", [3.0], [1.0])
     assert second["SamplesAccepted"] == [4.0]
+    assert first["stack"] == second["stack"] == "carbyne-dev"
     assert "SamplesRejected.bad-name" not in second
 
 

@@ -1,5 +1,6 @@
 """template.yaml is tested code: what every function, event source and policy must have."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -36,7 +37,8 @@ def _tagged(loader, tag, node):
 
 
 Loader.add_multi_constructor("!", lambda loader, suffix, node: _tagged(loader, f"!{suffix}", node))
-TEMPLATE = yaml.load((ROOT / "template.yaml").read_text(), Loader)
+TEXT = (ROOT / "template.yaml").read_text()
+TEMPLATE = yaml.load(TEXT, Loader)
 RESOURCES = TEMPLATE["Resources"]
 
 
@@ -68,7 +70,7 @@ def test_variables_are_the_fields_of_the_settings(name):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_has_a_log_group_with_a_retention(name):
-    logging = FUNCTIONS[name]["LoggingConfig"]
+    logging = {**TEMPLATE["Globals"]["Function"]["LoggingConfig"], **FUNCTIONS[name]["LoggingConfig"]}
     assert logging["LogFormat"] == "JSON"
     assert logging["SystemLogLevel"] == "WARN"
     kind, group = logging["LogGroup"]
@@ -107,6 +109,7 @@ EVERY_RESOURCE = {
     ("Supervisor", "['lambda:CreateEventSourceMapping', 'lambda:DeleteEventSourceMapping']"),
     # AWS knows no narrower resource.
     ("Supervisor", "lambda:ListEventSourceMappings"),
+    ("Replayer", "kinesis:ListStreams"),
 }
 
 
@@ -150,8 +153,17 @@ def test_only_functions_that_need_redis_are_in_the_vpc():
 
 @pytest.mark.parametrize("name", RESOURCES)
 def test_every_resource_has_a_purpose(name):
-    lines = (ROOT / "template.yaml").read_text().splitlines()
-    assert lines[lines.index(f"  {name}:") - 1].lstrip().startswith("# ")
+    """A comment above it, or above the one that it repeats."""
+    repeated = re.search(rf"^  {name}: \*(\w+)$", TEXT, re.MULTILINE)
+    anchored = rf"\w+: &{repeated[1]}" if repeated else rf"{name}:( &\w+)?"
+    assert re.search(rf"^  # .*\n  {anchored}$", TEXT, re.MULTILINE)
+
+
+def test_it_can_be_read():
+    lines = TEXT.splitlines()
+    assert len(lines) <= 1_600
+    patterns = ('{"type": "metric"', "Pattern: ", "AccessString: ", '[{"expression"', "Value: !Sub https")
+    assert [line for line in lines if len(line) > 120 and not line.lstrip(" -").startswith(patterns)] == []
 
 
 @pytest.mark.parametrize("name", TEMPLATE["Parameters"])
@@ -166,20 +178,37 @@ def test_stores_survive_the_stack(kind):
             assert body["DeletionPolicy"] == body["UpdateReplacePolicy"] == "Retain"
 
 
-def test_what_rollups_are_made_of_is_kept_as_long_as_they_may_be_recomputed():
+@pytest.mark.parametrize("name", TEMPLATE["Mappings"]["Retentions"])
+def test_what_rollups_are_made_of_is_kept_as_long_as_they_may_be_recomputed(name):
     """A late sample recomputes its buckets from all finer ones: if those had ended, it would wipe the rollup."""
-    kept = [_default(f"Cold{name}Seconds") for name in ("Raw", "5m", "1h", "1d")]
+    kept = [TEMPLATE["Mappings"]["Retentions"][name][f"Cold{resolution}"] for resolution in ("Raw", "5m", "1h", "1d")]
     assert kept == sorted(kept)
 
 
+@pytest.mark.parametrize("name", TEMPLATE["Mappings"]["Retentions"])
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
-def test_the_archive_outlasts_what_reads_reach(resolution):
+def test_the_archive_outlasts_what_reads_reach(name, resolution):
     """S3 counts from the last writing of an object, which may come as early as its window began."""
-    name = resolution.capitalize()
+    kept, spelt = TEMPLATE["Mappings"]["Retentions"][name], resolution.capitalize()
     window_s = BY_NAME[resolution].window_s if resolution in BY_NAME else RAW_WINDOW_S_MAX
-    assert _default(f"Cold{name}Days") * DAY_S > _default(f"Cold{name}Seconds") + window_s
-    assert _default(f"Warm{name}Seconds") <= _default(f"Cold{name}Seconds")
+    warm_s = TEMPLATE["Parameters"]["WarmRawSeconds"]["MaxValue"] if resolution == "raw" else kept[f"Warm{spelt}"]
+    assert kept[f"{spelt}Days"] * DAY_S > kept[f"Cold{spelt}"] + window_s
+    assert warm_s <= kept[f"Cold{spelt}"]
 
 
-def _default(parameter):
-    return TEMPLATE["Parameters"][parameter]["Default"]
+@pytest.mark.parametrize("name", ["Profiles", "Retentions"])
+def test_a_mapping_has_a_row_for_every_choice(name):
+    """All rows have the same fields, and every one is used."""
+    rows = TEMPLATE["Mappings"][name]
+    assert list(rows) == TEMPLATE["Parameters"][name.removesuffix("s")]["AllowedValues"]
+    [fields] = {tuple(row) for row in rows.values()}
+    used = re.findall(rf"!FindInMap \[{name}, !Ref {name.removesuffix('s')}, (\w+)\]", TEXT)
+    assert set(used) == set(fields)
+
+
+def test_batches_are_shards_times_parallelization():
+    rows = TEMPLATE["Mappings"]["Batches"]
+    assert rows == {shards: {factor: int(shards) * int(factor) for factor in row} for shards, row in rows.items()}
+    assert list(map(int, rows)) == TEMPLATE["Parameters"]["StreamShards"]["AllowedValues"]
+    [factors] = {tuple(map(int, row)) for row in rows.values()}
+    assert list(factors) == TEMPLATE["Parameters"]["IngesterParallelization"]["AllowedValues"]

@@ -1,6 +1,6 @@
 """Logs as JSON lines and metrics as CloudWatch's embedded metric format, both through Powertools.
 
-The only dimension of a metric is the function.
+The dimensions of a metric are function and stack, so that several stacks share an account.
 """
 
 from collections.abc import Mapping
@@ -19,9 +19,10 @@ def log_as_json(function: str) -> None:
     Logger(service="carbyne").append_keys(service=function)
 
 
-def emf(function: str) -> Emit:
+def emf(function: str, stack: str) -> Emit:
     """Writes metrics to stdout in the embedded metric format."""
     metrics = Metrics(namespace=NAMESPACE, service=function)
+    metrics.set_default_dimensions(stack=stack)
 
     def emit(sums: Mapping[str, float]) -> None:
         for name, amount in sums.items():

@@ -1,7 +1,7 @@
 """The environment of each function as one typed value.
 
 Field ``stream_name`` is read from ``STREAM_NAME``.  The template is the only place that sets these variables; a test
-compares each function's variables with its class.
+compares each function's variables with its class.  ``stack``: name of the stack, a dimension of every metric.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ class WriterSettings(msgspec.Struct, frozen=True):
     """``stream_name``: the Kinesis stream; ``accounts_table``: API keys and tenants; ``cold_raw_s``: how old a sample
     may be, less a margin."""
 
+    stack: str
     stream_name: str
     accounts_table: str
     cold_raw_s: int
@@ -69,6 +70,7 @@ class IngesterSettings(RedisSettings, frozen=True, kw_only=True):
     ``schedule.SealSchedule``).
     """
 
+    stack: str
     accounts_table: str
     blocks_table: str
     failure_bucket: str
@@ -85,6 +87,7 @@ class SealerSettings(RedisSettings, frozen=True, kw_only=True):
     sealed window stays readable in Redis; ``warm_..._s``: how long a block of each resolution stays in the table; grace
     and jitter as of ``IngesterSettings``."""
 
+    stack: str
     accounts_table: str
     blocks_table: str
     blocks_bucket: str
@@ -102,6 +105,7 @@ class ArchiverSettings(msgspec.Struct, frozen=True):
     """``blocks_table``: where deletes are noted; ``blocks_bucket``: the archive; ``archive_failure_bucket``: where
     corrupt blocks are kept."""
 
+    stack: str
     blocks_table: str
     blocks_bucket: str
     archive_failure_bucket: str
@@ -111,6 +115,7 @@ class ReconcilerSettings(msgspec.Struct, frozen=True):
     """``blocks_table`` and ``blocks_bucket``: what is compared; ``warm_..._s``: how long a block of each resolution
     stays in the table."""
 
+    stack: str
     blocks_table: str
     blocks_bucket: str
     warm_raw_s: int

@@ -35,7 +35,8 @@ _log = logging.getLogger(__name__)
 
 
 class Request(msgspec.Struct, frozen=True):
-    """``path`` as received; ``query`` and its order of values out of the raw query; header names in lower case."""
+    """``path``: decoded, as API Gateway hands it over; ``query`` and its order of values out of the raw query; header
+    names in lower case."""
 
     method: str
     path: str

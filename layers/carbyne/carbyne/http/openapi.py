@@ -28,7 +28,7 @@ SECURITY: Final = {
 REFUSALS: Final = {
     "400": ("BadRequest", "Something in the request is not as it must be"),
     "403": ("Forbidden", "The API key is missing or unknown, or has no permission"),
-    "404": ("NotFound", "There is no such thing; or no such path, which API Gateway says in its own form"),
+    "404": ("NotFound", "There is no such thing, or no such path"),
     "413": ("TooLarge", "The body or the answer is too large"),
     "503": ("Unavailable", "A part is away or throttled, or the tenant is over a limit; nothing was done for good"),
 }

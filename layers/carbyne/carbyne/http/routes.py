@@ -5,7 +5,6 @@ Each function has a table of rows, a constant beside its handlers.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
-from urllib.parse import unquote
 
 from msgspec import Meta
 
@@ -20,7 +19,7 @@ Seconds = Annotated[int, Meta(ge=-TIME_S_MAX, le=TIME_S_MAX)]
 class Call(NamedTuple):
     """A request whose key was looked up; ``tenant`` is empty on a public route.
 
-    ``parts``: the values of the path's ``{names}``, decoded.
+    ``parts``: the values of the path's ``{names}``.
     """
 
     request: Request
@@ -58,7 +57,10 @@ class Route(NamedTuple, Generic[Deps]):
     not_found: str = ""
 
     def parts_of(self, method: str, path: str) -> dict[str, str] | None:
-        """The values of the path's ``{names}`` if this route takes the request, else None."""
+        """The values of the path's ``{names}`` if this route takes the request, else None.
+
+        API Gateway has decoded the path: decoding it again would take ``a%41``, sent as ``a%2541``, for ``aA``.
+        """
         pattern = self.path.split("/")
         given = path.split("/", len(pattern) - 1 if self.path.endswith("+}") else -1)
         if method != self.method or len(pattern) != len(given):
@@ -66,7 +68,7 @@ class Route(NamedTuple, Generic[Deps]):
         pairs = list(zip(pattern, given, strict=True))
         if not all((_is_name(segment) and part) or segment == part for segment, part in pairs):
             return None
-        return {segment.strip("{+}"): unquote(part) for segment, part in pairs if _is_name(segment)}
+        return {segment.strip("{+}"): part for segment, part in pairs if _is_name(segment)}
 
 
 SKIPPED: Final = {SKIPPED_HEADER: "`<reason>=<number>`, comma separated, if parts of the body were skipped"}

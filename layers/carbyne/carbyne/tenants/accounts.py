@@ -56,7 +56,8 @@ class Accounts:
 
     def __init__(self, store: AccountStore, clock: Clock) -> None:
         self._store = store
-        self._grants: _Remembered[Grant | None] = _Remembered(clock)
+        self._grants: _Remembered[Grant] = _Remembered(clock)
+        self._unknown: _Remembered[None] = _Remembered(clock)  # of its own: guesses must not push out keys in use
         self._tenants: _Remembered[bool] = _Remembered(clock)
         self._standings: _Remembered[Standing | None] = _Remembered(clock)
 
@@ -104,11 +105,14 @@ class Accounts:
         raise RequestError(403, "the API key is unknown")
 
     def _known(self, api_key: str) -> Grant | None:
-        remembered = self._grants.get(api_key)
-        if remembered is not None:
+        if remembered := self._grants.get(api_key):
             return remembered[0]
-        grant = self._store.grant_of(api_key)
-        self._grants.put(api_key, grant)
+        if self._unknown.get(api_key):
+            return None
+        if grant := self._store.grant_of(api_key):
+            self._grants.put(api_key, grant)
+        else:
+            self._unknown.put(api_key, None)
         return grant
 
 

@@ -28,5 +28,5 @@ def archiver() -> Archiver:
         deletes=Catalogue(DynamoTable(dynamodb, settings.blocks_table)),
         quarantine=S3Quarantine(s3, settings.archive_failure_bucket),
         now_ms=lambda: time.time_ns() // 1_000_000,
-        meter=Meter(time.monotonic, telemetry.emf("archiver")),
+        meter=Meter(time.monotonic, telemetry.emf("archiver", settings.stack)),
     )

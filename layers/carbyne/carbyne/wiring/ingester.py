@@ -95,7 +95,7 @@ def _ports(function: str) -> tuple[IngesterSettings, Ports]:
     """The real ones, and the lanes initialised."""
     telemetry.log_as_json(function)
     settings = load(IngesterSettings, os.environ)
-    meter = Meter(time.monotonic, telemetry.emf(function))
+    meter = Meter(time.monotonic, telemetry.emf(function, settings.stack))
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=3))
     s3 = boto3.client("s3", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=3))
     redis = nodes(settings, alone=lambda calls: meter.add("WritesWithoutReplica", calls))

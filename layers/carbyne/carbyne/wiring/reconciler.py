@@ -64,14 +64,14 @@ def reconciler() -> Reconciler:
             table=DynamoTable(dynamodb, settings.blocks_table),
             cold=ColdBlocks(s3, settings.blocks_bucket),
             now_ms=now_ms,
-            meter=Meter(time.monotonic, telemetry.emf("reconciler")),
+            meter=Meter(time.monotonic, telemetry.emf("reconciler", settings.stack)),
         ),
     )
 
 
 def build(dynamodb: "DynamoDBClient", s3: "S3Client", table: str, bucket: str) -> Reconciler:
     """The operator's: it compares everything, whatever was compared before, and notes nothing."""
-    settings = ReconcilerSettings(table, bucket, 0, 0, 0, 0)
+    settings = ReconcilerSettings("", table, bucket, 0, 0, 0, 0)
     ports = Ports(
         expiring=partial(expiring, dynamodb, table),
         table=DynamoTable(dynamodb, table),

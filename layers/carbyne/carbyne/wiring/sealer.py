@@ -67,7 +67,7 @@ def sealer() -> Sealer:
     """Made at the first run of an instance, then kept; RetryableError if Redis is away."""
     telemetry.log_as_json("sealer")
     settings = load(SealerSettings, os.environ)
-    meter = Meter(time.monotonic, telemetry.emf("sealer"))
+    meter = Meter(time.monotonic, telemetry.emf("sealer", settings.stack))
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=4))
     s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
     ports = Ports(

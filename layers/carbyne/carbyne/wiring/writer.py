@@ -29,6 +29,6 @@ def writer() -> Writer:
         accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
         stream=KinesisStream(kinesis, settings.stream_name),
         retention_s=settings.cold_raw_s,
-        meter=Meter(time.monotonic, telemetry.emf("writer")),
+        meter=Meter(time.monotonic, telemetry.emf("writer", settings.stack)),
         time=Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random),
     )
