@@ -2,7 +2,7 @@
 
 A group is a module with ``add(groups)``, which adds its parsers and sets ``run`` of each to a function of the parsed
 arguments and the Desk.  A group of one command is that command.  What a script may want goes to stdout,
-remarks to stderr.
+remarks and progress to stderr.
 """
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
@@ -30,6 +30,8 @@ def main(arguments: Sequence[str], desk: Desk | None = None) -> int:
     except (CarbyneError, BotoCoreError) as error:
         desk.remark(f"carbyne: {error}")
         return 1
+    finally:
+        desk.end_progress()
     return 0
 
 

@@ -4,9 +4,15 @@ import secrets
 import sys
 import time
 from argparse import ArgumentParser, Namespace, _SubParsersAction
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from rich.console import Console
+from rich.live import Live
+from rich.table import Column, Table
+from rich.text import Text
 
 from carbyne.adapters import aws
 from carbyne.core.errors import RequestError
@@ -23,11 +29,44 @@ class Desk:
 
     def say(self, line: str) -> None:
         """What a script may want to read."""
+        self.end_progress()
         sys.stdout.write(f"{line}\n")
+
+    def say_rows(self, titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """A table: for a script one row a line, separated by tabs; on a terminal in columns with titles."""
+        if not sys.stdout.isatty():
+            for row in rows:
+                self.say("\t".join(row))
+            return
+        first, *others = titles
+        columns = [Column(first, no_wrap=True), *(Column(title, overflow="fold") for title in others)]  # ids stay whole
+        table = Table(*columns, box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(*map(Text, row))  # a Text has no markup: names come from outside
+        self.end_progress()
+        Console(force_terminal=True).print(table)
 
     def remark(self, line: str) -> None:
         """What only people want to read."""
+        self.end_progress()
         sys.stderr.write(f"{line}\n")
+
+    def progress(self, line: str) -> None:
+        """How far a long command is: on a terminal in the place of the line before, else a remark."""
+        if not self._progress.console.is_terminal or self._progress.console.is_dumb_terminal:
+            return self.remark(line)
+        self._progress.start()
+        return self._progress.update(Text(line), refresh=True)
+
+    def end_progress(self) -> None:
+        """Take the line of progress off the terminal, and give the cursor back."""
+        self._progress.stop()
+
+    @cached_property
+    def _progress(self) -> Live:
+        # Without a redirection, which would send what is said on stdout to the terminal of stderr.
+        console = Console(stderr=True, force_terminal=sys.stderr.isatty())
+        return Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
 
     def now_s(self) -> int:
         return int(time.time())

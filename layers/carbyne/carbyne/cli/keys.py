@@ -61,9 +61,13 @@ def create(arguments: Namespace, desk: Desk) -> None:
 
 
 def list_all(arguments: Namespace, desk: Desk) -> None:
-    for key in accounts.api_keys(desk.dynamodb(), accounts_table(desk, arguments)):
-        if arguments.tenant in (None, key.tenant):
-            desk.say("\t".join((key.key_id, key.tenant, _words(key.permission), _date(key), key.name)))
+    keys = accounts.api_keys(desk.dynamodb(), accounts_table(desk, arguments))
+    rows = [
+        (key.key_id, key.tenant, _words(key.permission), _date(key), key.name)
+        for key in keys
+        if arguments.tenant in (None, key.tenant)
+    ]
+    desk.say_rows(("id", "tenant", "permission", "made", "name"), rows)
 
 
 def revoke(arguments: Namespace, desk: Desk) -> None:

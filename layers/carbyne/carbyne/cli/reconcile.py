@@ -28,7 +28,7 @@ def reconcile(arguments: Namespace, desk: Desk) -> None:
     table = desk.table(arguments, "BlocksTableName", "table")
     bucket = desk.table(arguments, "BlocksBucketName", "bucket")
     reconciler = build(desk.dynamodb(), desk.client("s3"), table, bucket)
-    found = reconciler.run(lambda: inf, progress=lambda so_far: desk.remark(_words(so_far)))
+    found = reconciler.run(lambda: inf, progress=lambda so_far: desk.progress(_words(so_far)))
     desk.say(_words(found))
 
 

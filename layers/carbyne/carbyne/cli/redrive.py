@@ -76,7 +76,7 @@ class _Progress:
         self.under_way += count
         if time.monotonic() >= self._said_s + REMARK_S:
             self._said_s = time.monotonic()
-            self._desk.remark(f"{self}; {self.under_way} records and blocks are safe")
+            self._desk.progress(f"{self}; {self.under_way} records and blocks are safe")
 
     def take(self, outcome: Outcome) -> None:
         self.redriven += outcome.redriven

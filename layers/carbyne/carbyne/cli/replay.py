@@ -48,7 +48,7 @@ def replay(arguments: Namespace, desk: Desk) -> None:
     if arguments.no_wait:
         return desk.say(f"replay {job.token} is asked for")
     while (now := jobs.load()[0]) and now.token == job.token and now.left:
-        desk.remark(so_far(now, notes.of(job.token)))
+        desk.progress(so_far(now, notes.of(job.token)))
         time.sleep(POLL_S)
     if now and now.token != job.token:
         return desk.say(f"replay {job.token} was begun anew as {now.token}: see it with --show")

@@ -67,8 +67,8 @@ def limits(arguments: Namespace, desk: Desk) -> None:
         raise _unknown(tenant)
     now_s = desk.now_s()
     used = {"samples_per_minute": standing.samples_at(now_s), "active_series": standing.series_at(now_s)}
-    for name in usage.LIMITS:
-        desk.say("\t".join((_option(name), str(getattr(standing.limits, name)), str(used.get(name, "-")))))
+    rows = [(_option(name), str(getattr(standing.limits, name)), str(used.get(name, "-"))) for name in usage.LIMITS]
+    desk.say_rows(("limit", "value", "used"), rows)
 
 
 def _unknown(tenant: str) -> RequestError:
