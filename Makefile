@@ -26,7 +26,7 @@ check: lint types ## lint, types, unit tests: under 90 s
 	$(BIN)/pytest -q -n 2 -m "not nightly" tests/unit
 
 test: lint types ## everything but the long forms; what CI runs
-	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not nightly" $(TESTS)
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=25 -m "not nightly" $(TESTS)
 
 nightly: .venv/test.txt ## the long forms of the tests
 	$(BIN)/pytest -q -m nightly

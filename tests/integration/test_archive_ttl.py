@@ -14,11 +14,11 @@ from carbyne.core.keys import SourceKey
 from carbyne.samples import blocks
 from carbyne.store.catalogue import Catalogue, spans_of
 
-from tests.integration.test_reconcile import create_blocks_table
 from tests.support import dynamodb_local
+from tests.support.blocks import KEY, ONE, TWO, Meter
 from tests.support.fakes import NoDeletes
 from tests.support.pipeline import load_app
-from tests.unit.test_archiver import KEY, ONE, TWO, Meter
+from tests.support.stores import create_blocks_table
 
 ARCHIVER = load_app("archiver")
 SWEEP_S = 90

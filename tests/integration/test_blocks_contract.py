@@ -16,8 +16,8 @@ from carbyne.samples import blocks
 from carbyne.samples.columns import Rows, column, from_rows
 from carbyne.store.tree import merge_into
 
-from tests.integration.test_table_contract import create_table
 from tests.support.fakes import FakeBlocks, FakeTable
+from tests.support.stores import create_blocks_table
 
 KEY = BlockKey(SourceKey("acme", "host/a"), "raw", Window(1_699_992_000, 14_400))
 
@@ -40,7 +40,7 @@ def fake_table(request):
 
 def dynamodb(request):
     client = request.getfixturevalue("aws").client("dynamodb")
-    name = create_table(client)
+    name = create_blocks_table(client)
 
     def remove(key):
         client.delete_item(TableName=name, Key={"pk": {"S": key.partition}, "sk": {"S": key.sort}})

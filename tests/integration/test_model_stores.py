@@ -12,9 +12,9 @@ from carbyne.core.keys import Window, lane_state
 from carbyne.core.settings import RedisSettings
 from carbyne.wiring.redis import nodes
 
-from tests.integration.test_reconcile import create_blocks_table
 from tests.model.simulation import Simulation
 from tests.support.pipeline import flush, with_role
+from tests.support.stores import create_blocks_table
 
 
 class RealStores:

@@ -22,20 +22,12 @@ from carbyne.store.catalogue import Catalogue, spans_of
 from carbyne.wiring import reconciler as wiring_reconciler
 
 from tests.support import dynamodb_local
+from tests.support.blocks import KEY, ONE, TWO, Meter
+from tests.support.stores import create_blocks_table
 from tests.support.wired import reconciler_settings
-from tests.unit.test_archiver import KEY, ONE, TWO, Meter
-from tests.unit.test_template import RESOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTS = 5
-
-
-def create_blocks_table(client):
-    """The blocks table with its index, as the template says; its name."""
-    name = f"blocks-{uuid.uuid4().hex}"
-    wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
-    client.create_table(TableName=name, **{one: RESOURCES["BlocksTable"]["Properties"][one] for one in wanted})
-    return name
 
 
 @pytest.fixture

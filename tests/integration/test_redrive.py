@@ -31,9 +31,9 @@ from carbyne.stream.arrived import Image
 from local.sources import shards_of
 from local.template import ARNS
 from servers.lambdas import FunctionError
-from tests.integration.test_reconcile import create_blocks_table
+from tests.support.blocks import KEY, ONE, TWO, Meter, everything
 from tests.support.pipeline import LENGTH_S, Pipeline, flush
-from tests.unit.test_archiver import KEY, ONE, TWO, Meter, everything
+from tests.support.stores import create_blocks_table
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 1_700_006_400  # where a window begins
@@ -75,7 +75,7 @@ def outputs(aws):
     """What the stack has, new for each test; tenant acme has the key ``secret``."""
     name = uuid.uuid4().hex
     aws.client("kinesis").create_stream(StreamName=name, ShardCount=1)
-    aws.client("dynamodb").create_table(
+    aws.client("dynamodb").create_blocks_table(
         TableName=name,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],

@@ -26,7 +26,7 @@ A, B, C = Key("t:hosts", "a"), Key("t:hosts", "b"), Key("u:hosts", "a")
 @pytest.fixture(scope="module")
 def table(aws):
     name = uuid.uuid4().hex
-    aws.client("dynamodb").create_table(
+    aws.client("dynamodb").create_blocks_table(
         TableName=name,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
         AttributeDefinitions=[{"AttributeName": part, "AttributeType": "S"} for part in ("pk", "sk")],

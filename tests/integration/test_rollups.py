@@ -14,10 +14,10 @@ from carbyne.core.keys import BlockKey, is_block
 from carbyne.samples.rollups import choose
 from carbyne.stream.arrived import Image
 
-from tests.integration.test_table_contract import create_table
 from tests.support import plain
 from tests.support.fakes import FakeBlocks, FakeTable, NoDeletes, write_units
 from tests.support.pipeline import LENGTH_S, SCHEDULE, Pipeline
+from tests.support.stores import create_blocks_table
 
 DAY_S = 86_400
 START_S = 655 * 30 * DAY_S
@@ -207,7 +207,7 @@ def test_a_year_of_a_host_in_every_view(weeks):
 def test_some_days_of_a_host_on_the_embedded_aws(cluster, aws):
     """The table and the archive as AWS has them; the counts are those of requests, by the client's own events."""
     dynamodb, s3 = aws.client("dynamodb"), aws.client("s3")
-    name, bucket, requests = create_table(dynamodb), f"blocks-{uuid.uuid4().hex}", Counter()
+    name, bucket, requests = create_blocks_table(dynamodb), f"blocks-{uuid.uuid4().hex}", Counter()
     s3.create_bucket(Bucket=bucket)
     s3.meta.events.register("before-call.s3", lambda model, **_: requests.update([model.name]))
     table = CountingTable(DynamoTable(dynamodb, name))

@@ -16,9 +16,9 @@ from carbyne.samples.columns import column, merge
 from carbyne.store.tree import read_blocks
 from carbyne.stream import records
 
-from tests.integration.test_table_contract import create_table
 from tests.support.fakes import FakeTable, item_bytes, write_units
 from tests.support.pipeline import LENGTH_S, SCHEDULE, Pipeline, flush
+from tests.support.stores import create_blocks_table
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "data" / "host-metrics.jsonl.gz"
 START_S = (int(time.time()) // LENGTH_S + 10) * LENGTH_S
@@ -129,7 +129,7 @@ def make(cluster):
 
 def real_table(aws):
     client = aws.client("dynamodb")
-    return DynamoTable(client, create_table(client))
+    return DynamoTable(client, create_blocks_table(client))
 
 
 def test_reference_data_costs_at_most_so_many_bytes(make):

@@ -1,6 +1,5 @@
 """What every ``items.Table`` promises: the fake, moto's DynamoDB and AWS's own DynamoDB Local."""
 
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,20 +12,9 @@ from carbyne.samples.rollups import ROLLUPS
 
 from tests.support import dynamodb_local
 from tests.support.fakes import FakeTable, item_bytes
+from tests.support.stores import create_blocks_table
 
 FAR_S = 4_000_000_000
-
-
-def create_table(client):
-    """A blocks table as the template makes it; its name."""
-    name = f"blocks-{uuid.uuid4().hex}"
-    client.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "sk")],
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-    )
-    return name
 
 
 @pytest.fixture(scope="module", params=["fake", "moto", "dynamodb-local"])
@@ -36,11 +24,11 @@ def server(request):
         yield FakeTable
     elif request.param == "moto":
         client = request.getfixturevalue("aws").client("dynamodb")
-        yield lambda: DynamoTable(client, create_table(client))
+        yield lambda: DynamoTable(client, create_blocks_table(client))
     else:
         with dynamodb_local.start() as running:
             client = running.client()
-            yield lambda: DynamoTable(client, create_table(client))
+            yield lambda: DynamoTable(client, create_blocks_table(client))
 
 
 @pytest.fixture

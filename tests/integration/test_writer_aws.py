@@ -37,7 +37,7 @@ def names(aws):
     name = uuid.uuid4().hex
     aws.client("kinesis").create_stream(StreamName=name, ShardCount=2)
     dynamodb = aws.client("dynamodb")
-    dynamodb.create_table(
+    dynamodb.create_blocks_table(
         TableName=name,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],

@@ -1,39 +1,22 @@
 """The archiver: what it makes of changes of the table, in any order, twice, and with damage."""
 
-from collections import Counter
 from zlib import crc32
 
 import numpy as np
 import pytest
 from carbyne.archive.archiver import Archiver, archive
-from carbyne.core import stamps
 from carbyne.core.errors import CorruptDataError, RetryableError, UnknownVersionError
 from carbyne.core.items import Item
-from carbyne.core.keys import BlockKey, SourceKey, Window
 from carbyne.samples import blocks
-from carbyne.samples.columns import EMPTY, Columns, Rows, column, from_rows, merge
-from carbyne.store.tree import merge_into, read_blocks
+from carbyne.samples.columns import EMPTY, Columns, column, merge
+from carbyne.store.tree import merge_into
 from carbyne.stream.arrived import Image
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import strategies
+from tests.support.blocks import KEY, ONE, TWO, Meter, everything, samples
 from tests.support.fakes import FakeBlocks, FakeTable, NoDeletes
-
-KEY = BlockKey(SourceKey("acme", "host/a"), "raw", Window(1_699_992_000, 14_400))
-START_MS = KEY.window.start_s * 1000
-
-
-def samples(by_time, sequence=1, series=("m",)):
-    """Columns of some series that have the same values; ``by_time``: {minute: value}."""
-    times = np.array([START_MS + 60_000 * minute for minute in by_time], np.int64)
-    bits = np.repeat(np.array(list(by_time.values())).view(np.uint64).reshape(-1, 1), len(series), axis=1)
-    return from_rows([Rows(tuple(sorted(series)), times, [stamps.pack(1, str(sequence))] * len(times), bits)])
-
-
-def everything(store, key=KEY):
-    """All samples under a key, out of its parts if there are some."""
-    return merge([part for part in read_blocks(store, key, store.get(key), None) if part])
 
 
 class Quarantine:
@@ -47,17 +30,6 @@ class Quarantine:
         if self.away:
             raise RetryableError("the failure bucket is away")
         self.kept.append((key, data, reason))
-
-
-class Meter:
-    def __init__(self):
-        self.counts = Counter()
-
-    def add(self, name, amount=1):
-        self.counts[name] += amount
-
-    def flush_due(self):
-        pass
 
 
 class Away(FakeBlocks):
@@ -89,9 +61,6 @@ class World:
 
     def take(self, *blobs, key=KEY, removed=False):
         return self.archiver.take([Image(str(n), key, data, removed) for n, data in enumerate(blobs, start=1)])
-
-
-ONE, TWO = samples({0: 1.0, 1: 2.0}, 1), samples({1: -0.0, 2: 3.0}, 2)
 
 
 def test_a_block_is_archived_byte_for_byte():

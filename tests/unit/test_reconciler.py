@@ -17,8 +17,8 @@ from carbyne.core.limits import DAY_S, RECONCILE_AHEAD_DAYS, RECONCILE_BACK_DAYS
 from carbyne.samples import blocks
 from carbyne.samples.columns import merge
 
+from tests.support.blocks import KEY, ONE, TWO, Meter, everything, samples
 from tests.support.fakes import FakeBlocks, FakeTable, NoDeletes
-from tests.unit.test_archiver import KEY, ONE, TWO, Meter, everything, samples
 
 NOW_S = 1_800_000_000
 SOON_S = NOW_S + 2 * DAY_S

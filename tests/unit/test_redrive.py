@@ -29,8 +29,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import strategies
+from tests.support.blocks import KEY, ONE, TWO
 from tests.support.fakes import Crash, FakeBlocks, NoDeletes, Steps
-from tests.unit.test_archiver import KEY, ONE, TWO
 
 EPOCH = 3
 STREAM = "metrics"
