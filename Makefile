@@ -79,5 +79,7 @@ clean: ## remove everything that was made here, the environment included
 .venv/run.txt .venv/test.txt:
 	@echo "Installing $(LOCK) into .venv (a minute or two; only when it changed) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --disable-pip-version-check $(LOCKED) --requirement $(LOCK)
+	@$(BIN)/python -m pip install --disable-pip-version-check $(LOCKED) --requirement $(LOCK) > $@.log 2>&1 & \
+	  while kill -0 $$! 2>/dev/null; do test ! -t 1 || printf '\r  %s packages' $$(grep -c ^Collecting $@.log); sleep 1; done; \
+	  test ! -t 1 || echo; wait $$! || { tail -20 $@.log; echo "pip failed; all of its output is in $@.log"; exit 1; }
 	@touch $@

@@ -20,6 +20,7 @@ from carbyne.core import keys
 from werkzeug.serving import make_server
 
 from local.gateway import DEFAULT, Gateway
+from local.nodes import Nodes
 from local.sources import Mappings, Schedule, Source, shards_of
 from local.template import FUNCTION, Template, TemplateError, pairs, reference
 from servers.agent import HOST_ID, Agent
@@ -98,16 +99,19 @@ def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     server = make_server(LISTEN, port, gateway, threaded=True)
     stack.callback(server.server_close)
     aws = stack.enter_context(Aws())
+    sources: list[Source] = []
     if template.known["RedisEndpoint"] == "local:0":
         print("  Redis cluster: 3 masters, 3 replicas ...", flush=True)
-        template.known["RedisEndpoint"] = stack.enter_context(Cluster()).endpoint
+        cluster = stack.enter_context(Cluster())
+        template.known["RedisEndpoint"] = cluster.endpoint
+        sources.append(Nodes(cluster))
     print("  AWS: stream, tables, buckets ...", flush=True)
     create_stores(template, aws)
     create_account(aws, api_key)
     print("  functions ...", flush=True)
     with ThreadPoolExecutor() as threads:
         functions = list(threads.map(lambda name: start_function(template, aws, name), template.of_type(FUNCTION)))
-    sources = [source for function in functions for source in connect(template, aws, function, gateway)]
+    sources += [source for function in functions for source in connect(template, aws, function, gateway)]
     for number, schedule in enumerate(one for one in reversed(sources) if isinstance(one, Schedule)):
         schedule.phase_s = PHASE_S * number  # so that the supervisor sees what the sealer did
     sources.append(Mappings(aws, {reference(function.name): function for function in functions}))

@@ -45,7 +45,8 @@ class Gateway:
             response = self._answer(Request(environ))
         except HTTPException as error:
             response = as_json({"message": error.name}, error.code)
-        except (FunctionError, TypeError, ValueError, AttributeError):  # no answer, or not in the form of one
+        except (FunctionError, TypeError, ValueError, AttributeError) as error:  # no answer, or not in the form of one
+            print(f"[{environ['REQUEST_METHOD']} {environ['PATH_INFO']}] answered 500: {error}", flush=True)
             response = as_json({"message": "Internal Server Error"}, 500)
         return response(environ, start_response)
 

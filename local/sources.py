@@ -108,13 +108,20 @@ class Shard(Source):
                 try:
                     done = self._done(records)
                     attempt, records = 0 if done else attempt + 1, records[done:]
-                except FunctionError:
+                    self._tell(attempt, records, "left them for later")
+                except FunctionError as error:
                     attempt, half = attempt + 1, len(records) // 2
+                    self._tell(attempt, records, str(error))
                     if half and self.settings.get("BisectBatchOnFunctionError"):
                         self._deliver(records[:half])
                         records = records[half:]
                 self.stopping.wait(min(0.1 * 2**attempt, RETRY_S_MAX) if records else 0)
         return None
+
+    def _tell(self, attempt: int, records: Records, why: str) -> None:
+        """Each retry whose number is a power of two: an outage of hours must not fill the screen."""
+        if attempt and not attempt & (attempt - 1) and records:
+            print(f"[{self.name}] {len(records)} records come again, retry {attempt}: {why}", flush=True)
 
     def _done(self, records: Records) -> int:
         """How many records from the first on are done."""

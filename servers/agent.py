@@ -11,6 +11,7 @@ import urllib3
 
 HOST_ID = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64]
 READBACK_S = 15.0
+ANSWER_S = 30.0
 
 
 class Agent:
@@ -20,23 +21,32 @@ class Agent:
         self.url, self.headers, self.readings = url, {"X-Api-Key": api_key}, readings()
 
     def post(self) -> bool:
-        """Post the metrics of now; say so if they are not taken."""
+        """Post the metrics of now; say so if they are not taken, which the next minute's may be."""
         now_s, metrics = int(time.time()), next(self.readings)
         body = [{"hostId": HOST_ID, "name": name, "time": now_s, "value": value} for name, value in metrics.items()]
-        answer = urllib3.request("POST", f"{self.url}/api/v0/tsdb", json=body, headers=self.headers, retries=False)
-        if answer.status != 200:
-            print(f"this machine's metrics were not taken: {answer.data.decode()}", file=sys.stderr, flush=True)
-        return answer.status == 200
+        status, text = self._ask("POST", "/api/v0/tsdb", body)
+        if status != 200:
+            print(f"this machine's metrics were not taken: {text}", file=sys.stderr, flush=True)
+        return status == 200
 
     def await_sample(self) -> None:
         """Until a sample comes back: the first batch also prepares the lanes."""
-        query = f"{self.url}/api/v0/tsdb/latest?hostId={HOST_ID}&name=loadavg5"
+        query = f"/api/v0/tsdb/latest?hostId={HOST_ID}&name=loadavg5"
         end_s = time.monotonic() + READBACK_S
         while time.monotonic() < end_s:
             time.sleep(1.5)  # a batch has to fill and its function to warm up; asking earlier only makes warnings
-            if b"value" in urllib3.request("GET", query, headers=self.headers, retries=False).data:
+            if "value" in self._ask("GET", query)[1]:
                 return
         print("this machine's metrics can't be read back yet", file=sys.stderr, flush=True)
+
+    def _ask(self, method: str, path: str, body: object = None) -> tuple[int, str]:
+        """Status and text of an answer; 0 and the reason if there is none."""
+        url = self.url + path
+        try:
+            answer = urllib3.request(method, url, json=body, headers=self.headers, retries=False, timeout=ANSWER_S)
+        except urllib3.exceptions.HTTPError as error:
+            return 0, f"{type(error).__name__}: {error}"
+        return answer.status, answer.data.decode(errors="replace")
 
 
 def readings(clock: Callable[[], float] = time.monotonic) -> Iterator[dict[str, float]]:

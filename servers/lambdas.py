@@ -50,12 +50,14 @@ class Function:
         return answer["answer"]
 
     def _run(self, work: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
-        process = self.idle.get()
+        process, begun_s = self.idle.get(), time.monotonic()
         try:
             return process.submit(work, *arguments).result()
         except BrokenProcessPool:
             process = self._process()
-            raise FunctionError(f"{self.name} does not start, died or ran out of time") from None
+            is_late = time.monotonic() - begun_s >= self.timeout_s
+            reason = f"ran out of time ({self.timeout_s:g} s)" if is_late else "does not start, or died"
+            raise FunctionError(f"{self.name} {reason}") from None
         finally:
             self.idle.put(process)
 

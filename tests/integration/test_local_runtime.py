@@ -88,6 +88,23 @@ def test_a_second_system_beside_it_and_ctrl_c(system):
     assert system.call("/api/v0/tsdb", []) == (200, {"success": True})
 
 
+def test_a_redis_node_that_is_killed_comes_back(system):
+    """Its own port again, and samples all the while: the replica takes over, and what was lost is replayed."""
+
+    def nodes():
+        running = (one for one in system.children if one.status() != psutil.STATUS_ZOMBIE)
+        return {one.pid for one in running if "[cluster]" in " ".join(one.cmdline())}
+
+    before = nodes()
+    psutil.Process(min(before)).kill()
+    end_s = time.monotonic() + 30
+    while len(nodes()) < len(before) or nodes() == before:
+        assert time.monotonic() < end_s
+        time.sleep(0.2)
+    assert len(nodes() & before) == len(before) - 1
+    assert system.call("/api/v0/tsdb", []) == (200, {"success": True})
+
+
 def test_kill_9_leaves_no_child(tmp_path):
     (tmp_path / "template.yaml").write_text(SIMPLE)
     with running(tmp_path / "template.yaml", PARAMETERS="RedisEndpoint=none:1") as alone:
@@ -180,6 +197,14 @@ def test_a_failure_is_an_error_and_the_next_call_works(function, body):
     with pytest.raises(FunctionError):
         failing.invoke("fail")
     assert failing.invoke("") == "fine"
+
+
+def test_a_time_out_is_told_from_a_death(function):
+    failing = function("time.sleep(60) if event == 'late' else os._exit(3)")
+    with pytest.raises(FunctionError, match=r"F ran out of time \(1 s\)"):
+        failing.invoke("late")
+    with pytest.raises(FunctionError, match="F does not start, or died"):
+        failing.invoke("")
 
 
 def test_an_event_over_6_mb_is_refused(function):

@@ -86,6 +86,12 @@ def test_a_function_that_fails_gets_the_same_batch_again(follow):
     assert follow("ab", FunctionError, FunctionError, None).seen == [["a", "b"]] * 3
 
 
+def test_retries_are_told_at_powers_of_two(follow, capsys):
+    follow("ab", *[FunctionError] * 4, None)
+    told = [line for line in capsys.readouterr().out.splitlines() if "come again" in line]
+    assert told == [f"[Script] 2 records come again, retry {number}: told so" for number in (1, 2, 4)]
+
+
 def test_bisecting_only_when_configured(follow):
     function = follow("abcd", FunctionError, {}, None, BisectBatchOnFunctionError=True)
     assert function.seen == [list("abcd"), ["a", "b"], ["c", "d"]]
