@@ -14,6 +14,8 @@ ANSWER_BYTES_MAX: Final = 6 * 1024 * 1024 - 16 * 1024
 """The body of an answer in base64: what a synchronous Lambda answer can carry, with room for its headers."""
 ANSWER_PLAIN_BYTES_MAX: Final = 512 * 1024
 """A longer answer goes as base64: as text within JSON all its quotes double."""
+JSON_DEPTH_MAX: Final = 100
+"""Levels of arrays and objects in JSON that is kept: decoders stop at 1,000 or less, and answers wrap it in more."""
 QUERY_FIELDS_MAX: Final = 2_000
 """Parameters of one query string: more than any route takes, less than would take time to split."""
 RETRY_AFTER_S: Final = 10
@@ -203,6 +205,8 @@ CHECKS_PER_HOST_MAX: Final = 200
 """Checks of one host whose state is kept: each post of reports reads them all."""
 CHECK_MESSAGE_CHARACTERS_MAX: Final = 1_024
 """The message of a check report, as Mackerel documents; a longer one is cut."""
+CHECK_ATTEMPTS_MAX: Final = 10
+"""Reports in a row that are not OK before an alert, as Mackerel documents."""
 CHECK_REPORT_AGE_S_MAX: Final = 6 * 60 * 60
 """How far a report's time may lie from now, as Mackerel documents."""
 
