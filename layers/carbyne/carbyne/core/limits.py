@@ -24,6 +24,8 @@ NAME_BYTES_MAX: Final = 255
 """A metric name; Mackerel documents none, its clone keeps 128."""
 HOST_ID_BYTES_MAX: Final = 64
 """A host id; Mackerel's have 11 characters and are opaque."""
+SOURCE_NAME_BYTES_MAX: Final = HOST_ID_BYTES_MAX
+"""What can be asked of or deleted as a host or service: no post has a longer one, and keys of stores end somewhere."""
 API_KEY_BYTES_MAX: Final = 256
 """A longer X-Api-Key is unknown without a look-up."""
 AHEAD_MS_MAX: Final = 10 * 60 * 1000
@@ -34,6 +36,8 @@ MARKER_EXTRA_S: Final = 2 * 86_400
 """How much longer than raw samples the marker of a delete is kept: whatever it deleted is past retention by then."""
 LATEST_PAIRS_MAX: Final = 1_000
 """(host, name) pairs of one GET /api/v0/tsdb/latest."""
+LATEST_READERS: Final = 32
+"""Hosts of one GET /api/v0/tsdb/latest that are asked at the same time."""
 POINTS_MAX: Final = 150_000
 """Points of one read: what fits into the 6 MB that a Lambda answer may have."""
 STORAGE_WINDOWS_MAX: Final = 200
