@@ -75,6 +75,10 @@ def test_a_bad_sample_after_a_good_one_of_the_same_minute_changes_nothing():
     [
         ("0", 0.0),
         ("-0.0", -0.0),
+        ("-0", -0.0),
+        (" -0 ", -0.0),
+        ("-0e5", -0.0),
+        ("-1e-999", -0.0),
         ("1e308", 1e308),
         ("-1.7976931348623157e308", -1.7976931348623157e308),
         ("5e-324", 5e-324),
@@ -177,8 +181,12 @@ def test_a_bad_sample_is_skipped_alone_with_its_reason(bad, reason):
         "[" * 100_000,
         "[" * 100_000 + "]" * 100_000,
         '[{"value":' * 100_000,
-        f"[{GOOD},{element(value='[' * 100_000 + ']' * 100_000)}]",
-        f"[{GOOD},{DEEP_OBJECT}]",
+        '[{"hostId":"\\ud800"},{"a":1},{"a":x}]',
+        '[{"hostId":"\\ud800"},{"a":1},{"a":NaN}]',
+        '[{"hostId":"\\ud800"},{"a":1}},{]',
+        '[{"hostId":"\\ud800"},{"a":1},]',
+        '[{"hostId":"\\ud800"} {"a":1}]',
+        f"{{{GOOD[1:-1]},{element(value='[' * 100_000 + ']' * 100_000)}}}",
     ],
     ids=lambda body: repr(body[:30]),
 )
@@ -238,14 +246,35 @@ def test_too_many_good_samples_are_413(monkeypatch):
     assert raised.value.status == 413
 
 
-def test_any_depth_is_stored_skipped_or_refused():
+def test_a_deep_element_is_skipped_alone():
     """Around the depth at which the decoder gives up there is no depth at which something else happens."""
     for depth in range(1, 1500):
-        body = f"[{element(value='[' * depth + ']' * depth)}]"
-        try:
-            assert parse(body).skipped == {"bad-value": 1}
-        except RequestError as error:
-            assert error.status == 400
+        samples = parse(f"[{GOOD},{element(value='[' * depth + ']' * depth)}]")
+        assert samples.rows == GOOD_ROWS
+        assert samples.skipped in ({"bad-value": 1}, {"too-deep": 1})
+    for deep in (element(value="[" * 100_000 + "]" * 100_000), DEEP_OBJECT):
+        samples = parse(f"[{GOOD},{deep} , {GOOD}]")
+        assert (samples.rows, samples.skipped) == (GOOD_ROWS, {"too-deep": 1})
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', '"\\udc00x"', '"a\\ud83d"', '"\\ud800\\u0041"', b'"\xed\xa0\x80"'])
+@pytest.mark.parametrize("place", ["name", "host_id", "value", "time", "other"])
+def test_half_of_a_surrogate_pair_skips_its_sample_alone(text, place):
+    mark = "@@"
+    bad = f'{{"x":{mark},{GOOD[1:]}' if place == "other" else element(**{place: mark})
+    body = f'[{GOOD},{bad},{{"x":"\\",]"}},{GOOD}]'.encode()
+    samples = parse(body.replace(mark.encode(), text if isinstance(text, bytes) else text.encode()))
+    assert samples.rows == GOOD_ROWS
+    assert samples.skipped == {"bad-text": 1, "missing-field": 1}
+
+
+@pytest.mark.parametrize(
+    ("time", "is_good"), [(".0", True), (".000", True), (".5", False), ("e0", True), ("e-3", False)]
+)
+def test_a_time_may_be_a_whole_float(time, is_good):
+    samples = parse(f"[{element(time=f'{MINUTE_MS // 1000}{time}')}]")
+    assert samples.rows == ({("host/h", MINUTE_MS): {"m": 1.0}} if is_good else {})
+    assert samples.skipped == ({} if is_good else {"bad-time": 1})
 
 
 JSON = st.recursive(

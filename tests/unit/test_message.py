@@ -55,8 +55,9 @@ def test_bad_base64_is_400(text):
     refused(400, message.parse, event(body=text, isBase64Encoded=True))
 
 
-def test_text_that_is_no_unicode_is_400():
-    refused(400, message.parse, event(body="\ud800"))
+def test_text_that_is_no_unicode_is_400_where_it_is_read():
+    assert message.parse(event(body="\ud800")).body == b"\xed\xa0\x80"
+    refused(400, message.parse, event(rawPath="/api/v0/hosts/\ud800"))
 
 
 def test_bounds_of_a_request():
@@ -159,7 +160,7 @@ def test_an_event_of_another_shape_is_503(broken):
 
 def test_an_unknown_route_names_what_was_asked():
     error = message.no_route(message.parse(event()))
-    assert (error.status, error.message) == (404, "no such route: POST /api/v0/tsdb")
+    assert (error.status, error.message) == (404, "no such call: POST /api/v0/tsdb; GET /openapi.json lists all calls")
 
 
 LARGE = {"hosts": [{"name": f'"{number}"', "memo": "x" * 100} for number in range(20_000)]}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import LATEST_PAIRS_MAX
+from carbyne.core.limits import LATEST_PAIRS_MAX, SOURCE_NAME_BYTES_MAX
 from carbyne.http.message import Request
 from carbyne.read.mackerel import RESOLUTION_HEADER, WARNINGS_HEADER, Queries, route
 from carbyne.read.reader import Answer, How, Newest
@@ -28,9 +28,9 @@ class Reader:
         times, values = np.array(list(self.points)), np.array(list(self.points.values()))
         return Answer(times, values, self.warnings, how.resolution or "5m")
 
-    def latest(self, source, series, *, partial=False):
-        self.calls.append((source, list(series), partial))
-        return Newest({name: (61_000, 2.0) for name in series if name != "none"}, self.warnings)
+    def latest_of(self, sources, series, *, partial=False):
+        self.calls += [(source, list(series), partial) for source in sources]
+        return [Newest({name: (61_000, 2.0) for name in series if name != "none"}, self.warnings) for _ in sources]
 
     def series(self, source):
         self.calls.append(source)
@@ -153,6 +153,29 @@ def test_latest_needs_hosts_and_names(reader, query):
     with pytest.raises(RequestError, match="at least once") as raised:
         get(reader, "/api/v0/tsdb/latest", **query)
     assert raised.value.status == 400
+
+
+TOO_LONG = "h" * (SOURCE_NAME_BYTES_MAX + 1)
+
+
+@pytest.mark.parametrize("name", [TOO_LONG, "h" * 3_000, "é" * 40])
+@pytest.mark.parametrize("kind", ["hosts", "services"])
+@pytest.mark.parametrize("what", ["metrics", "metric-names"])
+def test_what_no_key_can_hold_is_unknown(reader, kind, name, what):
+    with pytest.raises(RequestError) as raised:
+        get(reader, f"/api/v0/{kind}/{name}/{what}", name="cpu", **SPAN)
+    assert (raised.value.status, reader.calls) == (404, [])
+
+
+@pytest.mark.parametrize("name", ["", TOO_LONG, "h" * 3_000])
+def test_what_no_key_can_hold_is_refused_in_a_query(reader, name):
+    for path, query in (
+        ("/api/v0/tsdb/latest", {"hostId": ["a", name], "name": "b"}),
+        ("/carbyne/v1/storage", {"source": f"host/{name}", **SPAN}),
+    ):
+        with pytest.raises(RequestError) as raised:
+            get(reader, path, **query)
+        assert (raised.value.status, reader.calls) == (400, [])
 
 
 def test_latest_is_bounded(reader):

@@ -1,5 +1,7 @@
 """Reads over the tiers: one answer, never a shorter one without a word."""
 
+import threading
+
 import numpy as np
 import pytest
 from carbyne.adapters.redis.hot import HotRead
@@ -7,7 +9,7 @@ from carbyne.core import stamps
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.items import Item
 from carbyne.core.keys import RESOLUTIONS, BlockKey, SourceKey, Window
-from carbyne.core.limits import AHEAD_MS_MAX, LATEST_BACK_MS
+from carbyne.core.limits import AHEAD_MS_MAX, LATEST_BACK_MS, LATEST_READERS
 from carbyne.read.reader import REBUILDING, How, Reader
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, Rows, from_rows
@@ -252,3 +254,24 @@ def test_latest_gives_nothing_of_a_block_that_is_older_than_its_bound(tiers, rea
     assert reader.latest(SOURCE, ["m"]).samples == {}
     tiers.seal(window, samples("m", {from_ms - 1: 1.0, from_ms: 2.0}))
     assert reader.latest(SOURCE, ["m"]).samples == {"m": (from_ms, 2.0)}
+
+
+def test_the_latest_of_many_sources_are_asked_at_the_same_time(tiers, reader):
+    sources = [SourceKey("acme", f"host/{number}") for number in range(LATEST_READERS)]
+    together, read = threading.Barrier(len(sources), timeout=10), tiers.read
+
+    def read_together(source, *span, **named):
+        together.wait()  # breaks unless all are here
+        tiers.columns = samples("m", {NOW_MS: 1.0})
+        return read(source, *span, **named)
+
+    reader._hot.read = read_together
+    assert [each.samples for each in reader.latest_of(sources, ["m"])] == [{"m": (NOW_MS, 1.0)}] * len(sources)
+
+
+def test_one_source_that_can_not_be_read_ends_the_whole_of_latest(tiers, reader):
+    tiers.away = {"hot"}
+    with pytest.raises(RetryableError):
+        reader.latest_of([SOURCE] * 1_000, ["m"])
+    assert len(tiers.asked) < 1_000
+    assert len(reader.latest_of([SOURCE] * 3, ["m"], partial=True)) == 3

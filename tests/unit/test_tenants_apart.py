@@ -94,14 +94,15 @@ class WatchedTiers:
         return WatchedTiers(self.touched, name)
 
     def __call__(self, *arguments, **named):
-        sources = [one for one in (*arguments, *named.values()) if isinstance(one, SourceKey)]
+        given = [*arguments, *named.values(), *(one for each in arguments if isinstance(each, list) for one in each)]
+        sources = [one for one in given if isinstance(one, SourceKey)]
         self.touched.update(source.tenant for source in sources)
         return self._answer(self.name, sources, arguments)
 
     def _answer(self, name, sources, arguments):
         known = any(source.tenant == "b" for source in sources)
-        if name == "latest":
-            return Newest(dict.fromkeys(arguments[1], (NOW_S * 1000, 1.0)) if known else {}, [])
+        if name == "latest_of":
+            return [Newest(dict.fromkeys(arguments[1], (NOW_S * 1000, 1.0)) if known else {}, []) for _ in sources]
         if name == "series":
             return {MARK} if known else set()
         if name == "read":

@@ -14,6 +14,8 @@ ANSWER_BYTES_MAX: Final = 6 * 1024 * 1024 - 16 * 1024
 """The body of an answer in base64: what a synchronous Lambda answer can carry, with room for its headers."""
 ANSWER_PLAIN_BYTES_MAX: Final = 512 * 1024
 """A longer answer goes as base64: as text within JSON all its quotes double."""
+JSON_DEPTH_MAX: Final = 100
+"""Levels of arrays and objects in JSON that is kept: decoders stop at 1,000 or less, and answers wrap it in more."""
 QUERY_FIELDS_MAX: Final = 2_000
 """Parameters of one query string: more than any route takes, less than would take time to split."""
 RETRY_AFTER_S: Final = 10
@@ -22,6 +24,8 @@ NAME_BYTES_MAX: Final = 255
 """A metric name; Mackerel documents none, its clone keeps 128."""
 HOST_ID_BYTES_MAX: Final = 64
 """A host id; Mackerel's have 11 characters and are opaque."""
+SOURCE_NAME_BYTES_MAX: Final = HOST_ID_BYTES_MAX
+"""What can be asked of or deleted as a host or service: no post has a longer one, and keys of stores end somewhere."""
 API_KEY_BYTES_MAX: Final = 256
 """A longer X-Api-Key is unknown without a look-up."""
 AHEAD_MS_MAX: Final = 10 * 60 * 1000
@@ -32,6 +36,8 @@ MARKER_EXTRA_S: Final = 2 * 86_400
 """How much longer than raw samples the marker of a delete is kept: whatever it deleted is past retention by then."""
 LATEST_PAIRS_MAX: Final = 1_000
 """(host, name) pairs of one GET /api/v0/tsdb/latest."""
+LATEST_READERS: Final = 32
+"""Hosts of one GET /api/v0/tsdb/latest that are asked at the same time."""
 POINTS_MAX: Final = 150_000
 """Points of one read: what fits into the 6 MB that a Lambda answer may have."""
 STORAGE_WINDOWS_MAX: Final = 200
@@ -203,6 +209,8 @@ CHECKS_PER_HOST_MAX: Final = 200
 """Checks of one host whose state is kept: each post of reports reads them all."""
 CHECK_MESSAGE_CHARACTERS_MAX: Final = 1_024
 """The message of a check report, as Mackerel documents; a longer one is cut."""
+CHECK_ATTEMPTS_MAX: Final = 10
+"""Reports in a row that are not OK before an alert, as Mackerel documents."""
 CHECK_REPORT_AGE_S_MAX: Final = 6 * 60 * 60
 """How far a report's time may lie from now, as Mackerel documents."""
 

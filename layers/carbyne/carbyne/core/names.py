@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from carbyne.core.errors import RequestError
-from carbyne.core.limits import HOST_ID_BYTES_MAX
+from carbyne.core.limits import SOURCE_NAME_BYTES_MAX
 
 _SERVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{1,62}")
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -27,9 +27,15 @@ def service(name: str) -> str:
 def source(text: str) -> str:
     """A source that samples can be posted of, ``host/<id>`` or ``service/<name>``, checked; RequestError 400."""
     kind, _, name = text.partition("/")
-    if kind not in ("host", "service") or not 1 <= len(name.encode()) <= HOST_ID_BYTES_MAX:
-        raise RequestError(400, f"a source is host/<id> or service/<name>; got {text[:128]!r}")
+    if kind not in ("host", "service") or not is_source_name(name):
+        rule = f"a source is host/<id> or service/<name>, with 1 to {SOURCE_NAME_BYTES_MAX} bytes behind the slash"
+        raise RequestError(400, f"{rule}; got {text[:128]!r}")
     return text
+
+
+def is_source_name(name: str) -> bool:
+    """Whether a host id or the name of a service is short enough to have samples; posts keep them shorter still."""
+    return 1 <= len(name.encode()) <= SOURCE_NAME_BYTES_MAX
 
 
 def role(name: str) -> str:

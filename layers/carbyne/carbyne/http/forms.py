@@ -1,30 +1,75 @@
 """Bodies of requests as typed values."""
 
-from typing import Any, TypeVar
+import re
+from itertools import accumulate
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from carbyne.core.errors import RequestError
+from carbyne.core.limits import JSON_DEPTH_MAX
 from carbyne.http.message import inflate
 from carbyne.http.routes import Call
 
 Form = TypeVar("Form")
 
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS: Final = dict.fromkeys(b"[{", 1) | dict.fromkeys(b"]}", -1)
+_PATH: Final = re.compile(r"`\$(.*)`$")
+_SEGMENT: Final = re.compile(r"\.(\w+)|\[[^]]*\]")
+
 
 def form(call: Call, kind: type[Form]) -> Form:
     """The body of a request as ``kind``; RequestError 400 if it is not of this form, 413 if it is too large."""
-    return _decode(json_of(call), kind)
+    body = json_of(call)
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except ValueError as error:
+        raise _refusal(f"{error}{_allowed(kind, str(error))}") from None
 
 
 def json_of(call: Call) -> bytes:
-    """The body of a request, inflated: JSON that can be stored as it is; RequestError as of ``form``."""
+    """The body of a request, inflated: JSON that can be stored as it is and read again; RequestError as of ``form``."""
     body = inflate(call.request.body)
-    _decode(body, Any)  # Raw parts of a form are only skipped over by its own decoding
+    if depth_of(body) > JSON_DEPTH_MAX:
+        raise RequestError(400, f"the body is nested deeper than {JSON_DEPTH_MAX} levels")
+    try:
+        msgspec.json.decode(body)  # a form only skips over its Raw parts, so every byte is decoded once without it
+    except (ValueError, RecursionError) as error:
+        raise _refusal(str(error)) from None
     return body
 
 
-def _decode(body: bytes, kind: type[Form]) -> Form:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(400, f"the body is not as it should be: {error}") from None
+def depth_of(body: bytes) -> int:
+    """How deep arrays and objects of a JSON text are nested: no decoder is asked, since each has a limit of its own."""
+    brackets = _STRING.sub(b"", body).translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
+
+
+def _refusal(reason: str) -> RequestError:
+    return RequestError(400, f"the body is not as it should be: {reason}")
+
+
+def _allowed(kind: Any, message: str) -> str:  # noqa: ANN401 - any type of a form
+    """What an enum would take, if the decoder's message is about one: it names the place alone."""
+    path = _PATH.search(message)
+    if not message.startswith("Invalid enum value") or not path:
+        return ""
+    import msgspec.inspect  # noqa: PLC0415 - 3 ms that only a refusal costs
+
+    place: Any = msgspec.inspect.type_info(kind)
+    for segment in _SEGMENT.finditer(path[1]):
+        place = _inside(place, segment[1])
+    return f"; it must be one of {', '.join(map(str, place.values))}" if hasattr(place, "values") else ""
+
+
+def _inside(place: Any, field: str | None) -> Any:  # noqa: ANN401 - types of msgspec.inspect, which have no union
+    """The type of a field of an object, or of the elements of an array; of unions the one that has such a thing."""
+    for option in getattr(place, "types", (place,)):
+        if field is None and hasattr(option, "item_type"):
+            return option.item_type
+        for each in getattr(option, "fields", ()) if field else ():
+            if each.encode_name == field:
+                return each.type
+    return place

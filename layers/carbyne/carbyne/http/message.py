@@ -35,8 +35,8 @@ _log = logging.getLogger(__name__)
 
 
 class Request(msgspec.Struct, frozen=True):
-    """``path``: decoded, as API Gateway hands it over; ``query`` and its order of values out of the raw query; header
-    names in lower case."""
+    """``path``: decoded, as API Gateway hands it over; ``query``: with the order of repeated values; header names in
+    lower case."""
 
     method: str
     path: str
@@ -78,14 +78,21 @@ def _time_s(request: Request, name: str) -> int:
 
 def parse(event: Mapping[str, Any]) -> Request:
     """The request of an event; RequestError 400 for a malformed query or body, 413 for a body over the limit."""
-    http = event["requestContext"]["http"]
     return Request(
-        method=http["method"],
-        path=event["rawPath"],
+        method=event["requestContext"]["http"]["method"],
+        path=_path(event["rawPath"]),
         query=_query(event.get("rawQueryString") or ""),
         headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
         body=_body(event.get("body") or "", event.get("isBase64Encoded", False)),
     )
+
+
+def _path(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which no key can hold
+        raise RequestError(400, "the path is not valid UTF-8") from None
+    return text
 
 
 def _query(raw: str) -> dict[str, list[str]]:
@@ -97,9 +104,9 @@ def _query(raw: str) -> dict[str, list[str]]:
 
 def _body(text: str, is_base64: bool) -> bytes:
     try:
-        body = b64decode(text, validate=True) if is_base64 else text.encode()
+        body = b64decode(text, validate=True) if is_base64 else text.encode(errors="surrogatepass")
     except ValueError:
-        raise RequestError(400, "the body is not valid base64 or not valid text") from None
+        raise RequestError(400, "the body is not valid base64") from None
     if len(body) > BODY_BYTES_MAX:
         raise _too_large(BODY_BYTES_MAX)
     return body
@@ -148,8 +155,8 @@ def error_response(status: int, message: str, headers: Mapping[str, str] | None 
 
 
 def no_route(request: Request) -> RequestError:
-    """What a route raises for a method and path that it does not know."""
-    return RequestError(404, f"no such route: {request.method} {request.path}")
+    """The refusal of a method and path that no route takes."""
+    return RequestError(404, f"no such call: {request.method} {request.path[:200]}; GET /openapi.json lists all calls")
 
 
 def answer(event: Mapping[str, Any], respond: Callable[[Request], Response]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ send a refused body again for an hour.  All good, as nearly always, is found out
 each element is decoded for itself.  This API keeps one value per minute: times are floored to it, the last value wins.
 """
 
+import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from itertools import groupby
@@ -23,6 +25,8 @@ Value = TypeVar("Value")
 MINUTE_S: Final = 60
 
 MISSING_FIELD: Final = "missing-field"
+BAD_TEXT: Final = "bad-text"
+TOO_DEEP: Final = "too-deep"
 BAD_HOST_ID: Final = "bad-host-id"
 BAD_NAME: Final = "bad-name"
 BAD_TIME: Final = "bad-time"
@@ -33,6 +37,10 @@ NOT_FINITE: Final = "not-finite"
 
 _CHARACTERS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 """Of a metric name, by Mackerel's documents; host ids are held to the same."""
+
+_SPACE: Final = b" \t\r\n"
+_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]+|[\]}]+|,', re.DOTALL)
+_MINUS_ZERO: Final = re.compile(rb"[:\s]-0(?![.\d])")
 
 Rows = dict[tuple[str, int], dict[str, float]]
 """(source, ts_ms) -> metric name -> value."""
@@ -80,7 +88,7 @@ _decode_of_service = msgspec.json.Decoder(list[SampleOfService]).decode
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
-_decode_integer = msgspec.json.Decoder(int).decode
+_decode_number = msgspec.json.Decoder(int | float).decode
 _decode_float = msgspec.json.Decoder(float).decode
 
 
@@ -96,17 +104,16 @@ def parse(body: bytes, times: range, service: str | None = None) -> Samples:
     ``times``: those that can be stored, in seconds (``storable``).
     Raises RequestError 400 if it is no JSON array of objects, 413 if it has too many elements.
     """
-    try:
-        return _all_good(body, times, service) or _good_ones(body, times, service)
-    except RecursionError:
-        raise _no_array("it is nested too deep") from None
+    return _all_good(body, times, service) or _good_ones(body, times, service)
 
 
 def _all_good(body: bytes, times: range, service: str | None) -> Samples | None:
     """The samples if each one can be stored, None if it takes a closer look."""
+    if b"-0" in body and _MINUS_ZERO.search(body):  # the decoder takes it for the integer 0
+        return None
     try:
         samples = _decode_samples(body) if service is None else _samples_of(service, body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     _check_length(samples)
     runs = _runs(samples)
@@ -160,17 +167,36 @@ def _has_only_characters(text: str) -> bool:
     return text.isascii() and not text.encode().translate(None, _CHARACTERS)
 
 
-def _elements(body: bytes) -> list[msgspec.Raw]:
+def _elements(body: bytes) -> list[bytes]:
     try:
-        body.decode()  # the decoder does not look into strings that it passes over
-        elements = _decode_elements(body)
-    except ValueError as error:
-        raise _no_array(str(error)) from None
+        elements = list(map(bytes, _decode_elements(body)))
+    except (ValueError, RecursionError) as error:
+        elements = _split(body)
+        if not elements:
+            raise _no_array(str(error)) from None
     for index, element in enumerate(elements):
-        if _first_byte(element) != b"{":
+        if element[:1] != b"{":
             raise _no_array(f"element {index} is no object")
     _check_length(elements)
     return elements
+
+
+def _split(body: bytes) -> list[bytes]:
+    """The elements of an array, one of which the decoder can't even pass over; empty if it is no array."""
+    text, elements, start, depth = body.strip(_SPACE), [], 1, 0
+    for token in _TOKEN.finditer(text):
+        first = text[token.start()]
+        if first in b"[{":
+            depth += len(token[0])
+        elif first in b"]}":
+            depth -= len(token[0])
+        elif first in b"," and depth == 1:
+            elements.append(text[start : token.start()].strip(_SPACE))
+            start = token.end()
+            if len(elements) > SAMPLES_PER_BODY_MAX:
+                break
+    whole = depth == 0 and text[:1] == b"[" and text[-1:] == b"]"
+    return [*elements, text[start:-1].strip(_SPACE)] if whole or len(elements) > SAMPLES_PER_BODY_MAX else []
 
 
 def _no_array(why: str) -> RequestError:
@@ -183,12 +209,8 @@ def _check_length(samples: Collection[object]) -> None:
         raise RequestError(413, message)
 
 
-def _first_byte(raw: msgspec.Raw) -> bytes:
-    return bytes(memoryview(raw)[:1])
-
-
-def _sample(element: msgspec.Raw, times: range, service: str | None) -> Sample:
-    fields = _decode_fields(element)
+def _sample(element: bytes, times: range, service: str | None) -> Sample:
+    fields = _fields(element)
     try:
         return Sample(
             host_id=service or _name(fields["hostId"], HOST_ID_BYTES_MAX, BAD_HOST_ID),
@@ -200,6 +222,31 @@ def _sample(element: msgspec.Raw, times: range, service: str | None) -> Sample:
         raise _Refused(MISSING_FIELD) from None
 
 
+def _fields(element: bytes) -> dict[str, msgspec.Raw]:
+    """_Refused if it is nested too deep, or has half of a surrogate pair; RequestError if it is no JSON."""
+    try:
+        element.decode()  # the decoder does not look into strings that it passes over
+        return _decode_fields(element)
+    except RecursionError:
+        raise _Refused(TOO_DEEP) from None
+    except ValueError as error:
+        if _is_json_but_for_surrogates(element):
+            raise _Refused(BAD_TEXT) from None
+        raise _no_array(str(error)) from None
+
+
+def _is_json_but_for_surrogates(element: bytes) -> bool:
+    try:
+        json.loads(element.decode(errors="surrogatepass"), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
 def _name(raw: msgspec.Raw, bytes_max: int, reason: str) -> str:
     text = _typed(_decode_text, raw, reason)
     if not _are_names([text], bytes_max):
@@ -208,8 +255,9 @@ def _name(raw: msgspec.Raw, bytes_max: int, reason: str) -> str:
 
 
 def _time(raw: msgspec.Raw, times: range) -> int:
-    time_s = _typed(_decode_integer, raw, BAD_TIME)
-    if time_s < 0:
+    number = _typed(_decode_number, raw, BAD_TIME)
+    time_s = int(number)
+    if time_s != number or time_s < 0:
         raise _Refused(BAD_TIME)
     if time_s not in times:
         raise _Refused(TOO_OLD if time_s < times.start else TOO_FAR_AHEAD)
@@ -218,7 +266,9 @@ def _time(raw: msgspec.Raw, times: range) -> int:
 
 def _value(raw: msgspec.Raw) -> float:
     """JSON has no NaN and no infinity, so a number that is no float64 is one too large for it."""
-    return _typed(_decode_float, raw, NOT_FINITE if _first_byte(raw) in b"-0123456789" else BAD_VALUE)
+    first = bytes(memoryview(raw)[:1])
+    value = _typed(_decode_float, raw, NOT_FINITE if first in b"-0123456789" else BAD_VALUE)
+    return -abs(value) if first == b"-" else value  # -0 is decoded as the integer 0
 
 
 def _typed(decode: Callable[[msgspec.Raw], Value], raw: msgspec.Raw, reason: str) -> Value:

@@ -5,9 +5,10 @@ from typing import Annotated, Final, Literal, NamedTuple
 
 from msgspec import Meta
 
+from carbyne.core import names
 from carbyne.core.errors import RequestError
 from carbyne.core.keys import RAW, RESOLUTIONS, SourceKey
-from carbyne.core.limits import LATEST_PAIRS_MAX
+from carbyne.core.limits import LATEST_PAIRS_MAX, SOURCE_NAME_BYTES_MAX
 from carbyne.http.message import Request, Response, json_response, one, span_ms
 from carbyne.http.routes import Call, Parameter, Route, Seconds, Text, dispatch
 from carbyne.read.answers import Latest, Names, Point, Points, Stored, StoredWindow
@@ -49,11 +50,18 @@ def service_metric_names(queries: Queries, call: Call) -> Names:
 
 
 def _host(call: Call) -> SourceKey:
-    return SourceKey(call.tenant, f"host/{call.parts['id']}")
+    return _source(call, "host", call.parts["id"])
 
 
 def _service(call: Call) -> SourceKey:
-    return SourceKey(call.tenant, f"service/{call.parts['service']}")
+    return _source(call, "service", call.parts["service"])
+
+
+def _source(call: Call, kind: str, name: str) -> SourceKey:
+    """RequestError 404 for a name that no post can have, since the stores' keys need not hold it."""
+    if not names.is_source_name(name):
+        raise RequestError(404, f"{kind} {name[:SOURCE_NAME_BYTES_MAX]!r} is unknown")
+    return SourceKey(call.tenant, f"{kind}/{name}")
 
 
 def _metrics(reader: Reader, source: SourceKey, request: Request) -> Response:
@@ -68,22 +76,24 @@ def _metrics(reader: Reader, source: SourceKey, request: Request) -> Response:
 def latest(queries: Queries, call: Call) -> Response:
     """A metric without a sample in the last day is left out."""
     request = call.request
-    hosts, names = _many(request, "hostId"), _many(request, "name")
-    if len(hosts) * len(names) > LATEST_PAIRS_MAX:
-        raise RequestError(400, f"{len(hosts)} hosts x {len(names)} names; ask for {LATEST_PAIRS_MAX} pairs at most")
-    points: dict[str, dict[str, Point]] = {}
-    warnings: list[str] = []
-    for host in hosts:
-        newest = queries.reader.latest(SourceKey(call.tenant, f"host/{host}"), names, partial=_partial(request))
-        points[host] = {name: Point(ts_ms // 1000, value) for name, (ts_ms, value) in newest.samples.items()}
-        warnings += [warning for warning in newest.warnings if warning not in warnings]
-    return _respond(Latest(points), warnings)
+    hosts, metrics = _many(request, "hostId"), _many(request, "name")
+    if len(hosts) * len(metrics) > LATEST_PAIRS_MAX:
+        raise RequestError(400, f"{len(hosts)} hosts x {len(metrics)} names; ask for {LATEST_PAIRS_MAX} pairs at most")
+    sources = [SourceKey(call.tenant, names.source(f"host/{host}")) for host in hosts]
+    newest = queries.reader.latest_of(sources, metrics, partial=_partial(request))
+    points = {
+        host: {metric: Point(ts_ms // 1000, value) for metric, (ts_ms, value) in each.samples.items()}
+        for host, each in zip(hosts, newest, strict=True)
+    }
+    warnings = dict.fromkeys(warning for each in newest for warning in each.warnings)
+    return _respond(Latest(points), list(warnings))
 
 
 def storage(queries: Queries, call: Call) -> list[Stored]:
     """For people who operate the system."""
     from_ms, to_ms = span_ms(call.request)
-    placements = queries.storage.of(SourceKey(call.tenant, one(call.request, "source")), from_ms, to_ms)
+    source = names.source(one(call.request, "source"))
+    placements = queries.storage.of(SourceKey(call.tenant, source), from_ms, to_ms)
     return [
         Stored(each.resolution, StoredWindow(each.window.start_s, each.window.length_s), each.tier, *each[3:])
         for each in placements

@@ -5,6 +5,7 @@ the one or the other.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.keys import RAW, SourceKey, Window
-from carbyne.core.limits import AHEAD_MS_MAX, LATEST_BACK_MS, POINTS_MAX
+from carbyne.core.limits import AHEAD_MS_MAX, LATEST_BACK_MS, LATEST_READERS, POINTS_MAX
 from carbyne.read.views import HotPart, Views, span_of
 from carbyne.samples.columns import EMPTY, Columns, between, column
 from carbyne.samples.rollups import Span, aggregate, buckets_of, choose
@@ -105,6 +106,7 @@ class Reader:
         self._length_s = length_s
         self._retention_s = retention_s
         self._now_ms = now_ms
+        self._threads = ThreadPoolExecutor(LATEST_READERS)
 
     def read(self, source: SourceKey, series: str, from_ms: int, to_ms: int, how: How = HOW) -> Answer:
         """One series from ``from_ms`` to ``to_ms``, both included, cut to what retention can hold: its samples, or an
@@ -153,6 +155,12 @@ class Reader:
                 found = self._newest_of_all(source, older, (from_ms, to_ms), gaps, hot.columns)
             newest = {name: one for name, one in newest.items() if name not in older} | found
         return Newest(newest, gaps.warnings)
+
+    def latest_of(
+        self, sources: Sequence[SourceKey], series: Sequence[str], *, partial: bool = False
+    ) -> Sequence[Newest]:
+        """``latest`` of each source, asked at the same time: one after the other a fleet's round trips would add up."""
+        return list(self._threads.map(lambda source: self.latest(source, series, partial=partial), sources))
 
     def _newest_of_all(
         self, source: SourceKey, series: Sequence[str], span: Span, gaps: Gaps, hot: Columns

@@ -3,6 +3,7 @@
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import Raw
 
 from carbyne.core import keys
 from carbyne.http.answers import DONE, Success
@@ -35,7 +36,10 @@ class StatusesForm(IdsForm, frozen=True):
 
 
 def post_host(registry: Registry, call: Call) -> Id:
-    return Id(hosts.register(registry, call.tenant, form(call, HostForm)))
+    body = form(call, HostForm)
+    host_id = hosts.register(registry, call.tenant, body)
+    _keep_listed(registry, call.tenant, host_id, body)
+    return Id(host_id)
 
 
 def get_host(registry: Registry, call: Call) -> OneHost:
@@ -43,8 +47,15 @@ def get_host(registry: Registry, call: Call) -> OneHost:
 
 
 def put_host(registry: Registry, call: Call) -> Id:
-    hosts.update(registry, call.tenant, call.parts["id"], form(call, HostForm))
+    body = form(call, HostForm)
+    hosts.update(registry, call.tenant, call.parts["id"], body)
+    _keep_listed(registry, call.tenant, call.parts["id"], body)
     return Id(call.parts["id"])
+
+
+def _keep_listed(registry: Registry, tenant: str, host_id: str, body: HostForm) -> None:
+    if isinstance(body.checks, list):
+        checks.keep_listed(registry, tenant, host_id, body.checks)
 
 
 def get_hosts(registry: Registry, call: Call) -> Hosts:
@@ -120,7 +131,16 @@ def _last(call: Call, name: str) -> str | None:
 
 
 def _check_answer(state: checks.State, memo: str) -> CheckState:
-    return CheckState(keys.check_monitor(state.name), state.status, CheckDetail("check", state.message, memo))
+    return CheckState(keys.check_monitor(state.name), state.alert, CheckDetail("check", state.message, memo))
+
+
+def _with_address(interface: dict[str, Raw]) -> dict[str, Raw]:
+    """With ``ipAddress``, the first of ``ipv4Addresses``: agents send the list alone, some clients read the other."""
+    try:
+        addresses = msgspec.json.decode(interface.get("ipv4Addresses", b"[]"), type=list[str])
+    except msgspec.ValidationError:
+        return interface
+    return {**interface, "ipAddress": Raw(msgspec.json.encode(addresses[0]))} if addresses else interface
 
 
 def _answer(host: StoredHost) -> Host:
@@ -136,7 +156,7 @@ def _answer(host: StoredHost) -> Host:
         is_retired=host.retired_s is not None,
         created_at=host.created_s,
         meta=host.meta,
-        interfaces=host.interfaces,
+        interfaces=None if host.interfaces is None else [_with_address(each) for each in host.interfaces],
         retired_at=msgspec.UNSET if host.retired_s is None else host.retired_s,
     )
 

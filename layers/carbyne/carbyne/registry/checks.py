@@ -13,6 +13,7 @@ from msgspec import Meta
 from carbyne.core import keys
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import (
+    CHECK_ATTEMPTS_MAX,
     CHECK_MESSAGE_CHARACTERS_MAX,
     CHECK_REPORT_AGE_S_MAX,
     CHECKS_PER_HOST_MAX,
@@ -25,6 +26,7 @@ from carbyne.registry.store import Key, Registry, RegistryChange, RegistryItem, 
 UNKNOWN_HOST: Final = "unknown-host"
 BAD_TIME: Final = "bad-time"
 TOO_MANY_CHECKS: Final = "too-many-checks"
+OK: Final = "OK"
 
 
 class CheckSource(msgspec.Struct, frozen=True, rename="camel"):
@@ -35,22 +37,38 @@ class CheckSource(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Report(msgspec.Struct, frozen=True, rename="camel"):
-    """``occurred_at``: seconds; how to notify is the host's affair and not kept."""
+    """``occurred_at``: seconds; ``max_check_attempts``: reports in a row that are not OK before an alert opens.
+
+    How often to notify is the host's affair and not kept.
+    """
 
     source: CheckSource
     name: Annotated[str, Meta(min_length=1, max_length=NAME_BYTES_MAX)]
     status: Literal["OK", "CRITICAL", "WARNING", "UNKNOWN"]
     occurred_at: int
     message: str = ""
+    max_check_attempts: int | None = None
 
 
 class State(msgspec.Struct, frozen=True):
-    """The latest report of one check."""
+    """The latest report of one check.
+
+    ``occurred_s``: when it happened, at most when it arrived; ``reported_s``: the same as the agent's clock had it;
+    ``attempts``: reports in a row that are not OK, ``attempts_max``: the number of them that opens an alert.
+    """
 
     name: str
     status: str
     message: str
     occurred_s: int
+    reported_s: int = 0
+    attempts: int = 1
+    attempts_max: int = 1
+
+    @property
+    def alert(self) -> str:
+        """The status of the check's alert: OK without one."""
+        return self.status if self.attempts >= self.attempts_max else OK
 
 
 def report(registry: Registry, tenant: str, reports: Sequence[Report]) -> Counter[str]:
@@ -58,58 +76,83 @@ def report(registry: Registry, tenant: str, reports: Sequence[Report]) -> Counte
     if len(reports) > REPORTS_PER_BODY_MAX:
         raise RequestError(400, f"{len(reports)} reports; send at most {REPORTS_PER_BODY_MAX} at once")
     skipped: Counter[str] = Counter()
-    by_host: dict[str, list[State]] = defaultdict(list)
-    for one in reports:
-        if abs(registry.now_s() - one.occurred_at) >= CHECK_REPORT_AGE_S_MAX:
+    by_host: dict[str, list[Report]] = defaultdict(list)
+    for each in reports:
+        if abs(registry.now_s() - each.occurred_at) >= CHECK_REPORT_AGE_S_MAX:
             skipped[BAD_TIME] += 1
         else:
-            by_host[one.source.host_id].append(_state(one))
-    for host_id, states in by_host.items():
-        skipped += _keep(registry, tenant, host_id, states)
+            by_host[each.source.host_id].append(each)
+    for host_id, of_host in by_host.items():
+        skipped += _keep(registry, tenant, host_id, of_host)
     return skipped
+
+
+def keep_listed(registry: Registry, tenant: str, host_id: str, checks: Sequence[hosts.Check]) -> None:
+    """Forget the checks that a host no longer lists, but those with an open alert."""
+    listed = {check.name for check in checks}
+
+    def attempt() -> bool | None:
+        items = registry.store.items(_pk(tenant, host_id), "check:")
+        left = [item for item in items if (state := _stored(item)).name not in listed and state.alert == OK]
+        return all(registry.store.write(RegistryChange(item.key, None, item.version)) for item in left) or None
+
+    settle(attempt)
 
 
 def states(registry: Registry, tenant: str, host_id: str) -> list[tuple[State, str]]:
     """The latest states of a host's checks with the host's memos on them; RequestError 404 for an unknown host."""
     host = hosts.get(registry.store, tenant, host_id)
     memos = {check.name: check.memo for check in host.checks or ()}
-    found = [_stored(item) for item in registry.store.items(_pk(tenant, host_id), "check:")]
-    return [(state, memos.get(state.name, "")) for state in found]
+    stored = [_stored(item) for item in registry.store.items(_pk(tenant, host_id), "check:")]
+    return [(state, memos.get(state.name, "")) for state in stored]
 
 
-def _keep(registry: Registry, tenant: str, host_id: str, states: list[State]) -> Counter[str]:
+def _keep(registry: Registry, tenant: str, host_id: str, reports: list[Report]) -> Counter[str]:
     try:
         hosts.live(registry.store, tenant, host_id)
     except RequestError:
-        return Counter({UNKNOWN_HOST: len(states)})
-    return settle(lambda: _keep_once(registry, _pk(tenant, host_id), states))
+        return Counter({UNKNOWN_HOST: len(reports)})
+    return settle(lambda: _keep_once(registry, _pk(tenant, host_id), reports))
 
 
-def _keep_once(registry: Registry, pk: str, states: list[State]) -> Counter[str] | None:
-    known = {item.key: item for item in registry.store.items(pk, "check:")}
-    latest = {_key(pk, one): one for one in sorted(states, key=lambda one: one.occurred_s)}
-    room = max(0, CHECKS_PER_HOST_MAX - len(known))
-    taken = latest.keys() & known.keys() | set([key for key in latest if key not in known][:room])
-    news = [_change(key, latest[key], known.get(key)) for key in taken if _is_news(latest[key], known.get(key))]
+def _keep_once(registry: Registry, pk: str, reports: list[Report]) -> Counter[str] | None:
+    items = {item.key: item for item in registry.store.items(pk, "check:")}
+    now_s, states, refused = registry.now_s(), {key: _stored(item) for key, item in items.items()}, 0
+    for each in sorted(reports, key=lambda each: min(each.occurred_at, now_s)):
+        key = _key(pk, each.name)
+        if key in states or len(states) < CHECKS_PER_HOST_MAX:
+            states[key] = _after(states.get(key), each, now_s)
+        else:
+            refused += 1
+    changes = [_change(key, state, items.get(key)) for key, state in states.items()]
+    news = [change for change in changes if change.version == 0 or change.body != items[change.key].body]
     written = all(registry.store.write(change) for change in news)
-    refused = sum(_key(pk, one) not in taken for one in states)
     return (Counter({TOO_MANY_CHECKS: refused}) if refused else Counter()) if written else None
 
 
-def _key(pk: str, state: State) -> Key:
-    return Key(pk, f"check:{keys.check_monitor(state.name)}")
+def _after(state: State | None, report: Report, now_s: int) -> State:
+    """The state after a report: the same after one that is older, or that was taken before.
+
+    One from the future counts as of now, or no other would be news until then; of two within a second the later
+    arrival wins, since a command can fail and succeed within one.
+    """
+    occurred_s, message = min(report.occurred_at, now_s), report.message[:CHECK_MESSAGE_CHARACTERS_MAX]
+    bad_before = state.attempts if state and state.status != OK else 0
+    if state and occurred_s < state.occurred_s:
+        return state
+    if state and (report.occurred_at, report.status, message) == (state.reported_s, state.status, state.message):
+        return state
+    attempts_max = min(max(report.max_check_attempts or 1, 1), CHECK_ATTEMPTS_MAX)
+    attempts = bad_before + 1 if report.status != OK else attempts_max
+    return State(report.name, report.status, message, occurred_s, report.occurred_at, attempts, attempts_max)
 
 
-def _is_news(state: State, item: RegistryItem | None) -> bool:
-    return item is None or _stored(item).occurred_s < state.occurred_s
+def _key(pk: str, name: str) -> Key:
+    return Key(pk, f"check:{keys.check_monitor(name)}")
 
 
 def _change(key: Key, state: State, item: RegistryItem | None) -> RegistryChange:
     return RegistryChange(key, body_of(state), item.version if item else 0)
-
-
-def _state(one: Report) -> State:
-    return State(one.name, one.status, one.message[:CHECK_MESSAGE_CHARACTERS_MAX], one.occurred_at)
 
 
 def _stored(item: RegistryItem) -> State:

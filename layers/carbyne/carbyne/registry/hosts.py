@@ -268,6 +268,8 @@ def _holder(store: Store, tenant: str, identifier: str | UnsetType | None) -> Re
 def _applied(host: StoredHost, form: HostForm, wanted: Sequence[RoleName]) -> StoredHost:
     given = {name: getattr(form, name) for name in form.__struct_fields__ if name != "role_fullnames"}
     given = {name: value for name, value in given.items() if value is not UNSET}
+    if form.checks is None:  # agents without checks and tools that know none send null: it says nothing
+        given.pop("checks", None)
     if "custom_identifier" in given:
         given["custom_identifier"] = given["custom_identifier"] or None
     return msgspec.structs.replace(host, **given, roles=_joined(host.roles, wanted))

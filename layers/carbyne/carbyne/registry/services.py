@@ -20,26 +20,30 @@ class Service(Answer, frozen=True):
 
 def find(store: Store, tenant: str) -> list[Service]:
     """All services of a tenant, by name."""
-    found: dict[str, Service] = {}
+    services: dict[str, Service] = {}
     for item in store.items(roles.key_of(tenant, "").pk):
         name, _, role = item.key.sk.partition(":")
-        if role:
-            found[name].roles.append(role)
-        else:
-            found[name] = Service(name, msgspec.json.decode(item.body, type=roles.Memo).memo, [])
-    return [found[name] for name in sorted(found)]
+        if not role:
+            services[name] = Service(name, msgspec.json.decode(item.body, type=roles.Memo).memo, [])
+        elif name in services:
+            services[name].roles.append(role)
+    return [services[name] for name in sorted(services)]
 
 
 def create(registry: Registry, tenant: str, name: str, memo: str) -> Service:
     """A new service; RequestError 400 for a malformed name or one that is taken."""
-    _put_new(registry, tenant, (names.service(name),), memo)
+    key = roles.key_of(tenant, names.service(name))
+    _check_memo(memo)
+    if registry.store.get(key) or not registry.store.write(RegistryChange(key, body_of(roles.Memo(memo)), 0)):
+        raise RequestError(400, f"service {name} exists")
     return Service(name, memo, [])
 
 
 def create_role(registry: Registry, tenant: str, service: str, name: str, memo: str) -> None:
     """A new role; RequestError 404 for an unknown service, 400 for a malformed name or one that is taken."""
     roles.memo_of(registry.store, tenant, service)
-    _put_new(registry, tenant, (service, names.role(name)), memo)
+    _check_memo(memo)
+    roles.create(registry, tenant, service, names.role(name), memo)
 
 
 def delete(registry: Registry, tenant: str, name: str) -> Service:
@@ -48,8 +52,6 @@ def delete(registry: Registry, tenant: str, name: str) -> Service:
         name, roles.memo_of(registry.store, tenant, name), list(roles.of_service(registry.store, tenant, name))
     )
     hosts.take_roles(registry, tenant, name)
-    for role in service.roles:
-        _remove(registry, tenant, name, role)
     _remove(registry, tenant, name)
     return service
 
@@ -62,19 +64,23 @@ def delete_role(registry: Registry, tenant: str, service: str, name: str) -> str
     return memo
 
 
-def _put_new(registry: Registry, tenant: str, name: tuple[str, ...], memo: str) -> None:
+def _check_memo(memo: str) -> None:
     if len(memo) > MEMO_CHARACTERS_MAX:
         raise RequestError(400, f"the memo has {len(memo)} characters; send at most {MEMO_CHARACTERS_MAX}")
-    if not registry.store.write(RegistryChange(roles.key_of(tenant, *name), body_of(roles.Memo(memo)), 0)):
-        raise RequestError(400, f"{':'.join(name)!r} exists")
 
 
 def _remove(registry: Registry, tenant: str, *name: str) -> None:
-    """A service or role with its metadata; of what others delete at the same time nothing is left either."""
-    metadata.delete_all(registry, tenant, ("role" if name[1:] else "service", *name))
+    """A role, or a service with its roles, each with its metadata.
+
+    A service goes last and only as it was read first, so that a role that came meanwhile goes as well.
+    """
 
     def attempt() -> bool | None:
         item = registry.store.get(roles.key_of(tenant, *name))
+        if len(name) == 1:
+            for role in roles.of_service(registry.store, tenant, *name):
+                _remove(registry, tenant, *name, role)
+        metadata.delete_all(registry, tenant, ("role" if name[1:] else "service", *name))
         return item is None or registry.store.write(RegistryChange(item.key, None, item.version)) or None
 
     settle(attempt)

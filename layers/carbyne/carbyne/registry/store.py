@@ -4,6 +4,8 @@ A write that was applied and is sent again succeeds again, so that a lost answer
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from secrets import token_hex
 from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -55,12 +57,14 @@ class Store(Protocol):
 
 class Registry(NamedTuple):
     """What the use cases need.  ``now_s``: seconds since 1970; ``new_id``: an id for a host that none had before;
-    ``put``: returns when the stream has the records, RetryableError if it does not take them."""
+    ``put``: returns when the stream has the records, RetryableError if it does not take them; ``new_mark``: a text that
+    no other write has."""
 
     store: Store
     now_s: Callable[[], int]
     new_id: Callable[[], str]
     put: Callable[[Sequence[Entry]], None]
+    new_mark: Callable[[], str] = partial(token_hex, 8)
 
 
 def settle(attempt: Callable[[], Value | None]) -> Value:
