@@ -25,7 +25,7 @@ def service(name: str) -> str:
 
 
 def source(text: str) -> str:
-    """A source that samples can be posted of, ``host/<id>`` or ``service/<name>``, checked; RequestError 400."""
+    """A source that accepts posts, ``host/<id>`` or ``service/<name>``, checked; RequestError 400."""
     kind, _, name = text.partition("/")
     if kind not in ("host", "service") or not 1 <= len(name.encode()) <= HOST_ID_BYTES_MAX:
         raise RequestError(400, f"a source is host/<id> or service/<name>; got {text[:128]!r}")
