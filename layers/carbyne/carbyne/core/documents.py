@@ -1,6 +1,6 @@
 """Small documents of our own beside the blocks: MessagePack in a frame, each with a version.
 
-Pages of the catalogue, markers of deletes, the job of a replay and the notes beside it are stored so.
+Used for pages of the catalogue, markers of deletes, the job of a replay and its notes.
 """
 
 from typing import Generic, TypeVar
@@ -15,7 +15,7 @@ Body = TypeVar("Body")
 
 class Document(Generic[Body]):
     """One kind of document.  ``what``: its name in errors; ``body``: its type; ``level``: of zstd; ``bytes_max`` and
-    ``inflated_max``: what is read at most."""
+    ``inflated_max``: bounds of what is read."""
 
     def __init__(
         self, what: str, body: type[Body], *, version: int, level: int, bytes_max: int, inflated_max: int

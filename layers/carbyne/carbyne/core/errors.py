@@ -2,8 +2,8 @@
 
 CarbyneError
 |-- RequestError        the caller must change the request; carries an HTTP status
-|-- RetryableError      the same call may succeed later: store away, throttled, lane rebuilding
-|   `-- OverLimitError        the tenant is over one of its limits; the caller is told which
+|-- RetryableError      the same call may succeed later: store unavailable, throttled, lane rebuilding
+|   `-- OverLimitError        the tenant is over one of its limits; the message says which
 |-- CorruptDataError    bytes that are not what a codec wrote; quarantined, never retried
 |   `-- UnknownVersionError   sound bytes of a newer version; left for the retry, never quarantined
 `-- InvariantError      a bug of ours ("BUG: ...; got ...")
@@ -15,7 +15,7 @@ class CarbyneError(Exception):
 
 
 class RequestError(CarbyneError):
-    """The request can't be served as it is.
+    """The request cannot be served as it is.
 
     ``status`` is the HTTP status of the answer, ``message`` tells the caller what to change.
     """
@@ -43,8 +43,8 @@ class CorruptDataError(CarbyneError):
 
 
 class UnknownVersionError(CorruptDataError):
-    """Checksum in order, type or version newer than this code: deploy the newer code, the bytes are sound."""
+    """The checksum is right, type or version are newer than this code.  Deploy the newer code; the bytes are sound."""
 
 
 class InvariantError(CarbyneError):
-    """Something that can't be, by our own rules."""
+    """A state that our own rules exclude."""

@@ -1,4 +1,4 @@
-"""The frame around everything that we encode: a head, a checksum, a bounded compressed body.
+"""The frame of everything that we encode: a head, a checksum, a bounded compressed body.
 
     0        n                  n + 4                n + 8
     +--------+------------------+--------------------+------------+
@@ -6,8 +6,8 @@
     | n B    | rest, u32 LE     | inflated, u32 LE   |            |
     +--------+------------------+--------------------+------------+
 
-The CRC covers head, length and compressed body.  The head is the codec's own: a version, with a type before it where
-several kinds of things travel together.
+The CRC covers head, length and compressed body.  Each codec defines its head: a version, after a type byte if several
+kinds of records share a store.
 """
 
 from struct import Struct as Layout
@@ -29,7 +29,7 @@ def pack(head: bytes, body: bytes, level: int) -> bytes:
 
 
 def check(data: bytes, head_bytes: int, bytes_max: int) -> bytes:
-    """The head of a frame whose size and checksum are in order; CorruptDataError if they are not."""
+    """The head of a frame.  CorruptDataError if its size or checksum is wrong."""
     start = head_bytes + _CRC_AND_SIZE.size
     if not start <= len(data) <= bytes_max:
         raise corrupt(data, f"size not within {start} to {bytes_max}")
@@ -41,7 +41,8 @@ def check(data: bytes, head_bytes: int, bytes_max: int) -> bytes:
 
 
 def inflate(data: bytes, head_bytes: int, inflated_max: int) -> bytearray:
-    """The body of a checked frame; CorruptDataError if it is over ``inflated_max`` bytes or not what the frame says."""
+    """The body of a checked frame.  CorruptDataError if it exceeds ``inflated_max`` bytes or differs from its
+    length."""
     _, body_bytes = _CRC_AND_SIZE.unpack_from(data, head_bytes)
     if body_bytes > inflated_max:
         raise corrupt(data, f"{body_bytes} bytes inflated, at most {inflated_max} allowed")

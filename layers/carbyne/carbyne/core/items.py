@@ -1,4 +1,4 @@
-"""Items of the stores behind Redis: bytes with a version, changed only on the version that was read."""
+"""Items of the stores behind Redis: bytes with a version.  Every change is conditional on the version that was read."""
 
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -11,8 +11,8 @@ from carbyne.core.keys import BlockKey, SourceKey
 class Item:
     """``data``: a block, the stub of one that was split, or a page of the catalogue.
 
-    ``expires_s``: when the table may remove it, seconds since the epoch, 0 for never.  ``token``: what its store knows
-    this version by; items are equal without it.
+    ``expires_s``: when the table may remove it, seconds since the epoch, 0 for never.  ``token``: the store's own name
+    of this version (an ETag); equality ignores it.
     """
 
     data: bytes
@@ -21,20 +21,20 @@ class Item:
 
     @property
     def version(self) -> bytes:
-        """8 bytes of BLAKE2b of the content: an item that was removed and made again alike is the same item."""
+        """8 bytes of BLAKE2b of the content: an item that was removed and made again with the same content is equal."""
         return blake2b(self.data, digest_size=8).digest()
 
 
 class Table(Protocol):
-    """The blocks table.  All reads are consistent and complete; every method raises RetryableError if it can't be."""
+    """The blocks table.  All reads are consistent and complete.  Every method raises RetryableError on an outage."""
 
     def get(self, partition: str, sort: str) -> Item | None:
         """The item, None if there is none."""
 
     def put(self, partition: str, sort: str, item: Item, replaces: Item | None) -> bool:
-        """Put ``item`` if the table holds ``replaces`` there still (None: no item); whether it was put.
+        """Put ``item`` if the table still has ``replaces`` there (None: no item); returns whether it was put.
 
-        False may also mean that a repeated call met its own success; RetryableError that it is open.
+        False may also mean that a repeated call found its own success.  After RetryableError the result is unknown.
         """
 
     def query(self, partition: str, first: str, last: str) -> list[tuple[str, Item]]:
@@ -42,7 +42,7 @@ class Table(Protocol):
 
 
 class Blocks(Protocol):
-    """A store of blocks, warm or cold, with ``get`` and ``put`` as a Table has them."""
+    """A store of blocks, warm or cold, with the ``get`` and ``put`` of a Table."""
 
     def get(self, key: BlockKey) -> Item | None: ...
     def put(self, key: BlockKey, item: Item, replaces: Item | None) -> bool: ...

@@ -1,6 +1,6 @@
 """Every key of every store, each built in one place.
 
-Parts that come from outside are percent-escaped: no part holds a separator, and no two identities share a key.
+Parts that come from outside are percent-escaped, so no part contains a separator and no two identities share a key.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def escape(part: str) -> str:
 
 
 def lane_of(tenant: str, source: str) -> int:
-    """The lane of a source, 0 to 1023.  Fixed for ever: CRC-32 of ``tenant NUL source``, its low ten bits."""
+    """The lane of a source, 0 to 1023: the low ten bits of the CRC-32 of ``tenant NUL source``.  Must never change."""
     return crc32(f"{tenant}\0{source}".encode()) % LANES
 
 
@@ -42,7 +42,7 @@ class Window(NamedTuple):
 
     @classmethod
     def holding(cls, ts_ms: int, length_s: int) -> "Window":
-        """The window of this length in which a sample of ``ts_ms`` lies."""
+        """The window of this length that contains ``ts_ms``."""
         ts_s = ts_ms // 1000
         return cls(ts_s - ts_s % length_s, length_s)
 
@@ -63,12 +63,12 @@ class Window(NamedTuple):
 
     @property
     def token(self) -> str:
-        """``<start_s>+<length_s>``: the window in keys, so that a changed length never confuses two windows."""
+        """``<start_s>+<length_s>``: the window in keys; windows of different lengths have different tokens."""
         return f"{self.start_s}+{self.length_s}"
 
 
 class SourceKey(NamedTuple):
-    """One source of one tenant: what all its samples share, and where they live."""
+    """One source of one tenant, and the keys of its samples in Redis."""
 
     tenant: str
     source: str
@@ -129,17 +129,17 @@ def lane_due(lane: int) -> str:
 
 
 RAW: Final = "raw"
-"""The resolution of samples as they came."""
+"""The resolution of samples as they were posted."""
 RESOLUTIONS: Final = (RAW, "5m", "1h", "1d")
 """Names of all resolutions, finest first; ``rollups`` says what they are made of."""
 
 CLOSED: Final = "closed"
-"""Stands for a resolution in the index of windows: the days of which every series has its daily bucket."""
+"""In the place of a resolution in the index of windows: the days of which every series has its daily bucket."""
 
 
 class BlockKey(NamedTuple):
-    """One block: of one source, resolution (``raw``), window and part (leading bits of the series' hashes as text,
-    empty for all of them)."""
+    """One block: its source, resolution (``raw``), window, and part (the leading bits of the series' hashes as text,
+    empty for the whole block)."""
 
     source: SourceKey
     resolution: str
@@ -179,7 +179,7 @@ class BlockKey(NamedTuple):
 
 
 def is_block(partition: str) -> bool:
-    """Whether a partition key of the blocks table is of blocks, not of the catalogue."""
+    """Whether a partition key of the blocks table belongs to blocks, not to the catalogue."""
     return partition.partition(":")[0] in RESOLUTIONS
 
 
@@ -189,17 +189,17 @@ def block_sort(window: Window) -> str:
 
 
 def windows_item(source: SourceKey) -> str:
-    """Partition key, in the blocks table, of the index of a source's windows that were ever sealed."""
+    """Partition key, in the blocks table, of the index of all windows of a source that were ever sealed."""
     return f"windows:{source.path}"
 
 
 MARKERS: Final = "deleted#"
-"""What the sort keys of a source's deletes begin with, beside its index of windows; they lie between those of CLOSED
-and RAW."""
+"""Prefix of the sort keys of a source's deletes, in the partition of its index of windows; they sort between CLOSED and
+RAW."""
 
 
 def marker_sort(identity: bytes) -> str:
-    """Sort key of the newest delete of one series and span (``deletes.Marker.identity``)."""
+    """Sort key of the latest delete of one series and span (``markers.Marker.identity``)."""
     return f"{MARKERS}{identity.hex()}"
 
 
@@ -211,13 +211,13 @@ def series_item(source: SourceKey) -> str:
 def series_hash(series: str) -> int:
     """64 bits of BLAKE2b of a series key, as an integer: its leading bits choose the part of a split row or block.
 
-    All that a rollup block keeps of a series is in one part: what follows ``\\x01`` does not count.
+    The four aggregates of a series share a part: the hash leaves out what follows ``\\x01``.
     """
     return int.from_bytes(blake2b(series.partition("\x01")[0].encode(), digest_size=8).digest(), "big")
 
 
 def join_series(series: Sequence[str]) -> bytes:
-    """A series list as one blob: the keys in their order, one a line (a canonical key holds no line feed)."""
+    """A series list as one blob: the keys in their order, one a line (a canonical key has no line feed)."""
     return "\n".join(series).encode()
 
 
@@ -237,7 +237,8 @@ def api_key_item(api_key: str) -> str:
 
 
 def api_key_id(item: str) -> str:
-    """What operators call the key of an item ``key#<sha256>``: enough of its hash to tell keys apart, and no key."""
+    """The id that operators see of the item ``key#<sha256>``: enough of the hash to tell keys apart, but not the
+    key."""
     return item.removeprefix("key#")[:16]
 
 
@@ -247,7 +248,7 @@ def tenant_item(tenant: str) -> str:
 
 
 def corrupt_block_object(key: BlockKey, version: bytes) -> str:
-    """S3 key of a block that was set aside in the archive's failure bucket: each version of it is another object."""
+    """S3 key, in the archive's failure bucket, of a block that was set aside; each version is an object of its own."""
     return f"corrupt/{key.object}/{version.hex()}"
 
 
@@ -274,27 +275,27 @@ def stamp_of_corrupt_record(name: str) -> bytes:
 
 
 def registry_partition(tenant: str, kind: str) -> str:
-    """Partition key, in the registry table, of all things of one kind: ``<tenant>:hosts``."""
+    """Partition key, in the registry table, of all items of one kind: ``<tenant>:hosts``."""
     return f"{escape(tenant)}:{kind}"
 
 
 def registry_owner(tenant: str, *owner: str) -> str:
-    """Partition key of what hangs on one thing: ``<tenant>:of:host:<id>``, ``<tenant>:of:role:<service>:<role>``."""
+    """Partition key of what belongs to one owner: ``<tenant>:of:host:<id>``, ``<tenant>:of:role:<service>:<role>``."""
     return ":".join(map(escape, (tenant, "of", *owner)))
 
 
 def custom_identifier(identifier: str) -> str:
-    """Sort key of a host's custom identifier: its lower case first, so that either case is found by a prefix."""
+    """Sort key of a host's custom identifier: its lower case first, so that a prefix finds every spelling."""
     return f"{custom_identifier_prefix(identifier)}{escape(identifier)}"
 
 
 def custom_identifier_prefix(identifier: str) -> str:
-    """What the sort keys of all spellings of an identifier begin with."""
+    """Prefix of the sort keys of all spellings of an identifier."""
     return f"{escape(identifier.lower())}:"
 
 
 def check_monitor(name: str) -> str:
-    """Id of the monitor of a check, the same on all hosts: eleven hexadecimal digits of BLAKE2b of its name."""
+    """Id of a check's monitor, equal on all hosts: eleven hexadecimal digits of the BLAKE2b of its name."""
     return blake2b(name.encode(), digest_size=8).hexdigest()[:11]
 
 
@@ -305,4 +306,4 @@ RECONCILE_ITEM = "system#reconcile"
 """Partition key, in the blocks table, of what the reconciler has compared."""
 
 LANES_INITIALISED_ITEM = "system#lanes"
-"""Partition key, in the accounts table, of the mark that the lanes were called whole once."""
+"""Partition key, in the accounts table, of the mark that the lanes were initialised as whole."""

@@ -2,22 +2,22 @@
 
 from typing import Final
 
-# Fixed for ever: the hash of a source and the names of all its keys depend on them.
+# Must never change: the hash of a source and the names of all its keys depend on them.
 LANES: Final = 1024
 
 # HTTP
 BODY_BYTES_MAX: Final = 6 * 1024 * 1024
-"""A body as it arrives and after inflation: what a synchronous Lambda event can carry."""
+"""A body, compressed and inflated: what a synchronous Lambda event can carry."""
 SAMPLES_PER_BODY_MAX: Final = 200_000
-"""Elements of one post: 6 MB of the shortest possible elements would be more than a writer can pack in time."""
+"""Elements of one post: a writer could not pack 6 MB of the shortest elements in time."""
 ANSWER_BYTES_MAX: Final = 6 * 1024 * 1024 - 16 * 1024
 """The body of an answer in base64: what a synchronous Lambda answer can carry, with room for its headers."""
 ANSWER_PLAIN_BYTES_MAX: Final = 512 * 1024
-"""A longer answer goes as base64: as text within JSON all its quotes double."""
+"""A longer answer is sent as base64: as text within JSON each of its quotes takes two bytes."""
 JSON_DEPTH_MAX: Final = 100
 """Levels of arrays and objects in JSON that is kept: decoders stop at 1,000 or less, and answers wrap it in more."""
 QUERY_FIELDS_MAX: Final = 2_000
-"""Parameters of one query string: more than any route takes, less than would take time to split."""
+"""Parameters of one query string: more than any route takes, few enough to split quickly."""
 RETRY_AFTER_S: Final = 10
 """Retry-After of a 503: long enough for a throttle to pass; agents wait their own 60 s."""
 NAME_BYTES_MAX: Final = 255
@@ -39,19 +39,19 @@ LATEST_PAIRS_MAX: Final = 1_000
 LATEST_READERS: Final = 32
 """Hosts of one GET /api/v0/tsdb/latest that are asked at the same time."""
 POINTS_MAX: Final = 150_000
-"""Points of one read: what fits into the 6 MB that a Lambda answer may have."""
+"""Points of one read: what fits into a Lambda answer of 6 MB."""
 STORAGE_WINDOWS_MAX: Final = 200
 """Windows of one GET /carbyne/v1/storage: each is read whole."""
 LATEST_BACK_MS: Final = 24 * 60 * 60 * 1000
-"""How old the newest sample of a series may be to count as its latest: what alerts look at, too."""
+"""How old the latest sample of a series may be."""
 
 # Stream records
 RECORD_BYTES_MAX: Final = 1_000_000
 """A Kinesis record holds 1 MiB with its partition key."""
 RECORD_RAW_BYTES_MAX: Final = 900_000
-"""A record's body before compression, so that it fits even when zstd finds nothing to save."""
+"""A record's body before compression, so that it fits even if zstd saves nothing."""
 RECORD_INFLATED_BYTES_MAX: Final = 4 * 1024 * 1024
-"""What a reader of records inflates at most; RECORD_RAW_BYTES_MAX with room for later versions."""
+"""Bound of inflating a record: RECORD_RAW_BYTES_MAX with room for later versions."""
 ROW_RAW_BYTES_MAX: Final = 800_000
 """Names and values of one row; a larger one is split by hash prefix of the series key."""
 ROW_SERIES_MAX: Final = 8_192
@@ -61,93 +61,93 @@ PUT_RECORDS_MAX: Final = 500
 PUT_BYTES_MAX: Final = 4_500_000
 """Kinesis PutRecords: 5 MiB of one call with its partition keys, less our margin."""
 PUT_BUDGET_S: Final = 8.0
-"""All tries of PutRecords for one post: agents give up at 30 s, API Gateway as well."""
+"""All tries of PutRecords for one post: agents and API Gateway give up after 30 s."""
 PUT_CONNECT_S: Final = 1.0
-"""Opening a connection to Kinesis, which normally is open already."""
+"""Opening a connection to Kinesis; normally it is open already."""
 PUT_READ_S: Final = 2.5
 """Kinesis' answer to one PutRecords, normally 20 ms: leaves time for a second call after one that hangs."""
 PUT_CALL_S: Final = PUT_CONNECT_S + PUT_READ_S
-"""One call of PutRecords; none is begun with less than this left."""
+"""One call of PutRecords; with less time left none is started."""
 PUT_PAUSE_S: Final = 0.05
-"""Before the first retry at most, doubled for each further one; the pause is a random share of it."""
+"""Longest pause before the first retry, doubled for each further one; the pause is a random share of it."""
 PUT_PAUSE_S_MAX: Final = 1.0
-"""A shard's throughput is counted by the second."""
+"""Longest pause: Kinesis counts the throughput of a shard per second."""
 
 # Redriving
 GIVEN_UP_BYTES_MAX: Final = 16 * 1024 * 1024
 """A batch that Lambda gave up, as JSON text within JSON: an event has at most 6 MB."""
 REDRIVE_BATCH: Final = 32
-"""Objects of at most 1 MB that are in memory at once."""
+"""Objects in memory at once, of at most 1 MB each."""
 REDRIVE_RECORDS_PER_S: Final = 250
 """A quarter of what a shard takes, since agents' posts come first."""
 REDRIVE_BYTES_PER_S: Final = 256 * 1024
-"""The same of its bytes; a larger record goes alone."""
+"""A quarter of a shard's bytes; a larger record is put alone."""
 REDRIVE_BUDGET_S: Final = 60.0
-"""All tries of PutRecords for one call: nobody waits for an answer, and a busy shard may have room later."""
+"""All tries of PutRecords for one call: no client waits for the answer, and a busy shard may have room later."""
 
 # Redis
 REPLAY_FILL_MAX: Final = 0.7
 """How full Redis may be for a replay to go on: the live stream needs the rest until windows are sealed."""
 REPLAY_TRIES_S: Final = 6 * 3_600
-"""A replay that has not ended by then met another loss, or its reader is stuck: it is begun anew."""
+"""A replay that has not ended by then met another loss, or its reader is stuck: it is started again."""
 JOB_BYTES_MAX: Final = 20_000
 """The job of a replay, as an item: at most all lanes."""
 LISTS_PER_WINDOW_MAX: Final = 16
-"""Series lists of one source and window that are stored whole; rows of further lists name their series one by one."""
+"""Series lists of one source and window that are stored whole; rows of further lists index their series one by one."""
 WAIT_MS: Final = 1_000
-"""How long WAIT may hold a batch until a replica has it."""
+"""How long WAIT may block a batch until a replica has it."""
 REDIS_BUDGET_S: Final = 5.0
-"""All tries of the calls of one batch or read: a failover takes 3 to 4 s, and the stream keeps what fails."""
+"""All tries for one batch or read: a failover takes 3 to 4 s, and the stream keeps what fails."""
 REDIS_TIMEOUT_S: Final = 2.0
 """Connecting and each reply of a node; longer than WAIT_MS."""
 REDIS_TOKEN_S: Final = 900
-"""How long ElastiCache takes an IAM token after it was signed."""
+"""How long ElastiCache accepts an IAM token after its signature."""
 REDIS_TOKEN_RENEW_S: Final = 600
-"""How long a token is used for new connections: the rest is for clocks that differ and for connecting."""
+"""How long a token serves new connections; the rest covers clock differences and connecting."""
 CALL_BYTES_MAX: Final = 1_000_000
 """Rows of one write call: about a millisecond of a Redis thread."""
 READ_BYTES_MAX: Final = 8_000_000
-"""Rows that one read call looks at before it hands over: 96 MB in one call held Redis for 159 ms."""
+"""Rows of one read call; the next call continues.  96 MB in one call blocked Redis for 159 ms."""
 READ_WINDOWS: Final = 8
-"""Windows that a read declares unasked; it asks again for others that the source's index names."""
+"""Windows that a read declares in advance; a second call reads others that the source's index names."""
 DUE_PER_LANE: Final = 100
-"""Due windows that one look at a lane lists; the rest shows when these are sealed."""
+"""Due windows that one look at a lane lists; the next look lists more."""
 SEAL_LEASE_MS: Final = 360_000
-"""How long a claimed window is left alone by other sealers: longer than the sealer's time-out of 300 s."""
+"""How long other sealers leave a claimed window alone: longer than the sealer's time-out of 300 s."""
 SEAL_RESERVE_S: Final = 30.0
-"""The sealer takes no further window when less of its time is left: a large source takes that long."""
+"""The sealer starts no further window with less time left: a large source takes that long."""
 SEAL_TRIES_MAX: Final = 8
-"""Reads and puts of one item that somebody else keeps changing; then the window waits for the next run."""
+"""Tries to change one item that other writers keep changing; then the window waits for the next run."""
 CONFIRM_ROWS_MAX: Final = 4_000
 """Rows of one confirm call: some milliseconds of a Redis thread."""
 
 # Blocks
 RAW_WINDOW_S_MAX: Final = 86_400
-"""The longest raw window that the template allows: how far before a span a block that reaches into it may start."""
+"""The longest raw window that the template allows: a block that overlaps a span may start this much earlier."""
 STUB_EXTRA_S: Final = 30 * 86_400
 """How much longer than its parts a stub stays: DynamoDB removes expired items within days, in any order."""
 BLOCK_BYTES_MAX: Final = 400_000
 """A DynamoDB item holds 409,600 bytes: its keys at most 3,072 of them, the rest of its attributes a few hundred."""
 BLOCK_INFLATED_BYTES_MAX: Final = 8 * 1024 * 1024
-"""What a reader of blocks inflates at most: 20 times a full block, for names are all that shrinks so much."""
+"""Bound of inflating a block: 20 times a full block, since only names compress that well."""
 BLOCK_SAMPLES_MAX: Final = 4_000_000
-"""Samples of one block (32 MB as arrays): constants cost hardly a byte, and a reader must hold what it decodes."""
+"""Samples of one block (32 MB as arrays): constants compress to almost nothing, but a reader decodes all of them."""
 CATALOGUE_PAGE_SERIES_MAX: Final = 1_200
-"""Series of one catalogue page: at 255 random bytes a name it still fits an item, and a changed page is cheap."""
+"""Series of one catalogue page: with 255 random bytes a name it fits an item, and rewriting a page is cheap."""
 CATALOGUE_PAGE_BYTES_MAX: Final = 400_000
 """A catalogue page, as an item."""
 CATALOGUE_INFLATED_BYTES_MAX: Final = 1024 * 1024
-"""What a reader of catalogue pages inflates at most."""
+"""Bound of inflating a catalogue page."""
 COLD_READERS: Final = 16
-"""Objects of the archive that one request fetches at the same time."""
+"""Objects of the archive that one request fetches in parallel."""
 DAY_S: Final = 86_400
 """Seconds of a day of UTC."""
 RECONCILE_AHEAD_DAYS: Final = 3
-"""How long before their expiry blocks are compared with the archive: if a run fails, others follow in time."""
+"""How long before their expiry blocks are compared with the archive: after a failed run others follow in time."""
 RECONCILE_BACK_DAYS: Final = 14
-"""How long after its expiry a block may still be in the table: typically two days, and nobody promises that."""
+"""How long after its expiry a block may still be in the table: typically two days, but AWS guarantees none."""
 RECONCILE_BATCH: Final = 256
-"""Blocks that are handed to the threads at once; each thread holds one of them in memory."""
+"""Blocks that the threads get at once; each thread has one of them in memory."""
 COMPARED_BYTES_MAX: Final = 40_000
 """What the reconciler has compared, as an item: some twenty days, each with the name of one block."""
 INDEX_LAG_S: Final = 3_600
@@ -160,37 +160,38 @@ RECONCILE_RESERVE_S: Final = 20.0
 
 # Tenants
 TENANT_CACHE_S: Final = 60
-"""A key looked up is believed for this long: a revoked key stops within it."""
+"""How long a key that was looked up stays cached: a revoked key stops within this time."""
 TENANT_CACHE_ENTRIES_MAX: Final = 10_000
-"""Keys remembered per function instance, unknown ones included."""
+"""Keys cached per function instance, unknown ones included."""
 SAMPLES_PER_MINUTE_MAX: Final = 2_000_000
-"""A tenant's samples of one minute, unless its item says otherwise: twice what one shard carries all the time."""
+"""A tenant's samples of one minute by default: twice the sustained load of one shard."""
 ACTIVE_SERIES_MAX: Final = 2_000_000
-"""A tenant's series within an hour, unless its item says otherwise: 20,000 hosts of 100 metrics."""
+"""A tenant's series of one hour by default: 20,000 hosts of 100 metrics."""
 USAGE_MINUTES_KEPT: Final = 10
-"""Records that arrived longer ago are not counted: an ingester that catches up is no reason to refuse new ones."""
+"""Records that arrived longer ago are not counted: an ingester that catches up must not cause refusals."""
 USAGE_MINUTES_HELD: Final = 15
 """Minutes of samples that a tenant's item keeps, at times twice as many."""
 USAGE_TENANTS_PER_FLUSH: Final = 50
-"""Tenants whose use one batch writes, at some 5 ms each; the others' follows with the next batch."""
+"""Tenants whose usage one batch writes, at some 5 ms each; the next batch writes the others'."""
 LISTS_REMEMBERED_MAX: Final = 250_000
-"""Series lists of an hour that an ingester knows to be counted: 25 MB; beyond it starts anew and counts them again."""
+"""Series lists of an hour that an ingester remembers as counted: 25 MB; beyond that it forgets and counts them
+again."""
 
 # Registry
 WRITE_TRIES_MAX: Final = 8
-"""Attempts to change an item that others change as well; each that fails means that another one succeeded."""
+"""Tries to change an item under contention; each failure means that another writer succeeded."""
 SORT_KEY_BYTES_MAX: Final = 1_024
 """DynamoDB's bound on a sort key."""
 PARTITION_KEY_BYTES_MAX: Final = 2_048
 """DynamoDB's bound on a partition key."""
 HOST_BYTES_MAX: Final = 300_000
-"""A host as JSON, all its meta data included: an item holds 409,600 bytes, and an agent sends about 5,000."""
+"""A host as JSON, metadata included: an item takes 409,600 bytes, and an agent sends about 5,000."""
 HOST_NAME_CHARACTERS_MAX: Final = 255
 """A host's name; a fully qualified domain name has at most 253."""
 HOSTS_PER_BULK_MAX: Final = 30
 """Hosts of one bulk call, as Mackerel documents."""
 ROLES_PER_HOST_MAX: Final = 100
-"""Roles of one host; people give a handful."""
+"""Roles of one host; a handful is usual."""
 MEMO_CHARACTERS_MAX: Final = 2_000
 """The memo of a service or role."""
 METADATA_BYTES_MAX: Final = 100 * 1024
@@ -200,13 +201,13 @@ METADATA_SPACES_MAX: Final = 50
 METADATA_READABLE_S: Final = 7 * 24 * 60 * 60
 """How long metadata of a retired host can be read, as Mackerel documents."""
 GRAPHS_PER_TENANT_MAX: Final = 2_000
-"""Graph definitions of a tenant: each post of some reads them all."""
+"""Graph definitions of a tenant: each post of definitions reads all of them."""
 GRAPH_METRICS_MAX: Final = 200
-"""Metrics of one graph definition; a graph of more lines says nothing."""
+"""Metrics of one graph definition; a graph with more lines is unreadable."""
 REPORTS_PER_BODY_MAX: Final = 100
 """Check reports of one post, as Mackerel documents."""
 CHECKS_PER_HOST_MAX: Final = 200
-"""Checks of one host whose state is kept: each post of reports reads them all."""
+"""Checks of one host whose state is kept: each post of reports reads all of them."""
 CHECK_MESSAGE_CHARACTERS_MAX: Final = 1_024
 """The message of a check report, as Mackerel documents; a longer one is cut."""
 CHECK_ATTEMPTS_MAX: Final = 10

@@ -1,7 +1,7 @@
 """Counts of one function instance, added up in memory.
 
-They are written at most once in FLUSH_S, since a line for each request would cost more than the request.  What an
-instance counted after its last line is lost when it ends.
+They are written at most once per FLUSH_S, because a log line per request would cost more than the request.  When an
+instance ends, its counts since the last line are lost.
 """
 
 from collections import defaultdict
@@ -11,7 +11,7 @@ from typing import Final
 FLUSH_S: Final = 60.0
 
 Emit = Callable[[Mapping[str, float]], None]
-"""Takes the sums, or the peaks of levels, since the last time, by metric."""
+"""Takes the sums (or peaks, for levels) since the last call, by metric."""
 
 
 class Meter:
@@ -24,11 +24,11 @@ class Meter:
         self._due_s = clock()
 
     def add(self, name: str, amount: float = 1) -> None:
-        """Count ``amount`` for a metric; names are a small fixed set, never from outside."""
+        """Count ``amount`` for a metric.  Names are a small fixed set, never input."""
         self._sums[name] += amount
 
     def peak(self, name: str, amount: float) -> None:
-        """For a level instead of a count: the highest since the last line is written."""
+        """For a level instead of a count: keeps the highest value since the last line."""
         self._sums[name] = max(self._sums.get(name, amount), amount)
 
     def flush_due(self) -> None:

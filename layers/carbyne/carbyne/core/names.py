@@ -25,7 +25,7 @@ def service(name: str) -> str:
 
 
 def source(text: str) -> str:
-    """A source that samples can be posted of, ``host/<id>`` or ``service/<name>``, checked; RequestError 400."""
+    """A source that accepts posts, ``host/<id>`` or ``service/<name>``, checked; RequestError 400."""
     kind, _, name = text.partition("/")
     if kind not in ("host", "service") or not is_source_name(name):
         rule = f"a source is host/<id> or service/<name>, with 1 to {SOURCE_NAME_BYTES_MAX} bytes behind the slash"

@@ -15,7 +15,7 @@ from carbyne.core.keys import RESOLUTIONS
 
 class WriterSettings(msgspec.Struct, frozen=True):
     """``stream_name``: the Kinesis stream; ``accounts_table``: API keys and tenants; ``cold_raw_s``: how old a sample
-    may be, less a margin."""
+    may be, minus a margin."""
 
     stack: str
     stream_name: str
@@ -24,7 +24,7 @@ class WriterSettings(msgspec.Struct, frozen=True):
 
 
 class RegistrySettings(msgspec.Struct, frozen=True):
-    """``registry_table``: hosts, services and what hangs on them; ``accounts_table``: API keys and tenants;
+    """``registry_table``: hosts, services and what belongs to them; ``accounts_table``: API keys and tenants;
     ``stream_name``: the Kinesis stream, for the samples of hosts that are removed."""
 
     registry_table: str
@@ -33,7 +33,7 @@ class RegistrySettings(msgspec.Struct, frozen=True):
 
 
 class Secret:
-    """A text that no log line and no repr shows; empty is false."""
+    """A text that no log line and no repr shows; false if empty."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -51,8 +51,8 @@ class Secret:
 class RedisSettings(msgspec.Struct, frozen=True):
     """``redis_endpoint``: host:port of any node of the cluster; ``redis_tls``: true or false.
 
-    ``redis_iam_cache``: the replication group that takes IAM tokens, for which ``redis_user`` logs in; else
-    ``redis_password`` is sent if there is one, of ``redis_user`` or of the default user.
+    ``redis_iam_cache``: the replication group where ``redis_user`` logs in by IAM token.  Without it ``redis_password``
+    is sent, if there is one, for ``redis_user`` or the default user.
     """
 
     redis_endpoint: str
@@ -64,7 +64,7 @@ class RedisSettings(msgspec.Struct, frozen=True):
 
 class IngesterSettings(RedisSettings, frozen=True, kw_only=True):
     """``stream_epoch``: raised when the stream is replaced; ``failure_bucket``: where corrupt records are kept;
-    ``blocks_table``: where deletes, and how far a replay is, are noted; ``cold_raw_s``: how long raw samples are kept.
+    ``blocks_table``: markers of deletes and the progress of a replay; ``cold_raw_s``: how long raw samples are kept.
 
     ``raw_window_s``, ``seal_grace_s``, ``seal_jitter_s``: when a window is due for sealing (see
     ``schedule.SealSchedule``).
@@ -82,7 +82,7 @@ class IngesterSettings(RedisSettings, frozen=True, kw_only=True):
 
 
 class SealerSettings(RedisSettings, frozen=True, kw_only=True):
-    """``accounts_table``: says whether lanes were ever whole; ``blocks_table``: blocks and catalogue;
+    """``accounts_table``: has the mark that lanes were initialised; ``blocks_table``: blocks and catalogue;
     ``blocks_bucket``: the archive; ``cold_raw_s``: how long raw samples are kept; ``hot_s``: how long after its end a
     sealed window stays readable in Redis; ``warm_..._s``: how long a block of each resolution stays in the table; grace
     and jitter as of ``IngesterSettings``."""
@@ -102,8 +102,7 @@ class SealerSettings(RedisSettings, frozen=True, kw_only=True):
 
 
 class ArchiverSettings(msgspec.Struct, frozen=True):
-    """``blocks_table``: where deletes are noted; ``blocks_bucket``: the archive; ``archive_failure_bucket``: where
-    corrupt blocks are kept."""
+    """``blocks_table``: markers of deletes; ``blocks_bucket``: archive; ``archive_failure_bucket``: corrupt blocks."""
 
     stack: str
     blocks_table: str
@@ -126,7 +125,7 @@ class ReconcilerSettings(msgspec.Struct, frozen=True):
 
 class SupervisorSettings(msgspec.Struct, frozen=True):
     """``stream_name`` and ``stream_arn``: of the Kinesis stream; ``blocks_table``: where the job is; ``replayer``: name
-    of the function that takes the stream a second time."""
+    of the function that reads the stream a second time."""
 
     stream_name: str
     stream_arn: str
@@ -156,7 +155,7 @@ def by_resolution(settings: SealerSettings | ReaderSettings | ReconcilerSettings
 
 
 def load(kind: type[Settings], environment: Mapping[str, str]) -> Settings:
-    """The settings of ``kind`` out of an environment; InvariantError names what is missing or malformed."""
+    """The settings of ``kind`` from an environment.  InvariantError names what is missing or malformed."""
     names = {field.name: field.name.upper() for field in msgspec.structs.fields(kind)}
     given = {field: environment[name] for field, name in names.items() if name in environment}
     try:

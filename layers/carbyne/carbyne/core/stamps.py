@@ -18,7 +18,7 @@ STAMP_BYTES: Final = 26
 EPOCH_MAX: Final = 0xFFFF
 SEQUENCE_MAX: Final = (1 << 192) - 1
 ZERO: Final = bytes(STAMP_BYTES)
-"""Before every arrival."""
+"""Before every real stamp."""
 
 
 def pack(epoch: int, sequence: str) -> bytes:

@@ -5,10 +5,10 @@
     | u8      | as ``frame`` lays it out |
     +---------+--------------------------+
 
-The body is the MessagePack array of ``_Body``; ``docs/formats.md`` draws it.  Each series is a stream of its own, so
-that one series is read without decoding the others.  A block too large for an item is split into parts by the leading
+The body is the MessagePack array of ``_Body``; ``docs/formats.md`` draws it.  Each series is a stream of its own, so a
+reader of one series does not decode the others.  A block too large for an item is split into parts by the leading
 bits of the hash of the series key; a part is named by those bits: ``""`` is the whole, ``"0"`` and ``"1"`` its halves.
-A stub stands in the place of a block that was split, and names the parts that hold its samples now.
+A stub replaces a block that was split, and names the parts that have its samples now.
 """
 
 from bisect import bisect_left
@@ -35,7 +35,7 @@ PART_BITS_MAX: Final = 64
 
 ZSTD_LEVEL: Final = 9
 STUB: Final = b"\0"
-"""First byte, where a block has its version, of what stands in the place of a block that was split."""
+"""First byte of a stub, where a block has its version."""
 
 _HEAD: Final = bytes((VERSION,))
 
@@ -76,7 +76,7 @@ def encode(columns: Columns) -> bytes:
 
 
 def encode_parts(columns: Columns, part: str = WHOLE) -> list[tuple[str, bytes]]:
-    """(part, block) of every leaf that is needed to store ``columns``, which all lie in ``part``; none if it is empty.
+    """(part, block) of every leaf that stores ``columns``, all of which lie in ``part``; none if they are empty.
 
     Raises InvariantError if a single series does not fit one block.
     """
@@ -95,18 +95,18 @@ def in_part(series: str, part: str) -> bool:
 
 @lru_cache(maxsize=65_536)
 def _bits(series: str) -> str:
-    """The hash of a series key, bit by bit: a wide source is asked for it once for each of its parts."""
+    """The hash of a series key as bits; cached, because a wide source needs it once per part."""
     return f"{series_hash(series):064b}"
 
 
 def encode_stub(leaves: Sequence[str], part: str = WHOLE) -> bytes:
-    """What stands in the place of ``part`` once ``leaves`` hold its samples: they and, so that every series of the part
-    has one, the siblings that are missing between them."""
+    """The stub that replaces ``part`` once ``leaves`` have its samples.  It names them and the siblings that are
+    missing between them, so that every series of the part belongs to one."""
     return frame.pack(STUB, " ".join(_cover(set(leaves), part)).encode(), ZSTD_LEVEL)
 
 
 def parts_of(data: bytes) -> tuple[str, ...]:
-    """The parts that a stub names, together all of the part in whose place it stands; empty if ``data`` is no stub.
+    """The parts that a stub names; together they cover the part that it replaced.  Empty if ``data`` is no stub.
 
     Raises CorruptDataError for a stub that ``encode_stub`` did not write.
     """
@@ -125,7 +125,7 @@ def decode(block: bytes) -> Columns:
 
 
 def decode_series(block: bytes, wanted: Collection[str]) -> Columns:
-    """Those series of a block that are in ``wanted``; the streams of the others are not decoded.  Raises as decode."""
+    """The series of a block that are in ``wanted``; other streams are not decoded.  Raises the errors of ``decode``."""
     return _read(block, frozenset(wanted))
 
 
@@ -219,7 +219,7 @@ def _read(block: bytes, wanted: Collection[str] | None) -> Columns:
 
 
 def _columns(body: _Body) -> Columns:
-    """All of a body; its rules are checked while values are still 0 (pages that nobody has touched yet)."""
+    """All of a body.  Its rules are checked while values are still 0 (memory pages not yet allocated)."""
     names = [split_series(packed.names) for packed in body.groups]
     stamps = tuple(_unpack_stamps(body.stamps))
     groups = [_skeleton(packed, mine, len(mine), len(stamps)) for packed, mine in zip(body.groups, names, strict=True)]
@@ -230,7 +230,7 @@ def _columns(body: _Body) -> Columns:
 
 
 def _columns_of(body: _Body, wanted: Collection[str]) -> Columns:
-    """The series of a body that are in ``wanted``; groups without one are not looked at any further."""
+    """The series of a body that are in ``wanted``; groups without one are skipped."""
     stamps, groups = _unpack_stamps(body.stamps), []
     for packed in body.groups:
         names = split_series(packed.names)
@@ -267,7 +267,7 @@ def _check_bounds(body: _Body) -> None:
 
 
 def _skeleton(packed: _Group, series: Sequence[str], named: int, stamps: int) -> Group:
-    """Some of the ``named`` series of a group, with values still 0; ``stamps``: length of the block's stamp table."""
+    """A group of some of the ``named`` series, values still 0.  ``stamps``: length of the block's stamp table."""
     ts_ms, codes = np.empty(packed.times, np.int64), np.empty(packed.times, np.int64)
     unpack(packed.ts_ms, ts_ms)
     unpack(packed.stamps, codes)

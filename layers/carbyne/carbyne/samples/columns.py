@@ -1,8 +1,8 @@
-"""Samples of one source in one window, as columns, and the one function that merges them.
+"""Samples of one source in one window as columns, and the one function that merges them.
 
-Sealer, archiver and reader share ``merge``: of two samples of one series and time the greater arrival stamp wins, and
-on equal stamps the one given first stays (they come from the same stream record).  Values are the bits of float64, kept
-as uint64, and never pass through arithmetic: NaN payloads and -0.0 stay what they are.
+Sealer, archiver and reader share ``merge``.  Of two samples of one series and time the greater arrival stamp wins;
+equal stamps come from the same stream record, and the first one stays.  Values are the bits of float64 as uint64 and
+never pass through arithmetic, so NaN payloads and -0.0 survive.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +17,7 @@ from carbyne.core.errors import InvariantError
 from carbyne.core.stamps import STAMP_BYTES
 
 SERIES_PER_STEP: Final = 1_024
-"""Series that are worked on at once: bounds the memory that merging and encoding need beside their result."""
+"""Series per step: bounds the memory that merging and encoding need beside their result."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +47,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Columns:
-    """All samples of one source in one window; equal sets of samples are equal Columns.
+    """All samples of one source in one window.  Equal sets of samples are equal Columns.
 
-    ``stamps``: the table, 26 bytes each, ascending, only those used.  ``groups``: each series in exactly one, all
-    series with the same times and stamps in the same one, ordered by their first series.
+    ``stamps``: the table, 26 bytes each, ascending, only those in use.  ``groups``: each series is in exactly one; all
+    series with the same times and stamps are in the same one.  Groups are ordered by their first series.
     """
 
     stamps: tuple[bytes, ...]
@@ -82,7 +82,7 @@ class Rows:
 
 
 def from_rows(batches: Iterable[Rows]) -> Columns:
-    """The samples of rows, transposed; where lists overlap or rows repeat, samples are merged by stamp.
+    """The samples of rows, transposed.  Where lists overlap or rows repeat, samples are merged by stamp.
 
     Raises InvariantError if a series list is not ascending or the shapes differ.
     """
@@ -90,9 +90,9 @@ def from_rows(batches: Iterable[Rows]) -> Columns:
 
 
 def merge(parts: Sequence[Columns]) -> Columns:
-    """All samples of ``parts``: per sample the greater stamp wins, on equal stamps the one given first.
+    """All samples of ``parts``: per sample the greater stamp wins; of equal stamps the first.
 
-    The order of ``parts`` changes nothing as long as equal stamps mean equal samples.
+    The order of ``parts`` does not matter as long as equal stamps mean equal samples.
     """
     filled = [part for part in parts if part.groups]
     if len(filled) <= 1:
@@ -103,8 +103,8 @@ def merge(parts: Sequence[Columns]) -> Columns:
 
 
 def assemble(table: Sequence[bytes], groups: Iterable[Group]) -> Columns:
-    """Columns of ``groups``, each series in one of them, in any order: alike groups joined, empty ones and stamps of
-    ``table`` that none uses left out."""
+    """Columns of ``groups`` in any order, each series in one of them.  Joins groups with equal times and stamps; leaves
+    out empty groups and unused stamps of ``table``."""
     alike: dict[tuple[bytes, bytes], list[Group]] = {}
     for group in groups:
         if group.values.size:
@@ -132,7 +132,7 @@ def restamped(columns: Columns, stamp: bytes) -> Columns:
 
 
 def column(columns: Columns, series: str) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """(ts_ms [T], values [T]) of one series; empty arrays if it is not there."""
+    """(ts_ms [T], values [T]) of one series; empty arrays if there is none."""
     for group in columns.groups:
         if series in group.series:
             return group.ts_ms, group.values[group.series.index(series)]
@@ -140,7 +140,7 @@ def column(columns: Columns, series: str) -> tuple[NDArray[np.int64], NDArray[np
 
 
 def flaw(columns: Columns) -> str | None:
-    """The first broken rule of ``Columns`` in words, None for sound ones.  Reads no values."""
+    """The first broken rule of ``Columns`` in words; None if all hold.  Reads no values."""
     if any(len(stamp) != STAMP_BYTES for stamp in columns.stamps) or not ascending(columns.stamps):
         return "stamps are not ascending or not 26 bytes each"
     for group in columns.groups:
@@ -179,7 +179,8 @@ def _table_flaw(columns: Columns) -> str | None:
 
 
 def _transposed(rows: Rows) -> Columns:
-    """The rows of one series list as one group: of rows with one time the greatest stamp wins, then the first."""
+    """The rows of one series list as one group.  Of rows with one time the greatest stamp wins; of equal ones the
+    first."""
     times, series = len(rows.ts_ms), len(rows.series)
     if len(rows.stamps) != times or rows.values.shape != (times, series) or not ascending(rows.series):
         raise InvariantError(
@@ -198,7 +199,7 @@ def _lookup(stamps: Sequence[bytes], ranks: dict[bytes, int]) -> NDArray[np.uint
 
 
 def _winners(ts_ms: NDArray[np.int64], ranks: NDArray[np.uint32]) -> NDArray[np.intp]:
-    """Indexes of one sample per time, by time: the highest rank; of equal ranks the first given (lexsort is stable)."""
+    """Indexes of one sample per time, in time order: the highest rank, of equal ranks the first (lexsort is stable)."""
     order = np.lexsort((-ranks.astype(np.int64), ts_ms))
     first = np.ones(len(order), bool)
     np.not_equal(ts_ms[order[1:]], ts_ms[order[:-1]], out=first[1:])
@@ -217,9 +218,9 @@ def _recoded(parts: Sequence[Columns], table: Sequence[bytes]) -> list[Group]:
 
 
 def _plans(groups: Sequence[Group]) -> list[tuple[tuple[int, ...], list[list[int]]]]:
-    """Series by the groups that hold them: (indexes of those groups, for each of them the rows of the series).
+    """Series by the groups that contain them: (indexes of those groups, for each of them the rows of the series).
 
-    All series of one plan have the same times and stamps everywhere, so that they are settled by one decision.
+    All series of one plan have the same times and stamps everywhere, so one sort serves all of them.
     """
     homes: dict[str, list[tuple[int, int]]] = {}
     for at, group in enumerate(groups):
@@ -234,7 +235,7 @@ def _plans(groups: Sequence[Group]) -> list[tuple[tuple[int, ...], list[list[int
 
 
 def _settled(groups: Sequence[Group], rows: Sequence[Sequence[int]]) -> Group:
-    """One group out of the ``rows`` [groups][S] of several, each time taken from the group whose stamp wins."""
+    """One group from the ``rows`` [groups][S] of several; each time comes from the group whose stamp wins."""
     series = tuple(groups[0].series[row] for row in rows[0])
     if len(groups) == 1:
         whole = len(series) == len(groups[0].series)
@@ -254,7 +255,7 @@ def _settled(groups: Sequence[Group], rows: Sequence[Sequence[int]]) -> Group:
 def _take(
     target: NDArray[np.uint64], values: NDArray[np.uint64], rows: NDArray[np.intp], columns: NDArray[np.intp]
 ) -> None:
-    """Fill those columns of ``target`` whose index in ``columns`` lies within ``values``."""
+    """Fill the columns of ``target`` whose index in ``columns`` lies within ``values``."""
     mine = np.flatnonzero((columns >= 0) & (columns < values.shape[1]))
     for low in range(0, len(rows), SERIES_PER_STEP):
         step = slice(low, low + SERIES_PER_STEP)

@@ -1,4 +1,4 @@
-"""Markers of deletes: which samples a delete takes, and how it is told to a window in Redis."""
+"""Markers of deletes: which samples a delete removes, and the row that stands for it in a window in Redis."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -17,13 +17,13 @@ from carbyne.samples.columns import Columns, Group, assemble
 from carbyne.samples.rows import DELETED, HEAD_BYTES, HotRow
 
 DELETE_TS_MS: Final = 2**62
-"""In the place of a row's time: after every time that a sample can have, and a double holds it."""
+"""In the place of a row's time: after every time that a sample can have, and exact as a double."""
 _SPAN: Final = Layout(">qq")
 
 
 class Marker(NamedTuple):
-    """Samples of ``series`` (all series if empty) from ``from_ms`` to ``to_ms``, both included, whose stamps are before
-    ``stamp`` are deleted."""
+    """Deletes the samples of ``series`` (of all if empty) from ``from_ms`` to ``to_ms``, both included, whose stamps
+    are before ``stamp``."""
 
     stamp: bytes
     series: str
@@ -37,7 +37,7 @@ class Marker(NamedTuple):
 
     @property
     def identity(self) -> bytes:
-        """8 bytes of BLAKE2b of the payload: of two deletes with one identity the later one says all."""
+        """8 bytes of BLAKE2b of the payload: a later delete with the same identity supersedes this one."""
         return blake2b(self.payload, digest_size=8).digest()
 
     def overlaps(self, window: Window) -> bool:
@@ -54,12 +54,12 @@ def erase(columns: Columns, markers: Iterable[Marker]) -> Columns:
 
 
 def row_of(marker: Marker) -> HotRow:
-    """The marker as a row of a window in Redis; what repeats it, or comes later with the same range, replaces it."""
+    """The marker as a row of a window in Redis; a repetition, or a later delete of the same range, replaces it."""
     return HotRow(DELETE_TS_MS, marker.identity, b"", marker.stamp, marker.payload, DELETED)
 
 
 def of_row(value: bytes) -> Marker:
-    """The mirror of ``row_of``, of the row's value; CorruptDataError if it is none."""
+    """The mirror of ``row_of``, from the row's value; CorruptDataError if it is no delete."""
     try:
         span = _SPAN.unpack_from(value, HEAD_BYTES)
         return Marker(value[:STAMP_BYTES], value[HEAD_BYTES + _SPAN.size :].decode(), *span)
@@ -76,8 +76,8 @@ def _erased(columns: Columns, marker: Marker) -> Columns:
 
 
 def _without(group: Group, marker: Marker, older: int) -> list[Group]:
-    """The group without what the marker deletes, in two parts if that concerns one of several series; the stamps with
-    an index below ``older`` are before the marker's."""
+    """The group without the deleted samples, as two groups if only one of several series is affected.  Stamps with an
+    index below ``older`` are before the marker's."""
     low, high = np.searchsorted(group.ts_ms, (marker.from_ms, marker.to_ms + 1))
     gone = np.zeros(len(group.ts_ms), bool)
     gone[low:high] = group.stamps[low:high] < older

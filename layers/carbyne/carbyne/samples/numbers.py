@@ -1,7 +1,7 @@
-"""Numbers as streams of bytes and back, bit for bit: what ``blocks`` is made of.
+"""Numbers as streams of bytes and back, bit for bit: the parts of a block.
 
-A stream of T numbers of 8 bytes is told by its length: 8 bytes are one number that stands for all, 8 T are the numbers
-as they are, little-endian, any other length is a standalone file of pco.
+The length of a stream of T numbers of 8 bytes tells its form: 8 bytes are one number for all T, 8 T bytes are the plain
+numbers, little-endian, and any other length is a standalone file of pco.
 """
 
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from pcodec import ChunkConfig, standalone
 
 PCO: Final = ChunkConfig(compression_level=6)
 TIMES_PCO_MIN: Final = 16
-"""Shorter streams are left to zstd: the head of a pco stream would outweigh what it saves."""
+"""Shorter streams are left to zstd: the head of a pco stream would cost more than it saves."""
 DIGITS_MAX: Final = 9
-"""Decimal digits that are tried for the scaled-integer form; agents print no more."""
+"""Most decimal digits of the scaled-integer form; agents print no more."""
 FLOATS: Final = 0xFF
-"""Form of a stream of float64; 0 to DIGITS_MAX: integers that many decimal digits larger."""
+"""Form of a stream of float64.  Forms 0 to DIGITS_MAX: integers, scaled by that many decimal digits."""
 PROBE_TIMES: Final = 16
-"""A series whose first values do not fit a scale is not tried further with it."""
+"""Values that are tried first: if they do not fit a scale, the series does not."""
 SCALED_BELOW: Final = float(1 << 53)
 
 Stream = tuple[int, bytes]
@@ -27,7 +27,8 @@ Stream = tuple[int, bytes]
 
 
 def pack(numbers: NDArray[Any]) -> bytes:
-    """A stream: one number if all are the same, else pco, or the plain 8-byte little-endian numbers if that is less."""
+    """A stream: one number if all are the same, else pco, or the plain 8-byte little-endian numbers if they are
+    shorter."""
     bits = numbers.view(np.uint64)
     if (bits == bits[0]).all():
         return bits[:1].tobytes()
@@ -70,7 +71,7 @@ def _is_exact(bits: NDArray[np.uint64], digits: int) -> NDArray[np.bool_]:
 
 
 def scaled_to(bits: NDArray[np.uint64], digits: int) -> NDArray[np.int64]:
-    """The float64 of ``bits`` * 10**digits as integers; 0 where that has none."""
+    """The float64 of ``bits`` * 10**digits as integers; 0 where no int64 is exact."""
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = np.rint(bits.view(np.float64) * 10.0**digits)
         return np.where(np.abs(scaled) < SCALED_BELOW, scaled, 0.0).astype(np.int64)

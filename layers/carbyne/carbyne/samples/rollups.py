@@ -1,11 +1,11 @@
 """Rollups: count, sum, min and max of each bucket of time, so that spikes and exact means survive.
 
-A 5m bucket is made of raw samples, a 1h bucket of 5m buckets, a 1d bucket of 1h buckets: each exactly what the raw
-samples give, sums added as float64 from left to right in the order of time.  NaN is left out.  A rollup block holds
-four series for each series of the source, its key with one letter behind it.
+A 5m bucket is computed from raw samples, a 1h bucket from 5m buckets, a 1d bucket from 1h buckets.  Sums are added as
+float64 from left to right in time order.  NaN is left out.  A rollup block has four series for each series of the
+source: its key and a suffix.
 
-A bucket whose samples are all NaN, or were deleted, is held with count 0, and readers leave it out: an earlier bucket,
-of samples that were overwritten since, may lie in the archive, where nothing is ever taken away.
+A bucket whose samples are all NaN, or were deleted, stays with count 0, and readers leave it out.  The archive may have
+an earlier bucket of samples that were overwritten since, and nothing is ever removed there.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ from carbyne.core.stamps import ZERO
 from carbyne.samples.columns import Columns, Group, assemble
 
 AGGREGATES: Final = {"count": "\x01c", "sum": "\x01s", "min": "\x01m", "max": "\x01x"}
-"""What a rollup block keeps of a series, and the suffix of its key there."""
+"""The four aggregates of a series, and the suffix of each one's key."""
 SUFFIX_CHARACTERS: Final = 2
 
 
@@ -30,7 +30,7 @@ Span = tuple[int, int]
 
 
 class Resolution(NamedTuple):
-    """``bucket_s``: length of a bucket; ``window_s``: of a block; ``finer``: name of what it is made of."""
+    """``bucket_s``: length of a bucket; ``window_s``: of a block; ``finer``: name of its source."""
 
     name: str
     bucket_s: int
@@ -68,7 +68,7 @@ POINTS_MIN: Final = 240
 
 
 def choose(from_ms: int, to_ms: int) -> str:
-    """The coarsest resolution that still gives more than 240 points over the span, else raw (the original's rule)."""
+    """The coarsest resolution that gives more than 240 points over the span, else raw (Mackerel's rule)."""
     span_s = (to_ms - from_ms) // 1000
     fitting = [resolution.name for resolution in ROLLUPS if span_s // resolution.bucket_s > POINTS_MIN]
     return fitting[-1] if fitting else RAW
@@ -81,7 +81,7 @@ def keys_of(series: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Buckets:
-    """Buckets of some series: ``start_ms`` [B] ascending; each array [S, B], all 0 where the count is."""
+    """Buckets of some series: ``start_ms`` [B] ascending; each array [S, B]; where the count is 0, all are 0."""
 
     start_ms: NDArray[np.int64]
     count: NDArray[np.float64]
@@ -91,7 +91,7 @@ class Buckets:
 
 
 def roll(finer: Columns, bucket_s: int) -> Columns:
-    """Buckets of ``bucket_s`` out of the columns of a finer resolution, raw or rolled up, all with the stamp ZERO."""
+    """Buckets of ``bucket_s`` from the columns of a finer resolution, raw or rolled up, all with the stamp ZERO."""
     groups = []
     for group in finer.groups:
         names = _rolled_names(group)
@@ -101,12 +101,12 @@ def roll(finer: Columns, bucket_s: int) -> Columns:
 
 
 def rolled_names(rolled: Columns) -> list[str]:
-    """The series of which there are buckets."""
+    """The series that have buckets."""
     return sorted(name for group in rolled.groups for name in _rolled_names(group))
 
 
 def blanked(rolled: Columns) -> Columns:
-    """The same buckets without samples, all with the stamp ZERO."""
+    """The same buckets with count 0, all with the stamp ZERO."""
     groups = [
         Group(one.series, one.ts_ms, np.zeros_like(one.stamps), np.zeros_like(one.values)) for one in rolled.groups
     ]
@@ -138,7 +138,7 @@ _Parts = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], ND
 
 
 def _rolled_names(group: Group) -> list[str]:
-    """The series whose aggregates a group of a rollup block holds; none for a group of raw samples."""
+    """The series whose aggregates are in a group of a rollup block; none for a group of raw samples."""
     suffix = AGGREGATES["count"]
     return [name[:-SUFFIX_CHARACTERS] for name in group.series if name.endswith(suffix)]
 
@@ -157,9 +157,9 @@ def _of_rollups(group: Group, names: list[str]) -> tuple[list[str], _Parts]:
 
 
 def _combined(ts_ms: NDArray[np.int64], parts: _Parts, bucket_ms: int) -> Buckets:
-    """The n-th entries of all buckets are added at once, n ascending: every sum runs from left to right.
+    """Adds the n-th entries of all buckets at once, n ascending, so every sum runs from left to right.
 
-    Of equal extremes (0.0 and -0.0) the first stays, and a sum that is NaN is the same NaN on every machine.
+    Of equal extremes (0.0 and -0.0) the first stays.  A sum that is NaN is the same NaN on every machine.
     """
     starts, first, sizes = np.unique(ts_ms // bucket_ms * bucket_ms, return_index=True, return_counts=True)
     shape = parts[0].shape[0], len(starts)

@@ -1,4 +1,4 @@
-"""Rows as Redis keeps them.
+"""Rows as Redis stores them.
 
     field                              value
     +----------------+---------------+ +-------+------+--------------------------------------------------+
@@ -8,8 +8,8 @@
                                                       +--------------------------------------------------+
 
 A row is a pure function of one stream record, so it needs its stamp once.  A sparse row belongs to a list past
-``LISTS_PER_WINDOW_MAX``; its indexes lead into the window's dictionary.  A delete has the greatest time there is, and
-as its identity that of its payload.
+``LISTS_PER_WINDOW_MAX``; its indexes point into the window's dictionary.  A delete has a time after all others, and
+the identity of its payload.
 """
 
 from typing import Final, NamedTuple
@@ -21,9 +21,9 @@ DENSE: Final = 0
 SPARSE: Final = 1
 DELETED: Final = 2
 WHOLE: Final = b"w"
-"""First byte of a lane's state when nothing is missing in it."""
+"""First byte of the state of a whole lane."""
 STATE_BYTES: Final = 1 + STAMP_BYTES
-"""Of a lane's state: that byte and the highest stamp; what follows is the token of the replay that the lane is in."""
+"""A lane's state: that byte and the highest stamp.  During a replay its token follows."""
 HEAD_BYTES: Final = STAMP_BYTES + 1
 
 
@@ -31,7 +31,7 @@ class HotRow(NamedTuple):
     """A row on its way into Redis.
 
     ``series`` is the list's blob (``keys.join_series``) and ``identity`` its ``keys.list_identity``; ``values`` are
-    float64 little-endian, one for each key of the list.  See ``deletes.row_of`` for what a delete has there.
+    float64 little-endian, one for each key of the list.  ``markers.row_of`` says what a delete has there.
     """
 
     ts_ms: int
@@ -48,13 +48,13 @@ class HotRow(NamedTuple):
 
     @property
     def value(self) -> bytes:
-        """The row as a value; the write script turns a dense one into a sparse one where it must."""
+        """The row as a value; the write script turns a dense row into a sparse one if it must."""
         return self.stamp + bytes((self.kind,)) + self.values
 
 
 class RowGroup(NamedTuple):
-    """Rows of one source and window.  ``due_ms``: when the window is to be sealed if these are its first rows.
-    ``fresh``: the window has only begun, so that no earlier rows of it can have been sealed."""
+    """Rows of one source and window.  ``due_ms``: when the window is due if these are its first rows.
+    ``fresh``: the window has just begun, so no earlier row of it can have been sealed."""
 
     source: SourceKey
     window: Window

@@ -6,8 +6,8 @@ from zlib import crc32
 from carbyne.core.keys import SourceKey, Window
 
 LATE_SHARE: Final = 4
-"""Late rows wait for a quarter of their window's length: what an agent sends after an outage comes in minute by minute,
-and each seal writes a whole block and its rollups anew.  The rows of a window that is sealed in time wait longer."""
+"""Late rows wait for a quarter of their window's length.  After an outage an agent sends its backlog minute by minute,
+and each seal writes a whole block and its rollups again.  Rows of a window that is sealed in time wait longer."""
 
 
 class SealSchedule(NamedTuple):
@@ -17,16 +17,16 @@ class SealSchedule(NamedTuple):
     jitter_s: int
 
     def is_fresh(self, window: Window, arrival_ms: int) -> bool:
-        """Whether the window began less than the grace ago and has not ended: then nothing of it was ever sealed, under
-        this grace or another one, and a window without rows has lost none."""
+        """Whether the window began less than the grace ago and has not ended.  Then it cannot have been sealed under
+        any grace setting, and a window without rows has lost none."""
         return arrival_ms < (window.start_s + min(self.grace_s, window.length_s)) * 1000
 
     def due_ms(self, source: SourceKey, window: Window, arrival_ms: int) -> int:
-        """Window end + grace + jitter, for a row that came until then; else its arrival + a quarter of the window +
-        jitter.  ``arrival_ms``: of the first row that is not sealed yet.
+        """Window end + grace + jitter for a row that arrives before that; for a later row its arrival + a quarter of
+        the window + jitter.  ``arrival_ms``: of the first row that is not sealed yet.
 
-        The jitter is the source's own, at most an eighth of the window, so that the windows of all sources do not fall
-        due in the same minute.
+        The jitter is fixed per source, at most an eighth of the window, so that the windows of all sources are not due
+        in the same minute.
         """
         spread_ms = 1000 * min(self.jitter_s, window.length_s // 8)
         jitter_ms = crc32(source.path.encode()) % spread_ms if spread_ms else 0

@@ -1,6 +1,6 @@
-"""What arrives by a stream, in its order: records of Kinesis, changes of the blocks table.
+"""What arrives through a stream, in its order: records of Kinesis, changes of the blocks table.
 
-Batches have the form in which Lambda hands them to a function, and in which it keeps those that it gave up.
+Batches have the form that Lambda passes to a function, and that it stores when it gives a batch up.
 """
 
 import logging
@@ -13,11 +13,11 @@ from carbyne.core.keys import BlockKey, is_block
 _log = logging.getLogger(__name__)
 
 BY_TTL: Final = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
-"""Who removed an item that had expired."""
+"""The identity that removes expired items."""
 
 
 class Arrived(NamedTuple):
-    """A record of the stream: its decimal sequence number, its bytes, its partition key, when it arrived there (s)."""
+    """A record of the stream: its decimal sequence number, bytes, partition key, and arrival time (s)."""
 
     sequence: str
     data: bytes
@@ -26,7 +26,7 @@ class Arrived(NamedTuple):
 
 
 class Image(NamedTuple):
-    """A block in a change of the table: ``sequence`` of the change, ``data`` put, or ``removed`` by its TTL."""
+    """A block in a change of the table: ``sequence`` of the change; ``data`` was put, or ``removed`` by its TTL."""
 
     sequence: str
     key: BlockKey
@@ -48,7 +48,7 @@ def records_of(batch: Mapping[str, Any]) -> list[Arrived]:
 
 
 def images_of(batch: Mapping[str, Any]) -> list[Image]:
-    """The blocks that a batch of a DynamoDB stream shows: put, or removed by their TTL; a deliberate delete is none."""
+    """The blocks in a batch of a DynamoDB stream: put, or removed by their TTL.  Other deletes are left out."""
     return [image for record in batch["Records"] if (image := _image(record))]
 
 
@@ -61,6 +61,6 @@ def _image(record: Mapping[str, Any]) -> Image | None:
     try:
         key = BlockKey.of_item(row["pk"]["S"], row["sk"]["S"])
         return Image(change["SequenceNumber"], key, b64decode(row["b"]["B"]), removed)
-    except (KeyError, ValueError) as error:  # put by hand: it must not hold up the blocks behind it
+    except (KeyError, ValueError) as error:  # put by hand: it must not block what follows
         _log.error("item %s is no block of ours: %r", change.get("Keys"), error)
         return None

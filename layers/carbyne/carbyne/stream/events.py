@@ -16,13 +16,13 @@ _log = logging.getLogger(__name__)
 def answer_records(
     event: Mapping[str, Any], ingest: Callable[[Sequence[Arrived]], str | None]
 ) -> "PartialItemFailureResponse":
-    """The answer to a batch of stream records: what ``ingest`` returns, the first record that is not done."""
+    """The answer to a batch of stream records: it names the first unfinished one, which ``ingest`` returns."""
     records = records_of(event)
     return _answer(lambda: ingest(records), records[0].sequence)
 
 
 def shard_of(event: Mapping[str, Any]) -> str:
-    """The shard of a batch of stream records, all of which are of one."""
+    """The shard of a batch of stream records; all are of the same one."""
     shard: str = event["Records"][0]["eventID"].partition(":")[0]
     return shard
 
@@ -30,13 +30,14 @@ def shard_of(event: Mapping[str, Any]) -> str:
 def answer_changes(
     event: Mapping[str, Any], archive: Callable[[Sequence[Image]], str | None]
 ) -> "PartialItemFailureResponse":
-    """The answer to a batch of changes of the blocks table: the same of ``archive``."""
+    """The answer to a batch of changes of the blocks table: it names what ``archive`` returns."""
     first = event["Records"][0]["dynamodb"]["SequenceNumber"]
     return _answer(lambda: archive(images_of(event)), first)
 
 
 def _answer(work: Callable[[], str | None], first: str) -> "PartialItemFailureResponse":
-    """Name the record from which the batch is to be sent again, if any: all of it if ``work`` raises RetryableError."""
+    """Names the record from which Lambda sends the batch again, if any: the first one if ``work`` raises
+    RetryableError."""
     try:
         failed = work()
     except RetryableError as error:

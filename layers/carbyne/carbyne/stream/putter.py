@@ -1,7 +1,7 @@
-"""Putting records onto the stream: done when all of them are acknowledged, each that fails is tried again alone.
+"""Puts records onto the stream: done when all of them are acknowledged; only failed ones are retried.
 
-A record may be put twice (a call that timed out may have been applied): every later stage overwrites, so that is
-harmless, while a lost one is not.
+A record may be put twice, since a call that timed out may have been applied.  That is harmless, because every later
+stage overwrites.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,9 +25,9 @@ class Stream(Protocol):
     def put(self, entries: Sequence[Entry]) -> list[int]:
         """One call for at most PUT_RECORDS_MAX entries of PUT_BYTES_MAX bytes, which takes at most PUT_CALL_S.
 
-        Returns the indexes of the entries that are not acknowledged and may be tried again, all of them if the call
-        failed as a whole; such an entry may be on the stream nevertheless.  Raises RetryableError if trying again at
-        once can't help.
+        Returns the indexes of the entries that are not acknowledged and may be retried, all of them if the call failed
+        as a whole.  Such an entry may be on the stream nevertheless.  Raises RetryableError if an immediate retry
+        cannot help.
         """
 
 
@@ -41,7 +41,7 @@ class Time(msgspec.Struct, frozen=True):
 
 
 class Putter:
-    """``retried``: told how many records are tried again; ``budget_s``: for all tries of one ``put``."""
+    """``retried``: called with the number of records that are retried; ``budget_s``: for all tries of one ``put``."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Putter:
             self._time.sleep(pause_s)
 
     def _put_once(self, entries: Sequence[Entry], deadline_s: float) -> list[Entry]:
-        """Tries each entry once while there is time; returns those that are not acknowledged."""
+        """Tries each entry once while time is left; returns those that are not acknowledged."""
         left: list[Entry] = []
         for call in calls_of(entries, PUT_RECORDS_MAX, PUT_BYTES_MAX):
             failed = self._stream.put(call) if self._has_time_for_a_call(deadline_s) else range(len(call))
@@ -84,7 +84,7 @@ class Putter:
 
 
 def calls_of(entries: Sequence[Entry], records_max: int, bytes_max: int) -> Iterator[list[Entry]]:
-    """The entries in order, in groups of at most so many records and bytes, or of one."""
+    """The entries in order, in groups within both bounds; an entry over ``bytes_max`` is a group of its own."""
     call: list[Entry] = []
     size = 0
     for entry in entries:
@@ -104,6 +104,6 @@ def size_of(entry: Entry) -> int:
 
 
 def deletion(tenant: str, source: str, series: str, span_ms: tuple[int, int]) -> Entry:
-    """The record that deletes what came before it: see ``records.DeleteRecord``."""
+    """The record that deletes what arrived before it: see ``records.DeleteRecord``."""
     record = records.DeleteRecord(tenant, source, series, *span_ms)
     return keys.lane_tag(keys.lane_of(tenant, source)), records.encode(record)

@@ -1,4 +1,4 @@
-"""Stream records: what the writer puts on the stream and the ingester takes off it.
+"""Stream records: what the writer puts on the stream and the ingester reads from it.
 
     +------+---------+--------------------------+
     | type | version | CRC, length, body        |
@@ -6,7 +6,7 @@
     +------+---------+--------------------------+
 
 The body of type 1 (samples) is the MessagePack array of ``SamplesRecord``: one tenant, the series lists, the rows.  A
-record holds sources of one lane only.  The others are the arrays of ``FenceRecord`` (2), ``DeleteRecord`` (3) and
+record has sources of one lane only.  The others are the arrays of ``FenceRecord`` (2), ``DeleteRecord`` (3) and
 ``RedrivenRecord`` (4).
 """
 
@@ -28,13 +28,13 @@ VERSION: Final = 1
 ZSTD_LEVEL: Final = 1
 
 TS_MS_MAX: Final = 2**53
-"""Times up to here pass through a double unharmed, as Lua has only those."""
+"""The largest time that is exact as a double, Lua's only number type."""
 
 HEAD_BYTES: Final = 2
 
 
 ALL_TIME_MS: Final = (0, TS_MS_MAX)
-"""The span of a delete of everything: one that is repeated says the same."""
+"""The span of a delete of everything; a constant, so that a repeated delete has the same identity."""
 TsMs = Annotated[int, msgspec.Meta(ge=-TS_MS_MAX, le=TS_MS_MAX)]
 
 
@@ -59,14 +59,14 @@ class SamplesRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class FenceRecord(msgspec.Struct, frozen=True, array_like=True):
-    """Everything of this lane before it in the stream belongs to the replay with ``token``."""
+    """The end, in this lane, of the replay with ``token``: all records before it belong to the replay."""
 
     token: str
 
 
 class DeleteRecord(msgspec.Struct, frozen=True, array_like=True):
-    """What arrived before it of one source, from ``from_ms`` to ``to_ms`` (both included), is no more: of ``series``,
-    or of all series if that is empty."""
+    """Deletes the samples of one source from ``from_ms`` to ``to_ms`` (both included) that arrived before this record:
+    of ``series``, or of all series if that is empty."""
 
     tenant: str
     source: str
@@ -76,7 +76,7 @@ class DeleteRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RedrivenRecord(msgspec.Struct, frozen=True, array_like=True):
-    """A record, as it was put the first time, that could not be stored then, with the stamp that it had."""
+    """A record that could not be stored when it arrived: its bytes as they were put, and its stamp."""
 
     stamp: Annotated[bytes, msgspec.Meta(min_length=STAMP_BYTES, max_length=STAMP_BYTES)]
     data: bytes
@@ -102,7 +102,8 @@ def encode(record: Record) -> bytes:
 def decode(data: bytes) -> Record:
     """The record that ``encode`` wrote.
 
-    Raises CorruptDataError for bytes that it did not write, UnknownVersionError for sound bytes of a later one.
+    Raises CorruptDataError for bytes that it did not write, UnknownVersionError for sound bytes of a later
+    version.
     """
     kind, version = frame.check(data, HEAD_BYTES, RECORD_BYTES_MAX)
     if kind == 0 or version == 0:
@@ -128,9 +129,9 @@ def _check_rows(record: SamplesRecord, data: bytes) -> None:
 
 
 def pack(tenant: str, rows: Iterable[tuple[str, int, bytes, bytes]], raw_bytes_max: int) -> list[bytes]:
-    """Records that hold ``rows`` of one tenant and lane, each body at most about ``raw_bytes_max`` before compression.
+    """Records of ``rows`` of one tenant and lane, each body at most about ``raw_bytes_max`` before compression.
 
-    A row is (source, ts_ms, series blob, values); a blob that several rows share is stored once a record.
+    A row is (source, ts_ms, series blob, values); a blob that several rows share is stored once per record.
     """
     records: list[bytes] = []
     lists: dict[bytes, int] = {}

@@ -1,7 +1,7 @@
-"""Who is asking: API keys to tenants, remembered in memory for a while.
+"""Who is asking: API keys and their tenants, cached in memory.
 
-A key that was found, and one that was not, is believed for TENANT_CACHE_S; then the store is asked again, and if it is
-away the answer is "later": an expired entry is never served, so that a revoked key stops in time.
+A result, positive or negative, is cached for TENANT_CACHE_S.  Then the store is asked again.  If the store is
+unavailable the request fails with RetryableError: an expired entry is never used, so a revoked key stops in time.
 """
 
 from base64 import b64decode
@@ -20,7 +20,7 @@ Clock = Callable[[], float]
 
 
 class Permission(Flag):
-    """What a key may do; Mackerel's writing calls ask for both, but one."""
+    """What a key may do.  Mackerel's writing calls need both, except one."""
 
     READ = auto()
     WRITE = auto()
@@ -32,23 +32,23 @@ NO_KEY = Permission(0)
 
 
 class Grant(NamedTuple):
-    """What a key stands for."""
+    """The tenant and the permissions of a key."""
 
     tenant: str
     permission: Permission
 
 
 class AccountStore(Protocol):
-    """Where keys and tenants are kept.  All methods read consistently, and raise RetryableError if they can't."""
+    """The store of keys and tenants.  All methods read consistently, and raise RetryableError on an outage."""
 
     def grant_of(self, api_key: str) -> Grant | None:
-        """What a key stands for, None if there is no such key."""
+        """The grant of a key; None if there is no such key."""
 
     def has_tenant(self, tenant: str) -> bool:
         """Whether this tenant exists."""
 
     def standing_of(self, tenant: str) -> Standing | None:
-        """Limits and use of a tenant, None if there is no such tenant."""
+        """Limits and usage of a tenant; None if there is no such tenant."""
 
 
 class Accounts:
@@ -57,14 +57,14 @@ class Accounts:
     def __init__(self, store: AccountStore, clock: Clock) -> None:
         self._store = store
         self._grants: _Remembered[Grant] = _Remembered(clock)
-        self._unknown: _Remembered[None] = _Remembered(clock)  # of its own: guesses must not push out keys in use
+        self._unknown: _Remembered[None] = _Remembered(clock)  # separate: guesses must not evict keys in use
         self._tenants: _Remembered[bool] = _Remembered(clock)
         self._standings: _Remembered[Standing | None] = _Remembered(clock)
 
     def tenant(self, headers: Mapping[str, str], needs: Permission) -> str:
         """The tenant of a request by its headers (names in lower case).
 
-        Raises RequestError 403 without a known key that has the permissions, RetryableError if unknowable now.
+        Raises RequestError 403 without a known key with the permissions, RetryableError if the store is unavailable.
         """
         grant = self._grant(api_keys(headers))
         if missing := needs & ~grant.permission:
@@ -72,9 +72,9 @@ class Accounts:
         return grant.tenant
 
     def standing(self, tenant: str) -> Standing:
-        """Limits and use of a tenant, at most TENANT_CACHE_S old.
+        """Limits and usage of a tenant, at most TENANT_CACHE_S old.
 
-        Raises RequestError 403 if the tenant is gone, RetryableError if unknowable now.
+        Raises RequestError 403 if the tenant does not exist, RetryableError if the store is unavailable.
         """
         remembered = self._standings.get(tenant)
         standing = remembered[0] if remembered else self._store.standing_of(tenant)
@@ -85,9 +85,9 @@ class Accounts:
         return standing
 
     def tenant_exists(self, tenant: str) -> bool:
-        """Whether this tenant is known; RetryableError if unknowable now.
+        """Whether this tenant exists; RetryableError if the store is unavailable.
 
-        Only a yes is remembered: on a no the caller sets data aside for good, so a no is always fresh.
+        Only a positive result is cached: after a negative one the caller sets data aside for good, so it must be fresh.
         """
         if self._tenants.get(tenant):
             return True
@@ -117,9 +117,9 @@ class Accounts:
 
 
 def api_keys(headers: Mapping[str, str]) -> list[str]:
-    """The keys that a request may mean, likeliest first: X-Api-Key, else what Authorization holds.
+    """The keys that a request may mean, likeliest first: X-Api-Key, else those of Authorization.
 
-    Of Basic the password or the user is the key, since clients differ in which of them they let one set.
+    In Basic the key is the password or the user, since some clients let you set only one of them.
     """
     if api_key := headers.get("x-api-key"):
         return [api_key]
@@ -146,7 +146,7 @@ def _is_plausible(api_key: str) -> bool:
 
 
 class _Remembered(Generic[Value]):
-    """The least recently used give way when full; each lives TENANT_CACHE_S."""
+    """A cache that drops the least recently used entry when full; each entry lives TENANT_CACHE_S."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -1,8 +1,8 @@
-"""How many distinct things there are, in a kilobyte: HyperLogLog.
+"""Counts distinct things in a kilobyte: HyperLogLog.
 
 Flajolet, Fusy, Gandouet, Meunier: "HyperLogLog: the analysis of a near-optimal cardinality estimation algorithm", 2007;
-here with 1,024 registers of a byte and 64-bit hashes: a standard error of 3.3 %, less below some thousands.  Adding a
-thing twice changes nothing, and the union of two sketches is that of what they counted.
+here with 1,024 one-byte registers and 64-bit hashes: a standard error of 3.3 %, less below some thousands.  Adding a
+thing twice changes nothing.  The union of two sketches is the sketch of the union.
 """
 
 from hashlib import blake2b
@@ -16,7 +16,7 @@ _SCALE: Final = 0.7213 / (1 + 1.079 / REGISTERS) * REGISTERS**2
 
 
 class Sketch:
-    """``registers``: what is stored; of another length than REGISTERS it counts as empty."""
+    """``registers``: as stored; any other length than REGISTERS counts as empty."""
 
     def __init__(self, registers: bytes = b"") -> None:
         self._registers = bytearray(registers) if len(registers) == REGISTERS else bytearray(REGISTERS)
@@ -29,7 +29,7 @@ class Sketch:
         self._registers[index] = max(self._registers[index], rank)
 
     def merge(self, registers: bytes) -> None:
-        """Count all that another sketch counted."""
+        """Add everything that another sketch counted."""
         self._registers[:] = map(max, self._registers, Sketch(registers)._registers)
 
     @property

@@ -1,9 +1,9 @@
-"""What a tenant may use and what it uses: samples a minute and active series.
+"""Limits and usage of a tenant: samples per minute and active series.
 
-The ingester counts behind the stream, by the minute in which a record arrived there, and adds that to the tenant's item
-once a minute; the writer reads the item when it looks up a key, and refuses while a minute was over the limit.  So no
-request waits for a count, and a tenant is stopped a minute or two late.  Counting a record twice is harmless: a minute
-more of refusals, which agents keep and send again.
+The ingester counts behind the stream, by the minute in which a record arrived there, and adds the counts to the
+tenant's item once a minute.  The writer reads the item when it looks up a key, and refuses posts after a minute over
+the limit.  So no request waits for a count, and a tenant is stopped a minute or two late.  Counting a record twice is
+harmless: it costs a minute of refusals, and agents send again.
 """
 
 import logging
@@ -28,13 +28,13 @@ from carbyne.tenants.sketch import Sketch
 MINUTE_S: Final = 60
 HOUR_S: Final = 3_600
 MINUTES_LOOKED_AT: Final = 3
-"""The current one, and two before it: a look-up may be a minute old, and the count of a minute comes after its end."""
+"""The current minute and two before it: a look-up may be a minute old, and a minute is counted after its end."""
 
 _log = logging.getLogger(__name__)
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Of one tenant.  ``active_series``: distinct series with a sample since the beginning of the hour."""
+    """Limits of one tenant.  ``active_series``: distinct series with a sample since the beginning of the hour."""
 
     samples_per_minute: int = SAMPLES_PER_MINUTE_MAX
     active_series: int = ACTIVE_SERIES_MAX
@@ -42,7 +42,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """Limits and use of a tenant.  ``samples``: minute since 1970 -> samples; ``series``: of ``hour`` since 1970."""
+    """Limits and usage of a tenant.  ``samples``: minute since 1970 -> samples; ``series``: of ``hour`` since 1970."""
 
     limits: Limits = Limits()
     samples: Mapping[int, int] = {}
@@ -50,7 +50,7 @@ class Standing(msgspec.Struct, frozen=True):
     hour: int = 0
 
     def samples_at(self, now_s: int) -> int:
-        """Of the busiest of the minutes that are looked at."""
+        """Samples of the busiest of the last MINUTES_LOOKED_AT minutes."""
         minute = now_s // MINUTE_S
         return max(self.samples.get(minute - back, 0) for back in range(MINUTES_LOOKED_AT))
 
@@ -58,7 +58,7 @@ class Standing(msgspec.Struct, frozen=True):
         return self.series if self.hour == now_s // HOUR_S else 0
 
     def over(self, now_s: int) -> OverLimitError | None:
-        """What to answer to a post of samples, None if it may come."""
+        """The error for a post of samples; None if it is within the limits."""
         if (samples := self.samples_at(now_s)) > self.limits.samples_per_minute:
             return OverLimitError("samples-per-minute", samples, self.limits.samples_per_minute)
         if (series := self.series_at(now_s)) > self.limits.active_series:
@@ -67,7 +67,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class UsedRow(NamedTuple):
-    """A stored row: its series list (``keys.join_series``) and identity, its samples, when its record arrived."""
+    """A stored row: its series list (``keys.join_series``) and identity, its samples, its record's arrival."""
 
     source: SourceKey
     identity: bytes
@@ -77,7 +77,7 @@ class UsedRow(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """The series of a tenant's item: a sketch's registers, and the hour since 1970 that they are of."""
+    """The series in a tenant's item: a sketch's registers, and their hour since 1970."""
 
     registers: bytes
     hour: int
@@ -87,14 +87,14 @@ class UsageStore(Protocol):
     """The tenants' items; both methods raise RetryableError."""
 
     def add(self, tenant: str, samples: Mapping[int, int]) -> Counted | None:
-        """Add samples by minute; the series of the item, None if there is no such tenant."""
+        """Add samples by minute; returns the series of the item, None if there is no such tenant."""
 
     def put_series(self, tenant: str, counted: Counted, estimate: int) -> None:
         """Replace the series of the item."""
 
 
 class _Use:
-    """What one tenant used since the last time that it was written."""
+    """Usage of one tenant since it was last written."""
 
     def __init__(self) -> None:
         self.samples: Counter[int] = Counter()
@@ -113,7 +113,7 @@ class Usage:
         self._hour = 0
 
     def take(self, rows: Iterable[UsedRow]) -> None:
-        """Count rows, and write what is due; what can't be written is kept for the next time."""
+        """Count rows, and write what is due; what cannot be written is kept for the next call."""
         self._turn_hour()
         minute = int(self._now_s()) // MINUTE_S
         for row in rows:
@@ -157,7 +157,7 @@ class Usage:
         self._lists.add(known)
 
     def _turn_hour(self) -> None:
-        """At a new hour everything is new; tenants that were quiet for an hour are forgotten."""
+        """At a new hour all counts of series start again; tenants that were quiet for an hour are forgotten."""
         hour = int(self._now_s()) // HOUR_S
         if hour != self._hour:
             self._hour = hour
