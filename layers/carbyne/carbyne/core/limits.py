@@ -115,6 +115,20 @@ SEAL_TRIES_MAX: Final = 8
 CONFIRM_ROWS_MAX: Final = 4_000
 """Rows of one confirm call: some milliseconds of a Redis thread."""
 
+# Operating Redis
+MIGRATE_SLOTS: Final = 1_024
+"""Slots that move to another node in one go where the server can do so: a sixteenth of all, so that progress shows."""
+MIGRATE_KEYS: Final = 16
+"""Keys of one MIGRATE, which holds both servers: a window's rows may be megabytes."""
+MIGRATE_MS: Final = 60_000
+"""How long one MIGRATE may take: a key of 100 MB, over a slow network."""
+REDIS_STEP_S: Final = 60.0
+"""Until all nodes agree on a change, which they tell each other within seconds."""
+REDIS_SYNC_S: Final = 180.0
+"""A new replica that gets nothing for so long is given up: its master may first write a snapshot of all it has."""
+STATUS_S: Final = 2.0
+"""Between two pictures of a cluster that is watched, and between two lines of progress."""
+
 # Blocks
 RAW_WINDOW_S_MAX: Final = 86_400
 """The longest raw window that the template allows: how far before a span a block that reaches into it may start."""

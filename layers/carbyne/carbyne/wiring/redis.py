@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import botocore.session
 from redis.cluster import RedisCluster
+from redis.credentials import CredentialProvider
 
 from carbyne.adapters.redis import auth
 from carbyne.adapters.redis.nodes import UNREACHABLE, Nodes
@@ -13,19 +14,23 @@ from carbyne.core.limits import REDIS_TIMEOUT_S
 from carbyne.core.settings import RedisSettings
 
 
+def login(settings: RedisSettings) -> CredentialProvider | None:
+    """How to log in at the cluster of ``settings``; None if it asks for nothing."""
+    session = botocore.session.get_session()
+    return auth.provider(
+        settings, session.get_credentials, lambda: str(session.get_config_variable("region")), time.time
+    )
+
+
 def nodes(settings: RedisSettings, alone: Callable[[int], None] = lambda _: None) -> Nodes:
     """Connected to the cluster of ``settings``; RetryableError if no node answers.  ``alone``: see ``Nodes``."""
     host, _, port = settings.redis_endpoint.rpartition(":")
-    session = botocore.session.get_session()
-    login = auth.provider(
-        settings, session.get_credentials, lambda: str(session.get_config_variable("region")), time.time
-    )
     try:
         client = RedisCluster(
             host=host,
             port=int(port),
             ssl=settings.redis_tls,
-            credential_provider=login,
+            credential_provider=login(settings),
             protocol=2,
             socket_timeout=REDIS_TIMEOUT_S,
             socket_connect_timeout=REDIS_TIMEOUT_S,

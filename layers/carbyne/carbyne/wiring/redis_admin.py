@@ -1,0 +1,44 @@
+"""The operator's tool for a Redis cluster with its real parts."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+
+from redis import Redis
+
+from carbyne.adapters.redis.admin import Admin
+from carbyne.adapters.redis.view import Client, View
+from carbyne.core.limits import MIGRATE_MS, REDIS_TIMEOUT_S
+from carbyne.core.settings import RedisSettings, Secret
+from carbyne.wiring.redis import login
+
+
+class NoHandover:
+    """Tells nobody: a planned change of masters is then replayed like any other."""
+
+    def promotion(self, master: Client, successor: Client) -> None:
+        """Nothing."""
+
+    def move(self, source: Client, target: Client, slots: Sequence[int]) -> None:
+        """Nothing."""
+
+
+def admin(endpoint: tuple[str, int], tls: bool, user: str, iam_cache: str) -> tuple[Admin, Callable[[], None]]:
+    """The tool, and what closes its connections.  REDIS_PASSWORD is the password, as for the functions."""
+    host, port = endpoint
+    password = Secret(os.environ.get("REDIS_PASSWORD", ""))
+    provider = login(RedisSettings(f"{host}:{port}", tls, user, iam_cache, password))
+
+    def connect(host: str, port: int) -> Redis:
+        return Redis(
+            host,
+            port,
+            ssl=tls,
+            credential_provider=provider,
+            protocol=2,
+            socket_connect_timeout=REDIS_TIMEOUT_S,
+            socket_timeout=MIGRATE_MS / 1000 + REDIS_TIMEOUT_S,
+        )
+
+    view = View(connect, endpoint)
+    return Admin(view, provider, NoHandover(), time.monotonic, time.sleep), view.close
