@@ -82,7 +82,8 @@ class Node:
     def restart(self) -> None:
         """Start, or start again after ``kill``: same port and identity, no data.  RuntimeError with the log's end."""
         options = (
-            f"--port {self.port} --bind {self.host} --dir {self.directory} --logfile server.log --appendonly no "
+            f"--port {self.port} --bind {self.host} --bind-source-addr {self.host} "
+            f"--dir {self.directory} --logfile server.log --appendonly no "
             "--maxmemory-policy noeviction --cluster-enabled yes --cluster-config-file nodes.conf "
             f"--cluster-node-timeout {self.node_timeout_ms} --cluster-require-full-coverage no "
             "--cluster-allow-replica-migration no --repl-diskless-sync-delay 0 --enable-debug-command local "

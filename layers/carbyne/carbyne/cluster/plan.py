@@ -82,8 +82,6 @@ def join(nodes: Mapping[str, Newcomer | None], master: str, endpoint: str, topol
     steps += _meeting(nodes, endpoint, topology)
     if not master:
         return steps
-    if not topology.named(master).is_master:
-        raise RequestError(409, f"{master} is a replica itself: name its master")
     return steps + [step for name in nodes for step in _following(topology, name, master)]
 
 

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from carbyne.adapters.redis.admin import Admin
 from carbyne.adapters.redis.view import Client, View
@@ -36,6 +38,7 @@ def admin(endpoint: tuple[str, int], tls: bool, user: str, iam_cache: str) -> tu
             ssl=tls,
             credential_provider=provider,
             protocol=2,
+            retry=Retry(NoBackoff(), 0),  # who does not answer is not waited for
             socket_connect_timeout=REDIS_TIMEOUT_S,
             socket_timeout=MIGRATE_MS / 1000 + REDIS_TIMEOUT_S,
         )

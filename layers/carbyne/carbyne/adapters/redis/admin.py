@@ -142,6 +142,7 @@ class Admin:
         source, target = self._node(now, step.source), self._node(now, step.target)
         slots = [slot for slot in step.slots if slot in source.slots]
         self._await(self._client(source), progress)
+        self._until(f"{step.target} takes part", lambda: self._is_ready(self._client(target)))
         self._handover.move(self._client(source), self._client(target), slots)
         moves = self._atomic if self._is_atomic(source) and self._is_atomic(target) else self._by_key
         is_open = {one.slot for node in (source, target) for one in node.open_slots}
@@ -152,6 +153,11 @@ class Admin:
             done += len(part)
             progress(f"{done:,} of {len(slots):,} slots, {lanes_in(slots[:done]):,} of {lanes_in(slots):,} lanes")
         self._until("all nodes know where the slots are", lambda: self.look().agreed)
+
+    @staticmethod
+    def _is_ready(client: Client) -> bool:
+        """Whether a node serves its cluster, which a new one does after some seconds."""
+        return bool(client.cluster("INFO")["cluster_state"] == "ok")
 
     def _is_atomic(self, node: Node) -> bool:
         """Whether it has Valkey's CLUSTER MIGRATESLOTS."""
@@ -208,8 +214,8 @@ class Admin:
                         raise
 
     def _migrate(self, client: Client, target: Node, keys: Sequence[bytes]) -> None:
-        user, password = (*self._login.get_credentials(), "")[:2] if self._login else ("", "")
-        login = ["AUTH2", user or "default", password] if password else []
+        shown = self._login.get_credentials() if self._login else ()
+        login = ["AUTH2", *("default", *shown)[-2:]] if shown else []
         command = [target.ip, target.port, "", 0, MIGRATE_MS, "REPLACE", *login, "KEYS", *keys]
         client.execute_command("MIGRATE", *command)
 

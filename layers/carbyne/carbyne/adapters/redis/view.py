@@ -1,7 +1,7 @@
 """How a Redis cluster looks: what each node says of itself and of the others, put together as one topology."""
 
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -122,7 +122,7 @@ def topology(accounts: Mapping[str, Account | None]) -> Topology:
     """One picture of what all nodes say; of itself, a node is believed before others."""
     living = {node_id: account for node_id, account in accounts.items() if account}
     nodes = tuple(_node(node_id, account, living.values()) for node_id, account in accounts.items())
-    signatures = {_signature(account.view, accounts) for account in living.values()}
+    signatures = {_signature(account.view, living) for account in living.values()}
     systems = {account.info.get("os", "") for account in living.values()}
     return Topology(nodes, agreed=len(signatures) == 1, service=SERVICE if SERVICE in systems else "")
 
@@ -140,7 +140,7 @@ def _node(node_id: str, account: Account | None, others: Iterable[Account]) -> N
         named.append((account.me["hostname"] or account.ip, account.ip, account.port))
     host, ip, port = next((one for one in named if one[1]), named[0])
     flags = {flag for _, entry in entries for flag in entry["flags"].split(",")}
-    entry = account.me if account else entries[0][1]
+    entry = account.me if account else max((one for _, one in entries), key=_knowledge)
     return Node(
         id=node_id,
         host=host,
@@ -153,6 +153,11 @@ def _node(node_id: str, account: Account | None, others: Iterable[Account]) -> N
         exports=account.exports if account else 0,
         figures=_figures(account.info) if account else None,
     )
+
+
+def _knowledge(entry: Mapping[str, Any]) -> tuple[int, int]:
+    """Of several entries of a silent node the highest is the newest: a node that just joined knows no slots of it."""
+    return int(entry["epoch"]), len(entry["slots"])
 
 
 def _figures(info: Info) -> Figures:
@@ -193,12 +198,13 @@ def _open_slots(entry: Mapping[str, Any]) -> Iterable[OpenSlot]:
         yield OpenSlot(int(move["slot"]), move["state"] == "importing", move["node_id"])
 
 
-def _signature(view: Mapping[str, Mapping[str, Any]], known: Mapping[str, object]) -> frozenset[tuple[object, ...]]:
-    """Who is there, follows whom and serves what, as one node sees it."""
+def _signature(view: Mapping[str, Mapping[str, Any]], living: Collection[str]) -> frozenset[tuple[object, ...]]:
+    """Which living nodes there are, whom they follow and what they serve, as one node sees it: a new one never learns
+    of those that are dead."""
     return frozenset(
-        (entry["node_id"], entry["master_id"], frozenset(_slots(entry)))
+        (entry["node_id"], entry["master_id"] in living and entry["master_id"], frozenset(_slots(entry)))
         for entry in view.values()
-        if entry["node_id"] in known
+        if entry["node_id"] in living
     )
 
 

@@ -55,7 +55,7 @@ def add(groups: "Groups") -> None:
 
     joining = _command(commands, "join", join, "add nodes, as shards that are empty yet or as replicas")
     joining.add_argument("nodes", nargs="+", type=address, metavar="HOST:PORT", help="empty servers in cluster mode")
-    joining.add_argument("--replica-of", metavar="NODE", help="the master that they follow")
+    joining.add_argument("--replica-of", metavar="NODE", help="of the shard that they join")
 
     leaving = _command(commands, "leave", leave, "move the slots of nodes away, then forget them")
     leaving.add_argument("nodes", nargs="+", metavar="NODE", help="replicas, or masters")
@@ -96,6 +96,7 @@ def create(arguments: Namespace, desk: Desk) -> None:
     """The first node named is where the others meet."""
     arguments.endpoint = arguments.nodes[0]
     with _admin(arguments) as admin:
+        _manageable(admin, arguments)
         found = [admin.newcomer(*node) for node in arguments.nodes]
         wanted = plan.roles([(one.host, one.port) for one in found], arguments.replicas)
 
@@ -110,7 +111,9 @@ def create(arguments: Namespace, desk: Desk) -> None:
 def join(arguments: Namespace, desk: Desk) -> None:
     """Says at the end that new shards are empty."""
     with _admin(arguments) as admin:
-        master = _manageable(admin, arguments).named(arguments.replica_of).name if arguments.replica_of else ""
+        now = _manageable(admin, arguments)
+        peer = now.named(arguments.replica_of) if arguments.replica_of else None
+        master = (now.by_id(peer.master_id) or peer).name if peer else ""
         found = [admin.newcomer(*node) for node in arguments.nodes]
 
         def left(now: Topology) -> list[Step]:

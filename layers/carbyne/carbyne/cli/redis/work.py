@@ -44,7 +44,7 @@ def _carry_out(plan: Plan, steps: list[Step], cluster: Cluster, desk: Desk) -> N
         desk.remark(f"{done + 1}/{done + len(steps)}  {step}")
         cluster.do(step, _seldom(desk))
         done, steps = done + 1, plan(cluster.settled())
-        if steps and steps[0] == step:
+        if steps and type(steps[0]) is type(step) and steps[0] == step:
             raise RetryableError(f"it had no effect: {step}. See status, then try again")
     desk.say(f"done: {done} step{'' if done == 1 else 's'} in {time.monotonic() - begun_s:.1f} s")
 
