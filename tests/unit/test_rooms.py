@@ -13,6 +13,7 @@ MAY_IMPORT = {
     "stream": {"core"},
     "tenants": {"core"},
     "store": {"core", "samples"},
+    "cluster": {"core"},
     "http": {"core", "tenants"},
     "intake": BASE | {"http", "tenants"},
     "hot": BASE | {"tenants"},
@@ -20,7 +21,7 @@ MAY_IMPORT = {
     "archive": BASE | {"store"},
     "read": BASE | {"http", "store", "tenants"},
     "registry": BASE | {"http", "tenants"},
-    "adapters": BASE | {"tenants", "registry", "archive"},
+    "adapters": BASE | {"tenants", "registry", "archive", "cluster"},
     "wiring": None,  # the only assembly sees everything
     "cli": None,
 }

@@ -3,12 +3,11 @@
 Node ids stay in here and in the adapter: commands need them, people do not.
 """
 
+from binascii import crc_hqx
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Final, NamedTuple
-
-from redis.crc import key_slot
 
 from carbyne.core.errors import RequestError
 from carbyne.core.keys import lane_tag
@@ -150,7 +149,7 @@ def lanes_of_slots() -> tuple[int, ...]:
 
 def slot_of_lane(lane: int) -> int:
     """The slot of the hash tag of a lane."""
-    return key_slot(lane_tag(lane).encode())
+    return crc_hqx(lane_tag(lane).encode(), 0) % SLOTS
 
 
 def lanes_in(slots: Iterable[int]) -> int:
