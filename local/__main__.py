@@ -91,6 +91,13 @@ def connect(template: Template, aws: Aws, function: Function, gateway: Gateway) 
             raise template.error(event, f"the local runtime does not know {error} of {function.name}") from None
 
 
+def destination_of(template: Template, name: str) -> str:
+    """The name of the function that gets the answers of another, empty if none does."""
+    settings = template.values(name, "EventInvokeConfig").get("EventInvokeConfig", {})
+    arn = settings.get("DestinationConfig", {}).get("OnSuccess", {}).get("Destination", "")
+    return str(arn).rpartition(":")[2]
+
+
 def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     """Start everything, say so, and post this machine's metrics each minute until interrupted."""
     api_key, gateway = os.environ.get("API_KEY") or secrets.token_urlsafe(24), Gateway()
@@ -114,7 +121,10 @@ def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     sources += [source for function in functions for source in connect(template, aws, function, gateway)]
     for number, schedule in enumerate(one for one in reversed(sources) if isinstance(one, Schedule)):
         schedule.phase_s = PHASE_S * number  # so that the supervisor sees what the sealer did
-    sources.append(Mappings(aws, {reference(function.name): function for function in functions}))
+    by_name = {reference(function.name): function for function in functions}
+    for schedule in (one for one in sources if isinstance(one, Schedule)):
+        schedule.destination = by_name.get(destination_of(template, schedule.function.name))
+    sources.append(Mappings(aws, by_name))
     for source in sources:
         stack.callback(source.stopping.set)
         source.start()

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "seal": BASE | {"store"},
     "archive": BASE | {"store"},
     "read": BASE | {"http", "store", "tenants"},
+    "monitor": BASE | {"cluster", "intake", "registry"},
     "registry": BASE | {"http", "tenants"},
     "adapters": BASE | {"tenants", "registry", "archive", "cluster"},
     "wiring": None,  # the only assembly sees everything

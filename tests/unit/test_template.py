@@ -23,6 +23,8 @@ SETTINGS = {
     "Reconciler": settings.ReconcilerSettings,
     "Reader": settings.ReaderSettings,
     "Registry": settings.RegistrySettings,
+    "Probe": settings.ProbeSettings,
+    "Monitor": settings.MonitorSettings,
 }
 
 

@@ -128,6 +128,8 @@ REDIS_SYNC_S: Final = 180.0
 """A new replica that gets nothing for so long is given up: its master may first write a snapshot of all it has."""
 STATUS_S: Final = 2.0
 """Between two pictures of a cluster that is watched, and between two lines of progress."""
+PROBE_NODES_MAX: Final = 250
+"""Nodes whose figures are stored: each takes 1 KB of the answer that one function hands the other, at most 256 KB."""
 
 # Blocks
 RAW_WINDOW_S_MAX: Final = 86_400

@@ -4,15 +4,11 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 from carbyne.adapters.redis.admin import Admin
 from carbyne.adapters.redis.view import Client, View
 from carbyne.core.limits import MIGRATE_MS, REDIS_TIMEOUT_S
 from carbyne.core.settings import RedisSettings, Secret
-from carbyne.wiring.redis import login
+from carbyne.wiring.redis import login, one_node
 
 
 class NoHandover:
@@ -31,17 +27,6 @@ def admin(endpoint: tuple[str, int], tls: bool, user: str, iam_cache: str) -> tu
     password = Secret(os.environ.get("REDIS_PASSWORD", ""))
     provider = login(RedisSettings(f"{host}:{port}", tls, user, iam_cache, password))
 
-    def connect(host: str, port: int) -> Redis:
-        return Redis(
-            host,
-            port,
-            ssl=tls,
-            credential_provider=provider,
-            protocol=2,
-            retry=Retry(NoBackoff(), 0),  # who does not answer is not waited for
-            socket_connect_timeout=REDIS_TIMEOUT_S,
-            socket_timeout=MIGRATE_MS / 1000 + REDIS_TIMEOUT_S,
-        )
-
-    view = View(connect, endpoint)
+    connect = one_node(tls, provider, MIGRATE_MS / 1000 + REDIS_TIMEOUT_S)
+    view = View(connect, endpoint, exports=True)
     return Admin(view, provider, NoHandover(), time.monotonic, time.sleep), view.close

@@ -41,10 +41,12 @@ class Account(NamedTuple):
 
 
 class View:
-    """Clients of all nodes of a cluster, and what they say.  ``endpoint``: (host, port) of any node."""
+    """Clients of all nodes of a cluster, and what they say.  ``endpoint``: (host, port) of any node; ``exports``: ask
+    for atomic moves of slots as well, which takes an operator's rights."""
 
-    def __init__(self, connect: Connect, endpoint: tuple[str, int]) -> None:
+    def __init__(self, connect: Connect, endpoint: tuple[str, int], *, exports: bool = False) -> None:
         self._connect = connect
+        self._with_exports = exports
         self._seeds = [endpoint]
         self._clients: dict[tuple[str, int], Client] = {}
         self._threads = ThreadPoolExecutor(_RUNNING)
@@ -102,7 +104,7 @@ class View:
             client = self.client(host, port)
             info = parse_info(client.execute_command("INFO"))
             view = client.cluster("NODES")
-            return Account(ip_of(host), port, info, view, _exports(client, info))
+            return Account(ip_of(host), port, info, view, _exports(client, info) if self._with_exports else 0)
         except (RedisError, OSError):
             return None
 

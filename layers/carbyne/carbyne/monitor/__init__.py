@@ -1,0 +1,1 @@
+"""The store watches its own parts with itself."""
