@@ -6,6 +6,7 @@ What the plugin has not (full resyncs, forks, spread, CPU, latency, links) stand
 
 import re
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Final, NamedTuple
 
 PREFIX: Final = "custom.redis"
@@ -164,21 +165,23 @@ def figures(
     for name, value in info.items():
         if _DB.fullmatch(name):
             fields = _fields(value)
-            found["keys"] += fields["keys"]
-            found["expires"] += fields["expires"]
+            found["keys"] += fields.get("keys", 0.0)
+            found["expires"] += fields.get("expires", 0.0)
         elif _REPLICA.fullmatch(name):
             fields = _fields(value)
-            found[f"{name}_offset_delay"] = found["master_repl_offset"] - fields["offset"]
+            if "offset" in fields and "master_repl_offset" in found:
+                found[f"{name}_offset_delay"] = found["master_repl_offset"] - fields["offset"]
             if "lag" in fields:
                 found[f"{name}_lag"] = fields["lag"]
-    found["percentage_of_memory"] = _percentage(found["used_memory"], found.get("maxmemory", 0.0))
-    if limit := found.get("maxclients"):
-        found["percentage_of_clients"] = _percentage(found["connected_clients"], limit)
+    if "used_memory" in found:
+        found["percentage_of_memory"] = _percentage(found["used_memory"], found.get("maxmemory", 0.0))
+    if found.keys() >= {"connected_clients", "maxclients"}:
+        found["percentage_of_clients"] = _percentage(found["connected_clients"], found["maxclients"])
     if "cluster_state" in cluster:
         found["cluster_state"] = float(cluster["cluster_state"] == "ok")
     if "latest_fork_usec" in found:
         found["latest_fork_ms"] = found["latest_fork_usec"] / 1000
-    if "used_cpu_sys_main_thread" in found:
+    if found.keys() >= {"used_cpu_sys_main_thread", "used_cpu_user_main_thread"}:
         found["main_thread_s"] = found["used_cpu_sys_main_thread"] + found["used_cpu_user_main_thread"]
     if "master_link_status" in info:
         found["master_link_up"] = float(info["master_link_status"] == "up")
@@ -217,9 +220,11 @@ def _lines(numbers: Mapping[str, float]) -> Iterator[tuple[str, str, Line]]:
 def _numbers(lines: Mapping[str, str]) -> Iterator[tuple[str, float]]:
     for name, value in lines.items():
         try:
-            yield name, float(value)
+            number = float(value)
         except ValueError:
             continue
+        if isfinite(number):
+            yield name, number
 
 
 def _fields(text: str) -> dict[str, float]:
