@@ -7,5 +7,5 @@ from tests.integration.test_redis_tool import SERVERS, grow_and_shrink
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("server", SERVERS)
-def test_a_cluster_grows_shrinks_and_changes_under_200_hosts(server):
-    grow_and_shrink(server, hosts=200)
+def test_a_cluster_grows_shrinks_and_changes_under_200_hosts(server, monkeypatch):
+    grow_and_shrink(server, 200, monkeypatch)

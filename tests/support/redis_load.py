@@ -5,11 +5,13 @@ import shutil
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from carbyne.cli import main
 from carbyne.cli.desk import Desk
+from carbyne.core.errors import RetryableError
+from carbyne.hot.replay import Jobs
 
 from servers.valkey import Node
 from tests.support.pipeline import LENGTH_S, Pipeline
@@ -18,6 +20,8 @@ START_S = 1_700_006_400  # where a window begins
 assert START_S % LENGTH_S == 0
 STEP_S = 60
 NAMES = ("m0", "m1", "m2")
+NOTED = ("leave", "rebalance", "failover", "replace")
+LOOK_S = 0.3
 
 
 class Fleet:
@@ -52,7 +56,7 @@ class Operator(Desk):
     """Runs ``carbyne redis``; ``said`` and ``remarks`` are those of the last command, ``everything`` of all."""
 
     def __init__(self, endpoint="", more=""):
-        self.endpoint, self.more = endpoint, more
+        self.endpoint, self.more, self.blocks = endpoint, more, None
         self.said, self.remarks, self.everything = [], [], []
         self.answer = True
 
@@ -68,13 +72,27 @@ class Operator(Desk):
         self.everything.append(question)
         return self.answer
 
+    def dynamodb(self):
+        """In the place of a client the table itself: see ``noting``."""
+        return self.blocks
+
+    @contextmanager
+    def noting(self, monkeypatch, table):
+        """Changes of masters are noted in this table of blocks."""
+        with monkeypatch.context() as patch:
+            patch.setattr("carbyne.cli.redis.DynamoTable", lambda client, name: client)
+            self.blocks = table
+            yield
+        self.blocks = None
+
     def redis(self, command, *nodes, status=0, yes=True):
         """``command`` with the names of ``nodes`` for ``{0}``, ``{1}``, ...; what it said, or why it failed."""
         self.said, self.remarks = [], []
         text = command.format(*map(name_of, nodes))
         endpoint = "" if text.startswith("create") else f"--endpoint {self.endpoint}"
         agreed = "--yes" if yes and not text.startswith("status") else ""
-        assert main(f"redis {text} {endpoint} {agreed} {self.more}".split(), self) == status, self.remarks
+        noted = "--table blocks" if self.blocks and text.split()[0] in NOTED else ""
+        assert main(f"redis {text} {noted} {endpoint} {agreed} {self.more}".split(), self) == status, self.remarks
         return "\n".join(self.said if status == 0 else self.remarks[-1:])
 
 
@@ -83,9 +101,10 @@ class Load:
 
     ``problems``: answers that were not 200 or not what was posted; ``reads_s``: how long each read took;
     ``write_gap_s`` and ``read_gap_s``: the longest time between two ends of batches, or reads, that succeeded.
+    ``partial``: a read may be refused, as while lanes are replayed.  The sealer looks at the masters each LOOK_S.
     """
 
-    def __init__(self, cluster, hosts=40, readers=2, partial=False):
+    def __init__(self, cluster, hosts=40, readers=2, *, partial=False):
         self.pipeline = Pipeline(cluster, START_S + 600)
         self.hosts = [f"web{i}" for i in range(hosts)]
         self.readers, self.partial = readers, partial
@@ -93,11 +112,13 @@ class Load:
         self.stored = self.rounds = 0
         self.write_gap_s = self.read_gap_s = 0.0
         self._stopping = threading.Event()
+        self._watch = self.pipeline.new_watch()
+        self._watch.look({})
 
     @contextmanager
     def running(self):
         """Posts and reads until the block ends; then all that was posted is compared once more."""
-        jobs = [self._write, *[self._read] * self.readers]
+        jobs = [self._write, self._look, *[self._read] * self.readers]
         threads = [threading.Thread(target=job, daemon=True) for job in jobs]
         for thread in threads:
             thread.start()
@@ -108,6 +129,12 @@ class Load:
             for thread in threads:
                 thread.join(60)
         assert not any(thread.is_alive() for thread in threads)
+
+    @property
+    def replayed(self):
+        """How many lanes were taken into a replay, of which none can be here."""
+        job, _ = Jobs(self.pipeline.table).load()
+        return len(job.lanes) if job else 0
 
     def check_everything(self):
         """Each sample that was acknowledged is there, and no other."""
@@ -156,6 +183,11 @@ class Load:
             self.stored = self.rounds
             self.write_gap_s, last_s = max(self.write_gap_s, time.monotonic() - last_s), time.monotonic()
             time.sleep(0.02)
+
+    def _look(self):
+        while not self._stopping.wait(LOOK_S):
+            with suppress(RetryableError):  # some node is away; the sealer's next run looks again
+                self._watch.look({})
 
     def _read(self):
         chosen, last_s = random.Random(7), time.monotonic()

@@ -5,7 +5,7 @@ Node ids stay in here and in the adapter: commands need them, people do not.
 
 from binascii import crc_hqx
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -156,6 +156,12 @@ def lanes_in(slots: Iterable[int]) -> int:
     """How many lanes these slots have."""
     of_slot = lanes_of_slots()
     return sum(of_slot[slot] for slot in slots)
+
+
+def lanes_of(slots: Collection[int]) -> list[int]:
+    """The lanes that these slots have."""
+    wanted = set(slots)
+    return [lane for lane in range(LANES) if slot_of_lane(lane) in wanted]
 
 
 def spans(slots: Iterable[int]) -> list[tuple[int, int]]:

@@ -128,6 +128,14 @@ REDIS_SYNC_S: Final = 180.0
 """A new replica that gets nothing for so long is given up: its master may first write a snapshot of all it has."""
 STATUS_S: Final = 2.0
 """Between two pictures of a cluster that is watched, and between two lines of progress."""
+FAILOVER_PAUSE_MS: Final = 1_500
+"""How long a planned failover may hold writes, which the functions wait out: less than REDIS_TIMEOUT_S."""
+HANDOVER_OPEN_S: Final = 30
+"""How long the sealer waits for the outcome of a planned failover, which takes a second or two."""
+HANDOVER_S: Final = 86_400
+"""How long a planned change of masters is remembered: the sealer looks each minute."""
+HANDOVERS_MAX: Final = 128
+"""Planned changes of masters that are remembered, some 40 bytes each: growing by a shard notes one for each other."""
 PROBE_NODES_MAX: Final = 250
 """Nodes whose figures are stored: each takes 1 KB of the answer that one function hands the other, at most 256 KB."""
 
@@ -228,6 +236,7 @@ assert RECORD_BYTES_MAX < PUT_BYTES_MAX
 assert 2 * PUT_CALL_S + PUT_PAUSE_S_MAX <= PUT_BUDGET_S
 assert USAGE_MINUTES_KEPT <= USAGE_MINUTES_HELD
 assert WAIT_MS < REDIS_TIMEOUT_S * 1000 < REDIS_BUDGET_S * 1000
+assert FAILOVER_PAUSE_MS < REDIS_TIMEOUT_S * 1000
 assert REDIS_TOKEN_RENEW_S + REDIS_BUDGET_S < REDIS_TOKEN_S
 assert CATALOGUE_PAGE_SERIES_MAX * (NAME_BYTES_MAX + 20) < CATALOGUE_PAGE_BYTES_MAX < CATALOGUE_INFLATED_BYTES_MAX
 assert BLOCK_BYTES_MAX + 2_048 + 1_024 + 2_000 <= 400 * 1024

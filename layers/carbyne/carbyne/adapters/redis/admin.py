@@ -11,11 +11,11 @@ from typing import Final, Protocol
 from redis import RedisError, ResponseError
 from redis.credentials import CredentialProvider
 
-from carbyne.adapters.redis.view import Client, View, as_job, ip_of, parse_info, running
+from carbyne.adapters.redis.view import Client, Info, View, as_job, ip_of, parse_info, running
 from carbyne.cluster.steps import Await, Follow, Forget, Meet, Move, Own, Promote, Settle, Step
-from carbyne.cluster.topology import Newcomer, Node, Topology, address, lanes_in, lanes_of_slots, spans
+from carbyne.cluster.topology import Newcomer, Node, Topology, address, lanes_in, lanes_of, lanes_of_slots, spans
 from carbyne.core.errors import RetryableError
-from carbyne.core.limits import MIGRATE_KEYS, MIGRATE_MS, MIGRATE_SLOTS, REDIS_STEP_S, REDIS_SYNC_S
+from carbyne.core.limits import FAILOVER_PAUSE_MS, MIGRATE_KEYS, MIGRATE_MS, MIGRATE_SLOTS, REDIS_STEP_S, REDIS_SYNC_S
 
 Progress = Callable[[str], None]
 """Told what is done of a step that takes long."""
@@ -25,14 +25,11 @@ _MIGRATE_TRIES: Final = 3
 _ID: Final = re.compile(r"\b[0-9a-f]{40}\b")
 
 
-class Handover(Protocol):
-    """Tells whoever guards against lost writes that a change of masters is a planned one."""
+class Handovers(Protocol):
+    """Where planned changes of masters are noted, so that nobody takes them for a loss; ids are of replications."""
 
-    def promotion(self, master: Client, successor: Client) -> None:
-        """Before ``successor`` takes over from ``master``."""
-
-    def move(self, source: Client, target: Client, slots: Sequence[int]) -> None:
-        """Before slots go from one master to another."""
+    def opened(self, before: str, lanes: Iterable[int]) -> None: ...
+    def proven(self, before: str, after: str, lanes: Iterable[int]) -> None: ...
 
 
 class Admin:
@@ -42,13 +39,13 @@ class Admin:
         self,
         view: View,
         login: CredentialProvider | None,
-        handover: Handover,
+        handovers: Handovers,
         monotonic: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> None:
         self._view = view
         self._login = login
-        self._handover = handover
+        self._handovers = handovers
         self._monotonic = monotonic
         self._sleep = sleep
 
@@ -143,7 +140,8 @@ class Admin:
         slots = [slot for slot in step.slots if slot in source.slots]
         self._await(self._client(source), progress)
         self._until(f"{step.target} takes part", lambda: self._is_ready(self._client(target)))
-        self._handover.move(self._client(source), self._client(target), slots)
+        before, after = (self._replication(self._client(node))["master_replid"] for node in (source, target))
+        self._handovers.proven(before, after, lanes_of(slots))
         moves = self._atomic if self._is_atomic(source) and self._is_atomic(target) else self._by_key
         is_open = {one.slot for node in (source, target) for one in node.open_slots}
         if is_open & set(slots):
@@ -225,19 +223,36 @@ class Admin:
             client.cluster("SETSLOT", slot, "STABLE")
 
     def _promote(self, now: Topology, step: Promote) -> None:
-        """The server's own planned failover: the master holds writes until the replica has all of them."""
+        """The server's own planned failover, while the master holds writes: so it shows whether the successor has all
+        that was acknowledged before."""
         node, master = self._node(now, step.node), self._node(now, step.master)
-        client = self._client(node)
-        self._handover.promotion(self._client(master), client)
-        client.cluster("FAILOVER")
+        client, old = self._client(node), self._client(master)
+        old.execute_command("CLIENT PAUSE", FAILOVER_PAUSE_MS, "WRITE")
+        end_s = self._monotonic() + FAILOVER_PAUSE_MS / 1000
+        try:
+            before = self._replication(old)
+            self._handovers.opened(before["master_replid"], lanes_of(master.slots))
+            client.cluster("FAILOVER")
+            self._until(f"{step.node} takes over", lambda: self._replication(client)["role"] == "master")
+            after = self._replication(client)
+            in_time = self._monotonic() < end_s  # else writes may have been acknowledged after the look at the offset
+        finally:
+            with suppress(RedisError, OSError):
+                old.execute_command("CLIENT UNPAUSE")
+        if in_time and has_all(before, after):
+            self._handovers.proven(before["master_replid"], after["master_replid"], lanes_of(master.slots))
 
         def done() -> bool:
             found = self.look()
-            heir, before = found.find(step.node), found.find(step.master)
-            followed = before and heir and before.master_id == heir.id and before.figures
+            heir, left = found.find(step.node), found.find(step.master)
+            followed = left and heir and left.master_id == heir.id and left.figures
             return bool(heir and heir.is_master and followed and followed.link_up and found.agreed)
 
-        self._until(f"{step.node} takes over", done)
+        self._until(f"{step.master} follows {step.node}", done)
+
+    @staticmethod
+    def _replication(client: Client) -> Info:
+        return parse_info(client.execute_command("INFO", "replication"))
 
     def _forget(self, now: Topology, step: Forget) -> None:
         node = self._node(now, step.node)
@@ -275,6 +290,12 @@ class Admin:
             if self._monotonic() > end_s:
                 raise RetryableError(f"it takes over {REDIS_STEP_S:.0f} s until {what}: see status, then try again")
             self._sleep(_PAUSE_S)
+
+
+def has_all(before: Info, after: Info) -> bool:
+    """Whether a new master took over all that the old one's replication had when it told ``before``."""
+    followed = after["master_replid2"] == before["master_replid"]
+    return followed and int(after["second_repl_offset"]) > int(before["master_repl_offset"])
 
 
 def plainly(text: str, now: Topology) -> str:

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from carbyne.cli.desk import Desk
+from carbyne.adapters.dynamodb.table import DynamoTable
+from carbyne.cli.desk import Desk, add_deployment
 from carbyne.cli.redis.picture import as_json, picture
 from carbyne.cli.redis.work import carry_out
 from carbyne.cluster import plan
@@ -22,6 +23,7 @@ from carbyne.cluster.steps import Step
 from carbyne.cluster.topology import Topology, address
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import STATUS_S
+from carbyne.hot.handovers import Handovers
 from carbyne.wiring import redis_admin
 
 if TYPE_CHECKING:
@@ -57,21 +59,23 @@ def add(groups: "Groups") -> None:
     joining.add_argument("nodes", nargs="+", type=address, metavar="HOST:PORT", help="empty servers in cluster mode")
     joining.add_argument("--replica-of", metavar="NODE", help="of the shard that they join")
 
-    leaving = _command(commands, "leave", leave, "move the slots of nodes away, then forget them")
+    leaving = _command(commands, "leave", leave, "move the slots of nodes away, then forget them", notes=True)
     leaving.add_argument("nodes", nargs="+", metavar="NODE", help="replicas, or masters")
     leaving.add_argument("--without-replica", action="store_true", help="even if a shard is then without a replica")
 
-    spreading = _command(commands, "rebalance", rebalance, "spread the lanes over the masters, by their memory limits")
+    spreading = _command(
+        commands, "rebalance", rebalance, "spread the lanes over the masters, by their memory limits", notes=True
+    )
     spreading.add_argument(
         "--weight", action="append", default=[], type=_weight, metavar="NODE=W", help="1 unless given"
     )
 
-    failing = _command(commands, "failover", failover, "let replicas take over, which lose nothing")
+    failing = _command(commands, "failover", failover, "let replicas take over, which lose nothing", notes=True)
     failing.add_argument("nodes", nargs="*", metavar="NODE", help="replicas that are to be masters")
     failing.add_argument("--of", action="append", default=[], metavar="NODE", help="a master that is to be a replica")
     failing.add_argument("--all", action="store_true", help="of all masters, one after the other")
 
-    replacing = _command(commands, "replace", replace, "let a new node take the place of an old one")
+    replacing = _command(commands, "replace", replace, "let a new node take the place of an old one", notes=True)
     replacing.add_argument("old", metavar="NODE", help="the node that goes, dead or alive")
     replacing.add_argument("new", type=address, metavar="HOST:PORT", help="an empty server in cluster mode")
     replacing.add_argument(
@@ -127,14 +131,14 @@ def join(arguments: Namespace, desk: Desk) -> None:
 
 def leave(arguments: Namespace, desk: Desk) -> None:
     """Nodes that have left already are passed over."""
-    with _admin(arguments) as admin:
+    with _admin(arguments, _handovers(arguments, desk)) as admin:
         now = _manageable(admin, arguments)
         names = {now.named(text).name for text in arguments.nodes}
         _carry_out(partial(plan.leave, names, arguments.without_replica), admin, arguments, desk)
 
 
 def rebalance(arguments: Namespace, desk: Desk) -> None:
-    with _admin(arguments) as admin:
+    with _admin(arguments, _handovers(arguments, desk)) as admin:
         now = _manageable(admin, arguments)
         weights = {now.named(text).name: weight for text, weight in arguments.weight}
         _carry_out(partial(plan.rebalance, weights), admin, arguments, desk)
@@ -142,7 +146,7 @@ def rebalance(arguments: Namespace, desk: Desk) -> None:
 
 def failover(arguments: Namespace, desk: Desk) -> None:
     """Which replicas are to take over is chosen once, so that going on after an interruption changes none back."""
-    with _admin(arguments) as admin:
+    with _admin(arguments, _handovers(arguments, desk)) as admin:
         now = _manageable(admin, arguments)
         masters = [shard.master for shard in now.shards if shard.master.slots] if arguments.all else []
         masters += [node for text in arguments.of if (node := now.named(text)).is_master]
@@ -155,7 +159,7 @@ def failover(arguments: Namespace, desk: Desk) -> None:
 
 def replace(arguments: Namespace, desk: Desk) -> None:
     """The new node becomes a replica first, so that the old one serves until nothing is missing."""
-    with _admin(arguments) as admin:
+    with _admin(arguments, _handovers(arguments, desk)) as admin:
         now = _manageable(admin, arguments)
         new = admin.newcomer(*arguments.new)
         old = arguments.old if now.find(new.name) and ":" in arguments.old else now.named(arguments.old).name
@@ -167,8 +171,15 @@ def replace(arguments: Namespace, desk: Desk) -> None:
 
 
 def _command(
-    commands: "Groups", name: str, run: Callable[[Namespace, Desk], None], about: str, *, endpoint: bool = True
+    commands: "Groups",
+    name: str,
+    run: Callable[[Namespace, Desk], None],
+    about: str,
+    *,
+    endpoint: bool = True,
+    notes: bool = False,
 ) -> ArgumentParser:
+    """``notes``: it moves lanes between masters, which the deployment is told."""
     parser = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
     if endpoint:
         parser.add_argument("--endpoint", required=True, type=address, metavar="HOST:PORT", help="any node")
@@ -177,17 +188,30 @@ def _command(
     parser.add_argument("--iam-cache", default="", metavar="NAME", help="the replication group that takes IAM tokens")
     if name != "status":
         parser.add_argument("--yes", action="store_true", help="do not ask")
+    if notes:
+        add_deployment(parser, "table")
     parser.set_defaults(run=run)
     return parser
 
 
 @contextmanager
-def _admin(arguments: Namespace) -> Iterator["Admin"]:
-    admin, close = redis_admin.admin(arguments.endpoint, arguments.tls, arguments.user, arguments.iam_cache)
+def _admin(arguments: Namespace, handovers: Handovers | None = None) -> Iterator["Admin"]:
+    admin, close = redis_admin.admin(
+        arguments.endpoint, arguments.tls, arguments.user, arguments.iam_cache, handovers or redis_admin.Unnoted()
+    )
     try:
         yield admin
     finally:
         close()
+
+
+def _handovers(arguments: Namespace, desk: Desk) -> Handovers | None:
+    """The notes of the deployment that is named; a remark if none is."""
+    if not (arguments.stack or arguments.table):
+        desk.remark("no --stack or --table: lanes that change their master are replayed from the stream afterwards")
+        return None
+    table = DynamoTable(desk.dynamodb(), desk.table(arguments, "BlocksTableName", "table"))
+    return Handovers(table, desk.now_s)
 
 
 def _manageable(admin: "Admin", arguments: Namespace) -> Topology:
