@@ -182,7 +182,7 @@ class Load:
             self.pipeline.deliver(self.pipeline.stream.records[first:])
             self.stored = self.rounds
             self.write_gap_s, last_s = max(self.write_gap_s, time.monotonic() - last_s), time.monotonic()
-            time.sleep(0.02)
+            time.sleep(0.1)
 
     def _look(self):
         while not self._stopping.wait(LOOK_S):
@@ -196,6 +196,7 @@ class Load:
             if not (sure := self.stored):
                 time.sleep(0.01)
                 continue
+            time.sleep(0.01)
             begun_s = time.monotonic()
             status, _, points = self.pipeline.get_metric(self.hosts[at], name)
             ended_s = time.monotonic()
