@@ -64,9 +64,9 @@ class Drill(Load):
         whole_s = self._until(self._is_whole) - begun_s
         job, _ = self.jobs.load()
         print(
-            f"\n  {title}: stored again after {stored_s:.1f} s, "
-            f"the shard's {len(hosts)} hosts read after {read_s:.1f} s, all lanes whole after {whole_s:.1f} s; longest without a read of any host {self.read_gap_s:.1f} s; "
-            f"lanes of the last replay: {len(job.lanes) if job else 0}",
+            f"\n  {title}: stored again after {stored_s:.1f} s, the shard's {len(hosts)} hosts read after "
+            f"{read_s:.1f} s, all lanes whole after {whole_s:.1f} s; longest without a read of any host "
+            f"{self.read_gap_s:.1f} s; lanes of the last replay: {len(job.lanes) if job else 0}",
             end="",
         )
 

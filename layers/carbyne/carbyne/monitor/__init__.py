@@ -1,1 +1,1 @@
-"""The store watches its own parts with itself."""
+"""Stores what the system tells of its own parts, as samples."""
