@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from carbyne.core import keys
+from carbyne.core.names import OPERATOR
 from werkzeug.serving import make_server
 
 from local.gateway import DEFAULT, Gateway
@@ -54,8 +55,8 @@ def create_stores(template: Template, aws: Aws) -> None:
     aws.register(map(reference, template.of_type(FUNCTION)))
 
 
-def create_account(aws: Aws, api_key: str) -> None:
-    for item in ({"pk": keys.tenant_item(TENANT)}, {"pk": keys.api_key_item(api_key), "tenant": TENANT}):
+def create_account(aws: Aws, tenant: str, api_key: str) -> None:
+    for item in ({"pk": keys.tenant_item(tenant)}, {"pk": keys.api_key_item(api_key), "tenant": tenant}):
         typed = {name: {"S": value} for name, value in item.items()}
         aws.client("dynamodb").put_item(TableName=reference("AccountsTable"), Item=typed)
 
@@ -91,6 +92,13 @@ def connect(template: Template, aws: Aws, function: Function, gateway: Gateway) 
             raise template.error(event, f"the local runtime does not know {error} of {function.name}") from None
 
 
+def destination_of(template: Template, name: str) -> str:
+    """The name of the function that gets the answers of another, empty if none does."""
+    settings = template.values(name, "EventInvokeConfig").get("EventInvokeConfig", {})
+    arn = settings.get("DestinationConfig", {}).get("OnSuccess", {}).get("Destination", "")
+    return str(arn).rpartition(":")[2]
+
+
 def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     """Start everything, say so, and post this machine's metrics each minute until interrupted."""
     api_key, gateway = os.environ.get("API_KEY") or secrets.token_urlsafe(24), Gateway()
@@ -107,14 +115,18 @@ def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
         sources.append(Nodes(cluster))
     print("  AWS: stream, tables, buckets ...", flush=True)
     create_stores(template, aws)
-    create_account(aws, api_key)
+    create_account(aws, TENANT, api_key)
+    create_account(aws, OPERATOR, operator_key := f"operator-{api_key}")
     print("  functions ...", flush=True)
     with ThreadPoolExecutor() as threads:
         functions = list(threads.map(lambda name: start_function(template, aws, name), template.of_type(FUNCTION)))
     sources += [source for function in functions for source in connect(template, aws, function, gateway)]
     for number, schedule in enumerate(one for one in reversed(sources) if isinstance(one, Schedule)):
         schedule.phase_s = PHASE_S * number  # so that the supervisor sees what the sealer did
-    sources.append(Mappings(aws, {reference(function.name): function for function in functions}))
+    by_name = {reference(function.name): function for function in functions}
+    for schedule in (one for one in sources if isinstance(one, Schedule)):
+        schedule.destination = by_name.get(destination_of(template, schedule.function.name))
+    sources.append(Mappings(aws, by_name))
     for source in sources:
         stack.callback(source.stopping.set)
         source.start()
@@ -130,6 +142,7 @@ def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
         agent.await_sample()
     query = f"{url}/api/v0/hosts/{HOST_ID}/metrics?name=loadavg5&from=$(($(date +%s)-3600))&to=$(date +%s)"
     print(f"Carbyne is ready: {url}  API key: {api_key}")
+    print(f"API key of the system's own tenant, which has the figures of its Redis nodes: {operator_key}")
     print("This machine posts its own metrics each minute. Read one back:")
     print(f'  curl -H "X-Api-Key: {api_key}" "{query}"', flush=True)
     while True:

@@ -47,19 +47,25 @@ class Source(threading.Thread):
 
 
 class Schedule(Source):
-    """EventBridge Scheduler: ``expression`` is rate(N minutes), hours or days; ValueError for another."""
+    """EventBridge Scheduler: ``expression`` is rate(N minutes), hours or days; ValueError for another.
+
+    ``destination``: the function that gets each answer, as Lambda does it; a failure there is told like any.
+    """
 
     def __init__(self, function: Function, expression: str) -> None:
         if not (rate := re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", expression)):
             raise ValueError(f"the schedule {expression}")
         super().__init__(function.name, int(rate[1]) * UNIT_S[rate[2]])
         self.function = function
+        self.destination: Function | None = None
 
     def work(self) -> None:
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        event = {"version": "0", "id": str(uuid.uuid4()), "detail-type": "Scheduled Event", "detail": "{}"}
+        event: Record = {"version": "0", "id": str(uuid.uuid4()), "detail-type": "Scheduled Event", "detail": "{}"}
         event |= {"source": "aws.scheduler", "account": "123456789012", "time": moment, "region": REGION}
-        self.function.invoke({**event, "resources": []})
+        answer = self.function.invoke(event := {**event, "resources": []})
+        if self.destination:
+            self.destination.invoke(record_of(self.function, moment, event, answer))
 
 
 class Shard(Source):
@@ -180,6 +186,17 @@ class Mappings(Source):
     def _stop(self, name: str) -> None:
         for shard in self.running.pop(name):
             shard.stopping.set()
+
+
+def record_of(function: Function, moment: str, event: Record, answer: object) -> Record:
+    """What Lambda tells the destination of a call that succeeded."""
+    arn = f"arn:aws:lambda:{REGION}:123456789012:function:{function.name}"
+    context = {"requestId": str(uuid.uuid4()), "functionArn": f"{arn}:$LATEST", "condition": "Success"}
+    return {
+        **{"version": "1.0", "timestamp": moment, "requestContext": {**context, "approximateInvokeCount": 1}},
+        **{"requestPayload": event, "responsePayload": answer},
+        "responseContext": {"statusCode": 200, "executedVersion": "$LATEST"},
+    }
 
 
 def shards_of(aws: Aws, function: Function, settings: dict[str, Any]) -> list[Shard]:

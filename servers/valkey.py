@@ -13,9 +13,10 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self
+from types import MappingProxyType
+from typing import Any, Self
 
 import redis
 
@@ -39,17 +40,31 @@ def server_binary() -> str:
 
 
 class Node:
-    """One server process of a cluster.  Start and restart it from a thread that stays."""
+    """One server process of a cluster.  Start and restart it from a thread that stays.
 
-    def __init__(self, directory: Path, node_timeout_ms: int) -> None:
+    ``server``: another than ``server_binary()``; ``options``: more of them, with ``{port}``; ``login``: how redis-py
+    gets in if they ask for TLS or a password.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        node_timeout_ms: int,
+        *,
+        host: str = "127.0.0.1",
+        server: str = "",
+        options: str = "",
+        login: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.directory, self.node_timeout_ms = directory, node_timeout_ms
+        self.host, self.server, self.options, self.login = host, server, options, login
         self.port = 0
         self.process: subprocess.Popen[str] | None = None
 
     @property
     def client(self) -> redis.Redis:
         """A fresh plain connection to this node."""
-        return redis.Redis(port=self.port, socket_timeout=5)
+        return redis.Redis(self.host, self.port, socket_timeout=5, **self.login)
 
     @property
     def alive(self) -> bool:
@@ -59,7 +74,7 @@ class Node:
         """On a free port; another process may take it first, so try again."""
         self.directory.mkdir(parents=True)
         for _ in range(4):
-            self.port = _free_port()
+            self.port = _free_port(self.host)
             with contextlib.suppress(RuntimeError):
                 return self.restart()
         return self.restart()
@@ -67,12 +82,15 @@ class Node:
     def restart(self) -> None:
         """Start, or start again after ``kill``: same port and identity, no data.  RuntimeError with the log's end."""
         options = (
-            f"--port {self.port} --bind 127.0.0.1 --dir {self.directory} --logfile server.log --appendonly no "
+            f"--port {self.port} --bind {self.host} --bind-source-addr {self.host} "
+            f"--dir {self.directory} --logfile server.log --appendonly no "
             "--maxmemory-policy noeviction --cluster-enabled yes --cluster-config-file nodes.conf "
             f"--cluster-node-timeout {self.node_timeout_ms} --cluster-require-full-coverage no "
-            "--cluster-allow-replica-migration no --repl-diskless-sync-delay 0 --enable-debug-command local"
+            "--cluster-allow-replica-migration no --repl-diskless-sync-delay 0 --enable-debug-command local "
+            + self.options.format(port=self.port)
         )
-        self.process = spawn([server_binary(), *options.split(" "), "--save", ""], stdout=subprocess.DEVNULL)
+        command = [self.server or server_binary(), *options.split(), "--save", ""]
+        self.process = spawn(command, stdout=subprocess.DEVNULL)
         own_id = f"process_id:{self.process.pid}\r"
         _until(lambda: not self.alive or own_id in self.ask("INFO", "server"))
         if not self.alive:
@@ -162,11 +180,11 @@ def _until(condition: Callable[[], bool], timeout_s: float = READY_S) -> bool:
     return done
 
 
-def _free_port() -> int:
+def _free_port(host: str) -> int:
     """A port whose bus port is free as well."""
     while True:
         port = random.choice(PORTS)
         with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as bus:
-            one.bind(("127.0.0.1", port))
-            bus.bind(("127.0.0.1", port + 10_000))
+            one.bind((host, port))
+            bus.bind((host, port + 10_000))
             return port

@@ -49,6 +49,27 @@ def test_other_schedules_are_refused(expression):
         Schedule(Failing(), expression)
 
 
+def test_an_answer_goes_to_the_destination_as_lambda_tells_it():
+    class Answering(Failing):
+        def __init__(self, name):
+            super().__init__()
+            self.name = name
+
+        def invoke(self, event):
+            self.events.append(event)
+            return {"seen": len(self.events)}
+
+    first, second = Answering("First"), Answering("Second")
+    schedule = Schedule(first, "rate(1 minute)")
+    schedule.work()
+    assert second.events == []
+    schedule.destination = second
+    schedule.work()
+    [told] = second.events
+    assert told["responsePayload"] == {"seen": 2} and told["requestPayload"] == first.events[1]
+    assert told["requestContext"]["condition"] == "Success" and "First" in told["requestContext"]["functionArn"]
+
+
 def test_turns_do_not_slip_by_the_time_that_they_take():
     """Three of them: the last would come 0.4 s late."""
     period_s, turn_s, times, enough = 0.5, 0.2, [], threading.Event()

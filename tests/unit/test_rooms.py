@@ -13,14 +13,16 @@ MAY_IMPORT = {
     "stream": {"core"},
     "tenants": {"core"},
     "store": {"core", "samples"},
+    "cluster": {"core"},
     "http": {"core", "tenants"},
     "intake": BASE | {"http", "tenants"},
     "hot": BASE | {"tenants"},
     "seal": BASE | {"store"},
     "archive": BASE | {"store"},
     "read": BASE | {"http", "store", "tenants"},
+    "monitor": BASE | {"cluster", "intake", "registry"},
     "registry": BASE | {"http", "tenants"},
-    "adapters": BASE | {"tenants", "registry", "archive"},
+    "adapters": BASE | {"tenants", "registry", "archive", "cluster"},
     "wiring": None,  # the only assembly sees everything
     "cli": None,
 }

@@ -68,6 +68,15 @@ class Desk:
         console = Console(stderr=True, force_terminal=sys.stderr.isatty())
         return Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
 
+    def agrees(self, question: str) -> bool:
+        """Whether the operator says yes; RequestError if nobody is at the keyboard."""
+        if not sys.stdin.isatty():
+            raise RequestError(400, "nobody is here to confirm it: give --yes")
+        self.end_progress()
+        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
     def now_s(self) -> int:
         return int(time.time())
 

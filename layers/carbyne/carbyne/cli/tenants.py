@@ -43,6 +43,8 @@ def add(groups: "Groups") -> None:
 def create(arguments: Namespace, desk: Desk) -> None:
     """RequestError for a malformed name, or one that is taken."""
     tenant = names.tenant(arguments.tenant)
+    if tenant == names.OPERATOR:
+        raise RequestError(400, f"{tenant} is the system's own tenant, made by its monitor; next: carbyne keys create")
     if not accounts.add_tenant(desk.dynamodb(), accounts_table(desk, arguments), tenant):
         raise RequestError(400, f"the tenant {tenant} exists")
     desk.remark(f"made; next: carbyne keys create --tenant {tenant} --name <what for>")

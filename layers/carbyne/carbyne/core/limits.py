@@ -121,6 +121,30 @@ SEAL_TRIES_MAX: Final = 8
 CONFIRM_ROWS_MAX: Final = 4_000
 """Rows of one confirm call: some milliseconds of a Redis thread."""
 
+# Operating Redis
+MIGRATE_SLOTS: Final = 1_024
+"""Slots that move to another node in one go where the server can do so: a sixteenth of all, so that progress shows."""
+MIGRATE_KEYS: Final = 16
+"""Keys of one MIGRATE, which holds both servers: a window's rows may be megabytes."""
+MIGRATE_MS: Final = 60_000
+"""How long one MIGRATE may take: a key of 100 MB, over a slow network."""
+REDIS_STEP_S: Final = 60.0
+"""Until all nodes agree on a change, which they tell each other within seconds."""
+REDIS_SYNC_S: Final = 180.0
+"""A new replica that gets nothing for so long is given up: its master may first write a snapshot of all it has."""
+STATUS_S: Final = 2.0
+"""Between two pictures of a cluster that is watched, and between two lines of progress."""
+FAILOVER_PAUSE_MS: Final = 1_500
+"""How long a planned failover may hold writes, which the functions wait out: less than REDIS_TIMEOUT_S."""
+HANDOVER_OPEN_S: Final = 30
+"""How long the sealer waits for the outcome of a planned failover, which takes a second or two."""
+HANDOVER_S: Final = 86_400
+"""How long a planned change of masters is remembered: the sealer looks each minute."""
+HANDOVERS_MAX: Final = 128
+"""Planned changes of masters that are remembered, some 40 bytes each: growing by a shard notes one for each other."""
+PROBE_NODES_MAX: Final = 250
+"""Nodes whose figures are stored: each takes 1 KB of the answer that one function hands the other, at most 256 KB."""
+
 # Blocks
 RAW_WINDOW_S_MAX: Final = 86_400
 """The longest raw window that the template allows: a block that overlaps a span may start this much earlier."""
@@ -221,6 +245,7 @@ assert RECORD_BYTES_MAX < PUT_BYTES_MAX
 assert 2 * PUT_CALL_S + PUT_PAUSE_S_MAX <= PUT_BUDGET_S
 assert USAGE_MINUTES_KEPT <= USAGE_MINUTES_HELD
 assert WAIT_MS < REDIS_TIMEOUT_S * 1000 < REDIS_BUDGET_S * 1000
+assert FAILOVER_PAUSE_MS < REDIS_TIMEOUT_S * 1000
 assert REDIS_TOKEN_RENEW_S + REDIS_BUDGET_S < REDIS_TOKEN_S
 assert CATALOGUE_PAGE_SERIES_MAX * (NAME_BYTES_MAX + 20) < CATALOGUE_PAGE_BYTES_MAX < CATALOGUE_INFLATED_BYTES_MAX
 assert BLOCK_BYTES_MAX + 2_048 + 1_024 + 2_000 <= 400 * 1024

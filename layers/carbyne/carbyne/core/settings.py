@@ -133,6 +133,20 @@ class SupervisorSettings(msgspec.Struct, frozen=True):
     replayer: str
 
 
+class ProbeSettings(RedisSettings, frozen=True, kw_only=True):
+    """The cluster whose nodes are looked at."""
+
+    stack: str
+
+
+class MonitorSettings(msgspec.Struct, frozen=True):
+    """``stream_name``: the Kinesis stream; ``accounts_table``: tenants; ``registry_table``: hosts and graphs."""
+
+    stream_name: str
+    accounts_table: str
+    registry_table: str
+
+
 class ReaderSettings(RedisSettings, frozen=True, kw_only=True):
     """``raw_window_s``: length of a raw window; ``cold_..._s``: how far back a read of each resolution may go."""
 

@@ -2,11 +2,13 @@
 
 Nobody can ask the old master, and no instance need remember what was acknowledged.  So the replication id under which
 each lane is served is noted in the blocks table; a lane that is served under another one is not whole any more, and is
-replayed.  Whether the tail was lost does not show; that it was not does in one case: the lane moved to another shard.
+replayed.  Whether the tail was lost does not show; that it was not does in two cases: the lane moved to another shard,
+or the operator's tool noted that it handed the lane over (``handovers``).
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -15,6 +17,7 @@ from carbyne.core.documents import Document
 from carbyne.core.items import Item, Table
 from carbyne.core.keys import REPLAY_ITEM
 from carbyne.core.limits import JOB_BYTES_MAX, LANES
+from carbyne.hot.handovers import Handover, Handovers, is_open, leads
 
 _log = logging.getLogger(__name__)
 
@@ -50,11 +53,13 @@ _NOTE = Document("note of masters", _Note, version=1, level=3, bytes_max=JOB_BYT
 
 
 class Failovers:
-    """The sealer's look at the masters.  ``table``: the blocks table, which keeps the note beside the replay job."""
+    """The sealer's look at the masters.  ``table``: the blocks table, which keeps the note beside the replay job;
+    ``now_s``: seconds since 1970."""
 
-    def __init__(self, table: Table, lanes: Lanes) -> None:
+    def __init__(self, table: Table, lanes: Lanes, now_s: Callable[[], int] = lambda: int(time.time())) -> None:
         self._table = table
         self._lanes = lanes
+        self._handovers = Handovers(table, now_s)
 
     def look(self) -> list[int]:
         """The lanes that may lack a tail: they are rebuilding now, and in no replay.  RetryableError if Redis or the
@@ -64,7 +69,10 @@ class Failovers:
         """
         noted, item = self.noted()
         seen = self._lanes.masters()
-        lost = failed_over(noted, seen)
+        handed = self._handovers.noted()  # after Redis was asked: each change that shows may be among them
+        waiting = [lane for lane in failed_over(noted, seen, handed) if is_open(handed, lane, noted[lane])]
+        seen = {lane: master for lane, master in seen.items() if lane not in waiting}
+        lost = failed_over(noted, seen, handed)
         if lost:
             _log.error("another master serves %d lanes, which may lack what was acknowledged last", len(lost))
             self._lanes.begin(lost, "", force=True)
@@ -89,8 +97,9 @@ class Failovers:
         self._table.put(REPLAY_ITEM, _SORT, Item(_NOTE.pack(note)), replaces)
 
 
-def failed_over(noted: Mapping[int, str], seen: Mapping[int, Master]) -> list[int]:
-    """The lanes of which acknowledged writes may be missing, as their master has another replication id than noted.
+def failed_over(noted: Mapping[int, str], seen: Mapping[int, Master], handed: Sequence[Handover] = ()) -> list[int]:
+    """The lanes of which acknowledged writes may be missing, as their master has another replication id than noted, and
+    no handover led to it.
 
     A lane that was never seen has lost nothing.  One that moved to another shard has brought its data along: its old
     master is one still, and the new one did not follow it, and was a master at the last look or never followed any.
@@ -101,4 +110,5 @@ def failed_over(noted: Mapping[int, str], seen: Mapping[int, Master]) -> list[in
         before = seen[lane].before
         return noted[lane] in now and before != noted[lane] and (seen[lane].id in known or not before)
 
-    return sorted(lane for lane in seen if seen[lane].id != noted.get(lane, seen[lane].id) and not moved(lane))
+    changed = [lane for lane in seen if seen[lane].id != noted.get(lane, seen[lane].id)]
+    return sorted(lane for lane in changed if not moved(lane) and not leads(handed, lane, noted[lane], seen[lane].id))

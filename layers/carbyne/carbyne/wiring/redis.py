@@ -4,7 +4,11 @@ import time
 from collections.abc import Callable
 
 import botocore.session
+from redis import Redis
+from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
+from redis.credentials import CredentialProvider
+from redis.retry import Retry
 
 from carbyne.adapters.redis import auth
 from carbyne.adapters.redis.nodes import UNREACHABLE, Nodes
@@ -13,19 +17,41 @@ from carbyne.core.limits import REDIS_TIMEOUT_S
 from carbyne.core.settings import RedisSettings
 
 
+def login(settings: RedisSettings) -> CredentialProvider | None:
+    """How to log in at the cluster of ``settings``; None if it asks for nothing."""
+    session = botocore.session.get_session()
+    return auth.provider(
+        settings, session.get_credentials, lambda: str(session.get_config_variable("region")), time.time
+    )
+
+
+def one_node(tls: bool, provider: CredentialProvider | None, timeout_s: float) -> Callable[[str, int], Redis]:
+    """Makes clients of single nodes, by host and port, which wait for no node that does not answer."""
+
+    def connect(host: str, port: int) -> Redis:
+        return Redis(
+            host,
+            port,
+            ssl=tls,
+            credential_provider=provider,
+            protocol=2,
+            retry=Retry(NoBackoff(), 0),
+            socket_connect_timeout=REDIS_TIMEOUT_S,
+            socket_timeout=timeout_s,
+        )
+
+    return connect
+
+
 def nodes(settings: RedisSettings, alone: Callable[[int], None] = lambda _: None) -> Nodes:
     """Connected to the cluster of ``settings``; RetryableError if no node answers.  ``alone``: see ``Nodes``."""
     host, _, port = settings.redis_endpoint.rpartition(":")
-    session = botocore.session.get_session()
-    login = auth.provider(
-        settings, session.get_credentials, lambda: str(session.get_config_variable("region")), time.time
-    )
     try:
         client = RedisCluster(
             host=host,
             port=int(port),
             ssl=settings.redis_tls,
-            credential_provider=login,
+            credential_provider=login(settings),
             protocol=2,
             socket_timeout=REDIS_TIMEOUT_S,
             socket_connect_timeout=REDIS_TIMEOUT_S,

@@ -1,0 +1,1 @@
+"""A Redis cluster as its operator sees it: topology, figures, plans; no I/O."""

@@ -1,0 +1,350 @@
+"""Plans: what is left to do to a cluster, as a pure function of what it looks like now.
+
+A plan is made again after every step, so that an interrupted command goes on where it stopped when it is given again,
+and an empty plan means that it is done.  RequestError refuses what would lose slots or the last copy of some.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import zip_longest
+from typing import NamedTuple
+
+from carbyne.cluster.steps import Await, Follow, Forget, Meet, Move, Own, Promote, Settle, Step
+from carbyne.cluster.topology import SLOTS, VOTERS_MIN, Newcomer, Node, Topology, lanes_in, lanes_of_slots
+from carbyne.core.errors import RequestError
+from carbyne.core.limits import LANES
+
+Plan = Callable[[Topology], list[Step]]
+"""The steps that are left; RequestError if they must not be done."""
+
+
+class Roles(NamedTuple):
+    """Who is to be what in a new cluster.  ``masters``: name -> its slots; ``follows``: replica -> its master."""
+
+    masters: Mapping[str, tuple[int, ...]]
+    follows: Mapping[str, str]
+
+
+def roles(names: Sequence[tuple[str, int]], replicas: int) -> Roles:
+    """Masters over all hosts in turn, and ``replicas`` of each on other hosts where there are any.
+
+    RequestError if the nodes are too few, don't divide into shards, or can't be kept apart on their hosts.
+    """
+    if len(names) % (1 + replicas):
+        raise RequestError(400, f"{len(names)} nodes do not divide into shards of {1 + replicas}")
+    count = len(names) // (1 + replicas)
+    if count < VOTERS_MIN:
+        need = VOTERS_MIN * (1 + replicas)
+        raise RequestError(400, f"give {need} nodes or more: with under {VOTERS_MIN} masters none is ever replaced")
+    if len(set(names)) != len(names):
+        raise RequestError(400, "a node is named twice")
+    hosts: dict[str, list[tuple[str, int]]] = {}
+    for one in names:
+        hosts.setdefault(one[0], []).append(one)
+    in_turn = [one for row in zip_longest(*hosts.values()) for one in row if one]
+    masters, rest = in_turn[:count], in_turn[count:]
+    follows: dict[tuple[str, int], tuple[str, int]] = {}
+    for _ in range(replicas):
+        left = Counter(one[0] for one in rest if one not in follows)
+        free = sorted((one for one in rest if one not in follows), key=lambda one: -left[one[0]])  # fullest hosts first
+        chosen = _apart(masters, free, follows, alone=len(hosts) == 1)
+        follows |= {replica: master for master, replica in chosen.items()}
+    slots = _even_spans(count)
+    return Roles(
+        {_name(one): slots[at] for at, one in enumerate(masters)},
+        {_name(replica): _name(master) for replica, master in follows.items()},
+    )
+
+
+def create(wanted: Roles, newcomers: Mapping[str, Newcomer], topology: Topology) -> list[Step]:
+    """Slots first, while no node knows another; then everybody meets the first, then replicas follow."""
+    first = next(iter(wanted.masters))
+    steps: list[Step] = []
+    for name, slots in wanted.masters.items():
+        _check_new(newcomers.get(name), slots)
+        served = _slots_of(name, newcomers, topology)
+        if missing := tuple(slot for slot in slots if slot not in served):
+            steps.append(Own(name, missing))
+    for name in wanted.follows:
+        _check_new(newcomers.get(name), ())
+    names = [*wanted.masters, *wanted.follows]
+    if strangers := [node.name for node in topology.nodes if node.name not in names]:
+        raise RequestError(409, f"{first} is in a cluster with {', '.join(strangers)}, which you did not name")
+    steps += _meeting([name for name in names if name != first], first, topology)
+    return steps + [step for name, master in wanted.follows.items() for step in _following(topology, name, master)]
+
+
+def join(nodes: Mapping[str, Newcomer | None], master: str, endpoint: str, topology: Topology) -> list[Step]:
+    """``nodes``: by name, None if the cluster has it already; ``master``: whom they follow, empty for new shards."""
+    steps = settle(topology)
+    for newcomer in nodes.values():
+        _check_new(newcomer, ())
+    steps += _meeting(nodes, endpoint, topology)
+    if not master:
+        return steps
+    return steps + [step for name in nodes for step in _following(topology, name, master)]
+
+
+def leave(names: Collection[str], without_replica: bool, topology: Topology) -> list[Step]:
+    """Slots move away, replicas that stay behind follow others, then all forget the nodes that leave."""
+    leaving = [node for node in topology.nodes if node.name in names]
+    staying = [node for node in topology.nodes if node.name not in names]
+    masters = [node for node in staying if node.is_master and node.alive]
+    _check_leave(leaving, masters, topology)
+    orphans = [node for node in staying if node.master_id in {one.id for one in leaving}]
+    _check_copies(leaving, orphans, without_replica, topology)
+    if steps := settle(topology):
+        return steps
+    if any(node.slots for node in leaving):
+        return _spread(topology, masters)
+    adopted = {node.name: sum(one.master_id == node.id for one in staying) for node in masters if node.slots}
+    follows: list[Step] = []
+    for orphan in orphans:
+        new = min(adopted, key=lambda name: (adopted[name], name.rpartition(":")[0] == orphan.host, name))
+        adopted[new] += 1
+        follows.append(Follow(orphan.name, new))
+    return follows + [Forget(node.name) for node in sorted(leaving, key=lambda node: node.is_master)]
+
+
+def rebalance(weights: Mapping[str, float], topology: Topology) -> list[Step]:
+    """Lanes are spread over the masters by ``weights``, else by their memory limits, else evenly."""
+    masters = [node for node in topology.masters if node.alive]
+    if steps := settle(topology):
+        return steps
+    return _spread(topology, masters, weights)
+
+
+def failover(successors: Iterable[str], topology: Topology) -> list[Step]:
+    """Each successor, one after the other, takes over from the master that it follows."""
+    steps: list[Step] = []
+    for name in successors:
+        node = topology.named(name)
+        if node.is_master:
+            continue
+        master = topology.by_id(node.master_id)
+        if master is None or not master.alive:
+            raise RequestError(409, f"the master of {name} is away: the cluster itself elects a successor")
+        if not node.alive or node.figures is None or not node.figures.link_up:
+            raise RequestError(409, f"{name} is not linked to its master: what it lacks would be lost")
+        steps.append(Promote(node.name, master.name))
+    return steps
+
+
+def successor(master: Node, topology: Topology) -> str:
+    """The replica that is best to take over from a master; RequestError if none can."""
+    linked = [node for node in topology.replicas_of(master) if node.alive and node.figures and node.figures.link_up]
+    if not linked:
+        raise RequestError(409, f"{master.name} has no replica that is up to date: join one first")
+    return max(linked, key=lambda node: node.figures.offset if node.figures else 0).name
+
+
+def replace(old: str, new: Newcomer, endpoint: str, lost: bool, topology: Topology) -> list[Step]:
+    """``new`` gets the role and the slots of ``old``, which goes.  ``lost``: the slots of a dead ``old`` are served
+    empty, and the stream's replay fills them."""
+    if steps := settle(topology):
+        return steps
+    leaving, arrived = topology.find(old), topology.find(new.name)
+    steps = _meeting([new.name], endpoint, topology)
+    if arrived is None:
+        _check_new(new, ())
+    if leaving is None:
+        unserved = tuple(sorted(topology.unserved))
+        return [*steps, Own(new.name, unserved)] if lost and unserved else steps
+    if leaving.slots and not leaving.alive:
+        if not lost:
+            raise RequestError(
+                409,
+                f"{old} is away and no replica took over: its {leaving.lanes} lanes have no copy in Redis. Start it "
+                "again, or give --lost: then the new node serves them empty and the stream is replayed into it",
+            )
+        return [*steps, Forget(old), Own(new.name, tuple(sorted(leaving.slots)))]
+    if leaving.slots:
+        taking = _following(topology, new.name, old)
+        return [*steps, *taking, Promote(new.name, old), Forget(old)]
+    if leaving.master_id and arrived and leaving.master_id == arrived.id:
+        return [Forget(old)]
+    follows = leaving.master_id or (arrived.master_id if arrived else "")
+    master = topology.by_id(follows) if follows else _least_copied(topology, leaving)
+    if master is None or not master.alive:
+        raise RequestError(409, f"the master of {old} is away: this may be the last copy of its lanes")
+    return [*steps, *_following(topology, new.name, master.name), Forget(old)]
+
+
+def settle(topology: Topology) -> list[Step]:
+    """What interrupted moves left: those go on, others that are done are tidied up."""
+    steps: list[Step] = [Await(node.name) for node in topology.nodes if node.exports]
+    moves: dict[tuple[str, str], set[int]] = {}
+    for node in topology.nodes:
+        stale = []
+        for slot, importing, other_id in node.open_slots:
+            other, owner = topology.by_id(other_id), next((one for one in topology.nodes if slot in one.slots), None)
+            source, target = (other, node) if importing else (node, other)
+            if owner and source == owner and target and target.alive and target.is_master:
+                moves.setdefault((source.name, target.name), set()).add(slot)
+            else:
+                stale.append(slot)
+        if stale:
+            steps.append(Settle(node.name, tuple(sorted(stale))))
+    return steps + [Move(source, target, tuple(sorted(slots))) for (source, target), slots in moves.items()]
+
+
+def _spread(topology: Topology, masters: Sequence[Node], weights: Mapping[str, float] | None = None) -> list[Step]:
+    """Moves until each of ``masters`` has its share of the lanes, and the others no slot."""
+    share = _shares(masters, weights or {})
+    need = {node.name: share[node.name] - node.lanes for node in masters}
+    steps: list[Step] = []
+    for source in topology.masters:
+        gives = source.lanes - share.get(source.name, 0)
+        empties = source.name not in share
+        left = sorted(source.slots) if gives > 0 or empties else []
+        for target in sorted(need, key=lambda name: -need[name]):
+            lanes = min(gives, need[target])
+            if lanes <= 0:
+                continue
+            taken = _run(left, lanes)
+            moved = lanes_in(taken)
+            gives, need[target] = gives - moved, need[target] - moved
+            left = [slot for slot in left if slot not in taken]
+            if moved:
+                steps.append(Move(source.name, target, tuple(sorted(taken))))
+        if empties and left:
+            steps.append(Move(source.name, max(need, key=lambda name: need[name]), tuple(left)))
+    return steps
+
+
+def _run(slots: Sequence[int], lanes: int) -> set[int]:
+    """The last of ``slots`` that have so many lanes together, those between them without any included."""
+    of_slot, taken, between = lanes_of_slots(), set[int](), set[int]()
+    for slot in reversed(slots):
+        if not lanes:
+            break
+        if not of_slot[slot]:
+            between.add(slot)
+        elif of_slot[slot] <= lanes:
+            lanes -= of_slot[slot]
+            taken |= between | {slot}
+            between = set()
+    return taken
+
+
+def _shares(masters: Sequence[Node], weights: Mapping[str, float]) -> dict[str, int]:
+    """Lanes that each master is to have; what does not divide stays where most lanes are."""
+    if unknown := set(weights) - {node.name for node in masters}:
+        raise RequestError(400, f"no master that answers is called {', '.join(sorted(unknown))}")
+    limits = {node.name: node.figures.memory_max_bytes if node.figures else 0 for node in masters}
+    by_memory = all(limits.values())
+    weight = {name: float(weights.get(name, 1) * (limit if by_memory else 1)) for name, limit in limits.items()}
+    total = sum(weight.values())
+    if total <= 0:
+        raise RequestError(400, "some master must have a weight above 0")
+    share = {node.name: int(LANES * weight[node.name] / total) for node in masters}
+    most = sorted(masters, key=lambda node: (share[node.name] - node.lanes, node.name))
+    for node in [one for one in most if weight[one.name]][: LANES - sum(share.values())]:
+        share[node.name] += 1
+    return share
+
+
+def _even_spans(count: int) -> list[tuple[int, ...]]:
+    """All slots as ``count`` unbroken spans with as many lanes each."""
+    spans: list[list[int]] = [[]]
+    lanes, of_slot = 0, lanes_of_slots()
+    for slot in range(SLOTS):
+        if lanes * count >= LANES * len(spans) and len(spans) < count:
+            spans.append([])
+        spans[-1].append(slot)
+        lanes += of_slot[slot]
+    return [tuple(span) for span in spans]
+
+
+def _apart(
+    masters: Sequence[tuple[str, int]],
+    free: Sequence[tuple[str, int]],
+    follows: Mapping[tuple[str, int], tuple[str, int]],
+    *,
+    alone: bool,
+) -> dict[tuple[str, int], tuple[str, int]]:
+    """master -> a replica on a host that has no copy of its lanes yet: a matching by augmenting paths."""
+    hosts = {master: {master[0]} | {one[0] for one, of in follows.items() if of == master} for master in masters}
+    taken: dict[tuple[str, int], tuple[str, int]] = {}
+
+    def place(master: tuple[str, int], tried: set[tuple[str, int]]) -> bool:
+        for replica in free:
+            if replica in tried or (not alone and replica[0] in hosts[master]):
+                continue
+            tried.add(replica)
+            if replica not in taken or place(taken[replica], tried):
+                taken[replica] = master
+                return True
+        return False
+
+    for master in masters:
+        if not place(master, set()):
+            raise RequestError(
+                409, f"no host is left for a replica of {_name(master)} that has no copy of it: spread the nodes"
+            )
+    return {master: replica for replica, master in taken.items()}
+
+
+def _meeting(names: Iterable[str], by: str, topology: Topology) -> list[Step]:
+    strangers = tuple(name for name in names if topology.find(name) is None)
+    return [Meet(strangers, by)] if strangers else []
+
+
+def _following(topology: Topology, name: str, master: str) -> list[Step]:
+    node, leader = topology.find(name), topology.find(master)
+    if node and leader and node.master_id == leader.id and node.figures and node.figures.link_up:
+        return []
+    if node and node.slots:
+        raise RequestError(409, f"{name} serves slots: move them away before it becomes a replica")
+    return [Follow(name, master)]
+
+
+def _check_new(newcomer: Newcomer | None, slots: Collection[int]) -> None:
+    if newcomer is None:
+        return
+    if newcomer.peers:
+        raise RequestError(409, f"{newcomer.name} is in another cluster: let it leave there first")
+    if newcomer.keys:
+        raise RequestError(409, f"{newcomer.name} has {newcomer.keys} keys: empty it first (FLUSHALL)")
+    if not newcomer.slots <= set(slots):
+        raise RequestError(409, f"{newcomer.name} serves slots already: reset it first (CLUSTER RESET)")
+
+
+def _check_leave(leaving: Sequence[Node], masters: Sequence[Node], topology: Topology) -> None:
+    if dead := [node for node in leaving if node.slots and not node.alive]:
+        raise RequestError(
+            409, f"{dead[0].name} is away and serves slots: they would be lost. Use replace, or start it again"
+        )
+    before = sum(node.alive for node in topology.masters)
+    if any(node.is_master for node in leaving) and len(masters) < min(before, VOTERS_MIN):
+        raise RequestError(409, f"{len(masters)} masters would be left: under {VOTERS_MIN} none is ever replaced")
+
+
+def _check_copies(leaving: Sequence[Node], orphans: Sequence[Node], without_replica: bool, topology: Topology) -> None:
+    ids = {node.id for node in leaving}
+    for shard in topology.shards:
+        going = [node for node in shard.replicas if node.id in ids and node.alive]
+        stays = [node for node in shard.replicas if node.id not in ids and node.alive]
+        if going and not stays and not shard.master.alive:
+            raise RequestError(409, f"{going[0].name} has the last copy of {shard.master.lanes} lanes")
+        if going and not stays and shard.master.id not in ids and not (without_replica or orphans):
+            raise RequestError(
+                409, f"{shard.master.name} would be without a replica: join another one first, or --without-replica"
+            )
+
+
+def _least_copied(topology: Topology, leaving: Node) -> Node | None:
+    """The master that has the fewest replicas which are well: the one whose predecessor left, most likely."""
+    living = [shard for shard in topology.shards if shard.master.alive and shard.master.slots]
+    living = [shard for shard in living if shard.master.id != leaving.id]
+    fewest = min(living, key=lambda shard: sum(node.alive for node in shard.replicas), default=None)
+    return fewest.master if fewest else None
+
+
+def _slots_of(name: str, newcomers: Mapping[str, Newcomer], topology: Topology) -> frozenset[int]:
+    node = topology.find(name)
+    return node.slots if node else newcomers[name].slots if name in newcomers else frozenset()
+
+
+def _name(node: tuple[str, int]) -> str:
+    return f"{node[0]}:{node[1]}"

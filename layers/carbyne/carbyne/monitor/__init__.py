@@ -1,0 +1,1 @@
+"""Stores what the system tells of its own parts, as samples."""

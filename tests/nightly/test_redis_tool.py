@@ -1,0 +1,11 @@
+"""``carbyne redis`` in full size: 200 hosts, on Valkey and on Debian's Redis 7."""
+
+import pytest
+
+from tests.integration.test_redis_tool import SERVERS, grow_and_shrink
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_cluster_grows_shrinks_and_changes_under_200_hosts(server, monkeypatch):
+    grow_and_shrink(server, 200, monkeypatch)
