@@ -109,3 +109,15 @@ def test_the_picture_of_the_flow_has_every_function():
     drawn = set(re.findall(r"[a-z]+", " ".join(names)))
     functions = {folder.parent.name for folder in (ROOT / "functions").glob("*/app.py")}
     assert functions <= drawn, f"docs/images/flow.svg lacks: {functions - drawn}"
+
+
+@every_document
+def test_every_make_target_and_parameter_that_is_named_exists(name):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    made = set(re.findall(r"(?:`|^    |^)make ([a-z-]+)", DOCS[name], re.MULTILINE))
+    assert made <= targets, f"{name}: no make target {made - targets}"
+    template = (ROOT / "template.yaml").read_text().partition("\nParameters:\n")[2].partition("\nMappings:")[0]
+    parameters = set(re.findall(r"^  (\w+):", template, re.MULTILINE))
+    given = re.findall(r'(?:PARAMETERS=|--parameter-overrides )"([^"]+)"', DOCS[name])
+    named = {word.partition("=")[0] for text in given for word in text.replace("\\\n", " ").split()}
+    assert named <= parameters, f"{name}: no parameter {named - parameters}"

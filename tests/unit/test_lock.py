@@ -97,3 +97,11 @@ def test_pip_refuses_another_file_and_a_pin_without_hash(wheel, line):
     assert status != 0
     assert "hash" in said.lower()
     assert not (wheel.parent / "out").exists()
+
+
+def test_every_action_of_the_workflow_is_pinned_by_its_commit():
+    workflows = [path.read_text() for path in (ROOT / ".github/workflows").glob("*.yml")]
+    actions = [action for text in workflows for action in re.findall(r"uses: (\S+)", text)]
+    assert actions
+    assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action) for action in actions), actions
+    assert any(".ci/run" in text for text in workflows)
