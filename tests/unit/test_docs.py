@@ -16,7 +16,7 @@ TESTS = {
     for name in re.findall(r"^def (test_\w+)\(", path.read_text(), re.MULTILINE)
 }
 WIDTH_MAX = 100
-FENCED = re.compile(r"^```.*?^```$|^ {4}.*$", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^```.*?^```$|^ {4}[^\n]*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|srcset|href)=\"([^\"]+)\"")
 
 every_document = pytest.mark.parametrize("name", sorted(DOCS))
