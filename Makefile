@@ -11,7 +11,7 @@ export PORT API_KEY PARAMETERS LOG LISTEN
 LOCKED := --require-hashes --no-deps --only-binary=:all:
 COMPILE := uv pip compile --quiet --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help run check test nightly sim lint types openapi build validate checkov sam-local smoke lock clean
+.PHONY: help run check test nightly sim lint types web openapi build validate checkov sam-local smoke lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,13 +19,13 @@ help: ## this list
 	@echo 'make run PORT=8081 API_KEY=secret PARAMETERS="RawWindowSeconds=3600 StreamShards=2" LOG=debug'
 	@echo 'make test TESTS="tests/unit/test_keys.py tests/integration/test_hot.py"'
 
-run: .venv/run.txt ## the whole system on 127.0.0.1:8080 until Ctrl-C
+run: .venv/run.txt web/dist/index.html ## the whole system on 127.0.0.1:8080 until Ctrl-C
 	@$(BIN)/python -m local
 
 check: lint types ## lint, types, unit tests: under 90 s
 	$(BIN)/pytest -q -n 2 -m "not nightly" tests/unit
 
-test: lint types ## everything but the long forms; what CI runs
+test: lint types web/dist/index.html ## everything but the long forms; what CI runs
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=25 -m "not nightly" $(TESTS)
 
 nightly: .venv/test.txt ## the long forms of the tests
@@ -41,11 +41,13 @@ lint: .venv/test.txt ## format and lint
 types: .venv/test.txt ## mypy
 	$(BIN)/mypy
 
+web: web/dist/index.html ## the page's files in web/dist, by npm of this machine or else of PyPI
+
 openapi: .venv/test.txt ## the description of the HTTP API, after a change of routes
 	$(BIN)/python -m carbyne.wiring.openapi > openapi.part
 	@mv openapi.part layers/carbyne/carbyne/http/openapi.json
 
-build: .venv/test.txt ## sam build: functions and layer for Lambda in .aws-sam/
+build: .venv/test.txt web/dist/index.html ## sam build: functions and layer for Lambda in .aws-sam/
 	sam build
 
 validate: .venv/test.txt ## the template, by SAM and cfn-lint
@@ -83,3 +85,6 @@ clean: ## remove everything that was made here, the environment included
 	  while kill -0 $$! 2>/dev/null; do test ! -t 1 || printf '\r  %s packages' $$(grep -c ^Collecting $@.log); sleep 1; done; \
 	  test ! -t 1 || echo; wait $$! || { tail -20 $@.log; echo "pip failed; all of its output is in $@.log"; exit 1; }
 	@touch $@
+
+web/dist/index.html: web/package-lock.json web/build.mjs $(wildcard web/src/* web/src/*/*)
+	@web/build.sh

@@ -177,7 +177,7 @@ def main() -> None:
     start = time.process_time()
     world = a_year(host, days)
     took = time.process_time() - start
-    deps = ReaderDeps(Accounts(AnyAccount(), time.monotonic), Queries(world.reader, None))
+    deps = ReaderDeps(Accounts(AnyAccount(), time.monotonic), Queries(world.reader, None, None))
     compare(host, world, deps)
     gc.freeze()  # a year of blocks in memory is no part of a reader
     print(f"{days} days of {len(host.names)} metrics, CPU of a seal with its rollups {took / days / 6 * 1000:.0f} ms\n")

@@ -24,7 +24,7 @@ from local.gateway import DEFAULT, Gateway
 from local.nodes import Nodes
 from local.sources import Mappings, Schedule, Source, shards_of
 from local.template import FUNCTION, Template, TemplateError, pairs, reference
-from servers.agent import HOST_ID, Agent
+from servers.agent import Agent
 from servers.aws import LISTEN, Aws
 from servers.lambdas import Function, FunctionError, stop_all
 from servers.process import ROOT
@@ -138,10 +138,12 @@ def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     url = f"http://{LISTEN}:{server.port}"
     agent = Agent(url, api_key)
     print("  first sample, there and back ...", flush=True)
+    agent.register()
     if agent.post():
         agent.await_sample()
-    query = f"{url}/api/v0/hosts/{HOST_ID}/metrics?name=loadavg5&from=$(($(date +%s)-3600))&to=$(date +%s)"
+    query = f"{url}/api/v0/hosts/{agent.host_id}/metrics?name=loadavg5&from=$(($(date +%s)-3600))&to=$(date +%s)"
     print(f"Carbyne is ready: {url}  API key: {api_key}")
+    print("Open the URL in a browser and sign in with the key: graphs of this machine are there.")
     print(f"API key of the system's own tenant, which has the figures of its Redis nodes: {operator_key}")
     print("This machine posts its own metrics each minute. Read one back:")
     print(f'  curl -H "X-Api-Key: {api_key}" "{query}"', flush=True)

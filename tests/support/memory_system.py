@@ -19,7 +19,7 @@ from carbyne.core.errors import RetryableError
 from carbyne.core.keys import Window
 from carbyne.intake.writer import Writer
 from carbyne.registry.store import Registry
-from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows, merge
+from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows, merge, restrict
 from carbyne.samples.markers import Marker, erase
 from carbyne.stream import records
 from carbyne.stream.putter import Putter, Time
@@ -28,6 +28,7 @@ from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring.openapi import TABLES
 
 from tests.support.fakes import FakeBlocks, FakeTable
+from tests.support.page_system import MemorySessions, page_deps
 from tests.support.registry_store import MemoryStore
 from tests.support.registry_system import Keys, load_app
 from tests.support.wired import reader_settings
@@ -62,7 +63,8 @@ class MemoryHot:
         windows = self.windows(source)
         covered = {window for window in windows if window.overlaps(from_ms, to_ms)}
         known = [name in held.series for name in series]
-        return HotRead(True, known, between(held, from_ms, to_ms + 1), windows, covered)
+        asked = restrict(between(held, from_ms, to_ms + 1), lambda name: name in series)
+        return HotRead(True, known, asked, windows, covered)
 
     def series(self, source):
         self._check()
@@ -107,8 +109,8 @@ class MemorySystem:
     def __init__(self, now_s=time.time, clock=time.monotonic):
         self.now_s = now_s
         self.hot, self.store, self.table = MemoryHot(), MemoryStore(), FakeTable()
-        self.keys = Keys()
-        accounts = Accounts(self.keys, clock)
+        self.keys, self.sessions = Keys(), MemorySessions(lambda: int(now_s()))
+        accounts = Accounts(self.keys, clock, now_s)
         moment = Time(lambda: int(now_s() * 1000), clock=clock, sleep=lambda _: None, random=lambda: 0.5)
         ports = wiring_reader.Ports(self.hot, self.hot, self.table, FakeBlocks(), accounts, moment.now_ms)
         registry = Registry(
@@ -118,6 +120,7 @@ class MemorySystem:
             "writer": Writer(accounts, self.hot, RETENTION_S, Meter(), moment),
             "reader": wiring_reader.assemble(reader_settings(LENGTH_S, RETENTION_S), ports),
             "registry": (accounts, registry),
+            "page": page_deps(accounts, self.keys, self.sessions, lambda: int(now_s())),
         }
 
     def handle(self, event):

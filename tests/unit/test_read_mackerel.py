@@ -49,7 +49,7 @@ ACCOUNTS = Accounts(SimpleNamespace(grant_of=GRANTS.get), lambda: 0.0)
 def get(reader, path, api_key="secret", method="GET", **query):
     given = {name: value if isinstance(value, list) else [value] for name, value in query.items()}
     return route(
-        Request(method, path, given, {"x-api-key": api_key}, b""), ACCOUNTS, Queries(reader, SimpleNamespace())
+        Request(method, path, given, {"x-api-key": api_key}, b""), ACCOUNTS, Queries(reader, SimpleNamespace(), None)
     )
 
 

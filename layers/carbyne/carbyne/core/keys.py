@@ -307,3 +307,30 @@ RECONCILE_ITEM = "system#reconcile"
 
 LANES_INITIALISED_ITEM = "system#lanes"
 """Partition key, in the accounts table, of the mark that the lanes were initialised as whole."""
+
+TOKEN_SECRET_ITEM = "session#secret"  # noqa: S105 - the name of an item, not its value
+"""Partition key, in the accounts table, of what tokens of sessions are signed with."""
+
+
+def session_handle(session_id: str) -> str:
+    """What a session is called wherever it is stored or listed: the hash of its id, which only its cookie has."""
+    return sha256(session_id.encode()).hexdigest()
+
+
+def session_lane(handle: str) -> int:
+    """The lane in whose slot a session is; also that of the list of an API key's sessions, by its item."""
+    return crc32(handle.encode()) % LANES
+
+
+def session(handle: str) -> str:
+    """Redis string of a session, JSON; its expiry is the session's."""
+    return f"{{{lane_tag(session_lane(handle))}}}:session:{handle}"
+
+
+def sessions_of(api_key_item: str) -> str:
+    """Redis sorted set of the handles of an API key's sessions, by when they end (s); some may have ended already."""
+    return f"{{{lane_tag(session_lane(api_key_item))}}}:sessions:{escape(api_key_item)}"
+
+
+CACHE_COUNTS = f"{{{lane_tag(0)}}}:cache:counts"
+"""Redis hash of how often reads found something in the cache (``hits``) and how often not (``misses``)."""

@@ -239,6 +239,46 @@ CHECK_ATTEMPTS_MAX: Final = 10
 CHECK_REPORT_AGE_S_MAX: Final = 6 * 60 * 60
 """How far a report's time may lie from now, as Mackerel documents."""
 
+# The page
+SESSION_S: Final = 7 * 86_400
+"""How long a session lives after its last use."""
+SESSION_S_MAX: Final = 30 * 86_400
+"""How long a session lives whatever its use: then its owner shows the key again."""
+SESSION_TOUCH_S: Final = 300
+"""How often the use of a session is noted: a write of Redis for each token would be one a minute and page."""
+SESSIONS_PER_KEY_MAX: Final = 100
+"""Sessions of one API key; the one that ends first gives way, so that sign-ins can't fill Redis."""
+SESSION_AGENT_CHARACTERS_MAX: Final = 200
+"""Of the User-Agent that a session keeps, so that people tell their sessions apart."""
+TOKEN_S: Final = 60
+"""How long the token of a session is good: what a revoked session can still do outside the VPC."""
+TOKEN_BYTES_MAX: Final = 1_024
+"""A longer token is unknown; a tenant's name has a fraction of this."""
+BATCH_SOURCES_MAX: Final = 100
+"""Sources of one batch read: lines of one graph, or rows of a list that are seen at once."""
+BATCH_SERIES_MAX: Final = 2_000
+"""Series of one batch read over all its sources: a busy host has 200."""
+BATCH_POINTS_MAX: Final = 300_000
+"""Numbers in the answer of a batch read: 6 MB of JSON before gzip."""
+BATCH_READERS: Final = 8
+"""Sources of a batch that are read at the same time."""
+HOT_SERIES_MAX: Final = 50
+"""Series of one call of the read script: its work is rows times series, and it holds its Redis thread."""
+CHECK_HOSTS_MAX: Final = 100
+"""Hosts of one GET /carbyne/v1/checks: rows of a list that are seen at once."""
+DASHBOARDS_PER_TENANT_MAX: Final = 1_000
+"""Dashboards of a tenant; their list reads them all."""
+DASHBOARD_BYTES_MAX: Final = 300_000
+"""A dashboard as JSON: an item holds 409,600 bytes."""
+WIDGETS_MAX: Final = 200
+"""Widgets of one dashboard; each may be a read."""
+TITLE_CHARACTERS_MAX: Final = 255
+"""The title of a dashboard or an annotation."""
+ANNOTATIONS_FOUND_MAX: Final = 1_000
+"""Annotations of one answer; a graph with more lines says nothing."""
+ANNOTATION_CHARACTERS_MAX: Final = 10_000
+"""The description of an annotation: a deploy's list of changes."""
+
 assert RECORD_RAW_BYTES_MAX < RECORD_BYTES_MAX < RECORD_INFLATED_BYTES_MAX
 assert ROW_RAW_BYTES_MAX < RECORD_RAW_BYTES_MAX
 assert RECORD_BYTES_MAX < PUT_BYTES_MAX
@@ -250,3 +290,5 @@ assert REDIS_TOKEN_RENEW_S + REDIS_BUDGET_S < REDIS_TOKEN_S
 assert CATALOGUE_PAGE_SERIES_MAX * (NAME_BYTES_MAX + 20) < CATALOGUE_PAGE_BYTES_MAX < CATALOGUE_INFLATED_BYTES_MAX
 assert BLOCK_BYTES_MAX + 2_048 + 1_024 + 2_000 <= 400 * 1024
 assert BLOCK_BYTES_MAX < BLOCK_INFLATED_BYTES_MAX
+assert TOKEN_S <= TENANT_CACHE_S, "a revoked session may not outlive a revoked key"
+assert SESSION_TOUCH_S < SESSION_S < SESSION_S_MAX

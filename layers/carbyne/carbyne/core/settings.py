@@ -160,6 +160,13 @@ class ReaderSettings(RedisSettings, frozen=True, kw_only=True):
     cold_1d_s: int
 
 
+class PageSettings(RedisSettings, frozen=True, kw_only=True):
+    """``accounts_table``: API keys, and what tokens are signed with; ``blocks_table``: where the replay is noted."""
+
+    accounts_table: str
+    blocks_table: str
+
+
 Settings = TypeVar("Settings", bound=msgspec.Struct)
 
 

@@ -9,7 +9,8 @@ import re
 import zlib
 from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -36,21 +37,24 @@ _log = logging.getLogger(__name__)
 
 class Request(msgspec.Struct, frozen=True):
     """``path``: decoded, as API Gateway hands it over; ``query``: with the order of repeated values; header names in
-    lower case."""
+    lower case; ``cookies`` by name."""
 
     method: str
     path: str
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
     body: bytes
+    cookies: Mapping[str, str] = {}
 
 
 class Response(msgspec.Struct, frozen=True):
-    """``body``: text in UTF-8, JSON unless ``headers`` say otherwise."""
+    """``body``: text in UTF-8, JSON unless ``headers`` say otherwise, or bytes that go as they are; ``cookies``:
+    values of Set-Cookie."""
 
     status: int
-    body: str
+    body: str | bytes
     headers: Mapping[str, str] = {}
+    cookies: Sequence[str] = ()
 
 
 def one(request: Request, name: str) -> str:
@@ -84,6 +88,7 @@ def parse(event: Mapping[str, Any]) -> Request:
         query=_query(event.get("rawQueryString") or ""),
         headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
         body=_body(event.get("body") or "", event.get("isBase64Encoded", False)),
+        cookies=dict(pair.partition("=")[::2] for pair in event.get("cookies") or ()),
     )
 
 
@@ -149,6 +154,16 @@ def skipped_header(skipped: Counter[str]) -> dict[str, str]:
     return {SKIPPED_HEADER: ", ".join(f"{reason}={number}" for reason, number in sorted(skipped.items()))}
 
 
+def if_changed(request: Request, response: Response) -> Response:
+    """The response with an ETag of its body, or 304 without a body for a client that has this one already."""
+    body = response.body if isinstance(response.body, bytes) else response.body.encode()
+    tag = f'"{sha256(body).hexdigest()[:32]}"'
+    headers = {**response.headers, "ETag": tag, "Cache-Control": "private, no-cache"}
+    if tag in map(str.strip, request.headers.get("if-none-match", "").replace("W/", "").split(",")):
+        return Response(304, b"", headers)
+    return Response(response.status, response.body, headers, response.cookies)
+
+
 def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """An error in the form whose message Mackerel's clients show."""
     return json_response(status, {"error": {"message": message}}, headers)
@@ -173,6 +188,8 @@ def answer(event: Mapping[str, Any], respond: Callable[[Request], Response]) -> 
     except Exception:  # noqa: BLE001 - the one place where a bug becomes "send again" instead of a bare 500
         _log.exception("unexpected error", extra=_trace(event))
         response = _unavailable()
+    if isinstance(response.body, bytes):
+        return _base64_payload(response, response.body)
     return _payload(response) if len(response.body) <= ANSWER_PLAIN_BYTES_MAX else _large_payload(event, response)
 
 
@@ -191,17 +208,23 @@ def _payload(response: Response) -> dict[str, Any]:
         "headers": {"Content-Type": "application/json", **response.headers},
         "body": response.body,
         "isBase64Encoded": False,
+        **({"cookies": list(response.cookies)} if response.cookies else {}),
     }
+
+
+def _base64_payload(response: Response, body: bytes) -> dict[str, Any]:
+    encoded = b64encode(body).decode()
+    if len(encoded) > ANSWER_BYTES_MAX:
+        return _payload(error_response(413, "the answer is too large; ask for less, or accept gzip"))
+    return {**_payload(response), "body": encoded, "isBase64Encoded": True}
 
 
 def _large_payload(event: Mapping[str, Any], response: Response) -> dict[str, Any]:
     """In base64, which costs a third where text in JSON may cost double, and gzip for those who take it."""
-    headers, body = dict(response.headers), response.body.encode()
+    assert isinstance(response.body, str)
+    body, headers = response.body.encode(), dict(response.headers)
     accepted = {name.lower(): value for name, value in (event.get("headers") or {}).items()}.get("accept-encoding", "")
     if "gzip" in accepted:
         headers["Content-Encoding"] = "gzip"
         body = zlib.compress(body, level=1, wbits=_GZIP_WBITS)
-    encoded = b64encode(body).decode()
-    if len(encoded) > ANSWER_BYTES_MAX:
-        return _payload(error_response(413, "the answer is too large; ask for less, or accept gzip"))
-    return {**_payload(Response(response.status, encoded, headers)), "isBase64Encoded": True}
+    return _base64_payload(Response(response.status, "", headers), body)

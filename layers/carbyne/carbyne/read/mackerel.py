@@ -8,10 +8,11 @@ from msgspec import Meta
 from carbyne.core import names
 from carbyne.core.errors import RequestError
 from carbyne.core.keys import RAW, RESOLUTIONS, SourceKey
-from carbyne.core.limits import LATEST_PAIRS_MAX, SOURCE_NAME_BYTES_MAX
-from carbyne.http.message import Request, Response, json_response, one, span_ms
+from carbyne.core.limits import BATCH_SOURCES_MAX, LATEST_PAIRS_MAX, SOURCE_NAME_BYTES_MAX
+from carbyne.http.message import Request, Response, if_changed, json_response, one, span_ms
 from carbyne.http.routes import Call, Parameter, Route, Seconds, Text, dispatch
 from carbyne.read.answers import Latest, Names, Point, Points, Stored, StoredWindow
+from carbyne.read.batch import Batch, BatchAnswer, Span
 from carbyne.read.placement import Storage
 from carbyne.read.reader import How, Reader
 from carbyne.samples.rollups import AGGREGATES
@@ -26,6 +27,7 @@ class Queries(NamedTuple):
 
     reader: Reader
     storage: Storage
+    batch: Batch
 
 
 def route(request: Request, accounts: Accounts, queries: Queries) -> Response:
@@ -100,6 +102,18 @@ def storage(queries: Queries, call: Call) -> list[Stored]:
     ]
 
 
+def batch(queries: Queries, call: Call) -> Response:
+    """For pages of graphs."""
+    request = call.request
+    sources = [SourceKey(call.tenant, names.source(source)) for source in _many(request, "source")]
+    if len(sources) > BATCH_SOURCES_MAX:
+        raise RequestError(400, f"{len(sources)} sources; ask for at most {BATCH_SOURCES_MAX} at once")
+    series = _many(request, "name") if "name" in request.query else []
+    how = How(_choice(request, "resolution", RESOLUTIONS), partial=_partial(request))
+    found, warnings = queries.batch.read(sources, series, Span(*span_ms(request)), how)
+    return if_changed(request, _respond(found, warnings, {RESOLUTION_HEADER: found.resolution}))
+
+
 SPAN: Final = (
     Parameter("from", Seconds, "Seconds since 1970", required=True),
     Parameter("to", Seconds, "Seconds since 1970, not before `from`", required=True),
@@ -115,6 +129,13 @@ METRIC: Final = (
 LATEST: Final = (
     Parameter("hostId", Annotated[list[Text], Meta(min_length=1)], "Hosts", required=True),
     Parameter("name", Annotated[list[Text], Meta(min_length=1)], "Metrics", required=True),
+    PARTIAL,
+)
+BATCH: Final = (
+    Parameter("source", Annotated[list[Text], Meta(min_length=1)], "`host/<id>` or `service/<name>`", required=True),
+    Parameter("name", list[Text], "Metrics, exact or ending in `*`; without it all"),
+    *SPAN,
+    Parameter("resolution", Literal["raw", "5m", "1h", "1d"], "Without it, what suits the span"),
     PARTIAL,
 )
 STORAGE: Final = (Parameter("source", Text, "As `host/<id>` or `service/<name>`", required=True), *SPAN)
@@ -170,6 +191,16 @@ ROUTES: Final = (
         list[Stored],
         storage,
         parameters=STORAGE,
+    ),
+    Route(
+        "GET",
+        "/carbyne/v1/batch",
+        Permission.READ,
+        "Many series of many sources over one span, as columns",
+        BatchAnswer,
+        batch,
+        parameters=BATCH,
+        headers=METRIC_HEADERS,
     ),
 )
 

@@ -42,7 +42,9 @@ class Views:
         self._catalogue = catalogue
         self._threads = ThreadPoolExecutor(len(RESOLUTIONS))
 
-    def view(self, source: SourceKey, series: str, resolution: str, span: Span, hot: HotPart, gaps: Gaps) -> Columns:
+    def view(
+        self, source: SourceKey, series: Sequence[str], resolution: str, span: Span, hot: HotPart, gaps: Gaps
+    ) -> Columns:
         """The samples (raw) or buckets (as a rollup block holds them) of ``series`` in the span.
 
         The span of a rolled up view is of whole buckets, and ``hot`` has all of it that Redis has.
@@ -53,9 +55,9 @@ class Views:
         held = each(partial(self._held, source, series, gaps, hot.columns), levels)
         return _combined(list(zip(levels, held, strict=True)))
 
-    def _held(self, source: SourceKey, series: str, gaps: Gaps, hot: Columns, level: _Level) -> Columns:
+    def _held(self, source: SourceKey, series: Sequence[str], gaps: Gaps, hot: Columns, level: _Level) -> Columns:
         """What the blocks of a level, and Redis of raw samples, hold of the spans that it is needed for."""
-        wanted, also = ([series], hot) if level.resolution == RAW else (keys_of([series]), EMPTY)
+        wanted, also = (series, hot) if level.resolution == RAW else (keys_of(series), EMPTY)
         found = (
             between(self._tiers.read(source, level.resolution, start, end - 1, gaps, wanted, hot=also), start, end)
             for start, end in level.spans

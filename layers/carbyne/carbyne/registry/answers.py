@@ -5,6 +5,8 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from carbyne.http.answers import Answer
+from carbyne.registry.annotations import Annotation
+from carbyne.registry.dashboards import Head
 from carbyne.registry.graphs import Graph
 from carbyne.registry.hosts import Status
 from carbyne.registry.services import Service
@@ -113,3 +115,37 @@ class Namespaces(Answer, frozen=True):
     """Where metadata is, by name."""
 
     metadata: list[Namespace]
+
+
+class CheckReport(Answer, frozen=True):
+    """The latest report of a check; ``occurred_at`` in seconds."""
+
+    name: str
+    status: str
+    message: str
+    occurred_at: int
+
+
+class HostReports(Answer, frozen=True):
+    """The checks of one host."""
+
+    host_id: str
+    checks: list[CheckReport]
+
+
+class HostsReports(Answer, frozen=True):
+    """The checks of several hosts."""
+
+    hosts: list[HostReports]
+
+
+class Annotations(Answer, frozen=True):
+    """Graph annotations, by their beginning."""
+
+    graph_annotations: list[Annotation]
+
+
+class Dashboards(Answer, frozen=True):
+    """Dashboards without their widgets, the oldest first."""
+
+    dashboards: list[Head]

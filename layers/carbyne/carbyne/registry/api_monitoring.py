@@ -7,9 +7,9 @@ import msgspec
 from carbyne.http.answers import DONE, Success
 from carbyne.http.forms import form
 from carbyne.http.message import Response, json_response, skipped_header
-from carbyne.http.routes import SKIPPED, Call, Route
+from carbyne.http.routes import SKIPPED, Call, Parameter, Route, Text
 from carbyne.registry import checks, graphs
-from carbyne.registry.answers import Graphs
+from carbyne.registry.answers import CheckReport, Graphs, HostReports, HostsReports
 from carbyne.registry.checks import Report
 from carbyne.registry.graphs import Graph
 from carbyne.registry.store import Registry
@@ -27,6 +27,16 @@ class ReportsForm(msgspec.Struct, frozen=True):
 def post_reports(registry: Registry, call: Call) -> Response:
     skipped = checks.report(registry, call.tenant, form(call, ReportsForm).reports)
     return json_response(200, DONE, skipped_header(skipped))
+
+
+def get_checks(registry: Registry, call: Call) -> HostsReports:
+    hosts = [host for host in dict.fromkeys(call.request.query.get("hostId", ())) if host]
+    states = checks.of_hosts(registry.store, call.tenant, hosts)
+    return HostsReports([HostReports(host, [_report(one) for one in mine]) for host, mine in states.items()])
+
+
+def _report(state: checks.State) -> CheckReport:
+    return CheckReport(state.name, state.status, state.message, state.occurred_s)
 
 
 def post_graphs(registry: Registry, call: Call) -> Success:
@@ -54,6 +64,15 @@ ROUTES: Final[tuple[Route[Registry], ...]] = (
         post_reports,
         body=ReportsForm,
         headers=SKIPPED,
+    ),
+    Route(
+        "GET",
+        "/carbyne/v1/checks",
+        Permission.READ,
+        "The latest states of the checks of several hosts",
+        HostsReports,
+        get_checks,
+        parameters=(Parameter("hostId", list[Text], "Hosts"),),
     ),
     Route("POST", f"{GRAPHS}/create", BOTH, "Define graphs of custom metrics", Success, post_graphs, body=list[Graph]),
     Route("GET", GRAPHS, Permission.READ, "Graph definitions", Graphs, get_graphs),

@@ -15,8 +15,9 @@ from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.core.items import Blocks, Table
-from carbyne.core.limits import COLD_READERS
+from carbyne.core.limits import BATCH_READERS, COLD_READERS
 from carbyne.core.settings import ReaderSettings, by_resolution, load
+from carbyne.read.batch import Batch
 from carbyne.read.mackerel import Queries
 from carbyne.read.placement import Storage
 from carbyne.read.reader import Reader
@@ -56,7 +57,8 @@ def assemble(settings: ReaderSettings, ports: Ports) -> ReaderDeps:
         retention_s=by_resolution(settings, "cold"),
         now_ms=ports.now_ms,
     )
-    return ReaderDeps(ports.accounts, Queries(samples, Storage(ports.windows, warm, ports.cold, catalogue)))
+    storage = Storage(ports.windows, warm, ports.cold, catalogue)
+    return ReaderDeps(ports.accounts, Queries(samples, storage, Batch(samples)))
 
 
 @cache
@@ -64,7 +66,7 @@ def reader() -> ReaderDeps:
     """Made at the first request of an instance, then kept; RetryableError if Redis is away."""
     telemetry.log_as_json("reader")
     settings = load(ReaderSettings, os.environ)
-    dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=2))
+    dynamodb = boto3.client("dynamodb", config=aws.config(1, 2, tries=2, connections=2 * BATCH_READERS))
     s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
     redis = nodes(settings)
     ports = Ports(

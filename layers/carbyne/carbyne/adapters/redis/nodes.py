@@ -6,7 +6,8 @@ only together with the WAIT behind it on the same connection.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha1
@@ -71,6 +72,16 @@ class Master(NamedTuple):
     before: str
 
 
+class Member(NamedTuple):
+    """A node: ``name`` is host:port, ``flags`` those of CLUSTER NODES, ``memory`` its INFO, None without an answer."""
+
+    name: str
+    flags: frozenset[str]
+    slots: int
+    replicas: int
+    memory: Mapping[str, Any] | None
+
+
 NO_ID = "0" * 40
 
 Reply = Any
@@ -129,6 +140,32 @@ class Nodes:
         except UNREACHABLE as error:
             raise RetryableError(f"Redis memory: {error}") from error
         return max((one["used_memory"] / one["maxmemory"] for one in found if one.get("maxmemory")), default=0.0)
+
+    def members(self) -> list[Member]:
+        """Every node of the cluster, as the first that answers sees them; RetryableError if none does."""
+        self._refresh(None)
+        nodes = {node.name: node for node in [*self._client.get_primaries(), *self._client.get_nodes()]}
+        table = next(filter(None, (self._asked(node, "CLUSTER NODES") for node in nodes.values())), None)
+        if table is None:
+            raise RetryableError("no node of the Redis cluster answers")
+        replicas = Counter(entry["master_id"] for entry in table.values())
+        return [
+            Member(
+                name=name,
+                flags=frozenset(entry["flags"].split(",")),
+                slots=sum(int(slots[-1]) - int(slots[0]) + 1 for slots in entry["slots"]),
+                replicas=replicas[entry["node_id"]],
+                memory=self._asked(nodes[name], "INFO", "memory") if name in nodes else None,
+            )
+            for name, entry in sorted(table.items())
+        ]
+
+    def _asked(self, node: ClusterNode, *command: str) -> Any:  # noqa: ANN401 - redis-py's form of the reply
+        """The reply of one node, None if it does not answer."""
+        try:
+            return self._client.get_redis_connection(node).execute_command(*command)
+        except (exceptions.RedisError, OSError):
+            return None
 
     def masters(self) -> dict[int, Master]:
         """The master of each lane; lanes of a node that does not answer, or is none now, are left out."""
