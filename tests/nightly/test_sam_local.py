@@ -74,6 +74,8 @@ def test_every_function_answers(system):
     assert invoke("Archiver", "changes") == {"batchItemFailures": []}
     for function in ("Sealer", "Supervisor", "Reconciler"):
         assert invoke(function, "schedule") is None
+    assert len(invoke("Probe", "schedule")["nodes"]) == 6
+    assert invoke("Monitor", "probed")["samples"] > 0
 
 
 def free_port():
