@@ -5,13 +5,15 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := layers/carbyne
 export AWS_DEFAULT_REGION ?= us-east-1
 export SAM_CLI_TELEMETRY := 0
+# sam local runs containers of this machine's processor: samconfig.toml has a section for x86_64.
+SAM_HERE := $(if $(filter x86_64,$(shell uname -m)),--config-env x86_64)
 export PORT API_KEY PARAMETERS LOG LISTEN
 
 # A lock lists every package with the hashes of its files: pip resolves nothing, builds nothing, and refuses other bytes.
 LOCKED := --require-hashes --no-deps --only-binary=:all:
 COMPILE := uv pip compile --quiet --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help run check test nightly sim lint types web openapi build validate checkov sam-local smoke lock clean
+.PHONY: help run check test nightly sim lint types web openapi build build-local validate checkov sam-local smoke lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,9 +58,12 @@ validate: .venv/test.txt ## the template, by SAM and cfn-lint
 checkov: .venv/test.txt ## the template, by checkov; .checkov.yaml has the waivers
 	uv tool run --quiet --from checkov==3.3.30 checkov --config-file .checkov.yaml --file template.yaml
 
-sam-local: build ## the built functions in Lambda's containers on 127.0.0.1:3000; needs a Docker engine
+build-local: .venv/test.txt ## sam build for this machine's processor, for sam local; never deployed
+	sam build $(SAM_HERE)
+
+sam-local: build-local ## the built functions in Lambda's containers on 127.0.0.1:3000; needs a Docker engine
 	@docker info >/dev/null 2>&1 || { echo "sam-local: no Docker engine answers here (docker info); make run needs none"; exit 1; }
-	sam local start-api --env-vars .carbyne/env.json
+	sam local start-api $(SAM_HERE)
 
 smoke: .venv/run.txt ## make smoke URL=... KEY=...: post, read back, print the lag; of a stack or of make run
 	@$(BIN)/python -m tests.smoke "$(URL)" "$(KEY)"

@@ -51,7 +51,7 @@ end
 redis.call("HDEL", claims, member)
 local left = redis.call("HLEN", rows)
 if expiry ~= "0" and left == matched then
-  for i = 1, 3 do redis.call("PEXPIREAT", KEYS[i], expiry) end
+  for _, key in ipairs({ rows, lists, dictionary }) do redis.call("PEXPIREAT", key, expiry) end
   local held = redis.call("HGET", windows, token) or PARTIAL
   redis.call("HSET", windows, token, string.sub(held, 1, 1) .. expiry)
 elseif left > 0 then

@@ -20,10 +20,9 @@ from typing import Any, Self
 
 import boto3
 
-from servers.process import spawn
+from servers.process import LISTEN, spawn
 
 REGION = "us-east-1"
-LISTEN = os.environ.get("LISTEN") or "127.0.0.1"
 SWEEP_S = 2.0
 TWICE = 0.25
 BY_TTL = {"Type": "Service", "PrincipalId": "dynamodb.amazonaws.com"}

@@ -225,7 +225,7 @@ def test_one_post_goes_through_all_tiers_and_back(built, tmp_path, aws, cluster,
     if version == "3.13" and version == own:
         pytest.skip("our own Python is 3.13")
     if version == "3.13" and version not in found:
-        pytest.skip("there is no python3.13 on PATH")
+        pytest.skip("there is no python3.13 on PATH or among the versions of pyenv")
     version = own if version == "own" else version
     build_for_here(version, tmp_path)
     print(f"the built functions run under Python {version}")
