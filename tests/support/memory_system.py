@@ -17,6 +17,7 @@ from carbyne.adapters.redis.hot import HotRead
 from carbyne.core import keys, stamps
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import Window
+from carbyne.intake.host_watch import HostWatch
 from carbyne.intake.writer import Writer
 from carbyne.registry.store import Registry
 from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows, merge
@@ -28,7 +29,7 @@ from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring.openapi import TABLES
 
 from tests.support.fakes import FakeBlocks, FakeTable
-from tests.support.registry_store import MemoryStore
+from tests.support.registry_store import MemoryRegistered, MemoryStore
 from tests.support.registry_system import Keys, load_app
 from tests.support.wired import reader_settings
 
@@ -110,12 +111,15 @@ class MemorySystem:
         self.keys = Keys()
         accounts = Accounts(self.keys, clock)
         moment = Time(lambda: int(now_s() * 1000), clock=clock, sleep=lambda _: None, random=lambda: 0.5)
-        ports = wiring_reader.Ports(self.hot, self.hot, self.table, FakeBlocks(), accounts, moment.now_ms)
+        registered = MemoryRegistered(self.store)
+        ports = wiring_reader.Ports(
+            self.hot, self.hot, self.table, FakeBlocks(), accounts, moment.now_ms, registered.has
+        )
         registry = Registry(
             self.store, lambda: int(now_s()), lambda: uuid.uuid4().hex[:11], Putter(self.hot, moment).put
         )
         self.deps = {
-            "writer": Writer(accounts, self.hot, RETENTION_S, Meter(), moment),
+            "writer": Writer(accounts, self.hot, RETENTION_S, Meter(), moment, HostWatch(registered, clock)),
             "reader": wiring_reader.assemble(reader_settings(LENGTH_S, RETENTION_S), ports),
             "registry": (accounts, registry),
         }

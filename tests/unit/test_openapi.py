@@ -22,7 +22,7 @@ SAMPLE = {"name": "m", "time": NOW_S, "value": 1.5}
 PARTS = {"id": "host1", "service": "shop", "role": "web", "namespace": "env", "identifier": "i/1"}
 REPORT = {"source": {"type": "host", "hostId": "host1"}, "name": "ping", "status": "OK", "occurredAt": NOW_S}
 BODIES = {
-    ("POST", "/api/v0/tsdb"): [{"hostId": "host1", **SAMPLE}, {"hostId": "", **SAMPLE}],
+    ("POST", "/api/v0/tsdb"): [{"hostId": name, **SAMPLE} for name in ("host1", "", "stranger")],
     ("POST", "/api/v0/services/{service}/tsdb"): [SAMPLE, {}],
     ("POST", "/api/v0/hosts"): {"name": "other"},
     ("PUT", "/api/v0/hosts/{id}"): {"name": "other"},
