@@ -125,20 +125,16 @@ class MemorySystem:
         }
 
     def handle(self, event):
-        """The Lambda answer of the function that the gateway would choose, None if it knows no route."""
+        """The Lambda answer of the function that the gateway would choose: the registry's for what no route names."""
         http = event["requestContext"]["http"]
         wanted = http["method"], http["path"]
         for function, table in TABLES.items():
             if any(route.parts_of(*wanted) is not None for route in table):
                 return APPS[function].handle(event, partial(self.deps.__getitem__, function))
-        return None
+        return APPS["registry"].handle(event, partial(self.deps.__getitem__, "registry"))
 
     def application(self, environ, start_response):
-        answer = self.handle(event_of(environ)) or {
-            "statusCode": 404,
-            "headers": {"Content-Type": "application/json"},
-            "body": '{"message":"Not Found"}',
-        }
+        answer = self.handle(event_of(environ))
         body = answer["body"]
         data = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
         headers = [*answer["headers"].items(), ("Content-Length", str(len(data)))]
