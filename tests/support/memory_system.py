@@ -17,6 +17,7 @@ from carbyne.adapters.redis.hot import HotRead
 from carbyne.core import keys, stamps
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import Window
+from carbyne.intake.host_watch import HostWatch
 from carbyne.intake.writer import Writer
 from carbyne.registry.store import Registry
 from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows, merge, restrict
@@ -29,7 +30,7 @@ from carbyne.wiring.openapi import TABLES
 
 from tests.support.fakes import FakeBlocks, FakeTable
 from tests.support.page_system import MemorySessions, page_deps
-from tests.support.registry_store import MemoryStore
+from tests.support.registry_store import MemoryRegistered, MemoryStore
 from tests.support.registry_system import Keys, load_app
 from tests.support.wired import reader_settings
 
@@ -112,32 +113,31 @@ class MemorySystem:
         self.keys, self.sessions = Keys(), MemorySessions(lambda: int(now_s()))
         accounts = Accounts(self.keys, clock, now_s)
         moment = Time(lambda: int(now_s() * 1000), clock=clock, sleep=lambda _: None, random=lambda: 0.5)
-        ports = wiring_reader.Ports(self.hot, self.hot, self.table, FakeBlocks(), accounts, moment.now_ms)
+        registered = MemoryRegistered(self.store)
+        ports = wiring_reader.Ports(
+            self.hot, self.hot, self.table, FakeBlocks(), accounts, moment.now_ms, registered.has
+        )
         registry = Registry(
             self.store, lambda: int(now_s()), lambda: uuid.uuid4().hex[:11], Putter(self.hot, moment).put
         )
         self.deps = {
-            "writer": Writer(accounts, self.hot, RETENTION_S, Meter(), moment),
+            "writer": Writer(accounts, self.hot, RETENTION_S, Meter(), moment, HostWatch(registered, clock)),
             "reader": wiring_reader.assemble(reader_settings(LENGTH_S, RETENTION_S), ports),
             "registry": (accounts, registry),
             "page": page_deps(accounts, self.keys, self.sessions, lambda: int(now_s())),
         }
 
     def handle(self, event):
-        """The Lambda answer of the function that the gateway would choose, None if it knows no route."""
+        """The Lambda answer of the function that the gateway would choose: the registry's for what no route names."""
         http = event["requestContext"]["http"]
         wanted = http["method"], http["path"]
         for function, table in TABLES.items():
             if any(route.parts_of(*wanted) is not None for route in table):
                 return APPS[function].handle(event, partial(self.deps.__getitem__, function))
-        return None
+        return APPS["registry"].handle(event, partial(self.deps.__getitem__, "registry"))
 
     def application(self, environ, start_response):
-        answer = self.handle(event_of(environ)) or {
-            "statusCode": 404,
-            "headers": {"Content-Type": "application/json"},
-            "body": '{"message":"Not Found"}',
-        }
+        answer = self.handle(event_of(environ))
         body = answer["body"]
         data = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
         headers = [*answer["headers"].items(), ("Content-Length", str(len(data)))]

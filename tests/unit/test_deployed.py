@@ -31,6 +31,7 @@ NOT_ALARMED = {
     ("writer", "PutRetries"): "a retry that succeeds is normal; one that does not is a 503, which is alarmed",
     ("writer", "PostsRefused"): "a 503, which is alarmed; the log names the tenant",
     ("writer", "PostsRefused.*"): "says which limit",
+    ("writer", "SamplesOfUnknownHosts"): "they are stored; the log and the answer name the hosts",
     ("writer", "DeletesAccepted"): "what people asked for",
     ("ingester", "Deletes"): "what people asked for",
     ("ingester", "RowsTooOld"): "redriven too late, which the operator is told",

@@ -27,7 +27,7 @@ NOTE = {"service": "shop", "title": "deploy", "from": NOW_S - 60, "to": NOW_S}
 LAYOUT = {"x": 0, "y": 0, "width": 24, "height": 6}
 BOARD = {"title": "Shop", "widgets": [{"type": "markdown", "markdown": "# Hello", "layout": LAYOUT}]}
 BODIES = {
-    ("POST", "/api/v0/tsdb"): [{"hostId": "host1", **SAMPLE}, {"hostId": "", **SAMPLE}],
+    ("POST", "/api/v0/tsdb"): [{"hostId": name, **SAMPLE} for name in ("host1", "", "stranger")],
     ("POST", "/api/v0/services/{service}/tsdb"): [SAMPLE, {}],
     ("POST", "/api/v0/hosts"): {"name": "other"},
     ("PUT", "/api/v0/hosts/{id}"): {"name": "other"},

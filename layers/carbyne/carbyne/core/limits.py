@@ -24,6 +24,14 @@ NAME_BYTES_MAX: Final = 255
 """A metric name; Mackerel documents none, its clone keeps 128."""
 HOST_ID_BYTES_MAX: Final = 64
 """A host id; Mackerel's have 11 characters and are opaque."""
+UNKNOWN_HOST_S: Final = 3_600
+"""How long a writer believes that a host is registered or not; a host that is not is named once in this time."""
+HOSTS_LOOKED_UP_MAX: Final = 100
+"""Hosts of one post that are looked up in the registry: one BatchGetItem; the others with a later post."""
+HOSTS_WATCHED_MAX: Final = 50_000
+"""Hosts that a writer remembers, some 10 MB; beyond it they are looked up more often."""
+UNKNOWN_HOSTS_NAMED_MAX: Final = 20
+"""Hosts that one line of the log, or one header, names."""
 SOURCE_NAME_BYTES_MAX: Final = HOST_ID_BYTES_MAX
 """What can be asked of or deleted as a host or service: no post has a longer one, and keys of stores end somewhere."""
 API_KEY_BYTES_MAX: Final = 256

@@ -14,12 +14,13 @@ from carbyne.core.keys import RESOLUTIONS
 
 
 class WriterSettings(msgspec.Struct, frozen=True):
-    """``stream_name``: the Kinesis stream; ``accounts_table``: API keys and tenants; ``cold_raw_s``: how old a sample
-    may be, minus a margin."""
+    """``stream_name``: the Kinesis stream; ``accounts_table``: API keys and tenants; ``registry_table``: of hosts;
+    ``cold_raw_s``: how old a sample may be, minus a margin."""
 
     stack: str
     stream_name: str
     accounts_table: str
+    registry_table: str
     cold_raw_s: int
 
 
@@ -151,6 +152,7 @@ class ReaderSettings(RedisSettings, frozen=True, kw_only=True):
     """``raw_window_s``: length of a raw window; ``cold_..._s``: how far back a read of each resolution may go."""
 
     accounts_table: str
+    registry_table: str
     blocks_table: str
     blocks_bucket: str
     raw_window_s: int

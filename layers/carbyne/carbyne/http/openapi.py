@@ -115,8 +115,7 @@ def _answer(route: Route[Any], schema_of: Mapping[int, Json]) -> Json:
 
 
 def _refusal(status: str, about: str) -> Json:
-    ours = {"$ref": "#/components/schemas/Error"}
-    schema = {"anyOf": [ours, {"$ref": "#/components/schemas/Message"}]} if status == "404" else ours
+    schema = {"$ref": "#/components/schemas/Error"}
     headers = {"headers": {"Retry-After": RETRY_AFTER}} if status == "503" else {}
     return {"description": about, **headers, "content": {"application/json": {"schema": schema}}}
 

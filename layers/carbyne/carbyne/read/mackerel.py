@@ -1,6 +1,6 @@
 """The HTTP side of reads: Mackerel's calls on metrics of hosts and services."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Final, Literal, NamedTuple
 
 from msgspec import Meta
@@ -22,12 +22,18 @@ WARNINGS_HEADER: Final = "Carbyne-Warnings"
 RESOLUTION_HEADER: Final = "Carbyne-Resolution"
 
 
+def all_registered(_: SourceKey) -> bool:
+    """In the place of a registry, where there is none: no source is unknown."""
+    return True
+
+
 class Queries(NamedTuple):
-    """What answers reads."""
+    """What answers reads; ``is_registered``: whether the registry knows a source."""
 
     reader: Reader
     storage: Storage
     batch: Batch
+    is_registered: Callable[[SourceKey], bool] = all_registered
 
 
 def route(request: Request, accounts: Accounts, queries: Queries) -> Response:
@@ -44,11 +50,19 @@ def service_metrics(queries: Queries, call: Call) -> Response:
 
 
 def host_metric_names(queries: Queries, call: Call) -> Names:
-    return Names(sorted(queries.reader.series(_host(call))))
+    return _names(queries, _host(call))
 
 
 def service_metric_names(queries: Queries, call: Call) -> Names:
-    return Names(sorted(queries.reader.series(_service(call))))
+    return _names(queries, _service(call))
+
+
+def _names(queries: Queries, source: SourceKey) -> Names:
+    """Of a source that is registered or has samples, since posts need no registration."""
+    series = queries.reader.series(source)
+    if not series and not queries.is_registered(source):
+        raise RequestError(404, f"{source.source} is unknown")
+    return Names(sorted(series))
 
 
 def _host(call: Call) -> SourceKey:
@@ -153,7 +167,15 @@ ROUTES: Final = (
         headers=METRIC_HEADERS,
         not_found="The host never had this metric",
     ),
-    Route("GET", "/api/v0/hosts/{id}/metric-names", Permission.READ, "Metrics of a host", Names, host_metric_names),
+    Route(
+        "GET",
+        "/api/v0/hosts/{id}/metric-names",
+        Permission.READ,
+        "Metrics of a host",
+        Names,
+        host_metric_names,
+        not_found="The host is not registered and has no samples",
+    ),
     Route(
         "GET",
         "/api/v0/services/{service}/metrics",
@@ -172,6 +194,7 @@ ROUTES: Final = (
         "Metrics of a service",
         Names,
         service_metric_names,
+        not_found="The service is not registered and has no samples",
     ),
     Route(
         "GET",

@@ -10,15 +10,17 @@ import boto3
 
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
+from carbyne.adapters.dynamodb.registered import Registered
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.core.items import Blocks, Table
+from carbyne.core.keys import SourceKey
 from carbyne.core.limits import BATCH_READERS, COLD_READERS
 from carbyne.core.settings import ReaderSettings, by_resolution, load
 from carbyne.read.batch import Batch
-from carbyne.read.mackerel import Queries
+from carbyne.read.mackerel import Queries, all_registered
 from carbyne.read.placement import Storage
 from carbyne.read.reader import Reader
 from carbyne.store.catalogue import Catalogue
@@ -36,7 +38,8 @@ class ReaderDeps(NamedTuple):
 
 
 class Ports(NamedTuple):
-    """``hot`` and ``windows``: rows in Redis; ``table``: of blocks; ``cold``: the archive; ``now_ms``: the clock."""
+    """``hot`` and ``windows``: rows in Redis; ``table``: of blocks; ``cold``: the archive; ``now_ms``: the clock;
+    ``is_registered``: whether the registry knows a source."""
 
     hot: HotStore
     windows: HotWindows
@@ -44,6 +47,7 @@ class Ports(NamedTuple):
     cold: Blocks
     accounts: Accounts
     now_ms: Callable[[], int]
+    is_registered: Callable[[SourceKey], bool] = all_registered
 
 
 def assemble(settings: ReaderSettings, ports: Ports) -> ReaderDeps:
@@ -58,7 +62,7 @@ def assemble(settings: ReaderSettings, ports: Ports) -> ReaderDeps:
         now_ms=ports.now_ms,
     )
     storage = Storage(ports.windows, warm, ports.cold, catalogue)
-    return ReaderDeps(ports.accounts, Queries(samples, storage, Batch(samples)))
+    return ReaderDeps(ports.accounts, Queries(samples, storage, Batch(samples), ports.is_registered))
 
 
 @cache
@@ -76,5 +80,6 @@ def reader() -> ReaderDeps:
         cold=ColdBlocks(s3, settings.blocks_bucket),
         accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
         now_ms=now_ms,
+        is_registered=Registered(dynamodb, settings.registry_table).has,
     )
     return assemble(settings, ports)
