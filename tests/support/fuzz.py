@@ -42,6 +42,7 @@ KNOWN_BODIES = {
     "POST /api/v0/graph-annotations": KNOWN_THINGS["graph-annotations"],
     "PUT /api/v0/graph-annotations/{id}": KNOWN_THINGS["graph-annotations"],
     "DELETE /api/v0/graph-defs": {"name": "custom.known"},
+    "POST /api/v0/services/{service}/roles": {"name": "batch", "memo": ""},
 }
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
@@ -107,7 +108,7 @@ class Fuzz:
         if "/sessions/" in label:
             session = Session("a", api_key_item("key-a"), int(self.system.now_s()), int(self.system.now_s()), "")
             self.system.sessions.put(known["id"], session)
-        if label.endswith("/batch") and case.query:
+        if label.endswith(("/batch", "/storage")) and case.query:
             case.query |= {"source": f"host/{known['id']}", "from": 0, "to": 600}
         if case.path_parameters:
             case.path_parameters = {name: known[name] for name in case.path_parameters}
