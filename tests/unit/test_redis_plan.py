@@ -230,8 +230,11 @@ def test_three_shards_become_five_and_three_again():
     topology, done = carried_out(lambda now: plan.rebalance({}, now), topology)
     assert sorted(lanes(topology).values()) == [204, 205, 205, 205, 205] and not topology.unserved
     assert all(isinstance(step, Move) for step in done) and len(done) <= 6
-    topology, _ = carried_out(lambda now: plan.leave({"m3:1", "m3:2", "m4:1", "m4:2"}, False, now), topology)
+    leaving = {"m3:1", "m3:2", "m4:1", "m4:2"}
+    shown = plan.leave(leaving, False, topology)
+    topology, done = carried_out(lambda now: plan.leave(leaving, False, now), topology)
     assert sorted(lanes(topology).values()) == [341, 341, 342]
+    assert [step for step in done if step.__class__ in (Move, Forget)] == done and len(done) == len(shown)
     assert not topology.unserved and len(topology.nodes) == 6
     assert all(len(shard.replicas) == 1 for shard in topology.shards)
 
