@@ -188,3 +188,12 @@ def test_a_later_version_of_the_note_is_left_alone(failovers, table):
     table.items[place] = Item(frame.pack(b"\x02", body, 3))
     with pytest.raises(UnknownVersionError, match="version 2"):
         failovers.look()
+
+
+def test_a_master_that_is_silent_and_then_replaced_is_a_replaced_one(failovers, lanes):
+    """A master that dies is silent before another one serves its lanes: a look in between must not forget it."""
+    for lane in range(512):
+        del lanes.served[lane]
+    assert failovers.look() == []
+    lanes.fail_over(0, 512, Master(C, A))
+    assert failovers.look() == list(range(512))
