@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from carbyne.adapters.redis.nodes import Call, Master
+from carbyne.adapters.redis.nodes import Command, Replication
 from carbyne.core.limits import LANES
 from lupa import lua51
 
-MASTER = Master("5e" * 20, "")
+MASTER = Replication("5e" * 20, "")
 
 
 class MemoryRedis:
@@ -134,21 +134,21 @@ class MemoryNodes:
         self._lua = lua51.LuaRuntime(encoding=None, unpack_returned_tuples=True)
         self._scripts = cache(self._compiled)
         self._allowed: Sequence[bytes] = ()
-        self._promoted: dict[int, Master] = {}
+        self._promoted: dict[int, Replication] = {}
         names = self._lua.globals()
         names[b"redis"] = self._lua.table_from({b"call": self._of_script})
         names[b"struct"] = self._lua.table_from({b"pack": _pack, b"unpack": _unpack})
 
-    def run(self, calls: Sequence[Call], *, replicated: bool = False) -> list[Any]:
+    def run(self, calls: Sequence[Command], *, replicated: bool = False) -> list[Any]:
         return [self._run(call) for call in calls]
 
-    def masters(self) -> dict[int, Master]:
+    def masters(self) -> dict[int, Replication]:
         return dict.fromkeys(range(LANES), MASTER) | self._promoted
 
     def promote(self, lane: int) -> None:
         """Another master serves the lane from now on."""
         before = self._promoted.get(lane, MASTER).id
-        self._promoted[lane] = Master(f"{len(self._promoted):08x}{int(before, 16) + 1 & 0xFFFF:032x}", before)
+        self._promoted[lane] = Replication(f"{len(self._promoted):08x}{int(before, 16) + 1 & 0xFFFF:032x}", before)
 
     def fill(self) -> float:
         return 0.0
@@ -156,12 +156,12 @@ class MemoryNodes:
     def close(self) -> None:
         pass
 
-    def _run(self, call: Call) -> Any:
+    def _run(self, call: Command) -> Any:
         if call.script is None:
-            name, *args = call.command
+            name, *args = call.words
             reply = self.redis.call(name, *map(_bytes, args))
             return dict(zip(reply[::2], reply[1::2], strict=True)) if name == "HGETALL" else reply
-        _, _, count, *args = call.command
+        _, _, count, *args = call.words
         packed = [_bytes(arg) for arg in args]
         self._allowed = packed[:count]
         assert len({_slot(key) for key in self._allowed}) == 1, f"CROSSSLOT: {self._allowed}"

@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import numpy as np
 from carbyne.adapters.redis.hot import HotStore
-from carbyne.adapters.redis.nodes import Call
+from carbyne.adapters.redis.nodes import Command
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.archive.archiver import Archiver, archive
 from carbyne.archive.reconciler import Reconciler
@@ -471,7 +471,7 @@ class World:
         return [
             (source, token)
             for source in sources
-            for token, held in self.stores.nodes.run([Call(source.lane, ("HGETALL", source.windows))])[0].items()
+            for token, held in self.stores.nodes.run([Command(source.lane, ("HGETALL", source.windows))])[0].items()
             if held[1:] == b"0"
         ]
 

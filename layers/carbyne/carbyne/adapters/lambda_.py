@@ -46,10 +46,10 @@ class LambdaReaders:
     def _running(self) -> str:
         """RetryableError while the last one, which is deleted already, is still in the way."""
         with retryable("replay ListEventSourceMappings"):
-            found = self._client.list_event_source_mappings(
+            listed = self._client.list_event_source_mappings(
                 EventSourceArn=self._stream_arn, FunctionName=self._function
             )
-        for one in found["EventSourceMappings"]:
-            if one["State"] != "Deleting":
-                return one["UUID"]
+        for mapping in listed["EventSourceMappings"]:
+            if mapping["State"] != "Deleting":
+                return mapping["UUID"]
         raise RetryableError("the reader of the last replay is not gone yet")

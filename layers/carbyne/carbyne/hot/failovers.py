@@ -25,7 +25,7 @@ _SORT: Final = "masters"
 _NOWHERE: Final = -1
 
 
-class Master(Protocol):
+class Serving(Protocol):
     """``id``: a master's replication id, hexadecimal; ``before``: that of the master which it followed before, empty if
     it never followed one."""
 
@@ -35,10 +35,10 @@ class Master(Protocol):
     def before(self) -> str: ...
 
 
-class Lanes(Protocol):
+class ServedLanes(Protocol):
     """Lanes in Redis.  ``masters``: of the lanes whose master answers.  RetryableError if they can't be asked."""
 
-    def masters(self) -> Mapping[int, Master]: ...
+    def masters(self) -> Mapping[int, Serving]: ...
     def begin(self, lanes: Iterable[int], token: str, *, force: bool = False) -> None: ...
 
 
@@ -56,7 +56,7 @@ class Failovers:
     """The sealer's look at the masters.  ``table``: the blocks table, which keeps the note beside the replay job;
     ``now_s``: seconds since 1970."""
 
-    def __init__(self, table: Table, lanes: Lanes, now_s: Callable[[], int] = lambda: int(time.time())) -> None:
+    def __init__(self, table: Table, lanes: ServedLanes, now_s: Callable[[], int] = lambda: int(time.time())) -> None:
         self._table = table
         self._lanes = lanes
         self._handovers = Handovers(table, now_s)
@@ -91,13 +91,13 @@ class Failovers:
 
     def _save(self, ids: Mapping[int, str], replaces: Item | None) -> None:
         """Unless another sealer noted something meanwhile: then the next look compares with that."""
-        order = {one: at for at, one in enumerate(sorted(set(ids.values())))}
+        order = {id_: at for at, id_ in enumerate(sorted(set(ids.values())))}
         of_lane = [order[ids[lane]] if lane in ids else _NOWHERE for lane in range(LANES)]
-        note = _Note([bytes.fromhex(one) for one in order], of_lane)
+        note = _Note([bytes.fromhex(id_) for id_ in order], of_lane)
         self._table.put(REPLAY_ITEM, _SORT, Item(_NOTE.pack(note)), replaces)
 
 
-def failed_over(noted: Mapping[int, str], seen: Mapping[int, Master], handed: Sequence[Handover] = ()) -> list[int]:
+def failed_over(noted: Mapping[int, str], seen: Mapping[int, Serving], handed: Sequence[Handover] = ()) -> list[int]:
     """The lanes of which acknowledged writes may be missing, as their master has another replication id than noted, and
     no handover led to it.
 

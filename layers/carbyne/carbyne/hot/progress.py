@@ -71,8 +71,8 @@ class Notes:
 
     def of(self, token: str) -> list[Note]:
         """Those of one replay."""
-        found = self._table.query(REPLAY_ITEM, _SORT, _SORT_END)
-        return [note for _, item in found if (note := _decoded(item)) and note.token == token]
+        items = self._table.query(REPLAY_ITEM, _SORT, _SORT_END)
+        return [note for _, item in items if (note := _decoded(item)) and note.token == token]
 
     def load(self, shard: str) -> tuple[Note | None, Item | None]:
         """The shard's last note, of whichever replay, and the item that it is in."""

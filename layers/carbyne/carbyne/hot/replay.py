@@ -73,7 +73,7 @@ class Jobs:
         return self._table.put(REPLAY_ITEM, _SORT, Item(_JOB.pack(job)), replaces)
 
 
-class Lanes(Protocol):
+class ReplayLanes(Protocol):
     """Lanes in Redis; every method raises RetryableError if it can't be asked."""
 
     def begin(self, lanes: Iterable[int], token: str, *, force: bool = False) -> None: ...
@@ -82,7 +82,7 @@ class Lanes(Protocol):
     def fill(self) -> float: ...
 
 
-class Failovers(Protocol):
+class LostTails(Protocol):
     """``look``: takes the lanes that may lack a tail out of service and returns them; RetryableError if it can't."""
 
     def look(self) -> Sequence[int]: ...
@@ -95,14 +95,14 @@ class Watch:
     def __init__(
         self,
         jobs: Jobs,
-        failovers: Failovers,
-        lanes: Lanes,
+        tails: LostTails,
+        lanes: ReplayLanes,
         initialised: Callable[[], bool],
         new_token: Callable[[], str],
         now_ms: Callable[[], int],
     ) -> None:
         self._jobs = jobs
-        self._failovers = failovers
+        self._tails = tails
         self._lanes = lanes
         self._initialised = initialised
         self._new_token = new_token
@@ -111,7 +111,7 @@ class Watch:
     def look(self, rebuilding: Mapping[int, str]) -> None:
         """Bring the job up to date with the lanes that are not whole and the tokens that they have, those included that
         another master serves since the last look."""
-        rebuilding = {**rebuilding, **dict.fromkeys(self._failovers.look(), "")}
+        rebuilding = {**rebuilding, **dict.fromkeys(self._tails.look(), "")}
         job, item = self._jobs.load()
         if job and job.wanted:
             self._lanes.begin(job.lanes, job.token, force=True)
@@ -143,7 +143,7 @@ class Readers(Protocol):
         """Stop the reader if it runs."""
 
 
-class Stream(Protocol):
+class FenceStream(Protocol):
     """Puts records; returns the indexes of those that failed."""
 
     def put(self, entries: Sequence[tuple[str, bytes]]) -> list[int]: ...
@@ -152,7 +152,7 @@ class Stream(Protocol):
 class Supervisor:
     """What happens outside of the network where Redis is."""
 
-    def __init__(self, jobs: Jobs, readers: Readers, stream: Stream) -> None:
+    def __init__(self, jobs: Jobs, readers: Readers, stream: FenceStream) -> None:
         self._jobs = jobs
         self._readers = readers
         self._stream = stream
@@ -189,7 +189,7 @@ class Supervisor:
 class Replayer:
     """Takes the stream's records a second time, those of lanes that are not whole."""
 
-    def __init__(self, ingester: Ingester, lanes: Lanes, meter: Meter, progress: Progress | None = None) -> None:
+    def __init__(self, ingester: Ingester, lanes: ReplayLanes, meter: Meter, progress: Progress | None = None) -> None:
         self._ingester = ingester
         self._lanes = lanes
         self._meter = meter
@@ -202,18 +202,18 @@ class Replayer:
         """
         begun_s = self._progress.now_s() if self._progress else 0.0
         lanes = [lane_of_tag(entry.key) for entry in entries]
-        wanted = self._lanes.in_replay({lane for lane in lanes if lane is not None})
-        mine = [(lane, entry) for lane, entry in zip(lanes, entries, strict=True) if lane in wanted]
+        rebuilding = self._lanes.in_replay({lane for lane in lanes if lane is not None})
+        mine = [(lane, entry) for lane, entry in zip(lanes, entries, strict=True) if lane in rebuilding]
         if mine and (fill := self._lanes.fill()) > REPLAY_FILL_MAX:
             raise RetryableError(f"Redis is {fill:.0%} full: the replay waits until windows are sealed")
         failed = self._ingester.ingest([entry for _, entry in mine]) if mine else None
-        done = [one for one in mine if failed is None or int(one[1].sequence) < int(failed)]
+        done = [(lane, entry) for lane, entry in mine if failed is None or int(entry.sequence) < int(failed)]
         again = [lane for lane, entry in done if not self._pass_fence(lane, entry)]
         if again:
             _log.info(
                 "%d lanes are past a fence and not whole: it is an older one, or they were lost again", len(again)
             )
-        if self._progress and wanted:
+        if self._progress and rebuilding:
             passed = [entry for entry in entries if failed is None or int(entry.sequence) < int(failed)]
             self._progress.add(shard, begun_s, passed)
         self._meter.add("RecordsReplayed", len(mine))
@@ -238,10 +238,10 @@ def demand(jobs: Jobs, lanes: Iterable[int], token: str, now_s: int) -> Job:
     job, item = jobs.load()
     if job and (job.left or job.reader):
         raise RetryableError(f"replay {job.token} runs: {job.left} of {len(job.lanes)} lanes are left")
-    wanted = sorted(lanes)
-    if not wanted:
+    asked = sorted(lanes)
+    if not asked:
         raise InvariantError("BUG: a replay needs lanes")
-    wished = Job(token, wanted, now_s, len(wanted), wanted=True)
-    if not jobs.save(wished, item):
+    demanded = Job(token, asked, now_s, len(asked), wanted=True)
+    if not jobs.save(demanded, item):
         raise RetryableError("somebody else began a replay just now")
-    return wished
+    return demanded

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from carbyne.adapters.redis.nodes import Call, Nodes, Reply, Script, checked
+from carbyne.adapters.redis.nodes import Command, Nodes, Reply, Script, checked
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey, Window, lane_due, lane_state, split_series
 from carbyne.core.limits import CALL_BYTES_MAX, LANES, LISTS_PER_WINDOW_MAX, READ_BYTES_MAX, READ_WINDOWS
@@ -105,10 +105,10 @@ class HotStore:
 
     def series(self, source: SourceKey) -> set[str]:
         """Every series that a window of the source in Redis knows; empty if the source has no window there."""
-        tokens = checked(self._nodes.run([Call(source.lane, ("HKEYS", source.windows))])[0])
+        tokens = checked(self._nodes.run([Command(source.lane, ("HKEYS", source.windows))])[0])
         windows = [Window.parse(token.decode()) for token in tokens]
-        calls = [Call(source.lane, ("HVALS", source.lists(window))) for window in windows]
-        calls += [Call(source.lane, ("HKEYS", source.dictionary(window))) for window in windows]
+        calls = [Command(source.lane, ("HVALS", source.lists(window))) for window in windows]
+        calls += [Command(source.lane, ("HKEYS", source.dictionary(window))) for window in windows]
         replies = [checked(reply) for reply in self._nodes.run(calls)]
         return {name for reply in replies for blob in reply for name in split_series(blob)}
 
@@ -116,7 +116,7 @@ class HotStore:
         calls = [self._write_call(lane, groups, with_series) for lane, groups in batches]
         return self._nodes.run(calls, replicated=True) if calls else []
 
-    def _write_call(self, lane: int, groups: list[RowGroup], with_series: bool) -> Call:
+    def _write_call(self, lane: int, groups: list[RowGroup], with_series: bool) -> Command:
         keys = [lane_state(lane), lane_due(lane)]
         highest = max(row.stamp for group in groups for row in group.rows)
         args: list[Any] = [highest, self._seen.get(lane, ZERO), LISTS_PER_WINDOW_MAX]

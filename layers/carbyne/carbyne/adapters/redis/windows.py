@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from carbyne.adapters.redis.nodes import Call, Master, Nodes, Reply, Script, checked
+from carbyne.adapters.redis.nodes import Command, Nodes, Replication, Reply, Script, checked
 from carbyne.core.errors import CorruptDataError, InvariantError, RetryableError, UnknownVersionError
 from carbyne.core.keys import SourceKey, Window, lane_claims, lane_due, lane_state, list_identity, split_series
 from carbyne.core.limits import CONFIRM_ROWS_MAX, DUE_PER_LANE, LANES, READ_BYTES_MAX, SEAL_LEASE_MS
@@ -89,10 +89,10 @@ class HotWindows:
     def in_replay(self, lanes: Iterable[int]) -> set[int]:
         """Those of the lanes that are not whole."""
         asked = list(lanes)
-        replies = self._nodes.run([Call(lane, ("GET", lane_state(lane))) for lane in asked])
+        replies = self._nodes.run([Command(lane, ("GET", lane_state(lane))) for lane in asked])
         return {lane for lane, reply in zip(asked, replies, strict=True) if (checked(reply) or b"")[:1] != WHOLE}
 
-    def masters(self) -> dict[int, Master]:
+    def masters(self) -> dict[int, Replication]:
         """The master of each lane; lanes of a node that does not answer are left out."""
         return self._nodes.masters()
 
@@ -161,7 +161,7 @@ class HotWindows:
 
     def _confirm_call(
         self, source: SourceKey, window: Window, pairs: Sequence[tuple[bytes, bytes]], expiry_ms: int, again_ms: int
-    ) -> Call:
+    ) -> Command:
         keys = [source.rows(window), source.lists(window), source.dictionary(window), source.windows]
         keys += [lane_due(source.lane), lane_claims(source.lane)]
         args = [source.member(window), window.token, expiry_ms, again_ms, *(item for pair in pairs for item in pair)]
@@ -182,7 +182,7 @@ class HotWindows:
             size = max(FIRST_CHUNK, READ_BYTES_MAX // longest)
 
     def _ask(self, source: SourceKey, *command: str | bytes) -> Reply:
-        return checked(self._nodes.run([Call(source.lane, command)])[0])
+        return checked(self._nodes.run([Command(source.lane, command)])[0])
 
 
 def _mapping(reply: Reply) -> Mapping[bytes, bytes]:
