@@ -1,9 +1,9 @@
 #!lua flags=no-writes
 -- Read some series of one source out of its windows in Redis, newest first.
 --
--- KEYS     1 state      lane string: w (whole) or r (rebuilding), then the highest stamp
---          2 windows    source hash: window token -> c (all of the window's rows are here) or p (perhaps not), then its
---                       expiry, ms
+-- KEYS     1 state      lane string: w (whole) or r (rebuilding), the highest stamp, the token of the lane's last replay
+--          2 windows    source hash: window token -> c (all of the window's rows are here, if the lane is whole and has
+--                       the token behind the comma still) or p (perhaps not), its expiry, ms, "," and the token
 --          then three for each declared window, newest first:
 --          rows         hash: field (ts i64 BE, list identity 8 B) -> stamp 26 B, kind 1 B, payload
 --          lists        hash: list identity -> series keys, one a line
@@ -27,7 +27,7 @@ local from, to, newest, budget = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] =
 local declared = tonumber(ARGV[5])
 local HEAD, SPARSE, CHUNK = 27, 1, 16
 local TS_MS_MAX = 2^53 -- a delete is after it
-local COMPLETE = "c"
+local COMPLETE, WHOLE, STATE_BYTES = "c", "w", 27
 local wanted, found, samples, newest_ts = {}, {}, {}, {}
 local series, deletes = {}, {}
 for i = 6 + declared, #ARGV do
@@ -152,11 +152,13 @@ local function read_window(rows, lists, dictionary)
   end
 end
 
-local state = string.sub(redis.call("GET", state_key) or "", 1, 1)
+local lane = redis.call("GET", state_key) or ""
+local state, generation = string.sub(lane, 1, 1), string.sub(lane, STATE_BYTES + 1)
 local tokens, complete_tokens = redis.call("HKEYS", windows), {}
 for i = 0, declared - 1 do
   local held = redis.call("HGET", windows, ARGV[6 + i]) or ""
-  if string.sub(held, 1, 1) == COMPLETE and redis.call("EXISTS", KEYS[3 + 3 * i]) == 1 then
+  local covers = state == WHOLE and string.match(held, "^" .. COMPLETE .. "%d+,?(.*)$") == generation
+  if covers and redis.call("EXISTS", KEYS[3 + 3 * i]) == 1 then
     complete_tokens[#complete_tokens + 1] = ARGV[6 + i]
   end
   if next_ts < 0 and not complete() then read_window(KEYS[3 + 3 * i], KEYS[4 + 3 * i], KEYS[5 + 3 * i]) end

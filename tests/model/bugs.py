@@ -179,7 +179,7 @@ def _(simulation: Simulation) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """a replaced master is not noticed"""
-    return [patch.object(failovers.Failovers, "look", lambda self: [])]
+    return [patch.object(failovers.Failovers, "look", lambda self: failovers.Look([], set()))]
 
 
 @bug

@@ -109,9 +109,11 @@ class MemoryRedis:
 
     def _zadd(self, key: bytes, flag: bytes, score: bytes, member: bytes) -> int:
         held = member in self._hash(key)
-        if (flag, held) in ((b"NX", False), (b"XX", True)):
+        better = {b"NX": False, b"XX": True, b"LT": held and float(score) < self._hash(key)[member],
+                  b"GT": held and float(score) > self._hash(key)[member]}[flag]  # fmt: skip
+        if better if held else flag != b"XX":
             self.values.setdefault(key, {})[member] = float(score)
-        return int(flag == b"NX" and not held)
+        return int(flag != b"XX" and not held)
 
     def _zscore(self, key: bytes, member: bytes) -> bytes | None:
         score = self.values.get(key, {}).get(member)
@@ -121,9 +123,9 @@ class MemoryRedis:
         return self._hdel(key, member)
 
     def _zrange(self, key: bytes, least: bytes, most: bytes, *how: bytes) -> list[bytes]:
-        assert least == b"-inf" and how[:3] == (b"BYSCORE", b"LIMIT", b"0") and how[4:] == (b"WITHSCORES",)
+        assert least == b"-inf" and how[:2] == (b"BYSCORE", b"LIMIT") and how[4:] == (b"WITHSCORES",)
         low = sorted((score, member) for member, score in self._hash(key).items() if score <= float(most))
-        return [item for score, member in low[: int(how[3])] for item in (member, b"%.17g" % score)]
+        return [item for score, member in low[int(how[2]) :][: int(how[3])] for item in (member, b"%.17g" % score)]
 
 
 class MemoryNodes:

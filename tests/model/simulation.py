@@ -105,6 +105,7 @@ class Simulation:
             hot_s=chance.choice([0, 3600, 2 * day, 2 * day]),
             warm_s={"raw": day, "5m": chance.choice([day, 2 * day]), "1h": 3 * day, "1d": 6 * day},
             skew_ms=chance.choice([-600_000, 0, 0, 600_000]),
+            lanes=sorted({lane_of(TENANTS[0], source) for source in SOURCES}),
         )
         self.faults = [Faults(), Faults()]
         self.ingesters = [self.world.ingester(faults) for faults in self.faults]
@@ -319,7 +320,9 @@ class Simulation:
         entries = [Arrived(*world.stream.records[number]) for number in numbers]
         self._note(f"deliver {list(numbers)[:12]} to ingester {which}; faults {plan}")
         try:
-            failed = self.ingesters[which].ingest(entries)
+            in_order = list(numbers) == self._waiting()[: len(numbers)]
+            ingester = self.ingesters[which]
+            failed = (world.ticking(ingester, self.faults[which]) if in_order else ingester).ingest(entries)
         except (KilledError, RetryableError):
             assert plan, "it has no reason to fail"
             return

@@ -15,8 +15,8 @@ from carbyne.adapters.dynamodb.table import DynamoTable
 from carbyne.cli.desk import Desk, add_deployment
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import LANES
+from carbyne.hot.jobs import Job, Jobs, demand
 from carbyne.hot.progress import Note, Notes, speed
-from carbyne.hot.replay import Job, Jobs, demand
 
 if TYPE_CHECKING:
     from carbyne.cli.desk import Groups

@@ -9,7 +9,7 @@ or the operator's tool noted that it handed the lane over (``handovers``).
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -52,6 +52,13 @@ class _Note(msgspec.Struct, frozen=True, array_like=True):
 _NOTE = Document("note of masters", _Note, version=1, level=3, bytes_max=JOB_BYTES_MAX, inflated_max=JOB_BYTES_MAX)
 
 
+class Look(NamedTuple):
+    """``lost``: lanes that may lack a tail; ``steady``: those that the master serves which was noted before."""
+
+    lost: list[int]
+    steady: set[int]
+
+
 class Failovers:
     """The sealer's look at the masters.  ``table``: the blocks table, which keeps the note beside the replay job;
     ``now_s``: seconds since 1970."""
@@ -61,9 +68,9 @@ class Failovers:
         self._lanes = lanes
         self._handovers = Handovers(table, now_s)
 
-    def look(self) -> list[int]:
-        """The lanes that may lack a tail: they are rebuilding now, and in no replay.  RetryableError if Redis or the
-        table can't be asked.
+    def look(self) -> Look:
+        """The lanes that may lack a tail are rebuilding now, and in no replay.  RetryableError if Redis or the table
+        can't be asked.
 
         The note follows the lanes: a crash in between repeats the work, and no change goes by.
         """
@@ -79,7 +86,7 @@ class Failovers:
         ids = {**noted, **{lane: master.id for lane, master in seen.items()}}
         if ids != noted:
             self._save(ids, item)
-        return lost
+        return Look(lost, {lane for lane, master in seen.items() if noted.get(lane) == master.id})
 
     def noted(self) -> tuple[dict[int, str], Item | None]:
         """{lane: replication id} and the item that it is in; empty before the first look."""

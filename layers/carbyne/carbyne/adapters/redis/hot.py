@@ -7,7 +7,7 @@ import numpy as np
 
 from carbyne.adapters.redis.nodes import Command, Nodes, Reply, Script, checked
 from carbyne.core.errors import RetryableError
-from carbyne.core.keys import SourceKey, Window, lane_due, lane_state, split_series
+from carbyne.core.keys import SourceKey, Window, lane_due, lane_since, lane_state, split_series
 from carbyne.core.limits import CALL_BYTES_MAX, LANES, LISTS_PER_WINDOW_MAX, READ_BYTES_MAX, READ_WINDOWS
 from carbyne.core.stamps import STAMP_BYTES, ZERO
 from carbyne.samples.columns import Columns, Rows, from_rows
@@ -50,14 +50,15 @@ class _Part(NamedTuple):
 
 
 class HotStore:
-    """Writes and reads rows.  Remembers, for each lane, the highest stamp that it saw acknowledged."""
+    """Writes and reads rows.  Remembers, for each lane, the highest stamp that it saw acknowledged, and the token that
+    the lane had then: under another one a replay brings back what was lost, and the stamp says nothing."""
 
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
         self._write = Script.load("write")
         self._read = Script.load("read")
         self._init = Script.load("init")
-        self._seen: dict[int, bytes] = {}
+        self._seen: dict[int, tuple[bytes, bytes]] = {}
 
     def init(self) -> None:
         """Call every lane whole that has no state yet.  Raises RetryableError; safe to repeat."""
@@ -75,7 +76,7 @@ class HotStore:
         unknown = [
             (number, (lane, rest))
             for number, ((lane, batch), reply) in enumerate(zip(batches, replies, strict=True))
-            if not isinstance(reply, RetryableError) and (rest := _numbered(batch, reply[2:]))
+            if not isinstance(reply, RetryableError) and (rest := _numbered(batch, reply[3:]))
         ]
         again = self._write_all([batch for _, batch in unknown], with_series=True)
         for (number, _), reply in zip(unknown, again, strict=True):
@@ -117,12 +118,13 @@ class HotStore:
         return self._nodes.run(calls, replicated=True) if calls else []
 
     def _write_call(self, lane: int, groups: list[RowGroup], with_series: bool) -> Command:
-        keys = [lane_state(lane), lane_due(lane)]
+        keys = [lane_state(lane), lane_due(lane), lane_since(lane)]
         highest = max(row.stamp for group in groups for row in group.rows)
-        args: list[Any] = [highest, self._seen.get(lane, ZERO), LISTS_PER_WINDOW_MAX]
-        for source, window, due_ms, fresh, rows in groups:
+        token, seen = self._seen.get(lane, (b"", ZERO))
+        args: list[Any] = [highest, seen, token, LISTS_PER_WINDOW_MAX]
+        for source, window, due_ms, fresh, rows, arrived_ms in groups:
             keys += (source.rows(window), source.lists(window), source.dictionary(window), source.windows)
-            args += (source.member(window), window.token, due_ms, int(fresh), len(rows))
+            args += (source.member(window), window.token, due_ms, int(fresh), arrived_ms, len(rows))
             for row in rows:
                 args += (row.field, row.value, row.series if with_series else b"")
         return self._write.call(lane, keys, args)
@@ -138,7 +140,8 @@ class HotStore:
                 continue
             result[lane] = Written(before.stored + reply[1], before.lost or bool(reply[0]))
             highest = max(row.stamp for group in groups for row in group.rows)
-            self._seen[lane] = max(self._seen.get(lane, ZERO), highest)
+            token, seen = self._seen.get(lane, (b"", ZERO))
+            self._seen[lane] = reply[2], max(seen, highest) if token == reply[2] else highest
         return result
 
     def _read_windows(
@@ -216,7 +219,7 @@ def _numbered(groups: Sequence[RowGroup], numbers: Iterable[int]) -> list[RowGro
 
 def _added(first: Reply, second: Reply) -> Reply:
     """The reply of a call and of its repetition with series as one."""
-    return second if isinstance(second, RetryableError) else [first[0] or second[0], first[1] + second[1]]
+    return second if isinstance(second, RetryableError) else [first[0] or second[0], first[1] + second[1], second[2]]
 
 
 def _declared(from_ms: int, to_ms: int, length_s: int) -> list[Window]:
