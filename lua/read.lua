@@ -14,11 +14,12 @@
 --          4 budget     bytes of rows to look at before the call ends early; sparse rows count more, by series
 --          5 declared   number of declared windows, then their tokens in the order of KEYS
 --          then the series keys
--- RETURNS  {state (w, r, or "" if none), tokens, next, found, samples, complete, deletes}: tokens of all windows of the
+-- RETURNS  {state (w, r, or "" if none), tokens, next, found, samples, complete, deletes, master}: tokens of all windows of the
 --          source; next: ts (ms) below which the reading goes on in another call, -1 if nothing is left; found: for each series
 --          1 if a list or dictionary of a declared window has it; samples: for each series ts i64 BE, stamp, float64,
 --          concatenated, one entry for each row that has it; complete: tokens of the declared windows of which all
---          rows are here; deletes: those of the windows that were looked at, as values of rows
+--          rows are here; deletes: those of the windows that were looked at, as values of rows; master: the replication id
+--          of the node that this was read from
 -- EFFECTS  none
 -- COST     O(fields + rows looked at + series of the lists)
 
@@ -27,6 +28,7 @@ local from, to, newest, budget = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] =
 local declared = tonumber(ARGV[5])
 local HEAD, SPARSE, CHUNK = 27, 1, 16
 local TS_MS_MAX = 2^53 -- a delete is after it
+local SECTION = "replication"
 local COMPLETE, WHOLE, STATE_BYTES = "c", "w", 27
 local wanted, found, samples, newest_ts = {}, {}, {}, {}
 local series, deletes = {}, {}
@@ -164,4 +166,5 @@ for i = 0, declared - 1 do
   if next_ts < 0 and not complete() then read_window(KEYS[3 + 3 * i], KEYS[4 + 3 * i], KEYS[5 + 3 * i]) end
 end
 for number = 1, #series do samples[number] = table.concat(samples[number]) end
-return {state, tokens, next_ts, found, samples, complete_tokens, deletes}
+local master = string.match(redis.call("INFO", SECTION), "master_replid:(%x+)")
+return {state, tokens, next_ts, found, samples, complete_tokens, deletes, master}

@@ -75,7 +75,8 @@ def normal(name, reply):
         return reply in (True, b"OK")
     if name != "read":
         return reply
-    state, tokens, next_ms, found, samples, *more = reply
+    state, tokens, next_ms, found, samples, *more, master = reply
+    assert len(master) == 40
     parts = [sorted(packed[at : at + SAMPLE_BYTES] for at in range(0, len(packed), SAMPLE_BYTES)) for packed in samples]
     return state, sorted(tokens), next_ms, found, parts, [sorted(each) for each in more]
 

@@ -462,16 +462,11 @@ class Simulation:
         self.world.stores.remember()
 
     def fail_over(self) -> None:
-        """A lane's master is replaced by one that has not got what was acknowledged last; the sealer's next look, as
-        soon as one succeeds, finds that."""
+        """A lane's master is replaced by one that has not got what was acknowledged last; the sealer's next look finds
+        that, and a read does so before."""
         lane = SourceKey(self.chance.choice(TENANTS), self.chance.choice(SOURCES)).lane
         self._note(f"lane {lane} has another master, and may have lost its tail")
         self.world.stores.fail_over(lane)
-        for plan in ({self.chance.randrange(4): self.chance.choice(KINDS)}, {}):
-            faults = Faults()
-            faults.begin(plan)
-            with suppress(KilledError, RetryableError):
-                self.world.failovers(faults).look()
 
     def supervise(self) -> None:
         """What watches over replays."""

@@ -473,10 +473,16 @@ class World:
         self.stores.lose(lane)
 
     def is_whole(self, lane: int) -> bool:
-        return not HotWindows(self.stores.nodes).in_replay([lane])
+        return lane not in self.rebuilding([lane])
 
-    def rebuilding(self) -> set[int]:
-        return HotWindows(self.stores.nodes).in_replay(range(LANES))
+    def rebuilding(self, lanes: Iterable[int] = range(LANES)) -> set[int]:
+        """Lanes that are not whole, or that a master serves of which the sealer does not know."""
+        noted, served = (
+            Failovers(self.stores.table, HotWindows(self.stores.nodes)).masters(),
+            self.stores.nodes.masters(),
+        )
+        strange = {lane for lane in lanes if served[lane].id != noted.get(lane)}
+        return HotWindows(self.stores.nodes).in_replay(lanes) | strange
 
     def unsealed(self, sources: Iterable[SourceKey]) -> list[tuple[SourceKey, bytes]]:
         """The windows in Redis that have rows which no expiry will take."""

@@ -88,6 +88,14 @@ class Failovers:
             self._save(ids, item)
         return Look(lost, {lane for lane, master in seen.items() if noted.get(lane) == master.id})
 
+    def masters(self) -> dict[int, str]:
+        """The replication id that is noted for each lane; empty before the first look."""
+        return self.noted()[0]
+
+    def lost(self, noted: Mapping[int, str], seen: Mapping[int, Serving]) -> list[int]:
+        """The lanes that may lack a tail by what is noted of masters and handovers; ``seen``: asked before."""
+        return failed_over(noted, seen, self._handovers.noted())
+
     def noted(self) -> tuple[dict[int, str], Item | None]:
         """{lane: replication id} and the item that it is in; empty before the first look."""
         item = self._table.get(REPLAY_ITEM, _SORT)

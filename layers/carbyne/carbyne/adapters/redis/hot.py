@@ -29,13 +29,18 @@ class HotRead(NamedTuple):
     """``whole``: the lane holds everything that it should; ``known``: for each series asked, whether a window of the
     span lists it; ``columns``: their samples, but for those that a delete in Redis concerns; ``windows``: all windows
     of the source that have rows, newest first; ``complete``: those windows of the span of which every row ever written
-    is here."""
+    is here; ``master``: the replication id of the node that gave it, empty if there were several."""
 
     whole: bool
     known: list[bool]
     columns: Columns
     windows: list[Window]
     complete: set[Window]
+    master: str = ""
+
+    def unproven(self) -> "HotRead":
+        """The answer of a master that may lack what another one had acknowledged."""
+        return self._replace(whole=False, complete=set())
 
 
 class _Part(NamedTuple):
@@ -47,6 +52,7 @@ class _Part(NamedTuple):
     samples: list[bytes]
     complete: set[Window]
     markers: set[Marker]
+    masters: set[str]
 
 
 class HotStore:
@@ -93,6 +99,7 @@ class HotStore:
         declared = _declared(from_ms, to_ms, length_s)
         part = self._read_windows(source, from_ms, to_ms, declared, series, newest)
         whole, found, samples, complete, markers = part.whole, part.found, part.samples, part.complete, part.markers
+        masters = part.masters
         windows = sorted(part.windows, reverse=True)
         more = [window for window in windows if window not in declared and window.overlaps(from_ms, to_ms)]
         for length in {window.length_s for window in more}:  # of one length, so that none overlap: see read.lua's next
@@ -101,8 +108,10 @@ class HotStore:
             found = [a or b for a, b in zip(found, part.found, strict=True)]
             samples = [a + b for a, b in zip(samples, part.samples, strict=True)]
             whole, complete, markers = whole and part.whole, complete | part.complete, markers | part.markers
+            masters = masters | part.masters
         columns = erase(from_rows(map(_rows, series, samples)), markers)
-        return HotRead(whole, found, columns, windows, complete)
+        master = masters.pop() if len(masters) == 1 else ""
+        return HotRead(whole, found, columns, windows, complete, master)
 
     def series(self, source: SourceKey) -> set[str]:
         """Every series that a window of the source in Redis knows; empty if the source has no window there."""
@@ -158,7 +167,7 @@ class HotStore:
         for window in windows:
             keys += (source.rows(window), source.lists(window), source.dictionary(window))
         declared = [len(windows), *(window.token for window in windows)]
-        result = _Part(True, [], [False] * len(series), [b""] * len(series), set(windows), set())
+        result = _Part(True, [], [False] * len(series), [b""] * len(series), set(windows), set(), set())
         while True:
             args = [from_ms, to_ms, int(newest), READ_BYTES_MAX, *declared, *series]
             reply = checked(self._nodes.run([self._read.call(source.lane, keys, args)])[0])
@@ -169,7 +178,7 @@ class HotStore:
 
 
 def _continued(before: _Part, reply: Reply) -> _Part:
-    state, tokens, _, known, samples, complete, deletes = reply
+    state, tokens, _, known, samples, complete, deletes, master = reply
     return _Part(
         before.whole and state == WHOLE,
         [Window.parse(token.decode()) for token in tokens],
@@ -177,6 +186,7 @@ def _continued(before: _Part, reply: Reply) -> _Part:
         [a + b for a, b in zip(before.samples, samples, strict=True)],
         before.complete & {Window.parse(token.decode()) for token in complete},
         before.markers | set(map(of_row, deletes)),
+        before.masters | {master.decode()},
     )
 
 
