@@ -468,6 +468,26 @@ class Simulation:
         self._note(f"lane {lane} has another master, and may have lost its tail")
         self.world.stores.fail_over(lane)
 
+    def recover(self) -> None:
+        """Marks move on, samples come, a lane is lost or goes back, and is replayed from its mark."""
+        chance, world = self.chance, self.world
+        for does in (self.write, self.write, world.stores.remember, self.write):
+            does()
+            self._deliver(self._waiting(), {}, 0)
+        self._wait(chance.choice([60, 600, world.length_s + 3600]))
+        self._supervise({})
+        self._deliver(self._waiting()[: chance.choice([1, 100, 100])], {}, 0)
+        for does in chance.sample([self.write, self.overwrite, self.late, self.delete], 2):
+            does()
+        self._wait(chance.choice([300, 900, world.length_s + 3600]))
+        self._seal({})
+        self._deliver(self._waiting()[: chance.choice([1, 100, 100])], {}, 0)
+        chance.choice([self.lose_lane, self.fail_over])()
+        if chance.random() < 0.8:
+            self._settle_replay()
+        for series in chance.sample(self._series(), min(4, len(self._series()))):
+            self._check(series, "raw", "count", ((world.now_s - DAY_S) * 1000, world.now_ms()), world.asked)
+
     def supervise(self) -> None:
         """What watches over replays."""
         self.world.stream.plan = self.chance.choice([[], [], ["part"], ["lost"], ["away"]])
@@ -799,6 +819,7 @@ STEPS_AND_WEIGHTS: Sequence[tuple[Callable[[Simulation], None], float]] = (
     (Simulation.wait, 6),
     (Simulation.lose_lane, 0.6),
     (Simulation.remember, 0.5),
+    (Simulation.recover, 0.7),
     (Simulation.fail_over, 0.6),
     (Simulation.supervise, 2),
     (Simulation.replay, 2),
