@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from carbyne.hot.ingester import Ingester
+from carbyne.hot.marks import Ticking
 from carbyne.stream import events
 from carbyne.wiring.ingester import ingester
 
@@ -16,6 +16,6 @@ def handler(event: dict[str, Any], context: object) -> "PartialItemFailureRespon
     return handle(event, ingester)
 
 
-def handle(event: dict[str, Any], deps: Callable[[], Ingester]) -> "PartialItemFailureResponse":
+def handle(event: dict[str, Any], deps: Callable[[], Ticking]) -> "PartialItemFailureResponse":
     """The partial batch response; ``deps`` is called inside, so that its failure leaves the batch in the stream."""
     return events.answer_records(event, lambda records: deps().ingest(records))

@@ -16,7 +16,7 @@ from carbyne.core import keys
 from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.items import Item
 from carbyne.core.keys import RAW, BlockKey, SourceKey
-from carbyne.hot import deletes, failovers, ingester
+from carbyne.hot import deletes, failovers, ingester, marks, served
 from carbyne.read import reader
 from carbyne.read.views import Views
 from carbyne.samples import blocks, columns, markers
@@ -27,6 +27,7 @@ from carbyne.store.catalogue import Catalogue
 from carbyne.stream.putter import Putter
 
 from tests.model.simulation import Simulation
+from tests.model.world import LANES
 from tests.support.fakes import FakeBlocks
 
 Patches = Sequence[AbstractContextManager[Any]]
@@ -179,7 +180,7 @@ def _(simulation: Simulation) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """a replaced master is not noticed"""
-    return [patch.object(failovers.Failovers, "look", lambda self: [])]
+    return [patch.object(failovers.Failovers, "look", lambda self: failovers.Look([], set()))]
 
 
 @bug
@@ -206,6 +207,54 @@ def _(simulation: Simulation) -> Patches:
         return found
 
     return [patch.object(failovers.Failovers, "look", hasty)]
+
+
+# Replay
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a replay begins where the ingester is, whatever is not sealed"""
+    return [patch.object(marks, "mark_s", lambda arrivals: (arrivals.tick_ms or 0) // 1000)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a replay begins where the first row came that is not sealed, wherever the ingester is"""
+
+    def hasty(arrivals: Any) -> int:
+        now_s = simulation.world.now_s
+        return now_s if arrivals.first_ms is None else arrivals.first_ms // 1000
+
+    return [patch.object(marks, "mark_s", hasty)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a mark moves on by a look at a new master"""
+    look = failovers.Failovers.look
+    return [patch.object(failovers.Failovers, "look", lambda self: look(self)._replace(steady=set(range(LANES))))]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a window stays complete although its lane was replayed"""
+    return script(
+        "read",
+        ('string.match(held, "^" .. COMPLETE .. "%d+,?(.*)$") == generation', "string.sub(held, 1, 1) == COMPLETE"),
+    )
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a lane is whole behind the fence of an older replay"""
+    return script("whole", ("string.sub(held, STATE_BYTES + 1) == token", "true"))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a read takes the answer of whichever master there is"""
+    return [patch.object(served.ServedReads, "read", lambda self, *args, **how: self._hot.read(*args, **how))]
 
 
 # Sealing

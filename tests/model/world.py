@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import numpy as np
 from carbyne.adapters.redis.hot import HotStore
-from carbyne.adapters.redis.nodes import Call
+from carbyne.adapters.redis.nodes import Command
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.archive.archiver import Archiver, archive
 from carbyne.archive.reconciler import Reconciler
@@ -34,7 +34,9 @@ from carbyne.core.keys import (
 from carbyne.core.limits import DAY_S, RECONCILE_AHEAD_DAYS, RECONCILE_BACK_DAYS
 from carbyne.hot.failovers import Failovers
 from carbyne.hot.ingester import Ingester
-from carbyne.hot.replay import Jobs, Replayer, Supervisor
+from carbyne.hot.jobs import Jobs
+from carbyne.hot.marks import Ticking
+from carbyne.hot.replay import Replayer, Supervisor
 from carbyne.intake.writer import Writer
 from carbyne.read.reader import Reader
 from carbyne.samples import blocks
@@ -128,7 +130,7 @@ class Change(NamedTuple):
 
 
 class Stream:
-    """The stream: (sequence number, data, partition key) by arrival; what it takes goes into the oracle.
+    """The stream: (sequence number, data, partition key, when) by arrival; what it takes goes into the oracle.
 
     ``plan``: for each coming call one of ``part`` (every second entry is refused), ``all`` (every one is), ``lost``
     (taken, and the answer says that none was) and ``away`` (an error, nothing taken).
@@ -136,8 +138,9 @@ class Stream:
 
     FIRST = 49_590_338_271_490_256_608_559_692_538_361_571_095_921_575_989_136_588_898
 
-    def __init__(self, oracle: Oracle) -> None:
-        self.records: list[tuple[str, bytes, str]] = []
+    def __init__(self, oracle: Oracle, now_s: Callable[[], int]) -> None:
+        self.records: list[tuple[str, bytes, str, float]] = []
+        self._now_s = now_s
         self.plan: list[str] = []
         self._oracle = oracle
 
@@ -154,7 +157,7 @@ class Stream:
     def append(self, data: bytes, key: str, *, sound: bool = True, refused: bool = False) -> None:
         """``sound``: anybody can read it; ``refused``: but it will be set aside."""
         number = len(self.records)
-        self.records.append((str(self.FIRST + (number << 70 | number * 7919 % 4096)), data, key))
+        self.records.append((str(self.FIRST + (number << 70 | number * 7919 % 4096)), data, key, float(self._now_s())))
         record = records.decode(data) if sound else None
         if isinstance(record, records.DeleteRecord):
             self._oracle.delete((record.tenant, record.source, record.series), (record.from_ms, record.to_ms))
@@ -166,7 +169,7 @@ class Stream:
 
     def _number(self, stamp: bytes) -> int:
         _, sequence = stamps.unpack(stamp)
-        return next(number for number, (of, _, _) in enumerate(self.records) if of == sequence)
+        return next(number for number, (of, *_) in enumerate(self.records) if of == sequence)
 
 
 def samples_of(record: records.SamplesRecord) -> dict[tuple[str, str, str, int], float]:
@@ -183,13 +186,15 @@ def samples_of(record: records.SamplesRecord) -> dict[tuple[str, str, str, int],
 class Readers:
     """Second readers of the stream: whether one runs, and the number of the record that it comes to next."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: Stream) -> None:
         self.running = False
         self.at = 0
+        self._stream = stream
 
-    def start(self) -> str:
+    def start(self, start_s: int) -> str:
         if not self.running:
-            self.running, self.at = True, 0
+            came_s = [record[3] for record in self._stream.records]
+            self.running, self.at = True, next((at for at, s in enumerate(came_s) if s >= start_s), len(came_s))
         return "reader"
 
     def stop(self, name: str) -> None:
@@ -269,13 +274,15 @@ class World:
         hot_s: int,
         warm_s: dict[str, int],
         skew_ms: int = 0,
+        lanes: Sequence[int] = (),
     ) -> None:
+        self.lanes = lanes
         self.now_s = start_s
         self.length_s = length_s
         self.hot_s = hot_s
         self.warm_s = warm_s
         self.oracle = Oracle()
-        self.stream = Stream(self.oracle)
+        self.stream = Stream(self.oracle, lambda: self.now_s)
         self.stores = make_stores(lambda: self.now_ms() + skew_ms)
         self.meter = NoMeter()
         self.aside, self.archive_aside = Bucket(), Bucket()
@@ -283,7 +290,7 @@ class World:
         self.changes: list[Change] = []
         self.passed: list[Change] = []
         self.archived: dict[tuple[str, str], int] = {}
-        self.readers = Readers()
+        self.readers = Readers(self.stream)
         self._tokens = count()
         self._numbers: dict[tuple[str, str], int] = {}
         self._tenants = MemoryAccounts({f"key-{tenant}": tenant for tenant in tenants})
@@ -341,10 +348,15 @@ class World:
         return Jobs(FaultyStore(self._table, faults))
 
     def supervisor(self, faults: Faults) -> Supervisor:
-        return Supervisor(self.jobs(faults), self.readers, self.stream)
+        """Each minute is the turn of every lane that is used."""
+        return Supervisor(self.jobs(faults), self.readers, self.stream, lambda: float(self.now_s), self.lanes)
 
     def replayer(self, faults: Faults) -> Replayer:
         return Replayer(self.ingester(faults), self.windows(faults), self.meter)
+
+    def ticking(self, ingester: Ingester, faults: Faults) -> Ticking:
+        """The ingester on records in their order."""
+        return Ticking(ingester, self.windows(faults))
 
     def _new_token(self) -> str:
         return f"token{next(self._tokens)}"
@@ -461,18 +473,24 @@ class World:
         self.stores.lose(lane)
 
     def is_whole(self, lane: int) -> bool:
-        return not HotWindows(self.stores.nodes).in_replay([lane])
+        return lane not in self.rebuilding([lane])
 
-    def rebuilding(self) -> set[int]:
-        return HotWindows(self.stores.nodes).in_replay(range(LANES))
+    def rebuilding(self, lanes: Iterable[int] = range(LANES)) -> set[int]:
+        """Lanes that are not whole, or that a master serves of which the sealer does not know."""
+        noted, served = (
+            Failovers(self.stores.table, HotWindows(self.stores.nodes)).masters(),
+            self.stores.nodes.masters(),
+        )
+        strange = {lane for lane in lanes if served[lane].id != noted.get(lane)}
+        return HotWindows(self.stores.nodes).in_replay(lanes) | strange
 
     def unsealed(self, sources: Iterable[SourceKey]) -> list[tuple[SourceKey, bytes]]:
         """The windows in Redis that have rows which no expiry will take."""
         return [
             (source, token)
             for source in sources
-            for token, held in self.stores.nodes.run([Call(source.lane, ("HGETALL", source.windows))])[0].items()
-            if held[1:] == b"0"
+            for token, held in self.stores.nodes.run([Command(source.lane, ("HGETALL", source.windows))])[0].items()
+            if held[1:].partition(b",")[0] == b"0"
         ]
 
     def due(self) -> list[Any]:
@@ -507,6 +525,7 @@ CROWDED = {
 ALWAYS = {
     "carbyne.adapters.redis.windows.LANES": LANES,
     "carbyne.adapters.redis.hot.LANES": LANES,
+    "carbyne.hot.replay.TICK_MINUTES": 1,
     "carbyne.core.keys.escape": cache(escape),
     "carbyne.store.tree.STUB_EXTRA_S": DAY_S,
     "carbyne.store.tiers.ThreadPoolExecutor": Inline,

@@ -78,7 +78,7 @@ class System:
     def ingest(self, *entries):
         return self.ingester.ingest([Arrived(sequence, data) for sequence, data in entries])
 
-    def _note(self, source, marker):
+    def _note(self, source, marker, arrived_ms):
         if "deletes" in self.away:
             raise RetryableError("the table is away")
         self.deletes.append((source, marker, len(self.hot.written)))

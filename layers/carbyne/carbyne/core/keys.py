@@ -84,7 +84,8 @@ class SourceKey(NamedTuple):
 
     @property
     def windows(self) -> str:
-        """Redis hash of the source's windows that have rows: token -> ``c`` or ``p``, expiry in ms (see write.lua)."""
+        """Redis hash of the source's windows that have rows: token -> ``c`` or ``p``, expiry in ms, token of
+        the lane (see write.lua)."""
         return f"{{{lane_tag(self.lane)}}}:w:{self.path}"
 
     def rows(self, window: Window) -> str:
@@ -114,7 +115,8 @@ class SourceKey(NamedTuple):
 
 
 def lane_state(lane: int) -> str:
-    """Redis string of a lane: ``w`` (whole) or ``r`` (rebuilding), then the highest arrival stamp."""
+    """Redis string of a lane: ``w`` (whole) or ``r`` (rebuilding), the highest arrival stamp, the token of its last
+    replay."""
     return f"{{{lane_tag(lane)}}}:state"
 
 
@@ -126,6 +128,12 @@ def lane_claims(lane: int) -> str:
 def lane_due(lane: int) -> str:
     """Redis sorted set of a lane: unsealed windows by the time (ms) at which they are due."""
     return f"{{{lane_tag(lane)}}}:due"
+
+
+def lane_since(lane: int) -> str:
+    """Redis sorted set of a lane: windows by when their first row that no block holds came to the stream (ms), and
+    ``tick`` by when the newest record came before which the ingester has done all of the lane."""
+    return f"{{{lane_tag(lane)}}}:since"
 
 
 RAW: Final = "raw"

@@ -96,8 +96,15 @@ REDRIVE_BUDGET_S: Final = 60.0
 # Redis
 REPLAY_FILL_MAX: Final = 0.7
 """How full Redis may be for a replay to go on: the live stream needs the rest until windows are sealed."""
-REPLAY_TRIES_S: Final = 6 * 3_600
-"""A replay that has not ended by then met another loss, or its reader is stuck: it is started again."""
+REPLAY_STUCK_S: Final = 15 * 60
+"""A replay without any progress for so long lost its reader or its fences, and begins again; Lambda takes a minute or
+two to read for a new mapping, and an outage of a store is shorter as a rule."""
+TICK_MINUTES: Final = 10
+"""How often each lane gets a tick: 1,024 records in ten minutes, a tenth of what 1,000 hosts send."""
+MARK_MARGIN_S: Final = 120
+"""How much earlier a mark is than what it was computed from: Kinesis calls its times of arrival approximate."""
+MARK_STEP_S: Final = 120
+"""A mark that moves on by less is not worth a put."""
 JOB_BYTES_MAX: Final = 20_000
 """The job of a replay, as an item: at most all lanes."""
 LISTS_PER_WINDOW_MAX: Final = 16

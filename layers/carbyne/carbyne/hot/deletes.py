@@ -72,8 +72,10 @@ class Deletes:
         self._retention_s = retention_s
         self._now_ms = now_ms
 
-    def note(self, source: SourceKey, marker: Marker) -> Lost | None:
+    def note(self, source: SourceKey, marker: Marker, arrived_ms: int = 0) -> Lost | None:
         """Note a delete for good; what the write to the lane did, None if there was nothing to write.
+
+        ``arrived_ms``: when it came to the stream, 0 if that is not known.
 
         The marker is durable before any window tells of it, and Redis is asked for its windows before the index of
         sealed ones: so a window that is sealed meanwhile is met here or there.  Windows that may begin with rows from
@@ -89,7 +91,14 @@ class Deletes:
         }
         row = row_of(marker)
         groups = [
-            RowGroup(source, window, self._schedule.due_ms(source, window, now_ms), fresh=False, rows=[row])
+            RowGroup(
+                source,
+                window,
+                self._schedule.due_ms(source, window, now_ms),
+                fresh=False,
+                rows=[row],
+                arrived_ms=arrived_ms,
+            )
             for window in sorted(windows)
             if marker.overlaps(window)
         ]

@@ -38,9 +38,9 @@ class Hot(Protocol):
 
 
 class Deletes(Protocol):
-    """Notes deletes; RetryableError if it can't."""
+    """Notes deletes, each with when it came to the stream; RetryableError if it can't."""
 
-    def note(self, source: SourceKey, marker: Marker) -> Lost | None: ...
+    def note(self, source: SourceKey, marker: Marker, arrived_ms: int) -> Lost | None: ...
 
 
 class Quarantine(Protocol):
@@ -110,7 +110,8 @@ class Ingester:
                     deletes.append(found)
                 else:
                     arrivals += found
-        failed |= self._store(arrivals) | self._delete(deletes)
+        arrived_ms = [int(1000 * entry.arrived_s) for entry in entries]
+        failed |= self._store(arrivals, arrived_ms) | self._delete(deletes, arrived_ms)
         if self._usage:
             done = entries[: min(failed, default=len(entries))]  # what follows comes again
             used = (one for one in arrivals if one.number < len(done) and not one.redriven)
@@ -161,21 +162,21 @@ class Ingester:
         self._meter.add("RowsTooOld", len(rows) - len(kept))
         return kept
 
-    def _delete(self, deletes: Iterable[_Delete]) -> set[int]:
+    def _delete(self, deletes: Iterable[_Delete], arrived_ms: Sequence[int]) -> set[int]:
         """Note deletes; the numbers of the records that could not be."""
         failed: set[int] = set()
         for number, source, marker in deletes:
             try:
-                self._note(source.lane, self._deletes.note(source, marker))
+                self._note(source.lane, self._deletes.note(source, marker, arrived_ms[number]))
                 self._meter.add("Deletes", 1)
             except RetryableError as error:
                 _log.warning("a delete of %s waits: %s", source.path, error)
                 failed.add(number)
         return failed
 
-    def _store(self, arrivals: Iterable[_Arrival]) -> set[int]:
+    def _store(self, arrivals: Iterable[_Arrival], arrived_ms: Sequence[int]) -> set[int]:
         """Write the rows; the numbers of the records of which a lane failed."""
-        groups, members = self._grouped(arrivals)
+        groups, members = self._grouped(arrivals, arrived_ms)
         lanes: dict[int, list[RowGroup]] = {}
         for group in groups:
             lanes.setdefault(group.source.lane, []).append(group)
@@ -194,16 +195,20 @@ class Ingester:
             _log.error("lane %d has lost its state or its tail: it is rebuilding until it is replayed", lane)
             self._meter.add("LanesLost", 1)
 
-    def _grouped(self, arrivals: Iterable[_Arrival]) -> tuple[list[RowGroup], dict[int, set[int]]]:
+    def _grouped(
+        self, arrivals: Iterable[_Arrival], arrived_ms: Sequence[int]
+    ) -> tuple[list[RowGroup], dict[int, set[int]]]:
         """Groups with each (source, ts, list) once, of its highest stamp, and the record numbers behind each lane."""
         now_ms = self._now_ms()
         groups: dict[tuple[SourceKey, Window], dict[tuple[int, bytes], HotRow]] = {}
         members: dict[int, set[int]] = {}
+        first: dict[tuple[SourceKey, Window], int] = {}
         late: set[tuple[SourceKey, Window]] = set()
         for number, source, row, redriven in arrivals:
             members.setdefault(source.lane, set()).add(number)
             window = Window.holding(row.ts_ms, self._length_s)
             rows = groups.setdefault((source, window), {})
+            first.setdefault((source, window), arrived_ms[number])
             if redriven:
                 late.add((source, window))
             identity = row.ts_ms, row.identity
@@ -216,6 +221,7 @@ class Ingester:
                 due_ms=self._schedule.due_ms(source, window, now_ms),
                 fresh=(source, window) not in late and self._schedule.is_fresh(window, now_ms),
                 rows=list(rows.values()),
+                arrived_ms=first[source, window],
             )
             for (source, window), rows in groups.items()
         ], members

@@ -139,9 +139,10 @@ class Reader:
         """
         asked, gaps = self._asked(from_ms, to_ms, how), Gaps(partial=how.partial)
         if asked.is_over:
-            if series not in self.series(source):
+            self._hot_part(source, asked.now_ms, asked.now_ms, [series], gaps)  # Redis may have lost the name
+            if not gaps.warnings and series not in self.series(source):
                 raise _unknown(source, series)
-            return Answer(np.empty(0, np.int64), np.empty(0), [], asked.resolution)
+            return Answer(np.empty(0, np.int64), np.empty(0), gaps.warnings, asked.resolution)
         columns, known = self._columns(source, [series], asked, gaps)
         if not (gaps.warnings or columns.groups or known or series in self.series(source)):
             raise _unknown(source, series)

@@ -19,6 +19,8 @@ from carbyne.core.items import Blocks, Table
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import BATCH_READERS, COLD_READERS
 from carbyne.core.settings import ReaderSettings, by_resolution, load
+from carbyne.hot.failovers import Failovers
+from carbyne.hot.served import ServedReads
 from carbyne.read.batch import Batch
 from carbyne.read.mackerel import Queries, all_registered
 from carbyne.read.placement import Storage
@@ -54,7 +56,7 @@ def assemble(settings: ReaderSettings, ports: Ports) -> ReaderDeps:
     """A reader out of its ports."""
     warm, catalogue = WarmBlocks(ports.table), Catalogue(ports.table)
     samples = Reader(
-        hot=ports.hot,
+        hot=ServedReads(ports.hot, Failovers(ports.table, ports.windows), ports.windows),
         tiers=BlockTiers(warm, ports.cold, catalogue),
         catalogue=catalogue,
         length_s=settings.raw_window_s,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from carbyne.adapters.redis.nodes import Call, Nodes, checked
+from carbyne.adapters.redis.nodes import Command, Nodes, checked
 from carbyne.core import keys
 from carbyne.core.limits import SESSION_S_MAX
 from carbyne.page.sessions import Session
@@ -25,36 +25,36 @@ class RedisSessions:
         listed = keys.sessions_of(session.key_item)
         lane = keys.session_lane(session.key_item)
         calls = [
-            Call(
+            Command(
                 keys.session_lane(handle),
                 ("SET", keys.session(handle), msgspec.json.encode(session), "EX", left_s),
             ),
-            Call(lane, ("ZADD", listed, session.ends_s, handle)),
-            Call(lane, ("EXPIRE", listed, SESSION_S_MAX)),
+            Command(lane, ("ZADD", listed, session.ends_s, handle)),
+            Command(lane, ("EXPIRE", listed, SESSION_S_MAX)),
         ]
         for reply in self._nodes.run(calls, replicated=True):
             checked(reply)
 
     def get(self, handle: str) -> Session | None:
-        found = checked(self._nodes.run([Call(keys.session_lane(handle), ("GET", keys.session(handle)))])[0])
+        found = checked(self._nodes.run([Command(keys.session_lane(handle), ("GET", keys.session(handle)))])[0])
         return None if found is None else msgspec.json.decode(found, type=Session)
 
     def delete(self, handle: str, key_item: str) -> None:
         calls = [
-            Call(keys.session_lane(handle), ("DEL", keys.session(handle))),
-            Call(keys.session_lane(key_item), ("ZREM", keys.sessions_of(key_item), handle)),
+            Command(keys.session_lane(handle), ("DEL", keys.session(handle))),
+            Command(keys.session_lane(key_item), ("ZREM", keys.sessions_of(key_item), handle)),
         ]
         for reply in self._nodes.run(calls, replicated=True):
             checked(reply)
 
     def of_key(self, key_item: str) -> dict[str, Session]:
         listed, lane = keys.sessions_of(key_item), keys.session_lane(key_item)
-        members = checked(self._nodes.run([Call(lane, ("ZRANGE", listed, 0, -1))])[0])
+        members = checked(self._nodes.run([Command(lane, ("ZRANGE", listed, 0, -1))])[0])
         handles = [member.decode() for member in members]
-        calls = [Call(keys.session_lane(handle), ("GET", keys.session(handle))) for handle in handles]
+        calls = [Command(keys.session_lane(handle), ("GET", keys.session(handle))) for handle in handles]
         found = [checked(reply) for reply in self._nodes.run(calls)]
         gone = [handle for handle, session in zip(handles, found, strict=True) if session is None]
         if gone:
-            checked(self._nodes.run([Call(lane, ("ZREM", listed, *gone))])[0])
+            checked(self._nodes.run([Command(lane, ("ZREM", listed, *gone))])[0])
         pairs = zip(handles, found, strict=True)
         return {handle: msgspec.json.decode(held, type=Session) for handle, held in pairs if held is not None}

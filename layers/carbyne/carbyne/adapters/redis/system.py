@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from carbyne.adapters.redis.nodes import Call, Member, Nodes, Reply, checked
+from carbyne.adapters.redis.nodes import Command, Member, Nodes, Reply, checked
 from carbyne.core.keys import CACHE_COUNTS, lane_due, lane_state
 from carbyne.core.limits import LANES
 from carbyne.page.system import Cache, Lanes, Node, Seals
@@ -34,11 +34,11 @@ class RedisSystem:
         )
 
     def cache(self) -> Cache:
-        found = checked(self._nodes.run([Call(0, ("HMGET", CACHE_COUNTS, "hits", "misses"))])[0])
+        found = checked(self._nodes.run([Command(0, ("HMGET", CACHE_COUNTS, "hits", "misses"))])[0])
         return Cache(*(int(number or 0) for number in found))
 
     def _of_all(self, command: Callable[[int], tuple[str | int, ...]]) -> list[Reply]:
-        return [checked(reply) for reply in self._nodes.run([Call(lane, command(lane)) for lane in range(LANES)])]
+        return [checked(reply) for reply in self._nodes.run([Command(lane, command(lane)) for lane in range(LANES)])]
 
 
 def _node(member: Member) -> Node:
