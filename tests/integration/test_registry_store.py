@@ -104,13 +104,18 @@ def test_a_partition_of_more_than_a_page(store):
     body = b'"' + b"x" * 200_000 + b'"'
     for number in range(8):
         store.write(RegistryChange(Key("t:hosts", f"h{number}"), body, 0))
-    assert [item.key.sk for item in store.items("t:hosts", "h")] == [f"h{number}" for number in range(8)]
+    names = [f"h{number}" for number in range(8)]
+    assert [item.key.sk for item in store.items("t:hosts", "h")] == names
+    for after, left in [("", names), ("h", names), ("h2", names[3:]), ("h22", names[3:]), ("h7", []), ("z", [])]:
+        assert [item.key.sk for item in store.scan("t:hosts", after) if item.key.sk in names] == left
+    assert next(store.scan("t:hosts", "h4")).key.sk == "h5"
 
 
 def test_a_key_that_can_not_be_holds_nothing(store):
     for key in (Key("t", ""), Key("t", "s" * 1025), Key("t" * 2049, "s"), Key("t", "é" * 513)):
         assert store.get(key) is None
     assert store.items("t" * 2049) == store.items("t", "s" * 1025) == []
+    assert list(store.scan("t" * 2049)) == list(store.scan("t", "s" * 1025)) == []
 
 
 def test_a_table_that_is_gone_is_retryable(aws):
@@ -118,6 +123,7 @@ def test_a_table_that_is_gone_is_retryable(aws):
     for call in (
         lambda: store.get(A),
         lambda: store.items("t"),
+        lambda: list(store.scan("t")),
         lambda: store.write(RegistryChange(A, b"1", 0)),
         lambda: store.write(RegistryChange(A, None, 1)),
         lambda: store.write(RegistryChange(A, b"1", 0), RegistryChange(B, b"1", 0)),

@@ -23,6 +23,9 @@ class MemoryStore:
         found = [item for key, item in self.table.items() if key.pk == pk and key.sk.startswith(prefix)]
         return sorted(found, key=lambda item: item.key.sk.encode())
 
+    def scan(self, pk, after=""):
+        yield from [item for item in self.items(pk) if item.key.sk.encode() > after.encode()]
+
     def write(self, *changes):
         self._check()
         if self.before_write:

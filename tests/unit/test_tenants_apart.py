@@ -82,6 +82,10 @@ class WatchedStore(MemoryStore):
         self._note(pk)
         return super().items(pk, prefix)
 
+    def scan(self, pk, after=""):
+        self._note(pk)
+        return super().scan(pk, after)
+
     def write(self, *changes):
         for change in changes:
             self._note(change.key.pk)

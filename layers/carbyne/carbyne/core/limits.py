@@ -16,6 +16,10 @@ ANSWER_PLAIN_BYTES_MAX: Final = 512 * 1024
 """A longer answer is sent as base64: as text within JSON each of its quotes takes two bytes."""
 JSON_DEPTH_MAX: Final = 100
 """Levels of arrays and objects in JSON that is kept: decoders stop at 1,000 or less, and answers wrap it in more."""
+DEFLATE_PENDING_BYTES: Final = 128 * 1024
+"""What zlib at level 1 may hold back of what it was given, packed: two of its blocks."""
+LIST_LIMIT_MAX: Final = 10_000
+"""Elements of one page of a list."""
 QUERY_FIELDS_MAX: Final = 2_000
 """Parameters of one query string: more than any route takes, few enough to split quickly."""
 RETRY_AFTER_S: Final = 10

@@ -9,8 +9,9 @@ from carbyne.core import names
 from carbyne.core.errors import RequestError
 from carbyne.core.keys import RAW, RESOLUTIONS, SourceKey
 from carbyne.core.limits import BATCH_SOURCES_MAX, LATEST_PAIRS_MAX, SOURCE_NAME_BYTES_MAX
+from carbyne.http.listing import Page, listing, page_of
 from carbyne.http.message import Request, Response, if_changed, json_response, one, span_ms
-from carbyne.http.routes import Call, Parameter, Route, Seconds, Text, dispatch
+from carbyne.http.routes import PAGE, Call, Parameter, Route, Seconds, Text, dispatch
 from carbyne.read.answers import Latest, Names, Point, Points, Stored, StoredWindow
 from carbyne.read.batch import Batch, BatchAnswer, Span
 from carbyne.read.placement import Storage
@@ -49,20 +50,20 @@ def service_metrics(queries: Queries, call: Call) -> Response:
     return _metrics(queries.reader, _service(call), call.request)
 
 
-def host_metric_names(queries: Queries, call: Call) -> Names:
-    return _names(queries, _host(call))
+def host_metric_names(queries: Queries, call: Call) -> Response:
+    return _names(queries, _host(call), page_of(call.request.query))
 
 
-def service_metric_names(queries: Queries, call: Call) -> Names:
-    return _names(queries, _service(call))
+def service_metric_names(queries: Queries, call: Call) -> Response:
+    return _names(queries, _service(call), page_of(call.request.query))
 
 
-def _names(queries: Queries, source: SourceKey) -> Names:
+def _names(queries: Queries, source: SourceKey, page: Page) -> Response:
     """Of a source that is registered or has samples, since posts need no registration."""
     series = queries.reader.series(source)
     if not series and not queries.is_registered(source):
         raise RequestError(404, f"{source.source} is unknown")
-    return Names(sorted(series))
+    return Response(200, listing("names", ((name, name) for name in sorted(series)), page))
 
 
 def _host(call: Call) -> SourceKey:
@@ -174,6 +175,7 @@ ROUTES: Final = (
         "Metrics of a host",
         Names,
         host_metric_names,
+        parameters=PAGE,
         not_found="The host is not registered and has no samples",
     ),
     Route(
@@ -194,6 +196,7 @@ ROUTES: Final = (
         "Metrics of a service",
         Names,
         service_metric_names,
+        parameters=PAGE,
         not_found="The service is not registered and has no samples",
     ),
     Route(

@@ -53,9 +53,10 @@ class OneHost(Answer, frozen=True):
 
 
 class Hosts(Answer, frozen=True):
-    """Hosts, oldest first."""
+    """Hosts, by id."""
 
     hosts: list[Host]
+    next: str | UnsetType = UNSET
 
 
 class CheckDetail(Answer, frozen=True):
@@ -84,12 +85,14 @@ class Graphs(Answer, frozen=True):
     """Graph definitions, by name."""
 
     graph_defs: list[Graph]
+    next: str | UnsetType = UNSET
 
 
 class Services(Answer, frozen=True):
     """Services, by name."""
 
     services: list[Service]
+    next: str | UnsetType = UNSET
 
 
 class Role(Answer, frozen=True):
@@ -103,6 +106,7 @@ class Roles(Answer, frozen=True):
     """The roles of a service, by name."""
 
     roles: list[Role]
+    next: str | UnsetType = UNSET
 
 
 class Namespace(Answer, frozen=True):

@@ -6,8 +6,9 @@ import msgspec
 
 from carbyne.http.answers import DONE, Success
 from carbyne.http.forms import form
+from carbyne.http.listing import Listing, page_of
 from carbyne.http.message import Response, json_response, skipped_header
-from carbyne.http.routes import SKIPPED, Call, Parameter, Route, Text
+from carbyne.http.routes import PAGE, SKIPPED, Call, Parameter, Route, Text
 from carbyne.registry import checks, graphs
 from carbyne.registry.answers import CheckReport, Graphs, HostReports, HostsReports
 from carbyne.registry.checks import Report
@@ -44,8 +45,10 @@ def post_graphs(registry: Registry, call: Call) -> Success:
     return DONE
 
 
-def get_graphs(registry: Registry, call: Call) -> Graphs:
-    return Graphs(graphs.find(registry.store, call.tenant))
+def get_graphs(registry: Registry, call: Call) -> Response:
+    page = page_of(call.request.query)
+    found = graphs.find(registry.store, call.tenant, page.after)
+    return Response(200, Listing("graphDefs", ((graph.name, graph) for graph in found), page))
 
 
 def delete_graph(registry: Registry, call: Call) -> Success:
@@ -75,6 +78,6 @@ ROUTES: Final[tuple[Route[Registry], ...]] = (
         parameters=(Parameter("hostId", list[Text], "Hosts"),),
     ),
     Route("POST", f"{GRAPHS}/create", BOTH, "Define graphs of custom metrics", Success, post_graphs, body=list[Graph]),
-    Route("GET", GRAPHS, Permission.READ, "Graph definitions", Graphs, get_graphs),
+    Route("GET", GRAPHS, Permission.READ, "Graph definitions", Graphs, get_graphs, parameters=PAGE),
     Route("DELETE", GRAPHS, BOTH, "Forget a graph definition", Success, delete_graph, body=NameForm),
 )
