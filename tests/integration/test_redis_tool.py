@@ -17,7 +17,8 @@ from redis.cluster import RedisCluster
 from tests.support.redis_load import Fleet, Load, Operator, name_of
 
 REDIS = shutil.which("redis-server")
-DEBIAN = pytest.mark.skipif(not REDIS, reason="redis-server isn't installed: apt-get install redis-server")
+HAS_BOTH = REDIS and shutil.which("openssl")
+DEBIAN = pytest.mark.skipif(not HAS_BOTH, reason="not installed: apt-get install redis-server openssl")
 SERVERS = [pytest.param("", id="valkey"), pytest.param(REDIS, id="redis-server", marks=DEBIAN)]
 ONE = "127.0.0.1"
 PACKAGE = Path(__file__).resolve().parents[2] / "layers/carbyne"
