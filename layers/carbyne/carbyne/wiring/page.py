@@ -13,7 +13,7 @@ from carbyne.adapters.dynamodb.table import DynamoTable
 from carbyne.adapters.redis.sessions import RedisSessions
 from carbyne.adapters.redis.system import RedisSystem
 from carbyne.core.settings import PageSettings, load
-from carbyne.hot.replay import Jobs
+from carbyne.hot.jobs import Jobs
 from carbyne.page.api import Page, PageDeps
 from carbyne.page.sessions import Sessions
 from carbyne.page.system import System
