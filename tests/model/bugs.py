@@ -5,7 +5,8 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any
 from unittest.mock import patch
 
-from carbyne.adapters.dynamodb.table import WarmBlocks
+from carbyne.adapters import kinesis
+from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.adapters.redis import hot
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.nodes import Script
@@ -26,6 +27,7 @@ from carbyne.store import catalogue, tiers, tree
 from carbyne.store.catalogue import Catalogue
 from carbyne.stream.putter import Putter
 
+from tests.model import pages
 from tests.model.simulation import Simulation
 from tests.model.world import LANES
 from tests.support.fakes import FakeBlocks
@@ -81,6 +83,12 @@ def _(simulation: Simulation) -> Patches:
         return left if len(left) == len(entries) else []
 
     return [patch.object(Putter, "_put_once", careless)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """an entry of PutRecords without an answer counts as acknowledged"""
+    return [patch.object(kinesis, "_is_acknowledged", lambda result: "ErrorCode" not in result)]
 
 
 @bug
@@ -292,7 +300,7 @@ def _(simulation: Simulation) -> Patches:
         tree.rewrite(
             target,
             key,
-            lambda part, held: tree.restrict(columns, lambda name: blocks.in_part(name, part)),
+            lambda part, stored: blocks.of_part(columns, part),
             columns.series,
         )
         self._catalogue.add_series(key.source, {})
@@ -382,6 +390,17 @@ def _(simulation: Simulation) -> Patches:
 
 
 # Warm and cold
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a query of the table ends after its first page"""
+    query = DynamoTable.query
+
+    def first_page(self: DynamoTable, *of: str) -> Any:
+        return query(self, *of)[: pages.PAGE_ITEMS]
+
+    return [patch.object(DynamoTable, "query", first_page)]
 
 
 @bug

@@ -462,10 +462,12 @@ class Simulation:
         self.world.stores.remember()
 
     def fail_over(self) -> None:
-        """A lane's master is replaced by one that has not got what was acknowledged last; the sealer's next look finds
-        that, and a read does so before."""
+        """A lane's master is silent, then replaced by one that has not got what was acknowledged last; the sealer's
+        next look finds that, and a read does so before."""
         lane = SourceKey(self.chance.choice(TENANTS), self.chance.choice(SOURCES)).lane
         self._note(f"lane {lane} has another master, and may have lost its tail")
+        with suppress(RetryableError):
+            self.world.failovers(Faults(silent={lane})).look()
         self.world.stores.fail_over(lane)
 
     def recover(self) -> None:

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache, partial
 from itertools import count
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 from unittest.mock import patch
 
 import numpy as np
+from botocore.exceptions import ClientError, ReadTimeoutError
+from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.nodes import Command
 from carbyne.adapters.redis.windows import HotWindows
@@ -19,7 +21,6 @@ from carbyne.archive.archiver import Archiver, archive
 from carbyne.archive.reconciler import Reconciler
 from carbyne.archive.redrive import BlockRedriver, Kept, Origin, RecordRedriver
 from carbyne.core import stamps
-from carbyne.core.errors import RetryableError
 from carbyne.core.items import Blocks, Item, Table
 from carbyne.core.keys import (
     RAW,
@@ -54,8 +55,9 @@ from carbyne.wiring import sealer as wiring_sealer
 
 from tests.model.faults import Faults, FaultyNodes, FaultyStore, Inline
 from tests.model.oracle import Oracle
+from tests.model.pages import PagedTable
 from tests.model.redis import MemoryNodes, MemoryRedis
-from tests.support.fakes import FakeBlocks, FakeTable
+from tests.support.fakes import FakeBlocks
 from tests.support.pipeline import MemoryAccounts
 from tests.support.wired import ingester_settings, reader_settings, reconciler_settings, sealer_settings
 
@@ -95,7 +97,7 @@ class MemoryStores:
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self.redis = MemoryRedis(now_ms)
         self.nodes = MemoryNodes(self.redis)
-        self.table = FakeTable()
+        self.table = PagedTable()
         self.cold = FakeBlocks()
         self.remember()
 
@@ -132,8 +134,10 @@ class Change(NamedTuple):
 class Stream:
     """The stream: (sequence number, data, partition key, when) by arrival; what it takes goes into the oracle.
 
-    ``plan``: for each coming call one of ``part`` (every second entry is refused), ``all`` (every one is), ``lost``
-    (taken, and the answer says that none was) and ``away`` (an error, nothing taken).
+    The adapter of Kinesis puts records, over ``put_records`` below.  ``plan``: for each coming call one of ``part``
+    (every second entry is refused), ``all`` (every one is), ``lost`` (taken, and no answer comes) and ``away`` (an
+    error, nothing taken).  Of entries that are refused, the answer says so of every second one, and nothing of the
+    others.
     """
 
     FIRST = 49_590_338_271_490_256_608_559_692_538_361_571_095_921_575_989_136_588_898
@@ -145,14 +149,23 @@ class Stream:
         self._oracle = oracle
 
     def put(self, entries: Sequence[tuple[str, bytes]]) -> list[int]:
+        return KinesisStream(cast(Any, self), "stream").put(entries)
+
+    def put_records(self, *, StreamName: str, Records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The client's call."""
         kind = self.plan.pop(0) if self.plan else ""
         if kind == "away":
-            raise RetryableError("the stream is away")
-        refused = [at for at in range(len(entries)) if kind == "all" or (kind == "part" and at % 2 == 0)]
-        for at, (key, data) in enumerate(entries):
-            if at not in refused:
-                self.append(data, key)
-        return list(range(len(entries))) if kind == "lost" else refused
+            raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "PutRecords")
+        answers = []
+        for at, record in enumerate(Records):
+            if kind == "all" or (kind == "part" and at % 2 == 0):
+                answers.append({} if at % 4 else {"ErrorCode": "InternalFailure"})
+                continue
+            self.append(record["Data"], record["PartitionKey"])
+            answers.append({"SequenceNumber": self.records[-1][0]})
+        if kind == "lost":
+            raise ReadTimeoutError(endpoint_url=StreamName)
+        return {"Records": answers}
 
     def append(self, data: bytes, key: str, *, sound: bool = True, refused: bool = False) -> None:
         """``sound``: anybody can read it; ``refused``: but it will be set aside."""

@@ -23,7 +23,7 @@ from carbyne.stream.arrived import Image
 from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring import sealer as wiring_sealer
 
-from tests.support import plain
+from servers import plain
 from tests.support.fakes import Crash, FakeBlocks, FakeTable, Steps
 from tests.support.turns import Turns
 from tests.support.wired import reader_settings, sealer_settings

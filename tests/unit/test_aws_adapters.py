@@ -99,13 +99,15 @@ def test_an_entry_without_a_sequence_number_is_not_acknowledged(answering, resul
     assert KinesisStream(client, "stream").put([("l0001", b"a"), ("l0002", b"b"), ("l0003", b"c")]) == failed
 
 
-def test_the_second_reader_misses_nothing_that_the_stream_holds(answering):
+@pytest.mark.parametrize(("start_s", "position"), [(0, "TRIM_HORIZON"), (1_700_000_000, "AT_TIMESTAMP")])
+def test_the_second_reader_misses_nothing_that_the_stream_holds(answering, start_s, position):
     """It starts from what is there already, and reports the records that failed; see the template for the first one."""
     asked = {}
     client = answering("lambda", "create_event_source_mapping", ({"UUID": READER}, None))
     client.meta.events.register("provide-client-params.lambda.*", lambda params, **_: asked.update(params))
-    assert LambdaReaders(client, "replayer", STREAM_ARN).start() == READER
-    assert asked["StartingPosition"] in ("TRIM_HORIZON", "AT_TIMESTAMP")
+    assert LambdaReaders(client, "replayer", STREAM_ARN).start(start_s) == READER
+    assert asked["StartingPosition"] == position
+    assert start_s == 0 or asked["StartingPositionTimestamp"].timestamp() == start_s
     assert asked["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert asked["EventSourceArn"] == STREAM_ARN
     assert asked.get("MaximumRetryAttempts", -1) == -1

@@ -77,7 +77,7 @@ class ComparedInTable:
     def save(self, day: Day, kept: Iterable[int]) -> None:
         for _ in range(SEAL_TRIES_MAX):
             item = self._table.get(RECONCILE_ITEM, _SORT)
-            days = {number: held for number, held in _days(item).items() if number in kept} | {day.day: day}
+            days = {number: noted for number, noted in _days(item).items() if number in kept} | {day.day: day}
             if self._table.put(RECONCILE_ITEM, _SORT, Item(_DAYS.pack(list(days.values()))), item):
                 return
 
