@@ -13,7 +13,7 @@ export PORT API_KEY PARAMETERS LOG LISTEN
 LOCKED := --require-hashes --no-deps --only-binary=:all:
 COMPILE := uv pip compile --quiet --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help run check test nightly sim lint types web openapi build build-local validate checkov sam-local smoke lock clean
+.PHONY: help run check test test-lambda nightly sim lint types web openapi build build-local validate checkov sam-local smoke lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,7 +30,13 @@ check: lint types ## lint, types, unit tests: under 90 s
 test: lint types web/dist/index.html ## everything but the long forms; what CI runs
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=25 -m "not nightly" $(TESTS)
 
-nightly: .venv/test.txt ## the long forms of the tests
+test-lambda: .venv/test.txt ## unit tests on the Python of Lambda's runtime, where one is found
+	@found=$$($(BIN)/python -m tests.support.lambda_rie) || { echo "unit tests on Lambda's Python: $$found"; exit 0; }; \
+	uv venv --quiet --allow-existing --seed --python "$$found" .venv/lambda && \
+	uv pip install --quiet --python .venv/lambda/bin/python --require-hashes --requirement requirements.lock && \
+	PATH="$(CURDIR)/.venv/lambda/bin:$$PATH" .venv/lambda/bin/pytest -q -n 2 -p no:cacheprovider -m "not nightly" tests/unit
+
+nightly: .venv/test.txt test-lambda ## the long forms of the tests
 	$(BIN)/pytest -q -m nightly
 
 sim: .venv/test.txt ## one schedule of the model again: SEED= STEPS=
@@ -58,7 +64,7 @@ validate: .venv/test.txt ## the template, by SAM and cfn-lint
 checkov: .venv/test.txt ## the template, by checkov; .checkov.yaml has the waivers
 	uv tool run --quiet --from checkov==3.3.30 checkov --config-file .checkov.yaml --file template.yaml
 
-build-local: .venv/test.txt ## sam build for this machine's processor, for sam local; never deployed
+build-local: .venv/test.txt web/dist/index.html ## sam build for this machine's processor, for sam local; never deployed
 	sam build $(SAM_HERE)
 
 sam-local: build-local ## the built functions in Lambda's containers on 127.0.0.1:3000; needs a Docker engine

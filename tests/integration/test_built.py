@@ -67,7 +67,10 @@ def built(tmp_path_factory):
     """.aws-sam/build of a copy of what a build needs."""
     if not shutil.which("make"):
         pytest.skip("sam build needs make on PATH")
+    if not (ROOT / "web" / "dist" / "index.html").exists():
+        pytest.skip("sam build needs the page's files: make web")
     copy = tmp_path_factory.mktemp("build")
+    shutil.copytree(ROOT / "web" / "dist", copy / "web" / "dist")
     for folder in ("layers", "functions", "lua"):
         shutil.copytree(ROOT / folder, copy / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("template.yaml", "samconfig.toml", "pyproject.toml"):

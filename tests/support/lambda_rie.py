@@ -156,3 +156,11 @@ def _free_port():
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
+
+
+if __name__ == "__main__":  # for `make test-lambda`: the interpreter, or why there is none to use beside our own
+    interpreter = pythons().get(LAMBDA)
+    is_own = sys.version_info[:2] == tuple(map(int, LAMBDA.split(".")))
+    reason = f"our own Python is {LAMBDA}" if is_own else f"no python{LAMBDA} is on PATH or among the versions of pyenv"
+    print(reason if is_own or not interpreter else interpreter)
+    sys.exit(is_own or not interpreter)
