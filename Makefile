@@ -27,7 +27,7 @@ run: .venv/run.txt web/dist/index.html ## the whole system on 127.0.0.1:8080 unt
 check: lint types ## lint, types, unit tests: under 90 s
 	$(BIN)/pytest -q -n 2 -m "not nightly" tests/unit
 
-test: lint types web/dist/index.html ## everything but the long forms; what CI runs
+test: lint types web/node_modules/axe-core web/dist/index.html ## everything but the long forms; what CI runs
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=25 -m "not nightly" $(TESTS)
 
 test-lambda: .venv/test.txt ## unit tests on the Python of Lambda's runtime, where one is found
@@ -96,6 +96,10 @@ clean: ## remove everything that was made here, the environment included
 	  while kill -0 $$! 2>/dev/null; do test ! -t 1 || printf '\r  %s packages' $$(grep -c ^Collecting $@.log); sleep 1; done; \
 	  test ! -t 1 || echo; wait $$! || { tail -20 $@.log; echo "pip failed; all of its output is in $@.log"; exit 1; }
 	@touch $@
+
+# What tests of the page need beside its files.
+web/node_modules/axe-core:
+	@OMIT= web/build.sh
 
 web/dist/index.html: web/package-lock.json web/build.mjs $(wildcard web/src/* web/src/*/*)
 	@web/build.sh

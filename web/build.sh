@@ -12,5 +12,6 @@ if ! new_enough; then
   .node/bin/python -m pip install --quiet --disable-pip-version-check "$NODE_WHEEL"
   PATH="$PWD/.node/bin:$PATH"
 fi
-npm ci --omit=dev --silent
+# Tests want the development packages as well, with an empty OMIT.
+npm ci ${OMIT---omit=dev} --silent
 node build.mjs
