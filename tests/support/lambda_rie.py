@@ -24,10 +24,11 @@ from tests.support.lock import entries, excerpt
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 15.0
 LAMBDA = "3.13"
-# The runtime client and boto3, with what they import.
+# The runtime client and boto3, with what they import; and what the command draws with, which no function imports.
 RUNTIME = {
     *("awslambdaric", "simplejson", "snapshot-restore-py"),
     *("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3"),
+    *("rich", "markdown-it-py", "mdurl", "pygments"),
 }
 WHEELS = ("manylinux2014", "manylinux_2_28")
 ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
