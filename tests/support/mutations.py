@@ -84,7 +84,8 @@ TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null|[\[\]
 PARTS = ["host1", "aA", "a%41", "x" * 64, "x" * 65, "x" * 1_100, "x" * 3_000, "é" * 50, "\x00", "\ud800", "..", "", " "]
 PARTS += ["Shop", "web", "env", "i/1", "metadata", "roles", "*", "a:b", "a+b", "{id}"]
 QUERIES = ["", "a=1&" * 2_100, "%", "=", "&&", "name=%00", "limit=1", "limit=0", "limit=x", "next=x", "status=working"]
-QUERIES += ["name=m&from=1699999000&to=1700000000", "name=m&from=0&to=1700000000&resolution=raw", "from=9&to=1&name=m"]
+QUERIES += [f"name={name}&from=1699999000&to=1700000000" for name in ("m", "loadavg5", "orders")]
+QUERIES += ["name=m&from=0&to=1700000000&resolution=raw", "from=9&to=1&name=m"]
 QUERIES += ["hostId=host1&name=m", f"hostId={'x' * 3_000}&name=m", "source=host/host1", "source=host/host1&from=1&to=2"]
 QUERIES += [
     "service=Shop&role=web&customIdentifier=i",

@@ -20,6 +20,8 @@ DEFLATE_PENDING_BYTES: Final = 128 * 1024
 """What zlib at level 1 may hold back of what it was given, packed: two of its blocks."""
 LIST_LIMIT_MAX: Final = 10_000
 """Elements of one page of a list."""
+FORM_BYTES_MAX: Final = 1024 * 1024
+"""A body that is no samples, after inflation: three times the largest thing that is kept, and 150 ms of decoding."""
 QUERY_FIELDS_MAX: Final = 2_000
 """Parameters of one query string: more than any route takes, few enough to split quickly."""
 RETRY_AFTER_S: Final = 10

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from carbyne.core.errors import RequestError
-from carbyne.core.limits import JSON_DEPTH_MAX
+from carbyne.core.limits import FORM_BYTES_MAX, JSON_DEPTH_MAX
 from carbyne.http.message import inflate
 from carbyne.http.routes import Call
 
@@ -32,7 +32,7 @@ def form(call: Call, kind: type[Form]) -> Form:
 
 def json_of(call: Call) -> bytes:
     """The body of a request, inflated: JSON that can be stored as it is and read again; RequestError as of ``form``."""
-    body = inflate(call.request.body)
+    body = inflate(call.request.body, FORM_BYTES_MAX)
     if depth_of(body) > JSON_DEPTH_MAX:
         raise RequestError(400, f"the body is nested deeper than {JSON_DEPTH_MAX} levels")
     try:

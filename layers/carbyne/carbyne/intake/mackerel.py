@@ -39,7 +39,13 @@ _CHARACTERS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234
 """Of a metric name, by Mackerel's documents; host ids are held to the same."""
 
 _SPACE: Final = b" \t\r\n"
-_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]+|[\]}]+|,', re.DOTALL)
+_STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TOKEN: Final = re.compile(
+    rb'%b|[\[{]++(?:(?:[^\[\]{}"]++|%b)++[\[{]++)*+|[\]}]++(?:[^\[\]{}"]++[\]}]++)*+|,' % (_STRING, _STRING), re.DOTALL
+)
+"""A string, a run of opening or of closing brackets with what stands between, or a comma."""
+_QUOTE: Final = ord('"')
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _MINUS_ZERO: Final = re.compile(rb"[:\s]-0(?![.\d])")
 
 Rows = dict[tuple[str, int], dict[str, float]]
@@ -183,20 +189,30 @@ def _elements(body: bytes) -> list[bytes]:
 
 def _split(body: bytes) -> list[bytes]:
     """The elements of an array, one of which the decoder can't even pass over; empty if it is no array."""
-    text, elements, start, depth = body.strip(_SPACE), [], 1, 0
-    for token in _TOKEN.finditer(text):
+    text, elements, start, depth = body.strip(_SPACE), [], 1, 1
+    if text[:1] != b"[" or text[-1:] != b"]":
+        return []
+    for token in _TOKEN.finditer(text, 1):
         first = text[token.start()]
+        if first == _QUOTE:
+            continue
         if first in b"[{":
-            depth += len(token[0])
+            depth += _brackets(token[0])
         elif first in b"]}":
-            depth -= len(token[0])
-        elif first in b"," and depth == 1:
+            depth -= _brackets(token[0])
+        elif depth == 1:
             elements.append(text[start : token.start()].strip(_SPACE))
             start = token.end()
             if len(elements) > SAMPLES_PER_BODY_MAX:
-                break
-    whole = depth == 0 and text[:1] == b"[" and text[-1:] == b"]"
-    return [*elements, text[start:-1].strip(_SPACE)] if whole or len(elements) > SAMPLES_PER_BODY_MAX else []
+                return elements
+    return [*elements, text[start:-1].strip(_SPACE)] if depth == 0 else []
+
+
+def _brackets(run: bytes) -> int:
+    """How many brackets a run has; one of two characters has nothing between them."""
+    if len(run) < 3:
+        return len(run)
+    return len((re.sub(_STRING, b"", run, flags=re.DOTALL) if b'"' in run else run).translate(None, _NO_BRACKETS))
 
 
 def _no_array(why: str) -> RequestError:
