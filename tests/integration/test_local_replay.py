@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import psutil
@@ -14,6 +16,7 @@ import redis
 from carbyne.adapters.lambda_ import LambdaReaders
 from carbyne.core.errors import RetryableError
 
+from local.sources import shards_of
 from local.template import ARNS
 from servers.aws import Aws
 from servers.process import ROOT
@@ -147,3 +150,19 @@ def test_a_reader_that_is_still_being_deleted_is_not_the_next_one(readers, monke
     monkeypatch.setattr(readers._client, "list_event_source_mappings", lambda **_: deleting)
     with pytest.raises(RetryableError, match="not gone yet"):
         readers.start(0)
+
+
+def test_a_reader_begins_where_the_mark_is(readers, aws):
+    """What came before that time is not delivered."""
+    stream, since_s = readers._stream_arn.rpartition("/")[2], int(time.time()) - 100
+    readers.start(since_s)
+    [mapping] = readers._client.list_event_source_mappings(FunctionName=readers._function)["EventSourceMappings"]
+    assert mapping["StartingPosition"] == "AT_TIMESTAMP"
+    assert mapping["StartingPositionTimestamp"].timestamp() == since_s
+    aws.client("kinesis").put_record(StreamName=stream, Data=b"x", PartitionKey="l0001")
+    for begin_s, count in ((since_s, 1), (since_s + 1000, 0)):
+        settings = {**mapping, "Stream": readers._stream_arn}
+        settings["StartingPositionTimestamp"] = datetime.fromtimestamp(begin_s, UTC)
+        [shard] = shards_of(aws, SimpleNamespace(name="f"), settings)
+        found = shard.client.get_records(ShardIterator=shard.iterator)["Records"]
+        assert len(found) == count

@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey
-from carbyne.hot.replay import Jobs, Replayer, Supervisor
+from carbyne.hot.jobs import Jobs
+from carbyne.hot.replay import Replayer, Supervisor
 
 from servers.valkey import Cluster
 from tests.integration.test_replay import Readers
@@ -33,7 +34,7 @@ class Drill(Load):
         self.lanes = HotWindows(nodes)
         self.readers_of_stream = Readers()
         self.jobs = Jobs(self.pipeline.table)
-        self.supervisor = Supervisor(self.jobs, self.readers_of_stream, self.pipeline.stream)
+        self.supervisor = Supervisor(self.jobs, self.readers_of_stream, self.pipeline.stream, lambda: 0.0, [])
         self.replayer = Replayer(self.pipeline.new_ingester(nodes), self.lanes, self.pipeline.meter)
 
     def _look(self):

@@ -193,11 +193,10 @@ def test_an_interrupted_command_goes_on(server, monkeypatch, tmp_path):
         for lane in range(0, 1024, 4):
             client.set(f"{{{lane_tag(lane)}}}:x", lane)
         with interrupted_in_a_move(monkeypatch):
-            assert "goes on" in operator.redis("rebalance --weight {0}=0.5", nodes[3], status=1)
-        operator.redis("rebalance --weight {0}=0.5", nodes[3])
+            assert "goes on" in operator.redis("leave {0} --without-replica", nodes[3], status=1)
+        operator.redis("leave {0} --without-replica", nodes[3])
         text = operator.redis("status")
-        assert text.startswith("4 shards, 4 nodes, 1,024 of 1,024 lanes") and "moves under way" not in text
-        assert re.search(r" 14[67] lanes", text), "half of what the others have"
+        assert text.startswith("3 shards, 3 nodes, 1,024 of 1,024 lanes") and "moves under way" not in text
         assert all(client.get(f"{{{lane_tag(lane)}}}:x") == b"%d" % lane for lane in range(0, 1024, 4))
         client.close()
         said = "\n".join(operator.everything)

@@ -29,7 +29,6 @@ from carbyne.stream.putter import Putter
 
 from tests.model import pages
 from tests.model.simulation import Simulation
-from tests.model.world import LANES
 from tests.support.fakes import FakeBlocks
 
 Patches = Sequence[AbstractContextManager[Any]]
@@ -224,39 +223,6 @@ def _(simulation: Simulation) -> Patches:
 def _(simulation: Simulation) -> Patches:
     """a replay begins where the ingester is, whatever is not sealed"""
     return [patch.object(marks, "mark_s", lambda arrivals: (arrivals.tick_ms or 0) // 1000)]
-
-
-@bug
-def _(simulation: Simulation) -> Patches:
-    """a replay begins where the first row came that is not sealed, wherever the ingester is"""
-
-    def hasty(arrivals: Any) -> int:
-        now_s = simulation.world.now_s
-        return now_s if arrivals.first_ms is None else arrivals.first_ms // 1000
-
-    return [patch.object(marks, "mark_s", hasty)]
-
-
-@bug
-def _(simulation: Simulation) -> Patches:
-    """a mark moves on by a look at a new master"""
-    look = failovers.Failovers.look
-    return [patch.object(failovers.Failovers, "look", lambda self: look(self)._replace(steady=set(range(LANES))))]
-
-
-@bug
-def _(simulation: Simulation) -> Patches:
-    """a window stays complete although its lane was replayed"""
-    return script(
-        "read",
-        ('string.match(held, "^" .. COMPLETE .. "%d+,?(.*)$") == generation', "string.sub(held, 1, 1) == COMPLETE"),
-    )
-
-
-@bug
-def _(simulation: Simulation) -> Patches:
-    """a lane is whole behind the fence of an older replay"""
-    return script("whole", ("string.sub(held, STATE_BYTES + 1) == token", "true"))
 
 
 @bug

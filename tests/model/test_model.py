@@ -15,6 +15,7 @@ from tests.model.simulation import STEPS, BrokenError, Simulation
 PER_TEST = 10
 BUG_SEEDS_MAX = 400
 SLOW = {
+    "a replay begins where the ingester is, whatever is not sealed",
     "write.lua lets unsealed rows expire",
     "confirm.lua lets a window with unsealed rows expire",
     "a replaced master is not noticed",

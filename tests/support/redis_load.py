@@ -11,7 +11,7 @@ from pathlib import Path
 from carbyne.cli import main
 from carbyne.cli.desk import Desk
 from carbyne.core.errors import RetryableError
-from carbyne.hot.replay import Jobs
+from carbyne.hot.jobs import Jobs
 
 from servers.valkey import Node
 from tests.support.pipeline import LENGTH_S, Pipeline
@@ -114,7 +114,7 @@ class Load:
         self.write_gap_s = self.read_gap_s = 0.0
         self._stopping = threading.Event()
         self._watch = self.pipeline.new_watch()
-        self._watch.look({})
+        self._watch.look({}, {})
 
     @contextmanager
     def running(self):
@@ -188,7 +188,7 @@ class Load:
     def _look(self):
         while not self._stopping.wait(LOOK_S):
             with suppress(RetryableError):  # some node is away; the sealer's next run looks again
-                self._watch.look({})
+                self._watch.look({}, {})
 
     def _read(self):
         chosen, last_s = random.Random(7), time.monotonic()

@@ -1,0 +1,10 @@
+"""The bench of a lost Redis in small: it is whole within minutes, from its mark, and every sample is back."""
+
+from bench.recovery import recover
+
+
+def test_a_lost_redis_is_whole_again_within_minutes(cluster):
+    found = recover(cluster, hosts=1000, hours=1, scale=250)
+    assert found.wrong == 0
+    assert found.whole_s <= 360 and found.open_503_s <= 300
+    assert found.fullest < 0.7
