@@ -107,14 +107,14 @@ def _(simulation: Simulation) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """records behind a corrupt one are dropped with it"""
-    found_in = ingester.Ingester._found
+    found_in = ingester.Ingester._content
 
     def dropping(self: Any, number: int, entry: Any) -> Any:
         found = found_in(self, number, entry)
         self.dropping = bool(not found) if number == 0 else self.dropping or not found
         return [] if self.dropping else found
 
-    return [patch.object(ingester.Ingester, "_found", dropping)]
+    return [patch.object(ingester.Ingester, "_content", dropping)]
 
 
 # Redis
@@ -429,7 +429,7 @@ def _(simulation: Simulation) -> Patches:
     """a delete becomes a row in no window"""
 
     def note(self: Any, source: SourceKey, marker: Any) -> None:
-        self._noted.add_marker(source, marker, 2**32)
+        self._markers.add_marker(source, marker, 2**32)
 
     return [patch.object(deletes.Deletes, "note", note)]
 
@@ -443,20 +443,20 @@ def _(simulation: Simulation) -> Patches:
 def _without_sealed(note: Any) -> Any:
     class Unsealed:
         def __init__(self, noted: Any) -> None:
-            self._noted = noted
+            self._markers = noted
 
         def add_marker(self, *args: Any) -> None:
-            self._noted.add_marker(*args)
+            self._markers.add_marker(*args)
 
         def windows(self, *args: Any) -> Any:
             return catalogue.Windows(set(), set())
 
     def noting(self: Any, *args: Any) -> Any:
-        kept, self._noted = self._noted, Unsealed(self._noted)
+        kept, self._markers = self._markers, Unsealed(self._markers)
         try:
             return note(self, *args)
         finally:
-            self._noted = kept
+            self._markers = kept
 
     return noting
 

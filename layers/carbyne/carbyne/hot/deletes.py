@@ -7,48 +7,36 @@ of the source makes the sealer clean the blocks and compute the rollups anew; un
 samples, and those that have all of it from Redis find the delete there.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import RAW, SourceKey, Window
 from carbyne.core.limits import AHEAD_MS_MAX, MARKER_EXTRA_S
+from carbyne.hot.outcomes import HotWriter, LaneOutcome
 from carbyne.samples.markers import Marker, row_of
 from carbyne.samples.rows import RowGroup
 from carbyne.samples.schedule import SealSchedule
 
 
-class Sealed(Protocol):
+class SealedWindows(Protocol):
     """See ``catalogue.Windows``."""
 
     @property
     def sealed(self) -> Iterable[Window]: ...
 
 
-class Noted(Protocol):
+class MarkerStore(Protocol):
     """The durable side; both methods raise RetryableError if it can't be asked."""
 
     def add_marker(self, source: SourceKey, marker: Marker, expires_s: int) -> None: ...
-    def windows(self, source: SourceKey, resolution: str) -> Sealed: ...
+    def windows(self, source: SourceKey, resolution: str) -> SealedWindows: ...
 
 
-class Lost(Protocol):
-    """What a lane's write found: whether the lane had lost its state or its tail."""
-
-    @property
-    def lost(self) -> bool: ...
-
-
-class Windows(Protocol):
+class WindowsOfSource(Protocol):
     """The windows of a source in Redis; RetryableError if it can't be asked."""
 
     def windows(self, source: SourceKey) -> Iterable[Window]: ...
-
-
-class Hot(Protocol):
-    """Writes to Redis; an error is the lane's outcome."""
-
-    def write(self, lanes: dict[int, list[RowGroup]]) -> Mapping[int, Lost | RetryableError]: ...
 
 
 class Deletes:
@@ -56,15 +44,15 @@ class Deletes:
 
     def __init__(
         self,
-        noted: Noted,
-        windows: Windows,
-        hot: Hot,
+        markers: MarkerStore,
+        windows: WindowsOfSource,
+        hot: HotWriter,
         schedule: SealSchedule,
         length_s: int,
         retention_s: int,
         now_ms: Callable[[], int],
     ) -> None:
-        self._noted = noted
+        self._markers = markers
         self._windows = windows
         self._hot = hot
         self._schedule = schedule
@@ -72,7 +60,7 @@ class Deletes:
         self._retention_s = retention_s
         self._now_ms = now_ms
 
-    def note(self, source: SourceKey, marker: Marker) -> Lost | None:
+    def note(self, source: SourceKey, marker: Marker) -> LaneOutcome | None:
         """Note a delete for good; what the write to the lane did, None if there was nothing to write.
 
         The marker is durable before any window tells of it, and Redis is asked for its windows before the index of
@@ -80,9 +68,9 @@ class Deletes:
         before the delete, should these come late, are told as well.  Raises RetryableError; safe to repeat.
         """
         now_ms = self._now_ms()
-        self._noted.add_marker(source, marker, now_ms // 1000 + self._retention_s + MARKER_EXTRA_S)
+        self._markers.add_marker(source, marker, now_ms // 1000 + self._retention_s + MARKER_EXTRA_S)
         windows = {*self._windows.windows(source)}
-        windows |= {*self._noted.windows(source, RAW).sealed}
+        windows |= {*self._markers.windows(source, RAW).sealed}
         windows |= {
             Window.holding(ts_ms, self._length_s)
             for ts_ms in range(now_ms, now_ms + AHEAD_MS_MAX + self._length_s * 1000, self._length_s * 1000)

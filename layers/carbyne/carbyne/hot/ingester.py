@@ -5,7 +5,7 @@ done.  Anything else leaves its records in the stream: the batch goes on from th
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from carbyne.core import stamps
@@ -13,7 +13,7 @@ from carbyne.core.errors import CorruptDataError, RetryableError, UnknownVersion
 from carbyne.core.keys import SourceKey, Window, list_identity
 from carbyne.core.limits import LATE_MARGIN_S
 from carbyne.core.meter import Meter
-from carbyne.hot.deletes import Lost
+from carbyne.hot.outcomes import HotWriter, LaneOutcome
 from carbyne.samples.markers import Marker
 from carbyne.samples.rows import HotRow, RowGroup
 from carbyne.samples.schedule import SealSchedule
@@ -24,26 +24,13 @@ from carbyne.tenants.usage import Usage, UsedRow
 _log = logging.getLogger(__name__)
 
 
-class Outcome(Lost, Protocol):
-    """What a lane's write did: rows that changed, and whether the lane had lost its state or its tail."""
-
-    @property
-    def stored(self) -> int: ...
-
-
-class Hot(Protocol):
-    """The hot tier: each lane either has all of its rows acknowledged or an error."""
-
-    def write(self, lanes: dict[int, list[RowGroup]]) -> Mapping[int, Outcome | RetryableError]: ...
-
-
-class Deletes(Protocol):
+class DeleteLog(Protocol):
     """Notes deletes; RetryableError if it can't."""
 
-    def note(self, source: SourceKey, marker: Marker) -> Lost | None: ...
+    def note(self, source: SourceKey, marker: Marker) -> LaneOutcome | None: ...
 
 
-class Quarantine(Protocol):
+class RecordQuarantine(Protocol):
     """Keeps a corrupt record with its reason, under its stamp; RetryableError if it can't."""
 
     def put(self, stamp: bytes, data: bytes, reason: str) -> None: ...
@@ -70,9 +57,9 @@ class Ingester:
 
     def __init__(
         self,
-        hot: Hot,
-        deletes: Deletes,
-        quarantine: Quarantine,
+        hot: HotWriter,
+        deletes: DeleteLog,
+        quarantine: RecordQuarantine,
         tenant_exists: Callable[[str], bool],
         schedule: SealSchedule,
         epoch: int,
@@ -101,25 +88,25 @@ class Ingester:
         deletes: list[_Delete] = []
         for number, entry in enumerate(entries):
             try:
-                found = self._found(number, entry)
+                content = self._content(number, entry)
             except (RetryableError, UnknownVersionError) as error:
                 _log.warning("record %s stays in the stream: %s", entry.sequence, error)
                 failed.add(number)
             else:
-                if isinstance(found, _Delete):
-                    deletes.append(found)
+                if isinstance(content, _Delete):
+                    deletes.append(content)
                 else:
-                    arrivals += found
+                    arrivals += content
         failed |= self._store(arrivals) | self._delete(deletes)
         if self._usage:
             done = entries[: min(failed, default=len(entries))]  # what follows comes again
-            used = (one for one in arrivals if one.number < len(done) and not one.redriven)
-            self._usage.take(_used(one, done[one.number]) for one in used)
+            used = (arrival for arrival in arrivals if arrival.number < len(done) and not arrival.redriven)
+            self._usage.take(_used(arrival, done[arrival.number]) for arrival in used)
         self._meter.add("RecordsIngested", len(entries) - len(failed))
         self._meter.flush_due()
         return min((entries[number].sequence for number in failed), key=int, default=None)
 
-    def _found(self, number: int, entry: Arrived) -> list[_Arrival] | _Delete:
+    def _content(self, number: int, entry: Arrived) -> list[_Arrival] | _Delete:
         """What a record says: nothing if it is corrupt and now quarantined."""
         stamp = stamps.pack(self._epoch, entry.sequence)
         try:
@@ -189,7 +176,7 @@ class Ingester:
             self._note(lane, outcome)
         return failed
 
-    def _note(self, lane: int, outcome: Lost | None) -> None:
+    def _note(self, lane: int, outcome: LaneOutcome | None) -> None:
         if outcome and outcome.lost:
             _log.error("lane %d has lost its state or its tail: it is rebuilding until it is replayed", lane)
             self._meter.add("LanesLost", 1)

@@ -9,11 +9,12 @@ import logging
 from collections.abc import Iterator, Mapping
 from itertools import count
 from struct import pack
-from typing import Final, Protocol
+from typing import Final
 
 from carbyne.core import keys, names
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import NAME_BYTES_MAX, RECORD_RAW_BYTES_MAX, ROW_RAW_BYTES_MAX, ROW_SERIES_MAX
+from carbyne.core.meter import Meter
 from carbyne.http.answers import DONE, Success
 from carbyne.http.message import Request, Response, inflate, json_response, one, skipped_header, span_ms
 from carbyne.http.routes import SKIPPED, Call, Parameter, Route, Seconds, Text, dispatch
@@ -26,13 +27,6 @@ _log = logging.getLogger(__name__)
 
 PackedRow = tuple[str, int, bytes, bytes]
 """source, ts_ms, series blob, float64 little-endian values."""
-
-
-class Meter(Protocol):
-    """Counts what happens."""
-
-    def add(self, name: str, amount: float = 1) -> None: ...
-    def flush_due(self) -> None: ...
 
 
 class Writer:
@@ -143,7 +137,7 @@ ROUTES: Final = (
 )
 
 
-def entries_of(tenant: str, rows: mackerel.Rows) -> list[Entry]:
+def entries_of(tenant: str, rows: mackerel.RowsByTime) -> list[Entry]:
     """Stream records of the rows, by lane."""
     lanes: dict[int, list[PackedRow]] = {}
     for (source, ts_ms), values in rows.items():

@@ -49,7 +49,7 @@ class _Unasked(NamedTuple):
     complete: Collection[Window] = ()
 
 
-class Hot(Protocol):
+class HotReader(Protocol):
     """The hot tier; both methods raise RetryableError if it can't be asked."""
 
     def read(
@@ -92,7 +92,7 @@ class Reader:
 
     def __init__(
         self,
-        hot: Hot,
+        hot: HotReader,
         tiers: BlockTiers,
         catalogue: Catalogue,
         length_s: int,
@@ -149,11 +149,11 @@ class Reader:
             name for name in series if name not in newest or not _covers(hot.complete, newest[name][0] + 1, now_ms)
         ]
         if older:  # a block may hold a newer sample than Redis, where late ones may be all that is left
-            found = self._newest_of_all(source, older, (from_ms, to_ms), gaps, hot.columns)
-            if any(name in newest and found.get(name, (-1, 0.0))[0] < newest[name][0] for name in older):
+            newest_of_all = self._newest_of_all(source, older, (from_ms, to_ms), gaps, hot.columns)
+            if any(name in newest and newest_of_all.get(name, (-1, 0.0))[0] < newest[name][0] for name in older):
                 hot = self._hot_part(source, from_ms, to_ms, older, gaps)  # that was deleted: of all that Redis has
-                found = self._newest_of_all(source, older, (from_ms, to_ms), gaps, hot.columns)
-            newest = {name: one for name, one in newest.items() if name not in older} | found
+                newest_of_all = self._newest_of_all(source, older, (from_ms, to_ms), gaps, hot.columns)
+            newest = {name: sample for name, sample in newest.items() if name not in older} | newest_of_all
         return Newest(newest, gaps.warnings)
 
     def latest_of(
@@ -167,8 +167,8 @@ class Reader:
     ) -> dict[str, tuple[int, float]]:
         """The newest sample of each series in the span, both ends included, over all tiers."""
         from_ms, to_ms = span
-        held = self._tiers.read(source, RAW, from_ms, to_ms, gaps, series, hot=hot)
-        return _newest(between(held, from_ms, to_ms + 1), series)
+        columns = self._tiers.read(source, RAW, from_ms, to_ms, gaps, series, hot=hot)
+        return _newest(between(columns, from_ms, to_ms + 1), series)
 
     def series(self, source: SourceKey) -> set[str]:
         """Every series that the source ever had; empty for an unknown source."""
@@ -213,9 +213,9 @@ def _covers(windows: Collection[Window], from_ms: int, to_ms: int) -> bool:
 
 
 def _newest(columns: Columns, series: Sequence[str]) -> dict[str, tuple[int, float]]:
-    found = {name: column(columns, name) for name in series}
+    samples = {name: column(columns, name) for name in series}
     return {
         name: (int(ts_ms[-1]), float(values.view(np.float64)[-1]))
-        for name, (ts_ms, values) in found.items()
+        for name, (ts_ms, values) in samples.items()
         if ts_ms.size
     }

@@ -50,17 +50,17 @@ class Views:
         days = self._open_days(source, gaps) if resolution == DAY.name else ()
         levels = _levels(resolution, span, hot.windows, days)
         each = self._threads.map if len(levels) > 1 else map  # all at once: it saves round trips
-        held = each(partial(self._held, source, series, gaps, hot.columns), levels)
-        return _combined(list(zip(levels, held, strict=True)))
+        blocks = each(partial(self._blocks, source, series, gaps, hot.columns), levels)
+        return _combined(list(zip(levels, blocks, strict=True)))
 
-    def _held(self, source: SourceKey, series: str, gaps: Gaps, hot: Columns, level: _Level) -> Columns:
+    def _blocks(self, source: SourceKey, series: str, gaps: Gaps, hot: Columns, level: _Level) -> Columns:
         """What the blocks of a level, and Redis of raw samples, hold of the spans that it is needed for."""
-        wanted, also = ([series], hot) if level.resolution == RAW else (keys_of([series]), EMPTY)
-        found = (
-            between(self._tiers.read(source, level.resolution, start, end - 1, gaps, wanted, hot=also), start, end)
+        names, also = ([series], hot) if level.resolution == RAW else (keys_of([series]), EMPTY)
+        parts = (
+            between(self._tiers.read(source, level.resolution, start, end - 1, gaps, names, hot=also), start, end)
             for start, end in level.spans
         )
-        return merge(list(found))
+        return merge(list(parts))
 
     def _open_days(self, source: SourceKey, gaps: Gaps) -> Collection[Window]:
         try:
@@ -77,20 +77,20 @@ def _levels(resolution: str, span: Span, hot: Iterable[Window], days: Iterable[W
         rolled = BY_NAME[resolution]
         fluid = [*hot, *days] if rolled is DAY else hot
         touched = [rolled.aligned(window.start_s * 1000, window.end_s * 1000) for window in fluid]
-        computed = [one for part in spans for one in _joined(touched, part)]
+        computed = [joined for part in spans for joined in _joined(touched, part)]
         levels.append(_Level(resolution, spans, computed))
         resolution, spans = rolled.finer, computed
     return [*levels, _Level(RAW, spans, [])] if spans else levels
 
 
-def _combined(held: Sequence[tuple[_Level, Columns]]) -> Columns:
+def _combined(levels: Sequence[tuple[_Level, Columns]]) -> Columns:
     """Finest first: what a level holds, and what is computed from the level below it."""
     columns = EMPTY
-    for level, blocks in reversed(held):
+    for level, blocks in reversed(levels):
         if level.resolution == RAW:
             columns = blocks
         else:
-            kept = [between(blocks, *one) for part in level.spans for one in _between_spans(level.computed, part)]
+            kept = [between(blocks, *span) for part in level.spans for span in _between_spans(level.computed, part)]
             columns = merge([*kept, roll(columns, BY_NAME[level.resolution].bucket_s)])
     return columns
 

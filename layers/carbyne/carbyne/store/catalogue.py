@@ -135,9 +135,9 @@ class Catalogue:
 
     def raw(self, source: SourceKey) -> tuple[Windows, list[Marker]]:
         """The windows of raw blocks that were ever sealed and the markers of deletes, in one query."""
-        found = self._table.query(windows_item(source), MARKERS, RAW)
-        markers = [_marker(item) for sort, item in found if sort != RAW]
-        return next((_windows(item) for sort, item in found if sort == RAW), Windows(set(), set())), markers
+        items = self._table.query(windows_item(source), MARKERS, RAW)
+        markers = [_marker(item) for sort, item in items if sort != RAW]
+        return next((_windows(item) for sort, item in items if sort == RAW), Windows(set(), set())), markers
 
     def markers(self, source: SourceKey) -> list[Marker]:
         """The markers of deletes."""
@@ -174,8 +174,8 @@ class Catalogue:
 
     def open_days(self, source: SourceKey) -> set[Window]:
         """The days of which hourly blocks exist, but not yet all daily buckets."""
-        found = dict(self._table.query(windows_item(source), HOURLY, CLOSED))  # one query, hours before closed days
-        hours, closed = (_windows(found[name]).sealed if name in found else set() for name in (HOURLY, CLOSED))
+        index = dict(self._table.query(windows_item(source), HOURLY, CLOSED))  # one query, hours before closed days
+        hours, closed = (_windows(index[name]).sealed if name in index else set() for name in (HOURLY, CLOSED))
         return hours - closed
 
     def close_day(self, source: SourceKey, day: Window) -> None:

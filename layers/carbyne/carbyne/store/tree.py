@@ -40,20 +40,20 @@ def merge_into(
 ) -> bool:
     """Make sure that the store holds ``columns`` under ``key`` or its parts; whether anything had to change.
 
-    ``markers`` of deletes are asked for after what is held was read, so that nobody who began earlier brings back what
-    was deleted meanwhile.  Returns only when a put succeeded or a consistent read showed every sample that is not
-    deleted; errors as of ``rewrite``.
+    ``markers`` of deletes are asked for after the stored block was read, so that a call that began before a delete does
+    not bring back what was deleted meanwhile.  Returns only when a put succeeded or a consistent read showed every
+    sample that is not deleted; errors as of ``rewrite``.
     """
 
-    def merged(part: str, held: Columns) -> Columns:
-        return erase(merge([held, restrict(columns, partial(blocks.in_part, part=part))]), markers())
+    def merged(part: str, stored: Columns) -> Columns:
+        return erase(merge([stored, restrict(columns, partial(blocks.in_part, part=part))]), markers())
 
     return rewrite(Target(store, expires_s, creating), key, merged, columns.series)
 
 
 def clean(target: Target, key: BlockKey, markers: Callable[[], Markers]) -> bool:
     """Take what was deleted out of the block under ``key`` and its parts; whether anything had to change."""
-    return rewrite(target, key, lambda _, held: erase(held, markers()), None)
+    return rewrite(target, key, lambda _, stored: erase(stored, markers()), None)
 
 
 def rewrite(target: Target, key: BlockKey, change: Change, series: Collection[str] | None) -> bool:
@@ -72,15 +72,15 @@ def rewrite(target: Target, key: BlockKey, change: Change, series: Collection[st
             if item.expires_s < target.expires_s and not target.store.put(key, _stub(target, item.data), item):
                 continue
             return _rewrite_parts(target, key, change, series, parts) or split
-        held = blocks.decode(item.data) if item else EMPTY
-        wanted = change(key.part, held)
-        if wanted == held:
+        stored = blocks.decode(item.data) if item else EMPTY
+        changed = change(key.part, stored)
+        if changed == stored:
             return split
         if item is None:
             target.creating()
-        leaves = blocks.encode_parts(wanted, key.part) or [(key.part, blocks.encode(EMPTY))]
+        leaves = blocks.encode_parts(changed, key.part) or [(key.part, blocks.encode(EMPTY))]
         if [part for part, _ in leaves] != [key.part]:
-            _split(target, key, held, blocks.encode_stub([part for part, _ in leaves], key.part), item)
+            _split(target, key, stored, blocks.encode_stub([part for part, _ in leaves], key.part), item)
             split = True  # and once more, so that each part is changed on its own version
         elif target.store.put(key, Item(leaves[0][1], target.expires_s), item):
             return True
@@ -94,13 +94,13 @@ def read_blocks(
     parts if it was split; None for each part that the store does not hold."""
     parts = blocks.parts_of(item.data) if item else ()
     if not parts:
-        yield _wanted(item.data, series, part) if item else None
-    for child in (key._replace(part=one) for one in parts):
+        yield _series_of(item.data, series, part) if item else None
+    for child in (key._replace(part=name) for name in parts):
         if _may_hold(child.part, series, part):
             yield from read_blocks(store, child, store.get(child), series, part)
 
 
-def _wanted(data: bytes, series: Collection[str] | None, part: str) -> Columns:
+def _series_of(data: bytes, series: Collection[str] | None, part: str) -> Columns:
     if series is not None:
         return blocks.decode_series(data, series)
     return restrict(blocks.decode(data), partial(blocks.in_part, part=part))
@@ -122,13 +122,13 @@ def _rewrite_parts(
     return changed
 
 
-def _split(target: Target, key: BlockKey, held: Columns, stub: bytes, replaces: Item | None) -> None:
-    """Put ``held`` into the parts of ``stub``, then try to put the stub in place of ``replaces``, which holds it.
+def _split(target: Target, key: BlockKey, stored: Columns, stub: bytes, replaces: Item | None) -> None:
+    """Put ``stored`` into the parts of ``stub``, then try to put the stub in place of ``replaces``, which holds it.
 
     Nothing that was computed from what others may change goes along: a part may have newer of it already.
     """
     for part in blocks.parts_of(stub):
-        mine = restrict(held, partial(blocks.in_part, part=part))
+        mine = restrict(stored, partial(blocks.in_part, part=part))
         child = key._replace(part=part)
         merge_into(target.store, child, mine, expires_s=target.expires_s, creating=target.creating)
     target.store.put(key, _stub(target, stub), replaces)

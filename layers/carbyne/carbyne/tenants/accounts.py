@@ -138,7 +138,7 @@ def _of_basic(value: str) -> list[str]:
 
 
 def _names(permission: Permission) -> str:
-    return " and ".join(one.name.lower() for one in Permission if one in permission and one.name)
+    return " and ".join(flag.name.lower() for flag in Permission if flag in permission and flag.name)
 
 
 def _is_plausible(api_key: str) -> bool:

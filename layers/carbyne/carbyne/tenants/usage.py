@@ -141,14 +141,14 @@ class Usage:
                 _log.warning("usage of %s is written later: %s", tenant, error)
 
     def _write(self, tenant: str, use: _Use) -> None:
-        held = self._store.add(tenant, use.samples)
+        counted = self._store.add(tenant, use.samples)
         use.samples.clear()
-        if held is None:
+        if counted is None:
             return
-        if held.hour == self._hour:
-            use.sketch.merge(held.registers)
+        if counted.hour == self._hour:
+            use.sketch.merge(counted.registers)
         mine = Counted(use.sketch.registers, self._hour)
-        if mine != held:
+        if mine != counted:
             self._store.put_series(tenant, mine, use.sketch.estimate)
 
     def _remember(self, known: int) -> None:

@@ -20,7 +20,7 @@ from carbyne.core.items import Table
 from carbyne.core.meter import Meter
 from carbyne.core.settings import IngesterSettings, load
 from carbyne.hot.deletes import Deletes
-from carbyne.hot.ingester import Ingester, Quarantine
+from carbyne.hot.ingester import Ingester, RecordQuarantine
 from carbyne.hot.lanes import ensure_initialised
 from carbyne.hot.progress import Notes, Progress
 from carbyne.hot.replay import Jobs, Replayer
@@ -40,7 +40,7 @@ class Ports(NamedTuple):
     windows: HotWindows
     table: Table
     accounts: Accounts
-    quarantine: Quarantine
+    quarantine: RecordQuarantine
     now_ms: Callable[[], int]
     meter: Meter
     usage: Usage | None = None

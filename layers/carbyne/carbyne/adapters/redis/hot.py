@@ -43,7 +43,7 @@ class _Part(NamedTuple):
 
     whole: bool
     windows: list[Window]
-    found: list[bool]
+    known: list[bool]
     samples: list[bytes]
     complete: set[Window]
     markers: set[Marker]
@@ -91,17 +91,17 @@ class HotStore:
         """
         declared = _declared(from_ms, to_ms, length_s)
         part = self._read_windows(source, from_ms, to_ms, declared, series, newest)
-        whole, found, samples, complete, markers = part.whole, part.found, part.samples, part.complete, part.markers
+        whole, known, samples, complete, markers = part.whole, part.known, part.samples, part.complete, part.markers
         windows = sorted(part.windows, reverse=True)
         more = [window for window in windows if window not in declared and window.overlaps(from_ms, to_ms)]
         for length in {window.length_s for window in more}:  # of one length, so that none overlap: see read.lua's next
             same = [window for window in more if window.length_s == length]
             part = self._read_windows(source, from_ms, to_ms, same, series, newest)
-            found = [a or b for a, b in zip(found, part.found, strict=True)]
+            known = [a or b for a, b in zip(known, part.known, strict=True)]
             samples = [a + b for a, b in zip(samples, part.samples, strict=True)]
             whole, complete, markers = whole and part.whole, complete | part.complete, markers | part.markers
         columns = erase(from_rows(map(_rows, series, samples)), markers)
-        return HotRead(whole, found, columns, windows, complete)
+        return HotRead(whole, known, columns, windows, complete)
 
     def series(self, source: SourceKey) -> set[str]:
         """Every series that a window of the source in Redis knows; empty if the source has no window there."""
@@ -170,7 +170,7 @@ def _continued(before: _Part, reply: Reply) -> _Part:
     return _Part(
         before.whole and state == WHOLE,
         [Window.parse(token.decode()) for token in tokens],
-        [a or bool(b) for a, b in zip(before.found, known, strict=True)],
+        [a or bool(b) for a, b in zip(before.known, known, strict=True)],
         [a + b for a, b in zip(before.samples, samples, strict=True)],
         before.complete & {Window.parse(token.decode()) for token in complete},
         before.markers | set(map(of_row, deletes)),
@@ -204,10 +204,10 @@ def _batches(groups: Iterable[RowGroup]) -> Iterator[list[RowGroup]]:
 
 def _numbered(groups: Sequence[RowGroup], numbers: Iterable[int]) -> list[RowGroup]:
     """The groups with only those rows that have these numbers, counted from 1 over all groups."""
-    wanted = set(numbers)
+    chosen = set(numbers)
     result, first = [], 1
-    for group in groups if wanted else ():
-        rows = [row for number, row in enumerate(group.rows, start=first) if number in wanted]
+    for group in groups if chosen else ():
+        rows = [row for number, row in enumerate(group.rows, start=first) if number in chosen]
         first += len(group.rows)
         if rows:
             result.append(group._replace(rows=rows))
