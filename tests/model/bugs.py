@@ -86,7 +86,7 @@ def _(simulation: Simulation) -> Patches:
 def _(simulation: Simulation) -> Patches:
     """a batch counts as done although a lane of it failed"""
     ingest = ingester.Ingester.ingest
-    return [patch.object(ingester.Ingester, "ingest", lambda self, entries: ingest(self, entries) and None)]
+    return [patch.object(ingester.Ingester, "ingest", lambda self, *batch: ingest(self, *batch) and None)]
 
 
 @bug

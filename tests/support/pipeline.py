@@ -252,8 +252,11 @@ class Pipeline:
 
     def ingest(self, records):
         """One event; the sequence number from which Lambda would send again, None if all is done."""
-        failures = APPS["ingester"].handle(kinesis_event(records), lambda: self.ingester)["batchItemFailures"]
+        failures = self._answer(records)["batchItemFailures"]
         return failures[0]["itemIdentifier"] if failures else None
+
+    def _answer(self, records):
+        return APPS["ingester"].handle(kinesis_event(records), lambda: self.ingester, lambda: 60.0)
 
     def deliver(self, records=None, batch=BATCH, between=lambda number: None):
         """All records (default: the whole stream) as Lambda would, each batch until it is done; how many events failed.

@@ -9,6 +9,7 @@ import pytest
 from carbyne.core import stamps
 from carbyne.core.errors import InvariantError, RetryableError
 from carbyne.core.keys import SourceKey, Window, lane_of
+from carbyne.core.limits import INGEST_RESERVE_S, WINDOW_COST_US
 from carbyne.hot.ingester import Ingester
 from carbyne.samples.schedule import SealSchedule
 from carbyne.stream import records
@@ -58,6 +59,7 @@ class System:
         self.hot = Hot()
         self.kept = {}
         self.deletes = []
+        self.asked = 0
         self.away = set()
         self.meter = Meter()
         self.used = []
@@ -79,6 +81,7 @@ class System:
         return self.ingester.ingest([Arrived(sequence, data) for sequence, data in entries])
 
     def _note(self, source, marker):
+        self.asked += 1
         if "deletes" in self.away:
             raise RetryableError("the table is away")
         self.deletes.append((source, marker, len(self.hot.written)))
@@ -257,6 +260,48 @@ def test_a_delete_that_cannot_be_noted_stays_and_what_follows_comes_again(system
     delete = records.encode(records.DeleteRecord("acme", "host/a", "", 5, 9))
     assert system.ingest(("1", GOOD), ("2", delete), ("3", GOOD)) == "2"
     assert system.meter["Deletes"] == 0
+
+
+def test_when_time_is_short_the_rest_is_the_first_record_that_failed(system, monkeypatch):
+    """Each call makes progress, and none is killed in the middle of what it did before."""
+    monkeypatch.setattr("carbyne.hot.ingester.PORTION_COST_US_MAX", 2 * WINDOW_COST_US + 100)
+    hosts = [(str(number), record((f"host/h{number}", 60_000, b"m", 1.0))) for number in range(1, 8)]
+    entries = [Arrived(*entry) for entry in hosts]
+    left_s = iter([INGEST_RESERVE_S, INGEST_RESERVE_S - 1])
+    assert system.ingester.ingest(entries, lambda: next(left_s)) == "5"
+    assert [sum(map(len, lanes.values())) for lanes in system.hot.written] == [2, 2]
+    assert system.meter["RecordsIngested"] == 4 and len(system.used) == 4
+    assert system.ingester.ingest(entries[4:], lambda: 0.0) == "7", "the first portion is always tried"
+    assert system.ingester.ingest(entries[6:], lambda: 0.0) is None
+    assert system.meter["RecordsIngested"] == 7 and len(system.used) == 7
+
+
+def test_work_is_cut_by_what_it_costs_and_not_by_the_number_of_records(system, monkeypatch):
+    """A record with many windows is a portion of its own; rows of one window cost little."""
+    monkeypatch.setattr("carbyne.hot.ingester.PORTION_COST_US_MAX", 5 * WINDOW_COST_US)
+    cheap = [(str(number), record(("host/a", number * 60_000, b"m", 1.0))) for number in range(1, 5)]
+    wide = record(*(("host/a", number * LENGTH_S * 1000, b"m", 1.0) for number in range(40)))
+    delete = records.encode(records.DeleteRecord("acme", "host/a", "m", 5, 9))
+    assert system.ingest(*cheap, ("5", wide), ("6", delete), ("7", delete)) is None
+    groups = [[group for groups in lanes.values() for group in groups] for lanes in system.hot.written]
+    assert [len(some) for some in groups] == [1, 40] and len(groups[0][0].rows) == 4
+    assert len(system.deletes) == 2
+
+
+def test_a_record_that_cannot_be_judged_counts_to_the_portion_that_it_is_in(system, monkeypatch):
+    monkeypatch.setattr("carbyne.hot.ingester.PORTION_COST_US_MAX", WINDOW_COST_US)
+    newer = of_version(GOOD, records.VERSION + 1)
+    left_s = iter([0.0])
+    entries = [Arrived("1", GOOD), Arrived("2", GOOD), Arrived("3", newer)]
+    assert system.ingester.ingest(entries, lambda: next(left_s)) == "2"
+
+
+def test_behind_a_delete_that_cannot_be_noted_no_other_is_tried(system):
+    """Each would wait for all tries of a store that is away, and the call would end in the middle."""
+    system.away.add("deletes")
+    delete = records.encode(records.DeleteRecord("acme", "host/a", "", 5, 9))
+    assert system.ingest(*((str(number), delete) for number in range(1, 9))) == "1"
+    assert system.asked == 1
 
 
 def test_a_delete_of_an_unknown_tenant_is_set_aside(system):

@@ -85,6 +85,20 @@ REDRIVE_BYTES_PER_S: Final = 256 * 1024
 REDRIVE_BUDGET_S: Final = 60.0
 """All tries of PutRecords for one call: no client waits for the answer, and a busy shard may have room later."""
 
+# Ingesting
+INGEST_RESERVE_S: Final = 25.0
+"""No further portion of a batch is begun with less time left: one takes a second, or the budgets of its calls."""
+PORTION_COST_US_MAX: Final = 2_000_000
+"""Work that an ingester begins at once, in microseconds as the following costs estimate it, Redis included."""
+ROW_COST_US: Final = 10
+"""A row of a window that is there; 100 samples, measured."""
+WINDOW_COST_US: Final = 300
+"""The first row of a source and window in a call: keys of its own in Redis, or an item in the table."""
+DELETE_COST_US: Final = 50_000
+"""A delete: five to eight calls, one after the other."""
+RECORD_BYTES_PER_US: Final = 20
+"""Bytes of a record that are inflated, decoded and packed in a microsecond."""
+
 # Redis
 REPLAY_FILL_MAX: Final = 0.7
 """How full Redis may be for a replay to go on: the live stream needs the rest until windows are sealed."""
@@ -244,6 +258,7 @@ assert ROW_RAW_BYTES_MAX < RECORD_RAW_BYTES_MAX
 assert RECORD_BYTES_MAX < PUT_BYTES_MAX
 assert 2 * PUT_CALL_S + PUT_PAUSE_S_MAX <= PUT_BUDGET_S
 assert USAGE_MINUTES_KEPT <= USAGE_MINUTES_HELD
+assert PORTION_COST_US_MAX / 1e6 + 4 * REDIS_BUDGET_S < INGEST_RESERVE_S
 assert WAIT_MS < REDIS_TIMEOUT_S * 1000 < REDIS_BUDGET_S * 1000
 assert FAILOVER_PAUSE_MS < REDIS_TIMEOUT_S * 1000
 assert REDIS_TOKEN_RENEW_S + REDIS_BUDGET_S < REDIS_TOKEN_S

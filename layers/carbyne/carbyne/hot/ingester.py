@@ -1,17 +1,29 @@
-"""From the stream into the hot tier: one batch of records, one script call for each lane, then the deletes.
+"""From the stream into the hot tier: a batch of records, one script call for each lane, then the deletes.
+
+A batch is worked off in portions of bounded cost.  When little time is left the rest is reported as not done: Lambda
+sends it again, and no call is killed in the middle of the same work each time.  The first portion is always tried.
 
 Two kinds of failure are never mixed.  A corrupt record is put into the failure store with its reason and counts as
 done.  Anything else leaves its records in the stream: the batch goes on from the lowest sequence number that failed.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import inf
 from typing import NamedTuple, Protocol
 
 from carbyne.core import stamps
 from carbyne.core.errors import CorruptDataError, RetryableError, UnknownVersionError
 from carbyne.core.keys import SourceKey, Window, list_identity
-from carbyne.core.limits import LATE_MARGIN_S
+from carbyne.core.limits import (
+    DELETE_COST_US,
+    INGEST_RESERVE_S,
+    LATE_MARGIN_S,
+    PORTION_COST_US_MAX,
+    RECORD_BYTES_PER_US,
+    ROW_COST_US,
+    WINDOW_COST_US,
+)
 from carbyne.core.meter import Meter
 from carbyne.hot.outcomes import HotWriter, LaneOutcome
 from carbyne.samples.markers import Marker
@@ -51,6 +63,29 @@ class _Delete(NamedTuple):
     marker: Marker
 
 
+class _Portion:
+    """Some successive records: ``failed``: numbers of those that can't be judged now; ``end``: the number after the
+    last one, 0 if it has none."""
+
+    def __init__(self) -> None:
+        self.arrivals: list[_Arrival] = []
+        self.deletes: list[_Delete] = []
+        self.failed: set[int] = set()
+        self.cost_us = 0
+        self.end = 0
+
+    def add(self, content: list[_Arrival] | _Delete | None, number: int, cost_us: int) -> None:
+        """Add what record ``number`` says; None if that can't be judged now."""
+        if content is None:
+            self.failed.add(number)
+        elif isinstance(content, _Delete):
+            self.deletes.append(content)
+        else:
+            self.arrivals += content
+        self.cost_us += cost_us
+        self.end = number + 1
+
+
 class Ingester:
     """``epoch``: of the stream; ``length_s``: of a raw window; ``retention_s``: of raw samples; ``now_ms``: the clock;
     ``usage``: counts what tenants send, None where somebody else has counted it."""
@@ -81,30 +116,54 @@ class Ingester:
         self._meter = meter
         self._usage = usage
 
-    def ingest(self, entries: Sequence[Arrived]) -> str | None:
-        """Store a batch in stream order; the lowest sequence number that is not done, None if all are."""
+    def ingest(self, entries: Sequence[Arrived], seconds_left: Callable[[], float] = lambda: inf) -> str | None:
+        """Store a batch in stream order; the lowest sequence number that is not done, None if all are.
+
+        ``seconds_left``: of this call; no portion but the first is begun with less than INGEST_RESERVE_S.
+        """
         failed: set[int] = set()
         arrivals: list[_Arrival] = []
-        deletes: list[_Delete] = []
+        tried = 0
+        for portion in self._portions(entries):
+            if tried and seconds_left() < INGEST_RESERVE_S:
+                _log.warning("out of time: %d of %d records wait for the next call", len(entries) - tried, len(entries))
+                failed.add(tried)
+                break
+            failed |= portion.failed | self._store(portion.arrivals) | self._delete(portion.deletes)
+            arrivals += portion.arrivals
+            tried = portion.end
+        if self._usage:
+            done = entries[: min(failed, default=len(entries))]  # what follows comes again
+            used = (arrival for arrival in arrivals if arrival.number < len(done) and not arrival.redriven)
+            self._usage.take(_used(arrival, done[arrival.number]) for arrival in used)
+        self._meter.add("RecordsIngested", tried - len([number for number in failed if number < tried]))
+        self._meter.flush_due()
+        return min((entries[number].sequence for number in failed), key=int, default=None)
+
+    def _portions(self, entries: Sequence[Arrived]) -> Iterator[_Portion]:
+        """The records in order, in portions that cost about PORTION_COST_US_MAX at most, or of one record."""
+        portion = _Portion()
+        content: list[_Arrival] | _Delete | None
         for number, entry in enumerate(entries):
             try:
                 content = self._content(number, entry)
             except (RetryableError, UnknownVersionError) as error:
                 _log.warning("record %s stays in the stream: %s", entry.sequence, error)
-                failed.add(number)
-            else:
-                if isinstance(content, _Delete):
-                    deletes.append(content)
-                else:
-                    arrivals += content
-        failed |= self._store(arrivals) | self._delete(deletes)
-        if self._usage:
-            done = entries[: min(failed, default=len(entries))]  # what follows comes again
-            used = (arrival for arrival in arrivals if arrival.number < len(done) and not arrival.redriven)
-            self._usage.take(_used(arrival, done[arrival.number]) for arrival in used)
-        self._meter.add("RecordsIngested", len(entries) - len(failed))
-        self._meter.flush_due()
-        return min((entries[number].sequence for number in failed), key=int, default=None)
+                content = None
+            cost_us = self._cost_us(entry, content)
+            if portion.end and portion.cost_us + cost_us > PORTION_COST_US_MAX:
+                yield portion
+                portion = _Portion()
+            portion.add(content, number, cost_us)
+        if portion.end:
+            yield portion
+
+    def _cost_us(self, entry: Arrived, content: list[_Arrival] | _Delete | None) -> int:
+        """About what it costs to store a record: see the bounds."""
+        if isinstance(content, _Delete):
+            return DELETE_COST_US
+        windows = {(arrival.source, arrival.row.ts_ms // 1000 // self._length_s) for arrival in content or ()}
+        return WINDOW_COST_US * len(windows) + ROW_COST_US * len(content or ()) + len(entry.data) // RECORD_BYTES_PER_US
 
     def _content(self, number: int, entry: Arrived) -> list[_Arrival] | _Delete:
         """What a record says: nothing if it is corrupt and now quarantined."""
@@ -149,9 +208,13 @@ class Ingester:
         return kept
 
     def _delete(self, deletes: Iterable[_Delete]) -> set[int]:
-        """Note deletes; the numbers of the records that could not be."""
+        """Note deletes; the numbers of the records that could not be, and of those behind the first of them: a store
+        that is away would take the time of the whole call."""
         failed: set[int] = set()
         for number, source, marker in deletes:
+            if failed:
+                failed.add(number)
+                continue
             try:
                 self._note(source.lane, self._deletes.note(source, marker))
                 self._meter.add("Deletes", 1)
