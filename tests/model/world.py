@@ -252,6 +252,19 @@ class _Recorded:
         self._world.was_put((partition, sort), item)
         return True
 
+    def remove(self, partition: str, sort: str, item: Item) -> bool:
+        if not self._world.stores.table.remove(partition, sort, item):
+            return False
+        del self._world.items[partition, sort]
+        return True
+
+    def write(self, puts: Sequence[tuple[str, str, Item]], removals: Sequence[tuple[str, str]]) -> None:
+        self._world.stores.table.write(puts, removals)
+        for partition, sort, item in puts:
+            self._world.was_put((partition, sort), item)
+        for place in removals:
+            self._world.items.pop(place, None)
+
 
 class World:
     """Stores, clock, stream and oracle, and the functions around them.

@@ -32,6 +32,27 @@ class FakeTable:
             self.units += write_units(partition, sort, item)
             return True
 
+    def remove(self, partition, sort, item):
+        with self._lock:
+            self.calls["remove"] += 1
+            held = self.items.get((partition, sort))
+            if held is None or held.version != item.version:
+                return False
+            self.units += write_units(partition, sort, held)
+            del self.items[partition, sort]
+            return True
+
+    def write(self, puts, removals):
+        with self._lock:
+            self.calls["write"] += 1
+            assert len({key[:2] for key in [*puts, *removals]}) == len(puts) + len(removals), "a key twice"
+            for partition, sort in removals:
+                held = self.items.pop((partition, sort), None)
+                self.units += write_units(partition, sort, held) if held else 1
+            for partition, sort, item in puts:
+                self.items[partition, sort] = item
+                self.units += write_units(partition, sort, item)
+
     def query(self, partition, first, last):
         with self._lock:
             self.calls["query"] += 1

@@ -170,6 +170,8 @@ BLOCK_INFLATED_BYTES_MAX: Final = 8 * 1024 * 1024
 """Bound of inflating a block: 20 times a full block, since only names compress that well."""
 BLOCK_SAMPLES_MAX: Final = 4_000_000
 """Samples of one block (32 MB as arrays): constants compress to almost nothing, but a reader decodes all of them."""
+BATCH_WRITE_MAX: Final = 25
+"""DynamoDB BatchWriteItem: items of one call."""
 CATALOGUE_PAGE_SERIES_MAX: Final = 1_200
 """Series of one catalogue page: with 255 random bytes a name it fits an item, and rewriting a page is cheap."""
 CATALOGUE_PAGE_BYTES_MAX: Final = 400_000
