@@ -48,6 +48,17 @@ class Priced(FakeTable):
         self.puts[kind] += done
         return done
 
+    def write(self, puts, removals):
+        before = self.units
+        super().write(puts, removals)
+        self.written["late rows"] += self.units - before
+        self.puts["late rows"] += len(puts) + len(removals)
+
+    def remove(self, partition, sort, item):
+        done = super().remove(partition, sort, item)
+        self.written[partition.partition(":")[0]] += write_units(partition, sort, item) * done
+        return done
+
 
 class Host(Agent):
     """An agent of ``course`` [1440, names], a day of minutes."""

@@ -17,13 +17,14 @@ from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.items import Item
 from carbyne.core.keys import RAW, BlockKey, SourceKey
 from carbyne.hot import deletes, failovers, ingester
-from carbyne.read import reader
+from carbyne.read import reader, views
 from carbyne.read.views import Views
 from carbyne.samples import blocks, columns, markers
-from carbyne.seal import roller
+from carbyne.seal import backlog, roller, sealer
 from carbyne.seal.sealer import Sealer
-from carbyne.store import catalogue, tiers, tree
+from carbyne.store import catalogue, tiers, tree, worklist
 from carbyne.store.catalogue import Catalogue
+from carbyne.store.worklist import Worklist
 from carbyne.stream.putter import Putter
 
 from tests.model.simulation import Simulation
@@ -430,35 +431,96 @@ def _(simulation: Simulation) -> Patches:
 
     def note(self: Any, source: SourceKey, marker: Any) -> None:
         self._markers.add_marker(source, marker, 2**32)
+        self._work.add(source, 0)
 
     return [patch.object(deletes.Deletes, "note", note)]
 
 
 @bug
 def _(simulation: Simulation) -> Patches:
-    """a delete becomes a row only in windows that Redis has"""
-    return [patch.object(deletes.Deletes, "note", _without_sealed(deletes.Deletes.note))]
+    """a delete is put on no list of the sealer's"""
+    return [patch.object(Worklist, "add", lambda *args: None)]
 
 
-def _without_sealed(note: Any) -> Any:
-    class Unsealed:
-        def __init__(self, noted: Any) -> None:
-            self._markers = noted
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a delete counts as cleaned from the beginning"""
+    noted = catalogue._noted
+    return [patch.object(catalogue, "_noted", lambda marker, left_ms, expires_s: noted(marker, None, expires_s))]
 
-        def add_marker(self, *args: Any) -> None:
-            self._markers.add_marker(*args)
 
-        def windows(self, *args: Any) -> Any:
-            return catalogue.Windows(set(), set())
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a marker goes that is later than the wider one"""
+    covers = markers.Marker.covers
+    return [
+        patch.object(markers.Marker, "covers", lambda self, other: covers(self._replace(stamp=b"\xff" * 26), other))
+    ]
 
-    def noting(self: Any, *args: Any) -> Any:
-        kept, self._markers = self._markers, Unsealed(self._markers)
-        try:
-            return note(self, *args)
-        finally:
-            self._markers = kept
 
-    return noting
+@bug
+def _(simulation: Simulation) -> Patches:
+    """late rows leave before their rollups stand"""
+    try_window = backlog.Backlog._try_window
+
+    def hasty(self: Any, source: SourceKey, window: Any, late: Any, deletes: Any) -> bool:
+        if late:
+            self._catalogue.remove_late(source, late)
+        return try_window(self, source, window, late, deletes)
+
+    return [patch.object(backlog.Backlog, "_try_window", hasty)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a window of which rows came late stays complete in Redis"""
+    return [patch.object(HotStore, "make_partial", lambda self, windows: {})]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """views take the rollups of windows that have late rows"""
+    fluid = views._fluid
+    return [patch.object(views, "_fluid", lambda pending, span: fluid(pending._replace(late=[]), span))]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """late rows are asked for after the blocks"""
+    read = tiers.BlockTiers.read
+
+    def read_late_last(self: Any, source: SourceKey, resolution: str, *args: Any, **how: Any) -> Any:
+        if resolution != RAW or "hot" not in how:
+            return read(self, source, resolution, *args, **how)
+        found = read(self, source, resolution, *args, **how | {"hot": columns.EMPTY})
+        pending = self._catalogue.pending(source)
+        return columns.merge([found, views.late_columns(pending, args[3], args[:2])])
+
+    return [patch.object(tiers.BlockTiers, "read", read_late_last)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a source leaves the sealer's list whatever came meanwhile"""
+    finish = Worklist.finish
+
+    def blind(self: Any, entry: Any) -> None:
+        item = self._table.get(*worklist._place(entry.source))
+        finish(self, entry._replace(item=item or entry.item))
+
+    return [patch.object(Worklist, "finish", blind)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a sealer leaves what was deleted before its put"""
+
+    def hasty(store: Any, key: BlockKey, columns: Any, *, expires_s: int, creating: Any, markers: Any) -> bool:
+        known = markers()
+        return merge_into(store, key, columns, expires_s=expires_s, creating=creating, markers=lambda: known)
+
+    merge_into = sealer.merge_into
+    return [patch.object(sealer, "merge_into", hasty)]
 
 
 @bug
@@ -522,9 +584,9 @@ def _(simulation: Simulation) -> Patches:
     """a redriven record counts as new"""
     said = ingester.Ingester._said
 
-    def new(self: Any, number: int, record: Any, stamp: bytes, *, redriven: bool) -> Any:
+    def new(self: Any, number: int, record: Any, stamp: bytes, arrived_s: float, *, redriven: bool) -> Any:
         newest = ingester.stamps.pack(1, simulation.world.stream.records[-1][0])
-        return said(self, number, record, newest if redriven else stamp, redriven=redriven)
+        return said(self, number, record, newest if redriven else stamp, arrived_s, redriven=redriven)
 
     return [patch.object(ingester.Ingester, "_said", new)]
 

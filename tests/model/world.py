@@ -35,12 +35,13 @@ from carbyne.core.limits import DAY_S, RECONCILE_AHEAD_DAYS, RECONCILE_BACK_DAYS
 from carbyne.hot.failovers import Failovers
 from carbyne.hot.ingester import Ingester
 from carbyne.hot.replay import Jobs, Replayer, Supervisor
-from carbyne.intake.writer import Writer
+from carbyne.intake.writer import RawWindows, Writer
 from carbyne.read.reader import Reader
 from carbyne.samples import blocks
 from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.sealer import Sealer
 from carbyne.store.catalogue import Catalogue
+from carbyne.store.worklist import Worklist
 from carbyne.stream import records
 from carbyne.stream.arrived import BY_TTL, Image
 from carbyne.stream.putter import Putter, Time
@@ -53,7 +54,7 @@ from carbyne.wiring import sealer as wiring_sealer
 from tests.model.faults import Faults, FaultyNodes, FaultyStore, Inline
 from tests.model.oracle import Oracle
 from tests.model.redis import MemoryNodes, MemoryRedis
-from tests.support.fakes import FakeBlocks, FakeTable
+from tests.support.fakes import FakeBlocks, FakeTable, NoDeletes
 from tests.support.pipeline import MemoryAccounts
 from tests.support.wired import ingester_settings, reader_settings, reconciler_settings, sealer_settings
 
@@ -128,7 +129,7 @@ class Change(NamedTuple):
 
 
 class Stream:
-    """The stream: (sequence number, data, partition key) by arrival; what it takes goes into the oracle.
+    """The stream: (sequence number, data, partition key, when, s) by arrival; what it takes goes into the oracle.
 
     ``plan``: for each coming call one of ``part`` (every second entry is refused), ``all`` (every one is), ``lost``
     (taken, and the answer says that none was) and ``away`` (an error, nothing taken).
@@ -136,10 +137,11 @@ class Stream:
 
     FIRST = 49_590_338_271_490_256_608_559_692_538_361_571_095_921_575_989_136_588_898
 
-    def __init__(self, oracle: Oracle) -> None:
-        self.records: list[tuple[str, bytes, str]] = []
+    def __init__(self, oracle: Oracle, now_s: Callable[[], int]) -> None:
+        self.records: list[tuple[str, bytes, str, float]] = []
         self.plan: list[str] = []
         self._oracle = oracle
+        self._now_s = now_s
 
     def put(self, entries: Sequence[tuple[str, bytes]]) -> list[int]:
         kind = self.plan.pop(0) if self.plan else ""
@@ -154,7 +156,7 @@ class Stream:
     def append(self, data: bytes, key: str, *, sound: bool = True, refused: bool = False) -> None:
         """``sound``: anybody can read it; ``refused``: but it will be set aside."""
         number = len(self.records)
-        self.records.append((str(self.FIRST + (number << 70 | number * 7919 % 4096)), data, key))
+        self.records.append((str(self.FIRST + (number << 70 | number * 7919 % 4096)), data, key, float(self._now_s())))
         record = records.decode(data) if sound else None
         if isinstance(record, records.DeleteRecord):
             self._oracle.delete((record.tenant, record.source, record.series), (record.from_ms, record.to_ms))
@@ -166,7 +168,7 @@ class Stream:
 
     def _number(self, stamp: bytes) -> int:
         _, sequence = stamps.unpack(stamp)
-        return next(number for number, (of, _, _) in enumerate(self.records) if of == sequence)
+        return next(number for number, (of, *_) in enumerate(self.records) if of == sequence)
 
 
 def samples_of(record: records.SamplesRecord) -> dict[tuple[str, str, str, int], float]:
@@ -288,7 +290,7 @@ class World:
         self.hot_s = hot_s
         self.warm_s = warm_s
         self.oracle = Oracle()
-        self.stream = Stream(self.oracle)
+        self.stream = Stream(self.oracle, lambda: self.now_s)
         self.stores = make_stores(lambda: self.now_ms() + skew_ms)
         self.meter = NoMeter()
         self.aside, self.archive_aside = Bucket(), Bucket()
@@ -312,8 +314,9 @@ class World:
     # Functions
 
     def writer(self) -> Writer:
+        windows = RawWindows(self.length_s, RETENTION_S)
         moment = Time(now_ms=self.now_ms, clock=self._ticking(), sleep=lambda _: None, random=lambda: 0.5)
-        return Writer(Accounts(self._tenants, lambda: 0.0), self.stream, RETENTION_S, self.meter, moment)
+        return Writer(Accounts(self._tenants, lambda: 0.0), self.stream, NoDeletes(), windows, self.meter, moment)
 
     def _ticking(self) -> Callable[[], float]:
         """A clock on which a writer has time for a few calls."""
@@ -488,6 +491,15 @@ class World:
             if held[1:] == b"0"
         ]
 
+    def lacking(self, sources: Iterable[SourceKey]) -> list[SourceKey]:
+        """The sources whose blocks lack late rows, or have what was deleted."""
+        catalogue = Catalogue(self.stores.table)
+        return [source for source in sources if any(catalogue.pending(source)[:2])]
+
+    def listed(self) -> list[SourceKey]:
+        """The sources that the sealer is to work on, now or later."""
+        return [entry.source for entry in Worklist(self.stores.table, str).due(2**62)]
+
     def due(self) -> list[Any]:
         """What is due now, in lanes that are whole."""
         return list(HotWindows(self.stores.nodes).due(self.now_ms()).windows)
@@ -513,6 +525,7 @@ CROWDED = {
     "carbyne.adapters.redis.hot.CALL_BYTES_MAX": 100,
     "carbyne.samples.blocks.BLOCK_SAMPLES_MAX": 125,
     "carbyne.store.catalogue.CATALOGUE_PAGE_SERIES_MAX": 2,
+    "carbyne.seal.backlog.BACKLOG_STEP_WINDOWS": 1,
     "carbyne.stream.putter.PUT_RECORDS_MAX": 2,
     "carbyne.intake.writer.ROW_SERIES_MAX": 2,
 }
@@ -522,6 +535,7 @@ ALWAYS = {
     "carbyne.adapters.redis.hot.LANES": LANES,
     "carbyne.core.keys.escape": cache(escape),
     "carbyne.store.tree.STUB_EXTRA_S": DAY_S,
+    "carbyne.store.worklist.WORK_PARTITIONS": 1,
     "carbyne.store.tiers.ThreadPoolExecutor": Inline,
     "carbyne.archive.reconciler.ThreadPoolExecutor": Inline,
 }
@@ -532,7 +546,8 @@ def bounds(*, crowded: bool, leases: bool):
     """The bounds of one run; without ``leases`` two sealers really work on the same window."""
     changed = ALWAYS | (CROWDED if crowded else {})
     if not leases:
-        changed = changed | {"carbyne.adapters.redis.windows.SEAL_LEASE_MS": 0}
+        leases = ("carbyne.adapters.redis.windows.SEAL_LEASE_MS", "carbyne.seal.backlog.SEAL_LEASE_MS")
+        changed = changed | dict.fromkeys(leases, 0)
     patches = [patch(name, value) for name, value in changed.items()]
     for one in patches:
         one.start()

@@ -103,6 +103,9 @@ class FakeBlocks:
 class NoDeletes:
     """The deletes of sources that have none."""
 
+    def of(self, source):
+        return 0
+
     def markers(self, source):
         return []
 

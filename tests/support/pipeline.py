@@ -22,7 +22,7 @@ from carbyne.core.keys import RAW, RESOLUTIONS
 from carbyne.core.settings import RedisSettings
 from carbyne.hot.failovers import Failovers
 from carbyne.hot.replay import Jobs, Watch
-from carbyne.intake.writer import Writer
+from carbyne.intake.writer import RawWindows, Writer
 from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.sealer import Retention
 from carbyne.stream.putter import Time
@@ -33,7 +33,7 @@ from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring import sealer as wiring_sealer
 from carbyne.wiring.redis import nodes
 
-from tests.support.fakes import FakeTable
+from tests.support.fakes import FakeTable, NoDeletes
 from tests.support.wired import ingester_settings, reader_settings, sealer_settings
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +79,7 @@ class MemoryStream:
         return sequence
 
 
-def kinesis_event(records):
+def kinesis_event(records, arrived_s=lambda sequence: 1_700_000_000.0):
     """The event with which Lambda hands over these records of a stream."""
     return {
         "Records": [
@@ -89,7 +89,7 @@ def kinesis_event(records):
                     "partitionKey": partition_key,
                     "sequenceNumber": sequence,
                     "data": base64.b64encode(data).decode(),
-                    "approximateArrivalTimestamp": 1_700_000_000.0,
+                    "approximateArrivalTimestamp": arrived_s(sequence),
                 },
                 "eventSource": "aws:kinesis",
                 "eventVersion": "1.0",
@@ -125,6 +125,7 @@ class MemoryAccounts:
 
     def __init__(self, tenant_of_key):
         self.tenant_of_key = tenant_of_key
+        self.spent = Counter()
         self.away = False
 
     def grant_of(self, api_key):
@@ -137,6 +138,11 @@ class MemoryAccounts:
 
     def standing_of(self, tenant):
         return Standing() if self.has_tenant(tenant) else None
+
+    def spend(self, tenant, limit, minute, number):
+        self._ask()
+        self.spent[tenant, limit, minute] += number
+        return self.spent[tenant, limit, minute]
 
     def _ask(self):
         if self.away:
@@ -187,6 +193,7 @@ class Pipeline:
         self.retention = Retention(hot_s, 604_800)
         self.warm_s = dict.fromkeys(RESOLUTIONS, WARM_S)
         self._open = []
+        self._arrivals = {}
         self.reconnect()
         self.store.init()
 
@@ -196,7 +203,7 @@ class Pipeline:
         self.meter = meter = _Meter(self.counts)
         accounts = Accounts(self.accounts, time.monotonic)
         moment = Time(now_ms=self._now_ms, clock=time.monotonic, sleep=time.sleep, random=lambda: 0.5)
-        self.writer = Writer(accounts, self.stream, RETENTION_S, meter, moment)
+        self.writer = Writer(accounts, self.stream, NoDeletes(), RawWindows(LENGTH_S, RETENTION_S), meter, moment)
         self.ingester_nodes, reader_nodes = self._nodes(), self._nodes()
         self.ingester = self.new_ingester(self.ingester_nodes)
         self.store = HotStore(reader_nodes)
@@ -255,8 +262,12 @@ class Pipeline:
         failures = self._answer(records)["batchItemFailures"]
         return failures[0]["itemIdentifier"] if failures else None
 
+    def _arrived_s(self, sequence):
+        """When a record arrived: by the clock at its first delivery."""
+        return float(self._arrivals.setdefault(sequence, self.now_s))
+
     def _answer(self, records):
-        return APPS["ingester"].handle(kinesis_event(records), lambda: self.ingester, lambda: 60.0)
+        return APPS["ingester"].handle(kinesis_event(records, self._arrived_s), lambda: self.ingester, lambda: 60.0)
 
     def deliver(self, records=None, batch=BATCH, between=lambda number: None):
         """All records (default: the whole stream) as Lambda would, each batch until it is done; how many events failed.

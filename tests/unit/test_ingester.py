@@ -60,12 +60,14 @@ class System:
         self.kept = {}
         self.deletes = []
         self.asked = 0
+        self.late, self.late_away = {}, set()
         self.away = set()
         self.meter = Meter()
         self.used = []
         self.ingester = Ingester(
             hot=self.hot,
             deletes=SimpleNamespace(note=self._note),
+            late=SimpleNamespace(put=self._put_late),
             quarantine=SimpleNamespace(put=self._keep),
             tenant_exists=self._exists,
             schedule=SealSchedule(120, 0),
@@ -85,6 +87,12 @@ class System:
         if "deletes" in self.away:
             raise RetryableError("the table is away")
         self.deletes.append((source, marker, len(self.hot.written)))
+
+    def _put_late(self, groups):
+        if "late" in self.away:
+            raise RetryableError("the table is away")
+        self.late.update({key: rows for key, rows in groups.items() if key[0] not in self.late_away})
+        return {source: RetryableError("no") for source, _ in groups if source in self.late_away}
 
     def _keep(self, stamp, data, reason):
         if "quarantine" in self.away:
@@ -342,3 +350,30 @@ def test_a_redriven_record_that_is_corrupt_is_set_aside_whole_under_its_own_stam
 def test_a_redriven_delete_has_the_stamp_that_it_had(system):
     system.ingest(("9", redriven("3", records.encode(records.DeleteRecord("acme", "host/a", "", 5, 9)))))
     assert [marker.stamp for _, marker, _ in system.deletes] == [stamps.pack(EPOCH, "3")]
+
+
+CLOSED_S = (NOW_MS // 1000 // LENGTH_S + 1) * LENGTH_S + 120
+"""When the window of now, and its grace, are over."""
+
+
+@pytest.mark.parametrize(("arrived_s", "late"), [(CLOSED_S, False), (CLOSED_S + 0.001, True)])
+def test_a_row_is_late_by_its_arrival_and_not_by_the_clock(system, arrived_s, late):
+    """An ingester that lags, and a replay, put each row where it was put before."""
+    rows = [("host/a", NOW_MS, b"m", 1.0), ("host/a", CLOSED_S * 1000, b"m", 2.0)]
+    for clock_ms in (NOW_MS - 10**9, NOW_MS + 10**9):
+        system.ingester._now_ms = lambda clock_ms=clock_ms: clock_ms
+        system.late.clear()
+        assert system.ingester.ingest([Arrived("1", record(*rows), "", arrived_s)]) is None
+        assert [row.ts_ms for rows in system.late.values() for row in rows] == [NOW_MS] * late
+        assert (NOW_MS in {ts_ms for _, _, ts_ms, _ in system.hot.rows}) != late
+
+
+def test_late_rows_that_fail_hold_up_their_own_records_alone(system):
+    old = [record((f"host/{name}", 60_000, b"m", 1.0)) for name in "abc"]
+    entries = [Arrived(str(number), data, "", NOW_MS / 1000) for number, data in enumerate(old, 1)]
+    system.late_away = {SourceKey("acme", "host/b")}
+    assert system.ingester.ingest(entries) == "2"
+    assert {source.source for source, _ in system.late} == {"host/a", "host/c"}
+    system.away.add("late")
+    assert system.ingester.ingest([Arrived("9", GOOD), *entries]) == "1"
+    assert len(system.hot.rows) == 1, "the others are written nevertheless"

@@ -178,6 +178,16 @@ CATALOGUE_PAGE_BYTES_MAX: Final = 400_000
 """A catalogue page, as an item."""
 CATALOGUE_INFLATED_BYTES_MAX: Final = 1024 * 1024
 """Bound of inflating a catalogue page."""
+WORK_PARTITIONS: Final = 16
+"""Shares of the list of sources whose blocks lack something: a partition takes 1,000 writes a second."""
+WORK_BYTES_MAX: Final = 1_000
+"""An entry of that list."""
+BACKLOG_SLICE_S: Final = 20.0
+"""How long the sealer works on one source before the next one has its turn."""
+BACKLOG_STEP_WINDOWS: Final = 32
+"""Windows after which the sealer notes how far it has cleaned a source: what a crash repeats."""
+BACKLOG_AGAIN_MS: Final = 900_000
+"""When a source is worked on again of which a window can't be read."""
 COLD_READERS: Final = 16
 """Objects of the archive that one request fetches in parallel."""
 DAY_S: Final = 86_400
@@ -207,6 +217,19 @@ SAMPLES_PER_MINUTE_MAX: Final = 2_000_000
 """A tenant's samples of one minute by default: twice the sustained load of one shard."""
 ACTIVE_SERIES_MAX: Final = 2_000_000
 """A tenant's series of one hour by default: 20,000 hosts of 100 metrics."""
+DELETES_PER_MINUTE_MAX: Final = 60
+"""A tenant's deletes of one minute, unless its item says otherwise: each has blocks read, and some of them written."""
+MARKERS_PER_SOURCE_MAX: Final = 500
+"""Deletes of one source that are kept: every read of its raw samples loads them, at some 80 B each."""
+BACKLOG_FREE_S: Final = 8 * 3_600
+"""How old a sample may be without counting as an old one: an agent keeps six hours of an outage."""
+OLD_WINDOWS_PER_MINUTE_MAX: Final = 600
+"""A tenant's (source, raw window) pairs of a minute with older samples, unless its item says otherwise: the sealer
+merges some ten of them a second."""
+OLD_WINDOWS_PER_BODY_MAX: Final = 300
+"""The same of one post, which could never be taken if it had more than a minute allows."""
+LATE_ROW_SAMPLES: Final = 100
+"""A row that comes after its window counts as so many samples at least: it is an item of its own in the table."""
 USAGE_MINUTES_KEPT: Final = 10
 """Records that arrived longer ago are not counted: an ingester that catches up must not cause refusals."""
 USAGE_MINUTES_HELD: Final = 15
@@ -259,6 +282,7 @@ assert RECORD_RAW_BYTES_MAX < RECORD_BYTES_MAX < RECORD_INFLATED_BYTES_MAX
 assert ROW_RAW_BYTES_MAX < RECORD_RAW_BYTES_MAX
 assert RECORD_BYTES_MAX < PUT_BYTES_MAX
 assert 2 * PUT_CALL_S + PUT_PAUSE_S_MAX <= PUT_BUDGET_S
+assert OLD_WINDOWS_PER_BODY_MAX <= OLD_WINDOWS_PER_MINUTE_MAX
 assert USAGE_MINUTES_KEPT <= USAGE_MINUTES_HELD
 assert PORTION_COST_US_MAX / 1e6 + 4 * REDIS_BUDGET_S < INGEST_RESERVE_S
 assert WAIT_MS < REDIS_TIMEOUT_S * 1000 < REDIS_BUDGET_S * 1000

@@ -8,7 +8,7 @@ done.  Anything else leaves its records in the stream: the batch goes on from th
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import inf
 from typing import NamedTuple, Protocol
 
@@ -19,12 +19,14 @@ from carbyne.core.limits import (
     DELETE_COST_US,
     INGEST_RESERVE_S,
     LATE_MARGIN_S,
+    LATE_ROW_SAMPLES,
     PORTION_COST_US_MAX,
     RECORD_BYTES_PER_US,
     ROW_COST_US,
     WINDOW_COST_US,
 )
 from carbyne.core.meter import Meter
+from carbyne.hot.late import LateGroups
 from carbyne.hot.outcomes import HotWriter, LaneOutcome
 from carbyne.samples.markers import Marker
 from carbyne.samples.rows import HotRow, RowGroup
@@ -42,6 +44,13 @@ class DeleteLog(Protocol):
     def note(self, source: SourceKey, marker: Marker) -> LaneOutcome | None: ...
 
 
+class LateWriter(Protocol):
+    """Notes rows of windows that were past when their record arrived; the sources for which that failed, RetryableError
+    if it did for all."""
+
+    def put(self, groups: LateGroups) -> Mapping[SourceKey, RetryableError]: ...
+
+
 class RecordQuarantine(Protocol):
     """Keeps a corrupt record with its reason, under its stamp; RetryableError if it can't."""
 
@@ -49,12 +58,14 @@ class RecordQuarantine(Protocol):
 
 
 class _Arrival(NamedTuple):
-    """A row out of the record with this number; ``redriven``: it arrived long before."""
+    """A row out of the record with this number; ``redriven``: it arrived long before; ``late``: its window was past by
+    then."""
 
     number: int
     source: SourceKey
     row: HotRow
     redriven: bool
+    late: bool
 
 
 class _Delete(NamedTuple):
@@ -94,6 +105,7 @@ class Ingester:
         self,
         hot: HotWriter,
         deletes: DeleteLog,
+        late: LateWriter,
         quarantine: RecordQuarantine,
         tenant_exists: Callable[[str], bool],
         schedule: SealSchedule,
@@ -106,6 +118,7 @@ class Ingester:
     ) -> None:
         self._hot = hot
         self._deletes = deletes
+        self._late = late
         self._quarantine = quarantine
         self._tenant_exists = tenant_exists
         self._schedule = schedule
@@ -171,8 +184,8 @@ class Ingester:
         try:
             record = records.decode(entry.data)
             if isinstance(record, records.RedrivenRecord):
-                return self._said(number, records.decode(record.data), record.stamp, redriven=True)
-            return self._said(number, record, stamp, redriven=False)
+                return self._said(number, records.decode(record.data), record.stamp, entry.arrived_s, redriven=True)
+            return self._said(number, record, stamp, entry.arrived_s, redriven=False)
         except UnknownVersionError:
             raise
         except CorruptDataError as error:
@@ -181,7 +194,9 @@ class Ingester:
             self._meter.add("RecordsQuarantined", 1)
             return []
 
-    def _said(self, number: int, record: records.Record, stamp: bytes, *, redriven: bool) -> list[_Arrival] | _Delete:
+    def _said(
+        self, number: int, record: records.Record, stamp: bytes, arrived_s: float, *, redriven: bool
+    ) -> list[_Arrival] | _Delete:
         """The rows of a record, or the delete that it is; CorruptDataError if the tenant is unknown."""
         if isinstance(record, records.RedrivenRecord):
             raise CorruptDataError("a redriven record within a redriven record")
@@ -196,9 +211,19 @@ class Ingester:
         lists = [(list_identity(blob), blob) for blob in record.lists]
         rows = self._kept(record.rows) if redriven else record.rows
         return [
-            _Arrival(number, sources[row.source], HotRow(row.ts_ms, *lists[row.series], stamp, row.values), redriven)
+            _Arrival(
+                number,
+                sources[row.source],
+                HotRow(row.ts_ms, *lists[row.series], stamp, row.values),
+                redriven,
+                self._is_late(row.ts_ms, arrived_s),
+            )
             for row in rows
         ]
+
+    def _is_late(self, ts_ms: int, arrived_s: float) -> bool:
+        """By when the record arrived in the stream: the ingester may lag, and a replay puts each row where it was."""
+        return self._schedule.is_past(Window.holding(ts_ms, self._length_s), int(arrived_s * 1000))
 
     def _kept(self, rows: Sequence[records.Row]) -> list[records.Row]:
         """Those that a writer would take today: to merge others would wipe their rollups."""
@@ -223,13 +248,14 @@ class Ingester:
                 failed.add(number)
         return failed
 
-    def _store(self, arrivals: Iterable[_Arrival]) -> set[int]:
-        """Write the rows; the numbers of the records of which a lane failed."""
-        groups, members = self._grouped(arrivals)
+    def _store(self, arrivals: Sequence[_Arrival]) -> set[int]:
+        """Write the rows; the numbers of the records of which a lane failed, or the late rows of a source."""
+        late = [arrival for arrival in arrivals if arrival.late]
+        groups, members = self._grouped(arrival for arrival in arrivals if not arrival.late)
         lanes: dict[int, list[RowGroup]] = {}
         for group in groups:
             lanes.setdefault(group.source.lane, []).append(group)
-        failed: set[int] = set()
+        failed = self._store_late(late) if late else set()
         for lane, outcome in self._hot.write(lanes).items() if lanes else ():
             if isinstance(outcome, RetryableError):
                 _log.warning("lane %d is not written: %s", lane, outcome)
@@ -238,6 +264,22 @@ class Ingester:
             self._meter.add("RowsStored", outcome.stored)
             self._note(lane, outcome)
         return failed
+
+    def _store_late(self, arrivals: Sequence[_Arrival]) -> set[int]:
+        """Note late rows; the numbers of the records of sources that failed."""
+        groups: dict[tuple[SourceKey, Window], list[HotRow]] = {}
+        for arrival in arrivals:
+            window = Window.holding(arrival.row.ts_ms, self._length_s)
+            groups.setdefault((arrival.source, window), []).append(arrival.row)
+        try:
+            failed = self._late.put(groups)
+        except RetryableError as error:
+            _log.warning("%d late rows wait: %s", len(arrivals), error)
+            return {arrival.number for arrival in arrivals}
+        self._meter.add("RowsLate", len(arrivals))
+        for source, reason in failed.items():
+            _log.warning("late rows of %s wait: %s", source.path, reason)
+        return {arrival.number for arrival in arrivals if arrival.source in failed}
 
     def _note(self, lane: int, outcome: LaneOutcome | None) -> None:
         if outcome and outcome.lost:
@@ -249,13 +291,13 @@ class Ingester:
         now_ms = self._now_ms()
         groups: dict[tuple[SourceKey, Window], dict[tuple[int, bytes], HotRow]] = {}
         members: dict[int, set[int]] = {}
-        late: set[tuple[SourceKey, Window]] = set()
-        for number, source, row, redriven in arrivals:
+        old: set[tuple[SourceKey, Window]] = set()
+        for number, source, row, redriven, _ in arrivals:
             members.setdefault(source.lane, set()).add(number)
             window = Window.holding(row.ts_ms, self._length_s)
             rows = groups.setdefault((source, window), {})
             if redriven:
-                late.add((source, window))
+                old.add((source, window))
             identity = row.ts_ms, row.identity
             if identity not in rows or rows[identity].stamp < row.stamp:
                 rows[identity] = row
@@ -264,7 +306,7 @@ class Ingester:
                 source,
                 window,
                 due_ms=self._schedule.due_ms(source, window, now_ms),
-                fresh=(source, window) not in late and self._schedule.is_fresh(window, now_ms),
+                fresh=(source, window) not in old and self._schedule.is_fresh(window, now_ms),
                 rows=list(rows.values()),
             )
             for (source, window), rows in groups.items()
@@ -273,4 +315,5 @@ class Ingester:
 
 def _used(arrival: _Arrival, entry: Arrived) -> UsedRow:
     row = arrival.row
-    return UsedRow(arrival.source, row.identity, row.series, len(row.values) // 8, entry.arrived_s)
+    samples = max(len(row.values) // 8, LATE_ROW_SAMPLES if arrival.late else 0)
+    return UsedRow(arrival.source, row.identity, row.series, samples, entry.arrived_s, int(entry.sequence))

@@ -119,6 +119,7 @@ class BlockTiers:
             gaps.note("the index of windows could not be read: archived samples may be missing", error)
             return [], ()
         lacking = (windows.sealed - there) | windows.again
+        markers = [marker for marker in markers if marker.from_ms <= of.to_ms and marker.to_ms >= of.from_ms]
         return sorted(window for window in lacking if window.overlaps(of.from_ms, of.to_ms)), markers
 
     def _cold_parts(self, key: BlockKey, of: _Query, gaps: Gaps) -> list[Columns]:

@@ -14,7 +14,7 @@ from carbyne.core.keys import BlockKey
 from carbyne.core.limits import SEAL_TRIES_MAX, STUB_EXTRA_S
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, merge, restrict
-from carbyne.samples.markers import Markers, erase
+from carbyne.samples.markers import Marker, Markers, erase
 
 Change = Callable[[str, Columns], Columns]
 """What is to stand in a part: called with the part and what it holds, after that was read."""
@@ -41,14 +41,27 @@ def merge_into(
     """Make sure that the store holds ``columns`` under ``key`` or its parts; whether anything had to change.
 
     ``markers`` of deletes are asked for after the stored block was read, so that a call that began before a delete does
-    not bring back what was deleted meanwhile.  Returns only when a put succeeded or a consistent read showed every
-    sample that is not deleted; errors as of ``rewrite``.
+    not bring back what was deleted meanwhile; and once more after a put, to take out what was deleted in between.
+    Returns only when a put succeeded or a consistent read showed every sample that is not deleted; errors as of
+    ``rewrite``.
     """
+    target, obeyed = Target(store, expires_s, creating), list[set[Marker]]()
 
     def merged(part: str, stored: Columns) -> Columns:
-        return erase(merge([stored, restrict(columns, partial(blocks.in_part, part=part))]), markers())
+        obeyed.append(set(markers()))
+        return erase(merge([stored, restrict(columns, partial(blocks.in_part, part=part))]), obeyed[-1])
 
-    return rewrite(Target(store, expires_s, creating), key, merged, columns.series)
+    if not rewrite(target, key, merged, columns.series):
+        return False
+    known = set.intersection(*obeyed)
+    while later := set(markers()) - known:  # the sealer may have cleaned this block for them before it was put
+        rewrite(target, key, partial(_without, later), columns.series)
+        known |= later
+    return True
+
+
+def _without(markers: Iterable[Marker], part: str, stored: Columns) -> Columns:
+    return erase(stored, markers)
 
 
 def clean(target: Target, key: BlockKey, markers: Callable[[], Markers]) -> bool:

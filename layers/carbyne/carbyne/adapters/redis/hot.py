@@ -1,6 +1,6 @@
 """The hot tier: rows in Redis Cluster, through the scripts of ``lua/``."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,6 +57,7 @@ class HotStore:
         self._write = Script.load("write")
         self._read = Script.load("read")
         self._init = Script.load("init")
+        self._partial = Script.load("partial")
         self._seen: dict[int, bytes] = {}
 
     def init(self) -> None:
@@ -81,6 +82,17 @@ class HotStore:
         for (number, _), reply in zip(unknown, again, strict=True):
             replies[number] = _added(replies[number], reply)
         return self._outcome(batches, replies)
+
+    def make_partial(self, windows: Mapping[SourceKey, Collection[Window]]) -> dict[SourceKey, RetryableError]:
+        """See to it that no read takes Redis to have all of these windows; the sources for which that failed."""
+        calls = [
+            self._partial.call(source.lane, [source.windows], [window.token for window in sorted(some)])
+            for source, some in windows.items()
+        ]
+        replies = self._nodes.run(calls, replicated=True)
+        return {
+            source: reply for source, reply in zip(windows, replies, strict=True) if isinstance(reply, RetryableError)
+        }
 
     def read(
         self, source: SourceKey, from_ms: int, to_ms: int, length_s: int, series: Sequence[str], *, newest: bool = False
