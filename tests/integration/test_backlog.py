@@ -93,7 +93,7 @@ class Day:
         names = sorted([*names, *(f"second.{name}" for name in names)])
         assert course.shape == (DAY_S // 60, METRICS)
         self.simulation = Simulation(START_S)
-        self.path = Pipeline(cluster, START_S, tenants={KEY: "a"}, table=Priced())
+        self.path = Pipeline(cluster, START_S, tenants={KEY: "a"}, table=Priced(), clocked=True)
         registry = System()
         registry.registry = registry.registry._replace(new_id=lambda: host_id)
         self.endpoint = Endpoint(self.path, registry, self.simulation, lambda now_s: fault(now_s - START_S))
