@@ -5,13 +5,15 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := layers/carbyne
 export AWS_DEFAULT_REGION ?= us-east-1
 export SAM_CLI_TELEMETRY := 0
+# sam local runs containers of this machine's processor: samconfig.toml has a section for x86_64.
+SAM_HERE := $(if $(filter x86_64,$(shell uname -m)),--config-env x86_64)
 export PORT API_KEY PARAMETERS LOG LISTEN
 
 # A lock lists every package with the hashes of its files: pip resolves nothing, builds nothing, and refuses other bytes.
 LOCKED := --require-hashes --no-deps --only-binary=:all:
 COMPILE := uv pip compile --quiet --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help run check test nightly sim lint types openapi build validate checkov sam-local smoke lock clean
+.PHONY: help run check test test-lambda nightly sim lint types web openapi build build-local validate checkov sam-local smoke lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,16 +21,22 @@ help: ## this list
 	@echo 'make run PORT=8081 API_KEY=secret PARAMETERS="RawWindowSeconds=3600 StreamShards=2" LOG=debug'
 	@echo 'make test TESTS="tests/unit/test_keys.py tests/integration/test_hot.py"'
 
-run: .venv/run.txt ## the whole system on 127.0.0.1:8080 until Ctrl-C
+run: .venv/run.txt web/dist/index.html ## the whole system on 127.0.0.1:8080 until Ctrl-C
 	@$(BIN)/python -m local
 
 check: lint types ## lint, types, unit tests: under 90 s
 	$(BIN)/pytest -q -n 2 -m "not nightly" tests/unit
 
-test: lint types ## everything but the long forms; what CI runs
+test: lint types web/node_modules/axe-core web/dist/index.html ## everything but the long forms; what CI runs
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=25 -m "not nightly" $(TESTS)
 
-nightly: .venv/test.txt ## the long forms of the tests
+test-lambda: .venv/test.txt ## unit tests on the Python of Lambda's runtime, where one is found
+	@found=$$($(BIN)/python -m tests.support.lambda_rie) || { echo "unit tests on Lambda's Python: $$found"; exit 0; }; \
+	uv venv --quiet --allow-existing --seed --python "$$found" .venv/lambda && \
+	uv pip install --quiet --python .venv/lambda/bin/python --require-hashes --requirement requirements.lock && \
+	PATH="$(CURDIR)/.venv/lambda/bin:$$PATH" .venv/lambda/bin/pytest -q -n 2 -p no:cacheprovider -m "not nightly" tests/unit
+
+nightly: .venv/test.txt test-lambda ## the long forms of the tests
 	$(BIN)/pytest -q -m nightly
 
 sim: .venv/test.txt ## one schedule of the model again: SEED= STEPS=
@@ -41,11 +49,13 @@ lint: .venv/test.txt ## format and lint
 types: .venv/test.txt ## mypy
 	$(BIN)/mypy
 
+web: web/dist/index.html ## the page's files in web/dist, by npm of this machine or else of PyPI
+
 openapi: .venv/test.txt ## the description of the HTTP API, after a change of routes
 	$(BIN)/python -m carbyne.wiring.openapi > openapi.part
 	@mv openapi.part layers/carbyne/carbyne/http/openapi.json
 
-build: .venv/test.txt ## sam build: functions and layer for Lambda in .aws-sam/
+build: .venv/test.txt web/dist/index.html ## sam build: functions and layer for Lambda in .aws-sam/
 	sam build
 
 validate: .venv/test.txt ## the template, by SAM and cfn-lint
@@ -54,9 +64,12 @@ validate: .venv/test.txt ## the template, by SAM and cfn-lint
 checkov: .venv/test.txt ## the template, by checkov; .checkov.yaml has the waivers
 	uv tool run --quiet --from checkov==3.3.30 checkov --config-file .checkov.yaml --file template.yaml
 
-sam-local: build ## the built functions in Lambda's containers on 127.0.0.1:3000; needs a Docker engine
+build-local: .venv/test.txt web/dist/index.html ## sam build for this machine's processor, for sam local; never deployed
+	sam build $(SAM_HERE)
+
+sam-local: build-local ## the built functions in Lambda's containers on 127.0.0.1:3000; needs a Docker engine
 	@docker info >/dev/null 2>&1 || { echo "sam-local: no Docker engine answers here (docker info); make run needs none"; exit 1; }
-	sam local start-api --env-vars .carbyne/env.json
+	sam local start-api $(SAM_HERE)
 
 smoke: .venv/run.txt ## make smoke URL=... KEY=...: post, read back, print the lag; of a stack or of make run
 	@$(BIN)/python -m tests.smoke "$(URL)" "$(KEY)"
@@ -83,3 +96,10 @@ clean: ## remove everything that was made here, the environment included
 	  while kill -0 $$! 2>/dev/null; do test ! -t 1 || printf '\r  %s packages' $$(grep -c ^Collecting $@.log); sleep 1; done; \
 	  test ! -t 1 || echo; wait $$! || { tail -20 $@.log; echo "pip failed; all of its output is in $@.log"; exit 1; }
 	@touch $@
+
+# What tests of the page need beside its files.
+web/node_modules/axe-core:
+	@OMIT= web/build.sh
+
+web/dist/index.html: web/package-lock.json web/build.mjs $(wildcard web/src/* web/src/*/*)
+	@web/build.sh

@@ -12,11 +12,13 @@ the raw samples ends the run.
 # ruff: noqa: E402
 import gc
 import gzip
+import importlib.util
 import json
 import sys
 import time
 from collections import Counter
 from pathlib import Path
+from urllib.parse import urlencode
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,24 +28,30 @@ sys.path[:0] = [str(ROOT / "layers" / "carbyne"), str(ROOT)]
 
 from carbyne.adapters.redis.hot import HotRead
 from carbyne.adapters.redis.windows import WindowRows
+from carbyne.archive.archiver import Archiver, archive
 from carbyne.core import stamps
-from carbyne.core.keys import Window, is_block
-from carbyne.read.mackerel import Queries
+from carbyne.core.keys import BlockKey, SourceKey, Window, is_block
+from carbyne.core.meter import Meter
+from carbyne.core.settings import ReaderSettings, SealerSettings, load
 from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows, restrict
 from carbyne.samples.rollups import choose
+from carbyne.store.catalogue import Catalogue
+from carbyne.stream.arrived import Image
 from carbyne.tenants.accounts import BOTH, Accounts, Grant
-from carbyne.wiring.reader import ReaderDeps
+from carbyne.wiring import reader as wiring_reader
+from carbyne.wiring import sealer as wiring_sealer
 
-from tests.support import plain
-from tests.support.fakes import write_units
-from tests.support.pipeline import APPS, http_event
-from tests.support.rolling import BASE_MS, DAY_MS, HOUR_MS, SOURCE, Table, World
+from local.template import Template
+from servers import plain
+from servers.memory import MemoryBlocks, MemoryTable
 
+SOURCE = SourceKey("acme", "host/a")
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+BASE_MS = 655 * 30 * DAY_MS
+"""A boundary of daily blocks, and so of days and hours."""
 WINDOW_S = 14_400
 WINDOW_MINUTES = WINDOW_S // 60
 MINUTES = 1440
-DAY_S = 86_400
-WARM_S = {"raw": 7 * DAY_S, "5m": 30 * DAY_S, "1h": 460 * DAY_S, "1d": 5 * 365 * DAY_S}
 VIEWS_MS = {
     "1 h": HOUR_MS,
     "6 h": 6 * HOUR_MS,
@@ -89,33 +97,17 @@ class Hot:
     def __init__(self) -> None:
         self.windows: dict[Window, Columns] = {}
 
-    def expire(self) -> None:
-        pass
-
     def read(self, source, from_ms, to_ms, length_s, series, *, newest=False):
         held = [columns for window, columns in self.windows.items() if window.overlaps(from_ms, to_ms)]
         found = between(restrict(held[0], set(series).__contains__), from_ms, to_ms + 1) if held else EMPTY
         return HotRead(True, [bool(found.groups)] * len(series), found, [*self.windows], {*self.windows})
 
     def rows(self, source, window):
-        return WindowRows([(b"", b"")], self.windows[window], 0)
+        return WindowRows([(b"", b"")], self.windows[window], [], 0)
 
     def confirm(self, source, window, pairs, *, expiry_ms, again_ms):
         del self.windows[window]
         return True
-
-
-class CountingTable(Table):
-    """``written``: write units by kind of item."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written: Counter[str] = Counter()
-
-    def put(self, partition, sort, item, replaces):
-        done = super().put(partition, sort, item, replaces)
-        self.written[partition.partition(":")[0]] += write_units(partition, sort, item) * done
-        return done
 
 
 class AnyAccount:
@@ -126,38 +118,85 @@ class AnyAccount:
         return True
 
 
+class World:
+    """The functions around one host, with the template's settings, over stores in memory."""
+
+    def __init__(self) -> None:
+        self.now_ms = BASE_MS
+        self.hot, self.table, self.cold = Hot(), MemoryTable(), MemoryBlocks()
+        self.meter = Meter(time.monotonic, lambda sums: None)
+        self.archiver = Archiver(self.cold, Catalogue(self.table), None, self._now, self.meter)
+        self.sealer = wiring_sealer.assemble(settings_of("Sealer", SealerSettings), self._sealer_ports())
+        self.reader = wiring_reader.assemble(settings_of("Reader", ReaderSettings), self._reader_ports())
+
+    def _now(self) -> int:
+        return self.now_ms
+
+    def _sealer_ports(self) -> wiring_sealer.Ports:
+        return wiring_sealer.Ports(self.hot, self.table, self.cold, lambda: True, str, self._now, self.meter)
+
+    def _reader_ports(self) -> wiring_reader.Ports:
+        accounts = Accounts(AnyAccount(), time.monotonic)
+        return wiring_reader.Ports(self.hot, self.hot, self.table, self.cold, accounts, self._now)
+
+    def seal(self, window: Window, columns: Columns) -> None:
+        """Seal and archive a window shortly after its end; TTL removes what has expired by then."""
+        self.hot.windows[window] = columns
+        self.now_ms = window.end_s * 1000 + 600_000
+        self.sealer.seal(SOURCE, window)
+        changes = [(place, item) for place, item in self.table.changed.items() if is_block(place[0])]
+        self.archiver.take(Image("", BlockKey.of_item(*place), item.data, False) for place, item in changes)
+        self.table.changed.clear()
+        for place, item in self.table.expire(self.now_ms // 1000).items():
+            archive(self.cold, Catalogue(self.table), BlockKey.of_item(*place), item.data)
+
+
+def settings_of(function, kind):
+    """What the template gives the function, where everything has its default."""
+    template = Template(ROOT / "template.yaml", "RedisEndpoint=none:0")
+    return load(kind, {name: str(value) for name, value in environment(template, function).items()})
+
+
+def environment(template: Template, function: str) -> dict[str, object]:
+    return template.values(function, "Environment")["Environment"]["Variables"]
+
+
 def a_year(host: Host, days: int) -> World:
     """A world in which the host has posted for some days and 10 hours; the last window of them is still in Redis."""
-    world = World(WINDOW_S, warm_s=WARM_S)
-    world.hot, world.table = Hot(), CountingTable()
-    world.catalogue = type(world.catalogue)(world.table)
-    world.reader = world.new_reader(lambda port: port)
-    sealer = world.new_sealer(lambda port: port)
-    for start_ms in range(BASE_MS, BASE_MS + days * DAY_MS + 8 * HOUR_MS, WINDOW_S * 1000):
-        window = Window(start_ms // 1000, WINDOW_S)
-        world.hot.windows[window] = host.window(start_ms, start_ms + WINDOW_S * 1000)
-        world.now_ms = start_ms + WINDOW_S * 1000 + 600_000
-        sealer.seal(SOURCE, window)
-        world.archive()
-        world.expire()
+    world = World()
     last_ms = BASE_MS + days * DAY_MS + 8 * HOUR_MS
+    for start_ms in range(BASE_MS, last_ms, WINDOW_S * 1000):
+        world.seal(Window(start_ms // 1000, WINDOW_S), host.window(start_ms, start_ms + WINDOW_S * 1000))
     world.hot.windows[Window(last_ms // 1000, WINDOW_S)] = host.window(last_ms, last_ms + 2 * HOUR_MS)
     world.now_ms = last_ms + 2 * HOUR_MS
     return world
 
 
-def read(deps: ReaderDeps, name: str, from_ms: int, to_ms: int) -> tuple[float, list[dict[str, float]]]:
+def reader_app():
+    """The reader's handler."""
+    spec = importlib.util.spec_from_file_location("reader_app", ROOT / "functions/reader/app.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+APP = reader_app()
+
+
+def read(world: World, name: str, from_ms: int, to_ms: int) -> tuple[float, list[dict[str, float]]]:
     """(CPU seconds of the handler, points)."""
-    query = [("name", name), ("from", from_ms // 1000), ("to", to_ms // 1000)]
-    event = http_event("GET", "/api/v0/hosts/a/metrics", query=query, headers={"X-Api-Key": "secret"})
+    query = urlencode({"name": name, "from": from_ms // 1000, "to": to_ms // 1000})
+    where = {"http": {"method": "GET", "path": "/api/v0/hosts/a/metrics"}, "stage": "$default"}
+    event = {"rawPath": where["http"]["path"], "rawQueryString": query, "requestContext": where}
+    event |= {"version": "2.0", "headers": {"x-api-key": "secret"}}
     start = time.process_time()
-    answer = APPS["reader"].handle(event, lambda: deps)
+    answer = APP.handle(event, lambda: world.reader)
     took = time.process_time() - start
     assert answer["statusCode"] == 200, answer
     return took, json.loads(answer["body"])["metrics"]
 
 
-def compare(host: Host, world: World, deps: ReaderDeps) -> None:
+def compare(host: Host, world: World) -> None:
     """Every view of some metrics equals the plain computation."""
     ts_ms = np.arange(BASE_MS, world.now_ms, 60_000)
     values = host.values(ts_ms)
@@ -167,25 +206,24 @@ def compare(host: Host, world: World, deps: ReaderDeps) -> None:
         for view, length_ms in VIEWS_MS.items():
             span = world.now_ms - length_ms, world.now_ms
             want = plain.view(samples, choose(*span), "avg", *span, buckets)
-            _, points = read(deps, host.names[at], *span)
+            _, points = read(world, host.names[at], *span)
             seen = {point["time"] * 1000: plain.bits(point["value"]) for point in points}
             assert seen == want, f"{view} of {host.names[at]} differs"
 
 
-def main() -> None:
-    host, days = Host(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 366
+def main(path: str, days: int = 366) -> None:
+    host = Host(path)
     start = time.process_time()
     world = a_year(host, days)
     took = time.process_time() - start
-    deps = ReaderDeps(Accounts(AnyAccount(), time.monotonic), Queries(world.reader, None))
-    compare(host, world, deps)
+    compare(host, world)
     gc.freeze()  # a year of blocks in memory is no part of a reader
     print(f"{days} days of {len(host.names)} metrics, CPU of a seal with its rollups {took / days / 6 * 1000:.0f} ms\n")
     print("| items | write units a day | bytes in the table |\n|---|---|---|")
     held: Counter[str] = Counter()
     for (partition, _), item in world.table.items.items():
         held[partition.partition(":")[0]] += len(item.data)
-    for kind, units in world.table.written.items():
+    for kind, units in world.table.units_of.items():
         print(f"| {kind} | {units / days:.0f} | {held[kind]:,} |")
     asked, puts = world.cold.calls["get"], world.cold.calls["put"]
     print(f"| S3 requests a day: {asked / days:.1f} GET, {puts / days:.1f} PUT | | |")
@@ -193,7 +231,7 @@ def main() -> None:
     for view, length_ms in VIEWS_MS.items():
         span = world.now_ms - length_ms, world.now_ms
         before = world.table.calls.total(), world.cold.calls.total()
-        found = [read(deps, name, *span) for _ in range(ROUNDS) for name in host.names]
+        found = [read(world, name, *span) for _ in range(ROUNDS) for name in host.names]
         calls = [world.table.calls.total() - before[0], world.cold.calls.total() - before[1]]
         table, cold = (number / len(found) for number in calls)
         p50, p99 = np.percentile([took * 1000 for took, _ in found], (50, 99))
@@ -202,4 +240,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1], *map(int, sys.argv[2:]))

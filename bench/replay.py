@@ -30,8 +30,9 @@ sys.path[:0] = [str(ROOT / "layers" / "carbyne"), str(ROOT)]
 from carbyne.adapters.lambda_ import BATCH_SIZE
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core.keys import SourceKey
+from carbyne.hot.jobs import Jobs
 from carbyne.hot.progress import Notes, Progress
-from carbyne.hot.replay import Jobs, Replayer, Supervisor
+from carbyne.hot.replay import Replayer, Supervisor
 from carbyne.intake.writer import entries_of
 from carbyne.samples.columns import column
 
@@ -60,7 +61,7 @@ class Used(NamedTuple):
 class NoReaders:
     """The runtime of this file is the reader."""
 
-    def start(self) -> str:
+    def start(self, start_s: int) -> str:
         return "bench"
 
     def stop(self, name: str) -> None:
@@ -132,8 +133,8 @@ def check(pipeline: Pipeline, names: list[str], values: Values) -> None:
 def begin(pipeline: Pipeline, cluster: Cluster) -> None:
     """Empty Redis and begin the replay, as sealer and supervisor do in their minutes."""
     master(cluster).ask("FLUSHALL")
-    pipeline.new_watch().look(dict.fromkeys(range(1024), ""))
-    Supervisor(Jobs(pipeline.table), NoReaders(), pipeline.stream).tick()
+    pipeline.new_watch().look(dict.fromkeys(range(1024), ""), {})
+    Supervisor(Jobs(pipeline.table), NoReaders(), pipeline.stream, time.time, []).tick()
 
 
 def report(name: str, used: Used, count: int, samples: int, size: int, span_s: int) -> float:

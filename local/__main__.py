@@ -14,20 +14,22 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from carbyne.core import keys
 from carbyne.core.names import OPERATOR
 from werkzeug.serving import make_server
 
+from local import events
 from local.gateway import DEFAULT, Gateway
 from local.nodes import Nodes
 from local.sources import Mappings, Schedule, Source, shards_of
 from local.template import FUNCTION, Template, TemplateError, pairs, reference
-from servers.agent import HOST_ID, Agent
-from servers.aws import LISTEN, Aws
+from servers.agent import Agent
+from servers.aws import Aws
 from servers.lambdas import Function, FunctionError, stop_all
-from servers.process import ROOT
+from servers.process import LISTEN, LOOPBACK, ROOT
 from servers.valkey import Cluster
 
 TENANT = "local"
@@ -61,7 +63,7 @@ def create_account(aws: Aws, tenant: str, api_key: str) -> None:
         aws.client("dynamodb").put_item(TableName=reference("AccountsTable"), Item=typed)
 
 
-def start_function(template: Template, aws: Aws, name: str) -> Function:
+def start_function(template: Template, aws: Aws, name: str, redis_password: str) -> Function:
     """With the environment that Lambda would give it, plus the address of the embedded AWS."""
     wanted = template.values(name, "CodeUri", "Handler", "Timeout", "MemorySize", "Environment")
     layers = [template.values(layer.value, "ContentUri") for layer in template.properties(name)["Layers"].value]
@@ -73,6 +75,8 @@ def start_function(template: Template, aws: Aws, name: str) -> Function:
         **{"AWS_LAMBDA_LOG_LEVEL": "INFO" if DEBUG else "WARN", "POWERTOOLS_METRICS_DISABLED": str(not DEBUG).lower()},
         **{key: str(value) for key, value in wanted.get("Environment", {}).get("Variables", {}).items()},
     }
+    if redis_password and "REDIS_PASSWORD" in environment:
+        environment["REDIS_PASSWORD"] = redis_password
     return Function(name, {**aws.environment, **environment}, wanted["Timeout"])
 
 
@@ -107,10 +111,11 @@ def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     server = make_server(LISTEN, port, gateway, threaded=True)
     stack.callback(server.server_close)
     aws = stack.enter_context(Aws())
-    sources: list[Source] = []
+    sources, redis_password = list[Source](), ""
     if template.known["RedisEndpoint"] == "local:0":
         print("  Redis cluster: 3 masters, 3 replicas ...", flush=True)
-        cluster = stack.enter_context(Cluster())
+        redis_password = "" if LISTEN == LOOPBACK else secrets.token_urlsafe(24)
+        cluster = stack.enter_context(Cluster(host=LISTEN, password=redis_password))
         template.known["RedisEndpoint"] = cluster.endpoint
         sources.append(Nodes(cluster))
     print("  AWS: stream, tables, buckets ...", flush=True)
@@ -119,7 +124,8 @@ def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     create_account(aws, OPERATOR, operator_key := f"operator-{api_key}")
     print("  functions ...", flush=True)
     with ThreadPoolExecutor() as threads:
-        functions = list(threads.map(lambda name: start_function(template, aws, name), template.of_type(FUNCTION)))
+        start = partial(start_function, template, aws, redis_password=redis_password)
+        functions = list(threads.map(start, template.of_type(FUNCTION)))
     sources += [source for function in functions for source in connect(template, aws, function, gateway)]
     for number, schedule in enumerate(one for one in reversed(sources) if isinstance(one, Schedule)):
         schedule.phase_s = PHASE_S * number  # so that the supervisor sees what the sealer did
@@ -135,13 +141,17 @@ def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
         stack.callback(signal.signal, number, signal.SIG_IGN)  # a second Ctrl-C does not disturb the end
     ENV_JSON.parent.mkdir(exist_ok=True)
     ENV_JSON.write_text(json.dumps({function.name: function.environment for function in functions}, indent=2))
+    ENV_JSON.chmod(0o600)  # it has the password of Redis
+    events.write(ENV_JSON.parent / "events", TENANT, int(time.time()))
     url = f"http://{LISTEN}:{server.port}"
     agent = Agent(url, api_key)
     print("  first sample, there and back ...", flush=True)
+    agent.register()
     if agent.post():
         agent.await_sample()
-    query = f"{url}/api/v0/hosts/{HOST_ID}/metrics?name=loadavg5&from=$(($(date +%s)-3600))&to=$(date +%s)"
+    query = f"{url}/api/v0/hosts/{agent.host_id}/metrics?name=loadavg5&from=$(($(date +%s)-3600))&to=$(date +%s)"
     print(f"Carbyne is ready: {url}  API key: {api_key}")
+    print("Open the URL in a browser and sign in with the key: graphs of this machine are there.")
     print(f"API key of the system's own tenant, which has the figures of its Redis nodes: {operator_key}")
     print("This machine posts its own metrics each minute. Read one back:")
     print(f'  curl -H "X-Api-Key: {api_key}" "{query}"', flush=True)

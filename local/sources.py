@@ -83,7 +83,12 @@ class Shard(Source):
         self.filters = [json.loads(each["Pattern"]) for each in settings.get("FilterCriteria", {}).get("Filters", [])]
         if not all(map(is_known, self.filters)):
             raise ValueError("a filter")
-        start = {"ShardId": shard_id, "ShardIteratorType": settings.get("StartingPosition", "TRIM_HORIZON")}
+        start: dict[str, Any] = {
+            "ShardId": shard_id,
+            "ShardIteratorType": settings.get("StartingPosition", "TRIM_HORIZON"),
+        }
+        if since := settings.get("StartingPositionTimestamp"):
+            start["Timestamp"] = since
         self.iterator = client.get_shard_iterator(**stream_of(settings), **start)["ShardIterator"]
 
     def work(self) -> None:

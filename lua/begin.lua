@@ -1,7 +1,7 @@
 #!lua
 -- Begin to replay a lane that is not whole: from now on only the fence with this token can make it whole.
 --
--- KEYS     1 state      lane string: w (whole) or r (rebuilding), the highest stamp, and of a lane in replay its token
+-- KEYS     1 state      lane string: w (whole) or r (rebuilding), the highest stamp, the token of the lane's last replay
 -- ARGV     1 zero       the stamp before every arrival
 --          2 token      of the replay
 --          3 force      1: also a lane that is whole, because an operator knows better

@@ -4,23 +4,31 @@
 -- KEYS     1 rows       hash: field -> stamp 26 B, kind 1 B, payload
 --          2 lists      hash: list identity -> series keys
 --          3 dictionary hash: series key -> index
---          4 windows    source hash: window token -> c (all of the window's rows are here) or p (perhaps not), then its
---                       expiry, ms; 0 while it has unsealed rows
+--          4 windows    source hash: window token -> c (all of the window's rows are here, if the lane is whole and has
+--                       the token behind the comma still) or p (perhaps not), its expiry, ms, 0 while it has unsealed
+--                       rows, "," and the token
 --          5 due        lane sorted set: window member -> due time, ms
 --          6 claims     lane hash: window member -> end of its lease, ms
+--          7 since      lane sorted set: window member -> when its first row that no block holds came to the stream, ms
 -- ARGV     1 member     the window in due and claims
 --          2 token      the window in windows
 --          3 expiry     0: delete the matching rows; else, if all rows match, let the whole window expire then (ms)
 --          4 again      when the window is due again if rows remain that no block holds, ms
 --          then pairs: field, stamp
 -- RETURNS  1 if the window has no unsealed row left, else 0
--- EFFECTS  matching rows leave, or the whole window gets its expiry; due, claims and windows follow
+-- EFFECTS  matching rows leave, or the whole window gets its expiry; due, claims, since and windows follow
 -- COST     O(pairs)
 
-local rows, lists, dictionary, windows, due_key, claims = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local rows, lists, dictionary, windows = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local due_key, claims, since = KEYS[5], KEYS[6], KEYS[7]
 local member, token, expiry, again = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local STAMP_BYTES = 26
 local PARTIAL = "p"
+
+-- What a window's entry is made of: c or p, its expiry, and the rest.
+local function parts(entry)
+  return string.match(entry, "^(.)(%d*)(.*)$")
+end
 
 -- Tokens of expired windows go; the hash itself expires with the last of them unless a window is unsealed.
 local function tidy()
@@ -28,7 +36,8 @@ local function tidy()
   local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
   local all, last = redis.call("HGETALL", windows), 0
   for i = 1, #all, 2 do
-    local ends = tonumber(string.sub(all[i + 1], 2))
+    local _, expires = parts(all[i + 1])
+    local ends = tonumber(expires)
     if ends > 0 and ends <= now then redis.call("HDEL", windows, all[i]) end
     if ends == 0 then last = math.huge end
     last = math.max(last, ends)
@@ -51,13 +60,16 @@ end
 redis.call("HDEL", claims, member)
 local left = redis.call("HLEN", rows)
 if expiry ~= "0" and left == matched then
-  for i = 1, 3 do redis.call("PEXPIREAT", KEYS[i], expiry) end
-  local held = redis.call("HGET", windows, token) or PARTIAL
-  redis.call("HSET", windows, token, string.sub(held, 1, 1) .. expiry)
+  for _, key in ipairs({ rows, lists, dictionary }) do redis.call("PEXPIREAT", key, expiry) end
+  local kind, _, generation = parts(redis.call("HGET", windows, token) or PARTIAL)
+  redis.call("HSET", windows, token, kind .. expiry .. generation)
 elseif left > 0 then
   local held = redis.call("HGET", windows, token)
   -- Its expiry stays: another sealer may have let the whole window expire meanwhile, and then nothing is unsealed.
-  if expiry == "0" and held then redis.call("HSET", windows, token, PARTIAL .. string.sub(held, 2)) end
+  if expiry == "0" and held then
+    local _, expires = parts(held)
+    redis.call("HSET", windows, token, PARTIAL .. expires)
+  end
   redis.call("ZADD", due_key, "XX", again, member)
   return 0
 else
@@ -65,5 +77,6 @@ else
   redis.call("HDEL", windows, token)
 end
 redis.call("ZREM", due_key, member)
+redis.call("ZREM", since, member)
 tidy()
 return 1

@@ -1,16 +1,65 @@
 #!lua flags=no-writes
--- List the windows of one lane that are due for sealing, earliest first.
+-- List the windows of one lane that are due for sealing, and since when the lane has rows that no block holds.
 --
--- KEYS     1 state      lane string: w (whole) or r (rebuilding), the highest stamp, and of a lane in replay its token
+-- KEYS     1 state      lane string: w (whole) or r (rebuilding), the highest stamp, the token of the lane's last replay
 --          2 due        lane sorted set: window member -> due time, ms
+--          3 since      lane sorted set: window member -> when its first row that no block holds came to the stream, ms;
+--                       "tick" -> the same of the newest record before which the ingester has done all of the lane
 -- ARGV     1 now        ms
---          2 limit      members at most
--- RETURNS  {state ("" if none), member, due time (ms), ...}
+--          2 closed     s: in a lane that is in replay, windows that end by then are due, and no others
+--          3 limit      members at most
+-- RETURNS  {state ("" if none), arrival of the first row that no block holds (ms, "" if there is none, 0 if unknown),
+--          tick (ms, "" if none), member, due time (ms), ...}
 -- EFFECTS  none
--- COST     O(members listed)
+-- COST     O(members)
 
-local state_key, due_key = KEYS[1], KEYS[2]
-local now, limit = ARGV[1], ARGV[2]
-local result = redis.call("ZRANGE", due_key, "-inf", now, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
-table.insert(result, 1, redis.call("GET", state_key) or "")
+local state_key, due_key, since = KEYS[1], KEYS[2], KEYS[3]
+local now, closed, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local REBUILDING, STATE_BYTES, CHUNK, MEMBERS_MAX = "r", 27, 1000, 5000
+local TICK = "tick"
+
+local state = redis.call("GET", state_key) or ""
+
+-- A window without its arrival was opened by older code.
+local function first_arrival()
+  local first = math.huge
+  local some = redis.call("ZRANGE", due_key, "-inf", "+inf", "BYSCORE", "LIMIT", 0, MEMBERS_MAX, "WITHSCORES")
+  if #some == 2 * MEMBERS_MAX then return "0" end
+  for i = 1, #some, 2 do
+    local arrived = redis.call("ZSCORE", since, some[i])
+    if not arrived then return "0" end
+    first = math.min(first, tonumber(arrived))
+  end
+  return first < math.huge and string.format("%.0f", first) or ""
+end
+
+local result = {state, first_arrival(), redis.call("ZSCORE", since, TICK) or ""}
+
+-- Closed windows are sealed while the replay goes on, or it fills Redis; an open one would be sealed again and again.
+local function is_closed(member)
+  local start, length = string.match(member, "(%d+)%+(%d+)$")
+  return start + length <= closed
+end
+
+local function take_closed()
+  local first = 0
+  repeat
+    local some = redis.call("ZRANGE", due_key, "-inf", "+inf", "BYSCORE", "LIMIT", first, CHUNK, "WITHSCORES")
+    for i = 1, #some, 2 do
+      if #result - 3 >= 2 * limit then return end
+      if is_closed(some[i]) then
+        result[#result + 1] = some[i]
+        result[#result + 1] = some[i + 1]
+      end
+    end
+    first = first + CHUNK
+  until #some < 2 * CHUNK
+end
+
+if string.sub(state, 1, 1) == REBUILDING and #state > STATE_BYTES then
+  take_closed()
+elseif string.sub(state, 1, 1) ~= REBUILDING and state ~= "" then
+  local some = redis.call("ZRANGE", due_key, "-inf", now, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+  for i = 1, #some do result[#result + 1] = some[i] end
+end
 return result

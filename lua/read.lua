@@ -1,9 +1,9 @@
 #!lua flags=no-writes
 -- Read some series of one source out of its windows in Redis, newest first.
 --
--- KEYS     1 state      lane string: w (whole) or r (rebuilding), then the highest stamp
---          2 windows    source hash: window token -> c (all of the window's rows are here) or p (perhaps not), then its
---                       expiry, ms
+-- KEYS     1 state      lane string: w (whole) or r (rebuilding), the highest stamp, the token of the lane's last replay
+--          2 windows    source hash: window token -> c (all of the window's rows are here, if the lane is whole and has
+--                       the token behind the comma still) or p (perhaps not), its expiry, ms, "," and the token
 --          then three for each declared window, newest first:
 --          rows         hash: field (ts i64 BE, list identity 8 B) -> stamp 26 B, kind 1 B, payload
 --          lists        hash: list identity -> series keys, one a line
@@ -14,11 +14,12 @@
 --          4 budget     bytes of rows to look at before the call ends early; sparse rows count more, by series
 --          5 declared   number of declared windows, then their tokens in the order of KEYS
 --          then the series keys
--- RETURNS  {state (w, r, or "" if none), tokens, next, found, samples, complete, deletes}: tokens of all windows of the
+-- RETURNS  {state (w, r, or "" if none), tokens, next, found, samples, complete, deletes, master}: tokens of all windows of the
 --          source; next: ts (ms) below which the reading goes on in another call, -1 if nothing is left; found: for each series
 --          1 if a list or dictionary of a declared window has it; samples: for each series ts i64 BE, stamp, float64,
 --          concatenated, one entry for each row that has it; complete: tokens of the declared windows of which all
---          rows are here; deletes: those of the windows that were looked at, as values of rows
+--          rows are here; deletes: those of the windows that were looked at, as values of rows; master: the replication id
+--          of the node that this was read from
 -- EFFECTS  none
 -- COST     O(fields + rows looked at + series of the lists)
 
@@ -27,7 +28,8 @@ local from, to, newest, budget = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] =
 local declared = tonumber(ARGV[5])
 local HEAD, SPARSE, CHUNK = 27, 1, 16
 local TS_MS_MAX = 2^53 -- a delete is after it
-local COMPLETE = "c"
+local SECTION = "replication"
+local COMPLETE, WHOLE, STATE_BYTES = "c", "w", 27
 local wanted, found, samples, newest_ts = {}, {}, {}, {}
 local series, deletes = {}, {}
 for i = 6 + declared, #ARGV do
@@ -152,14 +154,17 @@ local function read_window(rows, lists, dictionary)
   end
 end
 
-local state = string.sub(redis.call("GET", state_key) or "", 1, 1)
+local lane = redis.call("GET", state_key) or ""
+local state, generation = string.sub(lane, 1, 1), string.sub(lane, STATE_BYTES + 1)
 local tokens, complete_tokens = redis.call("HKEYS", windows), {}
 for i = 0, declared - 1 do
   local held = redis.call("HGET", windows, ARGV[6 + i]) or ""
-  if string.sub(held, 1, 1) == COMPLETE and redis.call("EXISTS", KEYS[3 + 3 * i]) == 1 then
+  local covers = state == WHOLE and string.match(held, "^" .. COMPLETE .. "%d+,?(.*)$") == generation
+  if covers and redis.call("EXISTS", KEYS[3 + 3 * i]) == 1 then
     complete_tokens[#complete_tokens + 1] = ARGV[6 + i]
   end
   if next_ts < 0 and not complete() then read_window(KEYS[3 + 3 * i], KEYS[4 + 3 * i], KEYS[5 + 3 * i]) end
 end
 for number = 1, #series do samples[number] = table.concat(samples[number]) end
-return {state, tokens, next_ts, found, samples, complete_tokens, deletes}
+local master = string.match(redis.call("INFO", SECTION), "master_replid:(%x+)")
+return {state, tokens, next_ts, found, samples, complete_tokens, deletes, master}

@@ -1,28 +1,31 @@
 #!lua
 -- Store the rows of one lane; a newer arrival stamp wins, an equal one changes nothing.
 --
--- KEYS     1 state      lane string: w (whole) or r (rebuilding), the highest stamp, and of a lane in replay its token
+-- KEYS     1 state      lane string: w (whole) or r (rebuilding), the highest stamp, the token of the lane's last replay
 --          2 due        lane sorted set: window member -> due time, ms
+--          3 since      lane sorted set: window member -> when its first row that no block holds came to the stream, ms
 --          then four for each group (one source and window):
 --          rows         hash: field (ts i64 BE, list identity 8 B) -> stamp 26 B, kind 1 B, payload
 --          lists        hash: list identity -> series keys, one a line
 --          dictionary   hash: series key -> index, for rows of lists past the limit
---          windows      source hash: window token -> c (all of the window's rows are here) or p (perhaps not), then its
---                       expiry, ms; 0 while it has unsealed rows
+--          windows      source hash: window token -> c (all of the window's rows are here, if the lane is whole and has
+--                       the token behind the comma still) or p (perhaps not), its expiry, ms, 0 while it has unsealed
+--                       rows, "," and the token
 -- ARGV     1 stamp      highest stamp of this call
 --          2 seen       highest stamp of this lane that the caller knows to be acknowledged
---          3 lists_max  lists stored whole for each source and window
---          then for each group: member, token, due (ms), fresh (1: the window can't have been sealed yet), number of
---          rows n, and n times: field, value, series
+--          3 token      that the lane had when seen was acknowledged: under another one a replay brings that back
+--          4 lists_max  lists stored whole for each source and window
+--          then for each group: member, token, due (ms), fresh (1: the window can't have been sealed yet), when its
+--          first row came to the stream (ms), number of rows n, and n times: field, value, series
 --          (series: the keys of the list, one a line; empty if not sent; value: a dense row, or a delete without any)
--- RETURNS  {lost, stored, unknown...}: lost 1 if the lane had no state or its highest stamp had gone back; the number
---          of rows that changed; the rows (counted from 1 over all groups) that must be sent again with their series
--- EFFECTS  a lane that lost something is rebuilding, and in no replay;
+-- RETURNS  {lost, stored, token, unknown...}: lost 1 if the lane had no state or its highest stamp had gone back; the
+--          number of rows that changed; the lane's token; the rows (counted from 1 over all groups) that must be sent again with their series
+-- EFFECTS  a lane that lost something is rebuilding, and in no replay; no window becomes complete in it;
 --          rows, lists and dictionary lose their expiry when a row of theirs changes; the window becomes due
 -- COST     O(rows), and O(series) for each row of a list past the limit
 
-local state_key, due_key = KEYS[1], KEYS[2]
-local stamp, seen, lists_max = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local state_key, due_key, since = KEYS[1], KEYS[2], KEYS[3]
+local stamp, seen, token, lists_max = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local STAMP_BYTES, CHUNK = 26, 4000
 local DENSE, SPARSE, DELETED = "\0", "\1", "\2"
 local WHOLE, REBUILDING = "w", "r"
@@ -67,34 +70,45 @@ local function put(rows, field, value)
   return 1
 end
 
-local function reopen(rows, lists, dictionary, windows, token, member, due, fresh)
-  local held = redis.call("HGET", windows, token)
-  if held == COMPLETE .. "0" or held == PARTIAL .. "0" then return end
+-- Written even when nothing changes: a WAIT behind this call must cover what an earlier, unconfirmed try stored.
+local held = redis.call("SET", state_key, WHOLE .. stamp .. token, "GET")
+local highest = held and string.sub(held, 2, 1 + STAMP_BYTES) or string.rep("\0", STAMP_BYTES)
+local generation = held and string.sub(held, 2 + STAMP_BYTES) or ""
+local lost = (not held or generation == token and seen ~= highest and newer(seen, highest)) and 1 or 0
+local whole = lost == 0 and string.sub(held, 1, 1) == WHOLE
+if lost == 1 then generation = "" end
+if not whole or generation ~= token or newer(highest, stamp) then
+  local newest = newer(stamp, highest) and stamp or highest
+  redis.call("SET", state_key, (whole and WHOLE or REBUILDING) .. newest .. generation)
+end
+
+local COMPLETE_NOW = COMPLETE .. "0" .. (generation == "" and "" or "," .. generation)
+local function is_complete(window)
+  return string.match(window, "^" .. COMPLETE .. "%d+,?(.*)$") == generation
+end
+
+local function reopen(rows, lists, dictionary, windows, window, member, due, fresh, arrived)
+  local held = redis.call("HGET", windows, window)
+  local open = held and string.match(held, "^.(%d+)") == "0"
+  -- In their order rows only come later; those that a replay brings back came earlier.
+  if not open or not whole then redis.call("ZADD", since, "LT", arrived, member) end
+  if open then return end
   local kept = redis.call("PERSIST", rows) == 1
   redis.call("PERSIST", lists)
   redis.call("PERSIST", dictionary)
   redis.call("PERSIST", windows)
-  local complete = not held and fresh == "1" or kept and held and string.sub(held, 1, 1) == COMPLETE
-  redis.call("HSET", windows, token, (complete and COMPLETE or PARTIAL) .. "0")
+  local complete = whole and (not held and fresh == "1" or kept and held and is_complete(held))
+  redis.call("HSET", windows, window, complete and COMPLETE_NOW or PARTIAL .. "0")
   redis.call("ZADD", due_key, "NX", due, member)
 end
 
--- Written even when nothing changes: a WAIT behind this call must cover what an earlier, unconfirmed try stored.
-local held = redis.call("SET", state_key, WHOLE .. stamp, "GET")
-local highest = held and string.sub(held, 2, 1 + STAMP_BYTES) or string.rep("\0", STAMP_BYTES)
-local lost = (not held or seen ~= highest and newer(seen, highest)) and 1 or 0
-local whole = lost == 0 and string.sub(held, 1, 1) == WHOLE
-if not whole or newer(highest, stamp) then
-  local token = lost == 0 and string.sub(held, 2 + STAMP_BYTES) or ""
-  redis.call("SET", state_key, (whole and WHOLE or REBUILDING) .. (newer(stamp, highest) and stamp or highest) .. token)
-end
-
-local result = {lost, 0}
-local key, arg, number, total = 3, 4, 0, 0
+local result = {lost, 0, generation}
+local key, arg, number, total = 4, 5, 0, 0
 while arg <= #ARGV do
   local rows, lists, dictionary, windows = KEYS[key], KEYS[key + 1], KEYS[key + 2], KEYS[key + 3]
-  local member, token, due, fresh, count = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], tonumber(ARGV[arg + 4])
-  key, arg = key + 4, arg + 5
+  local member, window, due, fresh = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3]
+  local arrived, count = ARGV[arg + 4], tonumber(ARGV[arg + 5])
+  key, arg = key + 4, arg + 6
   local known, stored = {}, 0
   for i = 1, count do
     local field, value, series = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2]
@@ -114,7 +128,7 @@ while arg <= #ARGV do
       result[#result + 1] = number
     end
   end
-  if stored > 0 then reopen(rows, lists, dictionary, windows, token, member, due, fresh) end
+  if stored > 0 then reopen(rows, lists, dictionary, windows, window, member, due, fresh, arrived) end
   total = total + stored
 end
 result[2] = total

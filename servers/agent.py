@@ -1,5 +1,6 @@
 """An agent: this machine's metrics under the names of Mackerel's, posted to a system."""
 
+import json
 import re
 import socket
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import urllib3
 
-HOST_ID = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64]
+NAME = socket.gethostname()
 READBACK_S = 15.0
 ANSWER_S = 30.0
 
@@ -19,11 +20,24 @@ class Agent:
 
     def __init__(self, url: str, api_key: str) -> None:
         self.url, self.headers, self.readings = url, {"X-Api-Key": api_key}, readings()
+        self.host_id = re.sub(r"[^A-Za-z0-9_-]", "-", NAME)[:64]
+
+    def register(self) -> None:
+        """Make this machine a host, with a role; without an answer it posts under its name."""
+        host = {
+            **{"name": NAME, "customIdentifier": f"make-run/{NAME}", "memo": "This machine, while make run runs"},
+            **{"roleFullnames": ["local:machine"], "meta": {"agent-name": "make run"}, "interfaces": []},
+        }
+        status, text = self._ask("POST", "/api/v0/hosts", host)
+        if status == 200:
+            self.host_id = json.loads(text)["id"]
 
     def post(self) -> bool:
         """Post the metrics of now; say so if they are not taken, which the next minute's may be."""
         now_s, metrics = int(time.time()), next(self.readings)
-        body = [{"hostId": HOST_ID, "name": name, "time": now_s, "value": value} for name, value in metrics.items()]
+        body = [
+            {"hostId": self.host_id, "name": name, "time": now_s, "value": value} for name, value in metrics.items()
+        ]
         status, text = self._ask("POST", "/api/v0/tsdb", body)
         if status != 200:
             print(f"this machine's metrics were not taken: {text}", file=sys.stderr, flush=True)
@@ -31,7 +45,7 @@ class Agent:
 
     def await_sample(self) -> None:
         """Until a sample comes back: the first batch also prepares the lanes."""
-        query = f"/api/v0/tsdb/latest?hostId={HOST_ID}&name=loadavg5"
+        query = f"/api/v0/tsdb/latest?hostId={self.host_id}&name=loadavg5"
         end_s = time.monotonic() + READBACK_S
         while time.monotonic() < end_s:
             time.sleep(1.5)  # a batch has to fill and its function to warm up; asking earlier only makes warnings
@@ -72,5 +86,12 @@ def counters() -> dict[str, float]:
 def gauges() -> dict[str, float]:
     cpus = psutil.cpu_count() or 1  # Mackerel's percentages add up to 100 for each CPU
     found = {f"cpu.{name}.percentage": part * cpus for name, part in psutil.cpu_times_percent()._asdict().items()}
-    found |= {f"memory.{name}": size for name, size in psutil.virtual_memory()._asdict().items() if name != "percent"}
+    memory, swap = psutil.virtual_memory(), psutil.swap_memory()
+    found |= {"memory.total": memory.total, "memory.mem_available": memory.available}
+    found |= {"memory.used": memory.total - memory.available}
+    found |= {"memory.swap_total": swap.total, "memory.swap_free": swap.free}
+    for disk in psutil.disk_partitions():
+        name, usage = disk.device.removeprefix("/dev/"), psutil.disk_usage(disk.mountpoint)
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", name)
+        found |= {f"filesystem.{name}.size": usage.total, f"filesystem.{name}.used": usage.used}
     return {**found, **dict(zip(("loadavg1", "loadavg5", "loadavg15"), psutil.getloadavg(), strict=True))}

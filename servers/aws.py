@@ -20,10 +20,9 @@ from typing import Any, Self
 
 import boto3
 
-from servers.process import spawn
+from servers.process import LISTEN, spawn
 
 REGION = "us-east-1"
-LISTEN = os.environ.get("LISTEN") or "127.0.0.1"
 SWEEP_S = 2.0
 TWICE = 0.25
 BY_TTL = {"Type": "Service", "PrincipalId": "dynamodb.amazonaws.com"}
@@ -94,8 +93,9 @@ def serve() -> None:
 
 
 def keep_mappings_by_name() -> None:
-    """Mappings call nothing, and there is one of a stream and a function at most, as on AWS."""
-    from moto.awslambda.models import LambdaBackend  # noqa: PLC0415 - see above
+    """Mappings call nothing, there is one of a stream and a function at most, and each tells where it starts, as on
+    AWS."""
+    from moto.awslambda.models import EventSourceMapping, LambdaBackend  # noqa: PLC0415 - see above
     from moto.core.exceptions import JsonRESTError  # noqa: PLC0415
 
     create = LambdaBackend.create_event_source_mapping
@@ -105,6 +105,13 @@ def keep_mappings_by_name() -> None:
             raise JsonRESTError("ResourceConflictException", "An event source mapping of both exists already.")
         return create(lambdas, spec)
 
+    told = EventSourceMapping.get_configuration
+
+    def told_with_start(mapping: Any) -> dict[str, Any]:  # noqa: ANN401 - moto's own
+        start = mapping.starting_position_timestamp
+        return told(mapping) | ({"StartingPositionTimestamp": start} if start else {})
+
+    EventSourceMapping.get_configuration = told_with_start  # type: ignore[assignment,method-assign]
     LambdaBackend.create_event_source_mapping = create_once  # type: ignore[assignment,method-assign]
     LambdaBackend.send_kinesis_message = lambda *_, **__: None  # type: ignore[method-assign]
 

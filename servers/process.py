@@ -1,12 +1,16 @@
 """Child processes that never outlive us."""
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+LOOPBACK = "127.0.0.1"
+LISTEN = os.environ.get("LISTEN") or LOOPBACK
+"""Where everything listens: with Docker's bridge as address, containers reach it."""
 ROOT = Path(__file__).resolve().parents[1]
 LIBC = ctypes.CDLL(None)
 

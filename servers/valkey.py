@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import redis
 
-from servers.process import spawn
+from servers.process import LOOPBACK, spawn
 
 PORTS = range(10_000, 22_768)  # the bus takes port + 10000 and must stay below the ephemeral ports
 SLOTS = 16_384
@@ -51,7 +51,7 @@ class Node:
         directory: Path,
         node_timeout_ms: int,
         *,
-        host: str = "127.0.0.1",
+        host: str = LOOPBACK,
         server: str = "",
         options: str = "",
         login: Mapping[str, Any] = MappingProxyType({}),
@@ -118,20 +118,35 @@ class Node:
 
 
 class Cluster:
-    """``masters`` nodes and ``replicas`` of each; nothing on disk but logs.  A context manager: start and stop."""
+    """``masters`` nodes and ``replicas`` of each; nothing on disk but logs.  A context manager: start and stop.
+
+    ``host``: where they listen; ``password``: what they ask for, nothing if empty.
+    """
 
     def __init__(
-        self, masters: int = 3, replicas: int = 1, directory: Path | None = None, node_timeout_ms: int = 2000
+        self,
+        masters: int = 3,
+        replicas: int = 1,
+        directory: Path | None = None,
+        node_timeout_ms: int = 2000,
+        *,
+        host: str = LOOPBACK,
+        password: str = "",
     ) -> None:
-        self.masters, self.own_directory = masters, directory is None
+        self.masters, self.own_directory, self.host = masters, directory is None, host
         self.directory = directory or Path(tempfile.mkdtemp(prefix="carbyne-redis-"))
         size = masters * (1 + replicas)
-        self.nodes = [Node(self.directory / str(index), node_timeout_ms) for index in range(size)]
+        options = f"--requirepass {password} --masterauth {password}" if password else ""
+        login = {"password": password} if password else {}
+        self.nodes = [
+            Node(self.directory / str(index), node_timeout_ms, host=host, options=options, login=login)
+            for index in range(size)
+        ]
 
     @property
     def endpoint(self) -> str:
         """host:port of the first node that runs."""
-        return f"127.0.0.1:{next(node.port for node in self.nodes if node.alive)}"
+        return f"{self.host}:{next(node.port for node in self.nodes if node.alive)}"
 
     def start(self) -> Self:
         try:
@@ -166,7 +181,7 @@ class Cluster:
             if index < self.masters:
                 first, end = (SLOTS * edge // self.masters for edge in (index, index + 1))
                 node.ask("CLUSTER ADDSLOTSRANGE", first, end - 1)
-            node.ask("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
+            node.ask("CLUSTER MEET", self.host, self.nodes[0].port)
         for index, node in enumerate(self.nodes[self.masters :]):
             master_id = self.nodes[index % self.masters].ask("CLUSTER MYID")
             if not _until(lambda: bool(node.ask("CLUSTER REPLICATE", master_id))):  # noqa: B023 - used at once

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from carbyne.hot.ingester import Ingester
+from carbyne.hot.marks import Ticking
 from carbyne.stream import events
 from carbyne.wiring.ingester import ingester
 
@@ -18,7 +18,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFail
 
 
 def handle(
-    event: dict[str, Any], deps: Callable[[], Ingester], seconds_left: Callable[[], float]
+    event: dict[str, Any], deps: Callable[[], Ticking], seconds_left: Callable[[], float]
 ) -> "PartialItemFailureResponse":
     """The partial batch response; ``deps`` is called inside, so that its failure leaves the batch in the stream."""
     return events.answer_records(event, lambda records: deps().ingest(records, seconds_left))

@@ -13,9 +13,9 @@ from carbyne.core.keys import SourceKey, Window
 from carbyne.registry.ids import new_host_id
 from carbyne.samples.rollups import AGGREGATES
 
+from servers import plain
 from tests.integration.test_agent import KEY, Endpoint
 from tests.integration.test_sealing_volume import reference
-from tests.support import plain
 from tests.support.agent import COLLECT_S, QUEUE_ENTRIES, Agent, Entry, Simulation
 from tests.support.fakes import FakeTable, write_units
 from tests.support.pipeline import LENGTH_S, SCHEDULE, Pipeline, flush

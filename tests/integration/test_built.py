@@ -67,7 +67,10 @@ def built(tmp_path_factory):
     """.aws-sam/build of a copy of what a build needs."""
     if not shutil.which("make"):
         pytest.skip("sam build needs make on PATH")
+    if not (ROOT / "web" / "dist" / "index.html").exists():
+        pytest.skip("sam build needs the page's files: make web")
     copy = tmp_path_factory.mktemp("build")
+    shutil.copytree(ROOT / "web" / "dist", copy / "web" / "dist")
     for folder in ("layers", "functions", "lua"):
         shutil.copytree(ROOT / folder, copy / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("template.yaml", "samconfig.toml", "pyproject.toml"):
@@ -225,7 +228,7 @@ def test_one_post_goes_through_all_tiers_and_back(built, tmp_path, aws, cluster,
     if version == "3.13" and version == own:
         pytest.skip("our own Python is 3.13")
     if version == "3.13" and version not in found:
-        pytest.skip("there is no python3.13 on PATH")
+        pytest.skip("there is no python3.13 on PATH or among the versions of pyenv")
     version = own if version == "own" else version
     build_for_here(version, tmp_path)
     print(f"the built functions run under Python {version}")

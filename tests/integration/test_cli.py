@@ -57,7 +57,7 @@ class TestDesk(Desk):
 @pytest.fixture
 def table(aws):
     name = uuid.uuid4().hex
-    aws.client("dynamodb").create_blocks_table(
+    aws.client("dynamodb").create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],

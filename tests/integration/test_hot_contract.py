@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from carbyne.adapters.redis.hot import HotStore
-from carbyne.adapters.redis.nodes import SCRIPTS, Call, Script
+from carbyne.adapters.redis.nodes import SCRIPTS, Command, Script
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core import stamps
 from carbyne.core.errors import RetryableError
@@ -49,9 +49,9 @@ class Both:
     def run(self, calls, *, replicated=False):
         replies = self.real.run(calls, replicated=replicated)
         for call, reply in zip(calls, replies, strict=True):
-            name = next((path.stem for path in Path(SCRIPTS).glob("*.lua") if _is(call, path)), call.command[0])
+            name = next((path.stem for path in Path(SCRIPTS).glob("*.lua") if _is(call, path)), call.words[0])
             self.used.add(name)
-            assert normal(name, reply) == normal(name, self._in_memory(call)), (name, call.command[2:])
+            assert normal(name, reply) == normal(name, self._in_memory(call)), (name, call.words[2:])
         return replies
 
     def _in_memory(self, call):
@@ -75,7 +75,8 @@ def normal(name, reply):
         return reply in (True, b"OK")
     if name != "read":
         return reply
-    state, tokens, next_ms, found, samples, *more = reply
+    state, tokens, next_ms, found, samples, *more, master = reply
+    assert len(master) == 40
     parts = [sorted(packed[at : at + SAMPLE_BYTES] for at in range(0, len(packed), SAMPLE_BYTES)) for packed in samples]
     return state, sorted(tokens), next_ms, found, parts, [sorted(each) for each in more]
 
@@ -200,7 +201,7 @@ class Actions:
     def lose(self):
         lane = self.rng.choice(self.lanes)
         tail = ("SET", lane_state(lane), b"w" + stamps.pack(1, str(self.rng.randint(1, 60))))
-        self.both.run([Call(lane, self.rng.choice([("DEL", lane_state(lane)), tail]))], replicated=True)
+        self.both.run([Command(lane, self.rng.choice([("DEL", lane_state(lane)), tail]))], replicated=True)
 
     def take(self):
         """One random step; what is called more often is what fills and empties."""
@@ -288,6 +289,6 @@ def test_a_row_of_a_later_kind_is_an_error_in_both(both):
     row = HotRow(window.start_s * 1000, list_identity(blob), blob, stamps.pack(1, "1"), struct.pack("<d", 1.0))
     HotStore(both).write({source.lane: [RowGroup(source, window, 0, False, [row])]})
     later = row.stamp + b"\x7f" + row.values
-    both.run([Call(source.lane, ("HSET", source.rows(window), row.field, later))])
+    both.run([Command(source.lane, ("HSET", source.rows(window), row.field, later))])
     with pytest.raises(RetryableError, match="row of kind 127"):
         HotStore(both).read(source, row.ts_ms, row.ts_ms, LENGTH_S, ["a"])

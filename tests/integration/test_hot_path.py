@@ -14,7 +14,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 import redis
-from carbyne.adapters.redis.nodes import Call, Nodes
+from carbyne.adapters.redis.nodes import Command, Nodes
 from carbyne.adapters.s3.quarantine import S3Quarantine
 from carbyne.core import keys, limits, stamps
 from carbyne.core.errors import RetryableError
@@ -459,7 +459,7 @@ def test_a_node_that_hangs_holds_up_only_its_own_lanes(path, cluster):
 
 
 def test_a_cluster_that_was_replaced_as_a_whole_is_found_through_the_endpoint(path, cluster):
-    call = Call(5, ("GETRANGE", keys.lane_state(5), "0", "0"))
+    call = Command(5, ("GETRANGE", keys.lane_state(5), "0", "0"))
     host, _, port = cluster.endpoint.rpartition(":")
     with Cluster(masters=1, replicas=0) as old:
         client = RedisCluster(host="127.0.0.1", port=old.nodes[0].port, protocol=2, require_full_coverage=False)

@@ -133,17 +133,17 @@ def readers(aws):
 
 
 def test_a_reader_is_started_once_and_stopped_once(readers):
-    first = readers.start()
-    assert readers.start() == first
+    first = readers.start(0)
+    assert readers.start(0) == first
     readers.stop(first)
     readers.stop(first)
-    assert readers.start() != first
+    assert readers.start(0) != first
 
 
 def test_a_reader_that_is_still_being_deleted_is_not_the_next_one(readers, monkeypatch):
-    readers.start()
+    readers.start(0)
     listed = readers._client.list_event_source_mappings()["EventSourceMappings"]
     deleting = {"EventSourceMappings": [{**one, "State": "Deleting"} for one in listed]}
     monkeypatch.setattr(readers._client, "list_event_source_mappings", lambda **_: deleting)
     with pytest.raises(RetryableError, match="not gone yet"):
-        readers.start()
+        readers.start(0)

@@ -141,7 +141,7 @@ class Changes(Script):
 def table(aws):
     """(client, name, ARN of the stream) of a table with a time to live."""
     client, name = aws.client("dynamodb"), f"table-{uuid.uuid4()}"
-    made = client.create_blocks_table(
+    made = client.create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 from carbyne.adapters.dynamodb.table import DynamoTable
-from carbyne.adapters.redis.nodes import Call
+from carbyne.adapters.redis.nodes import Command
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.core.keys import Window, lane_state
 from carbyne.core.settings import RedisSettings
@@ -59,7 +59,7 @@ class RealStores:
         return [Window.parse(token.decode()) for token in self._ask(source.lane, "HKEYS", source.windows)]
 
     def _ask(self, lane, *command):
-        [reply] = self.nodes.run([Call(lane, command)])
+        [reply] = self.nodes.run([Command(lane, command)])
         return reply
 
 

@@ -26,8 +26,8 @@ class Drill(Load):
     """Load with the rest of the system: sealer and supervisor each half second instead of each minute, and the second
     reader of the stream while a replay runs."""
 
-    def __init__(self, cluster, hosts):
-        super().__init__(cluster, hosts, partial=True)
+    def __init__(self, cluster, hosts, pause_s):
+        super().__init__(cluster, hosts, pause_s=pause_s, partial=True)
         self.cluster = cluster
         nodes = self.pipeline._nodes()
         self.lanes = HotWindows(nodes)
@@ -59,14 +59,15 @@ class Drill(Load):
         self.write_gap_s = self.read_gap_s = 0.0
         begun_s, rounds = time.monotonic(), self.rounds
         yield
-        stored_s = self._until(lambda: self.stored > rounds + 1) - begun_s
+        stored_s = self._until(lambda: self.stored > rounds) - begun_s
         read_s = self._until(lambda: all(self._is_read(host) for host in hosts)) - begun_s
         whole_s = self._until(self._is_whole) - begun_s
         job, _ = self.jobs.load()
         print(
             f"\n  {title}: stored again after {stored_s:.1f} s, the shard's {len(hosts)} hosts read after "
             f"{read_s:.1f} s, all lanes whole after {whole_s:.1f} s; longest without a read of any host "
-            f"{self.read_gap_s:.1f} s; lanes of the last replay: {len(job.lanes) if job else 0}",
+            f"{self.read_gap_s:.1f} s, without a batch stored {self.write_gap_s:.1f} s; "
+            f"lanes of the last replay: {len(job.lanes) if job else 0}",
             end="",
         )
 
@@ -94,10 +95,10 @@ def lane_of(host):
     return SourceKey("acme", f"host/{host}").lane
 
 
-def drills(hosts, masters_killed, fill_bytes):
+def drills(hosts, masters_killed, fill_bytes, pause_s=0.1):
     """Each kind of fault on one cluster under one load; what was acknowledged is all there at the end."""
     with Cluster(masters=3, replicas=1, node_timeout_ms=1000) as cluster:
-        load = Drill(cluster, hosts)
+        load = Drill(cluster, hosts, pause_s)
         try:
             with load.running():
                 load._until(lambda: load.stored > 3)

@@ -75,7 +75,7 @@ def outputs(aws):
     """What the stack has, new for each test; tenant acme has the key ``secret``."""
     name = uuid.uuid4().hex
     aws.client("kinesis").create_stream(StreamName=name, ShardCount=1)
-    aws.client("dynamodb").create_blocks_table(
+    aws.client("dynamodb").create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],

@@ -7,18 +7,20 @@ import uuid
 import boto3
 import pytest
 from botocore.stub import Stubber
+from carbyne.adapters.dynamodb.registered import Registered
 from carbyne.adapters.dynamodb.registry import DynamoRegistry
 from carbyne.core import keys
 from carbyne.core.errors import RetryableError
+from carbyne.core.keys import SourceKey
 from carbyne.http.message import Request
 from carbyne.http.routes import Call
-from carbyne.registry import hosts
-from carbyne.registry.api import delete_host
-from carbyne.registry.store import Key, RegistryChange, RegistryItem
+from carbyne.registry import hosts, services
+from carbyne.registry.api_hosts import delete_host
+from carbyne.registry.store import Key, Registry, RegistryChange, RegistryItem
 from carbyne.stream import records
 from carbyne.wiring.registry import registry as wired_registry
 
-from tests.support.registry_store import MemoryStore
+from tests.support.registry_store import MemoryRegistered, MemoryStore
 
 A, B, C = Key("t:hosts", "a"), Key("t:hosts", "b"), Key("u:hosts", "a")
 
@@ -26,7 +28,7 @@ A, B, C = Key("t:hosts", "a"), Key("t:hosts", "b"), Key("u:hosts", "a")
 @pytest.fixture(scope="module")
 def table(aws):
     name = uuid.uuid4().hex
-    aws.client("dynamodb").create_blocks_table(
+    aws.client("dynamodb").create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
         AttributeDefinitions=[{"AttributeName": part, "AttributeType": "S"} for part in ("pk", "sk")],
@@ -102,13 +104,18 @@ def test_a_partition_of_more_than_a_page(store):
     body = b'"' + b"x" * 200_000 + b'"'
     for number in range(8):
         store.write(RegistryChange(Key("t:hosts", f"h{number}"), body, 0))
-    assert [item.key.sk for item in store.items("t:hosts", "h")] == [f"h{number}" for number in range(8)]
+    names = [f"h{number}" for number in range(8)]
+    assert [item.key.sk for item in store.items("t:hosts", "h")] == names
+    for after, left in [("", names), ("h", names), ("h2", names[3:]), ("h22", names[3:]), ("h7", []), ("z", [])]:
+        assert [item.key.sk for item in store.scan("t:hosts", after) if item.key.sk in names] == left
+    assert next(store.scan("t:hosts", "h4")).key.sk == "h5"
 
 
 def test_a_key_that_can_not_be_holds_nothing(store):
     for key in (Key("t", ""), Key("t", "s" * 1025), Key("t" * 2049, "s"), Key("t", "é" * 513)):
         assert store.get(key) is None
     assert store.items("t" * 2049) == store.items("t", "s" * 1025) == []
+    assert list(store.scan("t" * 2049)) == list(store.scan("t", "s" * 1025)) == []
 
 
 def test_a_table_that_is_gone_is_retryable(aws):
@@ -116,6 +123,7 @@ def test_a_table_that_is_gone_is_retryable(aws):
     for call in (
         lambda: store.get(A),
         lambda: store.items("t"),
+        lambda: list(store.scan("t")),
         lambda: store.write(RegistryChange(A, b"1", 0)),
         lambda: store.write(RegistryChange(A, None, 1)),
         lambda: store.write(RegistryChange(A, b"1", 0), RegistryChange(B, b"1", 0)),
@@ -152,6 +160,46 @@ def test_only_conditions_and_conflicts_are_lost_races(aws, reasons, lost):
 
 
 @pytest.fixture
+def registered(store):
+    """What tells whether things of the store are registered."""
+    if isinstance(store, MemoryStore):
+        return MemoryRegistered(store)
+    return Registered(store._client, store._table)
+
+
+def test_which_hosts_are_live_and_which_things_are_registered(store, registered):
+    ids = iter(["host1", "host2"])
+    registry = Registry(store, lambda: 1_700_000_000, lambda: next(ids), lambda _: None)
+    live, retired = (hosts.register(registry, "t", hosts.HostForm(name="web")) for _ in range(2))
+    hosts.retire(registry, "t", retired)
+    services.create(registry, "t", "my-shop_1", "")
+    assert registered.live_hosts("t", {live, retired, "unknown"}) == {live}
+    assert registered.live_hosts("u", [live, retired]) == set()
+    assert registered.live_hosts("t", [f"h{number}" for number in range(100)]) == set()
+    sources = [
+        f"host/{live}",
+        f"host/{retired}",
+        "host/unknown",
+        "service/my-shop_1",
+        "service/shop",
+        "service/my-shop",
+    ]
+    assert [registered.has(SourceKey("t", source)) for source in sources] == [True, True, False, True, False, False]
+    assert not registered.has(SourceKey("u", f"host/{live}"))
+
+
+def test_what_dynamodb_did_not_look_up_counts_as_live():
+    client = boto3.client("dynamodb", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    left = {"t": {"Keys": [{"pk": {"S": "a:hosts"}, "sk": {"S": "late"}}]}}
+    with Stubber(client) as stubber:
+        stubber.add_response("batch_get_item", {"Responses": {"t": [{"sk": {"S": "live"}}]}, "UnprocessedKeys": left})
+        assert Registered(client, "t").live_hosts("a", ["live", "late", "gone"]) == {"live", "late"}
+        stubber.add_client_error("batch_get_item", "ProvisionedThroughputExceededException", http_status_code=400)
+        with pytest.raises(RetryableError):
+            Registered(client, "t").live_hosts("a", ["live"])
+
+
+@pytest.fixture
 def wired(aws, table, monkeypatch):
     names = {"REGISTRY_TABLE": table, "ACCOUNTS_TABLE": table, "STREAM_NAME": table}
     for variable, value in (aws.environment | names).items():
@@ -177,7 +225,7 @@ def test_a_host_is_removed_with_its_samples(aws, table, wired):
         delete_host(registry, call)
     assert hosts.get(registry.store, "gone", host)
     aws.client("kinesis").create_stream(StreamName=table, ShardCount=1)
-    assert delete_host(registry, call).status == 200
+    assert delete_host(registry, call).success
     assert registry.store.items("gone:hosts") == registry.store.items("gone:custom-identifiers") == []
     client = aws.client("kinesis")
     [shard] = client.list_shards(StreamName=table)["Shards"]

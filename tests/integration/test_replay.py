@@ -6,8 +6,9 @@ import pytest
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey, lane_state
-from carbyne.core.limits import REPLAY_TRIES_S
-from carbyne.hot.replay import Jobs, Replayer, Supervisor, demand
+from carbyne.core.limits import REPLAY_STUCK_S
+from carbyne.hot.jobs import Jobs, demand
+from carbyne.hot.replay import Replayer, Supervisor
 from redis.cluster import RedisCluster
 
 from tests.support.pipeline import APPS, LENGTH_S, Pipeline, kinesis_event
@@ -24,7 +25,7 @@ class Readers:
     def __init__(self):
         self.running = False
 
-    def start(self):
+    def start(self, start_s):
         self.running = True
         return "reader"
 
@@ -41,7 +42,7 @@ class System(Pipeline):
         self.hot_windows = HotWindows(self._nodes())
         self.readers = Readers()
         self.jobs = Jobs(self.table)
-        self.supervisor = Supervisor(self.jobs, self.readers, self.stream)
+        self.supervisor = Supervisor(self.jobs, self.readers, self.stream, lambda: self.now_s, [])
         self.replayer = Replayer(self.new_ingester(self._nodes()), self.hot_windows, self.meter)
         self.ingested = 0
 
@@ -164,7 +165,7 @@ def test_a_lane_that_is_lost_again_during_its_replay_needs_another(system, clust
         system.ingest_new()
         if 503 not in system.reads().values():
             break
-        system.now_s += REPLAY_TRIES_S
+        system.now_s += REPLAY_STUCK_S
     assert system.reads() == expected
 
 
@@ -173,9 +174,9 @@ def test_a_new_stack_is_not_replayed(cluster):
     system = System(cluster)
     try:
         rebuilding = dict.fromkeys(range(3), "")
-        system.new_watch(initialised=False).look(rebuilding)
+        system.new_watch(initialised=False).look(rebuilding, {})
         assert system.jobs.load()[0] is None
-        system.new_watch(initialised=True).look(rebuilding)
+        system.new_watch(initialised=True).look(rebuilding, {})
         assert system.jobs.load()[0].lanes == [0, 1, 2]
     finally:
         system.close()

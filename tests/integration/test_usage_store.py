@@ -30,7 +30,7 @@ def client(aws):
 @pytest.fixture
 def table(client):
     name = uuid.uuid4().hex
-    client.create_blocks_table(
+    client.create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],

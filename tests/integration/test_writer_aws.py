@@ -37,7 +37,7 @@ def names(aws):
     name = uuid.uuid4().hex
     aws.client("kinesis").create_stream(StreamName=name, ShardCount=2)
     dynamodb = aws.client("dynamodb")
-    dynamodb.create_blocks_table(
+    dynamodb.create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
@@ -51,7 +51,13 @@ def names(aws):
 @pytest.fixture
 def post(aws, names, monkeypatch):
     """Posts through the real handler with its real wiring."""
-    variables = aws.environment | {"STREAM_NAME": names[0], "ACCOUNTS_TABLE": names[1], "COLD_RAW_S": "39744000"}
+    variables = aws.environment | {
+        "STACK": "carbyne",
+        "STREAM_NAME": names[0],
+        "ACCOUNTS_TABLE": names[1],
+        "REGISTRY_TABLE": names[1],
+        "COLD_RAW_S": "39744000",
+    }
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)

@@ -5,7 +5,8 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any
 from unittest.mock import patch
 
-from carbyne.adapters.dynamodb.table import WarmBlocks
+from carbyne.adapters import kinesis
+from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.adapters.redis import hot
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.nodes import Script
@@ -16,7 +17,7 @@ from carbyne.core import keys
 from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.items import Item
 from carbyne.core.keys import RAW, BlockKey, SourceKey
-from carbyne.hot import deletes, failovers, ingester
+from carbyne.hot import deletes, failovers, ingester, marks, served
 from carbyne.read import reader, views
 from carbyne.read.views import Views
 from carbyne.samples import blocks, columns, markers
@@ -27,7 +28,9 @@ from carbyne.store.catalogue import Catalogue
 from carbyne.store.worklist import Worklist
 from carbyne.stream.putter import Putter
 
+from tests.model import pages
 from tests.model.simulation import Simulation
+from tests.model.world import LANES
 from tests.support.fakes import FakeBlocks
 
 Patches = Sequence[AbstractContextManager[Any]]
@@ -81,6 +84,12 @@ def _(simulation: Simulation) -> Patches:
         return left if len(left) == len(entries) else []
 
     return [patch.object(Putter, "_put_once", careless)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """an entry of PutRecords without an answer counts as acknowledged"""
+    return [patch.object(kinesis, "_is_acknowledged", lambda result: "ErrorCode" not in result)]
 
 
 @bug
@@ -180,7 +189,7 @@ def _(simulation: Simulation) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """a replaced master is not noticed"""
-    return [patch.object(failovers.Failovers, "look", lambda self: [])]
+    return [patch.object(failovers.Failovers, "look", lambda self: failovers.Look([], set()))]
 
 
 @bug
@@ -207,6 +216,54 @@ def _(simulation: Simulation) -> Patches:
         return found
 
     return [patch.object(failovers.Failovers, "look", hasty)]
+
+
+# Replay
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a replay begins where the ingester is, whatever is not sealed"""
+    return [patch.object(marks, "mark_s", lambda arrivals: (arrivals.tick_ms or 0) // 1000)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a replay begins where the first row came that is not sealed, wherever the ingester is"""
+
+    def hasty(arrivals: Any) -> int:
+        now_s = simulation.world.now_s
+        return now_s if arrivals.first_ms is None else arrivals.first_ms // 1000
+
+    return [patch.object(marks, "mark_s", hasty)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a mark moves on by a look at a new master"""
+    look = failovers.Failovers.look
+    return [patch.object(failovers.Failovers, "look", lambda self: look(self)._replace(steady=set(range(LANES))))]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a window stays complete although its lane was replayed"""
+    return script(
+        "read",
+        ('string.match(held, "^" .. COMPLETE .. "%d+,?(.*)$") == generation', "string.sub(held, 1, 1) == COMPLETE"),
+    )
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a lane is whole behind the fence of an older replay"""
+    return script("whole", ("string.sub(held, STATE_BYTES + 1) == token", "true"))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a read takes the answer of whichever master there is"""
+    return [patch.object(served.ServedReads, "read", lambda self, *args, **how: self._hot.read(*args, **how))]
 
 
 # Sealing
@@ -244,7 +301,7 @@ def _(simulation: Simulation) -> Patches:
         tree.rewrite(
             target,
             key,
-            lambda part, held: tree.restrict(columns, lambda name: blocks.in_part(name, part)),
+            lambda part, stored: blocks.of_part(columns, part),
             columns.series,
         )
         self._catalogue.add_series(key.source, {})
@@ -334,6 +391,17 @@ def _(simulation: Simulation) -> Patches:
 
 
 # Warm and cold
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a query of the table ends after its first page"""
+    query = DynamoTable.query
+
+    def first_page(self: DynamoTable, *of: str) -> Any:
+        return query(self, *of)[: pages.PAGE_ITEMS]
+
+    return [patch.object(DynamoTable, "query", first_page)]
 
 
 @bug

@@ -1,6 +1,6 @@
 """Ports that fail: at a chosen call, before or after it was applied, with an error or by the death of the function."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from carbyne.core.errors import RetryableError
@@ -17,10 +17,12 @@ KINDS = ("kill before", "kill after", "fail before", "fail after", "deny after")
 class Faults:
     """Counts the calls of the ports of one function, and lets some of them fail.
 
-    ``plan``: {number of the call: kind}; ``step``: called before each call, for others to come in between.
+    ``plan``: {number of the call: kind}; ``step``: called before each call, for others to come in between;
+    ``silent``: lanes whose master does not say who it is.
     """
 
-    def __init__(self, step: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, step: Callable[[], None] = lambda: None, silent: Collection[int] = ()) -> None:
+        self.silent = silent
         self.plan: Mapping[int, str] = {}
         self.count = 0
         self.step = step
@@ -82,7 +84,7 @@ class FaultyNodes:
         )
 
     def masters(self) -> Any:
-        return self._nodes.masters()
+        return {lane: one for lane, one in self._nodes.masters().items() if lane not in self._faults.silent}
 
     def fill(self) -> float:
         return self._nodes.fill()

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from carbyne.adapters.redis.nodes import Call, Master
+from carbyne.adapters.redis.nodes import Command, Replication
+from carbyne.core.keys import lane_of_tag
 from carbyne.core.limits import LANES
 from lupa import lua51
 
-MASTER = Master("5e" * 20, "")
+MASTER = Replication("5e" * 20, "")
 
 
 class MemoryRedis:
@@ -109,9 +110,11 @@ class MemoryRedis:
 
     def _zadd(self, key: bytes, flag: bytes, score: bytes, member: bytes) -> int:
         held = member in self._hash(key)
-        if (flag, held) in ((b"NX", False), (b"XX", True)):
+        better = {b"NX": False, b"XX": True, b"LT": held and float(score) < self._hash(key)[member],
+                  b"GT": held and float(score) > self._hash(key)[member]}[flag]  # fmt: skip
+        if better if held else flag != b"XX":
             self.values.setdefault(key, {})[member] = float(score)
-        return int(flag == b"NX" and not held)
+        return int(flag != b"XX" and not held)
 
     def _zscore(self, key: bytes, member: bytes) -> bytes | None:
         score = self.values.get(key, {}).get(member)
@@ -121,9 +124,9 @@ class MemoryRedis:
         return self._hdel(key, member)
 
     def _zrange(self, key: bytes, least: bytes, most: bytes, *how: bytes) -> list[bytes]:
-        assert least == b"-inf" and how[:3] == (b"BYSCORE", b"LIMIT", b"0") and how[4:] == (b"WITHSCORES",)
+        assert least == b"-inf" and how[:2] == (b"BYSCORE", b"LIMIT") and how[4:] == (b"WITHSCORES",)
         low = sorted((score, member) for member, score in self._hash(key).items() if score <= float(most))
-        return [item for score, member in low[: int(how[3])] for item in (member, b"%.17g" % score)]
+        return [item for score, member in low[int(how[2]) :][: int(how[3])] for item in (member, b"%.17g" % score)]
 
 
 class MemoryNodes:
@@ -134,21 +137,21 @@ class MemoryNodes:
         self._lua = lua51.LuaRuntime(encoding=None, unpack_returned_tuples=True)
         self._scripts = cache(self._compiled)
         self._allowed: Sequence[bytes] = ()
-        self._promoted: dict[int, Master] = {}
+        self._promoted: dict[int, Replication] = {}
         names = self._lua.globals()
         names[b"redis"] = self._lua.table_from({b"call": self._of_script})
         names[b"struct"] = self._lua.table_from({b"pack": _pack, b"unpack": _unpack})
 
-    def run(self, calls: Sequence[Call], *, replicated: bool = False) -> list[Any]:
+    def run(self, calls: Sequence[Command], *, replicated: bool = False) -> list[Any]:
         return [self._run(call) for call in calls]
 
-    def masters(self) -> dict[int, Master]:
+    def masters(self) -> dict[int, Replication]:
         return dict.fromkeys(range(LANES), MASTER) | self._promoted
 
     def promote(self, lane: int) -> None:
         """Another master serves the lane from now on."""
         before = self._promoted.get(lane, MASTER).id
-        self._promoted[lane] = Master(f"{len(self._promoted):08x}{int(before, 16) + 1 & 0xFFFF:032x}", before)
+        self._promoted[lane] = Replication(f"{len(self._promoted):08x}{int(before, 16) + 1 & 0xFFFF:032x}", before)
 
     def fill(self) -> float:
         return 0.0
@@ -156,12 +159,12 @@ class MemoryNodes:
     def close(self) -> None:
         pass
 
-    def _run(self, call: Call) -> Any:
+    def _run(self, call: Command) -> Any:
         if call.script is None:
-            name, *args = call.command
+            name, *args = call.words
             reply = self.redis.call(name, *map(_bytes, args))
             return dict(zip(reply[::2], reply[1::2], strict=True)) if name == "HGETALL" else reply
-        _, _, count, *args = call.command
+        _, _, count, *args = call.words
         packed = [_bytes(arg) for arg in args]
         self._allowed = packed[:count]
         assert len({_slot(key) for key in self._allowed}) == 1, f"CROSSSLOT: {self._allowed}"
@@ -175,6 +178,9 @@ class MemoryNodes:
 
     def _of_script(self, name: bytes, *args: Any) -> Any:
         packed = [_bytes(arg) for arg in args]
+        if name == b"INFO":
+            lane = lane_of_tag(_slot(self._allowed[0]).decode()) or 0
+            return b"role:master\r\nmaster_replid:%s\r\n" % self.masters()[lane].id.encode()
         if packed:
             assert packed[0] in self._allowed, f"a key that was not declared: {packed[0]!r}"
         reply = self.redis.call(name.decode(), *packed)

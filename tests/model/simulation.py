@@ -105,6 +105,7 @@ class Simulation:
             hot_s=chance.choice([0, 3600, 2 * day, 2 * day]),
             warm_s={"raw": day, "5m": chance.choice([day, 2 * day]), "1h": 3 * day, "1d": 6 * day},
             skew_ms=chance.choice([-600_000, 0, 0, 600_000]),
+            lanes=sorted({lane_of(TENANTS[0], source) for source in SOURCES}),
         )
         self.faults = [Faults(), Faults()]
         self.ingesters = [self.world.ingester(faults) for faults in self.faults]
@@ -319,7 +320,9 @@ class Simulation:
         entries = [Arrived(*world.stream.records[number]) for number in numbers]
         self._note(f"deliver {list(numbers)[:12]} to ingester {which}; faults {plan}")
         try:
-            failed = self.ingesters[which].ingest(entries)
+            in_order = list(numbers) == self._waiting()[: len(numbers)]
+            ingester = self.ingesters[which]
+            failed = (world.ticking(ingester, self.faults[which]) if in_order else ingester).ingest(entries)
         except (KilledError, RetryableError):
             assert plan, "it has no reason to fail"
             return
@@ -459,16 +462,33 @@ class Simulation:
         self.world.stores.remember()
 
     def fail_over(self) -> None:
-        """A lane's master is replaced by one that has not got what was acknowledged last; the sealer's next look, as
-        soon as one succeeds, finds that."""
+        """A lane's master is silent, then replaced by one that has not got what was acknowledged last; the sealer's
+        next look finds that, and a read does so before."""
         lane = SourceKey(self.chance.choice(TENANTS), self.chance.choice(SOURCES)).lane
         self._note(f"lane {lane} has another master, and may have lost its tail")
+        with suppress(RetryableError):
+            self.world.failovers(Faults(silent={lane})).look()
         self.world.stores.fail_over(lane)
-        for plan in ({self.chance.randrange(4): self.chance.choice(KINDS)}, {}):
-            faults = Faults()
-            faults.begin(plan)
-            with suppress(KilledError, RetryableError):
-                self.world.failovers(faults).look()
+
+    def recover(self) -> None:
+        """Marks move on, samples come, a lane is lost or goes back, and is replayed from its mark."""
+        chance, world = self.chance, self.world
+        for does in (self.write, self.write, world.stores.remember, self.write):
+            does()
+            self._deliver(self._waiting(), {}, 0)
+        self._wait(chance.choice([60, 600, world.length_s + 3600]))
+        self._supervise({})
+        self._deliver(self._waiting()[: chance.choice([1, 100, 100])], {}, 0)
+        for does in chance.sample([self.write, self.overwrite, self.late, self.delete], 2):
+            does()
+        self._wait(chance.choice([300, 900, world.length_s + 3600]))
+        self._seal({})
+        self._deliver(self._waiting()[: chance.choice([1, 100, 100])], {}, 0)
+        chance.choice([self.lose_lane, self.fail_over])()
+        if chance.random() < 0.8:
+            self._settle_replay()
+        for series in chance.sample(self._series(), min(4, len(self._series()))):
+            self._check(series, "raw", "count", ((world.now_s - DAY_S) * 1000, world.now_ms()), world.asked)
 
     def supervise(self) -> None:
         """What watches over replays."""
@@ -803,6 +823,7 @@ STEPS_AND_WEIGHTS: Sequence[tuple[Callable[[Simulation], None], float]] = (
     (Simulation.wait, 6),
     (Simulation.lose_lane, 0.6),
     (Simulation.remember, 0.5),
+    (Simulation.recover, 0.7),
     (Simulation.fail_over, 0.6),
     (Simulation.supervise, 2),
     (Simulation.replay, 2),

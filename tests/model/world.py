@@ -8,18 +8,19 @@ from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache, partial
 from itertools import count
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 from unittest.mock import patch
 
 import numpy as np
+from botocore.exceptions import ClientError, ReadTimeoutError
+from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.redis.hot import HotStore
-from carbyne.adapters.redis.nodes import Call
+from carbyne.adapters.redis.nodes import Command
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.archive.archiver import Archiver, archive
 from carbyne.archive.reconciler import Reconciler
 from carbyne.archive.redrive import BlockRedriver, Kept, Origin, RecordRedriver
 from carbyne.core import stamps
-from carbyne.core.errors import RetryableError
 from carbyne.core.items import Blocks, Item, Table
 from carbyne.core.keys import (
     RAW,
@@ -34,7 +35,9 @@ from carbyne.core.keys import (
 from carbyne.core.limits import DAY_S, RECONCILE_AHEAD_DAYS, RECONCILE_BACK_DAYS
 from carbyne.hot.failovers import Failovers
 from carbyne.hot.ingester import Ingester
-from carbyne.hot.replay import Jobs, Replayer, Supervisor
+from carbyne.hot.jobs import Jobs
+from carbyne.hot.marks import Ticking
+from carbyne.hot.replay import Replayer, Supervisor
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.read.reader import Reader
 from carbyne.samples import blocks
@@ -53,8 +56,9 @@ from carbyne.wiring import sealer as wiring_sealer
 
 from tests.model.faults import Faults, FaultyNodes, FaultyStore, Inline
 from tests.model.oracle import Oracle
+from tests.model.pages import PagedTable
 from tests.model.redis import MemoryNodes, MemoryRedis
-from tests.support.fakes import FakeBlocks, FakeTable, NoDeletes
+from tests.support.fakes import FakeBlocks, NoDeletes
 from tests.support.pipeline import MemoryAccounts
 from tests.support.wired import ingester_settings, reader_settings, reconciler_settings, sealer_settings
 
@@ -94,7 +98,7 @@ class MemoryStores:
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self.redis = MemoryRedis(now_ms)
         self.nodes = MemoryNodes(self.redis)
-        self.table = FakeTable()
+        self.table = PagedTable()
         self.cold = FakeBlocks()
         self.remember()
 
@@ -129,10 +133,12 @@ class Change(NamedTuple):
 
 
 class Stream:
-    """The stream: (sequence number, data, partition key, when, s) by arrival; what it takes goes into the oracle.
+    """The stream: (sequence number, data, partition key, when) by arrival; what it takes goes into the oracle.
 
-    ``plan``: for each coming call one of ``part`` (every second entry is refused), ``all`` (every one is), ``lost``
-    (taken, and the answer says that none was) and ``away`` (an error, nothing taken).
+    The adapter of Kinesis puts records, over ``put_records`` below.  ``plan``: for each coming call one of ``part``
+    (every second entry is refused), ``all`` (every one is), ``lost`` (taken, and no answer comes) and ``away`` (an
+    error, nothing taken).  Of entries that are refused, the answer says so of every second one, and nothing of the
+    others.
     """
 
     FIRST = 49_590_338_271_490_256_608_559_692_538_361_571_095_921_575_989_136_588_898
@@ -144,14 +150,23 @@ class Stream:
         self._now_s = now_s
 
     def put(self, entries: Sequence[tuple[str, bytes]]) -> list[int]:
+        return KinesisStream(cast(Any, self), "stream").put(entries)
+
+    def put_records(self, *, StreamName: str, Records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The client's call."""
         kind = self.plan.pop(0) if self.plan else ""
         if kind == "away":
-            raise RetryableError("the stream is away")
-        refused = [at for at in range(len(entries)) if kind == "all" or (kind == "part" and at % 2 == 0)]
-        for at, (key, data) in enumerate(entries):
-            if at not in refused:
-                self.append(data, key)
-        return list(range(len(entries))) if kind == "lost" else refused
+            raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "PutRecords")
+        answers = []
+        for at, record in enumerate(Records):
+            if kind == "all" or (kind == "part" and at % 2 == 0):
+                answers.append({} if at % 4 else {"ErrorCode": "InternalFailure"})
+                continue
+            self.append(record["Data"], record["PartitionKey"])
+            answers.append({"SequenceNumber": self.records[-1][0]})
+        if kind == "lost":
+            raise ReadTimeoutError(endpoint_url=StreamName)
+        return {"Records": answers}
 
     def append(self, data: bytes, key: str, *, sound: bool = True, refused: bool = False) -> None:
         """``sound``: anybody can read it; ``refused``: but it will be set aside."""
@@ -185,13 +200,15 @@ def samples_of(record: records.SamplesRecord) -> dict[tuple[str, str, str, int],
 class Readers:
     """Second readers of the stream: whether one runs, and the number of the record that it comes to next."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: Stream) -> None:
         self.running = False
         self.at = 0
+        self._stream = stream
 
-    def start(self) -> str:
+    def start(self, start_s: int) -> str:
         if not self.running:
-            self.running, self.at = True, 0
+            came_s = [record[3] for record in self._stream.records]
+            self.running, self.at = True, next((at for at, s in enumerate(came_s) if s >= start_s), len(came_s))
         return "reader"
 
     def stop(self, name: str) -> None:
@@ -284,7 +301,9 @@ class World:
         hot_s: int,
         warm_s: dict[str, int],
         skew_ms: int = 0,
+        lanes: Sequence[int] = (),
     ) -> None:
+        self.lanes = lanes
         self.now_s = start_s
         self.length_s = length_s
         self.hot_s = hot_s
@@ -298,7 +317,7 @@ class World:
         self.changes: list[Change] = []
         self.passed: list[Change] = []
         self.archived: dict[tuple[str, str], int] = {}
-        self.readers = Readers()
+        self.readers = Readers(self.stream)
         self._tokens = count()
         self._numbers: dict[tuple[str, str], int] = {}
         self._tenants = MemoryAccounts({f"key-{tenant}": tenant for tenant in tenants})
@@ -357,10 +376,15 @@ class World:
         return Jobs(FaultyStore(self._table, faults))
 
     def supervisor(self, faults: Faults) -> Supervisor:
-        return Supervisor(self.jobs(faults), self.readers, self.stream)
+        """Each minute is the turn of every lane that is used."""
+        return Supervisor(self.jobs(faults), self.readers, self.stream, lambda: float(self.now_s), self.lanes)
 
     def replayer(self, faults: Faults) -> Replayer:
         return Replayer(self.ingester(faults), self.windows(faults), self.meter)
+
+    def ticking(self, ingester: Ingester, faults: Faults) -> Ticking:
+        """The ingester on records in their order."""
+        return Ticking(ingester, self.windows(faults))
 
     def _new_token(self) -> str:
         return f"token{next(self._tokens)}"
@@ -477,18 +501,24 @@ class World:
         self.stores.lose(lane)
 
     def is_whole(self, lane: int) -> bool:
-        return not HotWindows(self.stores.nodes).in_replay([lane])
+        return lane not in self.rebuilding([lane])
 
-    def rebuilding(self) -> set[int]:
-        return HotWindows(self.stores.nodes).in_replay(range(LANES))
+    def rebuilding(self, lanes: Iterable[int] = range(LANES)) -> set[int]:
+        """Lanes that are not whole, or that a master serves of which the sealer does not know."""
+        noted, served = (
+            Failovers(self.stores.table, HotWindows(self.stores.nodes)).masters(),
+            self.stores.nodes.masters(),
+        )
+        strange = {lane for lane in lanes if served[lane].id != noted.get(lane)}
+        return HotWindows(self.stores.nodes).in_replay(lanes) | strange
 
     def unsealed(self, sources: Iterable[SourceKey]) -> list[tuple[SourceKey, bytes]]:
         """The windows in Redis that have rows which no expiry will take."""
         return [
             (source, token)
             for source in sources
-            for token, held in self.stores.nodes.run([Call(source.lane, ("HGETALL", source.windows))])[0].items()
-            if held[1:] == b"0"
+            for token, held in self.stores.nodes.run([Command(source.lane, ("HGETALL", source.windows))])[0].items()
+            if held[1:].partition(b",")[0] == b"0"
         ]
 
     def lacking(self, sources: Iterable[SourceKey]) -> list[SourceKey]:
@@ -533,6 +563,7 @@ CROWDED = {
 ALWAYS = {
     "carbyne.adapters.redis.windows.LANES": LANES,
     "carbyne.adapters.redis.hot.LANES": LANES,
+    "carbyne.hot.replay.TICK_MINUTES": 1,
     "carbyne.core.keys.escape": cache(escape),
     "carbyne.store.tree.STUB_EXTRA_S": DAY_S,
     "carbyne.store.worklist.WORK_PARTITIONS": 1,

@@ -11,4 +11,4 @@ from tests.integration.test_redis_tool import SERVERS
 def test_nothing_is_lost_under_200_hosts(server, monkeypatch):
     if server:
         monkeypatch.setenv("REDIS_SERVER", server)
-    drills(hosts=200, masters_killed=3, fill_bytes=500_000_000)
+    drills(hosts=200, masters_killed=3, fill_bytes=500_000_000, pause_s=1.0)

@@ -9,7 +9,9 @@ from collections import Counter
 from pathlib import Path
 
 import schemathesis
+from carbyne.core.keys import api_key_item
 from carbyne.http import openapi
+from carbyne.page.sessions import Session
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
@@ -32,7 +34,16 @@ CHECKS = [
     response_schema_conformance,
 ]
 DOCUMENT = json.loads(Path(openapi.__file__).with_name("openapi.json").read_text())
-KNOWN_BODIES = {"DELETE /api/v0/graph-defs": {"name": "custom.known"}}
+KNOWN_THINGS = {
+    "dashboards": {"title": "known"},
+    "graph-annotations": {"service": "shop", "title": "known", "from": 0, "to": 60},
+}
+KNOWN_BODIES = {
+    "POST /api/v0/graph-annotations": KNOWN_THINGS["graph-annotations"],
+    "PUT /api/v0/graph-annotations/{id}": KNOWN_THINGS["graph-annotations"],
+    "DELETE /api/v0/graph-defs": {"name": "custom.known"},
+    "POST /api/v0/services/{service}/roles": {"name": "batch", "memo": ""},
+}
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
 
@@ -72,7 +83,9 @@ class Fuzz:
         def check(case, known):
             if known:
                 self._use_known(operation.label, case)
-            response = case.call(headers={"X-Api-Key": "key-a"})
+            response = case.call(
+                headers={"X-Api-Key": "key-operator" if operation.label.endswith("/system") else "key-a"}
+            )
             self.statuses[operation.label, response.status_code] += 1
             case.validate_response(response, checks=CHECKS)
 
@@ -89,6 +102,14 @@ class Fuzz:
         self._call("POST", "/api/v0/tsdb", [{"hostId": known["id"], **sample}])
         self._call("POST", "/api/v0/services/shop/tsdb", [sample])
         self._call("POST", "/api/v0/graph-defs/create", [{"name": "custom.known"}])
+        for kind, body in KNOWN_THINGS.items():
+            if f"/{kind}/" in label:
+                known["id"] = self._call("POST", f"/api/v0/{kind}", body)["id"]
+        if "/sessions/" in label:
+            session = Session("a", api_key_item("key-a"), int(self.system.now_s()), int(self.system.now_s()), "")
+            self.system.sessions.put(known["id"], session)
+        if label.endswith(("/batch", "/storage")) and case.query:
+            case.query |= {"source": f"host/{known['id']}", "from": 0, "to": 600}
         if case.path_parameters:
             case.path_parameters = {name: known[name] for name in case.path_parameters}
         if label.endswith("/metrics") and case.query and isinstance(case.query.get("name"), str):

@@ -43,22 +43,42 @@ def pythons():
     """Interpreters to run under: our own, and Lambda's version where it is."""
     own = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
     found = {f"3.{sys.version_info.minor}": str(own if own.exists() else sys.executable)}
-    other = shutil.which(f"python{LAMBDA}")
-    if other and LAMBDA not in found and not subprocess.run([other, "-V"], capture_output=True, check=False).returncode:
+    if LAMBDA not in found and (other := next(filter(_answers, _candidates()), None)):
         found[LAMBDA] = other
     return found
 
 
+def _candidates():
+    """Where Lambda's version may be: on PATH, else among pyenv's, whose shim answers for the chosen one alone."""
+    if found := shutil.which(f"python{LAMBDA}"):
+        yield found
+    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    yield from map(str, sorted(versions.glob(f"{LAMBDA}*/bin/python{LAMBDA}")))
+
+
+def _answers(python):
+    return subprocess.run([python, "-V"], capture_output=True, check=False).returncode == 0
+
+
 def build_for_here(version, target):
     """The layer with libraries for this machine and Python ``version``, and Lambda's runtime client and boto3."""
-    platforms = [word for wheel in WHEELS for word in ("--platform", f"{wheel}_{platform.machine()}")]
+    platforms = _platforms()
     make = ["make", "--quiet", "-C", ROOT / "layers" / "carbyne", "build-CarbyneLayer", f"ARTIFACTS_DIR={target}"]
     make += [f"PYTHON_VERSION={version}", f"PLATFORMS={' '.join(platforms)}"]
     _run([*make, f"REQUIREMENTS={_layer_requirements(target)}"] if version != LAMBDA else make)
+    install_runtime(version, target, target / "runtime")
+
+
+def install_runtime(version, scratch, target):
+    """Lambda's runtime client and boto3 for this machine and Python ``version``, as the lock pins them."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    where = ["--implementation", "cp", "--python-version", version, "--only-binary=:all:", *platforms]
-    lock = ["--require-hashes", "--no-deps", "--requirement", _part_of_the_lock(target, RUNTIME)]
-    _run([*pip, *where, *lock, "--target", target / "runtime"])
+    where = ["--implementation", "cp", "--python-version", version, "--only-binary=:all:", *_platforms()]
+    lock = ["--require-hashes", "--no-deps", "--requirement", _part_of_the_lock(scratch, RUNTIME)]
+    _run([*pip, *where, *lock, "--target", target])
+
+
+def _platforms():
+    return [word for wheel in WHEELS for word in ("--platform", f"{wheel}_{platform.machine()}")]
 
 
 def _layer_requirements(target):
@@ -136,3 +156,11 @@ def _free_port():
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
+
+
+if __name__ == "__main__":  # for `make test-lambda`: the interpreter, or why there is none to use beside our own
+    interpreter = pythons().get(LAMBDA)
+    is_own = sys.version_info[:2] == tuple(map(int, LAMBDA.split(".")))
+    reason = f"our own Python is {LAMBDA}" if is_own else f"no python{LAMBDA} is on PATH or among the versions of pyenv"
+    print(reason if is_own or not interpreter else interpreter)
+    sys.exit(is_own or not interpreter)

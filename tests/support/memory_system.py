@@ -17,9 +17,10 @@ from carbyne.adapters.redis.hot import HotRead
 from carbyne.core import keys, stamps
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import Window
+from carbyne.intake.host_watch import HostWatch
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.registry.store import Registry
-from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows, merge
+from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows, merge, restrict
 from carbyne.samples.markers import Marker, erase
 from carbyne.stream import records
 from carbyne.stream.putter import Putter, Time
@@ -28,7 +29,8 @@ from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring.openapi import TABLES
 
 from tests.support.fakes import FakeBlocks, FakeTable, NoDeletes
-from tests.support.registry_store import MemoryStore
+from tests.support.page_system import MemorySessions, page_deps
+from tests.support.registry_store import MemoryRegistered, MemoryStore
 from tests.support.registry_system import Keys, load_app
 from tests.support.wired import reader_settings
 
@@ -62,7 +64,8 @@ class MemoryHot:
         windows = self.windows(source)
         covered = {window for window in windows if window.overlaps(from_ms, to_ms)}
         known = [name in held.series for name in series]
-        return HotRead(True, known, between(held, from_ms, to_ms + 1), windows, covered)
+        asked = restrict(between(held, from_ms, to_ms + 1), lambda name: name in series)
+        return HotRead(True, known, asked, windows, covered)
 
     def series(self, source):
         self._check()
@@ -107,34 +110,42 @@ class MemorySystem:
     def __init__(self, now_s=time.time, clock=time.monotonic):
         self.now_s = now_s
         self.hot, self.store, self.table = MemoryHot(), MemoryStore(), FakeTable()
-        self.keys = Keys()
-        accounts = Accounts(self.keys, clock)
+        self.keys, self.sessions = Keys(), MemorySessions(lambda: int(now_s()))
+        accounts = Accounts(self.keys, clock, now_s)
         moment = Time(lambda: int(now_s() * 1000), clock=clock, sleep=lambda _: None, random=lambda: 0.5)
-        ports = wiring_reader.Ports(self.hot, self.hot, self.table, FakeBlocks(), accounts, moment.now_ms)
+        registered = MemoryRegistered(self.store)
+        ports = wiring_reader.Ports(
+            self.hot, self.hot, self.table, FakeBlocks(), accounts, moment.now_ms, registered.has
+        )
         registry = Registry(
             self.store, lambda: int(now_s()), lambda: uuid.uuid4().hex[:11], Putter(self.hot, moment).put
         )
         self.deps = {
-            "writer": Writer(accounts, self.hot, NoDeletes(), RawWindows(LENGTH_S, RETENTION_S), Meter(), moment),
+            "writer": Writer(
+                accounts,
+                self.hot,
+                NoDeletes(),
+                RawWindows(LENGTH_S, RETENTION_S),
+                Meter(),
+                moment,
+                HostWatch(registered, clock),
+            ),
             "reader": wiring_reader.assemble(reader_settings(LENGTH_S, RETENTION_S), ports),
             "registry": (accounts, registry),
+            "page": page_deps(accounts, self.keys, self.sessions, lambda: int(now_s())),
         }
 
     def handle(self, event):
-        """The Lambda answer of the function that the gateway would choose, None if it knows no route."""
+        """The Lambda answer of the function that the gateway would choose: the registry's for what no route names."""
         http = event["requestContext"]["http"]
         wanted = http["method"], http["path"]
         for function, table in TABLES.items():
             if any(route.parts_of(*wanted) is not None for route in table):
                 return APPS[function].handle(event, partial(self.deps.__getitem__, function))
-        return None
+        return APPS["registry"].handle(event, partial(self.deps.__getitem__, "registry"))
 
     def application(self, environ, start_response):
-        answer = self.handle(event_of(environ)) or {
-            "statusCode": 404,
-            "headers": {"Content-Type": "application/json"},
-            "body": '{"message":"Not Found"}',
-        }
+        answer = self.handle(event_of(environ))
         body = answer["body"]
         data = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
         headers = [*answer["headers"].items(), ("Content-Length", str(len(data)))]

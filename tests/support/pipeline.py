@@ -21,7 +21,10 @@ from carbyne.core.errors import RetryableError
 from carbyne.core.keys import RAW, RESOLUTIONS
 from carbyne.core.settings import RedisSettings
 from carbyne.hot.failovers import Failovers
-from carbyne.hot.replay import Jobs, Watch
+from carbyne.hot.jobs import Jobs
+from carbyne.hot.marks import Marks, Ticking
+from carbyne.hot.progress import Notes
+from carbyne.hot.replay import Watch
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.sealer import Retention
@@ -216,12 +219,14 @@ class Pipeline:
         accounts = Accounts(self.accounts, time.monotonic)
         hot, windows = HotStore(nodes), HotWindows(nodes)
         ports = wiring_ingester.Ports(hot, windows, self.table, accounts, self.quarantine, self._now_ms, self.meter)
-        return wiring_ingester.assemble(ingester_settings(SCHEDULE, LENGTH_S, RETENTION_S), ports)
+        return Ticking(wiring_ingester.assemble(ingester_settings(SCHEDULE, LENGTH_S, RETENTION_S), ports), windows)
 
     def new_watch(self, *, initialised=True):
         lanes = HotWindows(self._nodes())
         return Watch(
             Jobs(self.table),
+            Marks(self.table),
+            Notes(self.table),
             Failovers(self.table, lanes),
             lanes,
             lambda: initialised,

@@ -101,13 +101,14 @@ class Load:
 
     ``problems``: answers that were not 200 or not what was posted; ``reads_s``: how long each read took;
     ``write_gap_s`` and ``read_gap_s``: the longest time between two ends of batches, or reads, that succeeded.
-    ``partial``: a read may be refused, as while lanes are replayed.  The sealer looks at the masters each LOOK_S.
+    ``pause_s``: between two rounds, each a minute of the hosts' time; ``partial``: a read may be refused, as while
+    lanes are replayed.  The sealer looks at the masters each LOOK_S.
     """
 
-    def __init__(self, cluster, hosts=40, readers=2, *, partial=False):
+    def __init__(self, cluster, hosts=40, readers=2, *, pause_s=0.1, partial=False):
         self.pipeline = Pipeline(cluster, START_S + 600)
         self.hosts = [f"web{i}" for i in range(hosts)]
-        self.readers, self.partial = readers, partial
+        self.readers, self.pause_s, self.partial = readers, pause_s, partial
         self.problems, self.reads_s, self.refused = [], [], 0
         self.stored = self.rounds = 0
         self.write_gap_s = self.read_gap_s = 0.0
@@ -182,7 +183,7 @@ class Load:
             self.pipeline.deliver(self.pipeline.stream.records[first:])
             self.stored = self.rounds
             self.write_gap_s, last_s = max(self.write_gap_s, time.monotonic() - last_s), time.monotonic()
-            time.sleep(0.1)
+            self._stopping.wait(self.pause_s)
 
     def _look(self):
         while not self._stopping.wait(LOOK_S):

@@ -2,6 +2,7 @@
 
 from carbyne.core.errors import RetryableError
 from carbyne.core.limits import PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
+from carbyne.registry import hosts, roles
 from carbyne.registry.store import RegistryItem
 
 
@@ -21,6 +22,9 @@ class MemoryStore:
         self._check()
         found = [item for key, item in self.table.items() if key.pk == pk and key.sk.startswith(prefix)]
         return sorted(found, key=lambda item: item.key.sk.encode())
+
+    def scan(self, pk, after=""):
+        yield from [item for item in self.items(pk) if item.key.sk.encode() > after.encode()]
 
     def write(self, *changes):
         self._check()
@@ -52,3 +56,19 @@ class MemoryStore:
         assert 0 < len(change.key.sk.encode()) <= SORT_KEY_BYTES_MAX
         assert len(change.key.pk.encode()) <= PARTITION_KEY_BYTES_MAX
         self.table[change.key] = RegistryItem(change.key, change.body, change.version + 1)
+
+
+class MemoryRegistered:
+    """``adapters.dynamodb.registered.Registered`` of a MemoryStore, by the registry's own keys."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def live_hosts(self, tenant, host_ids):
+        assert 0 < len(host_ids) <= 100
+        return {host_id for host_id in host_ids if self.store.get(hosts._key(tenant, host_id))}
+
+    def has(self, source):
+        kind, _, name = source.source.partition("/")
+        keys = [hosts._key(source.tenant, name), hosts._retired_key(source.tenant, name)]
+        return any(map(self.store.get, keys if kind == "host" else [roles.key_of(source.tenant, name)]))

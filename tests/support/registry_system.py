@@ -8,11 +8,14 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from carbyne.core.errors import RetryableError
+from carbyne.core.keys import api_key_item
+from carbyne.core.names import OPERATOR
 from carbyne.registry.store import Registry
 from carbyne.stream import records
 from carbyne.tenants.accounts import BOTH, Accounts, Grant, Permission
 from carbyne.tenants.usage import Standing
 
+from tests.support.page_system import SECRET
 from tests.support.registry_store import MemoryStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,6 +23,7 @@ NOW_S = 1_700_000_000
 GRANTS = {
     "key-a": Grant("a", BOTH),
     "key-b": Grant("b", BOTH),
+    "key-operator": Grant(OPERATOR, BOTH),
     "key-a-reads": Grant("a", Permission.READ),
     "key-a-writes": Grant("a", Permission.WRITE),
 }
@@ -36,7 +40,13 @@ class Keys:
     """An AccountStore with the keys of GRANTS."""
 
     def grant_of(self, api_key):
-        return GRANTS.get(api_key)
+        return self.grant_at(api_key_item(api_key))
+
+    def grant_at(self, item):
+        return {api_key_item(key): grant for key, grant in GRANTS.items()}.get(item)
+
+    def token_secret(self):
+        return SECRET
 
     def has_tenant(self, tenant):
         return tenant in ("a", "b")

@@ -23,7 +23,7 @@ from carbyne.stream.arrived import Image
 from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring import sealer as wiring_sealer
 
-from tests.support import plain
+from servers import plain
 from tests.support.fakes import Crash, FakeBlocks, FakeTable, Steps
 from tests.support.turns import Turns
 from tests.support.wired import reader_settings, sealer_settings
@@ -173,7 +173,8 @@ class World:
         reader._views._threads = threads or reader._views._threads
         return reader
 
-    def new_sealer(self, watched):
+    def new_sealer(self, watched, retention_s=FOREVER_S):
+        """``retention_s``: of raw samples."""
         ports = wiring_sealer.Ports(
             hot=watched(self.hot),
             table=watched(self.table),
@@ -183,7 +184,7 @@ class World:
             now_ms=lambda: self.now_ms,
             meter=self.meter,
         )
-        settings = sealer_settings(SealSchedule(120, 0), FOREVER_S, self.hot_s, self.warm_s)
+        settings = sealer_settings(SealSchedule(120, 0), retention_s, self.hot_s, self.warm_s)
         return wiring_sealer.assemble(settings, ports)
 
     def post(self, by_series, ts_ms):

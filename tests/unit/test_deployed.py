@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ NOT_ALARMED = {
     ("writer", "PutRetries"): "a retry that succeeds is normal; one that does not is a 503, which is alarmed",
     ("writer", "PostsRefused"): "a 503, which is alarmed; the log names the tenant",
     ("writer", "PostsRefused.*"): "says which limit",
+    ("writer", "SamplesOfUnknownHosts"): "they are stored; the log and the answer name the hosts",
     ("writer", "DeletesAccepted"): "what people asked for",
     ("ingester", "Deletes"): "what people asked for",
     ("ingester", "RowsLate"): "agents that come back after an outage",
@@ -249,7 +251,12 @@ def test_access_logs_are_asked_for_and_name_no_key(stack):
 def test_a_functions_policy_stays_small(resources):
     """A permission takes about 400 of its 20,480 bytes; every route is one."""
     permissions = [body["FunctionName"]["Ref"] for body in of_type(resources, "AWS::Lambda::Permission").values()]
-    assert {name: permissions.count(name) for name in permissions} == {"Writer": 3, "Reader": 6, "Registry": 1}
+    assert {name: permissions.count(name) for name in permissions} == {
+        "Writer": 3,
+        "Reader": 7,
+        "Page": 8,
+        "Registry": 1,
+    }
 
 
 def test_whatever_s3_does_not_have_can_be_restored(resources):
@@ -445,6 +452,34 @@ def test_samconfig_has_three_ways_to_deploy():
         given = {pair.partition("=")[0] for pair in deploy.get("parameter_overrides", "").split()}
         assert given <= known
         assert deploy["capabilities"] == "CAPABILITY_IAM"
+        assert "build_dir" not in config[name]["build"]["parameters"]
+
+
+def test_what_sam_local_builds_for_this_machine_is_never_deployed():
+    """It has a folder of its own and no deployment; the folder's name tells the layer's Makefile the processor."""
+    tomllib = pytest.importorskip("tomllib")
+    here = tomllib.loads((ROOT / "samconfig.toml").read_text())["x86_64"]
+    assert here.keys() == {"build", "local_invoke", "local_start_api"}
+    assert {part["parameters"]["parameter_overrides"] for part in here.values()} == {"Architecture=x86_64"}
+    folder = here["build"]["parameters"]["build_dir"]
+    for command in ("local_invoke", "local_start_api"):
+        assert here[command]["parameters"]["template_file"] == f"{folder}/template.yaml"
+    for artifacts, processor in (
+        (f"/a/{folder}/CarbyneLayer", "x86_64"),
+        ("/a/.aws-sam/build/CarbyneLayer", "aarch64"),
+    ):
+        make = ["make", "-n", "-C", ROOT / "layers" / "carbyne", "build-CarbyneLayer", f"ARTIFACTS_DIR={artifacts}"]
+        told = subprocess.run(make, capture_output=True, text=True, check=True).stdout
+        assert set(re.findall(r"--platform manylinux\w*?_(x86_64|aarch64)", told)) == {processor}
+
+
+def test_the_architecture_is_one_parameter(stack):
+    for architecture in ("arm64", "x86_64"):
+        made = Expansion(stack, {"Architecture": architecture}).resources
+        assert {tuple(f["Architectures"]) for f in of_type(made, "AWS::Lambda::Function").values()} == {(architecture,)}
+        [layer] = of_type(made, "AWS::Lambda::LayerVersion").values()
+        assert layer["CompatibleArchitectures"] == [architecture]
+    assert stack["Parameters"]["Architecture"]["Default"] == "arm64"
 
 
 def test_every_waiver_of_checkov_has_its_reason():

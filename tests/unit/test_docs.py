@@ -10,11 +10,15 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "layers/carbyne/carbyne"
 DOCS = {str(path.relative_to(ROOT)): path.read_text() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))}
 DECISIONS = sorted(path for path in (ROOT / "docs/decisions").iterdir() if path.name != "README.md")
-TESTS = {
-    name
-    for path in (ROOT / "tests").rglob("test_*.py")
-    for name in re.findall(r"^def (test_\w+)\(", path.read_text(), re.MULTILINE)
-}
+
+
+def names_in(folder):
+    """Names of the tests below ``tests/<folder>``."""
+    paths = (ROOT / "tests" / folder).rglob("test_*.py")
+    return {name for path in paths for name in re.findall(r"^def (test_\w+)\(", path.read_text(), re.MULTILINE)}
+
+
+TESTS = names_in("")
 WIDTH_MAX = 100
 FENCED = re.compile(r"^```.*?^```$|^ {4}[^\n]*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|srcset|href)=\"([^\"]+)\"")
@@ -121,3 +125,10 @@ def test_every_make_target_and_parameter_that_is_named_exists(name):
     given = re.findall(r'(?:PARAMETERS=|--parameter-overrides )"([^"]+)"', DOCS[name])
     named = {word.partition("=")[0] for text in given for word in text.replace("\\\n", " ").split()}
     assert named <= parameters, f"{name}: no parameter {named - parameters}"
+
+
+def test_each_bug_of_the_net_names_a_test_that_needs_no_server():
+    section = DOCS["docs/invariants.md"].partition("\n## The net\n")[2].partition("\n## ")[0]
+    named = re.findall(r"^- .+:\n  `(test_\w+)`$", section, re.MULTILINE)
+    assert len(named) == len(set(named)) == section.count("\n- ") == 21
+    assert set(named) <= names_in("unit") | names_in("model")

@@ -78,6 +78,16 @@ def test_several_changes_between_two_looks(world):
     assert not is_open(notes, 3, A)
 
 
+def test_the_note_of_a_move_that_was_cut_off_hides_no_loss(world):
+    """Noted, then the master died and its replica took over without the tail, then the move went on from there, all
+    between two looks."""
+    world.handovers.proven(A, B, HALF)
+    world.handovers.proven(C, B, range(100, LANES // 2))
+    assert not leads(world.handovers.noted(), 100, A, B) and leads(world.handovers.noted(), 99, A, B)
+    noted = dict.fromkeys(HALF, A)
+    assert failed_over(noted, {lane: Master(B) for lane in HALF}, world.handovers.noted()) == list(range(100, 512))
+
+
 def test_notes_are_bounded_in_time_and_number(world):
     world.handovers.proven(A, C, HALF)
     world.now_s += HANDOVER_S

@@ -82,7 +82,7 @@ class System:
     def ingest(self, *entries):
         return self.ingester.ingest([Arrived(sequence, data) for sequence, data in entries])
 
-    def _note(self, source, marker):
+    def _note(self, source, marker, arrived_ms):
         self.asked += 1
         if "deletes" in self.away:
             raise RetryableError("the table is away")

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from carbyne.adapters.redis.nodes import Call, Nodes, Script, checked
+from carbyne.adapters.redis.nodes import Command, Nodes, Script, checked
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import lane_state
 from carbyne.core.limits import REDIS_BUDGET_S, WAIT_MS
@@ -122,14 +122,14 @@ def nodes(cluster, alone):
     assert cluster.closed
 
 
-GET = Call(1, ("GET", "x"))
-PUT = Call(1, ("EVALSHA", SCRIPT.sha, 0), SCRIPT)
+GET = Command(1, ("GET", "x"))
+PUT = Command(1, ("EVALSHA", SCRIPT.sha, 0), SCRIPT)
 WAIT = ("WAIT", 1, WAIT_MS)
 
 
 def test_calls_go_out_in_one_pipeline_for_each_node_and_replies_keep_their_order(cluster, nodes):
     cluster.serves = {2: "c:1"}
-    calls = [Call(lane, ("GET", str(number))) for number, lane in enumerate([1, 2, 1, 2, 2])]
+    calls = [Command(lane, ("GET", str(number))) for number, lane in enumerate([1, 2, 1, 2, 2])]
     cluster.by_name["a:1"].answers = [["0", "2"]]
     cluster.by_name["c:1"].answers = [["1", "3", "4"]]
     assert nodes.run(calls) == ["0", "1", "2", "3", "4"]
@@ -138,7 +138,7 @@ def test_calls_go_out_in_one_pipeline_for_each_node_and_replies_keep_their_order
 
 def test_a_write_waits_behind_its_calls_on_the_same_connection(cluster, nodes):
     assert nodes.run([PUT, PUT], replicated=True) == ["OK", "OK"]
-    assert cluster.by_name["a:1"].sent == [[PUT.command, PUT.command, WAIT]]
+    assert cluster.by_name["a:1"].sent == [[PUT.words, PUT.words, WAIT]]
 
 
 def test_without_a_replicas_word_no_write_counts(cluster, nodes, alone):
@@ -185,17 +185,17 @@ def test_a_master_known_to_be_alone_is_not_waited_for_until_it_has_a_replica_aga
     node.answers = [["OK", 0]]
     nodes.run([PUT], replicated=True)
     nodes.run([PUT, PUT], replicated=True)
-    assert node.sent[1] == [PUT.command, PUT.command] and alone == [1, 2]
+    assert node.sent[1] == [PUT.words, PUT.words] and alone == [1, 2]
     node.table = TABLE
     nodes.run([PUT], replicated=True)
-    assert node.sent[2] == [PUT.command, WAIT] and alone == [1, 2]
+    assert node.sent[2] == [PUT.words, WAIT] and alone == [1, 2]
 
 
 def test_a_script_that_a_node_lacks_is_loaded_and_only_its_calls_are_repeated(cluster, nodes):
     node = cluster.by_name["a:1"]
     node.answers = [["one", exceptions.NoScriptError("NOSCRIPT"), 1]]
     assert nodes.run([GET, PUT], replicated=True) == ["one", "OK"]
-    assert node.sent[1] == [("SCRIPT LOAD", SCRIPT.text), PUT.command, WAIT]
+    assert node.sent[1] == [("SCRIPT LOAD", SCRIPT.text), PUT.words, WAIT]
 
 
 def test_a_repeated_script_call_needs_its_own_acknowledgement(cluster, nodes):
@@ -206,7 +206,7 @@ def test_a_repeated_script_call_needs_its_own_acknowledgement(cluster, nodes):
 def test_ask_leads_to_the_importing_node_with_a_wait_of_its_own(cluster, nodes):
     cluster.by_name["a:1"].answers = [[exceptions.AskError("5 c:1"), 1]]
     assert nodes.run([PUT], replicated=True) == ["OK"]
-    assert cluster.by_name["c:1"].sent == [[("SCRIPT LOAD", SCRIPT.text), ("ASKING",), PUT.command, WAIT]]
+    assert cluster.by_name["c:1"].sent == [[("SCRIPT LOAD", SCRIPT.text), ("ASKING",), PUT.words, WAIT]]
     assert cluster.refreshed == []
 
 
@@ -219,9 +219,9 @@ def test_ask_for_an_unknown_node_is_tried_again_with_the_new_topology(cluster, n
 def test_moved_teaches_the_topology_instead_of_being_followed(cluster, nodes):
     cluster.by_name["a:1"].answers = [[exceptions.MovedError("5 c:1"), "kept", 1]]
     cluster.after_refresh = {1: "c:1"}
-    other = Call(2, ("GET", "y"))
+    other = Command(2, ("GET", "y"))
     assert nodes.run([PUT, other], replicated=True) == ["OK", "kept"]
-    assert cluster.by_name["c:1"].sent == [[PUT.command, WAIT]], "and calls that were done are not repeated"
+    assert cluster.by_name["c:1"].sent == [[PUT.words, WAIT]], "and calls that were done are not repeated"
     assert len(cluster.refreshed) == 1
 
 
@@ -274,7 +274,7 @@ def test_a_topology_that_nobody_tells_is_an_outage_and_no_bug(cluster, nodes, er
 
 def test_a_slot_that_nobody_serves_is_tried_until_the_budget_is_spent(cluster, nodes):
     cluster.serves = {1: None}
-    gone, fine = nodes.run([GET, Call(2, ("GET", "y"))])
+    gone, fine = nodes.run([GET, Command(2, ("GET", "y"))])
     assert isinstance(gone, RetryableError) and "slot" in str(gone) and fine == "OK"
     assert cluster.now_s - 100 <= REDIS_BUDGET_S
 
@@ -292,7 +292,7 @@ def test_the_budget_ends_all_tries(cluster, nodes, call_s, refresh_s):
 def test_calls_of_one_slow_node_do_not_repeat_those_of_others(cluster, nodes):
     cluster.serves = {2: "c:1"}
     cluster.by_name["c:1"].answers = [exceptions.TimeoutError("hangs")] * 1000
-    good, bad = nodes.run([GET, Call(2, ("GET", "y"))])
+    good, bad = nodes.run([GET, Command(2, ("GET", "y"))])
     assert good == "OK" and isinstance(bad, RetryableError)
     assert len(cluster.by_name["a:1"].sent) == 1
 
@@ -300,4 +300,4 @@ def test_calls_of_one_slow_node_do_not_repeat_those_of_others(cluster, nodes):
 def test_scripts_are_known_by_the_sha1_that_redis_computes():
     script = Script.load("init")
     assert script.text.startswith("#!lua") and len(script.sha) == 40
-    assert script.call(7, ["k"], ["v"]) == Call(7, ("EVALSHA", script.sha, 1, "k", "v"), script)
+    assert script.call(7, ["k"], ["v"]) == Command(7, ("EVALSHA", script.sha, 1, "k", "v"), script)

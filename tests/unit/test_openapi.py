@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from carbyne.core.errors import RetryableError
+from carbyne.core.keys import api_key_item
 from carbyne.core.limits import BODY_BYTES_MAX, QUERY_FIELDS_MAX
 from carbyne.http import openapi
+from carbyne.page.sessions import Session
 from carbyne.wiring.openapi import TABLES
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
@@ -21,8 +23,11 @@ NOW_S = 1_700_000_000
 SAMPLE = {"name": "m", "time": NOW_S, "value": 1.5}
 PARTS = {"id": "host1", "service": "shop", "role": "web", "namespace": "env", "identifier": "i/1"}
 REPORT = {"source": {"type": "host", "hostId": "host1"}, "name": "ping", "status": "OK", "occurredAt": NOW_S}
+NOTE = {"service": "shop", "title": "deploy", "from": NOW_S - 60, "to": NOW_S}
+LAYOUT = {"x": 0, "y": 0, "width": 24, "height": 6}
+BOARD = {"title": "Shop", "widgets": [{"type": "markdown", "markdown": "# Hello", "layout": LAYOUT}]}
 BODIES = {
-    ("POST", "/api/v0/tsdb"): [{"hostId": "host1", **SAMPLE}, {"hostId": "", **SAMPLE}],
+    ("POST", "/api/v0/tsdb"): [{"hostId": name, **SAMPLE} for name in ("host1", "", "stranger")],
     ("POST", "/api/v0/services/{service}/tsdb"): [SAMPLE, {}],
     ("POST", "/api/v0/hosts"): {"name": "other"},
     ("PUT", "/api/v0/hosts/{id}"): {"name": "other"},
@@ -34,6 +39,10 @@ BODIES = {
     ("POST", "/api/v0/monitoring/checks/report"): {"reports": [REPORT, {**REPORT, "occurredAt": 0}]},
     ("POST", "/api/v0/graph-defs/create"): [{"name": "custom.fresh"}],
     ("DELETE", "/api/v0/graph-defs"): {"name": "custom.x"},
+    ("POST", "/api/v0/graph-annotations"): NOTE,
+    ("PUT", "/api/v0/graph-annotations/{id}"): NOTE,
+    ("POST", "/api/v0/dashboards"): BOARD,
+    ("PUT", "/api/v0/dashboards/{id}"): BOARD,
     ("POST", "/api/v0/services"): {"name": "fresh"},
     ("POST", "/api/v0/services/{service}/roles"): {"name": "fresh"},
 }
@@ -44,8 +53,15 @@ QUERIES = {
     "/api/v0/services/{service}/metrics": READ,
     "/api/v0/tsdb/latest": "hostId=host1&name=m",
     "/carbyne/v1/samples": "source=host%2Fhost1&name=m",
+    "/api/v0/graph-annotations": f"service=shop&from={NOW_S - 600}&to={NOW_S}",
+    "/carbyne/v1/checks": "hostId=host1",
+    "/carbyne/v1/batch": f"source=host%2Fhost1&from={NOW_S - 600}&to={NOW_S}",
     "/carbyne/v1/storage": f"source=host%2Fhost1&from={NOW_S - 600}&to={NOW_S}",
 }
+
+
+KEYS = {"/carbyne/v1/system": "key-operator"}
+"""Of the tenant that a route is for, where it is one alone."""
 
 
 class Answer:
@@ -71,12 +87,14 @@ class Answer:
 def system():
     """One with a host, a service and a role, samples, metadata of each, a graph and a check."""
     made = MemorySystem(lambda: NOW_S, lambda: 0.0)
-    ids = iter(["host1"])
+    ids = iter(["host1"] * 3)  # of the host, an annotation and a dashboard
     accounts, registry = made.deps["registry"]
     made.deps["registry"] = accounts, registry._replace(new_id=lambda: next(ids, "another"))
     host = {"name": "web", "customIdentifier": "i/1", "roleFullnames": ["shop:web"], "meta": {"kernel": {"name": "x"}}}
     for method, path, body in [
         ("POST", "/api/v0/hosts", host),
+        ("POST", "/api/v0/graph-annotations", NOTE),
+        ("POST", "/api/v0/dashboards", BOARD),
         ("POST", "/api/v0/tsdb", [{"hostId": "host1", **SAMPLE}]),
         ("POST", "/api/v0/services/shop/tsdb", [SAMPLE]),
         ("POST", "/api/v0/graph-defs/create", [{"name": "custom.x"}]),
@@ -86,6 +104,7 @@ def system():
         ("PUT", "/api/v0/services/shop/roles/web/metadata/env", 1),
     ]:
         assert Answer(made, method, path, body=json.dumps(body).encode()).status == "200"
+    made.sessions.put("host1", Session("a", api_key_item("key-a"), NOW_S, NOW_S, "a browser"))
     return made
 
 
@@ -105,7 +124,8 @@ def ask(system, route, parts=PARTS, **changed):
     """The request that gets a 200 of this route, with changes."""
     body = json.dumps(BODIES.get((route.method, route.path), {"a": 1})).encode() if route.method != "GET" else b""
     path = openapi.path_of(route).format_map(parts)
-    return Answer(system, route.method, path, **{"query": QUERIES.get(route.path, ""), "body": body} | changed)
+    usual = {"query": QUERIES.get(route.path, ""), "body": body, "api_key": KEYS.get(route.path, "key-a")}
+    return Answer(system, route.method, path, **usual | changed)
 
 
 def name(case):

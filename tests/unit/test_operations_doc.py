@@ -72,7 +72,7 @@ def test_profiles_and_retentions_are_told_as_they_are():
 
 def test_every_function_has_an_event_to_call_it_with():
     section = DOC.split("\n## A function in Lambda's container\n")[1].split("\n## ")[0]
-    named = dict(re.findall(r"sam local invoke (\w+) -e events/([\w-]+)\.json", section))
+    named = dict(re.findall(r"sam local invoke --config-env x86_64 (\w+) -e .carbyne/events/([\w-]+)\.json", section))
     functions = {n for n, body in TEMPLATE["Resources"].items() if body["Type"] == "AWS::Serverless::Function"}
     assert named.keys() == functions
     for event in named.values():

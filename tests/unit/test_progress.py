@@ -3,8 +3,8 @@
 import pytest
 from carbyne.cli.replay import in_the_end, so_far
 from carbyne.core.errors import RetryableError
+from carbyne.hot.jobs import Job
 from carbyne.hot.progress import NOTE_S, Note, Notes, Progress, Speed, speed
-from carbyne.hot.replay import Job
 from carbyne.stream import records
 from carbyne.stream.arrived import Arrived
 

@@ -12,7 +12,8 @@ from carbyne.core.keys import RESOLUTIONS, BlockKey, SourceKey, Window
 from carbyne.core.limits import AHEAD_MS_MAX, LATEST_BACK_MS, LATEST_READERS
 from carbyne.read.reader import REBUILDING, How, Reader
 from carbyne.samples import blocks
-from carbyne.samples.columns import EMPTY, Columns, Rows, from_rows
+from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows
+from carbyne.samples.markers import Marker
 from carbyne.store.catalogue import Pending, Windows
 from carbyne.store.tiers import BlockTiers
 
@@ -279,3 +280,36 @@ def test_one_source_that_can_not_be_read_ends_the_whole_of_latest(tiers, reader)
         reader.latest_of([SOURCE] * 1_000, ["m"])
     assert len(tiers.asked) < 1_000
     assert len(reader.latest_of([SOURCE] * 3, ["m"], partial=True)) == 3
+
+
+def test_the_last_ms_of_a_span_must_lie_in_a_window_that_hot_has_wholly(tiers, reader):
+    window = Window(Window.holding(NOW_MS, LENGTH_S).start_s - LENGTH_S, LENGTH_S)
+    start_ms, end_ms = window.start_s * 1000, window.end_s * 1000
+    tiers.columns, tiers.complete, tiers.away = samples("m", {end_ms - 1: 1.0}), {window}, {"warm"}
+    assert read(reader, from_ms=start_ms, to_ms=end_ms - 1)[0] == {end_ms - 1: 1.0}
+    with pytest.raises(RetryableError, match="warm is away"):
+        read(reader, from_ms=start_ms, to_ms=end_ms)
+
+
+class NewestAlone(HotTier):
+    """As Redis answers: of each series its newest sample alone, if that is asked for."""
+
+    def __init__(self, tiers):
+        super().__init__(tiers)
+        self.read = self._read
+
+    def _read(self, *args, newest=False, **more):
+        answer = self.tiers.read(*args, newest=newest, **more)
+        last_ms = max((int(group.ts_ms[-1]) for group in answer.columns.groups), default=0)
+        return answer._replace(columns=between(answer.columns, last_ms, last_ms + 1)) if newest else answer
+
+
+def test_latest_is_what_a_delete_left_though_redis_knows_nothing_of_it(tiers):
+    """The delete is noted, its row is on its way: the sample before the deleted one lies in Redis, behind it."""
+    catalogue, retention_s = Catalogue(tiers), dict.fromkeys(RESOLUTIONS, RETENTION_S)
+    blocks_of = BlockTiers(tiers, Cold(tiers), catalogue)
+    reader = Reader(NewestAlone(tiers), blocks_of, catalogue, LENGTH_S, retention_s, lambda: NOW_MS)
+    before_ms, deleted_ms = NOW_MS - 2 * MINUTE_MS, NOW_MS - MINUTE_MS
+    tiers.columns = samples("m", {before_ms: 1.0, deleted_ms: 2.0}, sequence=3)
+    tiers.markers = [Marker(stamps.pack(1, "9"), "m", deleted_ms, deleted_ms)]
+    assert reader.latest(SOURCE, ["m"]).samples == {"m": (before_ms, 1.0)}

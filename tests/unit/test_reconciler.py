@@ -226,6 +226,18 @@ def test_a_block_that_comes_behind_a_run_is_compared_by_a_later_one(world, kept_
     assert set(world.cold.items) == set(written)
 
 
+def test_a_longer_retention_does_not_vouch_for_blocks_that_were_put_before_it(world):
+    """Compared while blocks were kept for a day, then one came that expires on that day, then the week was deployed."""
+    world.kept_s = DAY_S
+    world.reconciler = world.new_reconciler(world.expiring)
+    world.run()
+    world.now_s += DAY_S
+    world.put(KEY, blocks.encode(ONE), world.now_s + DAY_S)
+    world.kept_s = 7 * DAY_S
+    world.reconciler = world.new_reconciler(world.expiring)
+    assert world.run() == Reconciled(1, 1, 1)
+
+
 def test_a_day_with_a_block_that_could_not_be_compared_is_compared_again(world):
     bad, good = keys(2)
     world.put(bad, blocks.encode(ONE))

@@ -2,8 +2,10 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
+from carbyne.cli import parser
 from carbyne.cli.redis.picture import as_json, picture
 from carbyne.cluster import plan
 from carbyne.cluster.steps import Await, Follow, Forget, Meet, Move, Own, Promote, Settle
@@ -29,6 +31,7 @@ from redis.crc import key_slot
 
 UP = Figures("Valkey 9.1.2", 1 << 20, 1 << 30, 12, 100)
 NOTHING = frozenset()
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def node_id(name):
@@ -227,8 +230,11 @@ def test_three_shards_become_five_and_three_again():
     topology, done = carried_out(lambda now: plan.rebalance({}, now), topology)
     assert sorted(lanes(topology).values()) == [204, 205, 205, 205, 205] and not topology.unserved
     assert all(isinstance(step, Move) for step in done) and len(done) <= 6
-    topology, _ = carried_out(lambda now: plan.leave({"m3:1", "m3:2", "m4:1", "m4:2"}, False, now), topology)
+    leaving = {"m3:1", "m3:2", "m4:1", "m4:2"}
+    shown = plan.leave(leaving, False, topology)
+    topology, done = carried_out(lambda now: plan.leave(leaving, False, now), topology)
     assert sorted(lanes(topology).values()) == [341, 341, 342]
+    assert [step for step in done if step.__class__ in (Move, Forget)] == done and len(done) == len(shown)
     assert not topology.unserved and len(topology.nodes) == 6
     assert all(len(shard.replicas) == 1 for shard in topology.shards)
 
@@ -403,3 +409,14 @@ def test_steps_say_what_they_do():
     assert said[1] == "1,024 lanes (16,384 slots: 0-16383) move from a:1 to b:1"
     assert said[2].startswith("a:1 takes ") and "(1 slot: 1)" in said[2]
     assert "4 slots: 1, 3, 5 and 1 more spans" in said[3]
+
+
+def test_no_command_and_no_document_asks_for_a_node_id():
+    [groups] = [action for action in parser()._actions if action.choices]
+    [commands] = [action for action in groups.choices["redis"]._actions if isinstance(action.choices, dict)]
+    texts = [command.format_help() for command in commands.choices.values()]
+    texts += [path.read_text() for path in (ROOT / "docs").rglob("*.md")]
+    assert len(commands.choices) == 7
+    for text in texts:
+        assert not re.search(r"\b[0-9a-f]{40}\b|CLUSTER MYID|node-id", text, re.IGNORECASE), text[:200]
+    assert not any(re.search(r"\bids?\b", text) for text in texts[:7])

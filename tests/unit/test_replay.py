@@ -1,12 +1,17 @@
 """Replay: who begins it, who runs it, and when a lane is whole."""
 
 from collections import Counter
+from typing import NamedTuple
 
 import pytest
 from carbyne.core.errors import InvariantError, RetryableError
 from carbyne.core.keys import lane_of_tag, lane_tag
-from carbyne.core.limits import PUT_RECORDS_MAX, REPLAY_FILL_MAX, REPLAY_TRIES_S
-from carbyne.hot.replay import Job, Jobs, Replayer, Supervisor, Watch, demand
+from carbyne.core.limits import MARK_MARGIN_S, PUT_RECORDS_MAX, REPLAY_FILL_MAX, REPLAY_STUCK_S, TICK_MINUTES
+from carbyne.hot.failovers import Look
+from carbyne.hot.jobs import Job, Jobs, demand
+from carbyne.hot.marks import Marks
+from carbyne.hot.progress import Notes, Progress
+from carbyne.hot.replay import Replayer, Supervisor, Watch
 from carbyne.stream import records
 from carbyne.stream.arrived import Arrived
 
@@ -19,7 +24,8 @@ class World:
     """Lanes, readers and stream in one; ``token``: lane -> token of the replay that it is in; whole ones have none."""
 
     def __init__(self):
-        self.jobs = Jobs(FakeTable())
+        self.table = FakeTable()
+        self.jobs, self.marks, self.notes = Jobs(self.table), Marks(self.table), Notes(self.table)
         self.token, self.forced = {}, []
         self.full = 0.0
         self.now_s = NOW_S
@@ -28,13 +34,16 @@ class World:
         self.ingested, self.ingest_fails_at = [], None
         self.counts = Counter()
         tokens = iter(f"token{number}" for number in range(99))
-        self.failed_over = []
-        self.watch = Watch(self.jobs, self, self, lambda: True, lambda: next(tokens), lambda: self.now_s * 1000)
-        self.supervisor = Supervisor(self.jobs, self, self)
+        self.failed_over, self.steady = [], set()
+        self.watch = self.new_watch(lambda: True, lambda: next(tokens))
+        self.supervisor = Supervisor(self.jobs, self, self, lambda: self.now_s, [])
         self.replayer = Replayer(self, self, self)
 
+    def new_watch(self, initialised, new_token):
+        return Watch(self.jobs, self.marks, self.notes, self, self, initialised, new_token, lambda: self.now_s * 1000)
+
     def look(self):
-        return self.failed_over
+        return Look(self.failed_over, self.steady)
 
     def begin(self, lanes, token, *, force=False):
         self.forced.append(force)
@@ -51,8 +60,9 @@ class World:
     def fill(self):
         return self.full
 
-    def start(self):
+    def start(self, start_s):
         self.started += 1
+        self.start_s = start_s
         return "reader"
 
     def stop(self, name):
@@ -92,68 +102,167 @@ def sample(lane, sequence):
 
 
 def test_lanes_that_are_not_whole_are_given_a_token_and_a_job(world):
-    world.watch.look({5: "", 3: ""})
+    world.watch.look({5: "", 3: ""}, {})
     assert world.job == Job("token0", [3, 5], NOW_S, 2) and world.token == {3: "token0", 5: "token0"}
     assert world.forced == [False]
 
 
 def test_lanes_of_a_master_that_was_replaced_are_replayed_at_once(world):
     world.failed_over = [7]
-    world.watch.look({5: ""})
+    world.watch.look({5: ""}, {})
     assert world.job == Job("token0", [5, 7], NOW_S, 2)
 
 
 def test_lanes_that_fail_over_during_their_replay_need_another(world):
-    world.watch.look({5: "", 7: ""})
+    world.watch.look({5: "", 7: ""}, {})
     world.failed_over = [7]
-    world.watch.look({5: "token0", 7: "token0"})
+    world.watch.look({5: "token0", 7: "token0"}, {})
     assert world.job.left == 1
     world.failed_over = []
-    world.watch.look({7: ""})
+    world.watch.look({7: ""}, {})
     assert world.job.left == 0
-    world.watch.look({7: ""})
+    world.watch.look({7: ""}, {})
     assert world.job == Job("token1", [7], NOW_S, 1)
 
 
 def test_whole_lanes_need_nothing(world):
-    world.watch.look({})
+    world.watch.look({}, {})
     assert world.job is None
 
 
 def test_a_job_counts_the_lanes_that_still_have_its_token(world):
-    world.watch.look({3: "", 5: "", 7: ""})
-    world.watch.look({3: "token0", 5: "", 9: "another"})
+    world.watch.look({3: "", 5: "", 7: ""}, {})
+    world.watch.look({3: "token0", 5: "", 9: "another"}, {})
     assert world.job.left == 1
-    world.watch.look({5: ""})
+    world.watch.look({5: ""}, {})
     assert world.job.left == 0
 
 
-def test_the_next_job_waits_until_the_reader_of_the_last_one_has_stopped(world):
-    world.watch.look({3: ""})
+def begun(world):
+    world.watch.look({3: ""}, {})
     world.supervisor.tick()
-    world.watch.look({5: ""})
-    world.watch.look({5: ""})
-    assert world.job == Job("token0", [3], NOW_S, 0, "reader")
-    world.supervisor.tick()
-    assert world.stopped == ["reader"] and world.job.reader == ""
-    world.watch.look({5: ""})
-    assert world.job == Job("token1", [5], NOW_S, 1)
+    world.watch.look({3: "token0"}, {})
+    assert world.job.reader == "reader"
 
 
-def test_a_job_that_does_not_end_is_begun_anew(world):
-    world.watch.look({3: ""})
-    world.supervisor.tick()
-    world.now_s += REPLAY_TRIES_S + 1
-    world.watch.look({3: "token0"})
-    world.supervisor.tick()
-    world.watch.look({3: "token0"})
+def test_a_job_that_does_not_go_on_is_begun_again(world):
+    begun(world)
+    world.now_s += REPLAY_STUCK_S + 1
+    world.watch.look({3: "token0"}, {})
+    world.watch.look({3: "token0"}, {})
     assert world.job.token == "token1" and world.token == {3: "token1"}
+    world.supervisor.tick()
+    assert world.stopped == ["reader"] and world.started == 2
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_job_that_goes_on_or_waits_for_memory_is_never_too_old(world, full):
+    begun(world)
+    progress = Progress(world.notes, lambda: "token0", lambda: float(world.now_s))
+    replayer = Replayer(world, world, world, progress)
+    replayer.ingest([sample(3, 1)], "shard")
+    for number in range(100):
+        world.now_s += REPLAY_STUCK_S - 60
+        if full:
+            world.full = 0.9
+            with pytest.raises(RetryableError):
+                replayer.ingest([sample(3, 2)], "shard")
+        else:
+            replayer.ingest([sample(3, 2 + number)], "shard")
+        world.watch.look({3: "token0"}, {})
+        assert world.job.token == "token0" and world.job.left == 1
+
+
+def test_a_reader_that_can_t_be_started_is_no_reason_to_begin_again(world):
+    world.watch.look({3: ""}, {})
+    for _ in range(3):
+        world.now_s += REPLAY_STUCK_S + 1
+        world.watch.look({3: "token0"}, {})
+    assert world.job.token == "token0" and world.job.left == 1
+
+
+def test_a_loss_soon_after_a_replay_does_not_wait_for_its_reader_to_stop(world):
+    begun(world)
+    world.watch.look({}, {})
+    assert world.job.left == 0 and world.job.reader == "reader"
+    world.watch.look({5: ""}, {})
+    assert world.job == Job("token1", [5], NOW_S, 1, old="reader")
+    world.supervisor.tick()
+    assert world.stopped == ["reader"] and world.started == 2 and world.job.reader == "reader"
+    assert world.job.old == "" and world.job.left == 1
+
+
+class Lane(NamedTuple):
+    first_ms: int | None
+    tick_ms: int | None
+
+
+LATER_S = NOW_S + 10_000
+
+
+@pytest.mark.parametrize(
+    ("lane", "mark_s"),
+    [
+        (Lane(None, LATER_S * 1000), LATER_S - MARK_MARGIN_S),
+        (Lane(NOW_S * 1000, LATER_S * 1000), NOW_S - MARK_MARGIN_S),
+        (Lane(LATER_S * 1000, NOW_S * 1000), NOW_S - MARK_MARGIN_S),
+        (Lane(0, LATER_S * 1000), 0),
+        (Lane(None, None), 0),
+        (Lane(NOW_S * 1000, None), 0),
+    ],
+)
+def test_a_replay_begins_where_the_first_row_came_that_no_block_has_or_the_ingester_is(world, lane, mark_s):
+    world.steady = {3, 4}
+    world.watch.look({}, {3: lane, 4: Lane(None, LATER_S * 1000 + 5_000_000)})
+    world.watch.look({3: "", 4: ""}, {})
+    assert world.job.start_s == mark_s
+    world.supervisor.tick()
+    assert world.start_s == mark_s
+
+
+def test_the_mark_of_a_lane_is_moved_on_by_no_look_that_may_lack_something(world):
+    old, new = Lane(None, NOW_S * 1000), Lane(None, LATER_S * 1000)
+    world.steady = {3}
+    world.watch.look({}, {3: old})
+    world.steady = set()  # another master serves it
+    world.watch.look({}, {3: new})
+    assert world.marks.start_s([3]) == NOW_S - MARK_MARGIN_S
+    world.steady = {3}  # it is not whole: the sealer gives no arrivals
+    world.watch.look({3: ""}, {})
+    assert world.job.start_s == NOW_S - MARK_MARGIN_S
+    world.watch.look({}, {3: new})
+    world.watch.look({}, {3: old})
+    assert world.marks.start_s([3]) == LATER_S - MARK_MARGIN_S, "it never goes back"
+
+
+def test_one_lane_without_a_mark_begins_with_the_oldest_record(world):
+    world.steady = {3}
+    world.watch.look({}, {3: Lane(None, NOW_S * 1000)})
+    world.watch.look({3: "", 4: ""}, {})
+    assert world.job.start_s == 0
+
+
+def test_each_lane_gets_its_tick_once_in_so_many_minutes(world):
+    supervisor = Supervisor(world.jobs, world, world, lambda: world.now_s)
+    for _ in range(TICK_MINUTES):
+        before = len(world.put_entries)
+        supervisor.tick()
+        assert len(world.put_entries) - before <= PUT_RECORDS_MAX
+        world.now_s += 60
+    assert sorted(key for key, _ in world.put_entries) == [lane_tag(lane) for lane in range(1024)]
+    assert {records.decode(data) for _, data in world.put_entries} == {records.FenceRecord(records.TICK)}
+
+
+def test_a_tick_is_no_fence(world):
+    world.token = {3: records.TICK}
+    assert world.replayer.ingest([fence(3, records.TICK, 1)]) is None
+    assert world.token == {3: records.TICK}
 
 
 def test_the_supervisor_starts_a_reader_with_a_fence_of_each_lane_and_only_once(world):
     world.supervisor.tick()
     assert not world.started
-    world.watch.look(dict.fromkeys(range(1024), ""))
+    world.watch.look(dict.fromkeys(range(1024), ""), {})
     for _ in range(3):
         world.supervisor.tick()
     assert world.started == 1 and world.calls == -(-1024 // PUT_RECORDS_MAX)
@@ -162,7 +271,7 @@ def test_the_supervisor_starts_a_reader_with_a_fence_of_each_lane_and_only_once(
 
 
 def test_fences_that_were_not_taken_are_put_again(world):
-    world.watch.look({3: ""})
+    world.watch.look({3: ""}, {})
     world.failing = [0]
     with pytest.raises(RetryableError, match="1 fences"):
         world.supervisor.tick()
@@ -207,7 +316,7 @@ def test_an_operator_s_demand_reaches_the_lanes_before_the_reader_starts(world):
     demand(world.jobs, [1, 2], "asked", NOW_S)
     world.supervisor.tick()
     assert not world.started
-    world.watch.look({})
+    world.watch.look({}, {})
     assert world.forced == [True] and world.token == {1: "asked", 2: "asked"}
     world.supervisor.tick()
     assert world.started == 1
@@ -218,8 +327,7 @@ def test_an_operator_s_demand_reaches_the_lanes_before_the_reader_starts(world):
 
 
 def test_nothing_is_lost_on_a_stack_that_never_began(world):
-    watch = Watch(world.jobs, world, world, lambda: False, lambda: "token", lambda: 0)
-    watch.look(dict.fromkeys(range(1024), ""))
+    world.new_watch(lambda: False, lambda: "token").look(dict.fromkeys(range(1024), ""), {})
     assert world.job is None and world.token == {}
 
 
@@ -238,15 +346,15 @@ def test_only_lanes_have_tags(tag):
 @pytest.mark.parametrize("lanes_left", [{}, {3: ""}])
 def test_a_reader_whose_start_was_not_noted_in_the_end_is_stopped_all_the_same(world, lanes_left):
     """The fences, or the job after them, could not be put; then the lanes are whole, or lost for another replay."""
-    world.watch.look({3: ""})
+    world.watch.look({3: ""}, {})
     world.failing = [0]
     with pytest.raises(RetryableError, match="fences"):
         world.supervisor.tick()
     assert world.started == 1 and world.job.reader == "starting"
     world.failing = []
-    world.watch.look(lanes_left)
-    assert world.job == Job("token0", [3], NOW_S, 0, "starting")
+    world.watch.look(lanes_left, {})
+    assert (world.job.token, world.job.left, world.job.reader) == ("token0", 0, "starting")
     world.supervisor.tick()
     assert world.stopped == ["reader"] and world.job.reader == ""
-    world.watch.look({3: ""})
+    world.watch.look({3: ""}, {})
     assert world.job == Job("token1", [3], NOW_S, 1)

@@ -6,10 +6,13 @@ from unittest.mock import patch
 
 import pytest
 from carbyne.adapters.dynamodb.table import WarmBlocks
+from carbyne.core import stamps
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import BlockKey, Window
+from carbyne.read.reader import How
 from carbyne.samples import blocks, rollups
 from carbyne.samples.columns import restrict
+from carbyne.samples.markers import Marker
 from carbyne.seal.roller import Roller
 from carbyne.store.tiers import Gaps
 from hypothesis import given, settings
@@ -222,3 +225,69 @@ def test_a_tier_that_is_away_keeps_the_window_due(port, monkeypatch):
     monkeypatch.undo()
     world.seal_all()
     world.check()
+
+
+def test_a_day_is_closed_only_when_its_buckets_are_written():
+    """Whoever dies in between leaves it open: readers answer it from its hours, and the next seal writes it."""
+
+    def world_before():
+        world = World(now_ms=BASE_MS + 5 * HOUR_MS)
+        world.post({"gone": 1.0, "m": 1.0}, at(0))
+        world.seal_all()
+        world.now_ms = BASE_MS + DAY_MS
+        world.post({"m": 2.0}, world.now_ms)
+        world.now_ms += 5 * HOUR_MS
+        return world
+
+    day, closed = Window(BASE_MS // 1000, 86_400), []
+    for count in range(0, 10**6, 2):  # before each call; behind it is before the next one
+        world = world_before()
+        assert world.catalogue.open_days(SOURCE) == {day}
+        try:
+            world.seal(*world.due(), sealer=world.new_sealer(Steps(count).watched))
+            break
+        except Crash:
+            closed.append(day not in world.catalogue.open_days(SOURCE))
+            world.check(["1d"], ["sum", "count"])
+            world.seal_all()
+            world.check(["1d"], ["sum", "count"])
+    assert set(closed) == {False, True}, "it died before and behind the closing"
+
+
+RETENTION_S = 30 * 86_400
+
+
+def deleted(age_s):
+    """The hourly count of a window so old at the start whose first half hour was deleted after its raw samples had
+    ended; two samples an hour."""
+    world = World(now_ms=BASE_MS + 5 * HOUR_MS)
+    for minute in range(0, 240, 30):
+        world.post({"m": 1.0}, at(minute))
+    world.seal_all()
+    world.archive()
+    world.now_ms = BASE_MS + age_s * 1000
+    for store in (world.table.items, world.cold.items):  # as TTL and the lifecycle rule of S3 end them
+        for key in [key for key in store if _is_raw(key)]:
+            del store[key]
+    sealer = world.new_sealer(lambda port: port, RETENTION_S)
+    marker = Marker(stamps.pack(1, str(10**9)), "m", BASE_MS, BASE_MS + 30 * 60_000 - 1)
+    world.catalogue.add_marker(SOURCE, marker, 2**32)
+    sealer._rollups.roll(SOURCE, Window(BASE_MS // 1000, 14_400), [], [marker])
+    answer = world.reader.read(SOURCE, "m", BASE_MS, BASE_MS + HOUR_MS - 1, How("1h", "count"))
+    return answer.values.tolist()
+
+
+def _is_raw(key):
+    return (key.resolution if isinstance(key, BlockKey) else key[0].partition(":")[0]) == "raw"
+
+
+@pytest.mark.parametrize(("age_s", "left"), [(RETENTION_S, [2.0]), (RETENTION_S + 86_400, [2.0])])
+def test_a_delete_of_a_part_of_a_bucket_leaves_it_where_raw_samples_may_have_ended(age_s, left):
+    """To recompute it from what is left would wipe the bucket."""
+    assert deleted(age_s) == left
+
+
+@pytest.mark.parametrize("age_s", [5 * 86_400, RETENTION_S - 2 * 86_400])
+def test_a_delete_of_a_part_of_a_bucket_recomputes_it_as_long_as_samples_of_its_time_are_taken(age_s):
+    """Here nothing is left to compute it from, so it goes; see the writer for what it takes."""
+    assert deleted(age_s) == []

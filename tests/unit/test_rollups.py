@@ -14,7 +14,7 @@ from carbyne.stream.records import TS_MS_MAX
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support import plain
+from servers import plain
 from tests.support.strategies import ODD_BITS, columns_of, records
 
 DAY_S = 86_400

@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "read": BASE | {"http", "store", "tenants"},
     "monitor": BASE | {"cluster", "intake", "registry"},
     "registry": BASE | {"http", "tenants"},
-    "adapters": BASE | {"tenants", "registry", "archive", "cluster"},
+    "page": {"core", "http", "tenants"},
+    "adapters": BASE | {"tenants", "registry", "archive", "cluster", "page"},
     "wiring": None,  # the only assembly sees everything
     "cli": None,
 }

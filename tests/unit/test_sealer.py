@@ -52,8 +52,9 @@ class Hot:
         self.confirmed = {}
         self.rebuilding = {}
 
-    def due(self, now_ms):
-        return Due([(END_MS, one, WINDOW) for one in self.held], self.rebuilding)
+    def due(self, now_ms, closed_s):
+        assert closed_s == now_ms // 1000 - SCHEDULE.grace_s
+        return Due([(END_MS, one, WINDOW) for one in self.held], self.rebuilding, {})
 
     def claim(self, of, window):
         self.steps.append("claim")
@@ -127,7 +128,7 @@ class World:
             self.meter,
         )
 
-    def look(self, rebuilding):
+    def look(self, rebuilding, arrivals):
         self.watched = rebuilding
         if self.watching_fails:
             raise RetryableError("the job can't be read")
@@ -273,7 +274,7 @@ def test_out_of_time_leaves_the_rest():
 
 
 def test_redis_away_is_the_runs_own_error(monkeypatch):
-    def away(now_ms):
+    def away(*_):
         raise RetryableError("Redis is away")
 
     world = World({A: rows()})
@@ -300,7 +301,7 @@ def test_lanes_that_are_not_whole_are_handed_on_and_hold_up_no_seal():
 def test_a_note_of_lanes_that_cannot_be_read_holds_up_no_window_and_is_alarmed(error, monkeypatch):
     world = World({A: rows()})
 
-    def look(rebuilding):
+    def look(rebuilding, arrivals):
         raise error
 
     monkeypatch.setattr(world, "look", look)

@@ -13,7 +13,8 @@ from carbyne.core.keys import BlockKey, SourceKey, Window
 from carbyne.core.limits import SEAL_TRIES_MAX, STUB_EXTRA_S
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, Rows, from_rows, merge
-from carbyne.store.tree import Target, merge_into, read_blocks, rewrite
+from carbyne.samples.markers import Marker
+from carbyne.store.tree import Target, clean, merge_into, read_blocks, rewrite
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -291,3 +292,44 @@ def test_a_split_moves_what_was_held_and_nothing_that_was_computed(store):
         rewrite(Target(store, FAR_S), KEY, lambda part, held: newer if part == "" else held, newer.series)
     store.step = lambda: None
     assert held(store, names(9)) == filled(names(2))
+
+
+# Deletes
+
+
+def marker_of(series="", sequence=9):
+    return Marker(stamps.pack(1, str(sequence)), series, 0, 10)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_delete_that_is_noted_while_the_block_is_read_is_obeyed(store, before):
+    """Its own seal may have cleaned the block already: whoever read before that must not bring the samples back."""
+    noted = []
+    if before:
+        put(store, filled(["a"]))
+    store.step = lambda: noted.append(marker_of())
+    put(store, filled(["a", "b"]), markers=lambda: list(noted))
+    assert not as_dict(held(store, ["a", "b"]))
+
+
+def test_a_delete_that_is_noted_while_the_block_is_cleaned_is_obeyed(store):
+    noted = []
+    put(store, filled(["a"]))
+    store.step = lambda: noted.append(marker_of())
+    assert clean(Target(store, FAR_S), KEY, lambda: list(noted))
+    assert not as_dict(held(store, ["a"]))
+
+
+def test_markers_are_asked_for_again_when_somebody_else_came_first(store):
+    """What changed the block may have been the delete's own seal."""
+    noted, turn = [], []
+
+    def come_first():
+        turn.append(1)
+        if len(turn) == 2:  # between the first read and its put
+            store.table.items[KEY.partition, KEY.sort] = Item(blocks.encode(EMPTY))
+            noted.append(marker_of())
+
+    store.step = come_first
+    put(store, filled(["a"]), markers=lambda: list(noted))
+    assert len(turn) > 3 and not as_dict(held(store, ["a"]))

@@ -20,18 +20,21 @@ _SORT: Final = "days"
 
 class Day(msgspec.Struct, frozen=True, array_like=True):
     """``day``: since the epoch; ``begun_s``: when its comparison began; ``after``: name of the last block that was
-    compared, empty at the start; ``failed``: blocks that could not be; ``is_whole``: all of them were."""
+    compared, empty at the start; ``failed``: blocks that could not be; ``is_whole``: all of them were; ``kept_s``: how
+    long a block that was put then stays in the table at least."""
 
     day: int
     begun_s: int
     after: str = ""
     failed: int = 0
     is_whole: bool = False
+    kept_s: int = 0
 
     def is_settled(self, kept_s: int) -> bool:
-        """Whether all blocks were compared, and one that the index did not show yet, and that is kept for ``kept_s`` at
-        least, expires later."""
-        return self.is_whole and not self.failed and self.begun_s - INDEX_LAG_S + kept_s >= (self.day + 1) * DAY_S
+        """Whether all blocks were compared, and one that the index did not show yet expires later: it is kept for
+        ``kept_s`` at least, or for what held when the comparison began, if it was put before that was raised."""
+        stays_s = min(self.kept_s, kept_s)
+        return self.is_whole and not self.failed and self.begun_s - INDEX_LAG_S + stays_s >= (self.day + 1) * DAY_S
 
     @property
     def last(self) -> BlockKey | None:
@@ -77,7 +80,7 @@ class ComparedInTable:
     def save(self, day: Day, kept: Iterable[int]) -> None:
         for _ in range(SEAL_TRIES_MAX):
             item = self._table.get(RECONCILE_ITEM, _SORT)
-            days = {number: held for number, held in _days(item).items() if number in kept} | {day.day: day}
+            days = {number: noted for number, noted in _days(item).items() if number in kept} | {day.day: day}
             if self._table.put(RECONCILE_ITEM, _SORT, Item(_DAYS.pack(list(days.values()))), item):
                 return
 

@@ -108,11 +108,14 @@ class Reconciler:
             day = days.get(number)
             if day and day.is_settled(self._kept_s):
                 continue
-            self._day = day if day and not day.is_whole else Day(number, self._now_ms() // 1000)
+            self._day = day if day and not day.is_whole else self._begun(number)
             keys = iter(self._expiring(number, self._day.last))
             while batch := list(islice(keys, RECONCILE_BATCH)):
                 yield self._day, batch
             self._note(self._day.ended())
+
+    def _begun(self, number: int) -> Day:
+        return Day(number, self._now_ms() // 1000, kept_s=self._kept_s)
 
     def _note(self, day: Day) -> None:
         self._day = day

@@ -134,13 +134,13 @@ class RecordRedriver:
 
     def _entries(self, event: Mapping[str, Any]) -> list[Entry]:
         """Whether they can be stored is not looked at: the ingester sets aside each that can't."""
-        for one in event["Records"]:
-            if (stream := one["eventSourceARN"].rpartition("/")[2]) != self._origin.stream:
+        for record in event["Records"]:
+            if (stream := record["eventSourceARN"].rpartition("/")[2]) != self._origin.stream:
                 raise CorruptDataError(f"records of the stream {stream[:128]!r}: give it as --origin, with its --epoch")
-        found = [(one, _decoded(one.data)) for one in arrived.records_of(event)]
+        decoded = [(entry, _decoded(entry.data)) for entry in arrived.records_of(event)]
         return [
-            (one.key, _redriven(stamps.pack(self._origin.epoch, one.sequence), one.data, record))
-            for one, record in found
+            (entry.key, _redriven(stamps.pack(self._origin.epoch, entry.sequence), entry.data, record))
+            for entry, record in decoded
             if not isinstance(record, records.FenceRecord)
         ]
 
@@ -186,16 +186,18 @@ def _walk(
     """``make`` what is redriven of each object, which raises CorruptDataError if it is to be left; ``finish`` the work
     on all that was made of a batch; then the objects go."""
     with ThreadPoolExecutor(COLD_READERS) as threads:
-        found = failures.kept(kind.prefix)
-        while batch := list(islice(found, kind.batch)):
-            wanted = [one for one in batch if one.size <= kind.bytes_max]
-            bodies = list(threads.map(failures.get, [one.name for one in wanted]))
-            made = [_made(make, one.name, body) for one, body in zip(wanted, bodies, strict=True)]
-            finish([one for some, _ in made for one in some])
+        kept = failures.kept(kind.prefix)
+        while batch := list(islice(kept, kind.batch)):
+            readable = [entry for entry in batch if entry.size <= kind.bytes_max]
+            bodies = list(threads.map(failures.get, [entry.name for entry in readable]))
+            made = [_made(make, entry.name, body) for entry, body in zip(readable, bodies, strict=True)]
+            finish([part for parts, _ in made for part in parts])
             outcomes = [outcome for _, outcome in made]
-            list(threads.map(failures.remove, [one.name for one in outcomes if not one.left]))
+            list(threads.map(failures.remove, [outcome.name for outcome in outcomes if not outcome.left]))
             yield from outcomes
-            yield from (Outcome(one.name, 0, _too_large(one, kind)) for one in batch if one.size > kind.bytes_max)
+            yield from (
+                Outcome(entry.name, 0, _too_large(entry, kind)) for entry in batch if entry.size > kind.bytes_max
+            )
 
 
 def _made(
@@ -210,8 +212,8 @@ def _made(
     return made, Outcome(name, len(made))
 
 
-def _too_large(one: Kept, kind: Kind) -> str:
-    return f"{one.size} bytes, at most {kind.bytes_max} can be ours"
+def _too_large(entry: Kept, kind: Kind) -> str:
+    return f"{entry.size} bytes, at most {kind.bytes_max} can be ours"
 
 
 def _decoded(data: bytes) -> records.Record | None:

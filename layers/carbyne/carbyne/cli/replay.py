@@ -15,8 +15,8 @@ from carbyne.adapters.dynamodb.table import DynamoTable
 from carbyne.cli.desk import Desk, add_deployment
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import LANES
+from carbyne.hot.jobs import Job, Jobs, demand
 from carbyne.hot.progress import Note, Notes, speed
-from carbyne.hot.replay import Job, Jobs, demand
 
 if TYPE_CHECKING:
     from carbyne.cli.desk import Groups
@@ -58,21 +58,21 @@ def replay(arguments: Namespace, desk: Desk) -> None:
 def so_far(job: Job, notes: Sequence[Note]) -> str:
     """A line about a replay that runs.  The sealer counts whole lanes each minute, and all become whole at the end."""
     whole = f"{len(job.lanes) - job.left} of {len(job.lanes)} lanes are whole"
-    if (found := speed(notes)) is None:
+    if (pace := speed(notes)) is None:
         return f"{whole}; the stream is read within a minute or two"
-    part = min(1.0, (found.upto_s - found.first_s) / max(1.0, job.begun_s - found.first_s))
-    upto = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(found.upto_s))
+    part = min(1.0, (pace.upto_s - pace.first_s) / max(1.0, job.begun_s - pace.first_s))
+    upto = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(pace.upto_s))
     return f"the stream is replayed up to {upto}, {part:.0%} of it, {_pace(notes)}; {whole}"
 
 
 def in_the_end(token: str, notes: Sequence[Note]) -> str:
     """A line about a replay that is done."""
-    if (found := speed(notes)) is None:
+    if (pace := speed(notes)) is None:
         return f"replay {token} is done"
-    records, span_s = sum(note.records for note in notes), found.upto_s - found.first_s
+    records, span_s = sum(note.records for note in notes), pace.upto_s - pace.first_s
     return f"replay {token} is done: {span_s:,.0f} s of the stream in {records:,} records, {_pace(notes)}"
 
 
 def _pace(notes: Sequence[Note]) -> str:
-    found = speed(notes)
-    return f"{found.times:,.0f}x real time, {found.records_per_s:,.0f} records/s" if found else ""
+    pace = speed(notes)
+    return f"{pace.times:,.0f}x real time, {pace.records_per_s:,.0f} records/s" if pace else ""

@@ -95,15 +95,14 @@ def leave(names: Collection[str], without_replica: bool, topology: Topology) -> 
     _check_copies(leaving, orphans, without_replica, topology)
     if steps := settle(topology):
         return steps
-    if any(node.slots for node in leaving):
-        return _spread(topology, masters)
-    adopted = {node.name: sum(one.master_id == node.id for one in staying) for node in masters if node.slots}
+    moves = _spread(topology, masters) if any(node.slots for node in leaving) else []
+    copies = {node.name: sum(one.master_id == node.id for one in staying) for node in masters}
     follows: list[Step] = []
     for orphan in orphans:
-        new = min(adopted, key=lambda name: (adopted[name], name.rpartition(":")[0] == orphan.host, name))
-        adopted[new] += 1
+        new = min(copies, key=lambda name: (copies[name], name.rpartition(":")[0] == orphan.host, name))
+        copies[new] += 1
         follows.append(Follow(orphan.name, new))
-    return follows + [Forget(node.name) for node in sorted(leaving, key=lambda node: node.is_master)]
+    return [*moves, *follows, *(Forget(node.name) for node in sorted(leaving, key=lambda node: node.is_master))]
 
 
 def rebalance(weights: Mapping[str, float], topology: Topology) -> list[Step]:
@@ -208,7 +207,11 @@ def _spread(topology: Topology, masters: Sequence[Node], weights: Mapping[str, f
             if moved:
                 steps.append(Move(source.name, target, tuple(sorted(taken))))
         if empties and left:
-            steps.append(Move(source.name, max(need, key=lambda name: need[name]), tuple(left)))
+            target, taken = max(need, key=lambda name: need[name]), set(left)
+            if steps and isinstance(last := steps[-1], Move) and last.source == source.name:
+                steps.pop()
+                target, taken = last.target, taken | set(last.slots)
+            steps.append(Move(source.name, target, tuple(sorted(taken))))
     return steps
 
 

@@ -90,7 +90,8 @@ class SourceKey(NamedTuple):
 
     @property
     def windows(self) -> str:
-        """Redis hash of the source's windows that have rows: token -> ``c`` or ``p``, expiry in ms (see write.lua)."""
+        """Redis hash of the source's windows that have rows: token -> ``c`` or ``p``, expiry in ms, token of
+        the lane (see write.lua)."""
         return f"{{{lane_tag(self.lane)}}}:w:{self.path}"
 
     def rows(self, window: Window) -> str:
@@ -120,7 +121,8 @@ class SourceKey(NamedTuple):
 
 
 def lane_state(lane: int) -> str:
-    """Redis string of a lane: ``w`` (whole) or ``r`` (rebuilding), then the highest arrival stamp."""
+    """Redis string of a lane: ``w`` (whole) or ``r`` (rebuilding), the highest arrival stamp, the token of its last
+    replay."""
     return f"{{{lane_tag(lane)}}}:state"
 
 
@@ -132,6 +134,12 @@ def lane_claims(lane: int) -> str:
 def lane_due(lane: int) -> str:
     """Redis sorted set of a lane: unsealed windows by the time (ms) at which they are due."""
     return f"{{{lane_tag(lane)}}}:due"
+
+
+def lane_since(lane: int) -> str:
+    """Redis sorted set of a lane: windows by when their first row that no block holds came to the stream (ms), and
+    ``tick`` by when the newest record came before which the ingester has done all of the lane."""
+    return f"{{{lane_tag(lane)}}}:since"
 
 
 RAW: Final = "raw"
@@ -332,3 +340,30 @@ RECONCILE_ITEM = "system#reconcile"
 
 LANES_INITIALISED_ITEM = "system#lanes"
 """Partition key, in the accounts table, of the mark that the lanes were initialised as whole."""
+
+TOKEN_SECRET_ITEM = "session#secret"  # noqa: S105 - the name of an item, not its value
+"""Partition key, in the accounts table, of what tokens of sessions are signed with."""
+
+
+def session_handle(session_id: str) -> str:
+    """What a session is called wherever it is stored or listed: the hash of its id, which only its cookie has."""
+    return sha256(session_id.encode()).hexdigest()
+
+
+def session_lane(handle: str) -> int:
+    """The lane in whose slot a session is; also that of the list of an API key's sessions, by its item."""
+    return crc32(handle.encode()) % LANES
+
+
+def session(handle: str) -> str:
+    """Redis string of a session, JSON; its expiry is the session's."""
+    return f"{{{lane_tag(session_lane(handle))}}}:session:{handle}"
+
+
+def sessions_of(api_key_item: str) -> str:
+    """Redis sorted set of the handles of an API key's sessions, by when they end (s); some may have ended already."""
+    return f"{{{lane_tag(session_lane(api_key_item))}}}:sessions:{escape(api_key_item)}"
+
+
+CACHE_COUNTS = f"{{{lane_tag(0)}}}:cache:counts"
+"""Redis hash of how often reads found something in the cache (``hits``) and how often not (``misses``)."""

@@ -16,6 +16,10 @@ ANSWER_PLAIN_BYTES_MAX: Final = 512 * 1024
 """A longer answer is sent as base64: as text within JSON each of its quotes takes two bytes."""
 JSON_DEPTH_MAX: Final = 100
 """Levels of arrays and objects in JSON that is kept: decoders stop at 1,000 or less, and answers wrap it in more."""
+DEFLATE_PENDING_BYTES: Final = 128 * 1024
+"""What zlib at level 1 may hold back of what it was given, packed: two of its blocks."""
+LIST_LIMIT_MAX: Final = 10_000
+"""Elements of one page of a list."""
 QUERY_FIELDS_MAX: Final = 2_000
 """Parameters of one query string: more than any route takes, few enough to split quickly."""
 RETRY_AFTER_S: Final = 10
@@ -24,6 +28,14 @@ NAME_BYTES_MAX: Final = 255
 """A metric name; Mackerel documents none, its clone keeps 128."""
 HOST_ID_BYTES_MAX: Final = 64
 """A host id; Mackerel's have 11 characters and are opaque."""
+UNKNOWN_HOST_S: Final = 3_600
+"""How long a writer believes that a host is registered or not; a host that is not is named once in this time."""
+HOSTS_LOOKED_UP_MAX: Final = 100
+"""Hosts of one post that are looked up in the registry: one BatchGetItem; the others with a later post."""
+HOSTS_WATCHED_MAX: Final = 50_000
+"""Hosts that a writer remembers, some 10 MB; beyond it they are looked up more often."""
+UNKNOWN_HOSTS_NAMED_MAX: Final = 20
+"""Hosts that one line of the log, or one header, names."""
 SOURCE_NAME_BYTES_MAX: Final = HOST_ID_BYTES_MAX
 """What can be asked of or deleted as a host or service: no post has a longer one, and keys of stores end somewhere."""
 API_KEY_BYTES_MAX: Final = 256
@@ -102,8 +114,15 @@ RECORD_BYTES_PER_US: Final = 20
 # Redis
 REPLAY_FILL_MAX: Final = 0.7
 """How full Redis may be for a replay to go on: the live stream needs the rest until windows are sealed."""
-REPLAY_TRIES_S: Final = 6 * 3_600
-"""A replay that has not ended by then met another loss, or its reader is stuck: it is started again."""
+REPLAY_STUCK_S: Final = 15 * 60
+"""A replay without any progress for so long lost its reader or its fences, and begins again; Lambda takes a minute or
+two to read for a new mapping, and an outage of a store is shorter as a rule."""
+TICK_MINUTES: Final = 10
+"""How often each lane gets a tick: 1,024 records in ten minutes, a tenth of what 1,000 hosts send."""
+MARK_MARGIN_S: Final = 120
+"""How much earlier a mark is than what it was computed from: Kinesis calls its times of arrival approximate."""
+MARK_STEP_S: Final = 120
+"""A mark that moves on by less is not worth a put."""
 JOB_BYTES_MAX: Final = 20_000
 """The job of a replay, as an item: at most all lanes."""
 LISTS_PER_WINDOW_MAX: Final = 16
@@ -278,6 +297,46 @@ CHECK_ATTEMPTS_MAX: Final = 10
 CHECK_REPORT_AGE_S_MAX: Final = 6 * 60 * 60
 """How far a report's time may lie from now, as Mackerel documents."""
 
+# The page
+SESSION_S: Final = 7 * 86_400
+"""How long a session lives after its last use."""
+SESSION_S_MAX: Final = 30 * 86_400
+"""How long a session lives whatever its use: then its owner shows the key again."""
+SESSION_TOUCH_S: Final = 300
+"""How often the use of a session is noted: a write of Redis for each token would be one a minute and page."""
+SESSIONS_PER_KEY_MAX: Final = 100
+"""Sessions of one API key; the one that ends first gives way, so that sign-ins can't fill Redis."""
+SESSION_AGENT_CHARACTERS_MAX: Final = 200
+"""Of the User-Agent that a session keeps, so that people tell their sessions apart."""
+TOKEN_S: Final = 60
+"""How long the token of a session is good: what a revoked session can still do outside the VPC."""
+TOKEN_BYTES_MAX: Final = 1_024
+"""A longer token is unknown; a tenant's name has a fraction of this."""
+BATCH_SOURCES_MAX: Final = 100
+"""Sources of one batch read: lines of one graph, or rows of a list that are seen at once."""
+BATCH_SERIES_MAX: Final = 2_000
+"""Series of one batch read over all its sources: a busy host has 200."""
+BATCH_POINTS_MAX: Final = 300_000
+"""Numbers in the answer of a batch read: 6 MB of JSON before gzip."""
+BATCH_READERS: Final = 8
+"""Sources of a batch that are read at the same time."""
+HOT_SERIES_MAX: Final = 50
+"""Series of one call of the read script: its work is rows times series, and it holds its Redis thread."""
+CHECK_HOSTS_MAX: Final = 100
+"""Hosts of one GET /carbyne/v1/checks: rows of a list that are seen at once."""
+DASHBOARDS_PER_TENANT_MAX: Final = 1_000
+"""Dashboards of a tenant; their list reads them all."""
+DASHBOARD_BYTES_MAX: Final = 300_000
+"""A dashboard as JSON: an item holds 409,600 bytes."""
+WIDGETS_MAX: Final = 200
+"""Widgets of one dashboard; each may be a read."""
+TITLE_CHARACTERS_MAX: Final = 255
+"""The title of a dashboard or an annotation."""
+ANNOTATIONS_FOUND_MAX: Final = 1_000
+"""Annotations of one answer; a graph with more lines says nothing."""
+ANNOTATION_CHARACTERS_MAX: Final = 10_000
+"""The description of an annotation: a deploy's list of changes."""
+
 assert RECORD_RAW_BYTES_MAX < RECORD_BYTES_MAX < RECORD_INFLATED_BYTES_MAX
 assert ROW_RAW_BYTES_MAX < RECORD_RAW_BYTES_MAX
 assert RECORD_BYTES_MAX < PUT_BYTES_MAX
@@ -291,3 +350,5 @@ assert REDIS_TOKEN_RENEW_S + REDIS_BUDGET_S < REDIS_TOKEN_S
 assert CATALOGUE_PAGE_SERIES_MAX * (NAME_BYTES_MAX + 20) < CATALOGUE_PAGE_BYTES_MAX < CATALOGUE_INFLATED_BYTES_MAX
 assert BLOCK_BYTES_MAX + 2_048 + 1_024 + 2_000 <= 400 * 1024
 assert BLOCK_BYTES_MAX < BLOCK_INFLATED_BYTES_MAX
+assert TOKEN_S <= TENANT_CACHE_S, "a revoked session may not outlive a revoked key"
+assert SESSION_TOUCH_S < SESSION_S < SESSION_S_MAX

@@ -15,12 +15,14 @@ from carbyne.core.keys import RESOLUTIONS
 
 class WriterSettings(msgspec.Struct, frozen=True):
     """``stream_name``: the Kinesis stream; ``accounts_table``: API keys and tenants; ``blocks_table``: where deletes
-    are noted; ``cold_raw_s``: how old a sample may be, minus a margin; ``raw_window_s``: by which old samples count."""
+    are noted; ``registry_table``: of hosts; ``cold_raw_s``: how old a sample may be, minus a margin; ``raw_window_s``:
+    by which old samples count."""
 
     stack: str
     stream_name: str
     accounts_table: str
     blocks_table: str
+    registry_table: str
     cold_raw_s: int
     raw_window_s: int
 
@@ -153,6 +155,7 @@ class ReaderSettings(RedisSettings, frozen=True, kw_only=True):
     """``raw_window_s``: length of a raw window; ``cold_..._s``: how far back a read of each resolution may go."""
 
     accounts_table: str
+    registry_table: str
     blocks_table: str
     blocks_bucket: str
     raw_window_s: int
@@ -160,6 +163,13 @@ class ReaderSettings(RedisSettings, frozen=True, kw_only=True):
     cold_5m_s: int
     cold_1h_s: int
     cold_1d_s: int
+
+
+class PageSettings(RedisSettings, frozen=True, kw_only=True):
+    """``accounts_table``: API keys, and what tokens are signed with; ``blocks_table``: where the replay is noted."""
+
+    accounts_table: str
+    blocks_table: str
 
 
 Settings = TypeVar("Settings", bound=msgspec.Struct)

@@ -61,8 +61,10 @@ class Deletes:
         self._retention_s = retention_s
         self._now_ms = now_ms
 
-    def note(self, source: SourceKey, marker: Marker) -> LaneOutcome | None:
+    def note(self, source: SourceKey, marker: Marker, arrived_ms: int = 0) -> LaneOutcome | None:
         """Note a delete for good; what the write to the lane did, None if there was nothing to write.
+
+        ``arrived_ms``: when it came to the stream, 0 if that is not known.
 
         The marker is durable before the source is on the sealer's list and before any window tells of it.  Windows that
         may begin with rows from before the delete, should these come late, are told as well.  Raises RetryableError;
@@ -74,7 +76,14 @@ class Deletes:
         windows = {*self._windows.windows(source), *self._beginning(now_ms)}
         row = row_of(marker)
         groups = [
-            RowGroup(source, window, self._schedule.due_ms(source, window, now_ms), fresh=False, rows=[row])
+            RowGroup(
+                source,
+                window,
+                self._schedule.due_ms(source, window, now_ms),
+                fresh=False,
+                rows=[row],
+                arrived_ms=arrived_ms,
+            )
             for window in sorted(windows)
             if marker.overlaps(window)
         ]

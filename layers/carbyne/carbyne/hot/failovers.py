@@ -9,7 +9,7 @@ or the operator's tool noted that it handed the lane over (``handovers``).
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -25,7 +25,7 @@ _SORT: Final = "masters"
 _NOWHERE: Final = -1
 
 
-class Master(Protocol):
+class Serving(Protocol):
     """``id``: a master's replication id, hexadecimal; ``before``: that of the master which it followed before, empty if
     it never followed one."""
 
@@ -35,10 +35,10 @@ class Master(Protocol):
     def before(self) -> str: ...
 
 
-class Lanes(Protocol):
+class ServedLanes(Protocol):
     """Lanes in Redis.  ``masters``: of the lanes whose master answers.  RetryableError if they can't be asked."""
 
-    def masters(self) -> Mapping[int, Master]: ...
+    def masters(self) -> Mapping[int, Serving]: ...
     def begin(self, lanes: Iterable[int], token: str, *, force: bool = False) -> None: ...
 
 
@@ -52,18 +52,25 @@ class _Note(msgspec.Struct, frozen=True, array_like=True):
 _NOTE = Document("note of masters", _Note, version=1, level=3, bytes_max=JOB_BYTES_MAX, inflated_max=JOB_BYTES_MAX)
 
 
+class Look(NamedTuple):
+    """``lost``: lanes that may lack a tail; ``steady``: those that the master serves which was noted before."""
+
+    lost: list[int]
+    steady: set[int]
+
+
 class Failovers:
     """The sealer's look at the masters.  ``table``: the blocks table, which keeps the note beside the replay job;
     ``now_s``: seconds since 1970."""
 
-    def __init__(self, table: Table, lanes: Lanes, now_s: Callable[[], int] = lambda: int(time.time())) -> None:
+    def __init__(self, table: Table, lanes: ServedLanes, now_s: Callable[[], int] = lambda: int(time.time())) -> None:
         self._table = table
         self._lanes = lanes
         self._handovers = Handovers(table, now_s)
 
-    def look(self) -> list[int]:
-        """The lanes that may lack a tail: they are rebuilding now, and in no replay.  RetryableError if Redis or the
-        table can't be asked.
+    def look(self) -> Look:
+        """The lanes that may lack a tail are rebuilding now, and in no replay.  RetryableError if Redis or the table
+        can't be asked.
 
         The note follows the lanes: a crash in between repeats the work, and no change goes by.
         """
@@ -79,7 +86,15 @@ class Failovers:
         ids = {**noted, **{lane: master.id for lane, master in seen.items()}}
         if ids != noted:
             self._save(ids, item)
-        return lost
+        return Look(lost, {lane for lane, master in seen.items() if noted.get(lane) == master.id})
+
+    def masters(self) -> dict[int, str]:
+        """The replication id that is noted for each lane; empty before the first look."""
+        return self.noted()[0]
+
+    def lost(self, noted: Mapping[int, str], seen: Mapping[int, Serving]) -> list[int]:
+        """The lanes that may lack a tail by what is noted of masters and handovers; ``seen``: asked before."""
+        return failed_over(noted, seen, self._handovers.noted())
 
     def noted(self) -> tuple[dict[int, str], Item | None]:
         """{lane: replication id} and the item that it is in; empty before the first look."""
@@ -91,13 +106,13 @@ class Failovers:
 
     def _save(self, ids: Mapping[int, str], replaces: Item | None) -> None:
         """Unless another sealer noted something meanwhile: then the next look compares with that."""
-        order = {one: at for at, one in enumerate(sorted(set(ids.values())))}
+        order = {id_: at for at, id_ in enumerate(sorted(set(ids.values())))}
         of_lane = [order[ids[lane]] if lane in ids else _NOWHERE for lane in range(LANES)]
-        note = _Note([bytes.fromhex(one) for one in order], of_lane)
+        note = _Note([bytes.fromhex(id_) for id_ in order], of_lane)
         self._table.put(REPLAY_ITEM, _SORT, Item(_NOTE.pack(note)), replaces)
 
 
-def failed_over(noted: Mapping[int, str], seen: Mapping[int, Master], handed: Sequence[Handover] = ()) -> list[int]:
+def failed_over(noted: Mapping[int, str], seen: Mapping[int, Serving], handed: Sequence[Handover] = ()) -> list[int]:
     """The lanes of which acknowledged writes may be missing, as their master has another replication id than noted, and
     no handover led to it.
 

@@ -62,7 +62,8 @@ class Handovers:
             notes, item = self._load()
             if note in notes:
                 return
-            if self._table.put(REPLAY_ITEM, _SORT, Item(_NOTES.pack([*notes, note][-HANDOVERS_MAX:])), item):
+            notes = [*(left for one in notes if (left := _besides(one, note))), note]
+            if self._table.put(REPLAY_ITEM, _SORT, Item(_NOTES.pack(notes[-HANDOVERS_MAX:])), item):
                 return
         raise RetryableError("the notes of handovers keep changing under us")
 
@@ -82,6 +83,15 @@ def is_open(notes: Sequence[Handover], lane: int, before: str) -> bool:
     """Whether a promotion is under way of which is not known yet what it lost: the next look decides."""
     now = bytes.fromhex(before)
     return any(note.before == now and not note.after and _has(note.lanes, lane) for note in notes)
+
+
+def _besides(old: Handover, new: Handover) -> Handover | None:
+    """What an older note still says beside a new one, None if nothing.  A lane that comes to ``after`` now had not come
+    there from elsewhere: that move was cut off, and what became of its master since then may have lost something."""
+    if not new.after or old.after != new.after or old.before == new.before:
+        return old
+    lanes = bytes(had & ~comes & 0xFF for had, comes in zip(old.lanes, new.lanes, strict=True))
+    return msgspec.structs.replace(old, lanes=lanes) if any(lanes) else None
 
 
 def _bits(lanes: Iterable[int]) -> bytes:

@@ -39,9 +39,9 @@ _log = logging.getLogger(__name__)
 
 
 class DeleteLog(Protocol):
-    """Notes deletes; RetryableError if it can't."""
+    """Notes deletes, each with when it came to the stream; RetryableError if it can't."""
 
-    def note(self, source: SourceKey, marker: Marker) -> LaneOutcome | None: ...
+    def note(self, source: SourceKey, marker: Marker, arrived_ms: int) -> LaneOutcome | None: ...
 
 
 class LateWriter(Protocol):
@@ -136,13 +136,15 @@ class Ingester:
         """
         failed: set[int] = set()
         arrivals: list[_Arrival] = []
+        arrived_ms = [int(1000 * entry.arrived_s) for entry in entries]
         tried = 0
         for portion in self._portions(entries):
             if tried and seconds_left() < INGEST_RESERVE_S:
                 _log.warning("out of time: %d of %d records wait for the next call", len(entries) - tried, len(entries))
                 failed.add(tried)
                 break
-            failed |= portion.failed | self._store(portion.arrivals) | self._delete(portion.deletes)
+            failed |= portion.failed | self._store(portion.arrivals, arrived_ms)
+            failed |= self._delete(portion.deletes, arrived_ms)
             arrivals += portion.arrivals
             tried = portion.end
         if self._usage:
@@ -232,7 +234,7 @@ class Ingester:
         self._meter.add("RowsTooOld", len(rows) - len(kept))
         return kept
 
-    def _delete(self, deletes: Iterable[_Delete]) -> set[int]:
+    def _delete(self, deletes: Iterable[_Delete], arrived_ms: Sequence[int]) -> set[int]:
         """Note deletes; the numbers of the records that could not be, and of those behind the first of them: a store
         that is away would take the time of the whole call."""
         failed: set[int] = set()
@@ -241,17 +243,17 @@ class Ingester:
                 failed.add(number)
                 continue
             try:
-                self._note(source.lane, self._deletes.note(source, marker))
+                self._note(source.lane, self._deletes.note(source, marker, arrived_ms[number]))
                 self._meter.add("Deletes", 1)
             except RetryableError as error:
                 _log.warning("a delete of %s waits: %s", source.path, error)
                 failed.add(number)
         return failed
 
-    def _store(self, arrivals: Sequence[_Arrival]) -> set[int]:
+    def _store(self, arrivals: Sequence[_Arrival], arrived_ms: Sequence[int]) -> set[int]:
         """Write the rows; the numbers of the records of which a lane failed, or the late rows of a source."""
         late = [arrival for arrival in arrivals if arrival.late]
-        groups, members = self._grouped(arrival for arrival in arrivals if not arrival.late)
+        groups, members = self._grouped([arrival for arrival in arrivals if not arrival.late], arrived_ms)
         lanes: dict[int, list[RowGroup]] = {}
         for group in groups:
             lanes.setdefault(group.source.lane, []).append(group)
@@ -286,16 +288,20 @@ class Ingester:
             _log.error("lane %d has lost its state or its tail: it is rebuilding until it is replayed", lane)
             self._meter.add("LanesLost", 1)
 
-    def _grouped(self, arrivals: Iterable[_Arrival]) -> tuple[list[RowGroup], dict[int, set[int]]]:
+    def _grouped(
+        self, arrivals: Iterable[_Arrival], arrived_ms: Sequence[int]
+    ) -> tuple[list[RowGroup], dict[int, set[int]]]:
         """Groups with each (source, ts, list) once, of its highest stamp, and the record numbers behind each lane."""
         now_ms = self._now_ms()
         groups: dict[tuple[SourceKey, Window], dict[tuple[int, bytes], HotRow]] = {}
         members: dict[int, set[int]] = {}
+        first: dict[tuple[SourceKey, Window], int] = {}
         old: set[tuple[SourceKey, Window]] = set()
         for number, source, row, redriven, _ in arrivals:
             members.setdefault(source.lane, set()).add(number)
             window = Window.holding(row.ts_ms, self._length_s)
             rows = groups.setdefault((source, window), {})
+            first.setdefault((source, window), arrived_ms[number])
             if redriven:
                 old.add((source, window))
             identity = row.ts_ms, row.identity
@@ -308,6 +314,7 @@ class Ingester:
                 due_ms=self._schedule.due_ms(source, window, now_ms),
                 fresh=(source, window) not in old and self._schedule.is_fresh(window, now_ms),
                 rows=list(rows.values()),
+                arrived_ms=first[source, window],
             )
             for (source, window), rows in groups.items()
         ], members

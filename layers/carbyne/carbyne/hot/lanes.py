@@ -13,13 +13,13 @@ class Mark(Protocol):
     def set(self) -> None: ...
 
 
-class Lanes(Protocol):
+class NewLanes(Protocol):
     """``init`` calls every lane whole that has no state; RetryableError if one of them can't be asked."""
 
     def init(self) -> None: ...
 
 
-def ensure_initialised(mark: Mark, lanes: Lanes) -> None:
+def ensure_initialised(mark: Mark, lanes: NewLanes) -> None:
     """Initialise the lanes unless that was done before; safe to repeat and to run twice at once.
 
     The mark follows the lanes: a crash in between repeats the work, and nothing is written before the mark is set.

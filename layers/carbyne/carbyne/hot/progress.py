@@ -25,7 +25,6 @@ NOTE_S: Final = 5.0
 """Between two notes of one reader: a person looks on."""
 _SORT: Final = "progress#"
 _SORT_END: Final = "progress$"
-_FENCE: Final = bytes((records.TYPE_FENCE,))
 
 
 class Note(msgspec.Struct, frozen=True, array_like=True):
@@ -71,8 +70,13 @@ class Notes:
 
     def of(self, token: str) -> list[Note]:
         """Those of one replay."""
-        found = self._table.query(REPLAY_ITEM, _SORT, _SORT_END)
-        return [note for _, item in found if (note := _decoded(item)) and note.token == token]
+        items = self._table.query(REPLAY_ITEM, _SORT, _SORT_END)
+        return [note for _, item in items if (note := _decoded(item)) and note.token == token]
+
+    def mark(self, token: str) -> str:
+        """A text that changes while the replay goes on, or waits for Redis to be emptied."""
+        notes = self.of(token)
+        return f"{sum(note.records for note in notes)} {sum(note.noted_s for note in notes):.0f}"
 
     def load(self, shard: str) -> tuple[Note | None, Item | None]:
         """The shard's last note, of whichever replay, and the item that it is in."""
@@ -106,12 +110,25 @@ class Progress:
         if since is None or done[0].arrived_s < since.last_s:  # another reader, from the oldest record again
             since = _Since(begun_s, done[0].arrived_s, 0.0, 0)
         self._since[shard] = since._replace(last_s=done[-1].arrived_s, records=since.records + len(done))
-        fenced = any(entry.data[:1] == _FENCE for entry in done)
+        fenced = any(records.replay_of(entry.data) for entry in done)
         if fenced or self._now_s() >= self._noted_s + NOTE_S:
             try:
                 self._note(shard, fenced)
             except CarbyneError as error:
                 _log.warning("how far the replay is can't be noted: %s", error)
+
+    def wait(self, shard: str) -> None:
+        """The reader waits for Redis to be emptied: it is not stuck, though it does nothing."""
+        now_s = self._now_s()
+        if now_s < self._noted_s + NOTE_S:
+            return
+        self._noted_s = now_s
+        try:
+            last, item = self._notes.load(shard)
+            if last and last.token == self._token():
+                self._notes.save(shard, msgspec.structs.replace(last, noted_s=now_s), item)
+        except CarbyneError as error:
+            _log.warning("that the replay waits can't be noted: %s", error)
 
     def _note(self, shard: str, fenced: bool) -> None:
         since, now_s = self._since.pop(shard), self._now_s()

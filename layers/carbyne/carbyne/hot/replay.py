@@ -2,78 +2,37 @@
 
     sealer (each minute)      finds lanes that are not whole, and lanes whose master has another replication id: a tail
                               that was acknowledged may be missing; gives each the token of a new replay, writes the job
-    supervisor (each minute)  starts a second reader of the stream for the job, and puts a fence of each lane behind it
+    supervisor (each minute)  starts a second reader of the stream for the job, from the lanes' marks on, and puts a
+                              fence of each lane behind it
     replayer                  stores the records of those lanes once more; at a lane's fence the lane is whole
     sealer, supervisor        see that no lane of the job is left, and stop the reader
 
 A lane is whole only if it still has the token: what was lost again after the replay began needs another one.  Every
-write is an overwrite by stamp, so that reads stay what they are while a replay runs.  The sealer sits where Redis is,
-the supervisor where AWS' own interfaces are; the job is an item of the blocks table that both can reach.
+write is an overwrite by stamp, so that reads stay what they are while a replay runs.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
-from carbyne.core.documents import Document
-from carbyne.core.errors import CorruptDataError, InvariantError, RetryableError
-from carbyne.core.items import Item, Table
-from carbyne.core.keys import REPLAY_ITEM, lane_of_tag, lane_tag
-from carbyne.core.limits import JOB_BYTES_MAX, PUT_RECORDS_MAX, REPLAY_FILL_MAX, REPLAY_TRIES_S
+from carbyne.core.errors import RetryableError
+from carbyne.core.items import Item
+from carbyne.core.keys import lane_of_tag, lane_tag
+from carbyne.core.limits import LANES, PUT_RECORDS_MAX, REPLAY_FILL_MAX, REPLAY_STUCK_S, TICK_MINUTES
 from carbyne.core.meter import Meter
 from carbyne.hot.ingester import Ingester
-from carbyne.hot.progress import Progress
+from carbyne.hot.jobs import STARTING, Job, Jobs
+from carbyne.hot.marks import LaneArrivals, Marks
+from carbyne.hot.progress import Notes, Progress
 from carbyne.stream import records
 from carbyne.stream.arrived import Arrived
 
 _log = logging.getLogger(__name__)
 
-_SORT: Final = "job"
-_FENCE: Final = bytes((records.TYPE_FENCE,))
-STARTING: Final = "starting"
-"""In the place of a reader's name: it may run or not."""
 
-
-class Job(msgspec.Struct, frozen=True, array_like=True):
-    """``token``: of the replay; ``lanes``: those in it; ``begun_s``: when; ``left``: lanes that are not whole yet;
-    ``reader``: the second reader of the stream, empty if none runs; ``wanted``: an operator asked for it, and the lanes
-    do not know yet."""
-
-    token: str
-    lanes: list[int]
-    begun_s: int
-    left: int
-    reader: str = ""
-    wanted: bool = False
-
-
-_JOB = Document("job of a replay", Job, version=1, level=3, bytes_max=JOB_BYTES_MAX, inflated_max=JOB_BYTES_MAX)
-
-
-class Jobs:
-    """The one job there is, in the blocks table.  Methods raise RetryableError if it can't be asked."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-
-    def load(self) -> tuple[Job | None, Item | None]:
-        """The job and the item that it is in."""
-        item = self._table.get(REPLAY_ITEM, _SORT)
-        return (_JOB.unpack(item.data), item) if item else (None, None)
-
-    def running(self) -> str | None:
-        """The token of the replay that runs."""
-        job, _ = self.load()
-        return job.token if job and job.left else None
-
-    def save(self, job: Job, replaces: Item | None) -> bool:
-        """Whether nobody else had changed the job meanwhile."""
-        return self._table.put(REPLAY_ITEM, _SORT, Item(_JOB.pack(job)), replaces)
-
-
-class Lanes(Protocol):
+class ReplayLanes(Protocol):
     """Lanes in Redis; every method raises RetryableError if it can't be asked."""
 
     def begin(self, lanes: Iterable[int], token: str, *, force: bool = False) -> None: ...
@@ -82,10 +41,19 @@ class Lanes(Protocol):
     def fill(self) -> float: ...
 
 
-class Failovers(Protocol):
-    """``look``: takes the lanes that may lack a tail out of service and returns them; RetryableError if it can't."""
+class Tails(Protocol):
+    """``lost``: lanes that may lack a tail; ``steady``: those that the same master serves as before."""
 
-    def look(self) -> Sequence[int]: ...
+    @property
+    def lost(self) -> Sequence[int]: ...
+    @property
+    def steady(self) -> Collection[int]: ...
+
+
+class LostTails(Protocol):
+    """``look``: takes the lanes that may lack a tail out of service; RetryableError if it can't."""
+
+    def look(self) -> Tails: ...
 
 
 class Watch:
@@ -95,87 +63,137 @@ class Watch:
     def __init__(
         self,
         jobs: Jobs,
-        failovers: Failovers,
-        lanes: Lanes,
+        marks: Marks,
+        notes: Notes,
+        tails: LostTails,
+        lanes: ReplayLanes,
         initialised: Callable[[], bool],
         new_token: Callable[[], str],
         now_ms: Callable[[], int],
     ) -> None:
         self._jobs = jobs
-        self._failovers = failovers
+        self._marks = marks
+        self._notes = notes
+        self._tails = tails
         self._lanes = lanes
         self._initialised = initialised
         self._new_token = new_token
         self._now_ms = now_ms
 
-    def look(self, rebuilding: Mapping[int, str]) -> None:
+    def look(self, rebuilding: Mapping[int, str], arrivals: Mapping[int, LaneArrivals]) -> None:
         """Bring the job up to date with the lanes that are not whole and the tokens that they have, those included that
-        another master serves since the last look."""
-        rebuilding = {**rebuilding, **dict.fromkeys(self._failovers.look(), "")}
-        job, item = self._jobs.load()
-        if job and job.wanted:
-            self._lanes.begin(job.lanes, job.token, force=True)
-            self._jobs.save(msgspec.structs.replace(job, wanted=False), item)
-        elif job and job.left:
-            left = sum(token == job.token for token in rebuilding.values())
-            if self._now_ms() // 1000 - job.begun_s > REPLAY_TRIES_S:
-                _log.error("replay %s has not ended in %d s: it is given up and begun anew", job.token, REPLAY_TRIES_S)
-                left = 0
-            if left != job.left:
-                self._jobs.save(msgspec.structs.replace(job, left=left), item)
-        elif rebuilding and not (job and job.reader) and self._initialised():
-            self._begin(sorted(rebuilding), item)
+        another master serves since the last look; then the marks with the ``arrivals`` of those that are whole."""
+        tails = self._tails.look()
+        self._see_to({**rebuilding, **dict.fromkeys(tails.lost, "")})
+        if self._initialised():
+            self._marks.advance(arrivals, tails.steady)
 
-    def _begin(self, lanes: Sequence[int], item: Item | None) -> None:
-        job = Job(self._new_token(), list(lanes), self._now_ms() // 1000, len(lanes))
+    def _see_to(self, rebuilding: Mapping[int, str]) -> None:
+        job, item = self._jobs.load()
+        if job and job.demanded:
+            self._lanes.begin(job.lanes, job.token, force=True)
+            self._jobs.save(msgspec.structs.replace(job, demanded=False), item)
+        elif job and job.left:
+            seen = self._seen(job, rebuilding)
+            if seen != job:
+                self._jobs.save(seen, item)
+        elif rebuilding and self._initialised():
+            self._begin(sorted(rebuilding), job, item)
+
+    def _seen(self, job: Job, rebuilding: Mapping[int, str]) -> Job:
+        """The job with how far it is; with no lane left if it is stuck, so that another one begins.
+
+        A replay that goes on is let go on, however long it takes: a new one would begin at the same mark.
+        """
+        left = sum(token == job.token for token in rebuilding.values())
+        now_s, mark = self._now_ms() // 1000, f"{job.reader} {self._notes.mark(job.token)}"
+        if mark != job.mark:
+            return msgspec.structs.replace(job, left=left, mark=mark, mark_s=now_s)
+        if left and job.reader not in ("", STARTING) and now_s - job.mark_s > REPLAY_STUCK_S:
+            _log.error("replay %s has not gone on for %d s: another one begins", job.token, now_s - job.mark_s)
+            left = 0
+        return msgspec.structs.replace(job, left=left)
+
+    def _begin(self, lanes: Sequence[int], last: Job | None, item: Item | None) -> None:
+        if last and (last.reader == STARTING or last.old):
+            return  # whose reader must be known before it can be stopped
+        start_s, now_s = self._marks.start_s(lanes), self._now_ms() // 1000
+        old = last.reader if last else ""
+        job = Job(self._new_token(), list(lanes), now_s, len(lanes), start_s=start_s, old=old)
         self._lanes.begin(lanes, job.token)
         if self._jobs.save(job, item):
-            _log.error("%d lanes are replayed from the stream: %s", len(lanes), job.token)
+            _log.error("%d lanes are replayed from the stream, from %d on: %s", len(lanes), start_s, job.token)
 
 
 class Readers(Protocol):
     """Second readers of the stream; both methods raise RetryableError if they can't be started or stopped."""
 
-    def start(self) -> str:
-        """Start the reader from the oldest record that the stream has, unless it runs; its name."""
+    def start(self, start_s: int) -> str:
+        """Start the reader with what came at ``start_s``, 0 for the oldest record that the stream has, unless it runs;
+        its name."""
 
     def stop(self, name: str) -> None:
         """Stop the reader if it runs."""
 
 
-class Stream(Protocol):
+class FenceStream(Protocol):
     """Puts records; returns the indexes of those that failed."""
 
     def put(self, entries: Sequence[tuple[str, bytes]]) -> list[int]: ...
 
 
 class Supervisor:
-    """What happens outside of the network where Redis is."""
+    """What happens outside of the network where Redis is.  ``now_s``: the clock; ``lanes``: those that get ticks."""
 
-    def __init__(self, jobs: Jobs, readers: Readers, stream: Stream) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        readers: Readers,
+        stream: FenceStream,
+        now_s: Callable[[], float],
+        lanes: Sequence[int] = range(LANES),
+    ) -> None:
         self._jobs = jobs
         self._readers = readers
         self._stream = stream
+        self._now_s = now_s
+        self._tick_lanes = lanes
 
     def tick(self) -> None:
-        """Start the reader of a job that has none, with its fences; stop that of one that is done.  Safe to repeat."""
-        for _ in range(2):
+        """Start the reader of a job that has none, with its fences; stop that of one that is done; put the ticks of
+        this minute.  Safe to repeat."""
+        for _ in range(3):
             self._step()
+        self._put_ticks()
 
     def _step(self) -> None:
         job, item = self._jobs.load()
-        if job is None or job.wanted:
+        if job is None or job.demanded:
             return
-        if job.left and not job.reader:  # noted before it runs, or nobody would ever stop it
+        if job.old:
+            self._readers.stop(job.old)
+            self._jobs.save(msgspec.structs.replace(job, old=""), item)
+        elif job.left and not job.reader:  # noted before it runs, or no run would ever stop it
             self._jobs.save(msgspec.structs.replace(job, reader=STARTING), item)
         elif job.reader == STARTING:
-            named = msgspec.structs.replace(job, reader=self._readers.start())
+            named = msgspec.structs.replace(job, reader=self._readers.start(job.start_s))
             if job.left:
                 self._put_fences(job)
             self._jobs.save(named, item)
         elif job.reader and not job.left:
             self._readers.stop(job.reader)
             self._jobs.save(msgspec.structs.replace(job, reader=""), item)
+
+    def _put_ticks(self) -> None:
+        """One for each lane in TICK_MINUTES; those that are not taken wait for their next turn."""
+        minute = int(self._now_s() // 60)
+        tick = records.encode(records.FenceRecord(records.TICK))
+        entries = [(lane_tag(lane), tick) for lane in self._tick_lanes if lane % TICK_MINUTES == minute % TICK_MINUTES]
+        try:
+            if entries and (failed := self._stream.put(entries)):
+                _log.info("%d ticks were not taken", len(failed))
+        except RetryableError as error:
+            _log.info("no tick was taken: %s", error)
 
     def _put_fences(self, job: Job) -> None:
         """One fence for each lane, behind all that was lost; a fence that is put twice does no harm."""
@@ -189,7 +207,7 @@ class Supervisor:
 class Replayer:
     """Takes the stream's records a second time, those of lanes that are not whole."""
 
-    def __init__(self, ingester: Ingester, lanes: Lanes, meter: Meter, progress: Progress | None = None) -> None:
+    def __init__(self, ingester: Ingester, lanes: ReplayLanes, meter: Meter, progress: Progress | None = None) -> None:
         self._ingester = ingester
         self._lanes = lanes
         self._meter = meter
@@ -202,18 +220,20 @@ class Replayer:
         """
         begun_s = self._progress.now_s() if self._progress else 0.0
         lanes = [lane_of_tag(entry.key) for entry in entries]
-        wanted = self._lanes.in_replay({lane for lane in lanes if lane is not None})
-        mine = [(lane, entry) for lane, entry in zip(lanes, entries, strict=True) if lane in wanted]
+        rebuilding = self._lanes.in_replay({lane for lane in lanes if lane is not None})
+        mine = [(lane, entry) for lane, entry in zip(lanes, entries, strict=True) if lane in rebuilding]
         if mine and (fill := self._lanes.fill()) > REPLAY_FILL_MAX:
+            if self._progress:
+                self._progress.wait(shard)
             raise RetryableError(f"Redis is {fill:.0%} full: the replay waits until windows are sealed")
         failed = self._ingester.ingest([entry for _, entry in mine]) if mine else None
-        done = [one for one in mine if failed is None or int(one[1].sequence) < int(failed)]
+        done = [(lane, entry) for lane, entry in mine if failed is None or int(entry.sequence) < int(failed)]
         again = [lane for lane, entry in done if not self._pass_fence(lane, entry)]
         if again:
             _log.info(
                 "%d lanes are past a fence and not whole: it is an older one, or they were lost again", len(again)
             )
-        if self._progress and wanted:
+        if self._progress and rebuilding:
             passed = [entry for entry in entries if failed is None or int(entry.sequence) < int(failed)]
             self._progress.add(shard, begun_s, passed)
         self._meter.add("RecordsReplayed", len(mine))
@@ -222,26 +242,5 @@ class Replayer:
 
     def _pass_fence(self, lane: int | None, entry: Arrived) -> bool:
         """False if the record is a fence and its lane is not whole behind it."""
-        if entry.data[:1] != _FENCE:
-            return True
-        try:
-            record = records.decode(entry.data)
-        except CorruptDataError:
-            return True  # the ingester has dealt with it
-        if lane is None or not isinstance(record, records.FenceRecord):
-            return True
-        return self._lanes.make_whole(lane, record.token)
-
-
-def demand(jobs: Jobs, lanes: Iterable[int], token: str, now_s: int) -> Job:
-    """Ask for a replay of lanes, whole or not, as an operator may; RetryableError while another one runs."""
-    job, item = jobs.load()
-    if job and (job.left or job.reader):
-        raise RetryableError(f"replay {job.token} runs: {job.left} of {len(job.lanes)} lanes are left")
-    wanted = sorted(lanes)
-    if not wanted:
-        raise InvariantError("BUG: a replay needs lanes")
-    wished = Job(token, wanted, now_s, len(wanted), wanted=True)
-    if not jobs.save(wished, item):
-        raise RetryableError("somebody else began a replay just now")
-    return wished
+        token = records.replay_of(entry.data)
+        return lane is None or not token or self._lanes.make_whole(lane, token)

@@ -9,7 +9,8 @@ import re
 import zlib
 from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -24,33 +25,37 @@ from carbyne.core.limits import (
     RETRY_AFTER_S,
     TENANT_CACHE_S,
 )
+from carbyne.http import listing
+from carbyne.http.listing import GZIP_WBITS, Listing
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 SKIPPED_HEADER: Final = "Carbyne-Skipped"
 """Of an answer when parts of the body were skipped: ``<reason>=<number>``, comma separated."""
 TIME_S_MAX: Final = 2**40
-_GZIP_WBITS = 16 + zlib.MAX_WBITS
 
 _log = logging.getLogger(__name__)
 
 
 class Request(msgspec.Struct, frozen=True):
     """``path``: decoded, as API Gateway hands it over; ``query``: with the order of repeated values; header names in
-    lower case."""
+    lower case; ``cookies`` by name."""
 
     method: str
     path: str
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
     body: bytes
+    cookies: Mapping[str, str] = {}
 
 
 class Response(msgspec.Struct, frozen=True):
-    """``body``: text in UTF-8, JSON unless ``headers`` say otherwise."""
+    """``body``: text in UTF-8, JSON unless ``headers`` say otherwise, or bytes that go as they are, or a list, which is
+    encoded while it is read; ``cookies``: values of Set-Cookie."""
 
     status: int
-    body: str
+    body: str | bytes | Listing
     headers: Mapping[str, str] = {}
+    cookies: Sequence[str] = ()
 
 
 def one(request: Request, name: str) -> str:
@@ -84,6 +89,7 @@ def parse(event: Mapping[str, Any]) -> Request:
         query=_query(event.get("rawQueryString") or ""),
         headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
         body=_body(event.get("body") or "", event.get("isBase64Encoded", False)),
+        cookies=dict(pair.partition("=")[::2] for pair in event.get("cookies") or ()),
     )
 
 
@@ -121,7 +127,7 @@ def inflate(body: bytes, bytes_max: int = BODY_BYTES_MAX) -> bytes:
         raise _too_large(bytes_max)
     if not body.startswith(GZIP_MAGIC):
         return body
-    inflater = zlib.decompressobj(_GZIP_WBITS)
+    inflater = zlib.decompressobj(GZIP_WBITS)
     try:
         inflated = inflater.decompress(body, bytes_max + 1)
     except zlib.error:
@@ -149,6 +155,18 @@ def skipped_header(skipped: Counter[str]) -> dict[str, str]:
     return {SKIPPED_HEADER: ", ".join(f"{reason}={number}" for reason, number in sorted(skipped.items()))}
 
 
+def if_changed(request: Request, response: Response) -> Response:
+    """The response with an ETag of its body, or 304 without a body for a client that has this one already."""
+    if isinstance(response.body, Listing):  # known only when it was sent
+        return response
+    body = response.body if isinstance(response.body, bytes) else response.body.encode()
+    tag = f'"{sha256(body).hexdigest()[:32]}"'
+    headers = {**response.headers, "ETag": tag, "Cache-Control": "private, no-cache"}
+    if tag in map(str.strip, request.headers.get("if-none-match", "").replace("W/", "").split(",")):
+        return Response(304, b"", headers)
+    return Response(response.status, response.body, headers, response.cookies)
+
+
 def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """An error in the form whose message Mackerel's clients show."""
     return json_response(status, {"error": {"message": message}}, headers)
@@ -162,7 +180,7 @@ def no_route(request: Request) -> RequestError:
 def answer(event: Mapping[str, Any], respond: Callable[[Request], Response]) -> dict[str, Any]:
     """The Lambda answer of ``respond`` for ``event``; never raises."""
     try:
-        response = respond(parse(event))
+        return _payload(event, respond(parse(event)))
     except RequestError as error:
         response = error_response(error.status, error.message)
     except OverLimitError as error:
@@ -173,7 +191,7 @@ def answer(event: Mapping[str, Any], respond: Callable[[Request], Response]) -> 
     except Exception:  # noqa: BLE001 - the one place where a bug becomes "send again" instead of a bare 500
         _log.exception("unexpected error", extra=_trace(event))
         response = _unavailable()
-    return _payload(response) if len(response.body) <= ANSWER_PLAIN_BYTES_MAX else _large_payload(event, response)
+    return _payload(event, response)
 
 
 def _unavailable() -> Response:
@@ -185,23 +203,37 @@ def _trace(event: Mapping[str, Any]) -> dict[str, object]:
     return {"http_request_id": (event.get("requestContext") or {}).get("requestId")}
 
 
-def _payload(response: Response) -> dict[str, Any]:
-    return {
-        "statusCode": response.status,
-        "headers": {"Content-Type": "application/json", **response.headers},
-        "body": response.body,
-        "isBase64Encoded": False,
-    }
+def _payload(event: Mapping[str, Any], response: Response) -> dict[str, Any]:
+    """Lambda's answer.  RequestError 413 if it can't carry the body."""
+    gzip = _takes_gzip(event)
+    if isinstance(response.body, Listing):
+        packed = listing.payload_of(response.body, gzip=gzip)
+    elif isinstance(response.body, bytes):
+        packed = _in_base64(response.body)
+    elif len(response.body) > ANSWER_PLAIN_BYTES_MAX:
+        packed = _large(response.body, gzip=gzip)
+    else:
+        packed = {"headers": {}, "body": response.body, "isBase64Encoded": False}
+    headers = {"Content-Type": "application/json", **response.headers, **packed["headers"]}
+    cookies = {"cookies": list(response.cookies)} if response.cookies else {}
+    return {"statusCode": response.status, **packed, "headers": headers, **cookies}
 
 
-def _large_payload(event: Mapping[str, Any], response: Response) -> dict[str, Any]:
-    """In base64, which costs a third where text in JSON may cost double, and gzip for those who take it."""
-    headers, body = dict(response.headers), response.body.encode()
+def _takes_gzip(event: Mapping[str, Any]) -> bool:
     accepted = {name.lower(): value for name, value in (event.get("headers") or {}).items()}.get("accept-encoding", "")
-    if "gzip" in accepted:
-        headers["Content-Encoding"] = "gzip"
-        body = zlib.compress(body, level=1, wbits=_GZIP_WBITS)
+    return "gzip" in accepted
+
+
+def _large(text: str, *, gzip: bool) -> dict[str, Any]:
+    """In base64, which costs a third where text in JSON may cost double, and gzip for those who take it."""
+    if not gzip:
+        return _in_base64(text.encode())
+    packed = _in_base64(zlib.compress(text.encode(), level=1, wbits=GZIP_WBITS))
+    return {**packed, "headers": {"Content-Encoding": "gzip"}}
+
+
+def _in_base64(body: bytes) -> dict[str, Any]:
     encoded = b64encode(body).decode()
     if len(encoded) > ANSWER_BYTES_MAX:
-        return _payload(error_response(413, "the answer is too large; ask for less, or accept gzip"))
-    return {**_payload(Response(response.status, encoded, headers)), "isBase64Encoded": True}
+        raise RequestError(413, "the answer is too large; ask for less, or accept gzip")
+    return {"headers": {}, "body": encoded, "isBase64Encoded": True}

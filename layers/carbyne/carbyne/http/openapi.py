@@ -6,6 +6,7 @@ openapi`` writes it (``carbyne.wiring.openapi``).
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import cleandoc
 from typing import Any, Final
 
 import msgspec
@@ -68,7 +69,13 @@ def _schemas(routes: Iterable[Route[Any]]) -> tuple[Mapping[int, Json], Json]:
         body = [] if route.body is None else [route.body]
         kinds += [route.answer, *body, *(parameter.kind for parameter in route.parameters)]
     schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
-    return {id(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}, dict(components)
+    cleaned = {name: _without_indent(schema) for name, schema in components.items()}
+    return {id(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}, cleaned
+
+
+def _without_indent(schema: Json) -> Json:
+    """msgspec takes docstrings as they are: with their indent, which Python 3.13 removes and earlier ones keep."""
+    return {key: cleandoc(value) if key == "description" else value for key, value in schema.items()}
 
 
 def _operation(function: str, route: Route[Any], schema_of: Mapping[int, Json]) -> Json:
@@ -115,8 +122,7 @@ def _answer(route: Route[Any], schema_of: Mapping[int, Json]) -> Json:
 
 
 def _refusal(status: str, about: str) -> Json:
-    ours = {"$ref": "#/components/schemas/Error"}
-    schema = {"anyOf": [ours, {"$ref": "#/components/schemas/Message"}]} if status == "404" else ours
+    schema = {"$ref": "#/components/schemas/Error"}
     headers = {"headers": {"Retry-After": RETRY_AFTER}} if status == "503" else {}
     return {"description": about, **headers, "content": {"application/json": {"schema": schema}}}
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
 from msgspec import Meta
 
+from carbyne.core.limits import LIST_LIMIT_MAX
 from carbyne.http.message import SKIPPED_HEADER, TIME_S_MAX, Request, Response, json_response, no_route
 from carbyne.tenants.accounts import Accounts, Permission
 
@@ -71,6 +72,10 @@ class Route(NamedTuple, Generic[Deps]):
         return {segment.strip("{+}"): part for segment, part in pairs if _is_name(segment)}
 
 
+PAGE: Final = (
+    Parameter("limit", Annotated[int, Meta(ge=1, le=LIST_LIMIT_MAX)], "Elements of a page; without it all, or 413"),
+    Parameter("next", Text, "Continue behind a page: the `next` of its answer"),
+)
 SKIPPED: Final = {SKIPPED_HEADER: "`<reason>=<number>`, comma separated, if parts of the body were skipped"}
 
 
@@ -79,6 +84,14 @@ def dispatch(routes: Sequence[Route[Deps]], request: Request, accounts: Accounts
     route, parts = _route_of(routes, request)
     tenant = accounts.tenant(request.headers, route.permission) if route.permission else ""
     answer = route.handler(deps, Call(request, tenant, parts))
+    return answer if isinstance(answer, Response) else json_response(200, answer)
+
+
+def public(routes: Sequence[Route[Deps]], request: Request, deps: Deps) -> Response:
+    """As ``dispatch``, of routes that need no key: no account is looked up."""
+    route, parts = _route_of(routes, request)
+    assert not route.permission, route.path
+    answer = route.handler(deps, Call(request, "", parts))
     return answer if isinstance(answer, Response) else json_response(200, answer)
 
 

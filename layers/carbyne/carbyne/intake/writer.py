@@ -6,6 +6,7 @@ overwrites, so that is harmless, while a lost one is not.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import count
 from struct import pack
@@ -27,6 +28,7 @@ from carbyne.http.answers import DONE, Success
 from carbyne.http.message import Request, Response, inflate, json_response, one, skipped_header, span_ms
 from carbyne.http.routes import SKIPPED, Call, Parameter, Route, Seconds, Text, dispatch
 from carbyne.intake import mackerel
+from carbyne.intake.host_watch import UNKNOWN_HOSTS_HEADER, HostWatch
 from carbyne.stream import records
 from carbyne.stream.putter import Entry, Putter, Stream, Time, deletion
 from carbyne.tenants.accounts import BOTH, Accounts
@@ -51,7 +53,8 @@ class RawWindows(NamedTuple):
 
 
 class Writer:
-    """The use case of the function, with what it needs from outside."""
+    """The use case of the function, with what it needs from outside; ``hosts``: None where posts are not compared with
+    the registry."""
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class Writer:
         windows: RawWindows,
         meter: Meter,
         time: Time,
+        hosts: HostWatch | None = None,
     ) -> None:
         self._accounts = accounts
         self._deletes = deletes
@@ -68,6 +72,7 @@ class Writer:
         self._putter = Putter(stream, time, lambda number: meter.add("PutRetries", number))
         self._meter = meter
         self._time = time
+        self._hosts = hosts
         self._logged: dict[str, int] = {}
 
     def route(self, request: Request) -> Response:
@@ -141,7 +146,21 @@ class Writer:
         self._spend_old(tenant, samples.rows)
         self._putter.put(entries_of(tenant, samples.rows))
         self._count(samples)
-        return json_response(200, DONE, skipped_header(samples.skipped))
+        return json_response(200, DONE, {**skipped_header(samples.skipped), **self._unknown_hosts(tenant, samples)})
+
+    def _unknown_hosts(self, tenant: str, samples: mackerel.Samples) -> dict[str, str]:
+        """The header that names hosts which are not registered; their samples are stored and counted."""
+        sizes: Counter[str] = Counter()
+        for (source, _), values in samples.rows.items():
+            kind, _, host_id = source.partition("/")
+            if kind == "host":
+                sizes[host_id] += len(values)
+        if not self._hosts or not sizes:
+            return {}
+        unknown = self._hosts.unknown(tenant, sizes)
+        if unknown.hosts:
+            self._meter.add("SamplesOfUnknownHosts", sum(sizes[host_id] for host_id in unknown.hosts))
+        return unknown.header
 
     def _spend_old(self, tenant: str, rows: mackerel.RowsByTime) -> None:
         """Count the windows of samples that are older than any agent's backlog: each is merged into a block of its own.
@@ -177,7 +196,10 @@ ROUTES: Final = (
         Success,
         Writer.post_of_hosts,
         body=list[mackerel.Sample],
-        headers=SKIPPED,
+        headers={
+            **SKIPPED,
+            UNKNOWN_HOSTS_HEADER: "Hosts that are not registered, or retired; their samples are stored",
+        },
     ),
     Route(
         "POST",

@@ -1,5 +1,7 @@
 """The bodies of the answers to reads."""
 
+from msgspec import UNSET, UnsetType
+
 from carbyne.http.answers import Answer
 
 
@@ -20,6 +22,7 @@ class Names(Answer, frozen=True):
     """Names of metrics, sorted."""
 
     names: list[str]
+    next: str | UnsetType = UNSET
 
 
 class Latest(Answer, frozen=True):

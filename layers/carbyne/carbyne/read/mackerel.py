@@ -1,6 +1,6 @@
 """The HTTP side of reads: Mackerel's calls on metrics of hosts and services."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Final, Literal, NamedTuple
 
 from msgspec import Meta
@@ -8,10 +8,12 @@ from msgspec import Meta
 from carbyne.core import names
 from carbyne.core.errors import RequestError
 from carbyne.core.keys import RAW, RESOLUTIONS, SourceKey
-from carbyne.core.limits import LATEST_PAIRS_MAX, SOURCE_NAME_BYTES_MAX
-from carbyne.http.message import Request, Response, json_response, one, span_ms
-from carbyne.http.routes import Call, Parameter, Route, Seconds, Text, dispatch
+from carbyne.core.limits import BATCH_SOURCES_MAX, LATEST_PAIRS_MAX, SOURCE_NAME_BYTES_MAX
+from carbyne.http.listing import Page, listing, page_of
+from carbyne.http.message import Request, Response, if_changed, json_response, one, span_ms
+from carbyne.http.routes import PAGE, Call, Parameter, Route, Seconds, Text, dispatch
 from carbyne.read.answers import Latest, Names, Point, Points, Stored, StoredWindow
+from carbyne.read.batch import Batch, BatchAnswer, Span
 from carbyne.read.placement import Storage
 from carbyne.read.reader import How, Reader
 from carbyne.samples.rollups import AGGREGATES
@@ -21,11 +23,18 @@ WARNINGS_HEADER: Final = "Carbyne-Warnings"
 RESOLUTION_HEADER: Final = "Carbyne-Resolution"
 
 
+def all_registered(_: SourceKey) -> bool:
+    """In the place of a registry, where there is none: no source is unknown."""
+    return True
+
+
 class Queries(NamedTuple):
-    """What answers reads."""
+    """What answers reads; ``is_registered``: whether the registry knows a source."""
 
     reader: Reader
     storage: Storage
+    batch: Batch
+    is_registered: Callable[[SourceKey], bool] = all_registered
 
 
 def route(request: Request, accounts: Accounts, queries: Queries) -> Response:
@@ -41,12 +50,20 @@ def service_metrics(queries: Queries, call: Call) -> Response:
     return _metrics(queries.reader, _service(call), call.request)
 
 
-def host_metric_names(queries: Queries, call: Call) -> Names:
-    return Names(sorted(queries.reader.series(_host(call))))
+def host_metric_names(queries: Queries, call: Call) -> Response:
+    return _names(queries, _host(call), page_of(call.request.query))
 
 
-def service_metric_names(queries: Queries, call: Call) -> Names:
-    return Names(sorted(queries.reader.series(_service(call))))
+def service_metric_names(queries: Queries, call: Call) -> Response:
+    return _names(queries, _service(call), page_of(call.request.query))
+
+
+def _names(queries: Queries, source: SourceKey, page: Page) -> Response:
+    """Of a source that is registered or has samples, since posts need no registration."""
+    series = queries.reader.series(source)
+    if not series and not queries.is_registered(source):
+        raise RequestError(404, f"{source.source} is unknown")
+    return Response(200, listing("names", ((name, name) for name in sorted(series)), page))
 
 
 def _host(call: Call) -> SourceKey:
@@ -100,6 +117,18 @@ def storage(queries: Queries, call: Call) -> list[Stored]:
     ]
 
 
+def batch(queries: Queries, call: Call) -> Response:
+    """For pages of graphs."""
+    request = call.request
+    sources = [SourceKey(call.tenant, names.source(source)) for source in _many(request, "source")]
+    if len(sources) > BATCH_SOURCES_MAX:
+        raise RequestError(400, f"{len(sources)} sources; ask for at most {BATCH_SOURCES_MAX} at once")
+    series = _many(request, "name") if "name" in request.query else []
+    how = How(_choice(request, "resolution", RESOLUTIONS), partial=_partial(request))
+    found, warnings = queries.batch.read(sources, series, Span(*span_ms(request)), how)
+    return if_changed(request, _respond(found, warnings, {RESOLUTION_HEADER: found.resolution}))
+
+
 SPAN: Final = (
     Parameter("from", Seconds, "Seconds since 1970", required=True),
     Parameter("to", Seconds, "Seconds since 1970, not before `from`", required=True),
@@ -117,6 +146,13 @@ LATEST: Final = (
     Parameter("name", Annotated[list[Text], Meta(min_length=1)], "Metrics", required=True),
     PARTIAL,
 )
+BATCH: Final = (
+    Parameter("source", Annotated[list[Text], Meta(min_length=1)], "`host/<id>` or `service/<name>`", required=True),
+    Parameter("name", list[Text], "Metrics, exact or ending in `*`; without it all"),
+    *SPAN,
+    Parameter("resolution", Literal["raw", "5m", "1h", "1d"], "Without it, what suits the span"),
+    PARTIAL,
+)
 STORAGE: Final = (Parameter("source", Text, "As `host/<id>` or `service/<name>`", required=True), *SPAN)
 WARNINGS: Final = {WARNINGS_HEADER: "What is missing in the answer; only with partial=true"}
 METRIC_HEADERS: Final = {**WARNINGS, RESOLUTION_HEADER: "Resolution of the answer: raw, 5m, 1h or 1d"}
@@ -132,7 +168,16 @@ ROUTES: Final = (
         headers=METRIC_HEADERS,
         not_found="The host never had this metric",
     ),
-    Route("GET", "/api/v0/hosts/{id}/metric-names", Permission.READ, "Metrics of a host", Names, host_metric_names),
+    Route(
+        "GET",
+        "/api/v0/hosts/{id}/metric-names",
+        Permission.READ,
+        "Metrics of a host",
+        Names,
+        host_metric_names,
+        parameters=PAGE,
+        not_found="The host is not registered and has no samples",
+    ),
     Route(
         "GET",
         "/api/v0/services/{service}/metrics",
@@ -151,6 +196,8 @@ ROUTES: Final = (
         "Metrics of a service",
         Names,
         service_metric_names,
+        parameters=PAGE,
+        not_found="The service is not registered and has no samples",
     ),
     Route(
         "GET",
@@ -170,6 +217,16 @@ ROUTES: Final = (
         list[Stored],
         storage,
         parameters=STORAGE,
+    ),
+    Route(
+        "GET",
+        "/carbyne/v1/batch",
+        Permission.READ,
+        "Many series of many sources over one span, as columns",
+        BatchAnswer,
+        batch,
+        parameters=BATCH,
+        headers=METRIC_HEADERS,
     ),
 )
 

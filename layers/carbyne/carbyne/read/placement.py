@@ -65,10 +65,11 @@ class Storage:
         ]
         if len(hot) + len(keys) > STORAGE_WINDOWS_MAX:
             raise RequestError(400, f"{len(keys)} blocks in this span; ask for {STORAGE_WINDOWS_MAX} at most")
-        found = [*self._hot_parts(source, hot), *self._warm_parts(source, from_ms, to_ms)]
+        placements = [*self._hot_parts(source, hot), *self._warm_parts(source, from_ms, to_ms)]
         with ThreadPoolExecutor(COLD_READERS) as threads:
-            found += [part for parts in threads.map(lambda key: list(self._cold_parts(key)), keys) for part in parts]
-        return sorted(found, key=lambda one: (RESOLUTIONS.index(one.resolution), one.window, TIERS.index(one.tier)))
+            cold = threads.map(lambda key: list(self._cold_parts(key)), keys)
+            placements += [placement for block in cold for placement in block]
+        return sorted(placements, key=lambda at: (RESOLUTIONS.index(at.resolution), at.window, TIERS.index(at.tier)))
 
     def _hot_parts(self, source: SourceKey, windows: Sequence[Window]) -> Iterator[Placement]:
         for window in windows:
@@ -98,5 +99,5 @@ def _leaves(store: Blocks, key: BlockKey, item: Item) -> Iterator[bytes]:
         yield item.data
     for part in parts:
         child = key._replace(part=part)
-        if held := store.get(child):
-            yield from _leaves(store, child, held)
+        if part_item := store.get(child):
+            yield from _leaves(store, child, part_item)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.keys import RAW, SourceKey, Window
-from carbyne.core.limits import AHEAD_MS_MAX, LATEST_BACK_MS, LATEST_READERS, POINTS_MAX
+from carbyne.core.limits import AHEAD_MS_MAX, HOT_SERIES_MAX, LATEST_BACK_MS, LATEST_READERS, POINTS_MAX
 from carbyne.read.views import HotPart, Views, late_columns, pending_of, span_of
 from carbyne.samples.blocks import decode
 from carbyne.samples.columns import EMPTY, Columns, between, column, merge
@@ -81,6 +81,27 @@ class How(NamedTuple):
 HOW: Final = How()
 
 
+class Many(NamedTuple):
+    """Several series of a source: raw samples, or buckets as a rollup block holds them; the rest as of ``Answer``."""
+
+    columns: Columns
+    resolution: str
+    warnings: list[str]
+
+
+class _Asked(NamedTuple):
+    """A span in ms, both ends included, at one resolution; ``is_over``: all of it is past retention."""
+
+    resolution: str
+    from_ms: int
+    to_ms: int
+    now_ms: int
+
+    @property
+    def is_over(self) -> bool:
+        return self.from_ms > self.to_ms
+
+
 class Newest(NamedTuple):
     """The newest sample of each series that has one: name -> (ts_ms, value)."""
 
@@ -117,27 +138,51 @@ class Reader:
         RetryableError if a tier can't be asked or is not whole; ``partial`` makes warnings of the latter, and then
         nobody can say that a series is unknown.
         """
+        asked, gaps = self._asked(from_ms, to_ms, how), Gaps(partial=how.partial)
+        if asked.is_over:
+            self._hot_part(source, asked.now_ms, asked.now_ms, [series], gaps)  # Redis may have lost the name
+            if not gaps.warnings and series not in self.series(source):
+                raise _unknown(source, series)
+            return Answer(np.empty(0, np.int64), np.empty(0), gaps.warnings, asked.resolution)
+        columns, known = self._columns(source, [series], asked, gaps)
+        if not (gaps.warnings or columns.groups or known or series in self.series(source)):
+            raise _unknown(source, series)
+        ts_ms, values = _points(columns, series, asked.resolution, how.aggregate)
+        if len(ts_ms) > POINTS_MAX:
+            raise RequestError(400, f"{len(ts_ms)} points; ask for a shorter span or a coarser resolution")
+        return Answer(ts_ms, values, gaps.warnings, asked.resolution)
+
+    def read_many(self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int, how: How = HOW) -> Many:
+        """As ``read``, of several series of a source at once; one that it never had is left out.
+
+        Of no series as well: the caller may know of none because Redis lost them, which is a gap like any other.
+        """
+        asked, gaps = self._asked(from_ms, to_ms, how), Gaps(partial=how.partial)
+        columns = EMPTY if asked.is_over else self._columns(source, series, asked, gaps)[0]
+        return Many(columns, asked.resolution, gaps.warnings)
+
+    def _asked(self, from_ms: int, to_ms: int, how: How) -> _Asked:
+        """What of a span retention can hold."""
         now_ms = self._now_ms()
         to_ms = min(to_ms, now_ms + AHEAD_MS_MAX)
         resolution = how.resolution or choose(from_ms, to_ms)
-        from_ms = max(from_ms, now_ms - self._retention_s[resolution] * 1000)
-        if from_ms > to_ms:  # all of it is past retention
-            if series not in self.series(source):
-                raise _unknown(source, series)
-            return Answer(np.empty(0, np.int64), np.empty(0), [], resolution)
-        span, gaps = span_of(resolution, from_ms, to_ms), Gaps(partial=how.partial)
-        hot = self._hot_part(source, span[0], span[1] - 1, [series], gaps)
-        if resolution == RAW and _covers(hot.complete, from_ms, min(to_ms, now_ms)):
-            columns = between(hot.columns, *span)
-        else:
-            part = HotPart(hot.columns, hot.windows)
-            columns = self._views.view(source, series, resolution, span, part, gaps)
-        if not (gaps.warnings or columns.groups or any(hot.known) or series in self.series(source)):
-            raise _unknown(source, series)
-        ts_ms, values = _points(columns, series, resolution, how.aggregate)
-        if len(ts_ms) > POINTS_MAX:
-            raise RequestError(400, f"{len(ts_ms)} points; ask for a shorter span or a coarser resolution")
-        return Answer(ts_ms, values, gaps.warnings, resolution)
+        return _Asked(resolution, max(from_ms, now_ms - self._retention_s[resolution] * 1000), to_ms, now_ms)
+
+    def _columns(self, source: SourceKey, series: Sequence[str], asked: _Asked, gaps: Gaps) -> tuple[Columns, bool]:
+        """The samples or buckets of the series in the span, and whether Redis knows one of them."""
+        span = span_of(asked.resolution, asked.from_ms, asked.to_ms)
+        chunks = [series[first : first + HOT_SERIES_MAX] for first in range(0, len(series) or 1, HOT_SERIES_MAX)]
+        parts = [self._hot_part(source, span[0], span[1] - 1, chunk, gaps) for chunk in chunks]
+        hot = merge([part.columns for part in parts])
+        complete = set.intersection(*(set(part.complete) for part in parts))
+        known = any(any(part.known) for part in parts)
+        if not series:
+            return EMPTY, False
+        if asked.resolution == RAW and _covers(complete, asked.from_ms, min(asked.to_ms, asked.now_ms)):
+            return between(hot, *span), known
+        windows = sorted({window for part in parts for window in part.windows}, reverse=True)
+        view = self._views.view(source, series, asked.resolution, span, HotPart(hot, windows), gaps)
+        return view, known
 
     def latest(self, source: SourceKey, series: Sequence[str], *, partial: bool = False) -> Newest:
         """The newest sample of each series, none older than LATEST_BACK_MS; errors as of ``read``, but no 404."""
@@ -150,11 +195,11 @@ class Reader:
             name for name in series if name not in newest or not _covers(hot.complete, newest[name][0] + 1, now_ms)
         ]
         if older:  # a block may hold a newer sample than Redis, where late ones may be all that is left
-            newest_of_all = self._newest_of_all(source, older, (from_ms, to_ms), gaps, hot.columns)
-            if any(name in newest and newest_of_all.get(name, (-1, 0.0))[0] < newest[name][0] for name in older):
+            of_all = self._newest_of_all(source, older, (from_ms, to_ms), gaps, hot.columns)
+            if any(name in newest and of_all.get(name, (-1, 0.0))[0] < newest[name][0] for name in older):
                 hot = self._hot_part(source, from_ms, to_ms, older, gaps)  # that was deleted: of all that Redis has
-                newest_of_all = self._newest_of_all(source, older, (from_ms, to_ms), gaps, hot.columns)
-            newest = {name: sample for name, sample in newest.items() if name not in older} | newest_of_all
+                of_all = self._newest_of_all(source, older, (from_ms, to_ms), gaps, hot.columns)
+            newest = {name: sample for name, sample in newest.items() if name not in older} | of_all
         return Newest(newest, gaps.warnings)
 
     def latest_of(
@@ -177,6 +222,19 @@ class Reader:
         """Every series that the source ever had; empty for an unknown source."""
         late = {name for rows in self._catalogue.pending(source).late for name in decode(rows.data).series}
         return self._hot.series(source) | late | self._catalogue.series(source).keys()
+
+    def known(self, source: SourceKey, *, partial: bool) -> tuple[set[str], list[str]]:
+        """As ``series``, with what is missing in it where that need not be an error."""
+        gaps, found = Gaps(partial=partial), set[str]()
+        try:
+            found |= self._hot.series(source)
+        except RetryableError as error:
+            gaps.note("the hot tier could not be read: metrics may be missing", error)
+        try:
+            found |= self._catalogue.series(source).keys()
+        except RetryableError as error:
+            gaps.note("the catalogue could not be read: metrics may be missing", error)
+        return found, gaps.warnings
 
     def _hot_part(
         self, source: SourceKey, from_ms: int, to_ms: int, series: Sequence[str], gaps: Gaps, *, newest: bool = False

@@ -44,21 +44,23 @@ class Views:
         self._catalogue = catalogue
         self._threads = ThreadPoolExecutor(len(RESOLUTIONS))
 
-    def view(self, source: SourceKey, series: str, resolution: str, span: Span, hot: HotPart, gaps: Gaps) -> Columns:
+    def view(
+        self, source: SourceKey, series: Sequence[str], resolution: str, span: Span, hot: HotPart, gaps: Gaps
+    ) -> Columns:
         """The samples (raw) or buckets (as a rollup block holds them) of ``series`` in the span.
 
         The span of a rolled up view is of whole buckets, and ``hot`` has all of it that Redis has.
         """
         pending = pending_of(self._catalogue, source, gaps, days=resolution == DAY.name)
         levels = _levels(resolution, span, [*map(_span, hot.windows), *_fluid(pending, span)], pending.open_days)
-        columns = merge([hot.columns, late_columns(pending, [series], span)])
+        columns = merge([hot.columns, late_columns(pending, series, span)])
         each = self._threads.map if len(levels) > 1 else map  # all at once: it saves round trips
-        blocks = each(partial(self._blocks, source, series, gaps, columns), levels)
-        return _combined(list(zip(levels, blocks, strict=True)))
+        of_levels = each(partial(self._of_level, source, series, gaps, columns), levels)
+        return _combined(list(zip(levels, of_levels, strict=True)))
 
-    def _blocks(self, source: SourceKey, series: str, gaps: Gaps, hot: Columns, level: _Level) -> Columns:
+    def _of_level(self, source: SourceKey, series: Sequence[str], gaps: Gaps, hot: Columns, level: _Level) -> Columns:
         """What the blocks of a level, and Redis of raw samples, hold of the spans that it is needed for."""
-        names, also = ([series], hot) if level.resolution == RAW else (keys_of([series]), EMPTY)
+        names, also = (series, hot) if level.resolution == RAW else (keys_of(series), EMPTY)
         parts = (
             between(self._tiers.read(source, level.resolution, start, end - 1, gaps, names, hot=also), start, end)
             for start, end in level.spans
@@ -109,14 +111,14 @@ def _levels(resolution: str, span: Span, fluid: Sequence[Span], days: Iterable[W
     return [*levels, _Level(RAW, spans, [])] if spans else levels
 
 
-def _combined(levels: Sequence[tuple[_Level, Columns]]) -> Columns:
+def _combined(of_levels: Sequence[tuple[_Level, Columns]]) -> Columns:
     """Finest first: what a level holds, and what is computed from the level below it."""
     columns = EMPTY
-    for level, blocks in reversed(levels):
+    for level, blocks in reversed(of_levels):
         if level.resolution == RAW:
             columns = blocks
         else:
-            kept = [between(blocks, *span) for part in level.spans for span in _between_spans(level.computed, part)]
+            kept = [between(blocks, *rest) for part in level.spans for rest in _between_spans(level.computed, part)]
             columns = merge([*kept, roll(columns, BY_NAME[level.resolution].bucket_s)])
     return columns
 

@@ -5,6 +5,8 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from carbyne.http.answers import Answer
+from carbyne.registry.annotations import Annotation
+from carbyne.registry.dashboards import Head
 from carbyne.registry.graphs import Graph
 from carbyne.registry.hosts import Status
 from carbyne.registry.services import Service
@@ -51,9 +53,10 @@ class OneHost(Answer, frozen=True):
 
 
 class Hosts(Answer, frozen=True):
-    """Hosts, oldest first."""
+    """Hosts, by id."""
 
     hosts: list[Host]
+    next: str | UnsetType = UNSET
 
 
 class CheckDetail(Answer, frozen=True):
@@ -82,12 +85,14 @@ class Graphs(Answer, frozen=True):
     """Graph definitions, by name."""
 
     graph_defs: list[Graph]
+    next: str | UnsetType = UNSET
 
 
 class Services(Answer, frozen=True):
     """Services, by name."""
 
     services: list[Service]
+    next: str | UnsetType = UNSET
 
 
 class Role(Answer, frozen=True):
@@ -101,6 +106,7 @@ class Roles(Answer, frozen=True):
     """The roles of a service, by name."""
 
     roles: list[Role]
+    next: str | UnsetType = UNSET
 
 
 class Namespace(Answer, frozen=True):
@@ -113,3 +119,37 @@ class Namespaces(Answer, frozen=True):
     """Where metadata is, by name."""
 
     metadata: list[Namespace]
+
+
+class CheckReport(Answer, frozen=True):
+    """The latest report of a check; ``occurred_at`` in seconds."""
+
+    name: str
+    status: str
+    message: str
+    occurred_at: int
+
+
+class HostReports(Answer, frozen=True):
+    """The checks of one host."""
+
+    host_id: str
+    checks: list[CheckReport]
+
+
+class HostsReports(Answer, frozen=True):
+    """The checks of several hosts."""
+
+    hosts: list[HostReports]
+
+
+class Annotations(Answer, frozen=True):
+    """Graph annotations, by their beginning."""
+
+    graph_annotations: list[Annotation]
+
+
+class Dashboards(Answer, frozen=True):
+    """Dashboards without their widgets, the oldest first."""
+
+    dashboards: list[Head]

@@ -8,7 +8,9 @@ from msgspec import Raw
 from carbyne.core import keys
 from carbyne.http.answers import DONE, Success
 from carbyne.http.forms import form
-from carbyne.http.routes import Call, Parameter, Route
+from carbyne.http.listing import Listing, page_of
+from carbyne.http.message import Response
+from carbyne.http.routes import PAGE, Call, Parameter, Route
 from carbyne.registry import checks, hosts, metadata
 from carbyne.registry.answers import CheckDetail, CheckState, CheckStates, Host, Hosts, Id, OneHost
 from carbyne.registry.hosts import HostForm, Status, StoredHost
@@ -58,7 +60,8 @@ def _keep_listed(registry: Registry, tenant: str, host_id: str, body: HostForm) 
         checks.keep_listed(registry, tenant, host_id, body.checks)
 
 
-def get_hosts(registry: Registry, call: Call) -> Hosts:
+def get_hosts(registry: Registry, call: Call) -> Response:
+    page = page_of(call.request.query)
     query = hosts.Filter(
         service=_last(call, "service"),
         roles=_given(call, "role"),
@@ -66,7 +69,8 @@ def get_hosts(registry: Registry, call: Call) -> Hosts:
         statuses=_given(call, "status") or DEFAULT_STATUSES,
         custom_identifier=_last(call, "customIdentifier"),
     )
-    return Hosts([_answer(host) for host in hosts.find(registry.store, call.tenant, query)])
+    found = hosts.find(registry.store, call.tenant, query, page.after)
+    return Response(200, Listing("hosts", ((host.id, _answer(host)) for host in found), page))
 
 
 def get_host_by_custom_identifier(registry: Registry, call: Call) -> OneHost:
@@ -170,6 +174,7 @@ SEARCH: Final = (
     Parameter("name", str, "Hosts of this name"),
     Parameter("status", list[Status], "Of any of these; without it working and standby"),
     Parameter("customIdentifier", str, "The host of this identifier"),
+    *PAGE,
 )
 EITHER_CASE: Final = (Parameter("caseInsensitive", Literal["true", "false"], "Whether either case will do"),)
 ROUTES: Final[tuple[Route[Registry], ...]] = (

@@ -6,10 +6,11 @@ import msgspec
 
 from carbyne.http.answers import DONE, Success
 from carbyne.http.forms import form
+from carbyne.http.listing import Listing, page_of
 from carbyne.http.message import Response, json_response, skipped_header
-from carbyne.http.routes import SKIPPED, Call, Route
+from carbyne.http.routes import PAGE, SKIPPED, Call, Parameter, Route, Text
 from carbyne.registry import checks, graphs
-from carbyne.registry.answers import Graphs
+from carbyne.registry.answers import CheckReport, Graphs, HostReports, HostsReports
 from carbyne.registry.checks import Report
 from carbyne.registry.graphs import Graph
 from carbyne.registry.store import Registry
@@ -29,13 +30,25 @@ def post_reports(registry: Registry, call: Call) -> Response:
     return json_response(200, DONE, skipped_header(skipped))
 
 
+def get_checks(registry: Registry, call: Call) -> HostsReports:
+    hosts = [host for host in dict.fromkeys(call.request.query.get("hostId", ())) if host]
+    states = checks.of_hosts(registry.store, call.tenant, hosts)
+    return HostsReports([HostReports(host, [_report(one) for one in mine]) for host, mine in states.items()])
+
+
+def _report(state: checks.State) -> CheckReport:
+    return CheckReport(state.name, state.status, state.message, state.occurred_s)
+
+
 def post_graphs(registry: Registry, call: Call) -> Success:
     graphs.create(registry, call.tenant, form(call, list[Graph]))
     return DONE
 
 
-def get_graphs(registry: Registry, call: Call) -> Graphs:
-    return Graphs(graphs.find(registry.store, call.tenant))
+def get_graphs(registry: Registry, call: Call) -> Response:
+    page = page_of(call.request.query)
+    found = graphs.find(registry.store, call.tenant, page.after)
+    return Response(200, Listing("graphDefs", ((graph.name, graph) for graph in found), page))
 
 
 def delete_graph(registry: Registry, call: Call) -> Success:
@@ -55,7 +68,16 @@ ROUTES: Final[tuple[Route[Registry], ...]] = (
         body=ReportsForm,
         headers=SKIPPED,
     ),
+    Route(
+        "GET",
+        "/carbyne/v1/checks",
+        Permission.READ,
+        "The latest states of the checks of several hosts",
+        HostsReports,
+        get_checks,
+        parameters=(Parameter("hostId", list[Text], "Hosts"),),
+    ),
     Route("POST", f"{GRAPHS}/create", BOTH, "Define graphs of custom metrics", Success, post_graphs, body=list[Graph]),
-    Route("GET", GRAPHS, Permission.READ, "Graph definitions", Graphs, get_graphs),
+    Route("GET", GRAPHS, Permission.READ, "Graph definitions", Graphs, get_graphs, parameters=PAGE),
     Route("DELETE", GRAPHS, BOTH, "Forget a graph definition", Success, delete_graph, body=NameForm),
 )

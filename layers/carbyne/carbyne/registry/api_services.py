@@ -5,7 +5,9 @@ from typing import Final
 import msgspec
 
 from carbyne.http.forms import form
-from carbyne.http.routes import Call, Route
+from carbyne.http.listing import listing, page_of
+from carbyne.http.message import Response
+from carbyne.http.routes import PAGE, Call, Route
 from carbyne.registry import roles, services
 from carbyne.registry.answers import Role, Roles, Services
 from carbyne.registry.services import Service
@@ -18,8 +20,9 @@ class NamedForm(msgspec.Struct, frozen=True):
     memo: str = ""
 
 
-def get_services(registry: Registry, call: Call) -> Services:
-    return Services(services.find(registry.store, call.tenant))
+def get_services(registry: Registry, call: Call) -> Response:
+    found = services.find(registry.store, call.tenant)
+    return Response(200, listing("services", ((each.name, each) for each in found), page_of(call.request.query)))
 
 
 def post_service(registry: Registry, call: Call) -> Service:
@@ -31,10 +34,11 @@ def delete_service(registry: Registry, call: Call) -> Service:
     return services.delete(registry, call.tenant, call.parts["service"])
 
 
-def get_roles(registry: Registry, call: Call) -> Roles:
+def get_roles(registry: Registry, call: Call) -> Response:
     roles.memo_of(registry.store, call.tenant, call.parts["service"])
     memos = roles.of_service(registry.store, call.tenant, call.parts["service"])
-    return Roles([Role(name, memo) for name, memo in memos.items()])
+    elements = ((name, Role(name, memo)) for name, memo in memos.items())
+    return Response(200, listing("roles", elements, page_of(call.request.query)))
 
 
 def post_role(registry: Registry, call: Call) -> Role:
@@ -54,7 +58,7 @@ ROLES: Final = "/api/v0/services/{service}/roles"
 ROLE: Final = "/api/v0/services/{service}/roles/{role}"
 UNKNOWN: Final = "The service is unknown"
 ROUTES: Final[tuple[Route[Registry], ...]] = (
-    Route("GET", ALL, Permission.READ, "Services", Services, get_services),
+    Route("GET", ALL, Permission.READ, "Services", Services, get_services, parameters=PAGE),
     Route("POST", ALL, BOTH, "Make a service", Service, post_service, body=NamedForm),
     Route(
         "DELETE",
@@ -65,7 +69,9 @@ ROUTES: Final[tuple[Route[Registry], ...]] = (
         delete_service,
         not_found=UNKNOWN,
     ),
-    Route("GET", ROLES, Permission.READ, "The roles of a service", Roles, get_roles, not_found=UNKNOWN),
+    Route(
+        "GET", ROLES, Permission.READ, "The roles of a service", Roles, get_roles, parameters=PAGE, not_found=UNKNOWN
+    ),
     Route("POST", ROLES, BOTH, "Make a role", Role, post_role, body=NamedForm, not_found=UNKNOWN),
     Route(
         "DELETE",

@@ -5,6 +5,7 @@ Reports come late and twice, since agents keep them until they are taken: only w
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -14,6 +15,7 @@ from carbyne.core import keys
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import (
     CHECK_ATTEMPTS_MAX,
+    CHECK_HOSTS_MAX,
     CHECK_MESSAGE_CHARACTERS_MAX,
     CHECK_REPORT_AGE_S_MAX,
     CHECKS_PER_HOST_MAX,
@@ -21,7 +23,7 @@ from carbyne.core.limits import (
     REPORTS_PER_BODY_MAX,
 )
 from carbyne.registry import hosts
-from carbyne.registry.store import Key, Registry, RegistryChange, RegistryItem, body_of, settle
+from carbyne.registry.store import Key, Registry, RegistryChange, RegistryItem, Store, body_of, settle
 
 UNKNOWN_HOST: Final = "unknown-host"
 BAD_TIME: Final = "bad-time"
@@ -105,6 +107,15 @@ def states(registry: Registry, tenant: str, host_id: str) -> list[tuple[State, s
     memos = {check.name: check.memo for check in host.checks or ()}
     stored = [_stored(item) for item in registry.store.items(_pk(tenant, host_id), "check:")]
     return [(state, memos.get(state.name, "")) for state in stored]
+
+
+def of_hosts(store: Store, tenant: str, host_ids: Sequence[str]) -> dict[str, list[State]]:
+    """The latest states of the checks of several hosts, by host; RequestError 400 for too many."""
+    if len(host_ids) > CHECK_HOSTS_MAX:
+        raise RequestError(400, f"{len(host_ids)} hosts; ask for at most {CHECK_HOSTS_MAX} at once")
+    with ThreadPoolExecutor(8) as threads:
+        found = threads.map(lambda one: store.items(_pk(tenant, one), "check:"), host_ids)
+        return {one: list(map(_stored, items)) for one, items in zip(host_ids, found, strict=True)}
 
 
 def _keep(registry: Registry, tenant: str, host_id: str, reports: list[Report]) -> Counter[str]:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -58,9 +58,9 @@ def delete(registry: Registry, tenant: str, name: str) -> None:
     settle(attempt)
 
 
-def find(store: Store, tenant: str) -> list[Graph]:
-    """All graphs of a tenant, by name."""
-    return [msgspec.json.decode(item.body, type=Graph) for item in store.items(_key(tenant, "").pk)]
+def find(store: Store, tenant: str, after: str = "") -> Iterator[Graph]:
+    """The graphs of a tenant with names greater than ``after``, by name, read while they are taken."""
+    return (msgspec.json.decode(item.body, type=Graph) for item in store.scan(_key(tenant, "").pk, after))
 
 
 def _key(tenant: str, name: str) -> Key:
@@ -68,8 +68,13 @@ def _key(tenant: str, name: str) -> Key:
 
 
 def _create_once(store: Store, tenant: str, wanted: dict[Key, bytes]) -> bool | None:
-    known = {item.key: item for item in store.items(_key(tenant, "").pk)}
-    if len(known.keys() | wanted.keys()) > GRAPHS_PER_TENANT_MAX:
+    known, others = {}, 0
+    for item in store.scan(_key(tenant, "").pk):
+        if item.key in wanted:
+            known[item.key] = item
+        else:
+            others += 1
+    if others + len(wanted) > GRAPHS_PER_TENANT_MAX:
         raise RequestError(400, f"there would be more than {GRAPHS_PER_TENANT_MAX} graphs; delete some first")
     changes = [RegistryChange(key, body, known[key].version if key in known else 0) for key, body in wanted.items()]
     return all(store.write(one) for one in changes if one.key not in known or known[one.key].body != one.body) or None

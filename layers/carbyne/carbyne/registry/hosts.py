@@ -4,7 +4,7 @@ A live host is an item of the tenant's partition of hosts; a retired one moves t
 never read it.  A custom identifier is an item that names its host, written together with the host.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -177,19 +177,20 @@ def live(store: Store, tenant: str, host_id: str) -> StoredHost:
     return _host(_live(store, tenant, host_id))
 
 
-def find(store: Store, tenant: str, wanted: Filter) -> list[StoredHost]:
-    """Live hosts, oldest first.  One with a custom identifier is looked up, everything else reads all live hosts."""
-    if wanted.custom_identifier:
-        holder = _holder(store, tenant, wanted.custom_identifier)
-        found = [_host(holder)] if holder else []
+def find(store: Store, tenant: str, query: Filter, after: str = "") -> Iterator[StoredHost]:
+    """Live hosts with ids greater than ``after``, by id, read while they are taken: all of them may be too many for the
+    memory.  One with a custom identifier is looked up."""
+    if query.custom_identifier:
+        holder = _holder(store, tenant, query.custom_identifier)
+        hosts = iter([_host(holder)] if holder and holder.key.sk > after else [])
     else:
-        found = everyone(store, tenant)
-    return sorted(filter(lambda host: _fits(host, wanted), found), key=_age)
+        hosts = everyone(store, tenant, after)
+    return (host for host in hosts if _fits(host, query))
 
 
-def everyone(store: Store, tenant: str) -> list[StoredHost]:
-    """All live hosts."""
-    return [_host(item) for item in store.items(_key(tenant, "").pk)]
+def everyone(store: Store, tenant: str, after: str = "") -> Iterator[StoredHost]:
+    """All live hosts with ids greater than ``after``, by id, read while they are taken."""
+    return map(_host, store.scan(_key(tenant, "").pk, after))
 
 
 def by_custom_identifier(store: Store, tenant: str, identifier: str, *, either_case: bool) -> StoredHost:
@@ -294,12 +295,12 @@ def _has(host: StoredHost, service: str, role: str | None) -> bool:
     return bool(held) if role is None else role in held
 
 
-def _fits(host: StoredHost, wanted: Filter) -> bool:
-    any_role: Sequence[str | None] = wanted.roles or [None]
+def _fits(host: StoredHost, query: Filter) -> bool:
+    any_role: Sequence[str | None] = query.roles or [None]
     return (
-        host.status in wanted.statuses
-        and (wanted.name is None or host.name == wanted.name)
-        and (wanted.service is None or any(_has(host, wanted.service, role) for role in any_role))
+        host.status in query.statuses
+        and (query.name is None or host.name == query.name)
+        and (query.service is None or any(_has(host, query.service, role) for role in any_role))
     )
 
 

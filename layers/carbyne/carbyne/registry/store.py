@@ -3,7 +3,7 @@
 A write that was applied and is sent again succeeds again, so that a lost answer is harmless.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from secrets import token_hex
 from typing import NamedTuple, Protocol, TypeVar
@@ -47,6 +47,9 @@ class Store(Protocol):
 
     def items(self, pk: str, prefix: str = "") -> list[RegistryItem]:
         """All items of ``pk`` whose sk begins with ``prefix``, sorted by sk."""
+
+    def scan(self, pk: str, after: str = "") -> Iterator[RegistryItem]:
+        """The items of ``pk`` whose sk is greater than ``after``, sorted by sk, read while they are taken."""
 
     def write(self, *changes: RegistryChange) -> bool:
         """All changes or, if an item does not have the version that its change names, none, and False.

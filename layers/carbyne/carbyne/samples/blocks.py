@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import accumulate, pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -64,6 +64,54 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Body)
 
 
+class Stub(NamedTuple):
+    """What replaces a block that was split.  ``parts``: those that have its samples now, one for each of its series."""
+
+    parts: tuple[str, ...]
+
+    def shares(self, series: Collection[str] | None) -> list[tuple[str, Collection[str] | None]]:
+        """Each part with those of ``series`` that belong to it; None stays None, for all."""
+        if series is None:
+            return [(part, None) for part in self.parts]
+        return [(part, [name for name in series if in_part(name, part)]) for part in self.parts]
+
+
+def read(data: bytes, series: Collection[str] | None = None) -> Columns | Stub:
+    """What an item is: the columns of a block, of its series in ``series`` alone unless that is None, or a stub.
+
+    Streams of other series are not decoded.  Raises CorruptDataError for bytes that nothing here wrote,
+    UnknownVersionError for sound bytes of a later version.
+    """
+    (version,) = frame.check(data, len(_HEAD), BLOCK_BYTES_MAX)
+    if version > VERSION:
+        raise UnknownVersionError(f"block of version {version}; this code knows {VERSION}")
+    try:
+        inflated = frame.inflate(data, len(_HEAD), BLOCK_INFLATED_BYTES_MAX)
+        if version == STUB[0]:
+            return Stub(tuple(inflated.decode().split(" ")))
+        body = _decoder.decode(inflated)
+        _check_bounds(body)
+        return _columns(body) if series is None else _columns_of(body, frozenset(series))
+    except (ValueError, OverflowError, RuntimeError, TypeError) as error:
+        raise frame.corrupt(data, str(error)) from None
+
+
+def encode_item(columns: Columns, bits: int = 0) -> tuple[bytes, Stub | None]:
+    """The item that stores ``columns``, which all lie in one part of so many bits: a block, or a stub if they are too
+    large for one; the parts of a stub must be put before it.
+
+    Raises InvariantError if a single series does not fit one block.
+    """
+    if not columns.groups:
+        return encode(columns), None
+    part = part_of(columns.groups[0].series[0], bits)
+    leaves = encode_parts(columns, part)
+    parts = [name for name, _ in leaves]
+    if parts == [part]:
+        return leaves[0][1], None
+    return encode_stub(parts, part), Stub(tuple(_cover(set(parts), part)))
+
+
 def encode(columns: Columns) -> bytes:
     """The block of ``columns``; equal columns give equal bytes.
 
@@ -90,7 +138,17 @@ def children(part: str) -> tuple[str, str]:
 
 def in_part(series: str, part: str) -> bool:
     """Whether the series belongs to the part: its hash starts with the part's bits."""
-    return not part or _bits(series.partition("\x01")[0]).startswith(part)
+    return not part or part_of(series, len(part)) == part
+
+
+def part_of(series: str, bits: int) -> str:
+    """The part of so many bits to which the series belongs."""
+    return _bits(series.partition("\x01")[0])[:bits] if bits else WHOLE
+
+
+def of_part(columns: Columns, part: str) -> Columns:
+    """The series of ``columns`` that belong to the part."""
+    return restrict(columns, partial(in_part, part=part))
 
 
 @lru_cache(maxsize=65_536)
@@ -110,10 +168,8 @@ def parts_of(data: bytes) -> tuple[str, ...]:
 
     Raises CorruptDataError for a stub that ``encode_stub`` did not write.
     """
-    if not data.startswith(STUB):
-        return ()
-    frame.check(data, len(STUB), BLOCK_BYTES_MAX)
-    return tuple(frame.inflate(data, len(STUB), BLOCK_INFLATED_BYTES_MAX).decode().split(" "))
+    stub = read(data) if data.startswith(STUB) else None
+    return stub.parts if isinstance(stub, Stub) else ()
 
 
 def decode(block: bytes) -> Columns:
@@ -121,12 +177,12 @@ def decode(block: bytes) -> Columns:
 
     Raises CorruptDataError for bytes that it did not write, UnknownVersionError for sound bytes of a later version.
     """
-    return _read(block, None)
+    return _sole(block, None)
 
 
 def decode_series(block: bytes, wanted: Collection[str]) -> Columns:
     """The series of a block that are in ``wanted``; other streams are not decoded.  Raises the errors of ``decode``."""
-    return _read(block, frozenset(wanted))
+    return _sole(block, wanted)
 
 
 def _cover(leaves: set[str], part: str) -> list[str]:
@@ -146,7 +202,7 @@ def _leaves(columns: Columns, streams: dict[str, Stream], part: str) -> Iterator
     if len(columns.series) == 1 or len(part) == PART_BITS_MAX:
         raise InvariantError(f"BUG: a series must fit a block; got {columns.samples} samples of {columns.series[:1]}")
     for child in children(part):
-        yield from _leaves(restrict(columns, partial(in_part, part=child)), streams, child)
+        yield from _leaves(of_part(columns, child), streams, child)
 
 
 def _fitting(columns: Columns, streams: dict[str, Stream]) -> bytes | None:
@@ -204,18 +260,11 @@ def _streams(columns: Columns) -> dict[str, Stream]:
     return streams
 
 
-def _read(block: bytes, wanted: Collection[str] | None) -> Columns:
-    (version,) = frame.check(block, len(_HEAD), BLOCK_BYTES_MAX)
-    if version == 0:
+def _sole(block: bytes, series: Collection[str] | None) -> Columns:
+    columns = read(block, series)
+    if isinstance(columns, Stub):
         raise frame.corrupt(block, "version 0")
-    if version > VERSION:
-        raise UnknownVersionError(f"block of version {version}; this code knows {VERSION}")
-    try:
-        body = _decoder.decode(frame.inflate(block, len(_HEAD), BLOCK_INFLATED_BYTES_MAX))
-        _check_bounds(body)
-        return _columns(body) if wanted is None else _columns_of(body, wanted)
-    except (ValueError, OverflowError, RuntimeError, TypeError) as error:
-        raise frame.corrupt(block, str(error)) from None
+    return columns
 
 
 def _columns(body: _Body) -> Columns:

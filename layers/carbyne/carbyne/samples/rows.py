@@ -23,7 +23,7 @@ DELETED: Final = 2
 WHOLE: Final = b"w"
 """First byte of the state of a whole lane."""
 STATE_BYTES: Final = 1 + STAMP_BYTES
-"""A lane's state: that byte and the highest stamp.  During a replay its token follows."""
+"""Of a lane's state: that byte and the highest stamp; what follows is the token of the lane's last replay."""
 HEAD_BYTES: Final = STAMP_BYTES + 1
 
 
@@ -53,11 +53,13 @@ class HotRow(NamedTuple):
 
 
 class RowGroup(NamedTuple):
-    """Rows of one source and window.  ``due_ms``: when the window is due if these are its first rows.
-    ``fresh``: the window has just begun, so no earlier row of it can have been sealed."""
+    """Rows of one source and window.  ``due_ms``: when the window is to be sealed if these are its first rows.
+    ``fresh``: the window has only begun, so that no earlier rows of it can have been sealed.  ``arrived_ms``: when the
+    first of the rows came to the stream, 0 if that is not known."""
 
     source: SourceKey
     window: Window
     due_ms: int
     fresh: bool
     rows: list[HotRow]
+    arrived_ms: int = 0

@@ -119,27 +119,27 @@ class Roller:
     def _deleted(self, source: SourceKey, of: _Part) -> Collection[str]:
         """The series that have buckets here of which something is deleted."""
         named = {marker.series for marker in of.deletes.markers}
-        return rolled_names(self._held(source, of, None)) if "" in named else named
+        return rolled_names(self._stored(source, of, None)) if "" in named else named
 
-    def _recomputed(self, source: SourceKey, of: _Part, series: Collection[str], part: str, held: Columns) -> Columns:
-        """``held`` with the buckets of the span recomputed for those of ``series`` that lie in ``part``."""
+    def _recomputed(self, source: SourceKey, of: _Part, series: Collection[str], part: str, stored: Columns) -> Columns:
+        """``stored`` with the buckets of the span recomputed for those of ``series`` that lie in ``part``."""
         mine = [name for name in series if blocks.in_part(name, part)]
-        kept, replaced = _apart(held, set(keys_of(mine)), of.span)
-        before = self._held(source, of, keys_of(mine)) if of.deletes.markers else replaced
+        kept, replaced = _apart(stored, set(keys_of(mine)), of.span)
+        before = self._stored(source, of, keys_of(mine)) if of.deletes.markers else replaced
         fresh = _left(before, of) if of.deletes.is_past else self._fresh(source, of, mine)
         fresh = merge([fresh, blanked(before)])
         if not of.deletes.markers and fresh == restamped(replaced, stamps.ZERO):
-            return held
+            return stored
         return merge([kept, restamped(fresh, self._later(before))])
 
     def _fresh(self, source: SourceKey, of: _Part, series: Sequence[str]) -> Columns:
         """The buckets as the finer samples give them."""
         finer, span = of.resolution.finer, of.span
-        wanted = series if finer == RAW else keys_of(series)
-        found = self._tiers.read(source, finer, span[0], span[1] - 1, Gaps(partial=False), wanted)
-        return roll(between(found, *span), of.resolution.bucket_s)
+        names = series if finer == RAW else keys_of(series)
+        samples = self._tiers.read(source, finer, span[0], span[1] - 1, Gaps(partial=False), names)
+        return roll(between(samples, *span), of.resolution.bucket_s)
 
-    def _held(self, source: SourceKey, of: _Part, series: Collection[str] | None) -> Columns:
+    def _stored(self, source: SourceKey, of: _Part, series: Collection[str] | None) -> Columns:
         """The buckets that table and archive have."""
         start, end = of.span
         return between(

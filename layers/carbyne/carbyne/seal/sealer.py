@@ -26,14 +26,25 @@ from carbyne.store.worklist import Worklist
 _log = logging.getLogger(__name__)
 
 
+class LaneArrivals(Protocol):
+    """See ``marks.LaneArrivals``."""
+
+    @property
+    def first_ms(self) -> int | None: ...
+    @property
+    def tick_ms(self) -> int | None: ...
+
+
 class DueWindows(Protocol):
     """``windows``: (due_ms, source, window), earliest first; ``rebuilding``: lanes that are not whole, each with the
-    token of the replay that it is in, empty for none."""
+    token of the replay that it is in, empty for none; ``arrivals``: of the others, see ``marks.LaneArrivals``."""
 
     @property
     def windows(self) -> Sequence[tuple[int, SourceKey, Window]]: ...
     @property
     def rebuilding(self) -> Mapping[int, str]: ...
+    @property
+    def arrivals(self) -> Mapping[int, LaneArrivals]: ...
 
 
 class WindowRows(Protocol):
@@ -50,7 +61,7 @@ class WindowRows(Protocol):
 class HotWindows(Protocol):
     """The sealer's side of the hot tier; every method raises RetryableError if it can't be asked."""
 
-    def due(self, now_ms: int) -> DueWindows: ...
+    def due(self, now_ms: int, closed_s: int) -> DueWindows: ...
     def claim(self, source: SourceKey, window: Window) -> bool: ...
     def rows(self, source: SourceKey, window: Window) -> WindowRows: ...
     def confirm(
@@ -68,7 +79,7 @@ class Rollups(Protocol):
 class Replays(Protocol):
     """Has lanes replayed that are not whole; RetryableError if that can't be seen to now."""
 
-    def look(self, rebuilding: Mapping[int, str]) -> None: ...
+    def look(self, rebuilding: Mapping[int, str], arrivals: Mapping[int, LaneArrivals]) -> None: ...
 
 
 class Retention(NamedTuple):
@@ -114,9 +125,9 @@ class Sealer:
         A window that fails stays due, and holds up no other.  Raises RetryableError if Redis can't be asked at all.
         """
         now_ms = self._now_ms()
-        due = self._hot.due(now_ms)
+        due = self._hot.due(now_ms, now_ms // 1000 - self._schedule.grace_s)
         self._meter.peak("LanesRebuilding", len(due.rebuilding))
-        self._watch_lanes(due.rebuilding)
+        self._watch_lanes(due)
         if due.windows:
             self._meter.peak("OldestDueSeconds", max(0, now_ms - due.windows[0][0]) / 1000)
         sealed = 0
@@ -130,13 +141,13 @@ class Sealer:
         self._meter.flush_due()
         return sealed
 
-    def _watch_lanes(self, rebuilding: Mapping[int, str]) -> None:
+    def _watch_lanes(self, due: DueWindows) -> None:
         try:
-            self._replays.look(rebuilding)
+            self._replays.look(due.rebuilding, due.arrivals)
         except RetryableError as error:
-            _log.warning("the next run looks after the %d lanes that are not whole: %s", len(rebuilding), error)
+            _log.warning("the %d lanes that are not whole wait for the next run: %s", len(due.rebuilding), error)
         except CarbyneError:  # a note that can't be read must not hold up what is due
-            _log.exception("nobody looks after the %d lanes that are not whole", len(rebuilding))
+            _log.exception("no replay can begin for the %d lanes that are not whole", len(due.rebuilding))
             self._meter.add("SealsFailed", 1)
 
     def _try_seal(self, source: SourceKey, window: Window) -> bool:

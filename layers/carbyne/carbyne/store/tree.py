@@ -4,7 +4,7 @@ The same steps serve sealer and archiver; ``columns.merge`` decides between samp
 from a stub to the parts it names, which were there before it.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -13,7 +13,8 @@ from carbyne.core.items import Blocks, Item
 from carbyne.core.keys import BlockKey
 from carbyne.core.limits import SEAL_TRIES_MAX, STUB_EXTRA_S
 from carbyne.samples import blocks
-from carbyne.samples.columns import EMPTY, Columns, merge, restrict
+from carbyne.samples.blocks import Stub
+from carbyne.samples.columns import EMPTY, Columns, merge
 from carbyne.samples.markers import Marker, Markers, erase
 
 Change = Callable[[str, Columns], Columns]
@@ -27,6 +28,10 @@ class Target(NamedTuple):
     store: Blocks
     expires_s: int
     creating: Callable[[], None] = lambda: None
+
+    def item(self, data: bytes, stub: Stub | None) -> Item:
+        """A stub outlives its parts, which could not be found without it."""
+        return Item(data, self.expires_s + STUB_EXTRA_S if stub and self.expires_s else self.expires_s)
 
 
 def merge_into(
@@ -49,7 +54,7 @@ def merge_into(
 
     def merged(part: str, stored: Columns) -> Columns:
         obeyed.append(set(markers()))
-        return erase(merge([stored, restrict(columns, partial(blocks.in_part, part=part))]), obeyed[-1])
+        return erase(merge([stored, blocks.of_part(columns, part)]), obeyed[-1])
 
     if not rewrite(target, key, merged, columns.series):
         return False
@@ -60,13 +65,17 @@ def merge_into(
     return True
 
 
-def _without(markers: Iterable[Marker], part: str, stored: Columns) -> Columns:
+def _without(markers: set[Marker], part: str, stored: Columns) -> Columns:
     return erase(stored, markers)
 
 
 def clean(target: Target, key: BlockKey, markers: Callable[[], Markers]) -> bool:
     """Take what was deleted out of the block under ``key`` and its parts; whether anything had to change."""
-    return rewrite(target, key, lambda _, stored: erase(stored, markers()), None)
+
+    def cleaned(part: str, held: Columns) -> Columns:
+        return erase(held, markers())
+
+    return rewrite(target, key, cleaned, None)
 
 
 def rewrite(target: Target, key: BlockKey, change: Change, series: Collection[str] | None) -> bool:
@@ -78,45 +87,42 @@ def rewrite(target: Target, key: BlockKey, change: Change, series: Collection[st
     """
     if series is not None and not series:
         return False
-    split = False
+    written = False
     for _ in range(SEAL_TRIES_MAX):
         item = target.store.get(key)
-        if item and (parts := blocks.parts_of(item.data)):
-            if item.expires_s < target.expires_s and not target.store.put(key, _stub(target, item.data), item):
+        stored: Columns | Stub = blocks.read(item.data) if item else EMPTY
+        if isinstance(stored, Stub):
+            if not _outlives(target, key, item, stored):
                 continue
-            return _rewrite_parts(target, key, change, series, parts) or split
-        stored = blocks.decode(item.data) if item else EMPTY
+            for part, share in stored.shares(series):
+                written |= rewrite(target, key._replace(part=part), change, share)
+            return written
         changed = change(key.part, stored)
         if changed == stored:
-            return split
+            return written
         if item is None:
             target.creating()
-        leaves = blocks.encode_parts(changed, key.part) or [(key.part, blocks.encode(EMPTY))]
-        if [part for part, _ in leaves] != [key.part]:
-            _split(target, key, stored, blocks.encode_stub([part for part, _ in leaves], key.part), item)
-            split = True  # and once more, so that each part is changed on its own version
-        elif target.store.put(key, Item(leaves[0][1], target.expires_s), item):
+        data, stub = blocks.encode_item(changed, len(key.part))
+        for part, share in stub.shares(stored.series) if stub else ():  # of what was read, and of nothing else
+            rewrite(target, key._replace(part=part), partial(_merged, stored), share)
+        if target.store.put(key, target.item(data, stub), item) and not stub:
             return True
+        written |= bool(stub)  # and once more, so that each part is changed on its own version
     raise RetryableError(f"block {key} keeps changing under us")
 
 
 def read_blocks(
     store: Blocks, key: BlockKey, item: Item | None, series: Collection[str] | None, part: str = blocks.WHOLE
 ) -> Iterator[Columns | None]:
-    """The wanted series of the block ``item`` under ``key``, all those of ``part`` if ``series`` is None, from its
+    """The series of the block ``item`` under ``key`` that are in ``series``, or of ``part`` if that is None, from its
     parts if it was split; None for each part that the store does not hold."""
-    parts = blocks.parts_of(item.data) if item else ()
-    if not parts:
-        yield _series_of(item.data, series, part) if item else None
-    for child in (key._replace(part=name) for name in parts):
+    stored = blocks.read(item.data, series) if item else None
+    if not isinstance(stored, Stub):
+        yield stored if series is not None or stored is None else blocks.of_part(stored, part)
+        return
+    for child in (key._replace(part=name) for name in stored.parts):
         if _may_hold(child.part, series, part):
             yield from read_blocks(store, child, store.get(child), series, part)
-
-
-def _series_of(data: bytes, series: Collection[str] | None, part: str) -> Columns:
-    if series is not None:
-        return blocks.decode_series(data, series)
-    return restrict(blocks.decode(data), partial(blocks.in_part, part=part))
 
 
 def _may_hold(child: str, series: Collection[str] | None, part: str) -> bool:
@@ -125,28 +131,12 @@ def _may_hold(child: str, series: Collection[str] | None, part: str) -> bool:
     return child.startswith(part) or part.startswith(child)
 
 
-def _rewrite_parts(
-    target: Target, key: BlockKey, change: Change, series: Collection[str] | None, parts: Iterable[str]
-) -> bool:
-    changed = False
-    for part in parts:
-        mine = None if series is None else [name for name in series if blocks.in_part(name, part)]
-        changed |= rewrite(target, key._replace(part=part), change, mine)
-    return changed
+def _outlives(target: Target, key: BlockKey, item: Item | None, stub: Stub) -> bool:
+    """Whether a stub lives longer than what is put into its parts; it is prolonged if that is needed and possible."""
+    if item is None or item.expires_s >= target.expires_s:
+        return True
+    return target.store.put(key, target.item(item.data, stub), item)
 
 
-def _split(target: Target, key: BlockKey, stored: Columns, stub: bytes, replaces: Item | None) -> None:
-    """Put ``stored`` into the parts of ``stub``, then try to put the stub in place of ``replaces``, which holds it.
-
-    Nothing that was computed from what others may change goes along: a part may have newer of it already.
-    """
-    for part in blocks.parts_of(stub):
-        mine = restrict(stored, partial(blocks.in_part, part=part))
-        child = key._replace(part=part)
-        merge_into(target.store, child, mine, expires_s=target.expires_s, creating=target.creating)
-    target.store.put(key, _stub(target, stub), replaces)
-
-
-def _stub(target: Target, data: bytes) -> Item:
-    """A stub outlives its parts, which could not be found without it."""
-    return Item(data, target.expires_s + STUB_EXTRA_S if target.expires_s else 0)
+def _merged(columns: Columns, part: str, stored: Columns) -> Columns:
+    return merge([stored, blocks.of_part(columns, part)])

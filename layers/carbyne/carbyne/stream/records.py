@@ -16,7 +16,7 @@ from typing import Annotated, Final
 import msgspec
 
 from carbyne.core import frame
-from carbyne.core.errors import UnknownVersionError
+from carbyne.core.errors import CorruptDataError, UnknownVersionError
 from carbyne.core.limits import RECORD_BYTES_MAX, RECORD_INFLATED_BYTES_MAX
 from carbyne.core.stamps import STAMP_BYTES
 
@@ -62,6 +62,10 @@ class FenceRecord(msgspec.Struct, frozen=True, array_like=True):
     """The end, in this lane, of the replay with ``token``: all records before it belong to the replay."""
 
     token: str
+
+
+TICK: Final = "tick"
+"""The token of a fence that belongs to no replay: it only says that the ingester has come so far."""
 
 
 class DeleteRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -119,6 +123,22 @@ def decode(data: bytes) -> Record:
     if isinstance(record, SamplesRecord):
         _check_rows(record, data)
     return record
+
+
+def is_fence(data: bytes) -> bool:
+    """Whether these are the bytes of a fence, by the first of them."""
+    return data[:1] == bytes((TYPE_FENCE,))
+
+
+def replay_of(data: bytes) -> str:
+    """The token of the replay that this record is a fence of, empty if it is none."""
+    if not is_fence(data):
+        return ""
+    try:
+        record = decode(data)
+    except CorruptDataError:
+        return ""
+    return record.token if isinstance(record, FenceRecord) and record.token != TICK else ""
 
 
 def _check_rows(record: SamplesRecord, data: bytes) -> None:

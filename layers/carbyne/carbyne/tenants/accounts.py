@@ -4,14 +4,17 @@ A result, positive or negative, is cached for TENANT_CACHE_S.  Then the store is
 unavailable the request fails with RetryableError: an expired entry is never used, so a revoked key stops in time.
 """
 
+import time
 from base64 import b64decode
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from enum import Flag, auto
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from carbyne.core import keys
 from carbyne.core.errors import OverLimitError, RequestError
 from carbyne.core.limits import API_KEY_BYTES_MAX, TENANT_CACHE_ENTRIES_MAX, TENANT_CACHE_S
+from carbyne.tenants import tokens
 from carbyne.tenants.usage import MINUTE_S, Standing
 
 Value = TypeVar("Value")
@@ -38,11 +41,25 @@ class Grant(NamedTuple):
     permission: Permission
 
 
+class Who(NamedTuple):
+    """``key_item``: the item of the API key that asks, directly or behind a session; ``session``: its handle, empty
+    without one."""
+
+    key_item: str
+    session: str
+
+
 class AccountStore(Protocol):
     """The store of keys and tenants.  All methods read consistently, and raise RetryableError on an outage."""
 
     def grant_of(self, api_key: str) -> Grant | None:
         """The grant of a key; None if there is no such key."""
+
+    def grant_at(self, item: str) -> Grant | None:
+        """The same by the key's item (``keys.api_key_item``)."""
+
+    def token_secret(self) -> bytes | None:
+        """What tokens of sessions are signed with, None before the first sign-in."""
 
     def has_tenant(self, tenant: str) -> bool:
         """Whether this tenant exists."""
@@ -55,10 +72,12 @@ class AccountStore(Protocol):
 
 
 class Accounts:
-    """Cached look-ups in an AccountStore."""
+    """Cached look-ups in an AccountStore; ``now_s``: seconds since 1970, by which tokens of sessions end."""
 
-    def __init__(self, store: AccountStore, clock: Clock) -> None:
+    def __init__(self, store: AccountStore, clock: Clock, now_s: Clock = time.time) -> None:
         self._store = store
+        self._now_s = now_s
+        self._secrets: _Remembered[bytes] = _Remembered(clock)
         self._grants: _Remembered[Grant] = _Remembered(clock)
         self._unknown: _Remembered[None] = _Remembered(clock)  # separate: guesses must not evict keys in use
         self._tenants: _Remembered[bool] = _Remembered(clock)
@@ -73,6 +92,16 @@ class Accounts:
         if missing := needs & ~grant.permission:
             raise RequestError(403, f"the API key has no permission to {_names(missing)}")
         return grant.tenant
+
+    def who(self, headers: Mapping[str, str]) -> Who:
+        """Whose request it is, of one that ``tenant`` admits; errors as of it."""
+        for api_key in api_keys(headers):
+            if api_key.startswith(tokens.PREFIX):
+                claims = self._claims(api_key)
+                return Who(claims.key_item, claims.session)
+            if _is_plausible(api_key) and self._known(api_key):
+                return Who(keys.api_key_item(api_key), "")
+        raise RequestError(403, "the API key is unknown")
 
     def standing(self, tenant: str) -> Standing:
         """Limits and usage of a tenant, at most TENANT_CACHE_S old.
@@ -112,10 +141,30 @@ class Accounts:
     def _grant(self, candidates: list[str]) -> Grant:
         if not candidates:
             raise RequestError(403, "no API key: send it as X-Api-Key, or in Authorization as Bearer, Token or Basic")
-        for api_key in filter(_is_plausible, candidates):
-            if grant := self._known(api_key):
+        for api_key in candidates:
+            if api_key.startswith(tokens.PREFIX):
+                claims = self._claims(api_key)
+                return Grant(claims.tenant, Permission(claims.permission))
+            if _is_plausible(api_key) and (grant := self._known(api_key)):
                 return grant
         raise RequestError(403, "the API key is unknown")
+
+    def _claims(self, token: str) -> tokens.Claims:
+        """What the token of a session says: the session is not looked up, so it may have ended TOKEN_S ago."""
+        secret = self._secret()
+        claims = tokens.verify(token, secret, self._now_s()) if secret else None
+        if claims is None:
+            raise RequestError(403, "the session's token has ended or is unknown; ask for another one")
+        return claims
+
+    def _secret(self) -> bytes | None:
+        """Only one that is there is remembered: the first sign-in makes it."""
+        if remembered := self._secrets.get(""):
+            return remembered[0]
+        secret = self._store.token_secret()
+        if secret:
+            self._secrets.put("", secret)
+        return secret
 
     def _known(self, api_key: str) -> Grant | None:
         if remembered := self._grants.get(api_key):

@@ -22,10 +22,12 @@ from carbyne.core.meter import Meter
 from carbyne.core.settings import IngesterSettings, load
 from carbyne.hot.deletes import Deletes
 from carbyne.hot.ingester import Ingester, RecordQuarantine
+from carbyne.hot.jobs import Jobs
 from carbyne.hot.lanes import ensure_initialised
 from carbyne.hot.late import LateLog
+from carbyne.hot.marks import Ticking
 from carbyne.hot.progress import Notes, Progress
-from carbyne.hot.replay import Jobs, Replayer
+from carbyne.hot.replay import Replayer
 from carbyne.samples.schedule import SealSchedule
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.worklist import Worklist
@@ -79,12 +81,12 @@ def assemble(settings: IngesterSettings, ports: Ports) -> Ingester:
 
 
 @cache
-def ingester() -> Ingester:
+def ingester() -> Ticking:
     """Made at the first batch of an instance, then kept; RetryableError if Redis or the table is away."""
     settings, ports = _ports("ingester")
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=3))
     usage = Usage(DynamoUsage(dynamodb, settings.accounts_table), time.time)
-    return assemble(settings, ports._replace(usage=usage))
+    return Ticking(assemble(settings, ports._replace(usage=usage)), ports.windows)
 
 
 @cache

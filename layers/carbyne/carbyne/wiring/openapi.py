@@ -8,10 +8,16 @@ from typing import Final
 
 from carbyne.http.openapi import Tables, text
 from carbyne.intake import writer
+from carbyne.page import api as page
 from carbyne.read import mackerel
 from carbyne.registry import api
 
-TABLES: Final[Tables] = {"writer": writer.ROUTES, "reader": mackerel.ROUTES, "registry": api.ROUTES}
+TABLES: Final[Tables] = {
+    "writer": writer.ROUTES,
+    "reader": mackerel.ROUTES,
+    "registry": api.ROUTES,
+    "page": page.ROUTES,
+}
 
 if __name__ == "__main__":
     sys.stdout.write(text(TABLES))

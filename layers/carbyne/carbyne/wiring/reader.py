@@ -10,14 +10,19 @@ import boto3
 
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
+from carbyne.adapters.dynamodb.registered import Registered
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.core.items import Blocks, Table
-from carbyne.core.limits import COLD_READERS
+from carbyne.core.keys import SourceKey
+from carbyne.core.limits import BATCH_READERS, COLD_READERS
 from carbyne.core.settings import ReaderSettings, by_resolution, load
-from carbyne.read.mackerel import Queries
+from carbyne.hot.failovers import Failovers
+from carbyne.hot.served import ServedReads
+from carbyne.read.batch import Batch
+from carbyne.read.mackerel import Queries, all_registered
 from carbyne.read.placement import Storage
 from carbyne.read.reader import Reader
 from carbyne.store.catalogue import Catalogue
@@ -35,7 +40,8 @@ class ReaderDeps(NamedTuple):
 
 
 class Ports(NamedTuple):
-    """``hot`` and ``windows``: rows in Redis; ``table``: of blocks; ``cold``: the archive; ``now_ms``: the clock."""
+    """``hot`` and ``windows``: rows in Redis; ``table``: of blocks; ``cold``: the archive; ``now_ms``: the clock;
+    ``is_registered``: whether the registry knows a source."""
 
     hot: HotStore
     windows: HotWindows
@@ -43,20 +49,22 @@ class Ports(NamedTuple):
     cold: Blocks
     accounts: Accounts
     now_ms: Callable[[], int]
+    is_registered: Callable[[SourceKey], bool] = all_registered
 
 
 def assemble(settings: ReaderSettings, ports: Ports) -> ReaderDeps:
     """A reader out of its ports."""
     warm, catalogue = WarmBlocks(ports.table), Catalogue(ports.table)
     samples = Reader(
-        hot=ports.hot,
+        hot=ServedReads(ports.hot, Failovers(ports.table, ports.windows), ports.windows),
         tiers=BlockTiers(warm, ports.cold, catalogue),
         catalogue=catalogue,
         length_s=settings.raw_window_s,
         retention_s=by_resolution(settings, "cold"),
         now_ms=ports.now_ms,
     )
-    return ReaderDeps(ports.accounts, Queries(samples, Storage(ports.windows, warm, ports.cold, catalogue)))
+    storage = Storage(ports.windows, warm, ports.cold, catalogue)
+    return ReaderDeps(ports.accounts, Queries(samples, storage, Batch(samples), ports.is_registered))
 
 
 @cache
@@ -64,7 +72,7 @@ def reader() -> ReaderDeps:
     """Made at the first request of an instance, then kept; RetryableError if Redis is away."""
     telemetry.log_as_json("reader")
     settings = load(ReaderSettings, os.environ)
-    dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=2))
+    dynamodb = boto3.client("dynamodb", config=aws.config(1, 2, tries=2, connections=2 * BATCH_READERS))
     s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
     redis = nodes(settings)
     ports = Ports(
@@ -74,5 +82,6 @@ def reader() -> ReaderDeps:
         cold=ColdBlocks(s3, settings.blocks_bucket),
         accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
         now_ms=now_ms,
+        is_registered=Registered(dynamodb, settings.registry_table).has,
     )
     return assemble(settings, ports)

@@ -8,6 +8,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.credentials import CredentialProvider
+from redis.exceptions import ConnectionError
 from redis.retry import Retry
 
 from carbyne.adapters.redis import auth
@@ -26,7 +27,8 @@ def login(settings: RedisSettings) -> CredentialProvider | None:
 
 
 def one_node(tls: bool, provider: CredentialProvider | None, timeout_s: float) -> Callable[[str, int], Redis]:
-    """Makes clients of single nodes, by host and port, which wait for no node that does not answer."""
+    """Makes clients of single nodes, by host and port.  A connection that broke while it was idle is made once more;
+    a node that hangs is not asked twice."""
 
     def connect(host: str, port: int) -> Redis:
         return Redis(
@@ -35,7 +37,7 @@ def one_node(tls: bool, provider: CredentialProvider | None, timeout_s: float) -
             ssl=tls,
             credential_provider=provider,
             protocol=2,
-            retry=Retry(NoBackoff(), 0),
+            retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
             socket_connect_timeout=REDIS_TIMEOUT_S,
             socket_timeout=timeout_s,
         )

@@ -19,7 +19,10 @@ from carbyne.core.limits import COLD_READERS
 from carbyne.core.meter import Meter
 from carbyne.core.settings import SealerSettings, by_resolution, load
 from carbyne.hot.failovers import Failovers
-from carbyne.hot.replay import Jobs, Watch
+from carbyne.hot.jobs import Jobs
+from carbyne.hot.marks import Marks
+from carbyne.hot.progress import Notes
+from carbyne.hot.replay import Watch
 from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.roller import Roller
 from carbyne.seal.sealer import Retention, Sealer
@@ -56,7 +59,16 @@ def assemble(settings: SealerSettings, ports: Ports) -> Sealer:
         catalogue=catalogue,
         rollups=Roller(warm, tiers, catalogue, warm_s, settings.cold_raw_s, ports.now_ms),
         worklist=Worklist(ports.table, ports.new_token),
-        replays=Watch(Jobs(ports.table), failovers, ports.hot, ports.initialised, ports.new_token, ports.now_ms),
+        replays=Watch(
+            Jobs(ports.table),
+            Marks(ports.table),
+            Notes(ports.table),
+            failovers,
+            ports.hot,
+            ports.initialised,
+            ports.new_token,
+            ports.now_ms,
+        ),
         schedule=SealSchedule(settings.seal_grace_s, settings.seal_jitter_s),
         retention=Retention(settings.hot_s, settings.warm_raw_s),
         now_ms=ports.now_ms,

@@ -1,6 +1,7 @@
 """The supervisor with its real parts."""
 
 import os
+import time
 from functools import cache
 
 import boto3
@@ -11,7 +12,8 @@ from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.lambda_ import LambdaReaders
 from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
 from carbyne.core.settings import SupervisorSettings, load
-from carbyne.hot.replay import Jobs, Supervisor
+from carbyne.hot.jobs import Jobs
+from carbyne.hot.replay import Supervisor
 
 
 @cache
@@ -27,4 +29,5 @@ def supervisor() -> Supervisor:
         stream=KinesisStream(
             boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, tries=1)), settings.stream_name
         ),
+        now_s=time.time,
     )

@@ -1,7 +1,8 @@
 """The accounts table: ``pk`` is ``key#<sha256>`` or ``tenant#<tenant>``.
 
-A key's attributes: ``tenant``, ``name``, ``read``, ``write``, ``created_s``.  A missing permission is granted: keys
-made before there were permissions may do both.  A tenant's are of its limits and use: see ``adapters.usage``.
+A key's attributes: ``tenant``, ``name``, ``read``, ``write``, ``created_s``.  A missing permission to read
+or write is granted: keys made before there were permissions may do both.  A tenant's are of its limits and use: see
+``adapters.usage``.  One more item has what tokens of sessions are signed with.
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from botocore.exceptions import ClientError
 from carbyne.adapters.aws import retryable
 from carbyne.adapters.dynamodb import usage
 from carbyne.core import keys
+from carbyne.core.errors import RetryableError
 from carbyne.tenants.accounts import BOTH, Grant, Permission
 from carbyne.tenants.usage import Standing
 
@@ -40,7 +42,24 @@ class DynamoAccounts:
         self._table = table
 
     def grant_of(self, api_key: str) -> Grant | None:
-        item = self._item(keys.api_key_item(api_key))
+        return self.grant_at(keys.api_key_item(api_key))
+
+    def grant_at(self, item: str) -> Grant | None:
+        return self._grant(self._item(item))
+
+    def token_secret(self) -> bytes | None:
+        item = self._item(keys.TOKEN_SECRET_ITEM)
+        return None if item is None else item["secret"]["B"]
+
+    def make_token_secret(self, secret: bytes) -> bytes:
+        """What tokens are signed with from now on: ``secret``, unless another one was made before."""
+        _put_new(self._client, self._table, {"pk": {"S": keys.TOKEN_SECRET_ITEM}, "secret": {"B": secret}})
+        made = self.token_secret()
+        if made is None:
+            raise RetryableError("the secret of tokens was deleted while it was made")
+        return made
+
+    def _grant(self, item: "Item | None") -> Grant | None:
         return None if item is None else Grant(item["tenant"]["S"], _permission(item))
 
     def has_tenant(self, tenant: str) -> bool:

@@ -1,5 +1,6 @@
 """The registry table: ``pk``, ``sk``, ``body`` (JSON text) and ``version``."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -55,6 +56,20 @@ class DynamoRegistry:
         )
         with retryable("registry Query"):
             return [_item(found) for page in pages for found in page["Items"]]
+
+    def scan(self, pk: str, after: str = "") -> Iterator[RegistryItem]:
+        if len(pk.encode()) > PARTITION_KEY_BYTES_MAX or len(after.encode()) > SORT_KEY_BYTES_MAX:
+            return
+        values: Attributes = {":pk": {"S": pk}, **({":after": {"S": after}} if after else {})}
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk AND sk > :after" if after else "pk = :pk",
+            ExpressionAttributeValues=values,
+            ConsistentRead=True,
+        )
+        with retryable("registry Query"):
+            for page in pages:
+                yield from map(_item, page["Items"])
 
     def write(self, *changes: RegistryChange) -> bool:
         with retryable("registry write"):

@@ -256,6 +256,8 @@ class Admin:
 
     def _forget(self, now: Topology, step: Forget) -> None:
         node = self._node(now, step.node)
+        if node.alive and node.slots:  # it took over since the plan was made
+            raise RetryableError(f"{step.node} serves slots now, which would be lost with it: see status")
         self._view.leave_out((node.host, node.port))
         for other in now.nodes:
             if other.id != node.id and other.figures:

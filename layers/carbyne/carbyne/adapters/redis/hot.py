@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from carbyne.adapters.redis.nodes import Call, Nodes, Reply, Script, checked
+from carbyne.adapters.redis.nodes import Command, Nodes, Reply, Script, checked
 from carbyne.core.errors import RetryableError
-from carbyne.core.keys import SourceKey, Window, lane_due, lane_state, split_series
+from carbyne.core.keys import SourceKey, Window, lane_due, lane_since, lane_state, split_series
 from carbyne.core.limits import CALL_BYTES_MAX, LANES, LISTS_PER_WINDOW_MAX, READ_BYTES_MAX, READ_WINDOWS
 from carbyne.core.stamps import STAMP_BYTES, ZERO
 from carbyne.samples.columns import Columns, Rows, from_rows
@@ -29,13 +29,18 @@ class HotRead(NamedTuple):
     """``whole``: the lane holds everything that it should; ``known``: for each series asked, whether a window of the
     span lists it; ``columns``: their samples, but for those that a delete in Redis concerns; ``windows``: all windows
     of the source that have rows, newest first; ``complete``: those windows of the span of which every row ever written
-    is here."""
+    is here; ``master``: the replication id of the node that gave it, empty if there were several."""
 
     whole: bool
     known: list[bool]
     columns: Columns
     windows: list[Window]
     complete: set[Window]
+    master: str = ""
+
+    def unproven(self) -> "HotRead":
+        """The answer of a master that may lack what another one had acknowledged."""
+        return self._replace(whole=False, complete=set())
 
 
 class _Part(NamedTuple):
@@ -47,10 +52,12 @@ class _Part(NamedTuple):
     samples: list[bytes]
     complete: set[Window]
     markers: set[Marker]
+    masters: set[str]
 
 
 class HotStore:
-    """Writes and reads rows.  Remembers, for each lane, the highest stamp that it saw acknowledged."""
+    """Writes and reads rows.  Remembers, for each lane, the highest stamp that it saw acknowledged, and the token that
+    the lane had then: under another one a replay brings back what was lost, and the stamp says nothing."""
 
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
@@ -58,7 +65,7 @@ class HotStore:
         self._read = Script.load("read")
         self._init = Script.load("init")
         self._partial = Script.load("partial")
-        self._seen: dict[int, bytes] = {}
+        self._seen: dict[int, tuple[bytes, bytes]] = {}
 
     def init(self) -> None:
         """Call every lane whole that has no state yet.  Raises RetryableError; safe to repeat."""
@@ -76,7 +83,7 @@ class HotStore:
         unknown = [
             (number, (lane, rest))
             for number, ((lane, batch), reply) in enumerate(zip(batches, replies, strict=True))
-            if not isinstance(reply, RetryableError) and (rest := _numbered(batch, reply[2:]))
+            if not isinstance(reply, RetryableError) and (rest := _numbered(batch, reply[3:]))
         ]
         again = self._write_all([batch for _, batch in unknown], with_series=True)
         for (number, _), reply in zip(unknown, again, strict=True):
@@ -104,6 +111,7 @@ class HotStore:
         declared = _declared(from_ms, to_ms, length_s)
         part = self._read_windows(source, from_ms, to_ms, declared, series, newest)
         whole, known, samples, complete, markers = part.whole, part.known, part.samples, part.complete, part.markers
+        masters = part.masters
         windows = sorted(part.windows, reverse=True)
         more = [window for window in windows if window not in declared and window.overlaps(from_ms, to_ms)]
         for length in {window.length_s for window in more}:  # of one length, so that none overlap: see read.lua's next
@@ -112,15 +120,17 @@ class HotStore:
             known = [a or b for a, b in zip(known, part.known, strict=True)]
             samples = [a + b for a, b in zip(samples, part.samples, strict=True)]
             whole, complete, markers = whole and part.whole, complete | part.complete, markers | part.markers
+            masters = masters | part.masters
         columns = erase(from_rows(map(_rows, series, samples)), markers)
-        return HotRead(whole, known, columns, windows, complete)
+        master = masters.pop() if len(masters) == 1 else ""
+        return HotRead(whole, known, columns, windows, complete, master)
 
     def series(self, source: SourceKey) -> set[str]:
         """Every series that a window of the source in Redis knows; empty if the source has no window there."""
-        tokens = checked(self._nodes.run([Call(source.lane, ("HKEYS", source.windows))])[0])
+        tokens = checked(self._nodes.run([Command(source.lane, ("HKEYS", source.windows))])[0])
         windows = [Window.parse(token.decode()) for token in tokens]
-        calls = [Call(source.lane, ("HVALS", source.lists(window))) for window in windows]
-        calls += [Call(source.lane, ("HKEYS", source.dictionary(window))) for window in windows]
+        calls = [Command(source.lane, ("HVALS", source.lists(window))) for window in windows]
+        calls += [Command(source.lane, ("HKEYS", source.dictionary(window))) for window in windows]
         replies = [checked(reply) for reply in self._nodes.run(calls)]
         return {name for reply in replies for blob in reply for name in split_series(blob)}
 
@@ -128,13 +138,14 @@ class HotStore:
         calls = [self._write_call(lane, groups, with_series) for lane, groups in batches]
         return self._nodes.run(calls, replicated=True) if calls else []
 
-    def _write_call(self, lane: int, groups: list[RowGroup], with_series: bool) -> Call:
-        keys = [lane_state(lane), lane_due(lane)]
+    def _write_call(self, lane: int, groups: list[RowGroup], with_series: bool) -> Command:
+        keys = [lane_state(lane), lane_due(lane), lane_since(lane)]
         highest = max(row.stamp for group in groups for row in group.rows)
-        args: list[Any] = [highest, self._seen.get(lane, ZERO), LISTS_PER_WINDOW_MAX]
-        for source, window, due_ms, fresh, rows in groups:
+        token, seen = self._seen.get(lane, (b"", ZERO))
+        args: list[Any] = [highest, seen, token, LISTS_PER_WINDOW_MAX]
+        for source, window, due_ms, fresh, rows, arrived_ms in groups:
             keys += (source.rows(window), source.lists(window), source.dictionary(window), source.windows)
-            args += (source.member(window), window.token, due_ms, int(fresh), len(rows))
+            args += (source.member(window), window.token, due_ms, int(fresh), arrived_ms, len(rows))
             for row in rows:
                 args += (row.field, row.value, row.series if with_series else b"")
         return self._write.call(lane, keys, args)
@@ -150,7 +161,8 @@ class HotStore:
                 continue
             result[lane] = Written(before.stored + reply[1], before.lost or bool(reply[0]))
             highest = max(row.stamp for group in groups for row in group.rows)
-            self._seen[lane] = max(self._seen.get(lane, ZERO), highest)
+            token, seen = self._seen.get(lane, (b"", ZERO))
+            self._seen[lane] = reply[2], max(seen, highest) if token == reply[2] else highest
         return result
 
     def _read_windows(
@@ -167,7 +179,7 @@ class HotStore:
         for window in windows:
             keys += (source.rows(window), source.lists(window), source.dictionary(window))
         declared = [len(windows), *(window.token for window in windows)]
-        result = _Part(True, [], [False] * len(series), [b""] * len(series), set(windows), set())
+        result = _Part(True, [], [False] * len(series), [b""] * len(series), set(windows), set(), set())
         while True:
             args = [from_ms, to_ms, int(newest), READ_BYTES_MAX, *declared, *series]
             reply = checked(self._nodes.run([self._read.call(source.lane, keys, args)])[0])
@@ -178,7 +190,7 @@ class HotStore:
 
 
 def _continued(before: _Part, reply: Reply) -> _Part:
-    state, tokens, _, known, samples, complete, deletes = reply
+    state, tokens, _, known, samples, complete, deletes, master = reply
     return _Part(
         before.whole and state == WHOLE,
         [Window.parse(token.decode()) for token in tokens],
@@ -186,6 +198,7 @@ def _continued(before: _Part, reply: Reply) -> _Part:
         [a + b for a, b in zip(before.samples, samples, strict=True)],
         before.complete & {Window.parse(token.decode()) for token in complete},
         before.markers | set(map(of_row, deletes)),
+        before.masters | {master.decode()},
     )
 
 
@@ -228,7 +241,7 @@ def _numbered(groups: Sequence[RowGroup], numbers: Iterable[int]) -> list[RowGro
 
 def _added(first: Reply, second: Reply) -> Reply:
     """The reply of a call and of its repetition with series as one."""
-    return second if isinstance(second, RetryableError) else [first[0] or second[0], first[1] + second[1]]
+    return second if isinstance(second, RetryableError) else [first[0] or second[0], first[1] + second[1], second[2]]
 
 
 def _declared(from_ms: int, to_ms: int, length_s: int) -> list[Window]:

@@ -6,7 +6,8 @@ only together with the WAIT behind it on the same connection.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha1
@@ -52,23 +53,33 @@ class Script(NamedTuple):
         text = (SCRIPTS / f"{name}.lua").read_text()
         return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
-    def call(self, lane: int, keys: Sequence[str], args: Sequence[Any]) -> "Call":
-        return Call(lane, ("EVALSHA", self.sha, len(keys), *keys, *args), self)
+    def call(self, lane: int, keys: Sequence[str], args: Sequence[Any]) -> "Command":
+        return Command(lane, ("EVALSHA", self.sha, len(keys), *keys, *args), self)
 
 
-class Call(NamedTuple):
+class Command(NamedTuple):
     """One command of one lane; ``script`` if it is an EVALSHA."""
 
     lane: int
-    command: tuple[Any, ...]
+    words: tuple[Any, ...]
     script: Script | None = None
 
 
-class Master(NamedTuple):
+class Replication(NamedTuple):
     """``id``: a master's replication id; ``before``: that of the master which it followed before, else empty."""
 
     id: str
     before: str
+
+
+class Member(NamedTuple):
+    """A node: ``name`` is host:port, ``flags`` those of CLUSTER NODES, ``memory`` its INFO, None without an answer."""
+
+    name: str
+    flags: frozenset[str]
+    slots: int
+    replicas: int
+    memory: Mapping[str, Any] | None
 
 
 NO_ID = "0" * 40
@@ -102,7 +113,7 @@ class Nodes:
         self._threads = ThreadPoolExecutor(max_workers=16)
         self._without_replica: set[str] = set()
 
-    def run(self, calls: Sequence[Call], *, replicated: bool = False) -> list[Reply]:
+    def run(self, calls: Sequence[Command], *, replicated: bool = False) -> list[Reply]:
         """The reply of each call, in order; a call that failed until the budget was spent has a RetryableError.
 
         ``replicated``: a call counts only when a replica has it, or its master has none.
@@ -119,33 +130,63 @@ class Nodes:
             self._refresh(silent)
             if self._monotonic() > end_s:  # nodes that hang made even the question long
                 break
-        return [_settled(reply) for reply in replies]
+        return [_final(reply) for reply in replies]
 
     def fill(self) -> float:
         """The fullest master's used memory as a part of its maxmemory, 0 where there is none; RetryableError if one
         can't be asked."""
         try:
-            found = [self._client.get_redis_connection(node).info("memory") for node in self._client.get_primaries()]
+            memories = [self._client.get_redis_connection(node).info("memory") for node in self._client.get_primaries()]
         except UNREACHABLE as error:
             raise RetryableError(f"Redis memory: {error}") from error
-        return max((one["used_memory"] / one["maxmemory"] for one in found if one.get("maxmemory")), default=0.0)
+        return max(
+            (memory["used_memory"] / memory["maxmemory"] for memory in memories if memory.get("maxmemory")), default=0.0
+        )
 
-    def masters(self) -> dict[int, Master]:
+    def members(self) -> list[Member]:
+        """Every node of the cluster, as the first that answers sees them; RetryableError if none does."""
+        self._refresh(None)
+        nodes = {node.name: node for node in [*self._client.get_primaries(), *self._client.get_nodes()]}
+        table = next(filter(None, (self._asked(node, "CLUSTER NODES") for node in nodes.values())), None)
+        if table is None:
+            raise RetryableError("no node of the Redis cluster answers")
+        replicas = Counter(entry["master_id"] for entry in table.values())
+        return [
+            Member(
+                name=name,
+                flags=frozenset(entry["flags"].split(",")),
+                slots=sum(int(slots[-1]) - int(slots[0]) + 1 for slots in entry["slots"]),
+                replicas=replicas[entry["node_id"]],
+                memory=self._asked(nodes[name], "INFO", "memory") if name in nodes else None,
+            )
+            for name, entry in sorted(table.items())
+        ]
+
+    def _asked(self, node: ClusterNode, *command: str) -> Any:  # noqa: ANN401 - redis-py's form of the reply
+        """The reply of one node, None if it does not answer."""
+        try:
+            return self._client.get_redis_connection(node).execute_command(*command)
+        except (exceptions.RedisError, OSError):
+            return None
+
+    def masters(self) -> dict[int, Replication]:
         """The master of each lane; lanes of a node that does not answer, or is none now, are left out."""
         self._refresh(None)
         by_node: dict[ClusterNode, list[int]] = {}
         for lane, slot in enumerate(self._slots):
             with suppress(exceptions.SlotNotCoveredError):
                 by_node.setdefault(self._client.nodes_manager.get_node_from_slot(slot), []).append(lane)
-        found = {node: self._replication(node) for node in by_node}
-        return {lane: master for node, lanes in by_node.items() if (master := found[node]) for lane in lanes}
+        by_master = {node: self._replication(node) for node in by_node}
+        return {lane: master for node, lanes in by_node.items() if (master := by_master[node]) for lane in lanes}
 
     def close(self) -> None:
         """Close the threads and the connections."""
         self._threads.shutdown()
         self._client.close()
 
-    def _round(self, calls: Sequence[Call], numbers: list[int], replies: list[Reply], replicated: bool) -> str | None:
+    def _round(
+        self, calls: Sequence[Command], numbers: list[int], replies: list[Reply], replicated: bool
+    ) -> str | None:
         """Try the calls of these numbers once, all nodes at the same time; the name of a node that did not answer."""
         by_node: dict[ClusterNode, list[int]] = {}
         for number in numbers:
@@ -160,7 +201,7 @@ class Nodes:
                 replies[number] = reply
         return next((node.name for node, mine in by_node.items() if isinstance(replies[mine[0]], SILENT)), None)
 
-    def _on_node(self, node: ClusterNode, calls: list[Call], replicated: bool) -> list[Reply]:
+    def _on_node(self, node: ClusterNode, calls: list[Command], replicated: bool) -> list[Reply]:
         replies = self._pipeline(node, calls, replicated)
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
         if unknown:  # the node is new, or its scripts were flushed
@@ -170,7 +211,7 @@ class Nodes:
                 replies[i] = reply
         return [self._ask(call, reply, replicated) for call, reply in zip(calls, replies, strict=True)]
 
-    def _ask(self, call: Call, reply: Reply, replicated: bool) -> Reply:
+    def _ask(self, call: Command, reply: Reply, replicated: bool) -> Reply:
         """The reply, or if it is ASK that of the node which imports the slot."""
         if not isinstance(reply, exceptions.AskError) or isinstance(reply, exceptions.MovedError):
             return reply  # MOVED, redis-py's subclass of ASK, is for the next round, which knows the new topology
@@ -181,12 +222,12 @@ class Nodes:
         return self._pipeline(node, [call], replicated, before=[*loads, ("ASKING",)])[0]
 
     def _pipeline(
-        self, node: ClusterNode, calls: list[Call], replicated: bool, before: Iterable[tuple[str, ...]] = ()
+        self, node: ClusterNode, calls: list[Command], replicated: bool, before: Iterable[tuple[str, ...]] = ()
     ) -> list[Reply]:
         pipe = self._client.get_redis_connection(node).pipeline(transaction=False)
         first = len([pipe.execute_command(*command) for command in before])
         for call in calls:
-            pipe.execute_command(*call.command)
+            pipe.execute_command(*call.words)
         waits = replicated and not self._is_alone(node)
         if waits:
             pipe.execute_command("WAIT", 1, WAIT_MS)
@@ -225,18 +266,18 @@ class Nodes:
         mine = next(entry["node_id"] for entry in table.values() if "myself" in entry["flags"])
         return any(entry["master_id"] == mine and "fail" not in entry["flags"].split(",") for entry in table.values())
 
-    def _replication(self, node: ClusterNode) -> Master | None:
+    def _replication(self, node: ClusterNode) -> Replication | None:
         try:
-            found = self._client.get_redis_connection(node).info("replication")
+            info = self._client.get_redis_connection(node).info("replication")
         except (exceptions.RedisError, OSError) as error:
             _log.warning("%s does not tell whose replication it has: %s", node.name, error)
             return None
-        if found["role"] != "master":
+        if info["role"] != "master":
             return None
         now, before = (
-            str(found[key]).zfill(len(NO_ID)) for key in ("master_replid", "master_replid2")
+            str(info[key]).zfill(len(NO_ID)) for key in ("master_replid", "master_replid2")
         )  # digits: an int
-        return Master(now, "" if before == NO_ID else before)
+        return Replication(now, "" if before == NO_ID else before)
 
     def _refresh(self, silent: str | None) -> None:
         """Learn the topology again: from a known node, last of them the ``silent`` one, else from the endpoint."""
@@ -250,7 +291,7 @@ def _as_lost(error: Exception) -> Exception:
     return error if isinstance(error, REROUTED) else exceptions.ConnectionError(str(error))
 
 
-def _settled(reply: Reply) -> Reply:
+def _final(reply: Reply) -> Reply:
     if isinstance(reply, Exception) and not isinstance(reply, RetryableError):
         return RetryableError(f"Redis: {type(reply).__name__}: {reply}")
     return reply

@@ -6,9 +6,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from carbyne.adapters.redis.nodes import Call, Master, Nodes, Reply, Script, checked
+from carbyne.adapters.redis.nodes import Command, Nodes, Replication, Reply, Script, checked
 from carbyne.core.errors import CorruptDataError, InvariantError, RetryableError, UnknownVersionError
-from carbyne.core.keys import SourceKey, Window, lane_claims, lane_due, lane_state, list_identity, split_series
+from carbyne.core.keys import (
+    SourceKey,
+    Window,
+    lane_claims,
+    lane_due,
+    lane_since,
+    lane_state,
+    list_identity,
+    split_series,
+)
 from carbyne.core.limits import CONFIRM_ROWS_MAX, DUE_PER_LANE, LANES, READ_BYTES_MAX, SEAL_LEASE_MS
 from carbyne.core.stamps import STAMP_BYTES, ZERO
 from carbyne.samples.columns import Columns, Rows, from_rows
@@ -19,14 +28,25 @@ _log = logging.getLogger(__name__)
 
 FIRST_CHUNK = 16
 IDENTITY = slice(8, 16)
+TICK = "tick"
+"""What ``lane_since`` has it under; no window's member is like it."""
+
+
+class Arrivals(NamedTuple):
+    """When records of a lane came to the stream, ms.  ``first_ms``: the first row that no block holds, 0 if unknown and
+    None if there is none; ``tick_ms``: one before which the ingester has done all of the lane, None if unknown."""
+
+    first_ms: int | None
+    tick_ms: int | None
 
 
 class Due(NamedTuple):
     """``windows``: (due_ms, source, window), earliest first; ``rebuilding``: lanes that must be replayed first, each
-    with the token of the replay that it is in, empty for none."""
+    with the token of the replay that it is in, empty for none; ``arrivals``: of the lanes that are whole."""
 
     windows: list[tuple[int, SourceKey, Window]]
     rebuilding: dict[int, str]
+    arrivals: dict[int, Arrivals]
 
 
 class WindowRows(NamedTuple):
@@ -50,14 +70,16 @@ class HotWindows:
         self._begin = Script.load("begin")
         self._whole = Script.load("whole")
 
-    def due(self, now_ms: int) -> Due:
+    def due(self, now_ms: int, closed_s: int | None = None) -> Due:
         """The windows that are due over all lanes.
 
-        Lanes that are not whole have none until they are replayed, when Redis must be emptied again; those of a node
-        that is away wait.  Raises RetryableError if no lane can be asked.
+        Lanes that are not whole have none until they are replayed, when Redis must be emptied again: then those that
+        end by ``closed_s`` (default: now).  Those of a node that is away wait.  Raises RetryableError if no lane can be
+        asked.
         """
+        args = [now_ms, now_ms // 1000 if closed_s is None else closed_s, DUE_PER_LANE]
         calls = [
-            self._due.call(lane, [lane_state(lane), lane_due(lane)], [now_ms, DUE_PER_LANE]) for lane in range(LANES)
+            self._due.call(lane, [lane_state(lane), lane_due(lane), lane_since(lane)], args) for lane in range(LANES)
         ]
         asked = self._nodes.run(calls)
         replies = {lane: reply for lane, reply in enumerate(asked) if not isinstance(reply, RetryableError)}
@@ -67,12 +89,16 @@ class HotWindows:
             _log.warning("%d lanes can't be asked what is due", LANES - len(replies))
         windows = [
             (int(float(due_ms)), *SourceKey.of_member(member.decode()))
-            for state, *listed in replies.values()
-            if state[:1] == WHOLE or len(state) > STATE_BYTES
+            for _, _, _, *listed in replies.values()
             for member, due_ms in zip(listed[::2], listed[1::2], strict=True)
         ]
         rebuilding = {lane: state[STATE_BYTES:].decode() for lane, (state, *_) in replies.items() if state[:1] != WHOLE}
-        return Due(sorted(windows, key=lambda one: one[0]), rebuilding)
+        arrivals = {
+            lane: Arrivals(_ms(first), _ms(tick))
+            for lane, (state, first, tick, *_) in replies.items()
+            if state[:1] == WHOLE
+        }
+        return Due(sorted(windows, key=lambda due: due[0]), rebuilding, arrivals)
 
     def begin(self, lanes: Iterable[int], token: str, *, force: bool = False) -> None:
         """Take lanes that are not whole, or with ``force`` any, into the replay with this token."""
@@ -89,10 +115,17 @@ class HotWindows:
     def in_replay(self, lanes: Iterable[int]) -> set[int]:
         """Those of the lanes that are not whole."""
         asked = list(lanes)
-        replies = self._nodes.run([Call(lane, ("GET", lane_state(lane))) for lane in asked])
+        replies = self._nodes.run([Command(lane, ("GET", lane_state(lane))) for lane in asked])
         return {lane for lane, reply in zip(asked, replies, strict=True) if (checked(reply) or b"")[:1] != WHOLE}
 
-    def masters(self) -> dict[int, Master]:
+    def note_ticks(self, ticks: Mapping[int, int]) -> None:
+        """Note when the newest record came (ms) before which all of a lane is done.  A tick that is lost again makes a
+        mark older, so no replica has to have it."""
+        calls = [Command(lane, ("ZADD", lane_since(lane), "GT", ms, TICK)) for lane, ms in ticks.items()]
+        for reply in self._nodes.run(calls):
+            checked(reply)
+
+    def masters(self) -> dict[int, Replication]:
         """The master of each lane; lanes of a node that does not answer are left out."""
         return self._nodes.masters()
 
@@ -161,9 +194,9 @@ class HotWindows:
 
     def _confirm_call(
         self, source: SourceKey, window: Window, pairs: Sequence[tuple[bytes, bytes]], expiry_ms: int, again_ms: int
-    ) -> Call:
+    ) -> Command:
         keys = [source.rows(window), source.lists(window), source.dictionary(window), source.windows]
-        keys += [lane_due(source.lane), lane_claims(source.lane)]
+        keys += [lane_due(source.lane), lane_claims(source.lane), lane_since(source.lane)]
         args = [source.member(window), window.token, expiry_ms, again_ms, *(item for pair in pairs for item in pair)]
         return self._confirm.call(source.lane, keys, args)
 
@@ -182,7 +215,11 @@ class HotWindows:
             size = max(FIRST_CHUNK, READ_BYTES_MAX // longest)
 
     def _ask(self, source: SourceKey, *command: str | bytes) -> Reply:
-        return checked(self._nodes.run([Call(source.lane, command)])[0])
+        return checked(self._nodes.run([Command(source.lane, command)])[0])
+
+
+def _ms(score: bytes) -> int | None:
+    return int(float(score)) if score else None
 
 
 def _mapping(reply: Reply) -> Mapping[bytes, bytes]:

@@ -1,0 +1,396 @@
+"""The page in a real browser, over `make run`: what people see is what the API says."""
+
+import contextlib
+import json
+import shutil
+import signal
+import time
+import urllib.parse
+
+import pytest
+from redis.cluster import RedisCluster
+
+from servers.process import ROOT
+from tests.support import browser as browsers
+from tests.support.browser import Browser
+from tests.support.make_run import running
+
+pytestmark = pytest.mark.skipif(bool(browsers.LACKING), reason=browsers.LACKING)
+HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>\'"{{7*7}}javascript:alert(1)'
+WEIGHT_MAX = 150_000
+AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
+
+
+@pytest.fixture(scope="module")
+def system():
+    with running(API_KEY="secret", PARAMETERS="RawWindowSeconds=3600 IngesterBatchWindowSeconds=0") as started:
+        fill(started)
+        yield started
+
+
+@pytest.fixture(scope="module")
+def window():
+    browser = Browser()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def browser(window, system):
+    """Signed in, on the list of hosts."""
+    sign_in(window, system)
+    return window
+
+
+def fill(system):
+    """A host with three hours of samples and a gap, one whose every text is hostile, a service, a dashboard."""
+    now_s = int(time.time()) // 60 * 60
+    form = {"name": "web1", "roleFullnames": ["shop:web"], "customIdentifier": "web1"}
+    system.host = system.call("/api/v0/hosts", form)[1]["id"]
+    hostile = {"name": HOSTILE, "displayName": HOSTILE, "memo": HOSTILE, "meta": {"x": HOSTILE}}
+    system.hostile = system.call("/api/v0/hosts", {**hostile, "checks": [{"name": HOSTILE, "memo": HOSTILE}]})[1]["id"]
+    names = {"loadavg5": 1.0, "cpu.user.percentage": 30.0, "cpu.system.percentage": 10.0, "memory.used": 2e9}
+    body = [
+        {"hostId": system.host, "name": name, "time": time_s, "value": value * (1 + (time_s // 60 % 17) / 10)}
+        for time_s in range(now_s - 3 * 3600, now_s + 60, 60)
+        if not now_s - 2400 < time_s < now_s - 1200
+        for name, value in names.items()
+    ]
+    assert system.call("/api/v0/tsdb", body)[0] == 200
+    system.call("/api/v0/tsdb", [{"hostId": system.hostile, "name": "custom.x.y", "time": now_s, "value": 1}])
+    graph = {"name": "custom.x", "displayName": HOSTILE, "metrics": [{"name": "custom.x.y", "displayName": HOSTILE}]}
+    system.call("/api/v0/graph-defs/create", [graph])
+    source = {"type": "host", "hostId": system.hostile}
+    report = {"source": source, "name": HOSTILE, "status": "CRITICAL", "message": HOSTILE, "occurredAt": now_s}
+    system.call("/api/v0/monitoring/checks/report", {"reports": [report]})
+    note = {"service": "shop", "title": "deploy", "from": now_s - 600, "to": now_s - 300}
+    assert system.call("/api/v0/graph-annotations", note)[0] == 200
+    layout = {"x": 0, "y": 0, "width": 24, "height": 8}
+    text = f"# {HOSTILE}\n[link](javascript:window.hacked=1) [good](https://example.com/) {HOSTILE}"
+    graph = {"type": "host", "hostId": system.host, "name": "loadavg"}
+    widgets = [
+        {"type": "markdown", "title": HOSTILE, "markdown": text, "layout": layout},
+        {"type": "graph", "title": "Load", "graph": graph, "layout": {**layout, "y": 8, "height": 14}},
+        {"type": "graph", "title": "Sum", "graph": {"type": "expression", "expression": "x"}, "layout": layout},
+    ]
+    system.dashboard = system.call("/api/v0/dashboards", {"title": HOSTILE, "widgets": widgets})[1]["id"]
+    path = f"/api/v0/tsdb/latest?hostId={system.host}&name=loadavg5"
+    while not system.call(path)[1]["tsdbLatest"][system.host]:
+        time.sleep(0.1)
+
+
+def sign_in(browser, system, key="secret", fragment=""):
+    browser.open(f"{system.url}/{fragment}")
+    browser.until(lambda: browser.find("#key") or browser.find("#sign-out"), "neither form nor page")
+    if browser.find("#key"):
+        browser.find("#key")[0].clear()
+        browser.find("#key")[0].send_keys(key)
+        browser.click("form .primary")
+        browser.until(lambda: browser.find("#sign-out"), "not signed in")
+
+
+def show(browser, system, fragment, css):
+    browser.open(f"{system.url}/#/{fragment}")
+    browser.until(lambda: browser.find(css), f"{css} is not there")
+
+
+def drawn(browser, graph):
+    """What a graph draws: metric -> {time: value}."""
+    script = "return document.querySelector(`[data-graph='${arguments[0]}']`)?.graph.drawn()"
+    lines = browser.until(lambda: browser.run(script, graph), f"graph {graph} draws nothing")
+    return {one["name"]: dict(zip(one["times"], one["values"], strict=True)) for one in lines}
+
+
+def stored(system, name, from_s, to_s, resolution="raw"):
+    """What the API says of one metric: time -> value."""
+    span = f"from={from_s}&to={to_s}&resolution={resolution}"
+    answer = system.call(f"/api/v0/hosts/{system.host}/metrics?name={name}&{span}")[1]
+    return {one["time"]: one["value"] for one in answer["metrics"]}
+
+
+def test_a_wrong_key_is_refused_in_words(window, system):
+    window.open(system.url)
+    window.until(lambda: window.find("#key"), "no form")
+    window.find("#key")[0].send_keys("guess")
+    window.click("form .primary")
+    window.until_text("This API key is not known here", "#problem")
+    assert not window.find("#sign-out")
+
+
+def test_sign_in_and_this_machine_is_there_with_its_load(browser, system):
+    begun_s = time.monotonic()
+    browser.until(lambda: browser.find(".spark path"), "no load of any host", 60)
+    assert "This machine" in browser.text(".hostlist")
+    assert time.monotonic() - begun_s < 60
+    cookies = {one["name"]: one for one in browser.cdp("Network.getAllCookies")["cookies"]}
+    cookie = cookies["carbyne-session"]
+    assert cookie["httpOnly"] and cookie["sameSite"] == "Strict" and cookie["path"] == "/carbyne/v1/session"
+    assert "secret" not in json.dumps(browser.run("return {...localStorage, ...sessionStorage, c: document.cookie}"))
+
+
+def test_every_point_that_is_drawn_is_what_the_api_says(browser, system):
+    show(browser, system, f"hosts/{system.host}?range=1h", ".graph canvas")
+    wanted = {
+        "loadavg": ["loadavg5"],
+        "cpu": ["cpu.user.percentage", "cpu.system.percentage"],
+        "memory": ["memory.used"],
+    }
+    for graph, names in wanted.items():
+        lines = drawn(browser, graph)
+        assert lines.keys() == set(names)
+        for name in names:
+            times = sorted(lines[name])
+            assert len(times) > 35
+            assert lines[name] == stored(system, name, times[0], times[-1])
+
+
+def test_another_range_a_zoom_and_the_way_back(browser, system):
+    show(browser, system, f"hosts/{system.host}?range=1h", ".graph canvas")
+    browser.click("[data-range='1d']")
+    browser.until(lambda: len(drawn(browser, "loadavg")["loadavg5"]) < 40, "no buckets of five minutes")
+    lines = drawn(browser, "loadavg")["loadavg5"]
+    times = sorted(lines)
+    assert all(time_s % 300 == 0 for time_s in times)
+    assert lines == stored(system, "loadavg5", times[0], times[-1], "5m")
+    assert "range=1d" in browser.driver.current_url
+    browser.click("[data-range='6h']")
+    browser.until(lambda: len(drawn(browser, "loadavg")["loadavg5"]) > 100, "no samples")
+    begun_s = time.monotonic()
+    drag(browser, "[data-graph='cpu'] .u-over", 0.7, 0.95)
+    browser.until(lambda: "from=" in browser.driver.current_url, "no zoom")
+    browser.until(lambda: not browser.find(".stale"), "still loading")
+    zoom_s = time.monotonic() - begun_s
+    place = dict(urllib.parse.parse_qsl(browser.driver.current_url.partition("?")[2]))
+    from_s, to_s = int(place["from"]), int(place["to"])
+    assert to_s - from_s == pytest.approx(0.25 * 6 * 3600, rel=0.05)
+    for name in ("cpu.user.percentage", "cpu.system.percentage"):
+        assert drawn(browser, "cpu")[name] == stored(system, name, from_s, to_s)
+    print(f"\nzoom, drag and drawing included: {zoom_s * 1000:.0f} ms")
+    browser.driver.back()
+    browser.until(lambda: browser.find("[data-range='6h'][aria-pressed='true']"), "not back")
+
+
+def drag(browser, css, start, end):
+    box = browser.run("return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()", css)
+    y = box["top"] + box["height"] / 2
+    for kind, part in (("mouseMoved", start), ("mousePressed", start), ("mouseMoved", end), ("mouseReleased", end)):
+        x = box["left"] + box["width"] * part
+        buttons = {"button": "left", "buttons": 1, "clickCount": 1} if kind != "mouseMoved" or part == end else {}
+        browser.cdp("Input.dispatchMouseEvent", type=kind, x=x, y=y, **buttons)
+
+
+def test_a_legend_isolates_and_the_keyboard_moves_the_crosshair(browser, system):
+    show(browser, system, f"hosts/{system.host}?range=1h", ".graph canvas")
+    line = "[data-graph='cpu'] .line"
+    browser.click(line)
+    browser.until(lambda: drawn(browser, "cpu").keys() == {"cpu.user.percentage"}, "not alone")
+    browser.click(line)
+    browser.until(lambda: len(drawn(browser, "cpu")) == 2, "not all")
+    press = "document.querySelector(arguments[0]).dispatchEvent(new KeyboardEvent('keydown', {key: 'Home'}))"
+    browser.run(press, "[data-graph=loadavg] .canvas")
+    head = "[data-graph='{}'] .legend thead th:nth-child(2)"
+    graphs = ("loadavg", "cpu", "memory")  # one crosshair over all graphs
+    browser.until(lambda: all(":" in browser.text(head.format(one)) for one in graphs), "no crosshair over all graphs")
+    box = browser.run("return document.querySelector('[data-graph=cpu] .u-over').getBoundingClientRect().toJSON()")
+    x, y = box["left"] + box["width"] * 0.9, box["top"] + 20
+    before = browser.text(head.format("memory"))
+    browser.cdp("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    browser.until(lambda: browser.text(head.format("memory")) != before, "the mouse moves no crosshair")
+    assert len({browser.text(head.format(graph)) for graph in graphs}) == 1
+
+
+def test_a_gap_stays_a_gap_and_news_come_by_themselves(browser, system):
+    show(browser, system, f"hosts/{system.host}?range=1h", ".graph canvas")
+    script = "return document.querySelector(\"[data-graph='loadavg']\").graph.data.lines[0].series.values"
+    assert None in browser.run(script)
+    now_s = int(time.time()) // 60 * 60
+    system.call("/api/v0/tsdb", [{"hostId": system.host, "name": "loadavg5", "time": now_s, "value": 42.5}])
+    sent = len(browser.requests)
+    time.sleep(1)
+    browser.run("window.dispatchEvent(new Event('online'))")
+    browser.until(lambda: drawn(browser, "loadavg")["loadavg5"].get(now_s) == 42.5, "the new sample is not drawn")
+    [batch] = [url for url in browser.requests[sent:] if "/batch" in url]
+    span = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(batch).query))
+    assert int(span["to"]) - int(span["from"]) < 1000  # and not the whole hour
+
+
+def test_hostile_texts_are_shown_and_do_nothing(browser, system):
+    show(browser, system, "hosts", ".hostlist tbody tr")
+    browser.until_text("onerror", ".hostlist")
+    for fragment, seen in [
+        (f"hosts/{system.hostile}?range=1h", ".graph"),
+        (f"hosts/{system.hostile}?tab=checks", ".check-CRITICAL"),
+        (f"hosts/{system.hostile}?tab=metadata", "pre"),
+        ("dashboards", "table"),
+        (f"dashboards/{system.dashboard}", ".widget"),
+    ]:
+        show(browser, system, fragment, seen)
+        browser.until_text("onerror", "main")
+        assert not browser.find("main img, main script, main iframe, main [onerror]")
+    hrefs = browser.run("return [...document.querySelectorAll('.markdown a')].map(a => a.getAttribute('href'))")
+    assert hrefs == ["https://example.com/"]
+    assert "not shown yet" in browser.text("main")
+    assert browser.run("return window.hacked") is None
+    browser.open(f"{system.url}/#/hosts/{urllib.parse.quote(HOSTILE, safe='')}?tab={urllib.parse.quote(HOSTILE)}")
+    browser.until(lambda: browser.find(".note.error, .note.empty, .note.forbidden"), "no state for an unknown host")
+    assert browser.run("return window.hacked") is None
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="axe-core is not here: npm ci in web/")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_problem(browser, system, scheme):
+    browser.scheme(scheme)
+    places = [
+        ("hosts", ".spark path"),
+        (f"hosts/{system.host}?range=1h", ".graph canvas"),
+        (f"hosts/{system.host}?tab=storage", ".timeline"),
+        ("services/shop?range=1h", ".graph canvas"),
+        (f"dashboards/{system.dashboard}", ".graph canvas"),
+        ("dashboards/new", "textarea"),
+        ("system", ".tiles"),
+    ]
+    for fragment, seen in places:
+        show(browser, system, fragment, seen)
+        audit(browser, fragment)
+
+
+def audit(browser, where):
+    browser.cdp("Runtime.evaluate", expression=AXE.read_text())
+    found = browser.driver.execute_async_script(
+        "axe.run({resultTypes: ['violations']}).then(r => arguments[arguments.length - 1](r.violations))"
+    )
+    serious = [
+        (one["id"], one["help"], [node["target"] for node in one["nodes"]][:3])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert not serious, f"{where}: {serious}"
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(browser, system):
+    browser.size(390, 844)
+    try:
+        for fragment, seen in [("hosts", ".hostlist tbody tr"), (f"hosts/{system.host}?range=1h", ".graph canvas")]:
+            show(browser, system, fragment, seen)
+            width = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert browser.run(width) <= 0, fragment
+    finally:
+        browser.size(1400, 2000)
+
+
+def test_utc_and_themes_switch(browser, system):
+    browser.cdp("Emulation.setTimezoneOverride", timezoneId="Asia/Tokyo")
+    browser.open("about:blank")
+    show(browser, system, f"hosts/{system.host}?range=1h", ".graph canvas")
+    assert browser.text("#zone") == "Asia/Tokyo"
+    here = browser.text(".facts")
+    browser.click("#zone")
+    browser.until(lambda: browser.text("#zone") == "UTC", "not UTC")
+    browser.until(lambda: browser.text(".facts") not in ("", here), "the same time in two zones")
+    browser.click("#zone")
+    before = browser.run("return getComputedStyle(document.documentElement).backgroundColor")
+    browser.click("#theme")
+    assert browser.run("return getComputedStyle(document.documentElement).backgroundColor") != before
+    browser.run("localStorage.clear()")
+
+
+def test_a_dashboard_is_edited_as_json(browser, system):
+    show(browser, system, "dashboards/new", "textarea")
+    browser.click(".editor .primary")
+    browser.until_text("New dashboard", "table")
+    browser.click("table a[href*='/dashboards/']:last-of-type")
+    browser.until(lambda: browser.find(".widget"), "no widget")
+
+
+def test_no_request_left_the_origin_and_the_page_is_light(browser, system):
+    browser.cdp("Network.clearBrowserCache")
+    browser.cdp("Network.setCacheDisabled", cacheDisabled=True)
+    before = len(browser.events)
+    begun_s = time.monotonic()
+    browser.open("about:blank")
+    show(browser, system, f"hosts/{system.host}?range=1h", ".graph canvas")
+    first_s = time.monotonic() - begun_s
+    browser.cdp("Network.setCacheDisabled", cacheDisabled=False)
+    events = browser.events[before:]
+    files = {
+        one["params"]["requestId"]
+        for one in events
+        if one["method"] == "Network.responseReceived"
+        and "/carbyne/" not in one["params"]["response"]["url"]
+        and "/api/" not in one["params"]["response"]["url"]
+    }
+    weight = sum(
+        one["params"]["encodedDataLength"]
+        for one in events
+        if one["method"] == "Network.loadingFinished" and one["params"]["requestId"] in files
+    )
+    asked = [one for one in events if one["method"] == "Network.requestWillBeSent"]
+    print(f"\npage: {weight / 1000:.1f} kB, {len(asked)} requests, first graph after {first_s * 1000:.0f} ms")
+    assert 10_000 < weight < WEIGHT_MAX
+    outside = [url for url in browser.requests if not url.startswith((system.url, "about:", "data:", "blob:"))]
+    assert not outside
+    assert not [one for one in browser.complaints() if "the server responded with a status of 4" not in one]
+
+
+def test_a_revoked_session_ends_with_a_word(browser, system):
+    show(browser, system, "system", ".tiles")
+    [mine] = [one for one in system.call("/carbyne/v1/sessions")[1]["sessions"] if not one["isCurrent"]][:1]
+    for one in system.call("/carbyne/v1/sessions")[1]["sessions"]:
+        assert delete(system, f"/carbyne/v1/sessions/{one['id']}") == 200
+    assert mine["agent"]
+    browser.open("about:blank")
+    browser.open(f"{system.url}/#/hosts")
+    browser.until(lambda: browser.find("#key"), "still signed in")
+
+
+def delete(system, path):
+    import urllib.request  # noqa: PLC0415
+
+    request = urllib.request.Request(system.url + path, headers={"X-Api-Key": system.key}, method="DELETE")
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.status
+
+
+def test_signing_out_ends_the_session(browser, system):
+    browser.click("#sign-out")
+    browser.until(lambda: browser.find("#key"), "no form")
+    browser.open(f"{system.url}/#/system")
+    browser.until(lambda: browser.find("#key"), "still signed in")
+    assert system.call("/carbyne/v1/sessions")[1]["sessions"] == []
+
+
+def test_a_server_that_goes_and_comes_back(browser, system):
+    show(browser, system, f"hosts/{system.host}?range=1h", ".graph canvas")
+    system.process.send_signal(signal.SIGSTOP)
+    browser.cdp("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0)
+    try:
+        browser.run("window.dispatchEvent(new Event('online'))")
+        browser.until_text("The server can't be reached", "main")
+        assert drawn(browser, "loadavg")  # what was drawn stays
+    finally:
+        system.process.send_signal(signal.SIGCONT)
+        online = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        browser.cdp("Network.emulateNetworkConditions", **online)
+    browser.run("window.dispatchEvent(new Event('online'))")
+    browser.until(lambda: "can't be reached" not in browser.text("main"), "the error stays")
+
+
+def test_an_emptied_redis_costs_a_sign_in_and_says_what_it_rebuilds(browser, system):
+    show(browser, system, f"hosts/{system.host}?range=1h", ".graph canvas")
+    with contextlib.closing(RedisCluster.from_url(redis_url(), protocol=2)) as client:
+        client.flushall(target_nodes=RedisCluster.PRIMARIES)
+    browser.open("about:blank")
+    browser.open(f"{system.url}/#/hosts/{system.host}?range=1h")
+    browser.until(lambda: browser.find("#key"), "the session is still there")
+    sign_in(browser, system, fragment=f"#/hosts/{system.host}?range=1h")
+    browser.until_text("being rebuilt", "main")
+
+
+def redis_url():
+    environment = json.loads((ROOT / ".carbyne/env.json").read_text())["Page"]
+    return f"redis://{environment['REDIS_ENDPOINT']}"
+
+
+def test_the_page_is_built_by_this_machine():
+    assert shutil.which("npm") or (ROOT / "web/.node").exists()
+    assert (ROOT / "web/dist/index.html").exists()

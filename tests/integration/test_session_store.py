@@ -1,0 +1,108 @@
+"""Sessions in a real Redis Cluster: the contract that the store in memory passes too, and the loss of a master."""
+
+import itertools
+import secrets
+import time
+
+import pytest
+from carbyne.adapters.redis.sessions import RedisSessions
+from carbyne.adapters.redis.system import RedisSystem
+from carbyne.core.keys import api_key_item, session_handle
+from carbyne.core.settings import RedisSettings
+from carbyne.page.sessions import Session
+from carbyne.wiring.redis import nodes
+
+from tests.support.page_system import MemorySessions
+
+NOW_S = 1_700_000_000
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def redis(cluster):
+    connected = nodes(RedisSettings(cluster.endpoint, redis_tls=False))
+    yield connected
+    connected.close()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request):
+    if request.param == "memory":
+        return MemorySessions(lambda: NOW_S)
+    return RedisSessions(request.getfixturevalue("redis"), lambda: NOW_S)
+
+
+@pytest.fixture
+def item():
+    """Of an API key that no other test has."""
+    return api_key_item(f"key{next(NUMBERS)}")
+
+
+def session(item, seen_s=NOW_S, agent="a browser"):
+    return Session("tenant", item, NOW_S, seen_s, agent)
+
+
+def handle(name, item):
+    return session_handle(f"{name} of {item}")
+
+
+def test_it_comes_back_until_it_is_deleted(store, item):
+    one = handle("one", item)
+    assert store.get(one) is None
+    store.put(one, session(item, agent="é\n\0"))
+    assert store.get(one) == session(item, agent="é\n\0")
+    store.delete(one, item)
+    store.delete(one, item)
+    assert (store.get(one), store.of_key(item)) == (None, {})
+
+
+def test_a_keys_sessions_by_their_ends(store, item):
+    other = f"{item}-other"
+    for name, seen_s in (("b", 30), ("a", 10), ("c", 20)):
+        store.put(handle(name, item), session(item, NOW_S + seen_s))
+    store.put(handle("d", other), session(other))
+    assert list(store.of_key(item)) == [handle(name, item) for name in "acb"]
+    store.put(handle("a", item), session(item, NOW_S + 40))
+    assert list(store.of_key(item)) == [handle(name, item) for name in "cba"]
+
+
+def test_redis_ends_it_by_itself_and_forgets_its_name(redis, item):
+    store = RedisSessions(redis, lambda: session(item).ends_s - 1)
+    one = handle("one", item)
+    store.put(one, session(item))
+    assert list(store.of_key(item)) == [one]
+    wait_until(lambda: store.get(one) is None)
+    assert store.of_key(item) == {}
+
+
+def wait_until(seen):
+    end_s = time.monotonic() + 5
+    while not seen():
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+
+
+def test_sessions_survive_the_loss_of_a_master(cluster, redis):
+    store = RedisSessions(redis, lambda: NOW_S)
+    items = [api_key_item(secrets.token_hex(8)) for _ in range(30)]
+    for item in items:
+        store.put(handle("one", item), session(item))
+    lost = next(node for node in cluster.nodes if node.alive and "role:master" in node.ask("INFO", "replication"))
+    lost.kill()
+    try:
+        assert all(store.get(handle("one", item)) == session(item) for item in items)
+    finally:
+        lost.restart()
+        cluster.wait_until_ok()
+
+
+def test_the_system_view_says_what_the_cluster_is(cluster, redis):
+    cluster.wait_until_ok()
+    seen = RedisSystem(redis)
+    found = seen.nodes()
+    assert sorted(one.role for one in found) == ["master"] * 3 + ["replica"] * 3
+    assert sum(one.slots for one in found) == 16_384
+    assert all(one.is_healthy and one.used_bytes for one in found)
+    lanes, seals = seen.lanes(NOW_S * 1000)
+    assert lanes.whole + lanes.rebuilding + lanes.unset == 1_024
+    assert seals.open >= seals.due >= 0

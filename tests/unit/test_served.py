@@ -1,0 +1,116 @@
+"""Reads that see a replaced master by themselves, before the sealer does."""
+
+from typing import NamedTuple
+
+import pytest
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import SourceKey
+from carbyne.hot.failovers import failed_over
+from carbyne.hot.served import ServedReads
+
+SOURCE = SourceKey("acme", "host/a")
+LANE = SOURCE.lane
+OLD, NEW, OTHER = "aa" * 20, "bb" * 20, "cc" * 20
+
+
+class Answer(NamedTuple):
+    master: str
+    whole: bool = True
+
+    def unproven(self):
+        return self._replace(whole=False)
+
+
+class Master(NamedTuple):
+    id: str
+    before: str = ""
+
+
+class Redis:
+    """Lanes, the note and the hot tier in one; ``between``: what happens right before a read."""
+
+    def __init__(self):
+        self.served = {LANE: Master(OLD), LANE + 1: Master(OTHER)}
+        self.note = {LANE: OLD, LANE + 1: OTHER}
+        self.asked = []
+        self.between = lambda: None
+        self.reads = ServedReads(self, self.Notes(self), self)
+
+    class Notes:
+        def __init__(self, redis):
+            self.redis = redis
+
+        def masters(self):
+            self.redis.asked.append("note")
+            return dict(self.redis.note)
+
+        def lost(self, noted, seen):
+            return failed_over(noted, seen)
+
+    def masters(self):
+        self.asked.append("masters")
+        return dict(self.served)
+
+    def read(self, source, from_ms, to_ms, length_s, series, *, newest=False):
+        self.between()
+        self.asked.append("read")
+        return Answer(self.served[source.lane].id)
+
+    def series(self, source):
+        return {"m"}
+
+    def ask(self):
+        self.asked = []
+        return self.reads.read(SOURCE, 0, 1, 14_400, ["m"]).whole
+
+
+@pytest.fixture
+def redis():
+    return Redis()
+
+
+def test_the_note_is_taken_before_redis_is_asked_and_then_kept(redis):
+    assert redis.ask() and redis.asked == ["note", "read"]
+    assert redis.ask() and redis.asked == ["read"]
+    assert redis.reads.series(SOURCE) == {"m"}
+
+
+def test_a_lane_of_another_master_is_not_whole_until_that_is_noted(redis):
+    redis.ask()
+    redis.served[LANE] = Master(NEW, OLD)
+    assert not redis.ask()
+    assert not redis.ask()
+    redis.note[LANE] = NEW
+    assert redis.ask() and redis.asked == ["read", "note", "read"]
+
+
+def test_an_answer_from_before_the_note_was_taken_does_not_count(redis):
+    """The tail was missing in it, and is replayed by now."""
+    redis.ask()
+    redis.served[LANE] = Master(NEW, OLD)
+    redis.note[LANE] = NEW
+    assert redis.ask() and redis.asked == ["read", "note", "read"], "it is read once more"
+
+
+def test_a_lane_that_moved_to_another_shard_is_whole(redis):
+    redis.ask()
+    redis.served[LANE + 2] = Master(OLD)
+    redis.served[LANE] = Master(OTHER)
+    assert redis.ask() and redis.asked[-1] == "masters"
+
+
+def test_a_lane_that_is_not_noted_yet_is_whole_and_the_note_is_asked_each_time(redis):
+    redis.note = {}
+    assert redis.ask() and redis.ask() and redis.asked == ["note", "read"]
+
+
+def test_without_the_note_there_is_no_answer(redis):
+    def away():
+        raise RetryableError("the table is away")
+
+    redis.Notes.masters, kept = lambda self: away(), redis.Notes.masters
+    try:
+        with pytest.raises(RetryableError):
+            redis.ask()
+    finally:
+        redis.Notes.masters = kept

@@ -1,0 +1,85 @@
+// For operators: how far behind the pipeline is, lanes, replays, Redis nodes, seals. And the sessions of this key.
+
+import { change, get } from "../api.ts";
+import { fill, h } from "../dom.ts";
+import { stamp } from "../time.ts";
+import type { SessionInfo, SystemState } from "../types.ts";
+import { format, span } from "../units.ts";
+import { type View, failed, note } from "../view.ts";
+
+export function systemPage(): View {
+  const body = h("div", {}, note("loading", "Asking the system …"));
+  const sessions = h("div", {}, note("loading", "Loading sessions …"));
+
+  async function load(): Promise<void> {
+    try {
+      fill(body, ...stateOf(await get<SystemState>("carbyne/v1/system")));
+    } catch (error) {
+      fill(body, failed(error, () => void load()));
+    }
+  }
+
+  async function loadSessions(): Promise<void> {
+    try {
+      const found = (await get<{ sessions: SessionInfo[] }>("carbyne/v1/sessions")).sessions;
+      fill(sessions, sessionTable(found, () => void loadSessions()));
+    } catch (error) {
+      fill(sessions, failed(error));
+    }
+  }
+
+  void load();
+  void loadSessions();
+  return {
+    element: h("main", {}, h("h1", {}, "System"), body, h("h2", {}, "Sessions of this API key"), sessions),
+    title: "System",
+    refresh: () => void load(),
+  };
+}
+
+function tile(title: string, value: string, hint: string, bad = false): HTMLElement {
+  return h("div", { class: `tile${bad ? " bad" : ""}` }, h("h3", {}, title), h("p", { class: "value" }, value), h("small", {}, hint));
+}
+
+function stateOf(state: SystemState): HTMLElement[] {
+  const { lanes, seals, replay, cache, redis } = state;
+  const asked = cache.hits + cache.misses;
+  const tiles = [
+    tile("Lanes", lanes.rebuilding ? `${lanes.rebuilding} rebuilding` : "all whole", `${lanes.whole} whole, ${lanes.unset} not begun`, lanes.rebuilding > 0),
+    tile("Seals", `${seals.due} due`, `${seals.open} windows open${seals.oldestDueSeconds === null ? "" : `, oldest due ${span(seals.oldestDueSeconds)} ago`}`, (seals.oldestDueSeconds ?? 0) > 1800),
+    tile("Replay", replay?.running ? `${replay.lanes} lanes` : "none", replay?.beganAt ? `began ${stamp(replay.beganAt)}` : "nothing was lost", replay?.running ?? false),
+    tile("Cache", asked ? `${Math.round((100 * cache.hits) / asked)} % hits` : "unused", `${cache.hits} hits, ${cache.misses} misses since the last start`),
+  ];
+  const head = ["Node", "Role", "State", "Slots", "Replicas", "Memory"].map((name) => h("th", { scope: "col" }, name));
+  const rows = redis.map((node) =>
+    h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, node.node),
+      h("td", {}, node.role),
+      h("td", {}, h("span", { class: `badge check-${node.isHealthy ? "OK" : "CRITICAL"}` }, node.isHealthy ? "up" : "away")),
+      h("td", {}, node.slots),
+      h("td", {}, node.replicas),
+      h("td", {}, node.usedBytes === null ? "–" : `${format(node.usedBytes, "bytes")}${node.maxBytes ? ` of ${format(node.maxBytes, "bytes")}` : ""}`),
+    ),
+  );
+  const table = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Redis nodes" }, h("table", { class: "wide" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows)));
+  return [h("div", { class: "tiles" }, tiles), h("h2", {}, "Redis nodes"), table];
+}
+
+function sessionTable(sessions: SessionInfo[], changed: () => void): HTMLElement {
+  if (!sessions.length) return note("empty", "No session of this key.");
+  const rows = sessions.map((session) => {
+    const revoke = h("button", { type: "button", onclick: () => void change("DELETE", `carbyne/v1/sessions/${session.id}`).then(changed) }, session.isCurrent ? "Sign out" : "Revoke");
+    return h("tr", {}, h("td", { title: session.agent }, browserOf(session.agent), " ", session.isCurrent ? h("span", { class: "badge" }, "this one") : null), h("td", { class: "time" }, stamp(session.createdAt, false)), h("td", { class: "time" }, stamp(session.seenAt, false)), h("td", { class: "time" }, revoke));
+  });
+  const head = ["Browser", "Signed in", "Last used", ""].map((name) => h("th", { scope: "col" }, name || h("span", { class: "unseen" }, "action")));
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "sessions" }, h("table", { class: "wide" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows)));
+}
+
+/** The browser and system that a User-Agent names, for people who look for their own. */
+function browserOf(agent: string): string {
+  const browser = ["Firefox", "Edg", "OPR", "HeadlessChrome", "Chrome", "Safari"].find((name) => agent.includes(`${name}/`));
+  const system = ["Windows", "Android", "iPhone", "iPad", "Mac OS X", "Linux"].find((name) => agent.includes(name));
+  return browser ? `${browser.replace("Edg", "Edge").replace("OPR", "Opera")}${system ? ` on ${system}` : ""}` : agent || "unknown browser";
+}

@@ -1,0 +1,80 @@
+// Answers of the API, as far as the page reads them.
+
+export interface Host {
+  id: string;
+  name: string;
+  displayName: string | null;
+  customIdentifier: string | null;
+  status: string;
+  memo: string;
+  roles: Record<string, string[]>;
+  isRetired: boolean;
+  createdAt: number;
+  meta: Record<string, unknown>;
+  interfaces: Record<string, unknown>[] | null;
+}
+
+export interface CheckState {
+  monitorId: string;
+  status: string;
+  name?: string;
+  detail: { type: string; message: string; memo: string };
+}
+
+export interface HostChecks {
+  hostId: string;
+  checks: { name: string; status: string; message: string; occurredAt: number }[];
+}
+
+export interface Service {
+  name: string;
+  memo: string;
+  roles: string[];
+}
+
+export interface Stored {
+  resolution: string;
+  window: { start: number; length: number };
+  tier: string;
+  samples: number;
+  bytes: number;
+}
+
+export interface Widget {
+  type: string;
+  title?: string;
+  layout?: { x: number; y: number; width: number; height: number };
+  markdown?: string;
+  roleFullname?: string;
+  fractionSize?: number;
+  suffix?: string;
+  graph?: { type: string; name?: string; hostId?: string; serviceName?: string; roleFullname?: string; isStacked?: boolean };
+  metric?: { type: string; name?: string; hostId?: string; serviceName?: string };
+  range?: { type: string; period?: number; offset?: number; start?: number; end?: number };
+}
+
+export interface Dashboard {
+  id: string;
+  title: string;
+  memo: string;
+  urlPath: string;
+  widgets: Widget[];
+  createdAt: number;
+  updatedAt: number;
+}
+
+export interface SystemState {
+  redis: { node: string; role: string; slots: number; isHealthy: boolean; usedBytes: number | null; maxBytes: number | null; replicas: number }[];
+  lanes: { whole: number; rebuilding: number; unset: number };
+  seals: { open: number; due: number; oldestDueSeconds: number | null };
+  replay: { running: boolean; lanes: number; beganAt: number | null } | null;
+  cache: { hits: number; misses: number };
+}
+
+export interface SessionInfo {
+  id: string;
+  createdAt: number;
+  seenAt: number;
+  agent: string;
+  isCurrent: boolean;
+}
