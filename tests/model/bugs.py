@@ -21,9 +21,9 @@ from carbyne.hot import deletes, failovers, ingester, marks, served
 from carbyne.read import reader, views
 from carbyne.read.views import Views
 from carbyne.samples import blocks, columns, markers
-from carbyne.seal import backlog, roller, sealer
+from carbyne.seal import roller
 from carbyne.seal.sealer import Sealer
-from carbyne.store import catalogue, tiers, tree, worklist
+from carbyne.store import catalogue, tiers, tree
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.worklist import Worklist
 from carbyne.stream.putter import Putter
@@ -519,34 +519,6 @@ def _(simulation: Simulation) -> Patches:
 
 @bug
 def _(simulation: Simulation) -> Patches:
-    """a marker goes that is later than the wider one"""
-    covers = markers.Marker.covers
-    return [
-        patch.object(markers.Marker, "covers", lambda self, other: covers(self._replace(stamp=b"\xff" * 26), other))
-    ]
-
-
-@bug
-def _(simulation: Simulation) -> Patches:
-    """late rows leave before their rollups stand"""
-    try_window = backlog.Backlog._try_window
-
-    def hasty(self: Any, source: SourceKey, window: Any, late: Any, deletes: Any) -> bool:
-        if late:
-            self._catalogue.remove_late(source, late)
-        return try_window(self, source, window, late, deletes)
-
-    return [patch.object(backlog.Backlog, "_try_window", hasty)]
-
-
-@bug
-def _(simulation: Simulation) -> Patches:
-    """a window of which rows came late stays complete in Redis"""
-    return [patch.object(HotStore, "make_partial", lambda self, windows: {})]
-
-
-@bug
-def _(simulation: Simulation) -> Patches:
     """views take the rollups of windows that have late rows"""
     fluid = views._fluid
     return [patch.object(views, "_fluid", lambda pending, span: fluid(pending._replace(late=[]), span))]
@@ -565,30 +537,6 @@ def _(simulation: Simulation) -> Patches:
         return columns.merge([found, views.late_columns(pending, args[3], args[:2])])
 
     return [patch.object(tiers.BlockTiers, "read", read_late_last)]
-
-
-@bug
-def _(simulation: Simulation) -> Patches:
-    """a source leaves the sealer's list whatever came meanwhile"""
-    finish = Worklist.finish
-
-    def blind(self: Any, entry: Any) -> None:
-        item = self._table.get(*worklist._place(entry.source))
-        finish(self, entry._replace(item=item or entry.item))
-
-    return [patch.object(Worklist, "finish", blind)]
-
-
-@bug
-def _(simulation: Simulation) -> Patches:
-    """a sealer leaves what was deleted before its put"""
-
-    def hasty(store: Any, key: BlockKey, columns: Any, *, expires_s: int, creating: Any, markers: Any) -> bool:
-        known = markers()
-        return merge_into(store, key, columns, expires_s=expires_s, creating=creating, markers=lambda: known)
-
-    merge_into = sealer.merge_into
-    return [patch.object(sealer, "merge_into", hasty)]
 
 
 @bug

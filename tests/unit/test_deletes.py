@@ -151,7 +151,7 @@ def test_the_marker_is_durable_before_the_sealer_and_windows_are_told() -> None:
     world.deletes.note(SOURCE, EVERYTHING)
     assert world.steps == ["marker", "work", "hot", "write"]
     assert world.catalogue.markers(SOURCE) == [EVERYTHING]
-    assert world.work == [(SOURCE, NOW_MS + LENGTH_S * 250)]
+    assert world.work == [(SOURCE, NOW_MS + LENGTH_S * 500)]
     assert world.written.keys() == {*world.held, OPEN}
     for group in world.written.values():
         assert not group.fresh and [of_row(row.value) for row in group.rows] == [EVERYTHING]

@@ -146,7 +146,7 @@ def test_one_write_holds_all_lanes_of_a_batch_and_each_group_is_a_source_and_win
             assert group.source.lane == lane == lane_of("acme", group.source.source)
             assert {Window.holding(row.ts_ms, LENGTH_S) for row in group.rows} == {group.window}
             closed_ms = (group.window.end_s + 120) * 1000
-            assert group.due_ms == (closed_ms if closed_ms >= NOW_MS else NOW_MS + LENGTH_S * 1000 // 4)
+            assert group.due_ms == (closed_ms if closed_ms >= NOW_MS else NOW_MS + LENGTH_S * 1000 // 2)
     assert len(system.hot.rows) == len(rows)
 
 

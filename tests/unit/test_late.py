@@ -62,7 +62,7 @@ def test_redis_and_the_sealer_are_told_before_a_row_is_there():
     world = World()
     start_ms = OLD.start_s * 1000
     assert world.log.put({(A, OLD): [row(start_ms, 1.5), row(start_ms + 60_000, 2.5, b"m\nn", "8")]}) == {}
-    listed = ("listed", A, NOW_MS + LENGTH_S * 250)
+    listed = ("listed", A, NOW_MS + LENGTH_S * 500)
     assert world.steps == [("partial", {A: {OLD}}), listed, "rows", "asked"]
     times, values = column(world.columns(A), "m")
     assert times.tolist() == [start_ms, start_ms + 60_000] and values.view(np.float64).tolist() == [1.5, 2.5]
@@ -83,7 +83,7 @@ def test_each_window_is_an_item_and_all_are_written_at_once():
     world.log.put(groups)
     assert world.table.calls["write"] == 1
     assert [late.window for late in world.catalogue.pending(A).late] == [OLDER, OLD]
-    assert {entry.source for entry in world.worklist.due(NOW_MS + LENGTH_S * 250)} == {A, B}
+    assert {entry.source for entry in world.worklist.due(NOW_MS + LENGTH_S * 500)} == {A, B}
     assert not world.worklist.due(NOW_MS)
 
 
@@ -118,7 +118,7 @@ def test_a_source_that_the_sealer_takes_before_the_rows_are_there_is_listed_agai
     world.add_late = slow
     world.log.put({(A, OLD): [row(OLD.start_s * 1000, 1.0)]})
     world.worklist.finish(world.claimed)
-    assert [entry.source for entry in world.worklist.due(NOW_MS + LENGTH_S * 250)] == [A]
+    assert [entry.source for entry in world.worklist.due(NOW_MS + LENGTH_S * 500)] == [A]
 
 
 def test_while_the_table_is_away_nothing_is_done():

@@ -201,6 +201,8 @@ WORK_PARTITIONS: Final = 16
 """Shares of the list of sources whose blocks lack something: a partition takes 1,000 writes a second."""
 WORK_BYTES_MAX: Final = 1_000
 """An entry of that list."""
+LISTED_REMEMBERED_MAX: Final = 50_000
+"""Sources of that list whose tokens an ingester remembers: 10 MB."""
 BACKLOG_SLICE_S: Final = 20.0
 """How long the sealer works on one source before the next one has its turn."""
 BACKLOG_STEP_WINDOWS: Final = 32

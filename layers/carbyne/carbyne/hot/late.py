@@ -13,6 +13,7 @@ import numpy as np
 
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey, Window, split_series
+from carbyne.core.limits import LISTED_REMEMBERED_MAX
 from carbyne.samples.columns import Columns, Rows, from_rows
 from carbyne.samples.rows import HotRow
 from carbyne.samples.schedule import SealSchedule
@@ -58,6 +59,7 @@ class LateLog:
         self._schedule = schedule
         self._length_s = length_s
         self._now_ms = now_ms
+        self._tokens: dict[SourceKey, str] = {}
 
     def put(self, groups: LateGroups) -> Mapping[SourceKey, RetryableError]:
         """Note rows, all of one window each, for good; the sources of which some may not be noted.  Safe to repeat.
@@ -70,11 +72,11 @@ class LateLog:
         for source, window in groups:
             windows.setdefault(source, set()).add(window)
         failed = dict(self._hot.make_partial(windows))
-        tokens = self._each(windows, failed, self._list)
+        tokens = self._each(windows, failed, self._listed)
         self._store.add_late(
             (source, window, _columns(rows)) for (source, window), rows in groups.items() if source in tokens
         )
-        self._each(tokens, failed, lambda source: self._work.holds(source, tokens[source]) or self._list(source))
+        self._each(tokens, failed, self._listed)
         return failed
 
     def _each(
@@ -89,6 +91,16 @@ class LateLog:
                 except RetryableError as error:
                     failed[source] = error
         return answers
+
+    def _listed(self, source: SourceKey) -> str:
+        """The token under which the sealer has the source on its list, and has not begun: the last one if it still has,
+        since a backlog comes in many batches."""
+        token = self._tokens.pop(source, "")
+        if not token or not self._work.holds(source, token):
+            token = self._list(source)
+        if len(self._tokens) < LISTED_REMEMBERED_MAX:
+            self._tokens[source] = token
+        return token
 
     def _list(self, source: SourceKey) -> str:
         return self._work.add(source, self._schedule.late_ms(source, self._length_s, self._now_ms()))

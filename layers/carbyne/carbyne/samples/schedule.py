@@ -5,8 +5,8 @@ from zlib import crc32
 
 from carbyne.core.keys import SourceKey, Window
 
-LATE_SHARE: Final = 4
-"""Late rows wait for a quarter of their window's length.  After an outage an agent sends its backlog minute by minute,
+LATE_SHARE: Final = 2
+"""Late rows wait for half of their window's length.  After an outage an agent sends its backlog minute by minute,
 and each seal writes a whole block and its rollups again.  Rows of a window that is sealed in time wait longer."""
 
 
