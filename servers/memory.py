@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 
 from carbyne.core.items import Item
 from carbyne.core.keys import BlockKey, is_block
@@ -33,6 +34,27 @@ class MemoryTable:
             self.items[partition, sort] = self.changed[partition, sort] = item
             self.units_of[partition.partition(":")[0]] += write_units(partition, sort, item)
             return True
+
+    def remove(self, partition: str, sort: str, item: Item) -> bool:
+        with self._lock:
+            self.calls["remove"] += 1
+            stored = self.items.get((partition, sort))
+            if stored is None or stored.version != item.version:
+                return False
+            del self.items[partition, sort]
+            self.units_of[partition.partition(":")[0]] += write_units(partition, sort, stored)
+            return True
+
+    def write(self, puts: Sequence[tuple[str, str, Item]], removals: Sequence[tuple[str, str]]) -> None:
+        with self._lock:
+            self.calls["write"] += 1
+            assert len({key[:2] for key in [*puts, *removals]}) == len(puts) + len(removals), "a key twice"
+            for partition, sort in removals:
+                stored = self.items.pop((partition, sort), None)
+                self.units_of[partition.partition(":")[0]] += write_units(partition, sort, stored) if stored else 1
+            for partition, sort, item in puts:
+                self.items[partition, sort] = self.changed[partition, sort] = item
+                self.units_of[partition.partition(":")[0]] += write_units(partition, sort, item)
 
     def query(self, partition: str, first: str, last: str) -> list[tuple[str, Item]]:
         with self._lock:

@@ -39,7 +39,7 @@ class Changes:
 
     def __init__(self, table, client, name):
         self.table, self.client, self.name = table, client, name
-        self.get, self.query = table.get, table.query
+        self.get, self.query, self.remove, self.write = table.get, table.query, table.remove, table.write
         self.records = []
         self.sequence = 100_000_000_000_000_000_000
 
@@ -49,7 +49,7 @@ class Changes:
             self._record("MODIFY" if replaces else "INSERT", {"NewImage": _row(partition, sort, item)})
         return done
 
-    def remove(self, key):
+    def expire(self, key):
         """What the TTL does."""
         item = self.table.get(key.partition, key.sort)
         where = {"pk": {"S": key.partition}, "sk": {"S": key.sort}}
@@ -126,7 +126,7 @@ class Path(Pipeline):
 
     def expire(self, order=lambda keys: keys):
         for key in order(self.table.blocks()):
-            self.table.remove(key)
+            self.table.expire(key)
 
     def reads(self):
         """{(name, time_s): bits of the value} of all metrics over all windows, by the API."""
@@ -196,7 +196,7 @@ def test_a_reader_asks_at_each_step_of_each_move(path):
     random.Random(3).shuffle(keys)
     assert len(keys) >= 3
     for key in keys:
-        path.table.remove(key)
+        path.table.expire(key)
         path.check()
 
 

@@ -48,6 +48,17 @@ class Priced(FakeTable):
         self.puts[kind] += done
         return done
 
+    def write(self, puts, removals):
+        before = self.units
+        super().write(puts, removals)
+        self.written["late rows"] += self.units - before
+        self.puts["late rows"] += len(puts) + len(removals)
+
+    def remove(self, partition, sort, item):
+        done = super().remove(partition, sort, item)
+        self.written[partition.partition(":")[0]] += write_units(partition, sort, item) * done
+        return done
+
 
 class Host(Agent):
     """An agent of ``course`` [1440, names], a day of minutes."""
@@ -82,7 +93,7 @@ class Day:
         names = sorted([*names, *(f"second.{name}" for name in names)])
         assert course.shape == (DAY_S // 60, METRICS)
         self.simulation = Simulation(START_S)
-        self.path = Pipeline(cluster, START_S, tenants={KEY: "a"}, table=Priced())
+        self.path = Pipeline(cluster, START_S, tenants={KEY: "a"}, table=Priced(), clocked=True)
         registry = System()
         registry.registry = registry.registry._replace(new_id=lambda: host_id)
         self.endpoint = Endpoint(self.path, registry, self.simulation, lambda now_s: fault(now_s - START_S))

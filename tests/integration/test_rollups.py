@@ -46,7 +46,7 @@ class CountingTable:
         self.units = Counter()
         self.changes = deque()
         self.expiry = {}
-        self.get, self.query = table.get, table.query
+        self.get, self.query, self.remove, self.write = table.get, table.query, table.remove, table.write
 
     def put(self, partition, sort, item, replaces):
         done = self.table.put(partition, sort, item, replaces)

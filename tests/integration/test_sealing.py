@@ -65,6 +65,12 @@ class SteppingTable:
     def put(self, *args):
         return self._stops.call(lambda: self._table.put(*args))
 
+    def remove(self, *args):
+        return self._stops.call(lambda: self._table.remove(*args))
+
+    def write(self, *args):
+        return self._stops.call(lambda: self._table.write(*args))
+
     def query(self, *args):
         return self._stops.call(lambda: self._table.query(*args))
 

@@ -92,7 +92,7 @@ class Priced:
 
     def __init__(self, table):
         self._table = table
-        self.get, self.query = table.get, table.query
+        self.get, self.query, self.remove, self.write = table.get, table.query, table.remove, table.write
         self.units, self.bytes, self.puts = Counter(), Counter(), Counter()
 
     def put(self, partition, sort, item, replaces):

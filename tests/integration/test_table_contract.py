@@ -73,6 +73,26 @@ def test_the_version_is_that_of_the_content_alone(table):
     assert table.get("p", "s") == Item(b"x", FAR_S)
 
 
+def test_a_removal_needs_the_version_that_is_there(table):
+    assert not table.remove("p", "s", Item(b"one"))
+    table.put("p", "s", Item(b"one", FAR_S), None)
+    assert not table.remove("p", "s", Item(b"two", FAR_S))
+    assert table.get("p", "s") == Item(b"one", FAR_S)
+    assert table.remove("p", "s", Item(b"one"))
+    assert table.get("p", "s") is None
+    assert not table.remove("p", "s", Item(b"one")), "a repeated call met its own success"
+
+
+def test_many_items_are_written_and_removed_at_once(table):
+    puts = [("p", f"{number:03d}", Item(bytes((number,)), FAR_S)) for number in range(60)]
+    table.write([*puts, ("q", "s", Item(b"other"))], [("p", "never")])
+    assert table.query("p", "0", "9") == [(sort, item) for _, sort, item in puts]
+    table.write([("p", "007", Item(b"new"))], [("p", f"{number:03d}") for number in range(8, 60)])
+    assert table.query("p", "007", "9") == [("007", Item(b"new"))]
+    assert table.get("q", "s") == Item(b"other")
+    table.write([], [])
+
+
 def test_keys_are_apart(table):
     texts = ["a", "A", "a:b", "ä", "a ", "a%3Ab", "0", "~"]
     for partition in texts:
@@ -158,6 +178,8 @@ def test_a_table_that_can_not_be_asked_is_retryable(aws):
     for ask in (
         lambda: table.get("p", "s"),
         lambda: table.put("p", "s", Item(b"x"), None),
+        lambda: table.remove("p", "s", Item(b"x")),
+        lambda: table.write([("p", "s", Item(b"x"))], []),
         lambda: table.query("p", "0", "9"),
     ):
         with pytest.raises(RetryableError):

@@ -9,12 +9,13 @@ from carbyne.adapters.dynamodb.accounts import DynamoAccounts, add_key, add_tena
 from carbyne.adapters.dynamodb.usage import DynamoUsage
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import TENANT_CACHE_S, USAGE_MINUTES_HELD
-from carbyne.intake.writer import Writer
+from carbyne.intake.writer import RawWindows, Writer
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.sketch import Sketch
 from carbyne.tenants.usage import Counted, Limits, Standing, Usage, UsedRow
 
+from tests.support.fakes import NoDeletes
 from tests.support.pipeline import APPS, MemoryStream, http_event
 
 NOW_S = 1_700_000_000
@@ -119,7 +120,7 @@ def test_what_the_ingester_counts_makes_the_writer_refuse(client, table, store):
         now_ms=lambda: int((NOW_S + clock[0]) * 1000), clock=lambda: clock[0], sleep=lambda _: None, random=lambda: 0.5
     )
     accounts = Accounts(DynamoAccounts(watched, table), lambda: clock[0])
-    writer = Writer(accounts, MemoryStream(), 86_400 * 460, meter, moment)
+    writer = Writer(accounts, MemoryStream(), NoDeletes(), RawWindows(14_400, 86_400 * 460), meter, moment)
 
     def post():
         body = json.dumps([{"hostId": "h", "name": "m", "time": NOW_S, "value": 1}])

@@ -18,13 +18,14 @@ from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.items import Item
 from carbyne.core.keys import RAW, BlockKey, SourceKey
 from carbyne.hot import deletes, failovers, ingester, marks, served
-from carbyne.read import reader
+from carbyne.read import reader, views
 from carbyne.read.views import Views
 from carbyne.samples import blocks, columns, markers
 from carbyne.seal import roller
 from carbyne.seal.sealer import Sealer
 from carbyne.store import catalogue, tiers, tree
 from carbyne.store.catalogue import Catalogue
+from carbyne.store.worklist import Worklist
 from carbyne.stream.putter import Putter
 
 from tests.model import pages
@@ -94,7 +95,7 @@ def _(simulation: Simulation) -> Patches:
 def _(simulation: Simulation) -> Patches:
     """a batch counts as done although a lane of it failed"""
     ingest = ingester.Ingester.ingest
-    return [patch.object(ingester.Ingester, "ingest", lambda self, entries: ingest(self, entries) and None)]
+    return [patch.object(ingester.Ingester, "ingest", lambda self, *batch: ingest(self, *batch) and None)]
 
 
 @bug
@@ -115,14 +116,14 @@ def _(simulation: Simulation) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """records behind a corrupt one are dropped with it"""
-    found_in = ingester.Ingester._found
+    found_in = ingester.Ingester._content
 
     def dropping(self: Any, number: int, entry: Any) -> Any:
         found = found_in(self, number, entry)
         self.dropping = bool(not found) if number == 0 else self.dropping or not found
         return [] if self.dropping else found
 
-    return [patch.object(ingester.Ingester, "_found", dropping)]
+    return [patch.object(ingester.Ingester, "_content", dropping)]
 
 
 # Redis
@@ -463,36 +464,45 @@ def _(simulation: Simulation) -> Patches:
     """a delete becomes a row in no window"""
 
     def note(self: Any, source: SourceKey, marker: Any) -> None:
-        self._noted.add_marker(source, marker, 2**32)
+        self._markers.add_marker(source, marker, 2**32)
+        self._work.add(source, 0)
 
     return [patch.object(deletes.Deletes, "note", note)]
 
 
 @bug
 def _(simulation: Simulation) -> Patches:
-    """a delete becomes a row only in windows that Redis has"""
-    return [patch.object(deletes.Deletes, "note", _without_sealed(deletes.Deletes.note))]
+    """a delete is put on no list of the sealer's"""
+    return [patch.object(Worklist, "add", lambda *args: None)]
 
 
-def _without_sealed(note: Any) -> Any:
-    class Unsealed:
-        def __init__(self, noted: Any) -> None:
-            self._noted = noted
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a delete counts as cleaned from the beginning"""
+    noted = catalogue._noted
+    return [patch.object(catalogue, "_noted", lambda marker, left_ms, expires_s: noted(marker, None, expires_s))]
 
-        def add_marker(self, *args: Any) -> None:
-            self._noted.add_marker(*args)
 
-        def windows(self, *args: Any) -> Any:
-            return catalogue.Windows(set(), set())
+@bug
+def _(simulation: Simulation) -> Patches:
+    """views take the rollups of windows that have late rows"""
+    fluid = views._fluid
+    return [patch.object(views, "_fluid", lambda pending, span: fluid(pending._replace(late=[]), span))]
 
-    def noting(self: Any, *args: Any) -> Any:
-        kept, self._noted = self._noted, Unsealed(self._noted)
-        try:
-            return note(self, *args)
-        finally:
-            self._noted = kept
 
-    return noting
+@bug
+def _(simulation: Simulation) -> Patches:
+    """late rows are asked for after the blocks"""
+    read = tiers.BlockTiers.read
+
+    def read_late_last(self: Any, source: SourceKey, resolution: str, *args: Any, **how: Any) -> Any:
+        if resolution != RAW or "hot" not in how:
+            return read(self, source, resolution, *args, **how)
+        found = read(self, source, resolution, *args, **how | {"hot": columns.EMPTY})
+        pending = self._catalogue.pending(source)
+        return columns.merge([found, views.late_columns(pending, args[3], args[:2])])
+
+    return [patch.object(tiers.BlockTiers, "read", read_late_last)]
 
 
 @bug
@@ -556,9 +566,9 @@ def _(simulation: Simulation) -> Patches:
     """a redriven record counts as new"""
     said = ingester.Ingester._said
 
-    def new(self: Any, number: int, record: Any, stamp: bytes, *, redriven: bool) -> Any:
+    def new(self: Any, number: int, record: Any, stamp: bytes, arrived_s: float, *, redriven: bool) -> Any:
         newest = ingester.stamps.pack(1, simulation.world.stream.records[-1][0])
-        return said(self, number, record, newest if redriven else stamp, redriven=redriven)
+        return said(self, number, record, newest if redriven else stamp, arrived_s, redriven=redriven)
 
     return [patch.object(ingester.Ingester, "_said", new)]
 

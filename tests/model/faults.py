@@ -61,7 +61,7 @@ class FaultyStore:
         method = getattr(self._store, name)
 
         def call(*args: Any, **options: Any) -> Any:
-            denied = name == "put"
+            denied = name in ("put", "remove")
             return self._faults.call(
                 lambda: method(*args, **options), _raise, lambda answer: False if denied and answer else answer
             )

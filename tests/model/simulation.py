@@ -752,12 +752,14 @@ class Simulation:
         for _ in range(20):
             self._wait(4 * 3600)
             self._seal_all()
-            if not world.due():
+            if not world.due() and not world.listed():
                 break
         self._wait(DAY_S)
         self._seal_all()
         assert not world.due(), "these stay due: " + str(world.due()[:3])
         assert not (left := world.unsealed(list(self._sources()))), f"these are never due: {left}"
+        assert not world.listed(), f"these stay on the sealer's list: {world.listed()}"
+        assert not (lacking := world.lacking(self._sources())), f"these are never worked on: {lacking}"
         self._archive_all()
         for _ in range(9):
             self._wait(9 * DAY_S)

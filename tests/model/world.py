@@ -38,12 +38,13 @@ from carbyne.hot.ingester import Ingester
 from carbyne.hot.jobs import Jobs
 from carbyne.hot.marks import Ticking
 from carbyne.hot.replay import Replayer, Supervisor
-from carbyne.intake.writer import Writer
+from carbyne.intake.writer import RawWindows, Writer
 from carbyne.read.reader import Reader
 from carbyne.samples import blocks
 from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.sealer import Sealer
 from carbyne.store.catalogue import Catalogue
+from carbyne.store.worklist import Worklist
 from carbyne.stream import records
 from carbyne.stream.arrived import BY_TTL, Image
 from carbyne.stream.putter import Putter, Time
@@ -57,7 +58,7 @@ from tests.model.faults import Faults, FaultyNodes, FaultyStore, Inline
 from tests.model.oracle import Oracle
 from tests.model.pages import PagedTable
 from tests.model.redis import MemoryNodes, MemoryRedis
-from tests.support.fakes import FakeBlocks
+from tests.support.fakes import FakeBlocks, NoDeletes
 from tests.support.pipeline import MemoryAccounts
 from tests.support.wired import ingester_settings, reader_settings, reconciler_settings, sealer_settings
 
@@ -144,9 +145,9 @@ class Stream:
 
     def __init__(self, oracle: Oracle, now_s: Callable[[], int]) -> None:
         self.records: list[tuple[str, bytes, str, float]] = []
-        self._now_s = now_s
         self.plan: list[str] = []
         self._oracle = oracle
+        self._now_s = now_s
 
     def put(self, entries: Sequence[tuple[str, bytes]]) -> list[int]:
         return KinesisStream(cast(Any, self), "stream").put(entries)
@@ -270,6 +271,19 @@ class _Recorded:
         self._world.was_put((partition, sort), item)
         return True
 
+    def remove(self, partition: str, sort: str, item: Item) -> bool:
+        if not self._world.stores.table.remove(partition, sort, item):
+            return False
+        del self._world.items[partition, sort]
+        return True
+
+    def write(self, puts: Sequence[tuple[str, str, Item]], removals: Sequence[tuple[str, str]]) -> None:
+        self._world.stores.table.write(puts, removals)
+        for partition, sort, item in puts:
+            self._world.was_put((partition, sort), item)
+        for place in removals:
+            self._world.items.pop(place, None)
+
 
 class World:
     """Stores, clock, stream and oracle, and the functions around them.
@@ -319,8 +333,9 @@ class World:
     # Functions
 
     def writer(self) -> Writer:
+        windows = RawWindows(self.length_s, RETENTION_S)
         moment = Time(now_ms=self.now_ms, clock=self._ticking(), sleep=lambda _: None, random=lambda: 0.5)
-        return Writer(Accounts(self._tenants, lambda: 0.0), self.stream, RETENTION_S, self.meter, moment)
+        return Writer(Accounts(self._tenants, lambda: 0.0), self.stream, NoDeletes(), windows, self.meter, moment)
 
     def _ticking(self) -> Callable[[], float]:
         """A clock on which a writer has time for a few calls."""
@@ -506,6 +521,15 @@ class World:
             if held[1:].partition(b",")[0] == b"0"
         ]
 
+    def lacking(self, sources: Iterable[SourceKey]) -> list[SourceKey]:
+        """The sources whose blocks lack late rows, or have what was deleted."""
+        catalogue = Catalogue(self.stores.table)
+        return [source for source in sources if any(catalogue.pending(source)[:2])]
+
+    def listed(self) -> list[SourceKey]:
+        """The sources that the sealer is to work on, now or later."""
+        return [entry.source for entry in Worklist(self.stores.table, str).due(2**62)]
+
     def due(self) -> list[Any]:
         """What is due now, in lanes that are whole."""
         return list(HotWindows(self.stores.nodes).due(self.now_ms()).windows)
@@ -531,6 +555,7 @@ CROWDED = {
     "carbyne.adapters.redis.hot.CALL_BYTES_MAX": 100,
     "carbyne.samples.blocks.BLOCK_SAMPLES_MAX": 125,
     "carbyne.store.catalogue.CATALOGUE_PAGE_SERIES_MAX": 2,
+    "carbyne.seal.backlog.BACKLOG_STEP_WINDOWS": 1,
     "carbyne.stream.putter.PUT_RECORDS_MAX": 2,
     "carbyne.intake.writer.ROW_SERIES_MAX": 2,
 }
@@ -541,6 +566,7 @@ ALWAYS = {
     "carbyne.hot.replay.TICK_MINUTES": 1,
     "carbyne.core.keys.escape": cache(escape),
     "carbyne.store.tree.STUB_EXTRA_S": DAY_S,
+    "carbyne.store.worklist.WORK_PARTITIONS": 1,
     "carbyne.store.tiers.ThreadPoolExecutor": Inline,
     "carbyne.archive.reconciler.ThreadPoolExecutor": Inline,
 }
@@ -551,7 +577,8 @@ def bounds(*, crowded: bool, leases: bool):
     """The bounds of one run; without ``leases`` two sealers really work on the same window."""
     changed = ALWAYS | (CROWDED if crowded else {})
     if not leases:
-        changed = changed | {"carbyne.adapters.redis.windows.SEAL_LEASE_MS": 0}
+        leases = ("carbyne.adapters.redis.windows.SEAL_LEASE_MS", "carbyne.seal.backlog.SEAL_LEASE_MS")
+        changed = changed | dict.fromkeys(leases, 0)
     patches = [patch(name, value) for name, value in changed.items()]
     for one in patches:
         one.start()

@@ -10,6 +10,9 @@ __all__ = ["Crash", "FakeBlocks", "FakeTable", "NoDeletes", "Steps", "item_bytes
 class NoDeletes:
     """The deletes of sources that have none."""
 
+    def of(self, source):
+        return 0
+
     def markers(self, source):
         return []
 

@@ -18,7 +18,7 @@ from carbyne.core import keys, stamps
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import Window
 from carbyne.intake.host_watch import HostWatch
-from carbyne.intake.writer import Writer
+from carbyne.intake.writer import RawWindows, Writer
 from carbyne.registry.store import Registry
 from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows, merge, restrict
 from carbyne.samples.markers import Marker, erase
@@ -28,7 +28,7 @@ from carbyne.tenants.accounts import Accounts
 from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring.openapi import TABLES
 
-from tests.support.fakes import FakeBlocks, FakeTable
+from tests.support.fakes import FakeBlocks, FakeTable, NoDeletes
 from tests.support.page_system import MemorySessions, page_deps
 from tests.support.registry_store import MemoryRegistered, MemoryStore
 from tests.support.registry_system import Keys, load_app
@@ -121,7 +121,15 @@ class MemorySystem:
             self.store, lambda: int(now_s()), lambda: uuid.uuid4().hex[:11], Putter(self.hot, moment).put
         )
         self.deps = {
-            "writer": Writer(accounts, self.hot, RETENTION_S, Meter(), moment, HostWatch(registered, clock)),
+            "writer": Writer(
+                accounts,
+                self.hot,
+                NoDeletes(),
+                RawWindows(LENGTH_S, RETENTION_S),
+                Meter(),
+                moment,
+                HostWatch(registered, clock),
+            ),
             "reader": wiring_reader.assemble(reader_settings(LENGTH_S, RETENTION_S), ports),
             "registry": (accounts, registry),
             "page": page_deps(accounts, self.keys, self.sessions, lambda: int(now_s())),

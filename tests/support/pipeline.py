@@ -25,7 +25,7 @@ from carbyne.hot.jobs import Jobs
 from carbyne.hot.marks import Marks, Ticking
 from carbyne.hot.progress import Notes
 from carbyne.hot.replay import Watch
-from carbyne.intake.writer import Writer
+from carbyne.intake.writer import RawWindows, Writer
 from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.sealer import Retention
 from carbyne.stream.putter import Time
@@ -36,7 +36,7 @@ from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring import sealer as wiring_sealer
 from carbyne.wiring.redis import nodes
 
-from tests.support.fakes import FakeTable
+from tests.support.fakes import FakeTable, NoDeletes
 from tests.support.wired import ingester_settings, reader_settings, sealer_settings
 
 ROOT = Path(__file__).parents[2]
@@ -82,7 +82,7 @@ class MemoryStream:
         return sequence
 
 
-def kinesis_event(records):
+def kinesis_event(records, arrived_s=lambda sequence: 1_700_000_000.0):
     """The event with which Lambda hands over these records of a stream."""
     return {
         "Records": [
@@ -92,7 +92,7 @@ def kinesis_event(records):
                     "partitionKey": partition_key,
                     "sequenceNumber": sequence,
                     "data": base64.b64encode(data).decode(),
-                    "approximateArrivalTimestamp": 1_700_000_000.0,
+                    "approximateArrivalTimestamp": arrived_s(sequence),
                 },
                 "eventSource": "aws:kinesis",
                 "eventVersion": "1.0",
@@ -128,6 +128,7 @@ class MemoryAccounts:
 
     def __init__(self, tenant_of_key):
         self.tenant_of_key = tenant_of_key
+        self.spent = Counter()
         self.away = False
 
     def grant_of(self, api_key):
@@ -140,6 +141,11 @@ class MemoryAccounts:
 
     def standing_of(self, tenant):
         return Standing() if self.has_tenant(tenant) else None
+
+    def spend(self, tenant, limit, minute, number):
+        self._ask()
+        self.spent[tenant, limit, minute] += number
+        return self.spent[tenant, limit, minute]
 
     def _ask(self):
         if self.away:
@@ -176,9 +182,10 @@ class _Meter:
 
 
 class Pipeline:
-    """Writer, stream, ingester, sealer and reader.  ``now_s``: what their clock says; ``counts``: metrics so far."""
+    """Writer, stream, ingester, sealer and reader.  ``now_s``: what their clock says; ``counts``: metrics so far;
+    ``clocked``: records arrive by the clock, so that some are late, else all arrive in time."""
 
-    def __init__(self, cluster, now_s, tenants=None, quarantine=None, table=None, hot_s=3600):
+    def __init__(self, cluster, now_s, tenants=None, quarantine=None, table=None, hot_s=3600, clocked=False):
         self.endpoint = f"127.0.0.1:{with_role(cluster, 'master')[0].port}"  # tests stop replicas, and then reconnect
         self.now_s = now_s
         self.counts = Counter()
@@ -190,6 +197,7 @@ class Pipeline:
         self.retention = Retention(hot_s, 604_800)
         self.warm_s = dict.fromkeys(RESOLUTIONS, WARM_S)
         self._open = []
+        self.clocked, self._arrivals = clocked, {}
         self.reconnect()
         self.store.init()
 
@@ -199,7 +207,7 @@ class Pipeline:
         self.meter = meter = _Meter(self.counts)
         accounts = Accounts(self.accounts, time.monotonic)
         moment = Time(now_ms=self._now_ms, clock=time.monotonic, sleep=time.sleep, random=lambda: 0.5)
-        self.writer = Writer(accounts, self.stream, RETENTION_S, meter, moment)
+        self.writer = Writer(accounts, self.stream, NoDeletes(), RawWindows(LENGTH_S, RETENTION_S), meter, moment)
         self.ingester_nodes, reader_nodes = self._nodes(), self._nodes()
         self.ingester = self.new_ingester(self.ingester_nodes)
         self.store = HotStore(reader_nodes)
@@ -257,8 +265,15 @@ class Pipeline:
 
     def ingest(self, records):
         """One event; the sequence number from which Lambda would send again, None if all is done."""
-        failures = APPS["ingester"].handle(kinesis_event(records), lambda: self.ingester)["batchItemFailures"]
+        failures = self._answer(records)["batchItemFailures"]
         return failures[0]["itemIdentifier"] if failures else None
+
+    def _arrived_s(self, sequence):
+        """When a record arrived: by the clock at its first delivery, or always in time."""
+        return float(self._arrivals.setdefault(sequence, self.now_s)) if self.clocked else 0.0
+
+    def _answer(self, records):
+        return APPS["ingester"].handle(kinesis_event(records, self._arrived_s), lambda: self.ingester, lambda: 60.0)
 
     def deliver(self, records=None, batch=BATCH, between=lambda number: None):
         """All records (default: the whole stream) as Lambda would, each batch until it is done; how many events failed.

@@ -37,6 +37,10 @@ class Stepping(FakeTable):
         self.step()
         return super().put(partition, sort, item, replaces)
 
+    def remove(self, partition, sort, item):
+        self.step()
+        return super().remove(partition, sort, item)
+
     def query(self, partition, first, last):
         self.step()
         return super().query(partition, first, last)

@@ -109,18 +109,24 @@ class World:
         self.catalogue = Catalogue(FakeTable())
         self.held = set()
         self.written = {}
+        self.work = []
+        self.expires_s = None
         self.fails = ""
         schedule = SealSchedule(120, 0)
-        self.deletes = Deletes(self, self, self, schedule, LENGTH_S, RETENTION_S, lambda: NOW_MS)
+        self.deletes = Deletes(self, self, self, self, schedule, LENGTH_S, RETENTION_S, lambda: NOW_MS)
 
     def add_marker(self, source, marker, expires_s):
         self._step("marker")
-        assert expires_s == NOW_MS // 1000 + RETENTION_S + MARKER_EXTRA_S
+        self.expires_s = expires_s
         self.catalogue.add_marker(source, marker, expires_s)
 
-    def windows(self, source, resolution=None):
-        self._step("sealed" if resolution else "hot")
-        return self.catalogue.windows(source, resolution) if resolution else self.held
+    def add(self, source, due_ms):
+        self._step("work")
+        self.work.append((source, due_ms))
+
+    def windows(self, source):
+        self._step("hot")
+        return self.held
 
     def write(self, lanes):
         if self.fails == "write":
@@ -139,29 +145,47 @@ class World:
 EVERYTHING = Marker(STAMP, "", 0, NOW_MS + 600_000)
 
 
-def test_the_marker_is_durable_before_windows_are_told_and_redis_is_asked_before_the_index() -> None:
+def test_the_marker_is_durable_before_the_sealer_and_windows_are_told() -> None:
     world = World()
-    world.catalogue.add_window(SOURCE, RAW, OLD)
     world.held = {Window(OLD.start_s + LENGTH_S, LENGTH_S)}
     world.deletes.note(SOURCE, EVERYTHING)
-    assert world.steps == ["marker", "hot", "sealed", "write"]
+    assert world.steps == ["marker", "work", "hot", "write"]
     assert world.catalogue.markers(SOURCE) == [EVERYTHING]
-    assert world.written.keys() == {OLD, *world.held, OPEN}
+    assert world.work == [(SOURCE, NOW_MS + LENGTH_S * 500)]
+    assert world.written.keys() == {*world.held, OPEN}
     for group in world.written.values():
         assert not group.fresh and [of_row(row.value) for row in group.rows] == [EVERYTHING]
 
 
+def test_a_delete_costs_the_same_whatever_was_sealed() -> None:
+    """A row in each of 2,700 windows took 95 ms of CPU and 99 KB of Redis."""
+    world = World()
+    for number in range(50):
+        world.catalogue.add_window(SOURCE, RAW, Window(OLD.start_s - number * LENGTH_S, LENGTH_S))
+    world.catalogue._table.calls.clear()
+    world.deletes.note(SOURCE, EVERYTHING)
+    assert world.written.keys() == {OPEN}
+    assert world.catalogue._table.calls == {"query": 1, "put": 1}
+    assert [delete.marker for delete in world.catalogue.pending(SOURCE).deletes] == [EVERYTHING]
+
+
 def test_only_windows_in_its_range_are_told_and_those_that_may_begin_soon() -> None:
     world = World()
-    for start_s in (OLD.start_s, OLD.start_s + LENGTH_S):
-        world.catalogue.add_window(SOURCE, RAW, Window(start_s, LENGTH_S))
+    world.held = {Window(start_s, LENGTH_S) for start_s in (OLD.start_s, OLD.start_s + LENGTH_S)}
     world.deletes.note(SOURCE, Marker(STAMP, "m", OLD.end_s * 1000 - 1, OLD.end_s * 1000 - 1))
     assert world.written.keys() == {OLD}
     world.deletes.note(SOURCE, Marker(STAMP, "m", OPEN.end_s * 1000 - 1, OPEN.end_s * 1000))
     assert OPEN in world.written and OLD not in world.written
 
 
-@pytest.mark.parametrize("fails", ["marker", "hot", "sealed", "write"])
+@pytest.mark.parametrize(("to_s", "last_s"), [(2**43, NOW_MS // 1000), (1_600_000_000, 1_600_000_000)])
+def test_a_marker_ends_when_the_last_of_what_it_deletes_is_past_retention(to_s: int, last_s: int) -> None:
+    world = World()
+    world.deletes.note(SOURCE, Marker(STAMP, "", 0, to_s * 1000))
+    assert world.expires_s == last_s + RETENTION_S + MARKER_EXTRA_S
+
+
+@pytest.mark.parametrize("fails", ["marker", "work", "hot", "write"])
 def test_what_fails_comes_again_and_leaves_the_same(fails: str) -> None:
     world = World()
     world.fails = fails
@@ -170,13 +194,32 @@ def test_what_fails_comes_again_and_leaves_the_same(fails: str) -> None:
     world.fails = ""
     world.deletes.note(SOURCE, EVERYTHING)
     assert world.catalogue.markers(SOURCE) == [EVERYTHING]
+    assert world.work and world.written
+
+
+def test_a_wider_later_marker_replaces_those_that_it_covers() -> None:
+    catalogue = World().catalogue
+    narrow = Marker(STAMP, "m", 10, 20)
+    later = Marker(stamps.pack(1, "8"), "m", 5, 25)
+    others = [
+        narrow._replace(series="n"),
+        narrow._replace(from_ms=4),
+        narrow._replace(to_ms=26),
+        Marker(stamps.pack(1, "9"), "m", 11, 12),
+    ]
+    for marker in (narrow, *others, later, narrow):
+        catalogue.add_marker(SOURCE, marker, 2**32)
+    assert set(catalogue.markers(SOURCE)) == {later, *others}
+    everything = Marker(stamps.pack(2, "1"), "", 0, 99)
+    catalogue.add_marker(SOURCE, everything, 2**32)
+    assert catalogue.markers(SOURCE) == [everything]
 
 
 def test_windows_and_markers_come_in_one_query() -> None:
     world = World()
     world.catalogue.add_window(SOURCE, RAW, OLD)
     world.catalogue.add_window(SOURCE, "5m", OLD)
-    all_markers = {EVERYTHING, EVERYTHING._replace(series="m"), EVERYTHING._replace(from_ms=1)}
+    all_markers = {EVERYTHING._replace(series=name, from_ms=at) for at, name in enumerate("mno")}
     for marker in all_markers:
         world.catalogue.add_marker(SOURCE, marker, 2**32)
     world.catalogue._table.calls.clear()

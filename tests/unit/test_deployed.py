@@ -24,7 +24,7 @@ WIDE = {
     "AWSLambdaDynamoDBExecutionRole": f"{NOBODY} it reads streams for the event source, and there is one here",
 }
 """Managed policies with the resource ``*``, and why each is acceptable."""
-MODULES = {"replay": "replayer"}
+MODULES = {"replay": "replayer", "backlog": "sealer"}
 """Modules that are not called like the function whose metrics they emit."""
 NOT_ALARMED = {
     ("writer", "SamplesRejected.*"): "the sum of all reasons is alarmed; these say why",
@@ -34,6 +34,8 @@ NOT_ALARMED = {
     ("writer", "SamplesOfUnknownHosts"): "they are stored; the log and the answer name the hosts",
     ("writer", "DeletesAccepted"): "what people asked for",
     ("ingester", "Deletes"): "what people asked for",
+    ("ingester", "RowsLate"): "agents that come back after an outage",
+    ("sealer", "WindowsMended"): "progress on late rows and deletes; it says nothing about what is left",
     ("ingester", "RowsTooOld"): "redriven too late, which the operator is told",
     ("ingester", "RecordsIngested"): "progress; a stop shows as iterator age",
     ("ingester", "RowsStored"): "progress",

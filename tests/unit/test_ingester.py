@@ -9,6 +9,7 @@ import pytest
 from carbyne.core import stamps
 from carbyne.core.errors import InvariantError, RetryableError
 from carbyne.core.keys import SourceKey, Window, lane_of
+from carbyne.core.limits import INGEST_RESERVE_S, WINDOW_COST_US
 from carbyne.hot.ingester import Ingester
 from carbyne.samples.schedule import SealSchedule
 from carbyne.stream import records
@@ -58,12 +59,15 @@ class System:
         self.hot = Hot()
         self.kept = {}
         self.deletes = []
+        self.asked = 0
+        self.late, self.late_away = {}, set()
         self.away = set()
         self.meter = Meter()
         self.used = []
         self.ingester = Ingester(
             hot=self.hot,
             deletes=SimpleNamespace(note=self._note),
+            late=SimpleNamespace(put=self._put_late),
             quarantine=SimpleNamespace(put=self._keep),
             tenant_exists=self._exists,
             schedule=SealSchedule(120, 0),
@@ -79,9 +83,16 @@ class System:
         return self.ingester.ingest([Arrived(sequence, data) for sequence, data in entries])
 
     def _note(self, source, marker, arrived_ms):
+        self.asked += 1
         if "deletes" in self.away:
             raise RetryableError("the table is away")
         self.deletes.append((source, marker, len(self.hot.written)))
+
+    def _put_late(self, groups):
+        if "late" in self.away:
+            raise RetryableError("the table is away")
+        self.late.update({key: rows for key, rows in groups.items() if key[0] not in self.late_away})
+        return {source: RetryableError("no") for source, _ in groups if source in self.late_away}
 
     def _keep(self, stamp, data, reason):
         if "quarantine" in self.away:
@@ -135,7 +146,7 @@ def test_one_write_holds_all_lanes_of_a_batch_and_each_group_is_a_source_and_win
             assert group.source.lane == lane == lane_of("acme", group.source.source)
             assert {Window.holding(row.ts_ms, LENGTH_S) for row in group.rows} == {group.window}
             closed_ms = (group.window.end_s + 120) * 1000
-            assert group.due_ms == (closed_ms if closed_ms >= NOW_MS else NOW_MS + LENGTH_S * 1000 // 4)
+            assert group.due_ms == (closed_ms if closed_ms >= NOW_MS else NOW_MS + LENGTH_S * 1000 // 2)
     assert len(system.hot.rows) == len(rows)
 
 
@@ -259,6 +270,48 @@ def test_a_delete_that_cannot_be_noted_stays_and_what_follows_comes_again(system
     assert system.meter["Deletes"] == 0
 
 
+def test_when_time_is_short_the_rest_is_the_first_record_that_failed(system, monkeypatch):
+    """Each call makes progress, and none is killed in the middle of what it did before."""
+    monkeypatch.setattr("carbyne.hot.ingester.PORTION_COST_US_MAX", 2 * WINDOW_COST_US + 100)
+    hosts = [(str(number), record((f"host/h{number}", 60_000, b"m", 1.0))) for number in range(1, 8)]
+    entries = [Arrived(*entry) for entry in hosts]
+    left_s = iter([INGEST_RESERVE_S, INGEST_RESERVE_S - 1])
+    assert system.ingester.ingest(entries, lambda: next(left_s)) == "5"
+    assert [sum(map(len, lanes.values())) for lanes in system.hot.written] == [2, 2]
+    assert system.meter["RecordsIngested"] == 4 and len(system.used) == 4
+    assert system.ingester.ingest(entries[4:], lambda: 0.0) == "7", "the first portion is always tried"
+    assert system.ingester.ingest(entries[6:], lambda: 0.0) is None
+    assert system.meter["RecordsIngested"] == 7 and len(system.used) == 7
+
+
+def test_work_is_cut_by_what_it_costs_and_not_by_the_number_of_records(system, monkeypatch):
+    """A record with many windows is a portion of its own; rows of one window cost little."""
+    monkeypatch.setattr("carbyne.hot.ingester.PORTION_COST_US_MAX", 5 * WINDOW_COST_US)
+    cheap = [(str(number), record(("host/a", number * 60_000, b"m", 1.0))) for number in range(1, 5)]
+    wide = record(*(("host/a", number * LENGTH_S * 1000, b"m", 1.0) for number in range(40)))
+    delete = records.encode(records.DeleteRecord("acme", "host/a", "m", 5, 9))
+    assert system.ingest(*cheap, ("5", wide), ("6", delete), ("7", delete)) is None
+    groups = [[group for groups in lanes.values() for group in groups] for lanes in system.hot.written]
+    assert [len(some) for some in groups] == [1, 40] and len(groups[0][0].rows) == 4
+    assert len(system.deletes) == 2
+
+
+def test_a_record_that_cannot_be_judged_counts_to_the_portion_that_it_is_in(system, monkeypatch):
+    monkeypatch.setattr("carbyne.hot.ingester.PORTION_COST_US_MAX", WINDOW_COST_US)
+    newer = of_version(GOOD, records.VERSION + 1)
+    left_s = iter([0.0])
+    entries = [Arrived("1", GOOD), Arrived("2", GOOD), Arrived("3", newer)]
+    assert system.ingester.ingest(entries, lambda: next(left_s)) == "2"
+
+
+def test_behind_a_delete_that_cannot_be_noted_no_other_is_tried(system):
+    """Each would wait for all tries of a store that is away, and the call would end in the middle."""
+    system.away.add("deletes")
+    delete = records.encode(records.DeleteRecord("acme", "host/a", "", 5, 9))
+    assert system.ingest(*((str(number), delete) for number in range(1, 9))) == "1"
+    assert system.asked == 1
+
+
 def test_a_delete_of_an_unknown_tenant_is_set_aside(system):
     assert system.ingest(("1", records.encode(records.DeleteRecord("nobody", "host/a", "", 5, 9)))) is None
     assert not system.deletes and list(system.kept) == [stamps.pack(EPOCH, "1")]
@@ -297,3 +350,30 @@ def test_a_redriven_record_that_is_corrupt_is_set_aside_whole_under_its_own_stam
 def test_a_redriven_delete_has_the_stamp_that_it_had(system):
     system.ingest(("9", redriven("3", records.encode(records.DeleteRecord("acme", "host/a", "", 5, 9)))))
     assert [marker.stamp for _, marker, _ in system.deletes] == [stamps.pack(EPOCH, "3")]
+
+
+CLOSED_S = (NOW_MS // 1000 // LENGTH_S + 1) * LENGTH_S + 120
+"""When the window of now, and its grace, are over."""
+
+
+@pytest.mark.parametrize(("arrived_s", "late"), [(CLOSED_S, False), (CLOSED_S + 0.001, True)])
+def test_a_row_is_late_by_its_arrival_and_not_by_the_clock(system, arrived_s, late):
+    """An ingester that lags, and a replay, put each row where it was put before."""
+    rows = [("host/a", NOW_MS, b"m", 1.0), ("host/a", CLOSED_S * 1000, b"m", 2.0)]
+    for clock_ms in (NOW_MS - 10**9, NOW_MS + 10**9):
+        system.ingester._now_ms = lambda clock_ms=clock_ms: clock_ms
+        system.late.clear()
+        assert system.ingester.ingest([Arrived("1", record(*rows), "", arrived_s)]) is None
+        assert [row.ts_ms for rows in system.late.values() for row in rows] == [NOW_MS] * late
+        assert (NOW_MS in {ts_ms for _, _, ts_ms, _ in system.hot.rows}) != late
+
+
+def test_late_rows_that_fail_hold_up_their_own_records_alone(system):
+    old = [record((f"host/{name}", 60_000, b"m", 1.0)) for name in "abc"]
+    entries = [Arrived(str(number), data, "", NOW_MS / 1000) for number, data in enumerate(old, 1)]
+    system.late_away = {SourceKey("acme", "host/b")}
+    assert system.ingester.ingest(entries) == "2"
+    assert {source.source for source, _ in system.late} == {"host/a", "host/c"}
+    system.away.add("late")
+    assert system.ingester.ingest([Arrived("9", GOOD), *entries]) == "1"
+    assert len(system.hot.rows) == 1, "the others are written nevertheless"

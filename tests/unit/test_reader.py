@@ -14,7 +14,7 @@ from carbyne.read.reader import REBUILDING, How, Reader
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows
 from carbyne.samples.markers import Marker
-from carbyne.store.catalogue import Windows
+from carbyne.store.catalogue import Pending, Windows
 from carbyne.store.tiers import BlockTiers
 
 NOW_MS = 1_700_000_000_000
@@ -91,6 +91,10 @@ class Catalogue:
         self.tiers._ask("index")
         return Windows({key.window for key in (*self.tiers.blocks, *self.tiers.archived)}, self.tiers.again)
 
+    def pending(self, source, *, days=False):
+        self.tiers._ask("pending")
+        return Pending([], [], set())
+
     def raw(self, source):
         return self.windows(source, "raw"), self.tiers.markers
 
@@ -134,7 +138,7 @@ def test_samples_of_both_tiers_are_one_answer_settled_by_stamp(tiers, reader):
 def test_hot_is_asked_before_warm_since_samples_move_that_way(tiers, reader):
     tiers.columns = samples("m", {NOW_MS: 1.0})
     read(reader)
-    assert [name for name, *_ in tiers.asked] == ["hot", "warm", "index"]
+    assert [name for name, *_ in tiers.asked] == ["hot", "pending", "warm", "index"]
 
 
 def test_the_archive_is_asked_for_what_the_table_lacks_and_for_nothing_else(tiers, reader):

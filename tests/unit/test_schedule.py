@@ -14,10 +14,10 @@ def test_without_jitter_a_window_is_due_a_grace_after_its_end():
     assert SealSchedule(120, 0).due_ms(SOURCE, WINDOW, arrival_ms=WINDOW.start_s * 1000) == END_MS + 120_000
 
 
-def test_a_late_arrival_waits_for_a_quarter_of_its_window():
+def test_a_late_arrival_waits_for_half_of_its_window():
     """So that an agent's backlog, which comes in over two hours, is sealed a few times and not each minute."""
     schedule = SealSchedule(120, 0)
-    quarter_ms = WINDOW.length_s * 1000 // 4
+    quarter_ms = WINDOW.length_s * 1000 // 2
     assert schedule.due_ms(SOURCE, WINDOW, arrival_ms=END_MS + 10**9) == END_MS + 10**9 + quarter_ms
     assert schedule.due_ms(SOURCE, WINDOW, arrival_ms=END_MS + 120_000) == END_MS + 120_000
     assert schedule.due_ms(SOURCE, WINDOW, arrival_ms=END_MS + 120_001) == END_MS + 120_001 + quarter_ms

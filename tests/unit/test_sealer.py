@@ -1,6 +1,7 @@
 """The sealer: the order of its steps, and what holds up what."""
 
 from collections import Counter
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from carbyne.samples.columns import EMPTY, Rows, from_rows
 from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.sealer import Retention, Sealer
 from carbyne.store.catalogue import Catalogue, Span, Windows
+from carbyne.store.worklist import Worklist
 
 from tests.support.fakes import FakeBlocks, FakeTable
 
@@ -118,6 +120,7 @@ class World:
             FakeBlocks(),
             self.catalogue,
             Rollups(self.steps),
+            Worklist(self.table, lambda: uuid4().hex),
             self,
             SCHEDULE,
             retention,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from carbyne.core.keys import SourceKey, api_key_item
-from carbyne.intake.writer import Writer
+from carbyne.intake.writer import RawWindows, Writer
 from carbyne.page.sessions import Session
 from carbyne.read.batch import BatchAnswer
 from carbyne.read.reader import Answer, Newest
@@ -23,6 +23,7 @@ from carbyne.tenants.accounts import NO_KEY, Accounts
 from carbyne.wiring.openapi import TABLES
 from carbyne.wiring.reader import ReaderDeps
 
+from tests.support.fakes import NoDeletes
 from tests.support.page_system import MemorySessions, page_deps
 from tests.support.registry_store import MemoryStore
 from tests.support.registry_system import NOW_S, Keys, answer_of, event, load_app
@@ -171,7 +172,9 @@ class World:
         clock = Time(now_ms=lambda: NOW_S * 1000, clock=lambda: 0.0, sleep=lambda _: None, random=lambda: 0.5)
         tiers = WatchedTiers(self.touched)
         self.deps = {
-            "writer": Writer(accounts, Stream(self.touched), 86_400 * 460, Meter(), clock),
+            "writer": Writer(
+                accounts, Stream(self.touched), NoDeletes(), RawWindows(14_400, 86_400 * 460), Meter(), clock
+            ),
             "reader": ReaderDeps(*(accounts if field == "accounts" else tiers for field in ReaderDeps._fields)),
             "registry": (accounts, Registry(self.store, lambda: NOW_S, lambda: next(ids), Stream(self.touched).put)),
         }

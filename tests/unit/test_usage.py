@@ -1,6 +1,7 @@
 """Usage: what instances of the ingester count and write, and what the writer makes of it."""
 
 from collections import Counter
+from itertools import count
 
 import pytest
 from carbyne.core import limits
@@ -11,6 +12,7 @@ from carbyne.tenants.usage import Counted, Limits, Standing, Usage, UsedRow
 NOW_S = 1_700_000_000
 MINUTE = NOW_S // 60
 HOUR = NOW_S // 3_600
+SEQUENCES = count(1)
 
 
 class Store:
@@ -56,7 +58,7 @@ def clock():
 
 def row(source="host/a", series=("m",), arrived_s=NOW_S, tenant="acme"):
     blob = join_series(series)
-    return UsedRow(SourceKey(tenant, source), list_identity(blob), blob, len(series), arrived_s)
+    return UsedRow(SourceKey(tenant, source), list_identity(blob), blob, len(series), arrived_s, next(SEQUENCES))
 
 
 def rows(hosts, metrics=50, **more):
@@ -100,6 +102,24 @@ def test_what_arrived_long_ago_is_no_use_of_now(store, clock):
     usage = Usage(store, clock)
     usage.take(rows(range(3), arrived_s=NOW_S - 60 * limits.USAGE_MINUTES_KEPT - 60))
     assert store.samples["acme"] == {}
+
+
+def test_a_batch_that_comes_again_is_not_counted_again(store, clock):
+    """Else an outage, in which a batch is tried for minutes, would be use and then refusals for all."""
+    usage = Usage(store, clock)
+    batch = rows(range(3))
+    for _ in range(5):
+        usage.take(batch)
+    usage.take(rows(range(1)))
+    clock.now_s += 60
+    usage.take([])
+    assert store.samples["acme"].total() == 200
+
+
+def test_all_rows_of_a_record_count(store, clock):
+    usage = Usage(store, clock)
+    usage.take([row("host/a", (name,))._replace(sequence=9) for name in "abc"])
+    assert store.samples["acme"].total() == 3
 
 
 def test_several_instances_count_each_series_once(store, clock):

@@ -8,7 +8,9 @@ import random
 import struct
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from carbyne.core import keys, limits
@@ -41,7 +43,11 @@ GRANTS = {"secret": Grant("acme", BOTH), "read-only": Grant("acme", Permission.R
 
 
 class Keys:
-    """An AccountStore with two keys; ``away`` makes it fail; ``standing``: of the tenant."""
+    """An AccountStore with two keys; ``away`` makes it fail; ``standing``: of the tenant; ``spent``: by limit and
+    minute; ``deletes``: that sources have."""
+
+    def __init__(self):
+        self.spent, self.deletes = Counter(), {}
 
     away = False
     standing = Standing()
@@ -56,6 +62,16 @@ class Keys:
 
     def standing_of(self, tenant):
         return self.standing if tenant == "acme" else None
+
+    def spend(self, tenant, limit, minute, number):
+        """What all writers counted, as accounts; how many deletes a source has, beside it."""
+        if self.away:
+            raise RetryableError("the table is away")
+        self.spent[limit, minute] += number
+        return self.spent[limit, minute]
+
+    def of(self, source):
+        return self.deletes.get(source.source, 0)
 
 
 class FakeTime:
@@ -152,8 +168,18 @@ class System:
         self.keys = Keys()
         self.meter = Meter()
         self.writer = Writer(
-            Accounts(self.keys, self.clock.time.clock), self.stream, 86_400 * 460, self.meter, self.clock.time
+            Accounts(self.keys, self.clock.time.clock),
+            self.stream,
+            self.keys,
+            writer.RawWindows(14_400, 86_400 * 460),
+            self.meter,
+            self.clock.time,
         )
+
+    def delete(self, **query):
+        parts = {"rawPath": "/carbyne/v1/samples", "rawQueryString": urlencode(query)}
+        http = {"http": {"method": "DELETE", "path": "/carbyne/v1/samples"}}
+        return app.handle(event(**parts, requestContext=http), lambda: self.writer)
 
     def post(self, samples, **parts):
         body = samples if isinstance(samples, str) else json.dumps(samples)
@@ -458,6 +484,87 @@ def test_limits_cost_one_look_up_in_a_while():
     system.clock.now_s += limits.TENANT_CACHE_S
     system.post([sample()])
     assert asked == ["acme", "acme"]
+
+
+HOUR_S = 3_600
+
+
+def backlog(hours, step_s=60, host="a"):
+    """Samples of one metric from so many hours ago until now."""
+    return [
+        {"hostId": host, "name": "m", "time": TIME_S - ago_s, "value": 1.0}
+        for ago_s in range(0, int(hours * HOUR_S), step_s)
+    ]
+
+
+def test_an_agents_backlog_of_six_hours_counts_as_no_old_windows():
+    system = System()
+    system.keys.standing = Standing(Limits(old_windows_per_minute=0))
+    for number in range(30):
+        assert system.post(backlog(6.5, host=f"h{number}"))["statusCode"] == 200
+    assert not system.keys.spent
+
+
+def test_old_windows_are_counted_over_all_writers_and_refused_before_anything_is_put():
+    system = System()
+    system.keys.standing = Standing(Limits(old_windows_per_minute=40))
+    body = backlog(30 * 4, 4 * HOUR_S)  # one sample in each of 30 windows, three of which any agent may have
+    assert system.post(body)["statusCode"] == 200
+    assert system.keys.spent == {("old_windows_per_minute", TIME_S // 60): 27}
+    put = len(system.stream.applied)
+    answer = system.post(body)
+    assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (503, str(limits.TENANT_CACHE_S))
+    assert "old-windows-per-minute: 54 of at most 40" in answer["body"] and len(system.stream.applied) == put
+    assert system.meter.sums["PostsRefused.old-windows-per-minute"] == 1
+    assert system.post(backlog(1))["statusCode"] == 200, "what is new goes on"
+    system.keys.spent.clear()  # the next minute
+    assert system.post(body)["statusCode"] == 200
+
+
+def test_windows_count_and_not_samples():
+    """All minutes of a day are six windows of a host."""
+    system = System()
+    day = [sample | {"time": sample["time"] - 48 * HOUR_S} for sample in backlog(24)]
+    assert system.post(day)["statusCode"] == 200
+    assert 6 <= system.keys.spent.total() <= 7
+
+
+def test_a_post_that_no_minute_could_take_is_refused_for_good():
+    system = System()
+    answer = system.post(backlog(2_700 * 4, 4 * HOUR_S))
+    assert answer["statusCode"] == 413 and f"at most {limits.OLD_WINDOWS_PER_BODY_MAX}" in answer["body"]
+    assert not system.stream.applied and not system.keys.spent
+
+
+def test_a_post_of_old_samples_waits_while_they_can_not_be_counted():
+    system = System()
+    assert system.post([sample()])["statusCode"] == 200
+    system.keys.away = True
+    assert system.post(backlog(30 * 4, 4 * HOUR_S))["statusCode"] == 503
+    assert system.post([sample()])["statusCode"] == 200
+
+
+def test_deletes_have_a_limit_of_their_own():
+    system = System()
+    system.keys.standing = Standing(Limits(deletes_per_minute=2))
+    answers = [system.delete(source="host/a") for _ in range(3)]
+    assert [answer["statusCode"] for answer in answers] == [200, 200, 503]
+    assert "deletes-per-minute: 3 of at most 2" in answers[2]["body"] and "Retry-After" in answers[2]["headers"]
+    assert len(system.stream.applied) == 2
+    assert system.delete(source="nothing")["statusCode"] == 400
+    assert system.keys.spent.total() == 3, "a malformed one costs nothing"
+
+
+def test_a_source_with_too_many_deletes_takes_only_one_of_all():
+    """Before it is accepted: the ingester drops none."""
+    system = System()
+    system.keys.deletes["host/a"] = limits.MARKERS_PER_SOURCE_MAX
+    answer = system.delete(source="host/a", name="m")
+    assert answer["statusCode"] == 400 and "delete a wider span" in answer["body"]
+    assert system.delete(**{"source": "host/a", "from": 1, "to": 2})["statusCode"] == 400
+    assert not system.stream.applied
+    assert system.delete(source="host/a")["statusCode"] == 200
+    assert system.delete(source="host/b", name="m")["statusCode"] == 200
 
 
 def test_a_key_whose_tenant_is_gone_is_refused():

@@ -22,19 +22,19 @@ from carbyne.stream.arrived import Image
 _log = logging.getLogger(__name__)
 
 
-class Deletes(Protocol):
+class DeleteMarkers(Protocol):
     """The deletes of a source; RetryableError if they can't be asked for."""
 
     def markers(self, source: SourceKey) -> Markers: ...
 
 
-class Quarantine(Protocol):
+class BlockQuarantine(Protocol):
     """Keeps a corrupt block with its reason; RetryableError if it can't."""
 
     def put(self, key: BlockKey, data: bytes, reason: str) -> None: ...
 
 
-def archive(cold: Blocks, deletes: Deletes, key: BlockKey, data: bytes) -> bool:
+def archive(cold: Blocks, deletes: DeleteMarkers, key: BlockKey, data: bytes) -> bool:
     """Make sure that the archive holds the samples of a block that are not deleted, or of a stub none; whether anything
     had to change.
 
@@ -62,7 +62,7 @@ class Archiver:
     """Takes the changes of the blocks table, in the order of the stream."""
 
     def __init__(
-        self, cold: Blocks, deletes: Deletes, quarantine: Quarantine, now_ms: Callable[[], int], meter: Meter
+        self, cold: Blocks, deletes: DeleteMarkers, quarantine: BlockQuarantine, now_ms: Callable[[], int], meter: Meter
     ) -> None:
         self._cold = cold
         self._deletes = deletes

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
-from carbyne.archive.archiver import Deletes, archive
+from carbyne.archive.archiver import DeleteMarkers, archive
 from carbyne.archive.compared import Compared, Day
 from carbyne.core.errors import CarbyneError, RetryableError
 from carbyne.core.items import Blocks
@@ -61,7 +61,7 @@ class Reconciler:
         compared: Compared,
         warm: Blocks,
         cold: Blocks,
-        deletes: Deletes,
+        deletes: DeleteMarkers,
         kept_s: int,
         now_ms: Callable[[], int],
         meter: Meter,

@@ -1,5 +1,6 @@
 """Items of the stores behind Redis: bytes with a version.  Every change is conditional on the version that was read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Protocol
@@ -35,6 +36,15 @@ class Table(Protocol):
         """Put ``item`` if the table still has ``replaces`` there (None: no item); returns whether it was put.
 
         False may also mean that a repeated call found its own success.  After RetryableError the result is unknown.
+        """
+
+    def remove(self, partition: str, sort: str, item: Item) -> bool:
+        """Remove the item if it is ``item`` still; whether it was removed.  False as of ``put``."""
+
+    def write(self, puts: Sequence[tuple[str, str, Item]], removals: Sequence[tuple[str, str]]) -> None:
+        """Put and remove items, by partition and sort key, whatever the table holds there; each key once.
+
+        In no order, and some of it may be done after an error.
         """
 
     def query(self, partition: str, first: str, last: str) -> list[tuple[str, Item]]:

@@ -82,6 +82,12 @@ class SourceKey(NamedTuple):
         """``<tenant>:<source>``, escaped."""
         return f"{escape(self.tenant)}:{escape(self.source)}"
 
+    @classmethod
+    def of_path(cls, path: str) -> "SourceKey":
+        """The mirror of ``path``."""
+        tenant, source = path.split(":")
+        return cls(unquote(tenant), unquote(source))
+
     @property
     def windows(self) -> str:
         """Redis hash of the source's windows that have rows: token -> ``c`` or ``p``, expiry in ms, token of
@@ -204,6 +210,25 @@ def windows_item(source: SourceKey) -> str:
 MARKERS: Final = "deleted#"
 """Prefix of the sort keys of a source's deletes, in the partition of its index of windows; they sort between CLOSED and
 RAW."""
+
+
+BACKLOG: Final = "backlog#"
+"""What the sort keys of a source's late rows begin with, beside its index of windows; they lie before CLOSED."""
+
+
+def late_sort(window: Window, identity: bytes) -> str:
+    """Sort key of late rows of one window; ``identity``: of their bytes, so that equal items have equal keys."""
+    return f"{BACKLOG}{block_sort(window)}#{identity.hex()}"
+
+
+def window_of_late(sort: str) -> Window:
+    """The window of a ``late_sort``."""
+    return Window.parse(sort.removeprefix(BACKLOG).partition("#")[0])
+
+
+def work_partition(number: int) -> str:
+    """Partition key, in the blocks table, of a share of the list of sources whose blocks lack something."""
+    return f"work:{number:02d}"
 
 
 def marker_sort(identity: bytes) -> str:

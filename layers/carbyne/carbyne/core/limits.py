@@ -99,6 +99,20 @@ REDRIVE_BYTES_PER_S: Final = 256 * 1024
 REDRIVE_BUDGET_S: Final = 60.0
 """All tries of PutRecords for one call: no client waits for the answer, and a busy shard may have room later."""
 
+# Ingesting
+INGEST_RESERVE_S: Final = 25.0
+"""No further portion of a batch is begun with less time left: one takes a second, or the budgets of its calls."""
+PORTION_COST_US_MAX: Final = 2_000_000
+"""Work that an ingester begins at once, in microseconds as the following costs estimate it, Redis included."""
+ROW_COST_US: Final = 10
+"""A row of a window that is there; 100 samples, measured."""
+WINDOW_COST_US: Final = 300
+"""The first row of a source and window in a call: keys of its own in Redis, or an item in the table."""
+DELETE_COST_US: Final = 50_000
+"""A delete: five to eight calls, one after the other."""
+RECORD_BYTES_PER_US: Final = 20
+"""Bytes of a record that are inflated, decoded and packed in a microsecond."""
+
 # Redis
 REPLAY_FILL_MAX: Final = 0.7
 """How full Redis may be for a replay to go on: the live stream needs the rest until windows are sealed."""
@@ -177,12 +191,26 @@ BLOCK_INFLATED_BYTES_MAX: Final = 8 * 1024 * 1024
 """Bound of inflating a block: 20 times a full block, since only names compress that well."""
 BLOCK_SAMPLES_MAX: Final = 4_000_000
 """Samples of one block (32 MB as arrays): constants compress to almost nothing, but a reader decodes all of them."""
+BATCH_WRITE_MAX: Final = 25
+"""DynamoDB BatchWriteItem: items of one call."""
 CATALOGUE_PAGE_SERIES_MAX: Final = 1_200
 """Series of one catalogue page: with 255 random bytes a name it fits an item, and rewriting a page is cheap."""
 CATALOGUE_PAGE_BYTES_MAX: Final = 400_000
 """A catalogue page, as an item."""
 CATALOGUE_INFLATED_BYTES_MAX: Final = 1024 * 1024
 """Bound of inflating a catalogue page."""
+WORK_PARTITIONS: Final = 16
+"""Shares of the list of sources whose blocks lack something: a partition takes 1,000 writes a second."""
+WORK_BYTES_MAX: Final = 1_000
+"""An entry of that list."""
+LISTED_REMEMBERED_MAX: Final = 50_000
+"""Sources of that list whose tokens an ingester remembers: 10 MB."""
+BACKLOG_SLICE_S: Final = 20.0
+"""How long the sealer works on one source before the next one has its turn."""
+BACKLOG_STEP_WINDOWS: Final = 32
+"""Windows after which the sealer notes how far it has cleaned a source: what a crash repeats."""
+BACKLOG_AGAIN_MS: Final = 900_000
+"""When a source is worked on again of which a window can't be read."""
 COLD_READERS: Final = 16
 """Objects of the archive that one request fetches in parallel."""
 DAY_S: Final = 86_400
@@ -212,6 +240,19 @@ SAMPLES_PER_MINUTE_MAX: Final = 2_000_000
 """A tenant's samples of one minute by default: twice the sustained load of one shard."""
 ACTIVE_SERIES_MAX: Final = 2_000_000
 """A tenant's series of one hour by default: 20,000 hosts of 100 metrics."""
+DELETES_PER_MINUTE_MAX: Final = 60
+"""A tenant's deletes of one minute, unless its item says otherwise: each has blocks read, and some of them written."""
+MARKERS_PER_SOURCE_MAX: Final = 500
+"""Deletes of one source that are kept: every read of its raw samples loads them, at some 80 B each."""
+BACKLOG_FREE_S: Final = 8 * 3_600
+"""How old a sample may be without counting as an old one: an agent keeps six hours of an outage."""
+OLD_WINDOWS_PER_MINUTE_MAX: Final = 600
+"""A tenant's (source, raw window) pairs of a minute with older samples, unless its item says otherwise: the sealer
+merges some ten of them a second."""
+OLD_WINDOWS_PER_BODY_MAX: Final = 300
+"""The same of one post, which could never be taken if it had more than a minute allows."""
+LATE_ROW_SAMPLES: Final = 100
+"""A row that comes after its window counts as so many samples at least: it is an item of its own in the table."""
 USAGE_MINUTES_KEPT: Final = 10
 """Records that arrived longer ago are not counted: an ingester that catches up must not cause refusals."""
 USAGE_MINUTES_HELD: Final = 15
@@ -304,7 +345,9 @@ assert RECORD_RAW_BYTES_MAX < RECORD_BYTES_MAX < RECORD_INFLATED_BYTES_MAX
 assert ROW_RAW_BYTES_MAX < RECORD_RAW_BYTES_MAX
 assert RECORD_BYTES_MAX < PUT_BYTES_MAX
 assert 2 * PUT_CALL_S + PUT_PAUSE_S_MAX <= PUT_BUDGET_S
+assert OLD_WINDOWS_PER_BODY_MAX <= OLD_WINDOWS_PER_MINUTE_MAX
 assert USAGE_MINUTES_KEPT <= USAGE_MINUTES_HELD
+assert PORTION_COST_US_MAX / 1e6 + 4 * REDIS_BUDGET_S < INGEST_RESERVE_S
 assert WAIT_MS < REDIS_TIMEOUT_S * 1000 < REDIS_BUDGET_S * 1000
 assert FAILOVER_PAUSE_MS < REDIS_TIMEOUT_S * 1000
 assert REDIS_TOKEN_RENEW_S + REDIS_BUDGET_S < REDIS_TOKEN_S

@@ -1,54 +1,41 @@
 """Deletes: samples that arrived before a delete and lie in its range are no more, in any tier and for good.
 
 A delete is a record of the stream like any other, and its stamp decides: what arrived before it is gone, what arrives
-after it stays.  It is noted twice.  The durable marker beside the catalogue is obeyed wherever raw samples are merged,
-so that neither a replay nor a late merge brings anything back.  A row of its own in each window that has or had samples
-of the source makes the sealer clean the blocks and compute the rollups anew; until then readers take the window's raw
-samples, and those that have all of it from Redis find the delete there.
+after it stays.  The durable marker beside the catalogue is obeyed wherever raw samples are merged, so that neither a
+replay nor a late merge brings anything back.  It says how far the sealer has cleaned the blocks and recomputed their
+rollups; until then readers compute what it concerns from raw samples.  The windows of the source that Redis has get a
+row of their own beside, since reads that have all of a window from there ask nobody else.  So a delete costs the same
+whatever it deletes.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from carbyne.core.errors import RetryableError
-from carbyne.core.keys import RAW, SourceKey, Window
+from carbyne.core.keys import SourceKey, Window
 from carbyne.core.limits import AHEAD_MS_MAX, MARKER_EXTRA_S
+from carbyne.hot.outcomes import HotWriter, LaneOutcome
 from carbyne.samples.markers import Marker, row_of
 from carbyne.samples.rows import RowGroup
 from carbyne.samples.schedule import SealSchedule
 
 
-class Sealed(Protocol):
-    """See ``catalogue.Windows``."""
-
-    @property
-    def sealed(self) -> Iterable[Window]: ...
-
-
-class Noted(Protocol):
-    """The durable side; both methods raise RetryableError if it can't be asked."""
+class MarkerStore(Protocol):
+    """The durable side; RetryableError if it can't be asked."""
 
     def add_marker(self, source: SourceKey, marker: Marker, expires_s: int) -> None: ...
-    def windows(self, source: SourceKey, resolution: str) -> Sealed: ...
 
 
-class Lost(Protocol):
-    """What a lane's write found: whether the lane had lost its state or its tail."""
+class WorkQueue(Protocol):
+    """Has the sealer work on a source from ``due_ms`` on, and gives a token for that; RetryableError if it can't."""
 
-    @property
-    def lost(self) -> bool: ...
+    def add(self, source: SourceKey, due_ms: int) -> str: ...
 
 
-class Windows(Protocol):
+class WindowsOfSource(Protocol):
     """The windows of a source in Redis; RetryableError if it can't be asked."""
 
     def windows(self, source: SourceKey) -> Iterable[Window]: ...
-
-
-class Hot(Protocol):
-    """Writes to Redis; an error is the lane's outcome."""
-
-    def write(self, lanes: dict[int, list[RowGroup]]) -> Mapping[int, Lost | RetryableError]: ...
 
 
 class Deletes:
@@ -56,15 +43,17 @@ class Deletes:
 
     def __init__(
         self,
-        noted: Noted,
-        windows: Windows,
-        hot: Hot,
+        markers: MarkerStore,
+        work: WorkQueue,
+        windows: WindowsOfSource,
+        hot: HotWriter,
         schedule: SealSchedule,
         length_s: int,
         retention_s: int,
         now_ms: Callable[[], int],
     ) -> None:
-        self._noted = noted
+        self._markers = markers
+        self._work = work
         self._windows = windows
         self._hot = hot
         self._schedule = schedule
@@ -72,23 +61,19 @@ class Deletes:
         self._retention_s = retention_s
         self._now_ms = now_ms
 
-    def note(self, source: SourceKey, marker: Marker, arrived_ms: int = 0) -> Lost | None:
+    def note(self, source: SourceKey, marker: Marker, arrived_ms: int = 0) -> LaneOutcome | None:
         """Note a delete for good; what the write to the lane did, None if there was nothing to write.
 
         ``arrived_ms``: when it came to the stream, 0 if that is not known.
 
-        The marker is durable before any window tells of it, and Redis is asked for its windows before the index of
-        sealed ones: so a window that is sealed meanwhile is met here or there.  Windows that may begin with rows from
-        before the delete, should these come late, are told as well.  Raises RetryableError; safe to repeat.
+        The marker is durable before the source is on the sealer's list and before any window tells of it.  Windows that
+        may begin with rows from before the delete, should these come late, are told as well.  Raises RetryableError;
+        safe to repeat.
         """
         now_ms = self._now_ms()
-        self._noted.add_marker(source, marker, now_ms // 1000 + self._retention_s + MARKER_EXTRA_S)
-        windows = {*self._windows.windows(source)}
-        windows |= {*self._noted.windows(source, RAW).sealed}
-        windows |= {
-            Window.holding(ts_ms, self._length_s)
-            for ts_ms in range(now_ms, now_ms + AHEAD_MS_MAX + self._length_s * 1000, self._length_s * 1000)
-        }
+        self._markers.add_marker(source, marker, self._expires_s(marker, now_ms))
+        self._work.add(source, self._schedule.late_ms(source, self._length_s, now_ms))
+        windows = {*self._windows.windows(source), *self._beginning(now_ms)}
         row = row_of(marker)
         groups = [
             RowGroup(
@@ -108,3 +93,14 @@ class Deletes:
         if isinstance(outcome, RetryableError):
             raise outcome
         return outcome
+
+    def _expires_s(self, marker: Marker, now_ms: int) -> int:
+        """When the last sample that it deletes is past retention."""
+        return min(now_ms, marker.to_ms) // 1000 + self._retention_s + MARKER_EXTRA_S
+
+    def _beginning(self, now_ms: int) -> Iterable[Window]:
+        """The windows that samples may open now."""
+        step_ms = self._length_s * 1000
+        return (
+            Window.holding(ts_ms, self._length_s) for ts_ms in range(now_ms, now_ms + AHEAD_MS_MAX + step_ms, step_ms)
+        )

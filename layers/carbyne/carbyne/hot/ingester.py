@@ -1,19 +1,33 @@
-"""From the stream into the hot tier: one batch of records, one script call for each lane, then the deletes.
+"""From the stream into the hot tier: a batch of records, one script call for each lane, then the deletes.
+
+A batch is worked off in portions of bounded cost.  When little time is left the rest is reported as not done: Lambda
+sends it again, and no call is killed in the middle of the same work each time.  The first portion is always tried.
 
 Two kinds of failure are never mixed.  A corrupt record is put into the failure store with its reason and counts as
 done.  Anything else leaves its records in the stream: the batch goes on from the lowest sequence number that failed.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import inf
 from typing import NamedTuple, Protocol
 
 from carbyne.core import stamps
 from carbyne.core.errors import CorruptDataError, RetryableError, UnknownVersionError
 from carbyne.core.keys import SourceKey, Window, list_identity
-from carbyne.core.limits import LATE_MARGIN_S
+from carbyne.core.limits import (
+    DELETE_COST_US,
+    INGEST_RESERVE_S,
+    LATE_MARGIN_S,
+    LATE_ROW_SAMPLES,
+    PORTION_COST_US_MAX,
+    RECORD_BYTES_PER_US,
+    ROW_COST_US,
+    WINDOW_COST_US,
+)
 from carbyne.core.meter import Meter
-from carbyne.hot.deletes import Lost
+from carbyne.hot.late import LateGroups
+from carbyne.hot.outcomes import HotWriter, LaneOutcome
 from carbyne.samples.markers import Marker
 from carbyne.samples.rows import HotRow, RowGroup
 from carbyne.samples.schedule import SealSchedule
@@ -24,38 +38,34 @@ from carbyne.tenants.usage import Usage, UsedRow
 _log = logging.getLogger(__name__)
 
 
-class Outcome(Lost, Protocol):
-    """What a lane's write did: rows that changed, and whether the lane had lost its state or its tail."""
-
-    @property
-    def stored(self) -> int: ...
-
-
-class Hot(Protocol):
-    """The hot tier: each lane either has all of its rows acknowledged or an error."""
-
-    def write(self, lanes: dict[int, list[RowGroup]]) -> Mapping[int, Outcome | RetryableError]: ...
-
-
-class Deletes(Protocol):
+class DeleteLog(Protocol):
     """Notes deletes, each with when it came to the stream; RetryableError if it can't."""
 
-    def note(self, source: SourceKey, marker: Marker, arrived_ms: int) -> Lost | None: ...
+    def note(self, source: SourceKey, marker: Marker, arrived_ms: int) -> LaneOutcome | None: ...
 
 
-class Quarantine(Protocol):
+class LateWriter(Protocol):
+    """Notes rows of windows that were past when their record arrived; the sources for which that failed, RetryableError
+    if it did for all."""
+
+    def put(self, groups: LateGroups) -> Mapping[SourceKey, RetryableError]: ...
+
+
+class RecordQuarantine(Protocol):
     """Keeps a corrupt record with its reason, under its stamp; RetryableError if it can't."""
 
     def put(self, stamp: bytes, data: bytes, reason: str) -> None: ...
 
 
 class _Arrival(NamedTuple):
-    """A row out of the record with this number; ``redriven``: it arrived long before."""
+    """A row out of the record with this number; ``redriven``: it arrived long before; ``late``: its window was past by
+    then."""
 
     number: int
     source: SourceKey
     row: HotRow
     redriven: bool
+    late: bool
 
 
 class _Delete(NamedTuple):
@@ -64,15 +74,39 @@ class _Delete(NamedTuple):
     marker: Marker
 
 
+class _Portion:
+    """Some successive records: ``failed``: numbers of those that can't be judged now; ``end``: the number after the
+    last one, 0 if it has none."""
+
+    def __init__(self) -> None:
+        self.arrivals: list[_Arrival] = []
+        self.deletes: list[_Delete] = []
+        self.failed: set[int] = set()
+        self.cost_us = 0
+        self.end = 0
+
+    def add(self, content: list[_Arrival] | _Delete | None, number: int, cost_us: int) -> None:
+        """Add what record ``number`` says; None if that can't be judged now."""
+        if content is None:
+            self.failed.add(number)
+        elif isinstance(content, _Delete):
+            self.deletes.append(content)
+        else:
+            self.arrivals += content
+        self.cost_us += cost_us
+        self.end = number + 1
+
+
 class Ingester:
     """``epoch``: of the stream; ``length_s``: of a raw window; ``retention_s``: of raw samples; ``now_ms``: the clock;
     ``usage``: counts what tenants send, None where somebody else has counted it."""
 
     def __init__(
         self,
-        hot: Hot,
-        deletes: Deletes,
-        quarantine: Quarantine,
+        hot: HotWriter,
+        deletes: DeleteLog,
+        late: LateWriter,
+        quarantine: RecordQuarantine,
         tenant_exists: Callable[[str], bool],
         schedule: SealSchedule,
         epoch: int,
@@ -84,6 +118,7 @@ class Ingester:
     ) -> None:
         self._hot = hot
         self._deletes = deletes
+        self._late = late
         self._quarantine = quarantine
         self._tenant_exists = tenant_exists
         self._schedule = schedule
@@ -94,40 +129,65 @@ class Ingester:
         self._meter = meter
         self._usage = usage
 
-    def ingest(self, entries: Sequence[Arrived]) -> str | None:
-        """Store a batch in stream order; the lowest sequence number that is not done, None if all are."""
+    def ingest(self, entries: Sequence[Arrived], seconds_left: Callable[[], float] = lambda: inf) -> str | None:
+        """Store a batch in stream order; the lowest sequence number that is not done, None if all are.
+
+        ``seconds_left``: of this call; no portion but the first is begun with less than INGEST_RESERVE_S.
+        """
         failed: set[int] = set()
         arrivals: list[_Arrival] = []
-        deletes: list[_Delete] = []
-        for number, entry in enumerate(entries):
-            try:
-                found = self._found(number, entry)
-            except (RetryableError, UnknownVersionError) as error:
-                _log.warning("record %s stays in the stream: %s", entry.sequence, error)
-                failed.add(number)
-            else:
-                if isinstance(found, _Delete):
-                    deletes.append(found)
-                else:
-                    arrivals += found
         arrived_ms = [int(1000 * entry.arrived_s) for entry in entries]
-        failed |= self._store(arrivals, arrived_ms) | self._delete(deletes, arrived_ms)
+        tried = 0
+        for portion in self._portions(entries):
+            if tried and seconds_left() < INGEST_RESERVE_S:
+                _log.warning("out of time: %d of %d records wait for the next call", len(entries) - tried, len(entries))
+                failed.add(tried)
+                break
+            failed |= portion.failed | self._store(portion.arrivals, arrived_ms)
+            failed |= self._delete(portion.deletes, arrived_ms)
+            arrivals += portion.arrivals
+            tried = portion.end
         if self._usage:
             done = entries[: min(failed, default=len(entries))]  # what follows comes again
-            used = (one for one in arrivals if one.number < len(done) and not one.redriven)
-            self._usage.take(_used(one, done[one.number]) for one in used)
-        self._meter.add("RecordsIngested", len(entries) - len(failed))
+            used = (arrival for arrival in arrivals if arrival.number < len(done) and not arrival.redriven)
+            self._usage.take(_used(arrival, done[arrival.number]) for arrival in used)
+        self._meter.add("RecordsIngested", tried - len([number for number in failed if number < tried]))
         self._meter.flush_due()
         return min((entries[number].sequence for number in failed), key=int, default=None)
 
-    def _found(self, number: int, entry: Arrived) -> list[_Arrival] | _Delete:
+    def _portions(self, entries: Sequence[Arrived]) -> Iterator[_Portion]:
+        """The records in order, in portions that cost about PORTION_COST_US_MAX at most, or of one record."""
+        portion = _Portion()
+        content: list[_Arrival] | _Delete | None
+        for number, entry in enumerate(entries):
+            try:
+                content = self._content(number, entry)
+            except (RetryableError, UnknownVersionError) as error:
+                _log.warning("record %s stays in the stream: %s", entry.sequence, error)
+                content = None
+            cost_us = self._cost_us(entry, content)
+            if portion.end and portion.cost_us + cost_us > PORTION_COST_US_MAX:
+                yield portion
+                portion = _Portion()
+            portion.add(content, number, cost_us)
+        if portion.end:
+            yield portion
+
+    def _cost_us(self, entry: Arrived, content: list[_Arrival] | _Delete | None) -> int:
+        """About what it costs to store a record: see the bounds."""
+        if isinstance(content, _Delete):
+            return DELETE_COST_US
+        windows = {(arrival.source, arrival.row.ts_ms // 1000 // self._length_s) for arrival in content or ()}
+        return WINDOW_COST_US * len(windows) + ROW_COST_US * len(content or ()) + len(entry.data) // RECORD_BYTES_PER_US
+
+    def _content(self, number: int, entry: Arrived) -> list[_Arrival] | _Delete:
         """What a record says: nothing if it is corrupt and now quarantined."""
         stamp = stamps.pack(self._epoch, entry.sequence)
         try:
             record = records.decode(entry.data)
             if isinstance(record, records.RedrivenRecord):
-                return self._said(number, records.decode(record.data), record.stamp, redriven=True)
-            return self._said(number, record, stamp, redriven=False)
+                return self._said(number, records.decode(record.data), record.stamp, entry.arrived_s, redriven=True)
+            return self._said(number, record, stamp, entry.arrived_s, redriven=False)
         except UnknownVersionError:
             raise
         except CorruptDataError as error:
@@ -136,7 +196,9 @@ class Ingester:
             self._meter.add("RecordsQuarantined", 1)
             return []
 
-    def _said(self, number: int, record: records.Record, stamp: bytes, *, redriven: bool) -> list[_Arrival] | _Delete:
+    def _said(
+        self, number: int, record: records.Record, stamp: bytes, arrived_s: float, *, redriven: bool
+    ) -> list[_Arrival] | _Delete:
         """The rows of a record, or the delete that it is; CorruptDataError if the tenant is unknown."""
         if isinstance(record, records.RedrivenRecord):
             raise CorruptDataError("a redriven record within a redriven record")
@@ -151,9 +213,19 @@ class Ingester:
         lists = [(list_identity(blob), blob) for blob in record.lists]
         rows = self._kept(record.rows) if redriven else record.rows
         return [
-            _Arrival(number, sources[row.source], HotRow(row.ts_ms, *lists[row.series], stamp, row.values), redriven)
+            _Arrival(
+                number,
+                sources[row.source],
+                HotRow(row.ts_ms, *lists[row.series], stamp, row.values),
+                redriven,
+                self._is_late(row.ts_ms, arrived_s),
+            )
             for row in rows
         ]
+
+    def _is_late(self, ts_ms: int, arrived_s: float) -> bool:
+        """By when the record arrived in the stream: the ingester may lag, and a replay puts each row where it was."""
+        return self._schedule.is_past(Window.holding(ts_ms, self._length_s), int(arrived_s * 1000))
 
     def _kept(self, rows: Sequence[records.Row]) -> list[records.Row]:
         """Those that a writer would take today: to merge others would wipe their rollups."""
@@ -163,9 +235,13 @@ class Ingester:
         return kept
 
     def _delete(self, deletes: Iterable[_Delete], arrived_ms: Sequence[int]) -> set[int]:
-        """Note deletes; the numbers of the records that could not be."""
+        """Note deletes; the numbers of the records that could not be, and of those behind the first of them: a store
+        that is away would take the time of the whole call."""
         failed: set[int] = set()
         for number, source, marker in deletes:
+            if failed:
+                failed.add(number)
+                continue
             try:
                 self._note(source.lane, self._deletes.note(source, marker, arrived_ms[number]))
                 self._meter.add("Deletes", 1)
@@ -174,13 +250,14 @@ class Ingester:
                 failed.add(number)
         return failed
 
-    def _store(self, arrivals: Iterable[_Arrival], arrived_ms: Sequence[int]) -> set[int]:
-        """Write the rows; the numbers of the records of which a lane failed."""
-        groups, members = self._grouped(arrivals, arrived_ms)
+    def _store(self, arrivals: Sequence[_Arrival], arrived_ms: Sequence[int]) -> set[int]:
+        """Write the rows; the numbers of the records of which a lane failed, or the late rows of a source."""
+        late = [arrival for arrival in arrivals if arrival.late]
+        groups, members = self._grouped([arrival for arrival in arrivals if not arrival.late], arrived_ms)
         lanes: dict[int, list[RowGroup]] = {}
         for group in groups:
             lanes.setdefault(group.source.lane, []).append(group)
-        failed: set[int] = set()
+        failed = self._store_late(late) if late else set()
         for lane, outcome in self._hot.write(lanes).items() if lanes else ():
             if isinstance(outcome, RetryableError):
                 _log.warning("lane %d is not written: %s", lane, outcome)
@@ -190,7 +267,23 @@ class Ingester:
             self._note(lane, outcome)
         return failed
 
-    def _note(self, lane: int, outcome: Lost | None) -> None:
+    def _store_late(self, arrivals: Sequence[_Arrival]) -> set[int]:
+        """Note late rows; the numbers of the records of sources that failed."""
+        groups: dict[tuple[SourceKey, Window], list[HotRow]] = {}
+        for arrival in arrivals:
+            window = Window.holding(arrival.row.ts_ms, self._length_s)
+            groups.setdefault((arrival.source, window), []).append(arrival.row)
+        try:
+            failed = self._late.put(groups)
+        except RetryableError as error:
+            _log.warning("%d late rows wait: %s", len(arrivals), error)
+            return {arrival.number for arrival in arrivals}
+        self._meter.add("RowsLate", len(arrivals))
+        for source, reason in failed.items():
+            _log.warning("late rows of %s wait: %s", source.path, reason)
+        return {arrival.number for arrival in arrivals if arrival.source in failed}
+
+    def _note(self, lane: int, outcome: LaneOutcome | None) -> None:
         if outcome and outcome.lost:
             _log.error("lane %d has lost its state or its tail: it is rebuilding until it is replayed", lane)
             self._meter.add("LanesLost", 1)
@@ -203,14 +296,14 @@ class Ingester:
         groups: dict[tuple[SourceKey, Window], dict[tuple[int, bytes], HotRow]] = {}
         members: dict[int, set[int]] = {}
         first: dict[tuple[SourceKey, Window], int] = {}
-        late: set[tuple[SourceKey, Window]] = set()
-        for number, source, row, redriven in arrivals:
+        old: set[tuple[SourceKey, Window]] = set()
+        for number, source, row, redriven, _ in arrivals:
             members.setdefault(source.lane, set()).add(number)
             window = Window.holding(row.ts_ms, self._length_s)
             rows = groups.setdefault((source, window), {})
             first.setdefault((source, window), arrived_ms[number])
             if redriven:
-                late.add((source, window))
+                old.add((source, window))
             identity = row.ts_ms, row.identity
             if identity not in rows or rows[identity].stamp < row.stamp:
                 rows[identity] = row
@@ -219,7 +312,7 @@ class Ingester:
                 source,
                 window,
                 due_ms=self._schedule.due_ms(source, window, now_ms),
-                fresh=(source, window) not in late and self._schedule.is_fresh(window, now_ms),
+                fresh=(source, window) not in old and self._schedule.is_fresh(window, now_ms),
                 rows=list(rows.values()),
                 arrived_ms=first[source, window],
             )
@@ -229,4 +322,5 @@ class Ingester:
 
 def _used(arrival: _Arrival, entry: Arrived) -> UsedRow:
     row = arrival.row
-    return UsedRow(arrival.source, row.identity, row.series, len(row.values) // 8, entry.arrived_s)
+    samples = max(len(row.values) // 8, LATE_ROW_SAMPLES if arrival.late else 0)
+    return UsedRow(arrival.source, row.identity, row.series, samples, entry.arrived_s, int(entry.sequence))

@@ -8,7 +8,8 @@ each lane every TICK_MINUTES, so that the mark of a quiet lane advances as well.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from math import inf
 from typing import Final, Protocol
 
 import msgspec
@@ -84,7 +85,7 @@ def mark_s(arrivals: LaneArrivals) -> int:
 class BatchIngester(Protocol):
     """See ``ingester.Ingester``."""
 
-    def ingest(self, entries: Sequence[Arrived]) -> str | None: ...
+    def ingest(self, entries: Sequence[Arrived], seconds_left: Callable[[], float]) -> str | None: ...
 
 
 class TickLanes(Protocol):
@@ -100,9 +101,9 @@ class Ticking:
         self._ingester = ingester
         self._lanes = lanes
 
-    def ingest(self, entries: Sequence[Arrived]) -> str | None:
+    def ingest(self, entries: Sequence[Arrived], seconds_left: Callable[[], float] = lambda: inf) -> str | None:
         """Store a batch in stream order; the lowest sequence number that is not done, None if all are."""
-        failed = self._ingester.ingest(entries)
+        failed = self._ingester.ingest(entries, seconds_left)
         ticks = ticks_of(entry for entry in entries if failed is None or int(entry.sequence) < int(failed))
         if ticks:
             try:

@@ -48,14 +48,14 @@ _QUOTE: Final = ord('"')
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _MINUS_ZERO: Final = re.compile(rb"[:\s]-0(?![.\d])")
 
-Rows = dict[tuple[str, int], dict[str, float]]
+RowsByTime = dict[tuple[str, int], dict[str, float]]
 """(source, ts_ms) -> metric name -> value."""
 
 
 class Samples(msgspec.Struct, frozen=True):
     """What a body holds: the rows to store, how many samples went into them, and how many were skipped, by reason."""
 
-    rows: Rows
+    rows: RowsByTime
     accepted: int
     skipped: Counter[str]
 
@@ -132,7 +132,7 @@ def _all_good(body: bytes, times: range, service: str | None) -> Samples | None:
 
 
 def _samples_of(service: str, body: bytes) -> list[Sample]:
-    return [Sample(service, one.name, one.time, one.value) for one in _decode_of_service(body)]
+    return [Sample(service, sample.name, sample.time, sample.value) for sample in _decode_of_service(body)]
 
 
 def _runs(samples: Iterable[Sample]) -> list[_Run]:
@@ -143,9 +143,9 @@ def _runs(samples: Iterable[Sample]) -> list[_Run]:
     ]
 
 
-def _rows(runs: Iterable[_Run], service: str | None) -> Rows:
+def _rows(runs: Iterable[_Run], service: str | None) -> RowsByTime:
     kind = "host" if service is None else "service"
-    rows: Rows = {}
+    rows: RowsByTime = {}
     for run in runs:
         ts_ms = run.time_s // MINUTE_S * MINUTE_S * 1000
         rows.setdefault((f"{kind}/{run.source_id}", ts_ms), {}).update(run.values)

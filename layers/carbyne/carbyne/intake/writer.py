@@ -10,11 +10,20 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import count
 from struct import pack
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from carbyne.core import keys, names
-from carbyne.core.errors import RequestError
-from carbyne.core.limits import NAME_BYTES_MAX, RECORD_RAW_BYTES_MAX, ROW_RAW_BYTES_MAX, ROW_SERIES_MAX
+from carbyne.core.errors import OverLimitError, RequestError
+from carbyne.core.limits import (
+    BACKLOG_FREE_S,
+    MARKERS_PER_SOURCE_MAX,
+    NAME_BYTES_MAX,
+    OLD_WINDOWS_PER_BODY_MAX,
+    RECORD_RAW_BYTES_MAX,
+    ROW_RAW_BYTES_MAX,
+    ROW_SERIES_MAX,
+)
+from carbyne.core.meter import Meter
 from carbyne.http.answers import DONE, Success
 from carbyne.http.message import Request, Response, inflate, json_response, one, skipped_header, span_ms
 from carbyne.http.routes import SKIPPED, Call, Parameter, Route, Seconds, Text, dispatch
@@ -30,28 +39,36 @@ PackedRow = tuple[str, int, bytes, bytes]
 """source, ts_ms, series blob, float64 little-endian values."""
 
 
-class Meter(Protocol):
-    """Counts what happens."""
+class DeletesOfSource(Protocol):
+    """How many deletes of a source are kept; RetryableError if the table can't be asked."""
 
-    def add(self, name: str, amount: float = 1) -> None: ...
-    def flush_due(self) -> None: ...
+    def of(self, source: keys.SourceKey) -> int: ...
+
+
+class RawWindows(NamedTuple):
+    """``length_s``: of a raw window; ``retention_s``: how long its samples are kept."""
+
+    length_s: int
+    retention_s: int
 
 
 class Writer:
-    """The use case of the function, with what it needs from outside; ``retention_s``: of raw samples; ``hosts``: None
-    where posts are not compared with the registry."""
+    """The use case of the function, with what it needs from outside; ``hosts``: None where posts are not compared with
+    the registry."""
 
     def __init__(
         self,
         accounts: Accounts,
         stream: Stream,
-        retention_s: int,
+        deletes: DeletesOfSource,
+        windows: RawWindows,
         meter: Meter,
         time: Time,
         hosts: HostWatch | None = None,
     ) -> None:
         self._accounts = accounts
-        self._retention_s = retention_s
+        self._deletes = deletes
+        self._windows = windows
         self._putter = Putter(stream, time, lambda number: meter.add("PutRetries", number))
         self._meter = meter
         self._time = time
@@ -75,8 +92,20 @@ class Writer:
         return self._store(call.tenant, mackerel.parse(self._admitted(call), self._storable(), service))
 
     def delete(self, call: Call) -> Success:
-        """``DELETE /carbyne/v1/samples?source&name&from&to``: see ``deletion_of``; 200 when it is on the stream."""
-        self._putter.put([deletion_of(call)])
+        """``DELETE /carbyne/v1/samples?source&name&from&to``: see ``deletion_of``; 200 when it is on the stream.
+
+        RequestError 400 for a source with MARKERS_PER_SOURCE_MAX deletes: here, as what was accepted is never dropped.
+        """
+        entry = deletion_of(call)
+        self._spend(call.tenant, "deletes_per_minute", 1)
+        source = keys.SourceKey(call.tenant, one(call.request, "source"))
+        if (number := self._deletes.of(source)) >= MARKERS_PER_SOURCE_MAX and not _is_of_all(call.request):
+            raise RequestError(
+                400,
+                f"{source.source} has {number} deletes of single series or spans, and can have no more; delete a wider"
+                " span: one without name, from and to takes the place of all of them",
+            )
+        self._putter.put([entry])
         self._meter.add("DeletesAccepted")
         return DONE
 
@@ -93,6 +122,14 @@ class Writer:
                 self._note_refused(call.tenant, "body-bytes")
             raise
 
+    def _spend(self, tenant: str, limit: str, number: int) -> None:
+        """Count what a request asks for; OverLimitError if the tenant may not have it in this minute."""
+        try:
+            self._accounts.spend(tenant, limit, self._time.now_ms() // 1000, number)
+        except OverLimitError as over:
+            self._note_refused(tenant, over.limit)
+            raise
+
     def _note_refused(self, tenant: str, limit: str) -> None:
         """Count it, and log it once a minute: metrics name no tenant."""
         self._meter.add("PostsRefused")
@@ -103,9 +140,10 @@ class Writer:
             _log.warning("posts of tenant %s are refused: over the limit %s", tenant, limit)
 
     def _storable(self) -> range:
-        return mackerel.storable(self._time.now_ms(), self._retention_s)
+        return mackerel.storable(self._time.now_ms(), self._windows.retention_s)
 
     def _store(self, tenant: str, samples: mackerel.Samples) -> Response:
+        self._spend_old(tenant, samples.rows)
         self._putter.put(entries_of(tenant, samples.rows))
         self._count(samples)
         return json_response(200, DONE, {**skipped_header(samples.skipped), **self._unknown_hosts(tenant, samples)})
@@ -123,6 +161,24 @@ class Writer:
         if unknown.hosts:
             self._meter.add("SamplesOfUnknownHosts", sum(sizes[host_id] for host_id in unknown.hosts))
         return unknown.header
+
+    def _spend_old(self, tenant: str, rows: mackerel.RowsByTime) -> None:
+        """Count the windows of samples that are older than any agent's backlog: each is merged into a block of its own.
+
+        RequestError 413 for more than a post may have, OverLimitError for more than the tenant may in this minute.
+        """
+        oldest_ms = self._time.now_ms() - BACKLOG_FREE_S * 1000
+        length_ms = self._windows.length_s * 1000
+        old = {(source, ts_ms // length_ms) for source, ts_ms in rows if ts_ms < oldest_ms}
+        if len(old) > OLD_WINDOWS_PER_BODY_MAX:
+            self._note_refused(tenant, "old-windows-per-body")
+            raise RequestError(
+                413,
+                f"samples older than {BACKLOG_FREE_S // 3600} h lie in {len(old)} windows of"
+                f" {self._windows.length_s} s; send at most {OLD_WINDOWS_PER_BODY_MAX} at once",
+            )
+        if old:
+            self._spend(tenant, "old_windows_per_minute", len(old))
 
     def _count(self, samples: mackerel.Samples) -> None:
         self._meter.add("SamplesAccepted", samples.accepted)
@@ -172,7 +228,7 @@ ROUTES: Final = (
 )
 
 
-def entries_of(tenant: str, rows: mackerel.Rows) -> list[Entry]:
+def entries_of(tenant: str, rows: mackerel.RowsByTime) -> list[Entry]:
     """Stream records of the rows, by lane."""
     lanes: dict[int, list[PackedRow]] = {}
     for (source, ts_ms), values in rows.items():
@@ -199,6 +255,11 @@ def deletion_of(call: Call) -> Entry:
         raise RequestError(400, f"name has more than {NAME_BYTES_MAX} bytes")
     timed = {"from", "to"} & request.query.keys()
     return deletion(call.tenant, source, name, span_ms(request) if timed else records.ALL_TIME_MS)
+
+
+def _is_of_all(request: Request) -> bool:
+    """Whether a delete names neither series nor span."""
+    return request.query.keys() == {"source"}
 
 
 def pack_row(source: str, ts_ms: int, values: Mapping[str, float]) -> Iterator[PackedRow]:

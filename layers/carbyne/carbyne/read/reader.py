@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.keys import RAW, SourceKey, Window
 from carbyne.core.limits import AHEAD_MS_MAX, HOT_SERIES_MAX, LATEST_BACK_MS, LATEST_READERS, POINTS_MAX
-from carbyne.read.views import HotPart, Views, span_of
+from carbyne.read.views import HotPart, Views, late_columns, pending_of, span_of
+from carbyne.samples.blocks import decode
 from carbyne.samples.columns import EMPTY, Columns, between, column, merge
 from carbyne.samples.rollups import Span, aggregate, buckets_of, choose
 from carbyne.store.catalogue import Catalogue
@@ -49,7 +50,7 @@ class _Unasked(NamedTuple):
     complete: Collection[Window] = ()
 
 
-class Hot(Protocol):
+class HotReader(Protocol):
     """The hot tier; both methods raise RetryableError if it can't be asked."""
 
     def read(
@@ -113,7 +114,7 @@ class Reader:
 
     def __init__(
         self,
-        hot: Hot,
+        hot: HotReader,
         tiers: BlockTiers,
         catalogue: Catalogue,
         length_s: int,
@@ -212,12 +213,15 @@ class Reader:
     ) -> dict[str, tuple[int, float]]:
         """The newest sample of each series in the span, both ends included, over all tiers."""
         from_ms, to_ms = span
-        samples = self._tiers.read(source, RAW, from_ms, to_ms, gaps, series, hot=hot)
-        return _newest(between(samples, from_ms, to_ms + 1), series)
+        pending = pending_of(self._catalogue, source, gaps)
+        hot = merge([hot, late_columns(pending, series, (from_ms, to_ms + 1))])
+        columns = self._tiers.read(source, RAW, from_ms, to_ms, gaps, series, hot=hot)
+        return _newest(between(columns, from_ms, to_ms + 1), series)
 
     def series(self, source: SourceKey) -> set[str]:
         """Every series that the source ever had; empty for an unknown source."""
-        return self._hot.series(source) | self._catalogue.series(source).keys()
+        late = {name for rows in self._catalogue.pending(source).late for name in decode(rows.data).series}
+        return self._hot.series(source) | late | self._catalogue.series(source).keys()
 
     def known(self, source: SourceKey, *, partial: bool) -> tuple[set[str], list[str]]:
         """As ``series``, with what is missing in it where that need not be an error."""

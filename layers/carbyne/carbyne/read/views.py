@@ -1,8 +1,9 @@
 """Rolled up views of a series: blocks where they are whole, finer samples where they are not yet.
 
-A bucket that touches a window with rows in Redis is computed from the next finer resolution, down to raw samples merged
-over all tiers; so is a day that no seal has closed yet.  The index of windows in Redis was read before that of open
-days, and both before the blocks: a window that was sealed, or a day that was closed in between is computed.
+A bucket that touches a window with rows in Redis, with late rows, or of which a delete has not been cleaned yet, is
+computed from the next finer resolution, down to raw samples merged over all tiers; so is a day that no seal has closed
+yet.  The index of windows in Redis was read before that of open days, late rows and deletes, and all of them before the
+blocks: a window that was sealed, or a day that was closed in between is computed.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -12,9 +13,10 @@ from typing import NamedTuple
 
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import RAW, RESOLUTIONS, SourceKey, Window
+from carbyne.samples.blocks import decode_series
 from carbyne.samples.columns import EMPTY, Columns, between, merge
 from carbyne.samples.rollups import BY_NAME, DAY, Resolution, Span, keys_of, roll
-from carbyne.store.catalogue import Catalogue
+from carbyne.store.catalogue import Catalogue, Pending
 from carbyne.store.tiers import BlockTiers, Gaps
 
 
@@ -49,10 +51,11 @@ class Views:
 
         The span of a rolled up view is of whole buckets, and ``hot`` has all of it that Redis has.
         """
-        days = self._open_days(source, gaps) if resolution == DAY.name else ()
-        levels = _levels(resolution, span, hot.windows, days)
+        pending = pending_of(self._catalogue, source, gaps, days=resolution == DAY.name)
+        levels = _levels(resolution, span, [*map(_span, hot.windows), *_fluid(pending, span)], pending.open_days)
+        columns = merge([hot.columns, late_columns(pending, series, span)])
         each = self._threads.map if len(levels) > 1 else map  # all at once: it saves round trips
-        of_levels = each(partial(self._of_level, source, series, gaps, hot.columns), levels)
+        of_levels = each(partial(self._of_level, source, series, gaps, columns), levels)
         return _combined(list(zip(levels, of_levels, strict=True)))
 
     def _of_level(self, source: SourceKey, series: Sequence[str], gaps: Gaps, hot: Columns, level: _Level) -> Columns:
@@ -64,21 +67,44 @@ class Views:
         )
         return merge(list(parts))
 
-    def _open_days(self, source: SourceKey, gaps: Gaps) -> Collection[Window]:
-        try:
-            return self._catalogue.open_days(source)
-        except RetryableError as error:
-            gaps.note("the index of windows could not be read: archived samples may be missing", error)
-            return ()
+
+def pending_of(catalogue: Catalogue, source: SourceKey, gaps: Gaps, *, days: bool = False) -> Pending:
+    """What the blocks of a source lack; to be asked before they are read."""
+    try:
+        return catalogue.pending(source, days=days)
+    except RetryableError as error:
+        gaps.note("the index of windows could not be read: archived and late samples may be missing", error)
+        return Pending([], [], set())
 
 
-def _levels(resolution: str, span: Span, hot: Iterable[Window], days: Iterable[Window]) -> list[_Level]:
-    """The resolutions that a view needs, coarsest first; ``hot``: windows with rows, ``days``: open ones."""
+def late_columns(pending: Pending, series: Collection[str], span: Span) -> Columns:
+    """The late rows of some series in windows that overlap the span."""
+    rows = (late.data for late in pending.late if late.window.overlaps(span[0], span[1] - 1))
+    return merge([decode_series(data, series) for data in rows])
+
+
+def _fluid(pending: Pending, span: Span) -> list[Span]:
+    """The parts of a span of which rollup blocks are not up to date."""
+    late = {late.window for late in pending.late}
+    deleted = [
+        (max(delete.left_ms, delete.marker.from_ms, span[0]), min(delete.marker.to_ms + 1, span[1]))
+        for delete in pending.deletes
+    ]
+    return [*map(_span, late), *((start, end) for start, end in deleted if start < end)]
+
+
+def _span(window: Window) -> Span:
+    return window.start_s * 1000, window.end_s * 1000
+
+
+def _levels(resolution: str, span: Span, fluid: Sequence[Span], days: Iterable[Window]) -> list[_Level]:
+    """The resolutions that a view needs, coarsest first; ``fluid``: where rollups are not up to date, ``days``: those
+    that are open."""
     levels, spans = [], [span]
     while resolution != RAW and spans:
         rolled = BY_NAME[resolution]
-        fluid = [*hot, *days] if rolled is DAY else hot
-        touched = [rolled.aligned(window.start_s * 1000, window.end_s * 1000) for window in fluid]
+        unsealed = [*fluid, *map(_span, days)] if rolled is DAY else fluid
+        touched = [rolled.aligned(*part) for part in unsealed]
         computed = [joined for part in spans for joined in _joined(touched, part)]
         levels.append(_Level(resolution, spans, computed))
         resolution, spans = rolled.finer, computed

@@ -40,6 +40,15 @@ class Marker(NamedTuple):
         """8 bytes of BLAKE2b of the payload: a later delete with the same identity supersedes this one."""
         return blake2b(self.payload, digest_size=8).digest()
 
+    def covers(self, other: "Marker") -> bool:
+        """Whether everything that ``other`` deletes is deleted by this one as well."""
+        return (
+            self.series in ("", other.series)
+            and self.from_ms <= other.from_ms
+            and self.to_ms >= other.to_ms
+            and self.stamp >= other.stamp
+        )
+
     def overlaps(self, window: Window) -> bool:
         """Whether any time of the window is in the range."""
         return window.overlaps(self.from_ms, self.to_ms)

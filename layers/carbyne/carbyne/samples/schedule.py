@@ -5,8 +5,8 @@ from zlib import crc32
 
 from carbyne.core.keys import SourceKey, Window
 
-LATE_SHARE: Final = 4
-"""Late rows wait for a quarter of their window's length.  After an outage an agent sends its backlog minute by minute,
+LATE_SHARE: Final = 2
+"""Late rows wait for half of their window's length.  After an outage an agent sends its backlog minute by minute,
 and each seal writes a whole block and its rollups again.  Rows of a window that is sealed in time wait longer."""
 
 
@@ -21,6 +21,10 @@ class SealSchedule(NamedTuple):
         any grace setting, and a window without rows has lost none."""
         return arrival_ms < (window.start_s + min(self.grace_s, window.length_s)) * 1000
 
+    def is_past(self, window: Window, arrival_ms: int) -> bool:
+        """Whether what arrives for the window now comes late: it may have been sealed."""
+        return arrival_ms > (window.end_s + self.grace_s) * 1000
+
     def due_ms(self, source: SourceKey, window: Window, arrival_ms: int) -> int:
         """Window end + grace + jitter for a row that arrives before that; for a later row its arrival + a quarter of
         the window + jitter.  ``arrival_ms``: of the first row that is not sealed yet.
@@ -28,9 +32,14 @@ class SealSchedule(NamedTuple):
         The jitter is fixed per source, at most an eighth of the window, so that the windows of all sources are not due
         in the same minute.
         """
-        spread_ms = 1000 * min(self.jitter_s, window.length_s // 8)
-        jitter_ms = crc32(source.path.encode()) % spread_ms if spread_ms else 0
-        closed_ms = (window.end_s + self.grace_s) * 1000
-        return jitter_ms + (
-            closed_ms if arrival_ms <= closed_ms else arrival_ms + 1000 * (window.length_s // LATE_SHARE)
-        )
+        if self.is_past(window, arrival_ms):
+            return self.late_ms(source, window.length_s, arrival_ms)
+        return (window.end_s + self.grace_s) * 1000 + self._jitter_ms(source, window.length_s)
+
+    def late_ms(self, source: SourceKey, length_s: int, arrival_ms: int) -> int:
+        """When what came late, for windows of this length, is to be sealed."""
+        return arrival_ms + 1000 * (length_s // LATE_SHARE) + self._jitter_ms(source, length_s)
+
+    def _jitter_ms(self, source: SourceKey, length_s: int) -> int:
+        spread_ms = 1000 * min(self.jitter_s, length_s // 8)
+        return crc32(source.path.encode()) % spread_ms if spread_ms else 0

@@ -18,8 +18,10 @@ from carbyne.core.meter import Meter
 from carbyne.samples.columns import Columns
 from carbyne.samples.markers import Markers
 from carbyne.samples.schedule import SealSchedule
+from carbyne.seal.backlog import Backlog
 from carbyne.store.catalogue import Catalogue, spans_of
 from carbyne.store.tree import Target, clean, merge_into
+from carbyne.store.worklist import Worklist
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +100,7 @@ class Sealer:
         cold: Blocks,
         catalogue: Catalogue,
         rollups: Rollups,
+        worklist: Worklist,
         replays: Replays,
         schedule: SealSchedule,
         retention: Retention,
@@ -114,6 +117,7 @@ class Sealer:
         self._retention = retention
         self._now_ms = now_ms
         self._meter = meter
+        self._backlog = Backlog(worklist, catalogue, self.merge, now_ms, meter)
 
     def run(self, seconds_left: Callable[[], float]) -> int:
         """Seal what is due, earliest first, until done or out of time; the number of windows sealed.
@@ -132,6 +136,7 @@ class Sealer:
                 _log.warning("out of time: the windows that are left wait for the next run")
                 break
             sealed += self._try_seal(source, window)
+        self._backlog.run(seconds_left)
         self._meter.add("WindowsSealed", sealed)
         self._meter.flush_due()
         return sealed
@@ -159,10 +164,7 @@ class Sealer:
         """Move a window's rows into its block; whether none is left unsealed.  Safe to repeat at any step."""
         rows = self._hot.rows(source, window)
         if rows.pairs:
-            self._store(BlockKey(source, RAW, window), rows.columns)
-            self._meter.add("RollupsWritten", self._rollups.roll(source, window, rows.columns.series, rows.markers))
-            if rows.markers:
-                self._clean(BlockKey(source, RAW, window))
+            self.merge(source, window, rows.columns, rows.markers)
         now_ms = self._now_ms()
         keep_ms = (window.end_s + self._retention.hot_s) * 1000
         return self._hot.confirm(
@@ -172,6 +174,15 @@ class Sealer:
             expiry_ms=keep_ms if keep_ms > now_ms else 0,
             again_ms=self._schedule.due_ms(source, window, now_ms),
         )
+
+    def merge(self, source: SourceKey, window: Window, columns: Columns, markers: Markers) -> None:
+        """Block, catalogue and rollups of a window hold ``columns`` afterwards, and nothing that ``markers`` delete."""
+        key = BlockKey(source, RAW, window)
+        if columns.groups:
+            self._store(key, columns)
+        self._meter.add("RollupsWritten", self._rollups.roll(source, window, columns.series, markers))
+        if markers:
+            self._clean(key)
 
     def _store(self, key: BlockKey, columns: Columns) -> None:
         """Block and catalogue hold ``columns`` afterwards."""

@@ -2,10 +2,11 @@
 
 Both live in the blocks table and are written by the sealer before rows leave Redis.  The series are kept in pages,
 since a source may have more names than an item holds; a name that two sealers put on two pages is read as one.  Beside
-the windows are the markers of deletes, put by the ingester.
+the windows are what the blocks lack still, put by the ingester: markers of deletes, each with how far the sealer has
+cleaned the blocks, and late rows.  What hangs on a window in either way is computed from raw samples by readers.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
@@ -16,6 +17,7 @@ from carbyne.core.documents import Document
 from carbyne.core.errors import RetryableError
 from carbyne.core.items import Item, Table
 from carbyne.core.keys import (
+    BACKLOG,
     CLOSED,
     MARKERS,
     RAW,
@@ -23,25 +25,31 @@ from carbyne.core.keys import (
     SourceKey,
     Window,
     join_series,
+    late_sort,
     marker_sort,
     series_item,
     split_series,
+    window_of_late,
     windows_item,
 )
 from carbyne.core.limits import (
     CATALOGUE_INFLATED_BYTES_MAX,
     CATALOGUE_PAGE_BYTES_MAX,
     CATALOGUE_PAGE_SERIES_MAX,
+    RAW_WINDOW_S_MAX,
     SEAL_TRIES_MAX,
 )
+from carbyne.samples import blocks
 from carbyne.samples.columns import Columns
 from carbyne.samples.markers import Marker
 
 VERSION: Final = 1
+MARKER_VERSION: Final = 2
+"""Markers have ``left_ms`` since 2; earlier ones were cleaned by rows in each window."""
 ZSTD_LEVEL: Final = 9
 HOURLY: Final = "1h"
 """The resolution whose blocks are a day each."""
-assert HOURLY < CLOSED < MARKERS < RAW
+assert HOURLY < BACKLOG < CLOSED < MARKERS < RAW
 _AFTER_MARKERS: Final = MARKERS + "~"
 
 
@@ -61,6 +69,30 @@ class Windows(NamedTuple):
 
     sealed: set[Window]
     again: set[Window]
+
+
+class LateRows(NamedTuple):
+    """Late rows of one window: ``data`` is a block; ``sort``: of their item."""
+
+    window: Window
+    sort: str
+    data: bytes
+
+
+class OpenDelete(NamedTuple):
+    """A delete of which blocks may hold samples still: those of windows that begin at ``left_ms`` or later."""
+
+    marker: Marker
+    left_ms: int
+    item: Item
+
+
+class Pending(NamedTuple):
+    """What the blocks of a source lack.  ``open_days``: with hourly blocks, but not yet all daily buckets."""
+
+    late: list[LateRows]
+    deletes: list[OpenDelete]
+    open_days: set[Window]
 
 
 Spans = dict[str, Span]
@@ -90,18 +122,32 @@ class _Index(msgspec.Struct, frozen=True, array_like=True):
     again: list[_Run]
 
 
-def _kind(body: type[Body]) -> Document[Body]:
+class _Noted(msgspec.Struct, frozen=True, array_like=True):
+    """A ``Marker``, and from which time on windows may begin that the sealer has to clean; None if none is left."""
+
+    stamp: bytes
+    series: str
+    from_ms: int
+    to_ms: int
+    left_ms: int | None = None
+
+    @property
+    def marker(self) -> Marker:
+        return Marker(self.stamp, self.series, self.from_ms, self.to_ms)
+
+
+def _kind(body: type[Body], version: int = VERSION) -> Document[Body]:
     return Document(
         "page of the catalogue",
         body,
-        version=VERSION,
+        version=version,
         level=ZSTD_LEVEL,
         bytes_max=CATALOGUE_PAGE_BYTES_MAX,
         inflated_max=CATALOGUE_INFLATED_BYTES_MAX,
     )
 
 
-_MARKERS, _PAGES, _INDEXES = _kind(Marker), _kind(_Page), _kind(_Index)
+_MARKERS, _PAGES, _INDEXES = _kind(_Noted, MARKER_VERSION), _kind(_Page), _kind(_Index)
 
 
 def spans_of(columns: Columns) -> Spans:
@@ -135,24 +181,68 @@ class Catalogue:
 
     def raw(self, source: SourceKey) -> tuple[Windows, list[Marker]]:
         """The windows of raw blocks that were ever sealed and the markers of deletes, in one query."""
-        found = self._table.query(windows_item(source), MARKERS, RAW)
-        markers = [_marker(item) for sort, item in found if sort != RAW]
-        return next((_windows(item) for sort, item in found if sort == RAW), Windows(set(), set())), markers
+        items = self._table.query(windows_item(source), MARKERS, RAW)
+        markers = [_marker(item) for sort, item in items if sort != RAW]
+        return _index(items), markers
 
     def markers(self, source: SourceKey) -> list[Marker]:
         """The markers of deletes."""
         return [_marker(item) for _, item in self._table.query(windows_item(source), MARKERS, _AFTER_MARKERS)]
 
     def add_marker(self, source: SourceKey, marker: Marker, expires_s: int) -> None:
-        """Note a delete in the place of an earlier one of the same series and span, unless a later one is there."""
+        """Note a delete, with all blocks to be cleaned, unless another one says the same or more; those that it covers
+        itself go."""
         for _ in range(SEAL_TRIES_MAX):
-            item = self._table.get(windows_item(source), marker_sort(marker.identity))
-            if item and _marker(item).stamp >= marker.stamp:
+            items = dict(self._table.query(windows_item(source), MARKERS, _AFTER_MARKERS))
+            noted = {sort: _marker(item) for sort, item in items.items()}
+            if any(other.covers(marker) for other in noted.values()):
                 return
-            noted = Item(_MARKERS.pack(marker), expires_s)
-            if self._table.put(windows_item(source), marker_sort(marker.identity), noted, item):
-                return
+            sort = marker_sort(marker.identity)
+            item = _noted(marker, _first_ms(marker), expires_s)
+            if not self._table.put(windows_item(source), sort, item, items.get(sort)):
+                continue
+            for covered in (of for of, other in noted.items() if of != sort and marker.covers(other)):
+                self._table.remove(windows_item(source), covered, items[covered])
+            return
         raise RetryableError(f"the deletes of {source.source} keep changing under us")
+
+    def advance(self, source: SourceKey, deletes: Iterable[OpenDelete], left_ms: int | None) -> list[OpenDelete]:
+        """Note that blocks of windows that begin before ``left_ms``, with None all blocks, are clean of deletes.
+
+        Those that are left.  RetryableError if one was repeated or covered meanwhile: then the work begins again.
+        """
+        result: list[OpenDelete] = []
+        for delete in deletes:
+            rest_ms = None if left_ms is None or left_ms > delete.marker.to_ms else max(delete.left_ms, left_ms)
+            item = _noted(delete.marker, rest_ms, delete.item.expires_s)
+            if not self._table.put(windows_item(source), marker_sort(delete.marker.identity), item, delete.item):
+                raise RetryableError(f"the deletes of {source.source} changed under us")
+            if rest_ms is not None:
+                result.append(OpenDelete(delete.marker, rest_ms, item))
+        return result
+
+    def add_late(self, late: Iterable[tuple[SourceKey, Window, Columns]]) -> None:
+        """Note late rows, of each source and window once: from now on their windows count as not sealed."""
+        items = [
+            (windows_item(source), late_sort(window, item.version), item)
+            for source, window, columns in late
+            for item in (Item(data) for _, data in blocks.encode_parts(columns))
+        ]
+        self._table.write(items, [])
+
+    def pending(self, source: SourceKey, *, days: bool = False) -> Pending:
+        """What the blocks lack, in one query; the open days only if ``days`` are asked for."""
+        return _pending(self._table.query(windows_item(source), HOURLY if days else BACKLOG, _AFTER_MARKERS))
+
+    def work(self, source: SourceKey) -> tuple[Windows, Pending]:
+        """The windows of raw blocks and what the blocks lack, in one query."""
+        items = self._table.query(windows_item(source), BACKLOG, RAW)
+        return _index(items), _pending(items)
+
+    def remove_late(self, source: SourceKey, rows: Iterable[LateRows]) -> None:
+        """Remove late rows that their block holds.  Equal rows that are noted again meanwhile go as well: the block has
+        them."""
+        self._table.write([], [(windows_item(source), late.sort) for late in rows])
 
     def making(self, key: BlockKey) -> Callable[[], None]:
         """Note that the window of ``key`` is about to have a block; returns what must be called before one is made.
@@ -174,9 +264,7 @@ class Catalogue:
 
     def open_days(self, source: SourceKey) -> set[Window]:
         """The days of which hourly blocks exist, but not yet all daily buckets."""
-        found = dict(self._table.query(windows_item(source), HOURLY, CLOSED))  # one query, hours before closed days
-        hours, closed = (_windows(found[name]).sealed if name in found else set() for name in (HOURLY, CLOSED))
-        return hours - closed
+        return _open_days(self._table.query(windows_item(source), HOURLY, CLOSED))
 
     def close_day(self, source: SourceKey, day: Window) -> None:
         """Note that every series has its bucket of this day; later changes bring their own."""
@@ -277,4 +365,31 @@ def _added(windows: set[Window], window: Window) -> bool:
 
 
 def _marker(item: Item) -> Marker:
-    return _MARKERS.unpack(item.data)
+    return _MARKERS.unpack(item.data).marker
+
+
+def _noted(marker: Marker, left_ms: int | None, expires_s: int) -> Item:
+    return Item(_MARKERS.pack(_Noted(*marker, left_ms)), expires_s)
+
+
+def _first_ms(marker: Marker) -> int:
+    """Before the beginning of every window that a delete concerns."""
+    return marker.from_ms - RAW_WINDOW_S_MAX * 1000
+
+
+def _index(items: Iterable[tuple[str, Item]]) -> Windows:
+    """The windows of raw blocks, out of items beside each other."""
+    return next((_windows(item) for sort, item in items if sort == RAW), Windows(set(), set()))
+
+
+def _open_days(items: Iterable[tuple[str, Item]]) -> set[Window]:
+    index = dict(items)
+    hours, closed = (_windows(index[name]).sealed if name in index else set() for name in (HOURLY, CLOSED))
+    return hours - closed
+
+
+def _pending(items: Sequence[tuple[str, Item]]) -> Pending:
+    late = [LateRows(window_of_late(sort), sort, item.data) for sort, item in items if sort.startswith(BACKLOG)]
+    noted = [(_MARKERS.unpack(item.data), item) for sort, item in items if sort.startswith(MARKERS)]
+    deletes = [OpenDelete(delete.marker, delete.left_ms, item) for delete, item in noted if delete.left_ms is not None]
+    return Pending(late, deletes, _open_days(items))

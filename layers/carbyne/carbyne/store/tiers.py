@@ -50,7 +50,7 @@ class Gaps:
         self._warnings["a damaged block was left out: some samples may be missing"] = None
 
 
-class _Wanted(NamedTuple):
+class _Query(NamedTuple):
     source: SourceKey
     resolution: str
     from_ms: int
@@ -84,29 +84,29 @@ class BlockTiers:
 
         ``hot``: what Redis has of them.  Raw samples that were deleted are left out, wherever they are.
         """
-        of = _Wanted(source, resolution, from_ms, to_ms, series, part)
+        of = _Query(source, resolution, from_ms, to_ms, series, part)
         parts, there = self._warm_parts(of, gaps)
         lacking, markers = self._lacking(of, there, gaps)
         keys = [BlockKey(source, resolution, window) for window in lacking]
-        for found in self._threads.map(self._cold_parts, keys, repeat(of), repeat(gaps)):
-            parts += found
+        for columns in self._threads.map(self._cold_parts, keys, repeat(of), repeat(gaps)):
+            parts += columns
         return erase(merge([hot, *parts]), markers)
 
-    def _warm_parts(self, of: _Wanted, gaps: Gaps) -> tuple[list[Columns], set[Window]]:
+    def _warm_parts(self, of: _Query, gaps: Gaps) -> tuple[list[Columns], set[Window]]:
         """What the table holds, and the windows of which it holds all blocks that were asked for."""
         parts: list[Columns] = []
         there: set[Window] = set()
         try:
             for key, item in self._warm.between(of.source, of.resolution, of.from_ms, of.to_ms):
-                found = self._found(self._warm, key, item, of, gaps)
-                parts += _held(found)
-                if None not in found:
+                columns = self._blocks(self._warm, key, item, of, gaps)
+                parts += _present(columns)
+                if None not in columns:
                     there.add(key.window)
         except RetryableError as error:
             gaps.note("the warm tier could not be read: samples of the last days may be missing", error)
         return parts, there
 
-    def _lacking(self, of: _Wanted, there: set[Window], gaps: Gaps) -> tuple[list[Window], Markers]:
+    def _lacking(self, of: _Query, there: set[Window], gaps: Gaps) -> tuple[list[Window], Markers]:
         """The windows of which the archive may hold more than the table: removed from it, or made anew in it; and the
         deletes of the source's raw samples."""
         markers: Markers = ()
@@ -119,16 +119,17 @@ class BlockTiers:
             gaps.note("the index of windows could not be read: archived samples may be missing", error)
             return [], ()
         lacking = (windows.sealed - there) | windows.again
+        markers = [marker for marker in markers if marker.from_ms <= of.to_ms and marker.to_ms >= of.from_ms]
         return sorted(window for window in lacking if window.overlaps(of.from_ms, of.to_ms)), markers
 
-    def _cold_parts(self, key: BlockKey, of: _Wanted, gaps: Gaps) -> list[Columns]:
+    def _cold_parts(self, key: BlockKey, of: _Query, gaps: Gaps) -> list[Columns]:
         try:
-            return _held(self._found(self._cold, key, self._cold.get(key), of, gaps))
+            return _present(self._blocks(self._cold, key, self._cold.get(key), of, gaps))
         except RetryableError as error:
             gaps.note("the cold tier could not be read: old samples may be missing", error)
             return []
 
-    def _found(self, store: Blocks, key: BlockKey, item: Item | None, of: _Wanted, gaps: Gaps) -> list[Columns | None]:
+    def _blocks(self, store: Blocks, key: BlockKey, item: Item | None, of: _Query, gaps: Gaps) -> list[Columns | None]:
         """What a store holds of a window, with None for each part that it lacks."""
         try:
             return list(read_blocks(store, key, item, of.series, of.part))
@@ -137,5 +138,5 @@ class BlockTiers:
             return [None]
 
 
-def _held(found: Iterable[Columns | None]) -> list[Columns]:
-    return [columns for columns in found if columns is not None]
+def _present(parts: Iterable[Columns | None]) -> list[Columns]:
+    return [columns for columns in parts if columns is not None]

@@ -15,7 +15,7 @@ from carbyne.core.limits import SEAL_TRIES_MAX, STUB_EXTRA_S
 from carbyne.samples import blocks
 from carbyne.samples.blocks import Stub
 from carbyne.samples.columns import EMPTY, Columns, merge
-from carbyne.samples.markers import Markers, erase
+from carbyne.samples.markers import Marker, Markers, erase
 
 Change = Callable[[str, Columns], Columns]
 """What is to stand in a part: called with the part and what it holds, after that was read."""
@@ -45,15 +45,28 @@ def merge_into(
 ) -> bool:
     """Make sure that the store holds ``columns`` under ``key`` or its parts; whether anything had to change.
 
-    ``markers`` of deletes are asked for after what is held was read, so that nobody who began earlier brings back what
-    was deleted meanwhile.  Returns only when a put succeeded or a consistent read showed every sample that is not
-    deleted; errors as of ``rewrite``.
+    ``markers`` of deletes are asked for after the stored block was read, so that a call that began before a delete does
+    not bring back what was deleted meanwhile; and once more after a put, to take out what was deleted in between.
+    Returns only when a put succeeded or a consistent read showed every sample that is not deleted; errors as of
+    ``rewrite``.
     """
+    target, obeyed = Target(store, expires_s, creating), list[set[Marker]]()
 
-    def merged(part: str, held: Columns) -> Columns:
-        return erase(merge([held, blocks.of_part(columns, part)]), markers())
+    def merged(part: str, stored: Columns) -> Columns:
+        obeyed.append(set(markers()))
+        return erase(merge([stored, blocks.of_part(columns, part)]), obeyed[-1])
 
-    return rewrite(Target(store, expires_s, creating), key, merged, columns.series)
+    if not rewrite(target, key, merged, columns.series):
+        return False
+    known = set.intersection(*obeyed)
+    while later := set(markers()) - known:  # the sealer may have cleaned this block for them before it was put
+        rewrite(target, key, partial(_without, later), columns.series)
+        known |= later
+    return True
+
+
+def _without(markers: set[Marker], part: str, stored: Columns) -> Columns:
+    return erase(stored, markers)
 
 
 def clean(target: Target, key: BlockKey, markers: Callable[[], Markers]) -> bool:

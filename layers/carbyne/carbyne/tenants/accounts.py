@@ -12,10 +12,10 @@ from enum import Flag, auto
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from carbyne.core import keys
-from carbyne.core.errors import RequestError
+from carbyne.core.errors import OverLimitError, RequestError
 from carbyne.core.limits import API_KEY_BYTES_MAX, TENANT_CACHE_ENTRIES_MAX, TENANT_CACHE_S
 from carbyne.tenants import tokens
-from carbyne.tenants.usage import Standing
+from carbyne.tenants.usage import MINUTE_S, Standing
 
 Value = TypeVar("Value")
 Clock = Callable[[], float]
@@ -67,6 +67,9 @@ class AccountStore(Protocol):
     def standing_of(self, tenant: str) -> Standing | None:
         """Limits and usage of a tenant; None if there is no such tenant."""
 
+    def spend(self, tenant: str, limit: str, minute: int, number: int) -> int:
+        """Count ``number`` of what a limit (a field of ``Limits``) bounds; how many all counted in the minute."""
+
 
 class Accounts:
     """Cached look-ups in an AccountStore; ``now_s``: seconds since 1970, by which tokens of sessions end."""
@@ -112,6 +115,16 @@ class Accounts:
         if standing is None:
             raise RequestError(403, "the tenant of the API key is unknown")
         return standing
+
+    def spend(self, tenant: str, limit: str, now_s: int, number: int) -> None:
+        """Count ``number`` of what a limit (a field of ``Limits``) bounds in a minute, before it is done.
+
+        Raises OverLimitError if that is more than the tenant may, RetryableError if unknowable now.
+        """
+        allowed: int = getattr(self.standing(tenant).limits, limit)
+        used = self._store.spend(tenant, limit, now_s // MINUTE_S, number)
+        if used > allowed:
+            raise OverLimitError(limit.replace("_", "-"), used, allowed)
 
     def tenant_exists(self, tenant: str) -> bool:
         """Whether this tenant exists; RetryableError if the store is unavailable.
@@ -187,7 +200,7 @@ def _of_basic(value: str) -> list[str]:
 
 
 def _names(permission: Permission) -> str:
-    return " and ".join(one.name.lower() for one in Permission if one in permission and one.name)
+    return " and ".join(flag.name.lower() for flag in Permission if flag in permission and flag.name)
 
 
 def _is_plausible(api_key: str) -> bool:

@@ -2,8 +2,9 @@
 
 The ingester counts behind the stream, by the minute in which a record arrived there, and adds the counts to the
 tenant's item once a minute.  The writer reads the item when it looks up a key, and refuses posts after a minute over
-the limit.  So no request waits for a count, and a tenant is stopped a minute or two late.  Counting a record twice is
-harmless: it costs a minute of refusals, and agents send again.
+the limit.  So no request waits for a count, and a tenant is stopped a minute or two late.  An instance counts no record
+twice: it keeps the sequence number up to which it counted in each lane, so that a batch that is tried again adds
+nothing.  What an instance counted and had not written when it ended is lost.
 """
 
 import logging
@@ -18,7 +19,9 @@ from carbyne.core.keys import SourceKey, split_series
 from carbyne.core.limits import (
     ACTIVE_SERIES_MAX,
     BODY_BYTES_MAX,
+    DELETES_PER_MINUTE_MAX,
     LISTS_REMEMBERED_MAX,
+    OLD_WINDOWS_PER_MINUTE_MAX,
     SAMPLES_PER_MINUTE_MAX,
     USAGE_MINUTES_KEPT,
     USAGE_TENANTS_PER_FLUSH,
@@ -34,11 +37,15 @@ _log = logging.getLogger(__name__)
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Limits of one tenant.  ``active_series``: distinct series with a sample since the beginning of the hour."""
+    """Of one tenant.  ``active_series``: distinct series with a sample since the beginning of the hour;
+    ``old_windows_per_minute``: raw windows that samples older than BACKLOG_FREE_S lie in.  These and deletes are
+    counted when they are asked for, the others behind the stream."""
 
     samples_per_minute: int = SAMPLES_PER_MINUTE_MAX
     active_series: int = ACTIVE_SERIES_MAX
     body_bytes: int = BODY_BYTES_MAX
+    old_windows_per_minute: int = OLD_WINDOWS_PER_MINUTE_MAX
+    deletes_per_minute: int = DELETES_PER_MINUTE_MAX
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -67,13 +74,15 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class UsedRow(NamedTuple):
-    """A stored row: its series list (``keys.join_series``) and identity, its samples, its record's arrival."""
+    """A stored row: its series list (``keys.join_series``) and identity, the samples that it counts as, when its record
+    arrived, and its sequence number."""
 
     source: SourceKey
     identity: bytes
     series: bytes
     samples: int
     arrived_s: float
+    sequence: int
 
 
 class Counted(NamedTuple):
@@ -110,14 +119,19 @@ class Usage:
         self._now_s = now_s
         self._tenants: dict[str, _Use] = {}
         self._lists: set[int] = set()
+        self._counted: dict[int, int] = {}
         self._hour = 0
 
     def take(self, rows: Iterable[UsedRow]) -> None:
         """Count rows, and write what is due; what cannot be written is kept for the next call."""
         self._turn_hour()
         minute = int(self._now_s()) // MINUTE_S
+        counted = dict(self._counted)
         for row in rows:
-            self._count(row, minute - USAGE_MINUTES_KEPT)
+            lane = row.source.lane
+            if row.sequence > counted.get(lane, -1):
+                self._counted[lane] = max(row.sequence, self._counted.get(lane, -1))
+                self._count(row, minute - USAGE_MINUTES_KEPT)
         self._write_due(minute)
 
     def _count(self, row: UsedRow, after_minute: int) -> None:
@@ -141,14 +155,14 @@ class Usage:
                 _log.warning("usage of %s is written later: %s", tenant, error)
 
     def _write(self, tenant: str, use: _Use) -> None:
-        held = self._store.add(tenant, use.samples)
+        counted = self._store.add(tenant, use.samples)
         use.samples.clear()
-        if held is None:
+        if counted is None:
             return
-        if held.hour == self._hour:
-            use.sketch.merge(held.registers)
+        if counted.hour == self._hour:
+            use.sketch.merge(counted.registers)
         mine = Counted(use.sketch.registers, self._hour)
-        if mine != held:
+        if mine != counted:
             self._store.put_series(tenant, mine, use.sketch.estimate)
 
     def _remember(self, known: int) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
+from uuid import uuid4
 
 import boto3
 
@@ -20,14 +21,16 @@ from carbyne.core.items import Table
 from carbyne.core.meter import Meter
 from carbyne.core.settings import IngesterSettings, load
 from carbyne.hot.deletes import Deletes
-from carbyne.hot.ingester import Ingester, Quarantine
+from carbyne.hot.ingester import Ingester, RecordQuarantine
 from carbyne.hot.jobs import Jobs
 from carbyne.hot.lanes import ensure_initialised
+from carbyne.hot.late import LateLog
 from carbyne.hot.marks import Ticking
 from carbyne.hot.progress import Notes, Progress
 from carbyne.hot.replay import Replayer
 from carbyne.samples.schedule import SealSchedule
 from carbyne.store.catalogue import Catalogue
+from carbyne.store.worklist import Worklist
 from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.usage import Usage
 from carbyne.wiring.clock import now_ms
@@ -42,7 +45,7 @@ class Ports(NamedTuple):
     windows: HotWindows
     table: Table
     accounts: Accounts
-    quarantine: Quarantine
+    quarantine: RecordQuarantine
     now_ms: Callable[[], int]
     meter: Meter
     usage: Usage | None = None
@@ -51,10 +54,12 @@ class Ports(NamedTuple):
 def assemble(settings: IngesterSettings, ports: Ports) -> Ingester:
     """An ingester out of its ports."""
     schedule = SealSchedule(settings.seal_grace_s, settings.seal_jitter_s)
+    catalogue, worklist = Catalogue(ports.table), Worklist(ports.table, lambda: uuid4().hex)
     return Ingester(
         hot=ports.hot,
         deletes=Deletes(
-            Catalogue(ports.table),
+            catalogue,
+            worklist,
             ports.windows,
             ports.hot,
             schedule,
@@ -62,6 +67,7 @@ def assemble(settings: IngesterSettings, ports: Ports) -> Ingester:
             settings.cold_raw_s,
             ports.now_ms,
         ),
+        late=LateLog(ports.hot, catalogue, worklist, schedule, settings.raw_window_s, ports.now_ms),
         quarantine=ports.quarantine,
         tenant_exists=ports.accounts.tenant_exists,
         schedule=schedule,

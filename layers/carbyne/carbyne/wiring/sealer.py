@@ -28,13 +28,14 @@ from carbyne.seal.roller import Roller
 from carbyne.seal.sealer import Retention, Sealer
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockTiers
+from carbyne.store.worklist import Worklist
 from carbyne.wiring.clock import now_ms
 from carbyne.wiring.redis import nodes
 
 
 class Ports(NamedTuple):
     """``hot``: rows in Redis; ``table``: of blocks; ``cold``: the archive; ``initialised``: whether the lanes were ever
-    whole; ``new_token``: of a replay; ``now_ms``: the clock."""
+    whole; ``new_token``: a text that nothing else has; ``now_ms``: the clock."""
 
     hot: HotWindows
     table: Table
@@ -57,6 +58,7 @@ def assemble(settings: SealerSettings, ports: Ports) -> Sealer:
         cold=ports.cold,
         catalogue=catalogue,
         rollups=Roller(warm, tiers, catalogue, warm_s, settings.cold_raw_s, ports.now_ms),
+        worklist=Worklist(ports.table, ports.new_token),
         replays=Watch(
             Jobs(ports.table),
             Marks(ports.table),

@@ -9,13 +9,14 @@ import boto3
 
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
+from carbyne.adapters.dynamodb.deletes import MarkerCount
 from carbyne.adapters.dynamodb.registered import Registered
 from carbyne.adapters.kinesis import KinesisStream
 from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
 from carbyne.core.meter import Meter
 from carbyne.core.settings import WriterSettings, load
 from carbyne.intake.host_watch import HostWatch
-from carbyne.intake.writer import Writer
+from carbyne.intake.writer import RawWindows, Writer
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import Accounts
 
@@ -30,7 +31,8 @@ def writer() -> Writer:
     return Writer(
         accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
         stream=KinesisStream(kinesis, settings.stream_name),
-        retention_s=settings.cold_raw_s,
+        deletes=MarkerCount(dynamodb, settings.blocks_table),
+        windows=RawWindows(settings.raw_window_s, settings.cold_raw_s),
         meter=Meter(time.monotonic, telemetry.emf("writer", settings.stack)),
         hosts=HostWatch(Registered(dynamodb, settings.registry_table), time.monotonic),
         time=Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random),

@@ -69,6 +69,9 @@ class DynamoAccounts:
         item = self._item(keys.tenant_item(tenant))
         return None if item is None else usage.standing(item)
 
+    def spend(self, tenant: str, limit: str, minute: int, number: int) -> int:
+        return usage.spend(self._client, self._table, tenant, limit, minute, number)
+
     def _item(self, pk: str) -> "Item | None":
         with retryable("accounts GetItem"):
             answer = self._client.get_item(TableName=self._table, Key={"pk": {"S": pk}}, ConsistentRead=True)

@@ -6,15 +6,16 @@
 Attribute names are short, since an item pays for them each time it is written.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from carbyne.adapters.aws import retryable
+from carbyne.core.errors import RetryableError
 from carbyne.core.items import Item, Table
 from carbyne.core.keys import RAW, BlockKey, SourceKey, Window, block_sort, is_block
-from carbyne.core.limits import DAY_S, RAW_WINDOW_S_MAX
+from carbyne.core.limits import BATCH_WRITE_MAX, DAY_S, RAW_WINDOW_S_MAX, WRITE_TRIES_MAX
 from carbyne.samples.rollups import BY_NAME
 
 if TYPE_CHECKING:
@@ -52,6 +53,43 @@ class DynamoTable:
             return False
         self.units += float(answer.get("ConsumedCapacity", {}).get("CapacityUnits", 0))
         return True
+
+    def remove(self, partition: str, sort: str, item: Item) -> bool:
+        request: dict[str, Any] = {
+            "Key": {"pk": {"S": partition}, "sk": {"S": sort}},
+            "ConditionExpression": "v = :v",
+            "ExpressionAttributeValues": {":v": {"B": item.version}},
+        }
+        try:
+            with retryable("blocks DeleteItem", passing=CONFLICTS):
+                self._client.delete_item(TableName=self._name, **request)
+        except ClientError:
+            return False
+        return True
+
+    def write(self, puts: Sequence[tuple[str, str, Item]], removals: Sequence[tuple[str, str]]) -> None:
+        requests: list[Any] = [
+            {"PutRequest": {"Item": {"pk": {"S": partition}, "sk": {"S": sort}, **attributes(item)}}}
+            for partition, sort, item in puts
+        ]
+        requests += [
+            {"DeleteRequest": {"Key": {"pk": {"S": partition}, "sk": {"S": sort}}}} for partition, sort in removals
+        ]
+        for first in range(0, len(requests), BATCH_WRITE_MAX):
+            self._write_batch(requests[first : first + BATCH_WRITE_MAX])
+
+    def _write_batch(self, requests: list[Any]) -> None:
+        """What is throttled comes back, and is asked for again a few times."""
+        for _ in range(WRITE_TRIES_MAX):
+            with retryable("blocks BatchWriteItem"):
+                answer = self._client.batch_write_item(
+                    RequestItems={self._name: requests}, ReturnConsumedCapacity="TOTAL"
+                )
+            self.units += sum(float(used["CapacityUnits"]) for used in answer.get("ConsumedCapacity", ()))
+            requests = answer.get("UnprocessedItems", {}).get(self._name, [])
+            if not requests:
+                return
+        raise RetryableError(f"blocks BatchWriteItem: {len(requests)} items are not taken now")
 
     def query(self, partition: str, first: str, last: str) -> list[tuple[str, Item]]:
         found: list[tuple[str, Item]] = []

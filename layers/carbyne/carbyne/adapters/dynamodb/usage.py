@@ -1,8 +1,9 @@
 """Limits and usage in a tenant's item of the accounts table.
 
-``samples_per_minute``, ``active_series``, ``body_bytes``: limits that differ from the defaults.  ``m<minute>``: samples
-that arrived in this minute since 1970, of some minutes.  ``series``, ``series_hour``, ``series_estimate``: a sketch of
-the series, the hour since 1970 that it is of, and how many it says they are.
+``samples_per_minute`` and the other fields of ``Limits``: limits that differ from the defaults.  ``m<minute>``: samples
+that arrived in this minute since 1970, of some minutes; ``w<minute>``, ``d<minute>``: old windows and deletes that were
+asked for.  ``series``, ``series_hour``, ``series_estimate``: a sketch of the series, the hour since 1970 that it is of,
+and how many it says they are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     Item = Mapping[str, AttributeValueTypeDef]
 
 LIMITS: Final = tuple(field.name for field in msgspec.structs.fields(Limits))
+SPENT: Final = {"old_windows_per_minute": "w", "deletes_per_minute": "d"}
+"""Limits that are counted when something is asked for, and what the attributes of their minutes begin with."""
 NO_TENANT: Final = "ConditionalCheckFailedException"
 
 
@@ -45,6 +48,16 @@ def set_limits(client: "DynamoDBClient", table: str, tenant: str, limits: Mappin
     return _update(client, table, tenant, expression, values) is not None
 
 
+def spend(client: "DynamoDBClient", table: str, tenant: str, limit: str, minute: int, number: int) -> int:
+    """Count ``number`` of what ``limit`` bounds in a minute; how many that makes, 0 if there is no such tenant."""
+    name = f"{SPENT[limit]}{minute}"
+    item = _update(client, table, tenant, f"ADD {name} :number", {":number": {"N": str(number)}})
+    if item is None:
+        return 0
+    _tidy(client, table, tenant, sorted(_minutes(item, SPENT[limit])))
+    return _number(item, name)
+
+
 class DynamoUsage:
     """A UsageStore in DynamoDB."""
 
@@ -57,7 +70,7 @@ class DynamoUsage:
         item = self._update(tenant, _clause("ADD", [f"m{minute} :m{minute}" for minute in samples]), values)
         if item is None:
             return None
-        self._tidy(tenant, sorted(_minutes(item)))
+        _tidy(self._client, self._table, tenant, sorted(_minutes(item)))
         return Counted(bytes(item.get("series", {}).get("B", b"")), _number(item, "series_hour"))
 
     def put_series(self, tenant: str, counted: Counted, estimate: int) -> None:
@@ -67,11 +80,6 @@ class DynamoUsage:
             ":estimate": {"N": str(estimate)},
         }
         self._update(tenant, "SET series = :series, series_hour = :hour, series_estimate = :estimate", values)
-
-    def _tidy(self, tenant: str, minutes: Sequence[str]) -> None:
-        """Keep the item small, with one write in many minutes."""
-        if len(minutes) > 2 * USAGE_MINUTES_HELD:
-            self._update(tenant, _clause("REMOVE", minutes[:-USAGE_MINUTES_HELD]), {})
 
     def _update(self, tenant: str, expression: str, values: dict[str, Any]) -> "Item | None":
         return _update(self._client, self._table, tenant, expression, values)
@@ -99,12 +107,18 @@ def _update(
     return answer["Attributes"]
 
 
+def _tidy(client: "DynamoDBClient", table: str, tenant: str, minutes: Sequence[str]) -> None:
+    """Keep the item small, with one write in many minutes."""
+    if len(minutes) > 2 * USAGE_MINUTES_HELD:
+        _update(client, table, tenant, _clause("REMOVE", minutes[:-USAGE_MINUTES_HELD]), {})
+
+
 def _clause(verb: str, parts: Sequence[str]) -> str:
     return f" {verb} {', '.join(parts)}" if parts else ""
 
 
-def _minutes(item: "Item") -> list[str]:
-    return [name for name in item if name[0] == "m" and name[1:].isdecimal()]
+def _minutes(item: "Item", kind: str = "m") -> list[str]:
+    return [name for name in item if name[0] == kind and name[1:].isdecimal()]
 
 
 def _number(item: "Item", name: str) -> int:

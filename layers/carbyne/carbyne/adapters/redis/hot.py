@@ -1,6 +1,6 @@
 """The hot tier: rows in Redis Cluster, through the scripts of ``lua/``."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +48,7 @@ class _Part(NamedTuple):
 
     whole: bool
     windows: list[Window]
-    found: list[bool]
+    known: list[bool]
     samples: list[bytes]
     complete: set[Window]
     markers: set[Marker]
@@ -64,6 +64,7 @@ class HotStore:
         self._write = Script.load("write")
         self._read = Script.load("read")
         self._init = Script.load("init")
+        self._partial = Script.load("partial")
         self._seen: dict[int, tuple[bytes, bytes]] = {}
 
     def init(self) -> None:
@@ -89,6 +90,17 @@ class HotStore:
             replies[number] = _added(replies[number], reply)
         return self._outcome(batches, replies)
 
+    def make_partial(self, windows: Mapping[SourceKey, Collection[Window]]) -> dict[SourceKey, RetryableError]:
+        """See to it that no read takes Redis to have all of these windows; the sources for which that failed."""
+        calls = [
+            self._partial.call(source.lane, [source.windows], [window.token for window in sorted(some)])
+            for source, some in windows.items()
+        ]
+        replies = self._nodes.run(calls, replicated=True)
+        return {
+            source: reply for source, reply in zip(windows, replies, strict=True) if isinstance(reply, RetryableError)
+        }
+
     def read(
         self, source: SourceKey, from_ms: int, to_ms: int, length_s: int, series: Sequence[str], *, newest: bool = False
     ) -> HotRead:
@@ -98,20 +110,20 @@ class HotStore:
         """
         declared = _declared(from_ms, to_ms, length_s)
         part = self._read_windows(source, from_ms, to_ms, declared, series, newest)
-        whole, found, samples, complete, markers = part.whole, part.found, part.samples, part.complete, part.markers
+        whole, known, samples, complete, markers = part.whole, part.known, part.samples, part.complete, part.markers
         masters = part.masters
         windows = sorted(part.windows, reverse=True)
         more = [window for window in windows if window not in declared and window.overlaps(from_ms, to_ms)]
         for length in {window.length_s for window in more}:  # of one length, so that none overlap: see read.lua's next
             same = [window for window in more if window.length_s == length]
             part = self._read_windows(source, from_ms, to_ms, same, series, newest)
-            found = [a or b for a, b in zip(found, part.found, strict=True)]
+            known = [a or b for a, b in zip(known, part.known, strict=True)]
             samples = [a + b for a, b in zip(samples, part.samples, strict=True)]
             whole, complete, markers = whole and part.whole, complete | part.complete, markers | part.markers
             masters = masters | part.masters
         columns = erase(from_rows(map(_rows, series, samples)), markers)
         master = masters.pop() if len(masters) == 1 else ""
-        return HotRead(whole, found, columns, windows, complete, master)
+        return HotRead(whole, known, columns, windows, complete, master)
 
     def series(self, source: SourceKey) -> set[str]:
         """Every series that a window of the source in Redis knows; empty if the source has no window there."""
@@ -182,7 +194,7 @@ def _continued(before: _Part, reply: Reply) -> _Part:
     return _Part(
         before.whole and state == WHOLE,
         [Window.parse(token.decode()) for token in tokens],
-        [a or bool(b) for a, b in zip(before.found, known, strict=True)],
+        [a or bool(b) for a, b in zip(before.known, known, strict=True)],
         [a + b for a, b in zip(before.samples, samples, strict=True)],
         before.complete & {Window.parse(token.decode()) for token in complete},
         before.markers | set(map(of_row, deletes)),
@@ -217,10 +229,10 @@ def _batches(groups: Iterable[RowGroup]) -> Iterator[list[RowGroup]]:
 
 def _numbered(groups: Sequence[RowGroup], numbers: Iterable[int]) -> list[RowGroup]:
     """The groups with only those rows that have these numbers, counted from 1 over all groups."""
-    wanted = set(numbers)
+    chosen = set(numbers)
     result, first = [], 1
-    for group in groups if wanted else ():
-        rows = [row for number, row in enumerate(group.rows, start=first) if number in wanted]
+    for group in groups if chosen else ():
+        rows = [row for number, row in enumerate(group.rows, start=first) if number in chosen]
         first += len(group.rows)
         if rows:
             result.append(group._replace(rows=rows))
