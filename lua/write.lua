@@ -19,10 +19,12 @@
 --          first row came to the stream (ms), number of rows n, and n times: field, value, series
 --          (series: the keys of the list, one a line; empty if not sent; value: a dense row, or a delete without any)
 -- RETURNS  {lost, stored, token, unknown...}: lost 1 if the lane had no state or its highest stamp had gone back; the
---          number of rows that changed; the lane's token; the rows (counted from 1 over all groups) that must be sent again with their series
--- EFFECTS  a lane that lost something is rebuilding, and in no replay; no window becomes complete in it;
+--          number of rows that changed; the lane's token; the rows (counted from 1 over all groups) that must be sent
+--          again with their series
+-- EFFECTS  a lane that lost something is rebuilding, and in no replay; no window becomes complete in it; a window that
+--          opens over one of another length is p, and makes that one p;
 --          rows, lists and dictionary lose their expiry when a row of theirs changes; the window becomes due
--- COST     O(rows), and O(series) for each row of a list past the limit
+-- COST     O(rows), O(series) for each row of a list past the limit, O(windows of the source) for each that opens
 
 local state_key, due_key, since = KEYS[1], KEYS[2], KEYS[3]
 local stamp, seen, token, lists_max = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -87,6 +89,23 @@ local function is_complete(window)
   return string.match(window, "^" .. COMPLETE .. "%d+,?(.*)$") == generation
 end
 
+-- Whether the window shares time with one of another length, of before or after a change of that length.  Rows of that
+-- time are in either, so that neither has all of its own.
+local function overlaps(windows, window)
+  local start, length = string.match(window, "^(-?%d+)%+(%d+)$")
+  start, length = tonumber(start), tonumber(length)
+  local result = false
+  for _, other in ipairs(redis.call("HKEYS", windows)) do
+    local from, span = string.match(other, "^(-?%d+)%+(%d+)$")
+    from, span = tonumber(from), tonumber(span)
+    if span ~= length and from < start + length and start < from + span then
+      redis.call("HSET", windows, other, PARTIAL .. string.sub(redis.call("HGET", windows, other), 2))
+      result = true
+    end
+  end
+  return result
+end
+
 local function reopen(rows, lists, dictionary, windows, window, member, due, fresh, arrived)
   local held = redis.call("HGET", windows, window)
   local open = held and string.match(held, "^.(%d+)") == "0"
@@ -97,7 +116,7 @@ local function reopen(rows, lists, dictionary, windows, window, member, due, fre
   redis.call("PERSIST", lists)
   redis.call("PERSIST", dictionary)
   redis.call("PERSIST", windows)
-  local complete = whole and (not held and fresh == "1" or kept and held and is_complete(held))
+  local complete = not overlaps(windows, window) and whole and (not held and fresh == "1" or kept and held and is_complete(held))
   redis.call("HSET", windows, window, complete and COMPLETE_NOW or PARTIAL .. "0")
   redis.call("ZADD", due_key, "NX", due, member)
 end

@@ -46,6 +46,14 @@ class System:
     def is_due(self):
         return [source for _, source, _ in self.windows.due(10**15).windows] == [SOURCE]
 
+    def complete(self):
+        """The windows of which a read takes Redis to have every row, around the whole span."""
+        read = self.hot.read(SOURCE, START_MS, END_MS - 1, WINDOW.length_s, ["m"])
+        return read.complete
+
+    def write_to(self, window, *rows):
+        self.hot.write({SOURCE.lane: [RowGroup(SOURCE, window, END_MS, fresh=True, rows=list(rows))]})
+
 
 @pytest.fixture
 def system():
@@ -135,3 +143,24 @@ def test_a_lane_that_could_not_be_taken_into_a_replay_is_an_error(force):
     with pytest.raises(RetryableError, match="the node is away"):
         windows.begin([1, 2], "token", force=force)
     windows.begin([1], "token", force=force)
+
+
+SHORTER = Window(WINDOW.start_s + 3_600, 3_600)
+
+
+@pytest.mark.parametrize("order", [(WINDOW, SHORTER), (SHORTER, WINDOW)], ids=["shorter", "longer"])
+def test_after_a_change_of_length_no_window_that_shares_time_has_all_of_it(system, order):
+    first, second = order
+    system.write_to(first, row(61, 1))
+    assert system.complete() == {first}
+    system.write_to(second, row(62, 2))
+    assert system.complete() == set()
+    system.write_to(first, row(63, 3))
+    assert system.complete() == set()
+
+
+def test_windows_of_one_length_do_not_touch_each_other(system):
+    later = Window(SHORTER.end_s, SHORTER.length_s)
+    system.write_to(SHORTER, row(61, 1))
+    system.write_to(later, row(121, 2))
+    assert system.complete() == {SHORTER, later}
