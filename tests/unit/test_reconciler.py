@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -249,6 +250,22 @@ def test_a_day_with_a_block_that_could_not_be_compared_is_compared_again(world):
     world.cold.items.pop(bad)
     assert world.run() == Reconciled(2, 1, 1)
     assert world.run() == Reconciled()
+
+
+def test_a_block_that_can_never_be_compared_takes_no_time_of_later_days(world):
+    """Its day fills a run by itself, and is looked at again each hour."""
+    bad, *others = keys(2 * RECONCILE_BATCH)
+    for key in (bad, *others):
+        world.put(key, blocks.encode(ONE), NOW_S)
+    world.cold.items[bad] = Item(b"\1nonsense")
+    later = KEY._replace(resolution="1h")
+    world.put(later, blocks.encode(TWO), NOW_S + 2 * DAY_S)
+    for _ in range(6):
+        left = iter([900.0] * 2 + [0.0] * 9)
+        with suppress(RetryableError):
+            world.run(lambda left=left: next(left))
+        world.now_s += 3600
+    assert later in world.cold.items and set(others) <= set(world.cold.items)
 
 
 def test_progress_is_told(world):

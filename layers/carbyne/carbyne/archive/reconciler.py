@@ -1,8 +1,9 @@
 """Reconciling: blocks that will expire soon are compared with the archive, and what it lacks is copied.
 
-So a disabled or broken archiver loses nothing as long as this runs.  Days are taken in the order of expiry, so that a
-run that is out of time has done what is most urgent; the next run, an hour later, goes on where it stopped.  Each block
-is compared once: ``archive/compared.py`` remembers the days.
+So a disabled or broken archiver loses nothing as long as this runs.  Days are taken in the order of expiry, those last
+of which only some blocks are left that could not be compared, so that a run that is out of time has done what is most
+urgent; the next run, an hour later, goes on where it stopped.  Each block is compared once: ``archive/compared.py``
+remembers the days.
 """
 
 import logging
@@ -102,9 +103,13 @@ class Reconciler:
         return total
 
     def _batches(self) -> Iterator[tuple[Day, list[BlockKey]]]:
-        """Each day with its next blocks, as it was noted last; a day is ended when all of its batches were taken."""
+        """Each day with its next blocks, as it was noted last; a day is ended when all of its batches were taken.
+
+        Days that only what can't be compared keeps open come last: they would take the time of the others each hour.
+        """
         days = self._compared.load()
-        for number in self._looked_at():
+        again = {day.day for day in days.values() if day.is_whole and day.failed}
+        for number in sorted(self._looked_at(), key=lambda number: number in again):
             day = days.get(number)
             if day and day.is_settled(self._kept_s):
                 continue
