@@ -49,9 +49,9 @@ class Priced(FakeTable):
         return done
 
     def write(self, puts, removals):
-        before = self.units
+        before = self.units_of.total()
         super().write(puts, removals)
-        self.written["late rows"] += self.units - before
+        self.written["late rows"] += self.units_of.total() - before
         self.puts["late rows"] += len(puts) + len(removals)
 
     def remove(self, partition, sort, item):

@@ -183,6 +183,10 @@ class Actions:
         assert not self.windows.rows(source, window).pairs
         self.hot.write({source.lane: [RowGroup(source, window, self.start_ms, False, rows[:1])]})
 
+    def partial(self):
+        source, window = self.any_window()
+        assert self.hot.make_partial({source: {window}}) == {}
+
     def begin(self):
         self.windows.begin(self.lanes, self.rng.choice(self.tokens), force=self.rng.random() < 0.5)
 
@@ -206,7 +210,7 @@ class Actions:
     def take(self):
         """One random step; what is called more often is what fills and empties."""
         often = [self.write] * 10 + [self.confirm] * 5 + [self.read] * 6 + [self.rows, self.claim, self.whole] * 2
-        self.rng.choice([*often, self.series, self.due, self.begin, self.init, self.forget, self.lose])()
+        self.rng.choice([*often, self.series, self.due, self.begin, self.partial, self.init, self.forget, self.lose])()
 
 
 @pytest.fixture

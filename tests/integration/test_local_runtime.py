@@ -63,7 +63,7 @@ def test_the_key_is_the_one_given_and_another_is_refused(system):
 
 
 def test_routes_are_those_of_the_template(system):
-    message = "no such route: GET /api/v0/nothing"
+    message = "no such call: GET /api/v0/nothing; GET /openapi.json lists all calls"
     assert system.call("/api/v0/nothing") == (404, {"error": {"message": message}})
 
 
