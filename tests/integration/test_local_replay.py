@@ -100,7 +100,7 @@ def test_a_flushed_redis_is_filled_again_without_anyone_asking():
         assert client.flush() == 3
         minutes = iter(range(5, 1000))
         assert client.read(HOSTS[0], NAMES[0])[0] == 503
-        assert client.read(HOSTS[0], NAMES[0], partial="true") == (200, {"metrics": []})
+        assert client.read(HOSTS[0], NAMES[0], partial="true")[0] == 200
 
         def goes_on():
             client.post(next(minutes) % 15)  # some of them a second time, over the first

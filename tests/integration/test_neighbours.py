@@ -4,6 +4,7 @@ import time
 
 import pytest
 from carbyne.core import limits
+from carbyne.tenants.usage import Limits
 
 from tests.support.neighbours import Neighbours
 from tests.support.pipeline import LENGTH_S, Pipeline, flush
@@ -14,6 +15,7 @@ def two(cluster):
     flush(cluster)
     start_s = int(time.time()) // LENGTH_S * LENGTH_S + 3_600
     path = Pipeline(cluster, start_s, tenants={"loud": "loud", "quiet": "quiet"}, clocked=True)
+    path.accounts.limits = Limits()
     yield Neighbours(path)
     path.close()
 

@@ -99,6 +99,10 @@ def test_sessions_survive_the_loss_of_a_master(cluster, redis):
 def test_the_system_view_says_what_the_cluster_is(cluster, redis):
     cluster.wait_until_ok()
     seen = RedisSystem(redis)
+    end_s = time.monotonic() + 20  # a node that another test restarted may still be copying
+    while not all(each.is_healthy for each in seen.nodes()):
+        assert time.monotonic() < end_s, seen.nodes()
+        time.sleep(0.2)
     found = seen.nodes()
     assert sorted(one.role for one in found) == ["master"] * 3 + ["replica"] * 3
     assert sum(one.slots for one in found) == 16_384

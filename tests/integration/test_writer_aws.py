@@ -56,6 +56,8 @@ def post(aws, names, monkeypatch):
         "STREAM_NAME": names[0],
         "ACCOUNTS_TABLE": names[1],
         "REGISTRY_TABLE": names[1],
+        "BLOCKS_TABLE": names[1],
+        "RAW_WINDOW_S": "14400",
         "COLD_RAW_S": "39744000",
     }
     for variable, value in variables.items():

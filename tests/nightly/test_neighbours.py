@@ -4,6 +4,7 @@ new series, as fast as they are let in."""
 import time
 
 import pytest
+from carbyne.tenants.usage import Limits
 
 from tests.support.neighbours import Neighbours
 from tests.support.pipeline import LENGTH_S, Pipeline, flush
@@ -22,6 +23,7 @@ def test_a_thousand_deletes_and_two_million_late_samples_and_new_series(cluster)
     flush(cluster)
     start_s = int(time.time()) // LENGTH_S * LENGTH_S + 3_600
     path = Pipeline(cluster, start_s, tenants={"loud": "loud", "quiet": "quiet"}, clocked=True)
+    path.accounts.limits = Limits()
     two = Neighbours(path)
     two.seal_windows("old")
     for number in range(DELETES):
