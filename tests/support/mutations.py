@@ -19,11 +19,12 @@ from itertools import chain
 from carbyne.core import keys
 from carbyne.core.limits import AHEAD_MS_MAX, LATE_MARGIN_S, QUERY_FIELDS_MAX
 from carbyne.intake.host_watch import HostWatch
-from carbyne.intake.writer import Writer
+from carbyne.intake.writer import RawWindows, Writer
 from carbyne.stream import records
 from carbyne.stream.putter import Time
 
-from tests.support.memory_system import RETENTION_S, MemorySystem, Meter
+from tests.support.fakes import NoDeletes
+from tests.support.memory_system import LENGTH_S, RETENTION_S, MemorySystem, Meter
 from tests.support.registry_store import MemoryRegistered
 
 NOW_S = 1_700_000_000
@@ -270,7 +271,9 @@ class Mutations:
         for method, path, body in [("POST", "/api/v0/hosts", b'{"name":"web2"}'), *RECORDED]:
             if method != "DELETE" and "retire" not in path:
                 self._call(method, path, body)
-        self.system.deps["writer"] = Writer(accounts, self.stream, RETENTION_S, Meter(), clock, watch)
+        self.system.deps["writer"] = Writer(
+            accounts, self.stream, NoDeletes(), RawWindows(LENGTH_S, RETENTION_S), Meter(), clock, watch
+        )
 
     def _call(self, method, path, body=b""):
         text = base64.b64encode(body).decode()

@@ -273,6 +273,7 @@ def deleted(age_s):
     marker = Marker(stamps.pack(1, str(10**9)), "m", BASE_MS, BASE_MS + 30 * 60_000 - 1)
     world.catalogue.add_marker(SOURCE, marker, 2**32)
     sealer._rollups.roll(SOURCE, Window(BASE_MS // 1000, 14_400), [], [marker])
+    world.catalogue.advance(SOURCE, world.catalogue.pending(SOURCE).deletes, None)
     answer = world.reader.read(SOURCE, "m", BASE_MS, BASE_MS + HOUR_MS - 1, How("1h", "count"))
     return answer.values.tolist()
 
