@@ -25,7 +25,7 @@ run: .venv/run.txt web/dist/index.html ## the whole system on 127.0.0.1:8080 unt
 	@$(BIN)/python -m local
 
 check: lint types ## lint, types, unit tests: under 90 s
-	$(BIN)/pytest -q -n 2 -m "not nightly" tests/unit
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not nightly" tests/unit
 
 test: lint types web/node_modules/axe-core web/dist/index.html ## everything but the long forms; what CI runs
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=25 -m "not nightly" $(TESTS)
