@@ -14,6 +14,7 @@ from carbyne.tenants import tokens
 from carbyne.tenants.accounts import BOTH, Accounts, Grant, Permission
 from carbyne.tenants.tokens import Claims, sign, verify
 
+from tests.support.memory_system import APPS, MemorySystem
 from tests.support.page_system import SECRET, MemorySessions, page_deps
 
 ITEM = api_key_item("key")
@@ -230,3 +231,11 @@ def test_accounts_remember_no_missing_secret(world):
     world.keys.token_secret = lambda: SECRET
     assert world.accounts.tenant(headers, Permission.READ) == "a"
     assert headers["authorization"].startswith(f"Bearer {tokens.PREFIX}")
+
+
+@pytest.mark.parametrize("body", [b'{"key":' + b"[" * 50_000 + b"]" * 50_000 + b"}", b'{"key":"' + b'\\"' * 50_000])
+def test_a_sign_in_without_a_key_that_is_hostile_is_refused(body):
+    headers = {"content-type": "application/json"}
+    http = {"method": "POST", "path": "/carbyne/v1/session"}
+    sent = {"rawPath": http["path"], "requestContext": {"http": http}, "headers": headers, "body": body.decode()}
+    assert APPS["page"].handle(sent, lambda: MemorySystem().deps["page"])["statusCode"] == 400

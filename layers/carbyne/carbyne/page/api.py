@@ -15,6 +15,7 @@ from carbyne.core.errors import RequestError
 from carbyne.core.limits import SESSION_S_MAX
 from carbyne.core.names import OPERATOR
 from carbyne.http.answers import DONE, Answer, Success
+from carbyne.http.forms import form
 from carbyne.http.message import Request, Response
 from carbyne.http.routes import Call, Route, dispatch, public
 from carbyne.page import files
@@ -102,11 +103,7 @@ def post_session(page: Page, call: Call) -> Response:
         raise RequestError(400, "sign in with a JSON body: Content-Type must be application/json")
     if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
         raise RequestError(403, "another site can't sign in here")
-    try:
-        form = msgspec.json.decode(request.body, type=SignIn)
-    except ValueError as error:
-        raise RequestError(400, f"the body is not as it should be: {error}") from None
-    session_id, token = page.sessions.begin(form.key, request.headers.get("user-agent", ""))
+    session_id, token = page.sessions.begin(form(call, SignIn).key, request.headers.get("user-agent", ""))
     return _answer(token, (_cookie(request, session_id, SESSION_S_MAX),))
 
 

@@ -22,6 +22,8 @@ Progress = Callable[[str], None]
 
 _PAUSE_S: Final = 0.1
 _MIGRATE_TRIES: Final = 3
+_ATOMIC_MOVES_SINCE: Final = 9
+"""The first version of Valkey that moves slots at once, in jobs of its own."""
 _ID: Final = re.compile(r"\b[0-9a-f]{40}\b")
 
 
@@ -175,7 +177,8 @@ class Admin:
             yield part
 
     def _await(self, client: Client, progress: Progress) -> None:
-        if not parse_info(client.execute_command("INFO", "server")).get("valkey_version", "8").startswith("9"):
+        version = parse_info(client.execute_command("INFO", "server")).get("valkey_version", "0")
+        if int(version.partition(".")[0]) < _ATOMIC_MOVES_SINCE:
             return
         while jobs := running(client.execute_command("CLUSTER GETSLOTMIGRATIONS")):
             progress(f"slots {jobs[0]['slot_ranges']} are under way: {jobs[0]['state']}")
