@@ -233,7 +233,11 @@ def test_accounts_remember_no_missing_secret(world):
     assert headers["authorization"].startswith(f"Bearer {tokens.PREFIX}")
 
 
-@pytest.mark.parametrize("body", [b'{"key":' + b"[" * 50_000 + b"]" * 50_000 + b"}", b'{"key":"' + b'\\"' * 50_000])
+DEEP = b'{"key":"a","x":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
+ENDLESS = b'{"key":"' + b'\\"' * 50_000
+
+
+@pytest.mark.parametrize("body", [DEEP, ENDLESS], ids=["deep", "endless"])
 def test_a_sign_in_without_a_key_that_is_hostile_is_refused(body):
     headers = {"content-type": "application/json"}
     http = {"method": "POST", "path": "/carbyne/v1/session"}
