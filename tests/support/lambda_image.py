@@ -17,7 +17,6 @@ import psutil
 from tests.support.lambda_rie import ARCHITECTURES, LAMBDA, install_runtime, pythons
 
 IMAGE = f"public.ecr.aws/lambda/python:{LAMBDA}-{ARCHITECTURES[platform.machine().lower()]}"
-MIRROR = "http://deb.debian.org/debian"
 LIBRARIES = "libssl3,libffi8,zlib1g,libbz2-1.0,liblzma5,libsqlite3-0,libreadline8,libuuid1,libexpat1,ca-certificates"
 BOOTSTRAP = """#!/bin/sh
 export PYTHONPATH=/var/task:/opt/python:/var/runtime LAMBDA_TASK_ROOT=/var/task LD_LIBRARY_PATH=/var/lang/lib
@@ -80,7 +79,7 @@ def _stand_in(folder):
     if LAMBDA not in pythons():
         raise Missing(f"{IMAGE} can't be pulled, and a stand-in needs python{LAMBDA} on PATH or among pyenv's")
     root = folder / "root"
-    _run(["debootstrap", "--variant=minbase", f"--include={LIBRARIES}", "bookworm", root, MIRROR])
+    _run(["debootstrap", "--variant=minbase", f"--include={LIBRARIES}", "bookworm", root])  # from its default mirror
     prefix = _run([pythons()[LAMBDA], "-c", "import sys; print(sys.base_prefix)"]).strip()
     ignored = shutil.ignore_patterns("test", "__pycache__", "site-packages", "*.a")
     shutil.copytree(prefix, root / "var/lang", symlinks=True, ignore=ignored)
