@@ -527,16 +527,24 @@ class Simulation:
         readers.at = next((number for number in numbers if stream[number][0] == failed), numbers.stop)
 
     def storm(self) -> None:
-        """Samples are delivered, their windows fall due, and are sealed while new values of them come."""
+        """Samples are delivered, their windows fall due, and are sealed while new values of them come: values that
+        arrived late, or that arrived in time and that an ingester far behind brings now."""
         first = len(self._bodies)
         self.chance.choice([self.write, self.late, self.late])()
         self._deliver(self._waiting()[:100], {}, 0)
         if self.chance.random() < 0.5:
             self._seal(self._plan(80))
-        self._wait(self.chance.choice([0, *[self.world.length_s + 3600] * 3]))
-        for body in self.chance.choices(self._bodies[first:], k=self.chance.choice([0, 1, 1, 2])):
-            self._overwrite(*body)
+        does: list[Callable[[], None]] = [
+            lambda: self._wait(self.chance.choice([0, *[self.world.length_s + 3600] * 3])),
+            lambda: self._overwrite_some(self._bodies[first:]),
+        ]
+        for do in self.chance.choice([does, does[::-1]]):
+            do()
         self.chance.choice([self.at_once, self.interrupt, self.interrupt])()
+
+    def _overwrite_some(self, bodies: Sequence[tuple[str, str, list[dict[str, Any]]]]) -> None:
+        for body in self.chance.choices(bodies, k=self.chance.choice([0, 1, 1, 2])):
+            self._overwrite(*body)
 
     def interrupt(self) -> None:
         """A sealer or reader stands still at one of its calls, and others do all of their work meanwhile."""
