@@ -132,12 +132,12 @@ class World:
     def _now(self) -> int:
         return self.now_ms
 
-    def _sealer_ports(self) -> wiring_sealer.Ports:
-        return wiring_sealer.Ports(self.hot, self.table, self.cold, lambda: True, str, self._now, self.meter)
+    def _sealer_ports(self) -> wiring_sealer.SealerPorts:
+        return wiring_sealer.SealerPorts(self.hot, self.table, self.cold, lambda: True, str, self._now, self.meter)
 
-    def _reader_ports(self) -> wiring_reader.Ports:
+    def _reader_ports(self) -> wiring_reader.ReaderPorts:
         accounts = Accounts(AnyAccount(), time.monotonic)
-        return wiring_reader.Ports(self.hot, self.hot, self.table, self.cold, accounts, self._now)
+        return wiring_reader.ReaderPorts(self.hot, self.hot, self.table, self.cold, accounts, self._now)
 
     def seal(self, window: Window, columns: Columns) -> None:
         """Seal and archive a window shortly after its end; TTL removes what has expired by then."""

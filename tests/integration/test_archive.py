@@ -100,7 +100,7 @@ class Path(Pipeline):
 
     def reconcile(self):
         find = partial(expiring, self.dynamodb, self.name)
-        ports = wiring_reconciler.Ports(find, self.table, self.cold, self._now_ms, self.meter)
+        ports = wiring_reconciler.ReconcilerPorts(find, self.table, self.cold, self._now_ms, self.meter)
         settings = reconciler_settings(dict.fromkeys(RESOLUTIONS, self.retention.warm_raw_s))
         return wiring_reconciler.assemble(settings, ports).run(lambda: 900.0)
 

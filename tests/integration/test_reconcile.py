@@ -128,7 +128,7 @@ def test_the_function_does_the_same(aws, table, bucket, warm, cold):
     fill(warm, TestDesk(aws).now_s())
     dynamodb = aws.client("dynamodb")
     settings = reconciler_settings(dict.fromkeys(RESOLUTIONS, 7 * DAY_S))
-    ports = wiring_reconciler.Ports(
+    ports = wiring_reconciler.ReconcilerPorts(
         partial(expiring, dynamodb, table), warm, cold, lambda: time.time_ns() // 1_000_000, Meter()
     )
     reconciler = wiring_reconciler.assemble(settings, ports)

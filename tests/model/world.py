@@ -343,7 +343,7 @@ class World:
         return lambda: next(ticks) * 0.4
 
     def ingester(self, faults: Faults) -> Ingester:
-        ports = wiring_ingester.Ports(
+        ports = wiring_ingester.IngesterPorts(
             hot=HotStore(FaultyNodes(self.stores.nodes, faults)),
             windows=self.windows(faults),
             table=FaultyStore(self._table, faults),
@@ -355,7 +355,7 @@ class World:
         return wiring_ingester.assemble(ingester_settings(SCHEDULE, self.length_s, RETENTION_S, EPOCH), ports)
 
     def sealer(self, faults: Faults) -> Sealer:
-        ports = wiring_sealer.Ports(
+        ports = wiring_sealer.SealerPorts(
             hot=self.windows(faults),
             table=FaultyStore(self._table, faults),
             cold=FaultyStore(self.stores.cold, faults),
@@ -390,7 +390,7 @@ class World:
         return f"token{next(self._tokens)}"
 
     def reader(self, faults: Faults) -> Reader:
-        ports = wiring_reader.Ports(
+        ports = wiring_reader.ReaderPorts(
             hot=HotStore(FaultyNodes(self.stores.nodes, faults)),
             windows=self.windows(faults),
             table=FaultyStore(self._table, faults),
@@ -429,7 +429,7 @@ class World:
         self.archive_aside.objects[name] = json.dumps({"payload": json.dumps(event)}).encode()
 
     def reconciler(self, faults: Faults) -> Reconciler:
-        ports = wiring_reconciler.Ports(
+        ports = wiring_reconciler.ReconcilerPorts(
             expiring=self._expiring,
             table=FaultyStore(self._table, faults),
             cold=FaultyStore(self.stores.cold, faults),

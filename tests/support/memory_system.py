@@ -45,7 +45,7 @@ class HotRows(NamedTuple):
 
 
 class MemoryHot:
-    """A ``putter.Stream`` whose rows are read at once: ``reader.Hot`` and ``placement.HotWindows`` as well."""
+    """A ``putter.Stream`` whose rows are read at once: ``reader.Hot`` and ``placement.SourceWindows`` as well."""
 
     def __init__(self):
         self.columns = {}
@@ -114,7 +114,7 @@ class MemorySystem:
         accounts = Accounts(self.keys, clock, now_s)
         moment = Time(lambda: int(now_s() * 1000), clock=clock, sleep=lambda _: None, random=lambda: 0.5)
         registered = MemoryRegistered(self.store)
-        ports = wiring_reader.Ports(
+        ports = wiring_reader.ReaderPorts(
             self.hot, self.hot, self.table, FakeBlocks(), accounts, moment.now_ms, registered.has
         )
         registry = Registry(

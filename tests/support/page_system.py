@@ -3,9 +3,9 @@
 import secrets
 
 from carbyne.core.errors import RetryableError
-from carbyne.page.api import Page, PageDeps
+from carbyne.page.api import PageDeps, PageParts
 from carbyne.page.sessions import Sessions
-from carbyne.page.system import Cache, Lanes, Node, Seals, System
+from carbyne.page.system import Cache, Lanes, RedisNode, Seals, System
 
 SECRET = b"s" * 32
 
@@ -45,7 +45,7 @@ class QuietRedis:
     """A RedisView of one node, at rest."""
 
     def nodes(self):
-        return [Node("127.0.0.1:7000", "master", True, 16_384, 1, 1_000_000, 0)]
+        return [RedisNode("127.0.0.1:7000", "master", True, 16_384, 1, 1_000_000, 0)]
 
     def lanes(self, now_ms):
         return Lanes(1_024, 0, 0), Seals(3, 0, None)
@@ -58,4 +58,4 @@ def page_deps(accounts, keys, sessions, now_s, new_id=lambda: secrets.token_urls
     """The page's function over these."""
     page = Sessions(sessions, keys, lambda: SECRET, now_s, new_id)
     system = System(QuietRedis(), lambda: None, lambda: now_s() * 1000)
-    return PageDeps(accounts, Page(accounts, page, system))
+    return PageDeps(accounts, PageParts(accounts, page, system))

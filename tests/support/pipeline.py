@@ -212,14 +212,18 @@ class Pipeline:
         self.ingester_nodes, reader_nodes = self._nodes(), self._nodes()
         self.ingester = self.new_ingester(self.ingester_nodes)
         self.store = HotStore(reader_nodes)
-        ports = wiring_reader.Ports(self.store, HotWindows(reader_nodes), self.table, self.cold, accounts, self._now_ms)
+        ports = wiring_reader.ReaderPorts(
+            self.store, HotWindows(reader_nodes), self.table, self.cold, accounts, self._now_ms
+        )
         self.reader = wiring_reader.assemble(reader_settings(LENGTH_S, RETENTION_S), ports)
         self.sealer = self.new_sealer(HotWindows(self._nodes()), self.table)
 
     def new_ingester(self, nodes):
         accounts = Accounts(self.accounts, time.monotonic)
         hot, windows = HotStore(nodes), HotWindows(nodes)
-        ports = wiring_ingester.Ports(hot, windows, self.table, accounts, self.quarantine, self._now_ms, self.meter)
+        ports = wiring_ingester.IngesterPorts(
+            hot, windows, self.table, accounts, self.quarantine, self._now_ms, self.meter
+        )
         return Ticking(wiring_ingester.assemble(ingester_settings(SCHEDULE, LENGTH_S, RETENTION_S), ports), windows)
 
     def new_watch(self, *, initialised=True):
@@ -236,7 +240,9 @@ class Pipeline:
         )
 
     def new_sealer(self, hot, table):
-        ports = wiring_sealer.Ports(hot, table, self.cold, lambda: True, lambda: uuid4().hex, self._now_ms, self.meter)
+        ports = wiring_sealer.SealerPorts(
+            hot, table, self.cold, lambda: True, lambda: uuid4().hex, self._now_ms, self.meter
+        )
         retention = self.retention
         warm_s = self.warm_s | {RAW: retention.warm_raw_s}
         return wiring_sealer.assemble(sealer_settings(SCHEDULE, RETENTION_S, retention.hot_s, warm_s), ports)

@@ -161,7 +161,7 @@ class World:
 
     def new_reader(self, watched, threads=None):
         """``threads``: in place of those with which a view reads several resolutions."""
-        ports = wiring_reader.Ports(
+        ports = wiring_reader.ReaderPorts(
             hot=watched(self.hot),
             windows=None,
             table=watched(self.table),
@@ -175,7 +175,7 @@ class World:
 
     def new_sealer(self, watched, retention_s=FOREVER_S):
         """``retention_s``: of raw samples."""
-        ports = wiring_sealer.Ports(
+        ports = wiring_sealer.SealerPorts(
             hot=watched(self.hot),
             table=watched(self.table),
             cold=watched(self.cold),

@@ -10,7 +10,7 @@ from carbyne.core.items import Item
 from carbyne.core.keys import SourceKey, Window, series_item, windows_item
 from carbyne.core.limits import CATALOGUE_PAGE_SERIES_MAX, SEAL_TRIES_MAX
 from carbyne.store import catalogue as module
-from carbyne.store.catalogue import Catalogue, Span, Windows
+from carbyne.store.catalogue import Catalogue, SeriesSpan, Windows
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,7 +57,7 @@ def catalogue(table):
 
 
 def seen(count, first_ms=10, last_ms=20):
-    return {f"custom.metric.number{number}": Span(first_ms, last_ms) for number in range(count)}
+    return {f"custom.metric.number{number}": SeriesSpan(first_ms, last_ms) for number in range(count)}
 
 
 def pages(table):
@@ -77,12 +77,12 @@ def test_there_is_nothing_at_first(catalogue):
 
 
 def test_spans_grow_to_both_sides_and_never_shrink(catalogue, table):
-    catalogue.add_series(SOURCE, {"a": Span(10, 20), "b": Span(-5, 7)})
-    catalogue.add_series(SOURCE, {"a": Span(15, 30)})
-    catalogue.add_series(SOURCE, {"a": Span(5, 6)})
-    assert catalogue.series(SOURCE) == {"a": Span(5, 30), "b": Span(-5, 7)}
+    catalogue.add_series(SOURCE, {"a": SeriesSpan(10, 20), "b": SeriesSpan(-5, 7)})
+    catalogue.add_series(SOURCE, {"a": SeriesSpan(15, 30)})
+    catalogue.add_series(SOURCE, {"a": SeriesSpan(5, 6)})
+    assert catalogue.series(SOURCE) == {"a": SeriesSpan(5, 30), "b": SeriesSpan(-5, 7)}
     puts = table.calls["put"]
-    catalogue.add_series(SOURCE, {"a": Span(5, 30), "b": Span(0, 1)})
+    catalogue.add_series(SOURCE, {"a": SeriesSpan(5, 30), "b": SeriesSpan(0, 1)})
     assert table.calls["put"] == puts, "nothing new, nothing written"
     assert catalogue.series(SourceKey("acme", "host/b")) == {}
 
@@ -100,7 +100,7 @@ def test_a_page_of_the_worst_names_fits_an_item(catalogue, table):
     names = {
         f"{number:04x}" + "".join(chr(0xA1 + (number * 7 + i * i) % 90) for i in range(125)) for number in range(3000)
     }
-    catalogue.add_series(SOURCE, {name: Span(0, 2**43) for name in names})
+    catalogue.add_series(SOURCE, {name: SeriesSpan(0, 2**43) for name in names})
     assert catalogue.series(SOURCE).keys() == names
     assert max(item_bytes(*key, item) for key, item in table.items.items()) <= 400 * 1024
 
@@ -109,7 +109,7 @@ def test_only_pages_with_news_are_written(catalogue, table):
     with patch.object(module, "CATALOGUE_PAGE_SERIES_MAX", 10):
         catalogue.add_series(SOURCE, seen(35))
         puts = table.calls["put"]
-        catalogue.add_series(SOURCE, {"custom.metric.number0": Span(0, 50)})
+        catalogue.add_series(SOURCE, {"custom.metric.number0": SeriesSpan(0, 50)})
     assert table.calls["put"] == puts + 1
 
 
@@ -118,16 +118,16 @@ def test_a_page_that_always_changes_is_retryable(catalogue, table):
 
     def come_first():
         turn.append(1)
-        table.items[series_item(SOURCE), "000000"] = module._page({"other": Span(0, len(turn))})
+        table.items[series_item(SOURCE), "000000"] = module._page({"other": SeriesSpan(0, len(turn))})
 
     table.step = come_first
     with pytest.raises(RetryableError, match="keep changing"):
-        catalogue.add_series(SOURCE, {"a": Span(0, 1)})
+        catalogue.add_series(SOURCE, {"a": SeriesSpan(0, 1)})
     assert table.calls["query"] == SEAL_TRIES_MAX
 
 
 spans = st.dictionaries(
-    series_keys, st.tuples(st.integers(0, 50), st.integers(50, 99)).map(lambda pair: Span(*pair)), max_size=9
+    series_keys, st.tuples(st.integers(0, 50), st.integers(50, 99)).map(lambda pair: SeriesSpan(*pair)), max_size=9
 )
 
 

@@ -91,8 +91,8 @@ def test_a_node_that_tells_little_is_drawn_as_far_as_it_goes():
     assert found[f"{PREFIX}.capacity.percentage_of_memory"] == 0, "no limit, as the plugin has it"
 
 
-class Nodes:
-    """``probe.Nodes`` of given readings."""
+class ProbedNodes:
+    """``probe.ProbedNodes`` of given readings."""
 
     def __init__(self, *readings):
         self.readings_now = readings
@@ -122,7 +122,7 @@ AWAY = Reading("10.0.0.2:6379", "replica", 1, None)
 
 
 def test_the_probe_tells_all_nodes_and_measures_the_worst():
-    nodes, meter = Nodes(reading(), AWAY, reading("10.0.0.3:6379", shard=2, maxmemory="3000000")), Meter()
+    nodes, meter = ProbedNodes(reading(), AWAY, reading("10.0.0.3:6379", shard=2, maxmemory="3000000")), Meter()
     probe = Probe(nodes, meter)
     answer = json.loads(json.dumps(probe.run(NOW_S)))
     assert [node[:4] for node in answer["nodes"]] == [
@@ -144,14 +144,14 @@ def test_the_probe_tells_all_nodes_and_measures_the_worst():
 def test_a_replica_that_lost_its_master_is_behind():
     meter = Meter()
     lost = reading(role="replica", master_link_status="down", master_link_down_since_seconds="44", slave0="", slave1="")
-    Probe(Nodes(lost), meter).run(NOW_S)
+    Probe(ProbedNodes(lost), meter).run(NOW_S)
     assert meter.peaks["RedisDelaySeconds"] == 44
 
 
 def test_the_answer_fits_what_lambda_hands_over():
     nodes = [reading(f"node-{at}.some-cache.abcdef.use1.cache.amazonaws.com:6379") for at in range(PROBE_NODES_MAX + 3)]
     meter = Meter()
-    answer = Probe(Nodes(*nodes), meter).run(NOW_S)
+    answer = Probe(ProbedNodes(*nodes), meter).run(NOW_S)
     assert len(answer["nodes"]) == PROBE_NODES_MAX and meter.peaks["RedisNodesUnwatched"] == 3
     full = {**answer, "nodes": [[*node[:4], [123456789.125] * 90] for node in answer["nodes"]]}
     assert len(json.dumps(full, separators=(",", ":"))) < 1_000_000
@@ -159,7 +159,7 @@ def test_the_answer_fits_what_lambda_hands_over():
 
 def test_no_node_is_an_error():
     with pytest.raises(RetryableError):
-        Probe(Nodes(), Meter()).run(NOW_S)
+        Probe(ProbedNodes(), Meter()).run(NOW_S)
 
 
 class World:
@@ -172,7 +172,7 @@ class World:
         self.monitor = Monitor(registry, lambda: self.tenants.update([OPERATOR]))
 
     def take(self, *readings, at_s=NOW_S):
-        return self.monitor.take(json.loads(json.dumps(Probe(Nodes(*readings), Meter()).run(at_s))))
+        return self.monitor.take(json.loads(json.dumps(Probe(ProbedNodes(*readings), Meter()).run(at_s))))
 
     def rows(self):
         for _, data in self.put:

@@ -12,7 +12,7 @@ from carbyne.core.limits import LATEST_PAIRS_MAX, SOURCE_NAME_BYTES_MAX
 from carbyne.http.listing import payload_of
 from carbyne.http.message import Request
 from carbyne.read.mackerel import RESOLUTION_HEADER, WARNINGS_HEADER, Queries, route
-from carbyne.read.reader import Answer, How, Newest
+from carbyne.read.reader import How, Newest, ReadAnswer
 from carbyne.tenants.accounts import Accounts, Grant, Permission
 
 
@@ -27,7 +27,7 @@ class Reader:
     def read(self, source, series, from_ms, to_ms, how):
         self.calls.append((source, series, from_ms, to_ms, how))
         times, values = np.array(list(self.points)), np.array(list(self.points.values()))
-        return Answer(times, values, self.warnings, how.resolution or "5m")
+        return ReadAnswer(times, values, self.warnings, how.resolution or "5m")
 
     def latest_of(self, sources, series, *, partial=False):
         self.calls += [(source, list(series), partial) for source in sources]

@@ -11,9 +11,9 @@ from carbyne.cluster import plan
 from carbyne.cluster.steps import Await, Follow, Forget, Meet, Move, Own, Promote, Settle
 from carbyne.cluster.topology import (
     SLOTS,
-    Figures,
     Newcomer,
     Node,
+    NodeVitals,
     OpenSlot,
     Topology,
     address,
@@ -29,7 +29,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-UP = Figures("Valkey 9.1.2", 1 << 20, 1 << 30, 12, 100)
+UP = NodeVitals("Valkey 9.1.2", 1 << 20, 1 << 30, 12, 100)
 NOTHING = frozenset()
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,6 +1,8 @@
 """Which room may import which: one direction, from what answers events to the words that all of it speaks."""
 
 import ast
+import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,24 @@ def imported(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("carbyne."):
             yield node.module.split(".")[1]
+
+
+def defined(path):
+    """Names of the types that a module defines: classes, and aliases as they are written here, ``Rows = list[Row]``."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign) and re.fullmatch("_?[A-Z][a-z]+[A-Za-z]*", ast.unparse(node.targets[0])):
+            yield ast.unparse(node.targets[0])
+
+
+def test_every_type_has_a_name_of_its_own():
+    """One word, one thing: a port is not called as what implements it, nor a struct as its neighbour's."""
+    homes = defaultdict(list)
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for name in defined(path):
+            homes[name].append(str(path.relative_to(PACKAGE)))
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
 
 
 def test_every_room_is_in_the_table():

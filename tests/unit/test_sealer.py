@@ -16,7 +16,7 @@ from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Rows, from_rows
 from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.sealer import Retention, Sealer
-from carbyne.store.catalogue import Catalogue, Span, Windows
+from carbyne.store.catalogue import Catalogue, SeriesSpan, Windows
 from carbyne.store.worklist import Worklist
 
 from tests.support.fakes import FakeBlocks, FakeTable
@@ -145,7 +145,7 @@ def test_rows_leave_only_after_block_and_catalogue_have_them():
     assert world.run() == 1
     assert world.steps == ["claim", "rows", "windows", "raw", "series", "roll a", "confirm"]
     assert blocks.decode(world.block(A).data) == rows().columns
-    assert world.catalogue.series(A) == {"a": Span(START_MS, START_MS)}
+    assert world.catalogue.series(A) == {"a": SeriesSpan(START_MS, START_MS)}
     assert world.catalogue.windows(A, "raw") == Windows({WINDOW}, set())
     assert world.hot.confirmed[A][0] == rows().pairs
     assert world.meter.counts == {

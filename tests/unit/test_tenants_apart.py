@@ -15,7 +15,7 @@ from carbyne.core.keys import SourceKey, api_key_item
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.page.sessions import Session
 from carbyne.read.batch import BatchAnswer
-from carbyne.read.reader import Answer, Newest
+from carbyne.read.reader import Newest, ReadAnswer
 from carbyne.registry.store import Registry
 from carbyne.stream import records
 from carbyne.stream.putter import Time
@@ -122,7 +122,7 @@ class WatchedTiers:
         if name == "series":
             return {MARK} if known else set()
         if name == "read":
-            return Answer(np.array([NOW_S * 1000] * known), np.ones(int(known)), [], "raw")
+            return ReadAnswer(np.array([NOW_S * 1000] * known), np.ones(int(known)), [], "raw")
         return []
 
 

@@ -18,14 +18,14 @@ Plan = Callable[[Topology], list[Step]]
 """The steps that are left; RequestError if they must not be done."""
 
 
-class Roles(NamedTuple):
+class NodeRoles(NamedTuple):
     """Who is to be what in a new cluster.  ``masters``: name -> its slots; ``follows``: replica -> its master."""
 
     masters: Mapping[str, tuple[int, ...]]
     follows: Mapping[str, str]
 
 
-def roles(names: Sequence[tuple[str, int]], replicas: int) -> Roles:
+def roles(names: Sequence[tuple[str, int]], replicas: int) -> NodeRoles:
     """Masters over all hosts in turn, and ``replicas`` of each on other hosts where there are any.
 
     RequestError if the nodes are too few, don't divide into shards, or can't be kept apart on their hosts.
@@ -50,13 +50,13 @@ def roles(names: Sequence[tuple[str, int]], replicas: int) -> Roles:
         chosen = _apart(masters, free, follows, alone=len(hosts) == 1)
         follows |= {replica: master for master, replica in chosen.items()}
     slots = _even_spans(count)
-    return Roles(
+    return NodeRoles(
         {_name(one): slots[at] for at, one in enumerate(masters)},
         {_name(replica): _name(master) for replica, master in follows.items()},
     )
 
 
-def create(wanted: Roles, newcomers: Mapping[str, Newcomer], topology: Topology) -> list[Step]:
+def create(wanted: NodeRoles, newcomers: Mapping[str, Newcomer], topology: Topology) -> list[Step]:
     """Slots first, while no node knows another; then everybody meets the first, then replicas follow."""
     first = next(iter(wanted.masters))
     steps: list[Step] = []

@@ -27,7 +27,7 @@ class Reading(NamedTuple):
     figures: Figures | None
 
 
-class Nodes(Protocol):
+class ProbedNodes(Protocol):
     """``readings``: of every node that the cluster knows; RetryableError if none answers."""
 
     def readings(self) -> Sequence[Reading]: ...
@@ -43,7 +43,7 @@ class Sighting(msgspec.Struct, frozen=True, array_like=True):
     values: list[float | None]
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ProbeAnswer(msgspec.Struct, frozen=True):
     """What the probe hands over.  ``at_s``: seconds since 1970; ``names``: of metrics, once for all nodes."""
 
     at_s: int
@@ -54,7 +54,7 @@ class Answer(msgspec.Struct, frozen=True):
 class Probe:
     """``nodes``: the cluster; ``meter``: of the worst figures."""
 
-    def __init__(self, nodes: Nodes, meter: Meter) -> None:
+    def __init__(self, nodes: ProbedNodes, meter: Meter) -> None:
         self._nodes = nodes
         self._meter = meter
         self._before: dict[str, Figures] = {}
@@ -74,7 +74,7 @@ class Probe:
             for one in readings
             if one.name in known
         ]
-        answer: dict[str, Any] = msgspec.to_builtins(Answer(now_s, names, nodes))
+        answer: dict[str, Any] = msgspec.to_builtins(ProbeAnswer(now_s, names, nodes))
         return answer
 
     def _count(self, readings: Sequence[Reading], known: Mapping[str, Mapping[str, float]]) -> None:

@@ -19,7 +19,7 @@ VOTERS_MIN: Final = 3
 """Masters of a cluster that can replace one of them by itself: the majority must be left to vote."""
 
 
-class Figures(NamedTuple):
+class NodeVitals(NamedTuple):
     """A node's own account.  ``offset``: of its replication; ``link_up``: of a replica to its master, which then has
     nothing left to load; ``memory_max_bytes``: 0 for no limit."""
 
@@ -53,7 +53,7 @@ class Node(NamedTuple):
     failed: bool = False
     open_slots: tuple[OpenSlot, ...] = ()
     exports: int = 0
-    figures: Figures | None = None
+    figures: NodeVitals | None = None
 
     @property
     def name(self) -> str:

@@ -18,7 +18,7 @@ from carbyne.samples.columns import Columns, Rows, from_rows
 from carbyne.samples.rows import HotRow
 from carbyne.samples.schedule import SealSchedule
 
-Answer = TypeVar("Answer")
+Reply = TypeVar("Reply")
 LateGroups = Mapping[tuple[SourceKey, Window], Sequence[HotRow]]
 
 
@@ -80,10 +80,13 @@ class LateLog:
         return failed
 
     def _each(
-        self, sources: Iterable[SourceKey], failed: dict[SourceKey, RetryableError], ask: Callable[[SourceKey], Answer]
-    ) -> dict[SourceKey, Answer]:
+        self,
+        sources: Iterable[SourceKey],
+        failed: dict[SourceKey, RetryableError],
+        ask: Callable[[SourceKey], Reply],
+    ) -> dict[SourceKey, Reply]:
         """What is answered for each source that has not failed; those for which this one does fail from then on."""
-        answers: dict[SourceKey, Answer] = {}
+        answers: dict[SourceKey, Reply] = {}
         for source in sources:
             if source not in failed:
                 try:

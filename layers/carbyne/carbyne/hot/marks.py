@@ -19,6 +19,7 @@ from carbyne.core.errors import RetryableError
 from carbyne.core.items import Item, Table
 from carbyne.core.keys import REPLAY_ITEM, lane_of_tag
 from carbyne.core.limits import JOB_BYTES_MAX, LANES, MARK_MARGIN_S, MARK_STEP_S
+from carbyne.samples.schedule import LaneArrivals
 from carbyne.stream.arrived import Arrived
 from carbyne.stream.records import is_fence
 
@@ -35,16 +36,6 @@ class _Marks(msgspec.Struct, frozen=True, array_like=True):
 
 
 _DOCUMENT = Document("marks", _Marks, version=1, level=3, bytes_max=JOB_BYTES_MAX, inflated_max=JOB_BYTES_MAX)
-
-
-class LaneArrivals(Protocol):
-    """``first_ms``: arrival of the first row that no block holds, 0 if unknown, None if there is none; ``tick_ms``: of
-    a record before which the ingester has done all of the lane, None if unknown."""
-
-    @property
-    def first_ms(self) -> int | None: ...
-    @property
-    def tick_ms(self) -> int | None: ...
 
 
 class Marks:

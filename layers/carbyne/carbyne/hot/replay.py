@@ -24,8 +24,9 @@ from carbyne.core.limits import LANES, PUT_RECORDS_MAX, REPLAY_FILL_MAX, REPLAY_
 from carbyne.core.meter import Meter
 from carbyne.hot.ingester import Ingester
 from carbyne.hot.jobs import STARTING, Job, Jobs
-from carbyne.hot.marks import LaneArrivals, Marks
+from carbyne.hot.marks import Marks
 from carbyne.hot.progress import Notes, Progress
+from carbyne.samples.schedule import LaneArrivals
 from carbyne.stream import records
 from carbyne.stream.arrived import Arrived
 

@@ -20,7 +20,7 @@ class ServedAnswer(Protocol):
     def unproven(self) -> Self: ...
 
 
-Answer = TypeVar("Answer", bound=ServedAnswer)
+Known = TypeVar("Known", bound=ServedAnswer)
 Given_co = TypeVar("Given_co", bound=ServedAnswer, covariant=True)
 
 
@@ -46,10 +46,10 @@ class MasterLanes(Protocol):
     def masters(self) -> Mapping[int, Serving]: ...
 
 
-class ServedReads(Generic[Answer]):
+class ServedReads(Generic[Known]):
     """The hot tier for a reader: an answer of another master than the noted one is that of a lane that is not whole."""
 
-    def __init__(self, hot: HotReads[Answer], notes: MasterNotes, lanes: MasterLanes) -> None:
+    def __init__(self, hot: HotReads[Known], notes: MasterNotes, lanes: MasterLanes) -> None:
         self._hot = hot
         self._notes = notes
         self._lanes = lanes
@@ -57,7 +57,7 @@ class ServedReads(Generic[Answer]):
 
     def read(
         self, source: SourceKey, from_ms: int, to_ms: int, length_s: int, series: Sequence[str], *, newest: bool = False
-    ) -> Answer:
+    ) -> Known:
         """See ``reader.Hot``."""
         lane, noted = source.lane, self._noted  # other threads read as well
         if lane in noted:

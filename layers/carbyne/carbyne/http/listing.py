@@ -58,7 +58,7 @@ def listing(name: str, elements: Iterable[tuple[str, object]], page: Page) -> Li
     return Listing(name, (pair for pair in elements if pair[0] > page.after), page)
 
 
-class _Body:
+class _ListBody:
     """The bytes of an answer: plain while they are few, then through gzip if the client takes it."""
 
     def __init__(self, *, gzip: bool) -> None:
@@ -95,7 +95,7 @@ class _Body:
 
 def payload_of(listed: Listing, *, gzip: bool) -> dict[str, Any]:
     """Body and encoding of Lambda's answer.  RequestError 413 if it has no end that fits and no ``limit``."""
-    body = _Body(gzip=gzip)
+    body = _ListBody(gzip=gzip)
     _write(listed, body)
     if body.is_plain:
         return {"headers": {}, "body": body.whole().decode(), "isBase64Encoded": False}
@@ -103,7 +103,7 @@ def payload_of(listed: Listing, *, gzip: bool) -> dict[str, Any]:
     return {"headers": headers, "body": b64encode(body.whole()).decode(), "isBase64Encoded": True}
 
 
-def _write(listed: Listing, body: _Body) -> None:
+def _write(listed: Listing, body: _ListBody) -> None:
     count, last, more = 0, "", False
     body.add(b'{"%b":[' % listed.name.encode())
     for token, element in listed.elements:

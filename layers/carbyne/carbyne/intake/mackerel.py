@@ -20,7 +20,7 @@ import msgspec
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import AHEAD_MS_MAX, HOST_ID_BYTES_MAX, LATE_MARGIN_S, NAME_BYTES_MAX, SAMPLES_PER_BODY_MAX
 
-Value = TypeVar("Value")
+Decoded = TypeVar("Decoded")
 
 MINUTE_S: Final = 60
 
@@ -77,7 +77,7 @@ class SampleOfService(msgspec.Struct, frozen=True, gc=False):
     value: float
 
 
-class _Run(NamedTuple):
+class _SampleRun(NamedTuple):
     """Samples of one source and time: metric name -> value.  ``source_id``: of the host, or the service's name."""
 
     source_id: str
@@ -135,15 +135,15 @@ def _samples_of(service: str, body: bytes) -> list[Sample]:
     return [Sample(service, sample.name, sample.time, sample.value) for sample in _decode_of_service(body)]
 
 
-def _runs(samples: Iterable[Sample]) -> list[_Run]:
+def _runs(samples: Iterable[Sample]) -> list[_SampleRun]:
     """Neighbours that share source and time; nearly always that is all samples of a source at once."""
     return [
-        _Run(source_id, time_s, {sample.name: sample.value for sample in run})
+        _SampleRun(source_id, time_s, {sample.name: sample.value for sample in run})
         for (source_id, time_s), run in groupby(samples, attrgetter("host_id", "time"))
     ]
 
 
-def _rows(runs: Iterable[_Run], service: str | None) -> RowsByTime:
+def _rows(runs: Iterable[_SampleRun], service: str | None) -> RowsByTime:
     kind = "host" if service is None else "service"
     rows: RowsByTime = {}
     for run in runs:
@@ -287,7 +287,7 @@ def _value(raw: msgspec.Raw) -> float:
     return -abs(value) if first == b"-" else value  # -0 is decoded as the integer 0
 
 
-def _typed(decode: Callable[[msgspec.Raw], Value], raw: msgspec.Raw, reason: str) -> Value:
+def _typed(decode: Callable[[msgspec.Raw], Decoded], raw: msgspec.Raw, reason: str) -> Decoded:
     try:
         return decode(raw)
     except msgspec.ValidationError:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from carbyne.cluster.figures import FIGURES, PREFIX, Figure
-from carbyne.cluster.probe import Answer, Sighting
+from carbyne.cluster.probe import ProbeAnswer, Sighting
 from carbyne.core.errors import InvariantError
 from carbyne.core.names import OPERATOR
 from carbyne.intake.writer import entries_of
@@ -36,7 +36,7 @@ class Monitor:
     def take(self, payload: object) -> int:
         """Store an answer of the probe, as JSON gave it; how many samples.  RetryableError if a store is away."""
         try:
-            answer = msgspec.convert(payload, Answer)
+            answer = msgspec.convert(payload, ProbeAnswer)
         except msgspec.ValidationError as error:
             raise InvariantError(f"BUG: not an answer of the probe: {error}") from None
         known = self._known_hosts()
@@ -94,5 +94,5 @@ def _definition(name: str, figure: Figure) -> graphs.Graph:
     return msgspec.convert(graph | {"metrics": lines}, graphs.Graph)
 
 
-def _samples(answer: Answer, node: Sighting) -> dict[str, float]:
+def _samples(answer: ProbeAnswer, node: Sighting) -> dict[str, float]:
     return {name: value for name, value in zip(answer.names, node.values, strict=True) if value is not None}

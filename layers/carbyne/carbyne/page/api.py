@@ -66,7 +66,7 @@ class SessionList(Answer, frozen=True):
     sessions: list[SessionInfo]
 
 
-class Page(NamedTuple):
+class PageParts(NamedTuple):
     """What answers."""
 
     accounts: Accounts
@@ -78,7 +78,7 @@ class PageDeps(NamedTuple):
     """What the function's routes take."""
 
     accounts: Accounts
-    page: Page
+    page: PageParts
 
 
 def route(request: Request, folder: Path, deps: Callable[[], PageDeps]) -> Response:
@@ -96,7 +96,7 @@ def get_asset(folder: Path, call: Call) -> Response:
     return files.asset(folder, call.request, call.parts["name"])
 
 
-def post_session(page: Page, call: Call) -> Response:
+def post_session(page: PageParts, call: Call) -> Response:
     """Sign in.  A form of another site can send neither this content type nor this header's value."""
     request = call.request
     if request.headers.get("content-type", "").split(";")[0] != "application/json":
@@ -107,7 +107,7 @@ def post_session(page: Page, call: Call) -> Response:
     return _answer(token, (_cookie(request, session_id, SESSION_S_MAX),))
 
 
-def get_session(page: Page, call: Call) -> Response:
+def get_session(page: PageParts, call: Call) -> Response:
     """The next token of the cookie's session, null if there is none (any more)."""
     session_id = call.request.cookies.get(COOKIE, "")
     token = page.sessions.renew(session_id) if session_id else None
@@ -115,26 +115,26 @@ def get_session(page: Page, call: Call) -> Response:
     return _answer(token, gone)
 
 
-def delete_session(page: Page, call: Call) -> Response:
+def delete_session(page: PageParts, call: Call) -> Response:
     """Sign out."""
     if session_id := call.request.cookies.get(COOKIE, ""):
         page.sessions.end(session_id)
     return Response(200, '{"success":true}', cookies=(_cookie(call.request, "", 0),))
 
 
-def get_sessions(page: Page, call: Call) -> SessionList:
+def get_sessions(page: PageParts, call: Call) -> SessionList:
     """The sessions of the API key that asks, directly or by a session of its."""
     who = page.accounts.who(call.request.headers)
     found = page.sessions.of_key(who.key_item)
     return SessionList([_info(one, found[one], who.session) for one in reversed(list(found))])
 
 
-def revoke_session(page: Page, call: Call) -> Success:
+def revoke_session(page: PageParts, call: Call) -> Success:
     page.sessions.revoke(page.accounts.who(call.request.headers).key_item, call.parts["id"])
     return DONE
 
 
-def get_system(page: Page, call: Call) -> SystemState:
+def get_system(page: PageParts, call: Call) -> SystemState:
     if call.tenant != OPERATOR:  # what all tenants share is none of a tenant's business
         raise RequestError(403, f"only keys of the tenant {OPERATOR} see how the system does")
     return page.system.state()
@@ -144,14 +144,14 @@ FILES: Final[tuple[Route[Path], ...]] = (
     Route("GET", "/", NO_KEY, "The page", str, get_page),
     Route("GET", "/assets/{name}", NO_KEY, "A file of the page", str, get_asset),
 )
-SITE: Final[tuple[Route[Page], ...]] = (
+SITE: Final[tuple[Route[PageParts], ...]] = (
     Route("POST", SESSION_PATH, NO_KEY, "Sign in", SessionToken, post_session, body=SignIn),
     Route("GET", SESSION_PATH, NO_KEY, "The next token", SessionToken, get_session),
     Route("DELETE", SESSION_PATH, NO_KEY, "Sign out", Success, delete_session),
 )
 UNDESCRIBED: Final = (*FILES, *SITE)
 """What is no part of the API: files, and the cookie of the page's session."""
-ROUTES: Final[tuple[Route[Page], ...]] = (
+ROUTES: Final[tuple[Route[PageParts], ...]] = (
     Route("GET", "/carbyne/v1/sessions", Permission.READ, "Sessions of the API key", SessionList, get_sessions),
     Route(
         "DELETE",

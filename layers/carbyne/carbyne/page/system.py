@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 
-class Node(msgspec.Struct, frozen=True, rename="camel"):
+class RedisNode(msgspec.Struct, frozen=True, rename="camel"):
     """A node of the Redis cluster.  ``max_bytes``: 0 without a limit; both are None of a node that does not answer."""
 
     node: str
@@ -52,14 +52,14 @@ class Cache(msgspec.Struct, frozen=True):
 class SystemState(msgspec.Struct, frozen=True):
     """All of it."""
 
-    redis: list[Node]
+    redis: list[RedisNode]
     lanes: Lanes
     seals: Seals
     replay: Replay | None
     cache: Cache
 
 
-class Job(Protocol):
+class RunningReplay(Protocol):
     """``hot.replay.Job``."""
 
     @property
@@ -73,7 +73,7 @@ class Job(Protocol):
 class RedisView(Protocol):
     """Raises RetryableError if Redis can't be asked."""
 
-    def nodes(self) -> list[Node]: ...
+    def nodes(self) -> list[RedisNode]: ...
     def lanes(self, now_ms: int) -> tuple[Lanes, Seals]: ...
     def cache(self) -> Cache: ...
 
@@ -82,7 +82,7 @@ class System(NamedTuple):
     """``job``: the replay that there is, if any."""
 
     redis: RedisView
-    job: Callable[[], Job | None]
+    job: Callable[[], RunningReplay | None]
     now_ms: Callable[[], int]
 
     def state(self) -> SystemState:

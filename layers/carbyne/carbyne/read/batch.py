@@ -48,7 +48,7 @@ class BatchAnswer(msgspec.Struct, frozen=True):
     sources: list[SourceColumns]
 
 
-class Span(NamedTuple):
+class ReadSpan(NamedTuple):
     """Both ends included, in ms."""
 
     from_ms: int
@@ -63,7 +63,7 @@ class Batch:
         self._threads = ThreadPoolExecutor(BATCH_READERS)
 
     def read(
-        self, sources: Sequence[SourceKey], names: Sequence[str], span: Span, how: How
+        self, sources: Sequence[SourceKey], names: Sequence[str], span: ReadSpan, how: How
     ) -> tuple[BatchAnswer, list[str]]:
         """The answer, and what is missing in it.  ``names``: exact, or beginnings with ``*`` behind; none means all.
 
@@ -80,7 +80,7 @@ class Batch:
         step = 0 if resolution == RAW else BY_NAME[resolution].bucket_s
         return BatchAnswer(resolution, step, columns), warnings
 
-    def _read(self, span: Span, how: How, source: SourceKey, series: Sequence[str]) -> Many:
+    def _read(self, span: ReadSpan, how: How, source: SourceKey, series: Sequence[str]) -> Many:
         return self._reader.read_many(source, series, span.from_ms, span.to_ms, how)
 
     def _names(self, source: SourceKey, names: Sequence[str], how: How) -> tuple[list[str], list[str]]:
@@ -93,7 +93,7 @@ class Batch:
         return sorted(exact | {name for name in known if name.startswith(beginnings)}), warnings
 
 
-def _check_size(series: int, resolution: str, span: Span) -> None:
+def _check_size(series: int, resolution: str, span: ReadSpan) -> None:
     step_s, columns = (RAW_STEP_S, 1) if resolution == RAW else (BY_NAME[resolution].bucket_s, 3)
     points = series * columns * ((span.to_ms - span.from_ms) // 1000 // step_s + 1)
     if series > BATCH_SERIES_MAX or points > BATCH_POINTS_MAX:

@@ -13,7 +13,7 @@ from carbyne.http.listing import Page, listing, page_of
 from carbyne.http.message import Request, Response, if_changed, json_response, one, span_ms
 from carbyne.http.routes import PAGE, Call, Parameter, Route, Seconds, Text, dispatch
 from carbyne.read.answers import Latest, Names, Point, Points, Stored, StoredWindow
-from carbyne.read.batch import Batch, BatchAnswer, Span
+from carbyne.read.batch import Batch, BatchAnswer, ReadSpan
 from carbyne.read.placement import Storage
 from carbyne.read.reader import How, Reader
 from carbyne.samples.rollups import AGGREGATES
@@ -125,7 +125,7 @@ def batch(queries: Queries, call: Call) -> Response:
         raise RequestError(400, f"{len(sources)} sources; ask for at most {BATCH_SOURCES_MAX} at once")
     series = _many(request, "name") if "name" in request.query else []
     how = How(_choice(request, "resolution", RESOLUTIONS), partial=_partial(request))
-    found, warnings = queries.batch.read(sources, series, Span(*span_ms(request)), how)
+    found, warnings = queries.batch.read(sources, series, ReadSpan(*span_ms(request)), how)
     return if_changed(request, _respond(found, warnings, {RESOLUTION_HEADER: found.resolution}))
 
 

@@ -34,7 +34,7 @@ class HotRows(Protocol):
     def size(self) -> int: ...
 
 
-class HotWindows(Protocol):
+class SourceWindows(Protocol):
     """The windows of a source in Redis; both methods raise RetryableError if it can't be asked."""
 
     def windows(self, source: SourceKey) -> Sequence[Window]: ...
@@ -44,7 +44,7 @@ class HotWindows(Protocol):
 class Storage:
     """Looks into all tiers."""
 
-    def __init__(self, hot: HotWindows, warm: RangedBlocks, cold: Blocks, catalogue: Catalogue) -> None:
+    def __init__(self, hot: SourceWindows, warm: RangedBlocks, cold: Blocks, catalogue: Catalogue) -> None:
         self._hot = hot
         self._warm = warm
         self._cold = cold

@@ -59,7 +59,7 @@ class HotReader(Protocol):
     def series(self, source: SourceKey) -> set[str]: ...
 
 
-class Answer(NamedTuple):
+class ReadAnswer(NamedTuple):
     """``ts_ms`` (of buckets: their starts) ascending and ``values``, one each; ``warnings``: what could not be read,
     empty for a whole answer; ``resolution``: of the answer."""
 
@@ -82,7 +82,7 @@ HOW: Final = How()
 
 
 class Many(NamedTuple):
-    """Several series of a source: raw samples, or buckets as a rollup block holds them; the rest as of ``Answer``."""
+    """Several series of a source: raw samples, or buckets as a rollup block holds them; the rest as in ReadAnswer."""
 
     columns: Columns
     resolution: str
@@ -130,7 +130,7 @@ class Reader:
         self._now_ms = now_ms
         self._threads = ThreadPoolExecutor(LATEST_READERS)
 
-    def read(self, source: SourceKey, series: str, from_ms: int, to_ms: int, how: How = HOW) -> Answer:
+    def read(self, source: SourceKey, series: str, from_ms: int, to_ms: int, how: How = HOW) -> ReadAnswer:
         """One series from ``from_ms`` to ``to_ms``, both included, cut to what retention can hold: its samples, or an
         aggregate of every bucket that overlaps the span.
 
@@ -143,14 +143,14 @@ class Reader:
             self._hot_part(source, asked.now_ms, asked.now_ms, [series], gaps)  # Redis may have lost the name
             if not gaps.warnings and series not in self.series(source):
                 raise _unknown(source, series)
-            return Answer(np.empty(0, np.int64), np.empty(0), gaps.warnings, asked.resolution)
+            return ReadAnswer(np.empty(0, np.int64), np.empty(0), gaps.warnings, asked.resolution)
         columns, known = self._columns(source, [series], asked, gaps)
         if not (gaps.warnings or columns.groups or known or series in self.series(source)):
             raise _unknown(source, series)
         ts_ms, values = _points(columns, series, asked.resolution, how.aggregate)
         if len(ts_ms) > POINTS_MAX:
             raise RequestError(400, f"{len(ts_ms)} points; ask for a shorter span or a coarser resolution")
-        return Answer(ts_ms, values, gaps.warnings, asked.resolution)
+        return ReadAnswer(ts_ms, values, gaps.warnings, asked.resolution)
 
     def read_many(self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int, how: How = HOW) -> Many:
         """As ``read``, of several series of a source at once; one that it never had is left out.

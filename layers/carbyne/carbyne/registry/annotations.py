@@ -18,7 +18,7 @@ MONTH_S: Final = 30 * DAY_S
 MONTHS_MAX: Final = 14
 """Months of one search: a year on a graph, and what began before it.  An annotation lasts one at most."""
 TIME_S_MAX: Final = 2**33
-Time = Annotated[int, Meta(ge=0, le=TIME_S_MAX)]
+TimeS = Annotated[int, Meta(ge=0, le=TIME_S_MAX)]
 
 
 class AnnotationForm(msgspec.Struct, frozen=True, rename={"from_s": "from", "to_s": "to"}):
@@ -26,8 +26,8 @@ class AnnotationForm(msgspec.Struct, frozen=True, rename={"from_s": "from", "to_
 
     service: str
     title: Annotated[str, Meta(min_length=1, max_length=TITLE_CHARACTERS_MAX)]
-    from_s: Time
-    to_s: Time
+    from_s: TimeS
+    to_s: TimeS
     description: Annotated[str, Meta(max_length=ANNOTATION_CHARACTERS_MAX)] = ""
     roles: Annotated[list[str], Meta(max_length=100)] = []
 
@@ -38,7 +38,7 @@ class Annotation(AnnotationForm, frozen=True, rename={"from_s": "from", "to_s": 
     id: str
 
 
-class _Place(msgspec.Struct, frozen=True, array_like=True):
+class _AnnotationPlace(msgspec.Struct, frozen=True, array_like=True):
     """Where the annotation of an id is."""
 
     service: str
@@ -103,7 +103,7 @@ def _of(store: Store, tenant: str, annotation_id: str) -> tuple[RegistryItem, Re
     """The item that says where the annotation is, and the annotation's."""
     place = store.get(_place_key(tenant, annotation_id))
     if place is not None:
-        where = msgspec.json.decode(place.body, type=_Place)
+        where = msgspec.json.decode(place.body, type=_AnnotationPlace)
         item = store.get(Key(_month(tenant, where.service, where.month), annotation_id))
         if item is not None:
             return place, item
@@ -115,7 +115,9 @@ def _put(tenant: str, one: Annotation, version: int) -> RegistryChange:
 
 
 def _place(tenant: str, one: Annotation, version: int) -> RegistryChange:
-    return RegistryChange(_place_key(tenant, one.id), body_of(_Place(one.service, one.from_s // MONTH_S)), version)
+    return RegistryChange(
+        _place_key(tenant, one.id), body_of(_AnnotationPlace(one.service, one.from_s // MONTH_S)), version
+    )
 
 
 def _place_key(tenant: str, annotation_id: str) -> Key:

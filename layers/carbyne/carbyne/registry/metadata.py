@@ -25,7 +25,7 @@ class Metadata(msgspec.Struct, frozen=True):
     modified_s: int
 
 
-class _Place(NamedTuple):
+class _OwnerPlace(NamedTuple):
     """Where an owner's documents are."""
 
     pk: str
@@ -103,8 +103,8 @@ def check_readable(registry: Registry, tenant: str, owner: Owner) -> None:
     return None
 
 
-def _place(tenant: str, owner: Owner) -> _Place:
-    return _Place(keys.registry_owner(tenant, *owner))
+def _place(tenant: str, owner: Owner) -> _OwnerPlace:
+    return _OwnerPlace(keys.registry_owner(tenant, *owner))
 
 
 def _unknown(owner: Owner, namespace: str) -> RequestError:
@@ -115,7 +115,7 @@ def _listed(directory: RegistryItem | None) -> list[str]:
     return msgspec.json.decode(directory.body, type=list[str]) if directory else []
 
 
-def _put_once(store: Store, place: _Place, namespace: str, body: bytes) -> bool | None:
+def _put_once(store: Store, place: _OwnerPlace, namespace: str, body: bytes) -> bool | None:
     directory, document = store.get(place.directory), store.get(place.document(namespace))
     listed = _listed(directory)
     changes = [RegistryChange(place.document(namespace), body, document.version if document else 0)]
@@ -126,7 +126,7 @@ def _put_once(store: Store, place: _Place, namespace: str, body: bytes) -> bool 
     return store.write(*changes) or None
 
 
-def _delete_once(store: Store, place: _Place, owner: Owner, namespace: str) -> bool | None:
+def _delete_once(store: Store, place: _OwnerPlace, owner: Owner, namespace: str) -> bool | None:
     directory, document = store.get(place.directory), store.get(place.document(namespace))
     if document is None:
         raise _unknown(owner, namespace)
@@ -134,5 +134,5 @@ def _delete_once(store: Store, place: _Place, owner: Owner, namespace: str) -> b
     return store.write(RegistryChange(document.key, None, document.version), _listing(place, directory, left)) or None
 
 
-def _listing(place: _Place, directory: RegistryItem | None, listed: list[str]) -> RegistryChange:
+def _listing(place: _OwnerPlace, directory: RegistryItem | None, listed: list[str]) -> RegistryChange:
     return RegistryChange(place.directory, body_of(sorted(listed)), directory.version if directory else 0)

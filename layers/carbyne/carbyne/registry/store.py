@@ -14,7 +14,7 @@ from carbyne.core.errors import RetryableError
 from carbyne.core.limits import WRITE_TRIES_MAX
 from carbyne.stream.putter import Entry
 
-Value = TypeVar("Value")
+Settled = TypeVar("Settled")
 
 
 class Key(NamedTuple):
@@ -70,7 +70,7 @@ class Registry(NamedTuple):
     new_mark: Callable[[], str] = partial(token_hex, 8)
 
 
-def settle(attempt: Callable[[], Value | None]) -> Value:
+def settle(attempt: Callable[[], Settled | None]) -> Settled:
     """The value of an attempt to read, change and write, made again as long as others are quicker (None)."""
     for _ in range(WRITE_TRIES_MAX):
         value = attempt()

@@ -26,7 +26,7 @@ from carbyne.core.keys import join_series, series_hash, split_series
 from carbyne.core.limits import BLOCK_BYTES_MAX, BLOCK_INFLATED_BYTES_MAX, BLOCK_SAMPLES_MAX
 from carbyne.core.stamps import STAMP_BYTES
 from carbyne.samples.columns import SERIES_PER_STEP, Columns, Group, assemble, flaw, restrict
-from carbyne.samples.numbers import Stream, pack, pack_values, unpack, unpack_values
+from carbyne.samples.numbers import PackedStream, pack, pack_values, unpack, unpack_values
 
 VERSION: Final = 1
 WHOLE: Final = ""
@@ -192,7 +192,7 @@ def _cover(leaves: set[str], part: str) -> list[str]:
     return [covered for child in children(part) for covered in _cover(leaves, child)]
 
 
-def _leaves(columns: Columns, streams: dict[str, Stream], part: str) -> Iterator[tuple[str, bytes]]:
+def _leaves(columns: Columns, streams: dict[str, PackedStream], part: str) -> Iterator[tuple[str, bytes]]:
     if not columns.groups:
         return
     block = _fitting(columns, streams)
@@ -205,7 +205,7 @@ def _leaves(columns: Columns, streams: dict[str, Stream], part: str) -> Iterator
         yield from _leaves(of_part(columns, child), streams, child)
 
 
-def _fitting(columns: Columns, streams: dict[str, Stream]) -> bytes | None:
+def _fitting(columns: Columns, streams: dict[str, PackedStream]) -> bytes | None:
     """The block, checked by decoding it (it may soon be the only copy); None if it is over a bound."""
     if columns.samples > BLOCK_SAMPLES_MAX:
         return None
@@ -224,7 +224,7 @@ def _fitting(columns: Columns, streams: dict[str, Stream]) -> bytes | None:
     return block
 
 
-def _pack_group(group: Group, streams: dict[str, Stream]) -> _Group:
+def _pack_group(group: Group, streams: dict[str, PackedStream]) -> _Group:
     mine = [streams[series] for series in group.series]
     return _Group(
         names=join_series(group.series),
@@ -250,9 +250,9 @@ def _unpack_stamps(packed: bytes) -> list[bytes]:
     return [number.to_bytes(STAMP_BYTES, "big") for number in numbers]
 
 
-def _streams(columns: Columns) -> dict[str, Stream]:
+def _streams(columns: Columns) -> dict[str, PackedStream]:
     """The stream of every series: of scaled integers where that is bit-exact, else of float64."""
-    streams: dict[str, Stream] = {}
+    streams: dict[str, PackedStream] = {}
     for group in columns.groups:
         for low in range(0, len(group.series), SERIES_PER_STEP):
             step = slice(low, low + SERIES_PER_STEP)

@@ -22,7 +22,7 @@ PROBE_TIMES: Final = 16
 """Values that are tried first: if they do not fit a scale, the series does not."""
 SCALED_BELOW: Final = float(1 << 53)
 
-Stream = tuple[int, bytes]
+PackedStream = tuple[int, bytes]
 """(form, bytes) of one series."""
 
 
@@ -48,7 +48,7 @@ def unpack(stream: bytes | memoryview, numbers: NDArray[Any]) -> None:
         raise ValueError(f"stream of {len(stream)} bytes does not hold {len(numbers)} numbers")
 
 
-def pack_values(bits: NDArray[np.uint64]) -> Iterator[Stream]:
+def pack_values(bits: NDArray[np.uint64]) -> Iterator[PackedStream]:
     """The stream of each row of ``bits`` [S, T]: of scaled integers where that is bit-exact, else of float64."""
     for row, form in zip(bits, forms_of(bits).tolist(), strict=True):
         yield form, pack(row.view(np.float64) if form == FLOATS else scaled_to(row, form))

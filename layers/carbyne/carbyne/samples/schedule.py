@@ -1,6 +1,6 @@
 """When a window is due for sealing."""
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 from zlib import crc32
 
 from carbyne.core.keys import SourceKey, Window
@@ -8,6 +8,16 @@ from carbyne.core.keys import SourceKey, Window
 LATE_SHARE: Final = 2
 """Late rows wait for half of their window's length.  After an outage an agent sends its backlog minute by minute,
 and each seal writes a whole block and its rollups again.  Rows of a window that is sealed in time wait longer."""
+
+
+class LaneArrivals(Protocol):
+    """``first_ms``: arrival of the first row that no block holds, 0 if unknown, None if there is none; ``tick_ms``: of
+    a record before which the ingester has done all of the lane, None if unknown."""
+
+    @property
+    def first_ms(self) -> int | None: ...
+    @property
+    def tick_ms(self) -> int | None: ...
 
 
 class SealSchedule(NamedTuple):

@@ -44,7 +44,7 @@ class _Deletes(NamedTuple):
 NO_DELETES: Final = _Deletes((), is_past=False)
 
 
-class _Part(NamedTuple):
+class _RollupPart(NamedTuple):
     """``span``: whole buckets in one window of blocks."""
 
     resolution: Resolution
@@ -106,22 +106,24 @@ class Roller:
     ) -> int:
         """Recompute the buckets of ``series`` in a span of whole buckets; the number of blocks written."""
         return sum(
-            self._rewrite(BlockKey(source, resolution.name, window), _Part(resolution, part, deletes), series)
+            self._rewrite(BlockKey(source, resolution.name, window), _RollupPart(resolution, part, deletes), series)
             for window, part in _by_window(resolution, span)
         )
 
-    def _rewrite(self, key: BlockKey, of: _Part, series: Collection[str]) -> bool:
+    def _rewrite(self, key: BlockKey, of: _RollupPart, series: Collection[str]) -> bool:
         expires_s = max(key.window.end_s, self._now_ms() // 1000) + self._warm_s[of.resolution.name]
         target = Target(self._warm, expires_s, self._catalogue.making(key))
         concerned = {*series, *self._deleted(key.source, of)}
         return rewrite(target, key, partial(self._recomputed, key.source, of, concerned), keys_of(concerned))
 
-    def _deleted(self, source: SourceKey, of: _Part) -> Collection[str]:
+    def _deleted(self, source: SourceKey, of: _RollupPart) -> Collection[str]:
         """The series that have buckets here of which something is deleted."""
         named = {marker.series for marker in of.deletes.markers}
         return rolled_names(self._stored(source, of, None)) if "" in named else named
 
-    def _recomputed(self, source: SourceKey, of: _Part, series: Collection[str], part: str, stored: Columns) -> Columns:
+    def _recomputed(
+        self, source: SourceKey, of: _RollupPart, series: Collection[str], part: str, stored: Columns
+    ) -> Columns:
         """``stored`` with the buckets of the span recomputed for those of ``series`` that lie in ``part``."""
         mine = [name for name in series if blocks.in_part(name, part)]
         kept, replaced = _apart(stored, set(keys_of(mine)), of.span)
@@ -132,14 +134,14 @@ class Roller:
             return stored
         return merge([kept, restamped(fresh, self._later(before))])
 
-    def _fresh(self, source: SourceKey, of: _Part, series: Sequence[str]) -> Columns:
+    def _fresh(self, source: SourceKey, of: _RollupPart, series: Sequence[str]) -> Columns:
         """The buckets as the finer samples give them."""
         finer, span = of.resolution.finer, of.span
         names = series if finer == RAW else keys_of(series)
         samples = self._tiers.read(source, finer, span[0], span[1] - 1, Gaps(partial=False), names)
         return roll(between(samples, *span), of.resolution.bucket_s)
 
-    def _stored(self, source: SourceKey, of: _Part, series: Collection[str] | None) -> Columns:
+    def _stored(self, source: SourceKey, of: _RollupPart, series: Collection[str] | None) -> Columns:
         """The buckets that table and archive have."""
         start, end = of.span
         return between(
@@ -158,7 +160,7 @@ def _by_window(resolution: Resolution, span: Span) -> Iterator[tuple[Window, Spa
         yield window, (max(span[0], window.start_s * 1000), min(span[1], window.end_s * 1000))
 
 
-def _left(before: Columns, of: _Part) -> Columns:
+def _left(before: Columns, of: _RollupPart) -> Columns:
     """What is left of buckets whose samples are gone: those that are not deleted whole."""
     bucket_ms = of.resolution.bucket_s * 1000
     whole = [

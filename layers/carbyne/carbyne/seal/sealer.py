@@ -17,7 +17,7 @@ from carbyne.core.limits import SEAL_RESERVE_S
 from carbyne.core.meter import Meter
 from carbyne.samples.columns import Columns
 from carbyne.samples.markers import Markers
-from carbyne.samples.schedule import SealSchedule
+from carbyne.samples.schedule import LaneArrivals, SealSchedule
 from carbyne.seal.backlog import Backlog
 from carbyne.store.catalogue import Catalogue, spans_of
 from carbyne.store.tree import Target, clean, merge_into
@@ -26,18 +26,9 @@ from carbyne.store.worklist import Worklist
 _log = logging.getLogger(__name__)
 
 
-class LaneArrivals(Protocol):
-    """See ``marks.LaneArrivals``."""
-
-    @property
-    def first_ms(self) -> int | None: ...
-    @property
-    def tick_ms(self) -> int | None: ...
-
-
 class DueWindows(Protocol):
     """``windows``: (due_ms, source, window), earliest first; ``rebuilding``: lanes that are not whole, each with the
-    token of the replay that it is in, empty for none; ``arrivals``: of the others, see ``marks.LaneArrivals``."""
+    token of the replay that it is in, empty for none; ``arrivals``: of the others, see ``schedule.LaneArrivals``."""
 
     @property
     def windows(self) -> Sequence[tuple[int, SourceKey, Window]]: ...
@@ -47,7 +38,7 @@ class DueWindows(Protocol):
     def arrivals(self) -> Mapping[int, LaneArrivals]: ...
 
 
-class WindowRows(Protocol):
+class SealableRows(Protocol):
     """``pairs``: (field, stamp) of each row; ``columns``: their samples; ``markers``: the deletes among them."""
 
     @property
@@ -58,12 +49,12 @@ class WindowRows(Protocol):
     def markers(self) -> Markers: ...
 
 
-class HotWindows(Protocol):
+class SealableWindows(Protocol):
     """The sealer's side of the hot tier; every method raises RetryableError if it can't be asked."""
 
     def due(self, now_ms: int, closed_s: int) -> DueWindows: ...
     def claim(self, source: SourceKey, window: Window) -> bool: ...
-    def rows(self, source: SourceKey, window: Window) -> WindowRows: ...
+    def rows(self, source: SourceKey, window: Window) -> SealableRows: ...
     def confirm(
         self, source: SourceKey, window: Window, pairs: Sequence[tuple[bytes, bytes]], *, expiry_ms: int, again_ms: int
     ) -> bool: ...
@@ -95,7 +86,7 @@ class Sealer:
 
     def __init__(
         self,
-        hot: HotWindows,
+        hot: SealableWindows,
         warm: Blocks,
         cold: Blocks,
         catalogue: Catalogue,

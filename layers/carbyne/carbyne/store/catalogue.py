@@ -53,14 +53,14 @@ assert HOURLY < BACKLOG < CLOSED < MARKERS < RAW
 _AFTER_MARKERS: Final = MARKERS + "~"
 
 
-class Span(NamedTuple):
+class SeriesSpan(NamedTuple):
     """When a series was seen: times of its first and last sample, ms."""
 
     first_ms: int
     last_ms: int
 
-    def joined(self, other: "Span") -> "Span":
-        return Span(min(self.first_ms, other.first_ms), max(self.last_ms, other.last_ms))
+    def joined(self, other: "SeriesSpan") -> "SeriesSpan":
+        return SeriesSpan(min(self.first_ms, other.first_ms), max(self.last_ms, other.last_ms))
 
 
 class Windows(NamedTuple):
@@ -95,8 +95,8 @@ class Pending(NamedTuple):
     open_days: set[Window]
 
 
-Spans = dict[str, Span]
-Body = TypeVar("Body")
+Spans = dict[str, SeriesSpan]
+KeptBody = TypeVar("KeptBody")
 
 
 class _Page(msgspec.Struct, frozen=True, array_like=True):
@@ -107,7 +107,7 @@ class _Page(msgspec.Struct, frozen=True, array_like=True):
     last_ms: list[int]
 
 
-class _Run(msgspec.Struct, frozen=True, array_like=True):
+class _WindowRun(msgspec.Struct, frozen=True, array_like=True):
     """``count`` successive windows of ``length_s`` from ``start_s``."""
 
     start_s: int
@@ -118,8 +118,8 @@ class _Run(msgspec.Struct, frozen=True, array_like=True):
 class _Index(msgspec.Struct, frozen=True, array_like=True):
     """``Windows`` as runs."""
 
-    sealed: list[_Run]
-    again: list[_Run]
+    sealed: list[_WindowRun]
+    again: list[_WindowRun]
 
 
 class _Noted(msgspec.Struct, frozen=True, array_like=True):
@@ -136,7 +136,7 @@ class _Noted(msgspec.Struct, frozen=True, array_like=True):
         return Marker(self.stamp, self.series, self.from_ms, self.to_ms)
 
 
-def _kind(body: type[Body], version: int = VERSION) -> Document[Body]:
+def _kind(body: type[KeptBody], version: int = VERSION) -> Document[KeptBody]:
     return Document(
         "page of the catalogue",
         body,
@@ -153,7 +153,9 @@ _MARKERS, _PAGES, _INDEXES = _kind(_Noted, MARKER_VERSION), _kind(_Page), _kind(
 def spans_of(columns: Columns) -> Spans:
     """First and last time of every series."""
     return {
-        series: Span(int(group.ts_ms[0]), int(group.ts_ms[-1])) for group in columns.groups for series in group.series
+        series: SeriesSpan(int(group.ts_ms[0]), int(group.ts_ms[-1]))
+        for group in columns.groups
+        for series in group.series
     }
 
 
@@ -331,20 +333,20 @@ def _page(spans: Spans) -> Item:
 def _spans(item: Item) -> Spans:
     page = _PAGES.unpack(item.data)
     try:
-        return dict(zip(split_series(page.names), map(Span, page.first_ms, page.last_ms), strict=True))
+        return dict(zip(split_series(page.names), map(SeriesSpan, page.first_ms, page.last_ms), strict=True))
     except ValueError as error:
         raise frame.corrupt(item.data, f"not a page of the catalogue: {error}") from None
 
 
-def _runs(windows: list[Window]) -> list[_Run]:
+def _runs(windows: list[Window]) -> list[_WindowRun]:
     """Windows in ascending order as runs of successive ones of one length."""
-    runs: list[_Run] = []
+    runs: list[_WindowRun] = []
     for start_s, length_s in windows:
         last = runs[-1] if runs else None
         if last and last.length_s == length_s and last.start_s + last.count * length_s == start_s:
-            runs[-1] = _Run(last.start_s, last.count + 1, length_s)
+            runs[-1] = _WindowRun(last.start_s, last.count + 1, length_s)
         else:
-            runs.append(_Run(start_s, 1, length_s))
+            runs.append(_WindowRun(start_s, 1, length_s))
     return runs
 
 
@@ -353,7 +355,7 @@ def _windows(item: Item) -> Windows:
     return Windows(_in_runs(index.sealed), _in_runs(index.again))
 
 
-def _in_runs(runs: Iterable[_Run]) -> set[Window]:
+def _in_runs(runs: Iterable[_WindowRun]) -> set[Window]:
     return {Window(run.start_s + i * run.length_s, run.length_s) for run in runs for i in range(run.count)}
 
 

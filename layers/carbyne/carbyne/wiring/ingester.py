@@ -37,7 +37,7 @@ from carbyne.wiring.clock import now_ms
 from carbyne.wiring.redis import nodes
 
 
-class Ports(NamedTuple):
+class IngesterPorts(NamedTuple):
     """``hot`` and ``windows``: rows in Redis; ``table``: of blocks; ``quarantine``: the failure bucket; ``now_ms``: the
     clock; ``usage``: counts what tenants send, None where the ingester has counted it."""
 
@@ -51,7 +51,7 @@ class Ports(NamedTuple):
     usage: Usage | None = None
 
 
-def assemble(settings: IngesterSettings, ports: Ports) -> Ingester:
+def assemble(settings: IngesterSettings, ports: IngesterPorts) -> Ingester:
     """An ingester out of its ports."""
     schedule = SealSchedule(settings.seal_grace_s, settings.seal_jitter_s)
     catalogue, worklist = Catalogue(ports.table), Worklist(ports.table, lambda: uuid4().hex)
@@ -99,7 +99,7 @@ def replayer() -> Replayer:
     return Replayer(assemble(settings, ports), ports.windows, ports.meter, progress)
 
 
-def _ports(function: str) -> tuple[IngesterSettings, Ports]:
+def _ports(function: str) -> tuple[IngesterSettings, IngesterPorts]:
     """The real ones, and the lanes initialised."""
     telemetry.log_as_json(function)
     settings = load(IngesterSettings, os.environ)
@@ -109,7 +109,7 @@ def _ports(function: str) -> tuple[IngesterSettings, Ports]:
     redis = nodes(settings, alone=lambda calls: meter.add("WritesWithoutReplica", calls))
     hot = HotStore(redis)
     ensure_initialised(LanesMark(dynamodb, settings.accounts_table), hot)
-    return settings, Ports(
+    return settings, IngesterPorts(
         hot=hot,
         windows=HotWindows(redis),
         table=DynamoTable(dynamodb, settings.blocks_table),

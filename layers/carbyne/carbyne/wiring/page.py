@@ -14,7 +14,7 @@ from carbyne.adapters.redis.sessions import RedisSessions
 from carbyne.adapters.redis.system import RedisSystem
 from carbyne.core.settings import PageSettings, load
 from carbyne.hot.jobs import Jobs
-from carbyne.page.api import Page, PageDeps
+from carbyne.page.api import PageDeps, PageParts
 from carbyne.page.sessions import Sessions
 from carbyne.page.system import System
 from carbyne.tenants.accounts import Accounts
@@ -42,4 +42,4 @@ def page() -> PageDeps:
         lambda: secrets.token_urlsafe(32),
     )
     system = System(RedisSystem(redis), lambda: jobs.load()[0], now_ms)
-    return PageDeps(accounts, Page(accounts, sessions, system))
+    return PageDeps(accounts, PageParts(accounts, sessions, system))

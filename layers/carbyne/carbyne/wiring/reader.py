@@ -39,7 +39,7 @@ class ReaderDeps(NamedTuple):
     queries: Queries
 
 
-class Ports(NamedTuple):
+class ReaderPorts(NamedTuple):
     """``hot`` and ``windows``: rows in Redis; ``table``: of blocks; ``cold``: the archive; ``now_ms``: the clock;
     ``is_registered``: whether the registry knows a source."""
 
@@ -52,7 +52,7 @@ class Ports(NamedTuple):
     is_registered: Callable[[SourceKey], bool] = all_registered
 
 
-def assemble(settings: ReaderSettings, ports: Ports) -> ReaderDeps:
+def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
     """A reader out of its ports."""
     warm, catalogue = WarmBlocks(ports.table), Catalogue(ports.table)
     samples = Reader(
@@ -75,7 +75,7 @@ def reader() -> ReaderDeps:
     dynamodb = boto3.client("dynamodb", config=aws.config(1, 2, tries=2, connections=2 * BATCH_READERS))
     s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
     redis = nodes(settings)
-    ports = Ports(
+    ports = ReaderPorts(
         hot=HotStore(redis),
         windows=HotWindows(redis),
         table=DynamoTable(dynamodb, settings.blocks_table),

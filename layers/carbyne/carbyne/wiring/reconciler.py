@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-class Ports(NamedTuple):
+class ReconcilerPorts(NamedTuple):
     """``expiring``: see ``Reconciler``; ``table``: of blocks; ``cold``: the archive; ``now_ms``: the clock."""
 
     expiring: Callable[[int, BlockKey | None], Iterable[BlockKey]]
@@ -36,7 +36,7 @@ class Ports(NamedTuple):
     meter: Meter
 
 
-def assemble(settings: ReconcilerSettings, ports: Ports, compared: Compared | None = None) -> Reconciler:
+def assemble(settings: ReconcilerSettings, ports: ReconcilerPorts, compared: Compared | None = None) -> Reconciler:
     """A reconciler out of its ports.  ``compared``: in the place of what the table remembers."""
     return Reconciler(
         expiring=ports.expiring,
@@ -59,7 +59,7 @@ def reconciler() -> Reconciler:
     dynamodb, s3 = boto3.client("dynamodb", config=config), boto3.client("s3", config=config)
     return assemble(
         settings,
-        Ports(
+        ReconcilerPorts(
             expiring=partial(expiring, dynamodb, settings.blocks_table),
             table=DynamoTable(dynamodb, settings.blocks_table),
             cold=ColdBlocks(s3, settings.blocks_bucket),
@@ -72,7 +72,7 @@ def reconciler() -> Reconciler:
 def build(dynamodb: "DynamoDBClient", s3: "S3Client", table: str, bucket: str) -> Reconciler:
     """The operator's: it compares everything, whatever was compared before, and notes nothing."""
     settings = ReconcilerSettings("", table, bucket, 0, 0, 0, 0)
-    ports = Ports(
+    ports = ReconcilerPorts(
         expiring=partial(expiring, dynamodb, table),
         table=DynamoTable(dynamodb, table),
         cold=ColdBlocks(s3, bucket),

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 
-from carbyne.adapters.redis.admin import Admin, Handovers
+from carbyne.adapters.redis.admin import Admin, HandoverNotes
 from carbyne.adapters.redis.view import View
 from carbyne.core.limits import MIGRATE_MS, REDIS_TIMEOUT_S
 from carbyne.core.settings import RedisSettings, Secret
@@ -12,7 +12,7 @@ from carbyne.wiring.redis import login, one_node
 
 
 class Unnoted:
-    """``Handovers`` of a cluster whose deployment is not named: a planned change is replayed like any other."""
+    """``HandoverNotes`` of a cluster whose deployment is not named: a planned change is replayed like any other."""
 
     def opened(self, before: str, lanes: Iterable[int]) -> None:
         """Nothing."""
@@ -22,7 +22,7 @@ class Unnoted:
 
 
 def admin(
-    endpoint: tuple[str, int], tls: bool, user: str, iam_cache: str, handovers: Handovers
+    endpoint: tuple[str, int], tls: bool, user: str, iam_cache: str, handovers: HandoverNotes
 ) -> tuple[Admin, Callable[[], None]]:
     """The tool, and what closes its connections.  REDIS_PASSWORD is the password, as for the functions."""
     host, port = endpoint

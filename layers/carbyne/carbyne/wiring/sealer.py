@@ -33,7 +33,7 @@ from carbyne.wiring.clock import now_ms
 from carbyne.wiring.redis import nodes
 
 
-class Ports(NamedTuple):
+class SealerPorts(NamedTuple):
     """``hot``: rows in Redis; ``table``: of blocks; ``cold``: the archive; ``initialised``: whether the lanes were ever
     whole; ``new_token``: a text that nothing else has; ``now_ms``: the clock."""
 
@@ -46,7 +46,7 @@ class Ports(NamedTuple):
     meter: Meter
 
 
-def assemble(settings: SealerSettings, ports: Ports) -> Sealer:
+def assemble(settings: SealerSettings, ports: SealerPorts) -> Sealer:
     """A sealer out of its ports."""
     warm, catalogue = WarmBlocks(ports.table), Catalogue(ports.table)
     tiers = BlockTiers(warm, ports.cold, catalogue)
@@ -84,7 +84,7 @@ def sealer() -> Sealer:
     meter = Meter(time.monotonic, telemetry.emf("sealer", settings.stack))
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=4))
     s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
-    ports = Ports(
+    ports = SealerPorts(
         hot=HotWindows(nodes(settings, alone=lambda calls: meter.add("WritesWithoutReplica", calls))),
         table=DynamoTable(dynamodb, settings.blocks_table),
         cold=ColdBlocks(s3, settings.blocks_bucket),

@@ -17,7 +17,7 @@ from carbyne.cluster.topology import Newcomer, Node, Topology, address, lanes_in
 from carbyne.core.errors import RetryableError
 from carbyne.core.limits import FAILOVER_PAUSE_MS, MIGRATE_KEYS, MIGRATE_MS, MIGRATE_SLOTS, REDIS_STEP_S, REDIS_SYNC_S
 
-Progress = Callable[[str], None]
+Told = Callable[[str], None]
 """Told what is done of a step that takes long."""
 
 _PAUSE_S: Final = 0.1
@@ -27,7 +27,7 @@ _ATOMIC_MOVES_SINCE: Final = 9
 _ID: Final = re.compile(r"\b[0-9a-f]{40}\b")
 
 
-class Handovers(Protocol):
+class HandoverNotes(Protocol):
     """Where planned changes of masters are noted, so that nobody takes them for a loss; ids are of replications."""
 
     def opened(self, before: str, lanes: Iterable[int]) -> None: ...
@@ -41,7 +41,7 @@ class Admin:
         self,
         view: View,
         login: CredentialProvider | None,
-        handovers: Handovers,
+        handovers: HandoverNotes,
         monotonic: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> None:
@@ -64,7 +64,7 @@ class Admin:
         """A server that is to join; RetryableError if it does not answer."""
         return self._view.newcomer(host, port)
 
-    def do(self, step: Step, progress: Progress) -> None:
+    def do(self, step: Step, progress: Told) -> None:
         """Carry out one step; RetryableError, which names nodes by host:port, if it fails or does not end in time."""
         now = self.look()
         try:
@@ -110,7 +110,7 @@ class Admin:
         client.cluster("ADDSLOTSRANGE", *(edge for span in spans(missing) for edge in span))
         self._until("all nodes know who serves the slots", lambda: self.look().agreed)
 
-    def _follow(self, step: Follow, progress: Progress) -> None:
+    def _follow(self, step: Follow, progress: Told) -> None:
         def both() -> tuple[Node | None, Node | None]:
             found = self.look()
             return found.find(step.node), found.find(step.master)
@@ -124,7 +124,7 @@ class Admin:
         self._until_copied(client, step, progress)
         self._until("all nodes know the new replica", lambda: self.look().agreed)
 
-    def _until_copied(self, client: Client, step: Follow, progress: Progress) -> None:
+    def _until_copied(self, client: Client, step: Follow, progress: Told) -> None:
         """A large master takes long: it is given up only when nothing moves for REDIS_SYNC_S."""
         end_s, before = self._monotonic() + REDIS_SYNC_S, ""
         while (info := parse_info(client.execute_command("INFO"))).get("master_link_status") != "up":
@@ -137,7 +137,7 @@ class Admin:
                 raise RetryableError(f"{step.node} does not copy {step.master}: nothing came for {REDIS_SYNC_S:.0f} s")
             self._sleep(_PAUSE_S)
 
-    def _move(self, now: Topology, step: Move, progress: Progress) -> None:
+    def _move(self, now: Topology, step: Move, progress: Told) -> None:
         source, target = self._node(now, step.source), self._node(now, step.target)
         slots = [slot for slot in step.slots if slot in source.slots]
         self._await(self._client(source), progress)
@@ -176,7 +176,7 @@ class Admin:
                 raise RedisError(f"the server gave up: {last['state']}, {last['message']}")
             yield part
 
-    def _await(self, client: Client, progress: Progress) -> None:
+    def _await(self, client: Client, progress: Told) -> None:
         version = parse_info(client.execute_command("INFO", "server")).get("valkey_version", "0")
         if int(version.partition(".")[0]) < _ATOMIC_MOVES_SINCE:
             return

@@ -13,7 +13,7 @@ from carbyne.cluster.topology import Node
 
 
 class RedisNodes:
-    """A ``probe.Nodes``."""
+    """A ``probe.ProbedNodes``."""
 
     def __init__(self, view: View) -> None:
         self._view = view

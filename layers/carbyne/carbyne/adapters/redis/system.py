@@ -5,7 +5,7 @@ from collections.abc import Callable
 from carbyne.adapters.redis.nodes import Command, Member, Nodes, Reply, checked
 from carbyne.core.keys import CACHE_COUNTS, lane_due, lane_state
 from carbyne.core.limits import LANES
-from carbyne.page.system import Cache, Lanes, Node, Seals
+from carbyne.page.system import Cache, Lanes, RedisNode, Seals
 from carbyne.samples.rows import WHOLE
 
 FAILING = frozenset(("fail", "fail?", "noaddr", "handshake"))
@@ -17,7 +17,7 @@ class RedisSystem:
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[RedisNode]:
         return [_node(member) for member in self._nodes.members()]
 
     def lanes(self, now_ms: int) -> tuple[Lanes, Seals]:
@@ -41,9 +41,9 @@ class RedisSystem:
         return [checked(reply) for reply in self._nodes.run([Command(lane, command(lane)) for lane in range(LANES)])]
 
 
-def _node(member: Member) -> Node:
+def _node(member: Member) -> RedisNode:
     memory = member.memory
-    return Node(
+    return RedisNode(
         node=member.name,
         role="master" if "master" in member.flags else "replica",
         is_healthy=memory is not None and not member.flags & FAILING,

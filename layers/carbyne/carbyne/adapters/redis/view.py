@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from redis import RedisError
 
-from carbyne.cluster.topology import Figures, Newcomer, Node, OpenSlot, Topology
+from carbyne.cluster.topology import Newcomer, Node, NodeVitals, OpenSlot, Topology
 from carbyne.core.errors import RetryableError
 
 Client = Any
@@ -162,10 +162,10 @@ def _knowledge(entry: Mapping[str, Any]) -> tuple[int, int]:
     return int(entry["epoch"]), len(entry["slots"])
 
 
-def _figures(info: Info) -> Figures:
+def _figures(info: Info) -> NodeVitals:
     role_is_master = info["role"] == "master"
     version = info.get("valkey_version") or info["redis_version"]
-    return Figures(
+    return NodeVitals(
         version=f"{info.get('server_name', 'redis').capitalize()} {version}",
         memory_bytes=int(info["used_memory"]),
         memory_max_bytes=int(info.get("maxmemory", 0)),
