@@ -52,6 +52,7 @@ def test_of_a_level_the_peak_is_written(written):
 
 
 def test_metrics_are_one_line_of_embedded_metric_format(capsys):
+    telemetry.emf("reader", "carbyne-prod")
     emit = telemetry.emf("writer", "carbyne-dev")
     emit({"SamplesAccepted": 3, "SamplesRejected.bad-name": 1})
     emit({"SamplesAccepted": 4})

@@ -6,8 +6,8 @@ The dimensions of a metric are function and stack, so that several stacks share 
 from collections.abc import Mapping
 from typing import Final
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from carbyne.core.meter import Emit
 
@@ -20,8 +20,8 @@ def log_as_json(function: str) -> None:
 
 
 def emf(function: str, stack: str) -> Emit:
-    """Writes metrics to stdout in the embedded metric format."""
-    metrics = Metrics(namespace=NAMESPACE, service=function)
+    """Writes metrics to stdout in the embedded metric format.  Each call has a state of its own, unlike ``Metrics``."""
+    metrics = EphemeralMetrics(namespace=NAMESPACE, service=function)
     metrics.set_default_dimensions(stack=stack)
 
     def emit(sums: Mapping[str, float]) -> None:

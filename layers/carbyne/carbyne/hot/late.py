@@ -18,7 +18,7 @@ from carbyne.samples.columns import Columns, Rows, from_rows
 from carbyne.samples.rows import HotRow
 from carbyne.samples.schedule import SealSchedule
 
-Reply = TypeVar("Reply")
+Noted = TypeVar("Noted")
 LateGroups = Mapping[tuple[SourceKey, Window], Sequence[HotRow]]
 
 
@@ -83,10 +83,10 @@ class LateLog:
         self,
         sources: Iterable[SourceKey],
         failed: dict[SourceKey, RetryableError],
-        ask: Callable[[SourceKey], Reply],
-    ) -> dict[SourceKey, Reply]:
+        ask: Callable[[SourceKey], Noted],
+    ) -> dict[SourceKey, Noted]:
         """What is answered for each source that has not failed; those for which this one does fail from then on."""
-        answers: dict[SourceKey, Reply] = {}
+        answers: dict[SourceKey, Noted] = {}
         for source in sources:
             if source not in failed:
                 try:
