@@ -28,7 +28,7 @@ check: lint types ## lint, types, unit tests: under 90 s
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not nightly" tests/unit
 
 test: lint types web/node_modules/axe-core web/dist/index.html ## everything but the long forms; what CI runs
-	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=25 -m "not nightly" $(TESTS)
+	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder --durations=25 -m "not nightly" $(TESTS)
 
 test-lambda: .venv/test.txt ## unit tests on the Python of Lambda's runtime, where one is found
 	@found=$$($(BIN)/python -m tests.support.lambda_rie) || { echo "unit tests on Lambda's Python: $$found"; exit 0; }; \

@@ -180,7 +180,7 @@ class MemoryNodes:
         packed = [_bytes(arg) for arg in args]
         if name == b"INFO":
             lane = lane_of_tag(_slot(self._allowed[0]).decode()) or 0
-            return b"role:master\r\nmaster_replid:%s\r\n" % self.masters()[lane].id.encode()
+            return b"role:master\r\nmaster_replid:%s\r\n" % self._promoted.get(lane, MASTER).id.encode()
         if packed:
             assert packed[0] in self._allowed, f"a key that was not declared: {packed[0]!r}"
         reply = self.redis.call(name.decode(), *packed)

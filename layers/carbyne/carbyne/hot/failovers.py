@@ -102,7 +102,8 @@ class Failovers:
         if item is None:
             return {}, None
         note = _NOTE.unpack(item.data)
-        return {lane: note.ids[at].hex() for lane, at in enumerate(note.lanes) if at != _NOWHERE}, item
+        ids = [id_.hex() for id_ in note.ids]
+        return {lane: ids[at] for lane, at in enumerate(note.lanes) if at != _NOWHERE}, item
 
     def _save(self, ids: Mapping[int, str], replaces: Item | None) -> None:
         """Unless another sealer noted something meanwhile: then the next look compares with that."""

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -50,11 +51,16 @@ class Script(NamedTuple):
     @classmethod
     def load(cls, name: str) -> "Script":
         """The script ``lua/<name>.lua``."""
-        text = (SCRIPTS / f"{name}.lua").read_text()
-        return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+        return _loaded(name)
 
     def call(self, lane: int, keys: Sequence[str], args: Sequence[Any]) -> "Command":
         return Command(lane, ("EVALSHA", self.sha, len(keys), *keys, *args), self)
+
+
+@cache
+def _loaded(name: str) -> Script:
+    text = (SCRIPTS / f"{name}.lua").read_text()
+    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 class Command(NamedTuple):
