@@ -105,16 +105,16 @@ class Desk:
             return str(named)
         if not arguments.stack:
             raise RequestError(400, f"which deployment? give --stack, or --{option.replace('_', '-')}")
-        found = self._stack(arguments.stack).get(f"{kind}s", [])
-        values = {one[f"{kind}Key"]: str(one[f"{kind}Value"]) for one in found}
+        entries = self._stack(arguments.stack).get(f"{kind}s", [])
+        values = {entry[f"{kind}Key"]: str(entry[f"{kind}Value"]) for entry in entries}
         if name not in values:
             raise RequestError(404, f"the stack {arguments.stack} has no {kind.lower()} {name}")
         return values[name]
 
     def _stack(self, name: str) -> Any:  # noqa: ANN401 - as the client answers
         with aws.retryable("DescribeStacks"):
-            [found] = self.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-        return found
+            [stack] = self.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        return stack
 
 
 def accounts_table(desk: Desk, arguments: Namespace) -> str:

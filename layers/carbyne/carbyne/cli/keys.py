@@ -73,13 +73,11 @@ def list_all(arguments: Namespace, desk: Desk) -> None:
 def revoke(arguments: Namespace, desk: Desk) -> None:
     """RequestError for an unknown id."""
     client, table = desk.dynamodb(), accounts_table(desk, arguments)
-    found = accounts.api_keys(client, table, arguments.id) if re.fullmatch("[0-9a-f]{16}", arguments.id) else []
-    if not found:
+    keys = accounts.api_keys(client, table, arguments.id) if re.fullmatch("[0-9a-f]{16}", arguments.id) else []
+    if not keys:
         raise RequestError(404, f"no key has the id {arguments.id}; carbyne keys list shows them")
     accounts.revoke_key(client, table, arguments.id)
-    desk.remark(
-        f"revoked {arguments.id} of {found[0].tenant}; within {TENANT_CACHE_S} seconds nobody takes it any more"
-    )
+    desk.remark(f"revoked {arguments.id} of {keys[0].tenant}; within {TENANT_CACHE_S} seconds nobody takes it any more")
 
 
 def _permission(arguments: Namespace) -> Permission:
@@ -90,7 +88,7 @@ def _permission(arguments: Namespace) -> Permission:
 
 
 def _words(permission: Permission) -> str:
-    return "+".join(one.name.lower() for one in Permission if one in permission and one.name)
+    return "+".join(flag.name.lower() for flag in Permission if flag in permission and flag.name)
 
 
 def _date(key: ApiKey) -> str:

@@ -28,9 +28,9 @@ def reconcile(arguments: Namespace, desk: Desk) -> None:
     table = desk.table(arguments, "BlocksTableName", "table")
     bucket = desk.table(arguments, "BlocksBucketName", "bucket")
     reconciler = build(desk.dynamodb(), desk.client("s3"), table, bucket)
-    found = reconciler.run(lambda: inf, progress=lambda so_far: desk.progress(_words(so_far)))
-    desk.say(_words(found))
+    outcome = reconciler.run(lambda: inf, progress=lambda so_far: desk.progress(_words(so_far)))
+    desk.say(_words(outcome))
 
 
-def _words(found: "Reconciled") -> str:
-    return f"compared {found.compared}, copied {found.copied}, failed {found.failed}"
+def _words(outcome: "Reconciled") -> str:
+    return f"compared {outcome.compared}, copied {outcome.copied}, failed {outcome.failed}"

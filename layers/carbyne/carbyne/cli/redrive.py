@@ -106,8 +106,8 @@ class _Shown:
 
 def _records(arguments: Namespace, desk: Desk, progress: _Progress) -> RecordRedriver:
     stream = desk.table(arguments, "StreamName", "stream")
-    moment = Time(now_ms=lambda: 1000 * desk.now_s(), clock=time.monotonic, sleep=time.sleep, random=random)
-    putter = Putter(KinesisStream(desk.client("kinesis"), stream), moment, budget_s=REDRIVE_BUDGET_S)
+    putting = Time(now_ms=lambda: 1000 * desk.now_s(), clock=time.monotonic, sleep=time.sleep, random=random)
+    putter = Putter(KinesisStream(desk.client("kinesis"), stream), putting, budget_s=REDRIVE_BUDGET_S)
 
     def put(entries: Sequence[Entry]) -> None:
         putter.put(entries)

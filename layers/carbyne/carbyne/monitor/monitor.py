@@ -44,9 +44,7 @@ class Monitor:
             self._describe(node, known)
         self._retire_all_but({node.name for node in answer.nodes}, known)
         ts_ms = answer.at_s // 60 * 60_000
-        rows = {
-            (f"host/{known[node.name]}", ts_ms): found for node in answer.nodes if (found := _samples(answer, node))
-        }
+        rows = {(f"host/{known[node.name]}", ts_ms): row for node in answer.nodes if (row := _samples(answer, node))}
         self._registry.put(entries_of(OPERATOR, rows))
         return sum(map(len, rows.values()))
 

@@ -125,8 +125,8 @@ def delete_session(page: PageParts, call: Call) -> Response:
 def get_sessions(page: PageParts, call: Call) -> SessionList:
     """The sessions of the API key that asks, directly or by a session of its."""
     who = page.accounts.who(call.request.headers)
-    found = page.sessions.of_key(who.key_item)
-    return SessionList([_info(one, found[one], who.session) for one in reversed(list(found))])
+    sessions = page.sessions.of_key(who.key_item)
+    return SessionList([_info(session, sessions[session], who.session) for session in reversed(list(sessions))])
 
 
 def revoke_session(page: PageParts, call: Call) -> Success:
@@ -179,7 +179,7 @@ def _answer(token: Token | None, cookies: tuple[str, ...]) -> Response:
 
 
 def _session(token: Token) -> SessionOfPage:
-    permissions = [one.name.lower() for one in Permission if one in token.permission and one.name]
+    permissions = [flag.name.lower() for flag in Permission if flag in token.permission and flag.name]
     return SessionOfPage(token.tenant, permissions, token.key_id, token.text, token.expires_in_s)
 
 

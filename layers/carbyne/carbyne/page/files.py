@@ -53,15 +53,15 @@ def asset(folder: Path, request: Request, name: str) -> Response:
     if name == INDEX or name not in _names(folder):
         raise RequestError(404, f"the page has no file {name[:100]!r}; load the page again")
     kept = {"Cache-Control": "public, max-age=31536000, immutable"}
-    found = _file(folder, name, request)
-    return Response(found.status, found.body, {**found.headers, **kept})
+    answer = _file(folder, name, request)
+    return Response(answer.status, answer.body, {**answer.headers, **kept})
 
 
 def _file(folder: Path, name: str, request: Request) -> Response:
     if name not in _names(folder):
         raise RequestError(404, "the page was not built: run `make web`")
     accepted = {part.split(";")[0].strip() for part in request.headers.get("accept-encoding", "").split(",")}
-    encoding = next((one for one in ENCODINGS if one in accepted), None)
+    encoding = next((coding for coding in ENCODINGS if coding in accepted), None)
     encoded = {"Content-Encoding": encoding} if encoding else {}
     kind = {"Content-Type": f"{TYPES[Path(name).suffix]}; charset=utf-8"}
     return Response(200, _bytes(folder / (name + ENCODINGS.get(encoding or "", ""))), {**HEADERS, **kind, **encoded})

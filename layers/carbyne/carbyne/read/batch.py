@@ -108,7 +108,7 @@ def _source(source: str, many: Many) -> SourceColumns:
     groups = many.columns.groups
     axis = np.unique(np.concatenate([group.ts_ms for group in groups])) if groups else np.empty(0, np.int64)
     made = _raw(many.columns, axis) if many.resolution == RAW else _rolled(many.columns, axis)
-    return SourceColumns(source, (axis / 1000).tolist(), sorted(made, key=lambda one: one.name))
+    return SourceColumns(source, (axis / 1000).tolist(), sorted(made, key=lambda part: part.name))
 
 
 def _raw(columns: Columns, axis: NDArray[np.int64]) -> Iterable[SeriesColumns]:

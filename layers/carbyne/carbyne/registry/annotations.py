@@ -56,9 +56,9 @@ def find(store: Store, tenant: str, service: str, from_s: int, to_s: int) -> lis
     """Those of a service that overlap the span, by their beginning; of a longer span than MONTHS_MAX its end."""
     last = to_s // MONTH_S
     months = range(max(0, from_s // MONTH_S - 1, last - MONTHS_MAX), last + 1)
-    found = [_read(item) for month in months for item in store.items(_month(tenant, service, month))]
-    fitting = [one for one in found if one.from_s <= to_s and one.to_s >= from_s]
-    return sorted(fitting, key=lambda one: (one.from_s, one.id))[-ANNOTATIONS_FOUND_MAX:]
+    annotations = [_read(item) for month in months for item in store.items(_month(tenant, service, month))]
+    fitting = [annotation for annotation in annotations if annotation.from_s <= to_s and annotation.to_s >= from_s]
+    return sorted(fitting, key=lambda annotation: (annotation.from_s, annotation.id))[-ANNOTATIONS_FOUND_MAX:]
 
 
 def replace(registry: Registry, tenant: str, annotation_id: str, form: AnnotationForm) -> Annotation:
@@ -110,14 +110,14 @@ def _of(store: Store, tenant: str, annotation_id: str) -> tuple[RegistryItem, Re
     raise RequestError(404, f"graph annotation {annotation_id[:100]!r} is unknown")
 
 
-def _put(tenant: str, one: Annotation, version: int) -> RegistryChange:
-    return RegistryChange(Key(_month(tenant, one.service, one.from_s // MONTH_S), one.id), body_of(one), version)
+def _put(tenant: str, annotation: Annotation, version: int) -> RegistryChange:
+    month = _month(tenant, annotation.service, annotation.from_s // MONTH_S)
+    return RegistryChange(Key(month, annotation.id), body_of(annotation), version)
 
 
-def _place(tenant: str, one: Annotation, version: int) -> RegistryChange:
-    return RegistryChange(
-        _place_key(tenant, one.id), body_of(_AnnotationPlace(one.service, one.from_s // MONTH_S)), version
-    )
+def _place(tenant: str, annotation: Annotation, version: int) -> RegistryChange:
+    place = _AnnotationPlace(annotation.service, annotation.from_s // MONTH_S)
+    return RegistryChange(_place_key(tenant, annotation.id), body_of(place), version)
 
 
 def _place_key(tenant: str, annotation_id: str) -> Key:

@@ -69,8 +69,8 @@ def get_hosts(registry: Registry, call: Call) -> Response:
         statuses=_given(call, "status") or DEFAULT_STATUSES,
         custom_identifier=_last(call, "customIdentifier"),
     )
-    found = hosts.find(registry.store, call.tenant, query, page.after)
-    return Response(200, Listing("hosts", ((host.id, _answer(host)) for host in found), page))
+    matching = hosts.find(registry.store, call.tenant, query, page.after)
+    return Response(200, Listing("hosts", ((host.id, _answer(host)) for host in matching), page))
 
 
 def get_host_by_custom_identifier(registry: Registry, call: Call) -> OneHost:

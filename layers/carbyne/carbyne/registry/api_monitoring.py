@@ -33,7 +33,7 @@ def post_reports(registry: Registry, call: Call) -> Response:
 def get_checks(registry: Registry, call: Call) -> HostsReports:
     hosts = [host for host in dict.fromkeys(call.request.query.get("hostId", ())) if host]
     states = checks.of_hosts(registry.store, call.tenant, hosts)
-    return HostsReports([HostReports(host, [_report(one) for one in mine]) for host, mine in states.items()])
+    return HostsReports([HostReports(host, [_report(state) for state in mine]) for host, mine in states.items()])
 
 
 def _report(state: checks.State) -> CheckReport:
@@ -47,8 +47,8 @@ def post_graphs(registry: Registry, call: Call) -> Success:
 
 def get_graphs(registry: Registry, call: Call) -> Response:
     page = page_of(call.request.query)
-    found = graphs.find(registry.store, call.tenant, page.after)
-    return Response(200, Listing("graphDefs", ((graph.name, graph) for graph in found), page))
+    defined = graphs.find(registry.store, call.tenant, page.after)
+    return Response(200, Listing("graphDefs", ((graph.name, graph) for graph in defined), page))
 
 
 def delete_graph(registry: Registry, call: Call) -> Success:

@@ -21,8 +21,8 @@ class NamedForm(msgspec.Struct, frozen=True):
 
 
 def get_services(registry: Registry, call: Call) -> Response:
-    found = services.find(registry.store, call.tenant)
-    return Response(200, listing("services", ((each.name, each) for each in found), page_of(call.request.query)))
+    defined = services.find(registry.store, call.tenant)
+    return Response(200, listing("services", ((each.name, each) for each in defined), page_of(call.request.query)))
 
 
 def post_service(registry: Registry, call: Call) -> Service:

@@ -114,8 +114,8 @@ def of_hosts(store: Store, tenant: str, host_ids: Sequence[str]) -> dict[str, li
     if len(host_ids) > CHECK_HOSTS_MAX:
         raise RequestError(400, f"{len(host_ids)} hosts; ask for at most {CHECK_HOSTS_MAX} at once")
     with ThreadPoolExecutor(8) as threads:
-        found = threads.map(lambda one: store.items(_pk(tenant, one), "check:"), host_ids)
-        return {one: list(map(_stored, items)) for one, items in zip(host_ids, found, strict=True)}
+        states = threads.map(lambda host_id: store.items(_pk(tenant, host_id), "check:"), host_ids)
+        return {host_id: list(map(_stored, items)) for host_id, items in zip(host_ids, states, strict=True)}
 
 
 def _keep(registry: Registry, tenant: str, host_id: str, reports: list[Report]) -> Counter[str]:

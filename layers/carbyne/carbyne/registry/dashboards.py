@@ -67,8 +67,8 @@ class Dashboard(Head, frozen=True, rename="camel"):
 
 def find(store: Store, tenant: str) -> list[Head]:
     """All dashboards of a tenant, the oldest first."""
-    found = [_head(item) for item in store.items(_head_key(tenant, "").pk)]
-    return sorted(found, key=lambda one: (one.created_at, one.id))
+    heads = [_head(item) for item in store.items(_head_key(tenant, "").pk)]
+    return sorted(heads, key=lambda head: (head.created_at, head.id))
 
 
 def get(store: Store, tenant: str, dashboard_id: str) -> Dashboard:

@@ -42,8 +42,8 @@ def create(registry: Registry, tenant: str, graphs: Sequence[Graph]) -> None:
     """
     for graph in graphs:
         _check(graph)
-    wanted = {_key(tenant, graph.name): body_of(graph) for graph in graphs}
-    settle(lambda: _create_once(registry.store, tenant, wanted))
+    bodies = {_key(tenant, graph.name): body_of(graph) for graph in graphs}
+    settle(lambda: _create_once(registry.store, tenant, bodies))
 
 
 def delete(registry: Registry, tenant: str, name: str) -> None:
@@ -67,17 +67,24 @@ def _key(tenant: str, name: str) -> Key:
     return Key(keys.registry_partition(tenant, "graphs"), name)
 
 
-def _create_once(store: Store, tenant: str, wanted: dict[Key, bytes]) -> bool | None:
+def _create_once(store: Store, tenant: str, bodies: dict[Key, bytes]) -> bool | None:
     known, others = {}, 0
     for item in store.scan(_key(tenant, "").pk):
-        if item.key in wanted:
+        if item.key in bodies:
             known[item.key] = item
         else:
             others += 1
-    if others + len(wanted) > GRAPHS_PER_TENANT_MAX:
+    if others + len(bodies) > GRAPHS_PER_TENANT_MAX:
         raise RequestError(400, f"there would be more than {GRAPHS_PER_TENANT_MAX} graphs; delete some first")
-    changes = [RegistryChange(key, body, known[key].version if key in known else 0) for key, body in wanted.items()]
-    return all(store.write(one) for one in changes if one.key not in known or known[one.key].body != one.body) or None
+    changes = [RegistryChange(key, body, known[key].version if key in known else 0) for key, body in bodies.items()]
+    return (
+        all(
+            store.write(change)
+            for change in changes
+            if change.key not in known or known[change.key].body != change.body
+        )
+        or None
+    )
 
 
 def _check(graph: Graph) -> None:

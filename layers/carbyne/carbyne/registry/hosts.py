@@ -80,13 +80,13 @@ class Filter(NamedTuple):
 
 def register(registry: Registry, tenant: str, form: HostForm) -> str:
     """The id of a new host, or of the live one that has its custom identifier: an agent that asks twice gets one."""
-    wanted = parse_roles(form.role_fullnames)
-    roles.ensure(registry, tenant, wanted)
+    names = parse_roles(form.role_fullnames)
+    roles.ensure(registry, tenant, names)
 
     def attempt() -> str | None:
         item = _holder(registry.store, tenant, form.custom_identifier or None)
         host = _host(item) if item else StoredHost(id=registry.new_id(), created_s=registry.now_s())
-        changed = _applied(host, form, wanted)
+        changed = _applied(host, form, names)
         return host.id if _save(registry.store, tenant, item, changed) else None
 
     return settle(attempt)
@@ -94,10 +94,10 @@ def register(registry: Registry, tenant: str, form: HostForm) -> str:
 
 def update(registry: Registry, tenant: str, host_id: str, form: HostForm) -> None:
     """Change a host; its further roles stay.  RequestError 404 for an unknown one, 400 for a retired one."""
-    wanted = parse_roles(form.role_fullnames)
+    names = parse_roles(form.role_fullnames)
     host = live(registry.store, tenant, host_id)
-    roles.ensure(registry, tenant, [(service, role) for service, role in wanted if not _has(host, service, role)])
-    change(registry, tenant, host_id, lambda host: _applied(host, form, wanted))
+    roles.ensure(registry, tenant, [(service, role) for service, role in names if not _has(host, service, role)])
+    change(registry, tenant, host_id, lambda host: _applied(host, form, names))
 
 
 def set_status(registry: Registry, tenant: str, host_id: str, status: Status) -> None:
@@ -107,10 +107,10 @@ def set_status(registry: Registry, tenant: str, host_id: str, status: Status) ->
 
 def set_roles(registry: Registry, tenant: str, host_id: str, fullnames: Sequence[str] | None) -> None:
     """Give a host these roles and no others.  RequestError as of ``update``."""
-    wanted = parse_roles(fullnames)
+    names = parse_roles(fullnames)
     live(registry.store, tenant, host_id)
-    roles.ensure(registry, tenant, wanted)
-    change(registry, tenant, host_id, lambda host: msgspec.structs.replace(host, roles=_joined({}, wanted)))
+    roles.ensure(registry, tenant, names)
+    change(registry, tenant, host_id, lambda host: msgspec.structs.replace(host, roles=_joined({}, names)))
 
 
 def retire(registry: Registry, tenant: str, host_id: str) -> None:
@@ -200,10 +200,10 @@ def by_custom_identifier(store: Store, tenant: str, identifier: str, *, either_c
     )
     holders = [store.get(_key(tenant, item.body.decode())) for item in named]
     holders += [] if either_case else [_holder(store, tenant, identifier)]
-    found = [_host(item) for item in holders if item]
-    if not found:
+    hosts = [_host(item) for item in holders if item]
+    if not hosts:
         raise RequestError(404, f"no host has the custom identifier {identifier[:200]!r}")
-    return min(found, key=_age)
+    return min(hosts, key=_age)
 
 
 def change(registry: Registry, tenant: str, host_id: str, edit: Callable[[StoredHost], StoredHost]) -> None:
@@ -266,18 +266,18 @@ def _holder(store: Store, tenant: str, identifier: str | UnsetType | None) -> Re
     return store.get(_key(tenant, named.body.decode())) if named else None
 
 
-def _applied(host: StoredHost, form: HostForm, wanted: Sequence[RoleName]) -> StoredHost:
+def _applied(host: StoredHost, form: HostForm, more: Sequence[RoleName]) -> StoredHost:
     given = {name: getattr(form, name) for name in form.__struct_fields__ if name != "role_fullnames"}
     given = {name: value for name, value in given.items() if value is not UNSET}
     if form.checks is None:  # agents without checks and tools that know none send null: it says nothing
         given.pop("checks", None)
     if "custom_identifier" in given:
         given["custom_identifier"] = given["custom_identifier"] or None
-    return msgspec.structs.replace(host, **given, roles=_joined(host.roles, wanted))
+    return msgspec.structs.replace(host, **given, roles=_joined(host.roles, more))
 
 
-def _joined(held: Mapping[str, Sequence[str]], more: Sequence[RoleName]) -> RolesByService:
-    pairs = {(service, role) for service, held_roles in held.items() for role in held_roles} | set(more)
+def _joined(by_service: Mapping[str, Sequence[str]], more: Sequence[RoleName]) -> RolesByService:
+    pairs = {(service, role) for service, held_roles in by_service.items() for role in held_roles} | set(more)
     joined: RolesByService = {}
     for service, role in sorted(pairs):
         joined.setdefault(service, []).append(role)
@@ -285,14 +285,14 @@ def _joined(held: Mapping[str, Sequence[str]], more: Sequence[RoleName]) -> Role
 
 
 def _without(host: StoredHost, service: str, role: str | None) -> StoredHost:
-    left = [(of, held) for of, all_held in host.roles.items() for held in all_held]
-    left = [(of, held) for of, held in left if of != service or role not in (None, held)]
+    left = [(of, name) for of, all_held in host.roles.items() for name in all_held]
+    left = [(of, name) for of, name in left if of != service or role not in (None, name)]
     return msgspec.structs.replace(host, roles=_joined({}, left))
 
 
 def _has(host: StoredHost, service: str, role: str | None) -> bool:
-    held = host.roles.get(service, [])
-    return bool(held) if role is None else role in held
+    names = host.roles.get(service, [])
+    return bool(names) if role is None else role in names
 
 
 def _fits(host: StoredHost, query: Filter) -> bool:

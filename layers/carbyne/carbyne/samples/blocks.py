@@ -180,9 +180,9 @@ def decode(block: bytes) -> Columns:
     return _sole(block, None)
 
 
-def decode_series(block: bytes, wanted: Collection[str]) -> Columns:
+def decode_series(block: bytes, chosen: Collection[str]) -> Columns:
     """The series of a block that are in ``wanted``; other streams are not decoded.  Raises the errors of ``decode``."""
-    return _sole(block, wanted)
+    return _sole(block, chosen)
 
 
 def _cover(leaves: set[str], part: str) -> list[str]:
@@ -278,12 +278,12 @@ def _columns(body: _Body) -> Columns:
     return columns
 
 
-def _columns_of(body: _Body, wanted: Collection[str]) -> Columns:
+def _columns_of(body: _Body, chosen: Collection[str]) -> Columns:
     """The series of a body that are in ``wanted``; groups without one are skipped."""
     stamps, groups = _unpack_stamps(body.stamps), []
     for packed in body.groups:
         names = split_series(packed.names)
-        rows = _rows_of(names, wanted)
+        rows = _rows_of(names, chosen)
         if rows:
             group = _skeleton(packed, [names[row] for row in rows], len(names), len(stamps))
             _fill(group, packed, rows)
@@ -291,9 +291,9 @@ def _columns_of(body: _Body, wanted: Collection[str]) -> Columns:
     return _sound(assemble(stamps, groups))
 
 
-def _rows_of(names: Sequence[str], wanted: Collection[str]) -> list[int]:
+def _rows_of(names: Sequence[str], chosen: Collection[str]) -> list[int]:
     """The indexes in ``names``, which ascend, of those in ``wanted``."""
-    rows = ((bisect_left(names, series), series) for series in wanted)
+    rows = ((bisect_left(names, series), series) for series in chosen)
     return sorted(row for row, series in rows if row < len(names) and names[row] == series)
 
 

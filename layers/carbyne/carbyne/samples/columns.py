@@ -99,7 +99,7 @@ def merge(parts: Sequence[Columns]) -> Columns:
         return filled[0] if filled else EMPTY
     table = sorted(set().union(*(part.stamps for part in filled)))
     groups = _recoded(filled, table)
-    return assemble(table, [_settled([groups[at] for at in held], rows) for held, rows in _plans(groups)])
+    return assemble(table, [_settled([groups[at] for at in sources], rows) for sources, rows in _plans(groups)])
 
 
 def assemble(table: Sequence[bytes], groups: Iterable[Group]) -> Columns:

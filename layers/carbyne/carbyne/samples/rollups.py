@@ -108,15 +108,16 @@ def rolled_names(rolled: Columns) -> list[str]:
 def blanked(rolled: Columns) -> Columns:
     """The same buckets with count 0, all with the stamp ZERO."""
     groups = [
-        Group(one.series, one.ts_ms, np.zeros_like(one.stamps), np.zeros_like(one.values)) for one in rolled.groups
+        Group(group.series, group.ts_ms, np.zeros_like(group.stamps), np.zeros_like(group.values))
+        for group in rolled.groups
     ]
     return assemble((ZERO,), groups)
 
 
 def buckets_of(rolled: Columns, series: str) -> Buckets:
     """The buckets of one series that have a sample other than NaN; raises KeyError if it has no bucket at all."""
-    wanted = series + AGGREGATES["count"]
-    group = next((group for group in rolled.groups if wanted in group.series), None)
+    counts = series + AGGREGATES["count"]
+    group = next((group for group in rolled.groups if counts in group.series), None)
     if group is None:
         raise KeyError(series)
     _, parts = _of_rollups(group, [series])
@@ -129,8 +130,8 @@ def aggregate(buckets: Buckets, name: str) -> NDArray[np.float64]:
     """[S, B] of ``avg`` (sum / count) or of one of AGGREGATES."""
     if name == "avg":
         return buckets.sum / buckets.count
-    found: NDArray[np.float64] = getattr(buckets, name)
-    return found
+    values: NDArray[np.float64] = getattr(buckets, name)
+    return values
 
 
 _Parts = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]

@@ -72,8 +72,8 @@ def _without(markers: set[Marker], part: str, stored: Columns) -> Columns:
 def clean(target: Target, key: BlockKey, markers: Callable[[], Markers]) -> bool:
     """Take what was deleted out of the block under ``key`` and its parts; whether anything had to change."""
 
-    def cleaned(part: str, held: Columns) -> Columns:
-        return erase(held, markers())
+    def cleaned(part: str, stored: Columns) -> Columns:
+        return erase(stored, markers())
 
     return rewrite(target, key, cleaned, None)
 

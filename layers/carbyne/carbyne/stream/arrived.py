@@ -38,12 +38,12 @@ def records_of(batch: Mapping[str, Any]) -> list[Arrived]:
     """The records of a Kinesis batch, in stream order."""
     return [
         Arrived(
-            one["sequenceNumber"],
-            b64decode(one["data"]),
-            one["partitionKey"],
-            one.get("approximateArrivalTimestamp", 0.0),
+            record["sequenceNumber"],
+            b64decode(record["data"]),
+            record["partitionKey"],
+            record.get("approximateArrivalTimestamp", 0.0),
         )
-        for one in (record["kinesis"] for record in batch["Records"])
+        for record in (entry["kinesis"] for entry in batch["Records"])
     ]
 
 

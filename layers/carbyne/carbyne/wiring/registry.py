@@ -35,13 +35,13 @@ def registry() -> RegistryDeps:
     settings = load(RegistrySettings, os.environ)
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=3, tries=3))
     kinesis = boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, tries=1))
-    moment = Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random)
+    putting = Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random)
     return RegistryDeps(
         accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
         registry=Registry(
             store=DynamoRegistry(dynamodb, settings.registry_table),
             now_s=lambda: int(time.time()),
             new_id=partial(new_host_id, secrets.choice),
-            put=Putter(KinesisStream(kinesis, settings.stream_name), moment).put,
+            put=Putter(KinesisStream(kinesis, settings.stream_name), putting).put,
         ),
     )

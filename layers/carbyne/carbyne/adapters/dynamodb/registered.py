@@ -40,5 +40,5 @@ class Registered:
                 RequestItems={self._table: {"Keys": asked, "ProjectionExpression": "sk"}}
             )
         left = answer.get("UnprocessedKeys", {}).get(self._table, {"Keys": []})["Keys"]
-        found = answer["Responses"].get(self._table, [])
-        return {item["sk"]["S"] for item in found} | {str(key["sk"]["S"]) for key in left}
+        rows = answer["Responses"].get(self._table, [])
+        return {item["sk"]["S"] for item in rows} | {str(key["sk"]["S"]) for key in left}

@@ -55,7 +55,7 @@ class DynamoRegistry:
             ConsistentRead=True,
         )
         with retryable("registry Query"):
-            return [_item(found) for page in pages for found in page["Items"]]
+            return [_item(row) for page in pages for row in page["Items"]]
 
     def scan(self, pk: str, after: str = "") -> Iterator[RegistryItem]:
         if len(pk.encode()) > PARTITION_KEY_BYTES_MAX or len(after.encode()) > SORT_KEY_BYTES_MAX:
@@ -122,14 +122,12 @@ def _key(key: Key) -> "Attributes":
     return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
 
 
-def _item(found: "Attributes") -> RegistryItem:
-    return RegistryItem(
-        Key(found["pk"]["S"], found["sk"]["S"]), found["body"]["S"].encode(), int(found["version"]["N"])
-    )
+def _item(row: "Attributes") -> RegistryItem:
+    return RegistryItem(Key(row["pk"]["S"], row["sk"]["S"]), row["body"]["S"].encode(), int(row["version"]["N"]))
 
 
 def _is_lost_race(error: ClientError) -> bool:
     """Whether conditions, or other transactions on the same items, are all that stood against a write."""
     cancelled = error.response.get("CancellationReasons")
-    reasons = {str(one.get("Code")) for one in cancelled or ()} - {"None"} or {error.response["Error"]["Code"]}
+    reasons = {str(reason.get("Code")) for reason in cancelled or ()} - {"None"} or {error.response["Error"]["Code"]}
     return reasons <= _LOST_RACES

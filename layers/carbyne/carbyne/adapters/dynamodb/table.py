@@ -92,7 +92,7 @@ class DynamoTable:
         raise RetryableError(f"blocks BatchWriteItem: {len(requests)} items are not taken now")
 
     def query(self, partition: str, first: str, last: str) -> list[tuple[str, Item]]:
-        found: list[tuple[str, Item]] = []
+        items: list[tuple[str, Item]] = []
         page: dict[str, Any] = {}
         while True:
             with retryable("blocks Query"):
@@ -103,9 +103,9 @@ class DynamoTable:
                     ConsistentRead=True,
                     **page,
                 )
-            found += [(row["sk"]["S"], of_attributes(row)) for row in answer["Items"]]
+            items += [(row["sk"]["S"], of_attributes(row)) for row in answer["Items"]]
             if "LastEvaluatedKey" not in answer:
-                return found
+                return items
             page = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
 
@@ -149,11 +149,11 @@ class WarmBlocks:
         first = block_sort(Window(max(0, from_ms // 1000 - longest_s), 0))
         last = block_sort(Window(max(0, to_ms // 1000 + 1), 0))
         partition = BlockKey(source, resolution, Window(0, 1)).partition
-        found = [
+        blocks = [
             (BlockKey(source, resolution, Window.parse(sort)), item)
             for sort, item in self._table.query(partition, first, last)
         ]
-        return [(key, item) for key, item in found if key.window.overlaps(from_ms, to_ms)]
+        return [(key, item) for key, item in blocks if key.window.overlaps(from_ms, to_ms)]
 
 
 def attributes(item: Item) -> dict[str, Any]:

@@ -27,9 +27,9 @@ class S3Failures:
             begun = None
             for page in pages:
                 begun = begun or parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
-                for one in page.get("Contents", []):
-                    if one["LastModified"] <= begun:
-                        yield Kept(one["Key"], one["Size"])
+                for entry in page.get("Contents", []):
+                    if entry["LastModified"] <= begun:
+                        yield Kept(entry["Key"], entry["Size"])
 
     def get(self, name: str) -> bytes | None:
         try:

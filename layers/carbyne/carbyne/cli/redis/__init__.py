@@ -101,13 +101,13 @@ def create(arguments: Namespace, desk: Desk) -> None:
     arguments.endpoint = arguments.nodes[0]
     with _admin(arguments) as admin:
         _manageable(admin, arguments)
-        found = [admin.newcomer(*node) for node in arguments.nodes]
-        wanted = plan.roles([(one.host, one.port) for one in found], arguments.replicas)
+        nodes = [admin.newcomer(*node) for node in arguments.nodes]
+        roles = plan.roles([(node.host, node.port) for node in nodes], arguments.replicas)
 
         def left(now: Topology) -> list[Step]:
-            fresh = [one for one in found if len(now.nodes) == 1 or now.find(one.name) is None]
-            strangers = {one.name: admin.newcomer(one.host, one.port) for one in fresh}
-            return plan.create(wanted, strangers, now)
+            fresh = [node for node in nodes if len(now.nodes) == 1 or now.find(node.name) is None]
+            strangers = {node.name: admin.newcomer(node.host, node.port) for node in fresh}
+            return plan.create(roles, strangers, now)
 
         carry_out(left, admin, desk, confirmed=arguments.yes)
 
@@ -118,10 +118,10 @@ def join(arguments: Namespace, desk: Desk) -> None:
         now = _manageable(admin, arguments)
         peer = now.named(arguments.replica_of) if arguments.replica_of else None
         master = (now.by_id(peer.master_id) or peer).name if peer else ""
-        found = [admin.newcomer(*node) for node in arguments.nodes]
+        newcomers = [admin.newcomer(*node) for node in arguments.nodes]
 
         def left(now: Topology) -> list[Step]:
-            nodes = {one.name: None if now.find(one.name) else one for one in found}
+            nodes = {node.name: None if now.find(node.name) else node for node in newcomers}
             return plan.join(nodes, master, _member(now, nodes), now)
 
         carry_out(left, admin, desk, confirmed=arguments.yes)

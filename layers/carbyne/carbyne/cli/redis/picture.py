@@ -23,7 +23,7 @@ def picture(topology: Topology) -> str:
         bar = "█" * round(part * _BAR)
         lines.append(f"shard {mark}  {bar:░<{_BAR}}  {shard.master.lanes:,} lanes, {len(shard.master.slots):,} slots")
         lines.append(f"  ● {shard.master.name:<{wide}}  master   {_state(shard.master, None)}")
-        lines += [f"  ○ {one.name:<{wide}}  replica  {_state(one, shard.master)}" for one in shard.replicas]
+        lines += [f"  ○ {node.name:<{wide}}  replica  {_state(node, shard.master)}" for node in shard.replicas]
     lost = [node for node in topology.nodes if node.master_id and topology.by_id(node.master_id) is None]
     lines += [f"  ? {node.name:<{wide}}  replica of no node that is known" for node in lost]
     return "\n".join(lines)
@@ -40,7 +40,7 @@ def as_json(topology: Topology) -> dict[str, Any]:
                 "lanes": shard.master.lanes,
                 "slots": [list(span) for span in spans(shard.master.slots)],
                 "master": _node(shard.master, None),
-                "replicas": [_node(one, shard.master) for one in shard.replicas],
+                "replicas": [_node(node, shard.master) for node in shard.replicas],
             }
             for shard in topology.shards
         ],
@@ -77,13 +77,13 @@ def _delay(node: Node, master: Node) -> int | None:
 def _state(node: Node, master: Node | None) -> str:
     if node.figures is None:
         return "FAILED" if node.failed else "does not answer"
-    found = node.figures
-    limit = f" of {size(found.memory_max_bytes)}" if found.memory_max_bytes else ""
-    text = f"{size(found.memory_bytes) + limit:<17}{found.ops_per_s:>8,} ops/s  {found.version}"
+    vitals = node.figures
+    limit = f" of {size(vitals.memory_max_bytes)}" if vitals.memory_max_bytes else ""
+    text = f"{size(vitals.memory_bytes) + limit:<17}{vitals.ops_per_s:>8,} ops/s  {vitals.version}"
     if master:
         delay = _delay(node, master)
         text += "" if delay is None else f"  {size(delay)} behind"
-        text += "" if found.link_up else "  LINK DOWN"
+        text += "" if vitals.link_up else "  LINK DOWN"
     text += "  FAILED" if node.failed else ""
     if node.open_slots or node.exports:
         text += f"  {len(node.open_slots) or node.exports} moves under way"
