@@ -36,7 +36,7 @@ test-lambda: .venv/test.txt ## unit tests on the Python of Lambda's runtime, whe
 	uv pip install --quiet --python .venv/lambda/bin/python --require-hashes --requirement requirements.lock && \
 	PATH="$(CURDIR)/.venv/lambda/bin:$$PATH" .venv/lambda/bin/pytest -q -n 2 -p no:cacheprovider -m "not nightly" tests/unit
 
-nightly: .venv/test.txt test-lambda ## the long forms of the tests
+nightly: .venv/test.txt web/dist/index.html test-lambda ## the long forms of the tests
 	$(BIN)/pytest -q -m nightly
 
 sim: .venv/test.txt ## one schedule of the model again: SEED= STEPS=

@@ -12,6 +12,7 @@ from carbyne.stream import records
 from servers.process import ROOT
 
 RECORDED_S = 1_700_000_000
+MINUTE_S = 60
 SECONDS = re.compile(r"(?<!\d)(?:1699|1700)\d{6}(?!\d)")
 AS_RECORDED = ("changes",)  # its blocks have their times inside, and the archive takes any
 
@@ -26,15 +27,16 @@ def write(folder: Path, tenant: str, now_s: int) -> None:
             text = SECONDS.sub(lambda found: str(int(found[0]) + later_s), text)
         event = json.loads(text)
         if path.stem == "records":
-            event["Records"] = [_moved(record, tenant, later_s) for record in event["Records"]]
+            event["Records"] = [_moved(record, tenant, now_s) for record in event["Records"]]
         (folder / path.name).write_text(json.dumps(event, indent=2))
 
 
-def _moved(record: dict[str, Any], tenant: str, later_s: int) -> dict[str, Any]:
-    """A stream record whose rows are of this tenant and that much later."""
+def _moved(record: dict[str, Any], tenant: str, now_s: int) -> dict[str, Any]:
+    """A stream record whose rows are of this tenant and of the last whole minute, the one before that of the post."""
     sent = records.decode(b64decode(record["kinesis"]["data"]))
     assert isinstance(sent, records.SamplesRecord), "events/records.json has samples"
-    rows = [records.Row(row.source, row.ts_ms + later_s * 1000, row.series, row.values) for row in sent.rows]
+    ts_ms = (now_s // MINUTE_S - 1) * MINUTE_S * 1000
+    rows = [records.Row(row.source, ts_ms, row.series, row.values) for row in sent.rows]
     data = records.encode(records.SamplesRecord(tenant, sent.lists, rows))
     [lane] = {SourceKey(tenant, row.source).lane for row in rows}
     first = {"sequenceNumber": "1"}  # so that whatever the local stream has counts as later

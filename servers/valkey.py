@@ -80,9 +80,12 @@ class Node:
         return self.restart()
 
     def restart(self) -> None:
-        """Start, or start again after ``kill``: same port and identity, no data.  RuntimeError with the log's end."""
+        """Start, or start again after ``kill``: same port and identity, no data.  RuntimeError with the log's end.
+
+        It announces its address: on Docker's bridge what others see is another one, since Docker masquerades it.
+        """
         options = (
-            f"--port {self.port} --bind {self.host} --bind-source-addr {self.host} "
+            f"--port {self.port} --bind {self.host} --bind-source-addr {self.host} --cluster-announce-ip {self.host} "
             f"--dir {self.directory} --logfile server.log --appendonly no "
             "--maxmemory-policy noeviction --cluster-enabled yes --cluster-config-file nodes.conf "
             f"--cluster-node-timeout {self.node_timeout_ms} --cluster-require-full-coverage no "

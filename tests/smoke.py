@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 
 HOST = "smoke"
+MINUTE_S = 60
 READ_S = 60.0
 PAUSE_S = 0.2
 
@@ -37,7 +38,7 @@ def read(url, key, time_s):
 
 def smoke(url, key):
     """(seconds until the post was acknowledged, seconds from then until it was read back)."""
-    time_s, value = int(time.time()), random.randrange(1_000_000)
+    time_s, value = int(time.time()) // MINUTE_S * MINUTE_S, random.randrange(1_000_000)  # as samples are kept
     start_s = time.monotonic()
     call(f"{url}/api/v0/tsdb", key, [{"hostId": HOST, "name": "custom.smoke", "time": time_s, "value": value}])
     acknowledged_s = time.monotonic()

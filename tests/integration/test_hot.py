@@ -51,11 +51,13 @@ def write(store, source, *rows, window=WINDOW):
 
 def read(store, source, *series, from_ms=T0_MS, to_ms=T0_MS + LENGTH_S * 1000 - 1, newest=False):
     """{ts_ms: value} of each series, settled by stamp."""
-    columns = store.read(source, from_ms, to_ms, LENGTH_S, series, newest=newest).columns
-    return [
-        dict(zip(ts_ms.tolist(), values.view(np.float64).tolist(), strict=True))
-        for ts_ms, values in (column(columns, name) for name in series)
-    ]
+    found = store.read(source, from_ms, to_ms, LENGTH_S, series, newest=newest)
+    return [by_ts(found, name) for name in series]
+
+
+def by_ts(found, name):
+    ts_ms, values = column(found.columns, name)
+    return dict(zip(ts_ms.tolist(), values.view(np.float64).tolist(), strict=True))
 
 
 SOURCE = SourceKey("acme", "host/a")
@@ -118,6 +120,21 @@ def test_newest_gives_one_ts_for_each_series(store):
         store, SOURCE, *(row(T0_MS + 60_000 * i, {"a": float(i), **({"b": 7.0} if i == 3 else {})}) for i in range(9))
     )
     assert read(store, SOURCE, "a", "b", newest=True) == [{T0_MS + 480_000: 8.0}, {T0_MS + 180_000: 7.0}]
+
+
+def test_many_sources_are_read_in_as_many_rounds_as_the_longest_of_them_takes(store, monkeypatch):
+    """Their lanes are all over the cluster, and some have more to read than one call gives."""
+    monkeypatch.setattr("carbyne.adapters.redis.hot.READ_BYTES_MAX", 2_000)
+    sources = [SourceKey("acme", f"host/{number}") for number in range(40)]
+    for number, source in enumerate(sources):
+        write(store, source, *(row(T0_MS + 60_000 * i, {"a": float(i)}, i + 1) for i in range(1 + 5 * number)))
+    alone = {source: read(store, source, "a") for source in sources}
+    assert [len(of_a) for [of_a] in alone.values()] == [1 + 5 * number for number in range(40)]
+    rounds, run = [], store._nodes.run
+    monkeypatch.setattr(store._nodes, "run", lambda calls, **how: rounds.append(len(calls)) or run(calls, **how))
+    together = store.read_each(sources, T0_MS, T0_MS + LENGTH_S * 1000 - 1, LENGTH_S, ["a"])
+    assert {source: [by_ts(found, "a")] for source, found in together.items()} == alone
+    assert rounds[0] == 40 and len(rounds) > 2 and rounds == sorted(rounds, reverse=True)
 
 
 def test_reads_beyond_the_budget_of_a_call_go_on(store, monkeypatch):

@@ -229,7 +229,7 @@ def _(simulation: Simulation) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """a read takes the answer of whichever master there is"""
-    return [patch.object(served.ServedReads, "read", lambda self, *args, **how: self._hot.read(*args, **how))]
+    return [patch.object(served.ServedReads, "read_each", lambda self, *args, **how: self._hot.read_each(*args, **how))]
 
 
 # Sealing

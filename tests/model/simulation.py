@@ -735,7 +735,7 @@ class Simulation:
         known = {name for name in names if oracle.is_known((*source, name), oracle.done)}
         may = {name for name in names if oracle.is_known((*source, name), oracle.delivered)}
         assert known <= reader.series(source) <= may, f"names of {source}"
-        for name, (ts_ms, value) in reader.latest(source, sorted(names)).samples.items():
+        for name, (ts_ms, value) in reader.latest([source], sorted(names))[source].samples.items():
             expected = oracle.expected((*source, name), oracle.done)
             if not expected.open:
                 newest = max(expected.values.items())

@@ -1,5 +1,6 @@
 """`sam local` on this machine: every function in Lambda's container against `make run`, and posts through start-api."""
 
+import base64
 import contextlib
 import json
 import os
@@ -10,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,11 @@ def body(answer):
     return json.loads(answer["body"])
 
 
+def html(answer):
+    text = base64.b64decode(answer["body"]).decode() if answer["isBase64Encoded"] else answer["body"]
+    return text.lower()
+
+
 def test_every_function_answers(system):
     """In the order of a sample: it is posted, ingested, read; the values are those of the events."""
     assert body(invoke("Writer", "post")) == {"success": True}
@@ -68,14 +75,21 @@ def test_every_function_answers(system):
     values = {point["value"] for point in body(invoke("Reader", "host-metrics"))["metrics"]}
     assert values == {0.25, 0.75}, "one came through the writer and the stream, one through the ingester"
     latest = body(invoke("Reader", "latest"))
-    assert latest["tsdbLatest"]["web1"]["loadavg5"]["value"] == 0.75
-    assert body(invoke("Registry", "hosts")) == {"hosts": []}
+    assert latest["tsdbLatest"]["web1"]["loadavg5"]["value"] == 0.25, "the post is of the later minute"
+    hosts = body(invoke("Registry", "hosts"))["hosts"]
+    assert {host["customIdentifier"].partition("/")[0] for host in hosts} <= {"make-run"}, (
+        "its own agent, if it was there"
+    )
     assert invoke("Replayer", "records") == {"batchItemFailures": []}
     assert invoke("Archiver", "changes") == {"batchItemFailures": []}
     for function in ("Sealer", "Supervisor", "Reconciler"):
         assert invoke(function, "schedule") is None
-    assert len(invoke("Probe", "schedule")["nodes"]) == 6
-    assert invoke("Monitor", "probed")["samples"] > 0
+    page = invoke("Page", "page")
+    assert page["statusCode"] == 200 and page["headers"]["Content-Type"].startswith("text/html")
+    assert html(page).startswith("<!doctype html>")
+    nodes = invoke("Probe", "schedule")["nodes"]
+    assert Counter((role, is_away) for _, role, _, is_away, _ in nodes) == {("master", False): 3, ("replica", False): 3}
+    assert invoke("Monitor", "probed") == {"samples": 2}
 
 
 def free_port():
@@ -125,4 +139,5 @@ def test_a_post_through_start_api_is_readable(system, api):
     while (got := ask(url)) != wanted and time.monotonic() < end_s:
         time.sleep(0.5)
     assert got == wanted
-    assert ask(f"{api}/nowhere") == (404, {"error": {"message": "no such route: GET /nowhere"}})
+    status, answer = ask(f"{api}/nowhere")
+    assert status == 404 and answer["error"]["message"].startswith("no such call: GET /nowhere;")

@@ -58,7 +58,13 @@ class MemoryHot:
             self._store(records.decode(data), stamps.pack(1, str(next(self._sequence))))
         return []
 
-    def read(self, source, from_ms, to_ms, length_s, series, *, newest=False):
+    def read_each(self, sources, from_ms, to_ms, length_s, series, *, newest=False):
+        try:
+            return {source: self._read(source, from_ms, to_ms, series) for source in sources}
+        except RetryableError as error:
+            return dict.fromkeys(sources, error)
+
+    def _read(self, source, from_ms, to_ms, series):
         self._check()
         held = self.columns.get(source, EMPTY)
         windows = self.windows(source)

@@ -61,13 +61,13 @@ class Hot:
         self.expire()
         return [window for window in self.windows if window not in self.expiry_ms]
 
-    def read(self, source, from_ms, to_ms, length_s, series, *, newest=False):
+    def read_each(self, sources, from_ms, to_ms, length_s, series, *, newest=False):
         self.expire()
         held = [_columns(rows) for window, rows in self.windows.items() if window.overlaps(from_ms, to_ms)]
         columns = from_rows([row for rows in held for row in rows])
         known = [name in columns.series for name in series]
         found = between(restrict(columns, series.__contains__), from_ms, to_ms + 1)
-        return HotRead(True, known, found, sorted(self.windows, reverse=True), set())
+        return dict.fromkeys(sources, HotRead(True, known, found, sorted(self.windows, reverse=True), set()))
 
     def series(self, source):
         return {name for rows in self.windows.values() for _, _, values in rows.values() for name in values}

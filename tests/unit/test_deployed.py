@@ -181,6 +181,7 @@ def test_names_of_redis_are_the_stacks_own(stack, partition):
         ({"DomainName": "a.example"}, ["DomainName needs CertificateArn"]),
         ({"CertificateArn": "arn:aws:acm:a:1:certificate/0"}, ["CertificateArn needs DomainName"]),
         ({"DomainName": "a.example", "CertificateArn": "arn:aws:acm:a:1:certificate/0"}, []),
+        ({"Architecture": "x86_64"}, ["Architecture=x86_64 is for sam local alone"]),
         ({"ReserveConcurrency": 1}, []),
         ({"ReserveConcurrency": 1, "StreamMode": "ON_DEMAND"}, ["ReserveConcurrency needs StreamMode=PROVISIONED"]),
     ],

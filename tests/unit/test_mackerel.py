@@ -176,6 +176,7 @@ def test_a_bad_sample_is_skipped_alone_with_its_reason(bad, reason):
         "\ufeff[]",
         b"[\xff]",
         b'[{"hostId":"\xff","name":"n","time":1,"value":1}]',
+        b'[{"\xff":1,"hostId":"h","name":"n","time":1,"value":1}]',
         b"\x00\x01\x02",
         b"\x1f\x8b",
         "[" * 100_000,
@@ -266,6 +267,12 @@ def test_half_of_a_surrogate_pair_skips_its_sample_alone(text, place):
     samples = parse(body.replace(mark.encode(), text if isinstance(text, bytes) else text.encode()))
     assert samples.rows == GOOD_ROWS
     assert samples.skipped == {"bad-text": 1, "missing-field": 1}
+
+
+def test_a_number_that_python_makes_no_int_of_does_not_refuse_the_body():
+    bad = element(name="9" * 5_000, value='"\\ud800"')
+    samples = parse(f"[{GOOD},{bad}]")
+    assert (samples.rows, samples.skipped) == (GOOD_ROWS, {"bad-text": 1})
 
 
 @pytest.mark.parametrize(

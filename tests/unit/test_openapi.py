@@ -18,6 +18,7 @@ from tests.support.memory_system import APPS, MemorySystem
 
 FILE = Path(openapi.__file__).with_name("openapi.json")
 DOCUMENT = json.loads(FILE.read_text())
+ROOT = Path(__file__).resolve().parents[2]
 ROUTES = [(function, route) for function, table in TABLES.items() for route in table]
 NOW_S = 1_700_000_000
 SAMPLE = {"name": "m", "time": NOW_S, "value": 1.5}
@@ -211,3 +212,12 @@ def test_every_refusal_is_described_and_every_described_one_happens(case, system
 def test_it_is_served_without_a_key(system):
     answer = Answer(system, "GET", "/openapi.json", api_key="")
     assert (answer.status, answer.body) == ("200", DOCUMENT)
+
+
+def test_what_the_document_calls_absent_is_absent():
+    """Dashboards and annotations were on that list for days after they had come."""
+    text = " ".join((ROOT / "docs" / "api.md").read_text().split())
+    listed = text.split("with the reason in `error`: ")[1].split(", and `DELETE")[0].split(", ")
+    assert len(listed) > 5
+    there = {route.path.split("/")[3] for _, route in ROUTES if route.path.startswith("/api/v0/")}
+    assert {name.replace(" ", "-") for name in listed} & there == set()

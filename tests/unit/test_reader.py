@@ -10,7 +10,7 @@ from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.items import Item
 from carbyne.core.keys import RESOLUTIONS, BlockKey, SourceKey, Window
 from carbyne.core.limits import AHEAD_MS_MAX, LATEST_BACK_MS, LATEST_READERS
-from carbyne.read.reader import REBUILDING, How, Reader
+from carbyne.read.reader import REBUILDING, How, Newest, Reader
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows
 from carbyne.samples.markers import Marker
@@ -47,11 +47,14 @@ class Tiers:
         self.away = set()
         self.asked = []
 
-    def read(self, source, from_ms, to_ms, length_s, series, *, newest=False):
+    def read_each(self, sources, from_ms, to_ms, length_s, series, *, newest=False):
         assert length_s == LENGTH_S and from_ms <= to_ms
-        self._ask("hot", from_ms, to_ms)
         known = [name in self.columns.series for name in series]
-        return HotRead(self.whole, known, self.columns, [], self.complete)
+        try:
+            self._ask("hot", from_ms, to_ms)
+        except RetryableError as error:
+            return dict.fromkeys(sources, error)
+        return dict.fromkeys(sources, HotRead(self.whole, known, self.columns, [], self.complete))
 
     def between(self, source, resolution, from_ms, to_ms):
         self._ask("warm", from_ms, to_ms)
@@ -71,8 +74,10 @@ class Tiers:
 
 class HotTier:
     def __init__(self, tiers):
-        self.read = tiers.read
         self.tiers = tiers
+
+    def read_each(self, *args, **more):
+        return self.tiers.read_each(*args, **more)
 
     def series(self, source):
         self.tiers._ask("lists")
@@ -224,14 +229,14 @@ def test_while_a_lane_is_rebuilding_nobody_can_say_that_a_series_is_unknown(tier
     tiers.whole = False
     assert read(reader, partial=True) == ({}, [REBUILDING])
     with pytest.raises(RetryableError):
-        reader.latest(SOURCE, ["m"])
+        reader.latest([SOURCE], ["m"])
 
 
 def test_latest_is_the_newest_of_both_tiers_and_leaves_out_what_has_none(tiers, reader):
     tiers.columns = samples("hot", {NOW_MS - MINUTE_MS: 1.0, NOW_MS: 2.0})
     old_ms = NOW_MS - LENGTH_S * 1000
     tiers.seal(Window.holding(old_ms, LENGTH_S), samples("warm", {old_ms: 3.0}))
-    answer = reader.latest(SOURCE, ["hot", "warm", "none"])
+    answer = reader.latest([SOURCE], ["hot", "warm", "none"])[SOURCE]
     assert answer.samples == {"hot": (NOW_MS, 2.0), "warm": (old_ms, 3.0)} and answer.warnings == []
     assert tiers.asked[0] == ("hot", NOW_MS - LATEST_BACK_MS, NOW_MS + AHEAD_MS_MAX)
 
@@ -242,7 +247,7 @@ def test_latest_prefers_a_newer_sample_in_a_block_to_a_late_one_in_redis(tiers, 
     late_ms, sealed_ms = window.start_s * 1000, window.start_s * 1000 + MINUTE_MS
     tiers.columns = samples("m", {late_ms: 1.0}, sequence=9)
     tiers.seal(window, samples("m", {sealed_ms: 2.0}, sequence=5))
-    assert reader.latest(SOURCE, ["m"]).samples == {"m": (sealed_ms, 2.0)}
+    assert reader.latest([SOURCE], ["m"])[SOURCE].samples == {"m": (sealed_ms, 2.0)}
 
 
 def test_series_are_those_of_all_tiers(tiers, reader):
@@ -256,30 +261,46 @@ def test_latest_gives_nothing_of_a_block_that_is_older_than_its_bound(tiers, rea
     from_ms = NOW_MS - LATEST_BACK_MS
     assert window.start_s * 1000 < from_ms - 1
     tiers.seal(window, samples("m", {from_ms - 1: 1.0}))
-    assert reader.latest(SOURCE, ["m"]).samples == {}
+    assert reader.latest([SOURCE], ["m"])[SOURCE].samples == {}
     tiers.seal(window, samples("m", {from_ms - 1: 1.0, from_ms: 2.0}))
-    assert reader.latest(SOURCE, ["m"]).samples == {"m": (from_ms, 2.0)}
+    assert reader.latest([SOURCE], ["m"])[SOURCE].samples == {"m": (from_ms, 2.0)}
 
 
-def test_the_latest_of_many_sources_are_asked_at_the_same_time(tiers, reader):
+def test_redis_is_asked_for_the_latest_of_all_sources_at_once(tiers, reader):
+    sources = [SourceKey("acme", f"host/{number}") for number in range(1_000)]
+    tiers.columns = samples("m", {NOW_MS: 1.0})
+    tiers.complete = {Window.holding(NOW_MS, LENGTH_S)}
+    assert reader.latest(sources, ["m"]) == dict.fromkeys(sources, Newest({"m": (NOW_MS, 1.0)}, []))
+    assert [name for name, *_ in tiers.asked] == ["hot"]
+
+
+def test_blocks_are_read_for_many_sources_at_the_same_time(tiers, reader):
     sources = [SourceKey("acme", f"host/{number}") for number in range(LATEST_READERS)]
-    together, read = threading.Barrier(len(sources), timeout=10), tiers.read
+    together, sealed = threading.Barrier(len(sources), timeout=10), tiers.between
+    old_ms = NOW_MS - LENGTH_S * 1000
+    tiers.seal(Window.holding(old_ms, LENGTH_S), samples("m", {old_ms: 1.0}))
 
-    def read_together(source, *span, **named):
+    def between_together(source, *span):
         together.wait()  # breaks unless all are here
-        tiers.columns = samples("m", {NOW_MS: 1.0})
-        return read(source, *span, **named)
+        return [(key._replace(source=source), item) for key, item in sealed(source, *span)]
 
-    reader._hot.read = read_together
-    assert [each.samples for each in reader.latest_of(sources, ["m"])] == [{"m": (NOW_MS, 1.0)}] * len(sources)
+    tiers.between = between_together
+    assert reader.latest(sources, ["m"]) == dict.fromkeys(sources, Newest({"m": (old_ms, 1.0)}, []))
 
 
 def test_one_source_that_can_not_be_read_ends_the_whole_of_latest(tiers, reader):
-    tiers.away = {"hot"}
-    with pytest.raises(RetryableError):
-        reader.latest_of([SOURCE] * 1_000, ["m"])
-    assert len(tiers.asked) < 1_000
-    assert len(reader.latest_of([SOURCE] * 3, ["m"], partial=True)) == 3
+    away, there = SourceKey("acme", "host/away"), SOURCE
+    read = tiers.read_each
+
+    def read_one(sources, *span, **named):
+        return {**read(sources, *span, **named), away: RetryableError("its node is away")}
+
+    tiers.read_each, tiers.columns = read_one, samples("m", {NOW_MS: 1.0})
+    with pytest.raises(RetryableError, match="its node is away"):
+        reader.latest([there, away], ["m"])
+    found = reader.latest([there, away], ["m"], partial=True)
+    assert found[there] == Newest({"m": (NOW_MS, 1.0)}, [])
+    assert found[away].samples == {} and "hot tier could not be read" in found[away].warnings[0]
 
 
 def test_the_last_ms_of_a_span_must_lie_in_a_window_that_hot_has_wholly(tiers, reader):
@@ -294,14 +315,11 @@ def test_the_last_ms_of_a_span_must_lie_in_a_window_that_hot_has_wholly(tiers, r
 class NewestAlone(HotTier):
     """As Redis answers: of each series its newest sample alone, if that is asked for."""
 
-    def __init__(self, tiers):
-        super().__init__(tiers)
-        self.read = self._read
-
-    def _read(self, *args, newest=False, **more):
-        answer = self.tiers.read(*args, newest=newest, **more)
+    def read_each(self, *args, newest=False, **more):
+        [(source, answer)] = super().read_each(*args, newest=newest, **more).items()
         last_ms = max((int(group.ts_ms[-1]) for group in answer.columns.groups), default=0)
-        return answer._replace(columns=between(answer.columns, last_ms, last_ms + 1)) if newest else answer
+        last = answer._replace(columns=between(answer.columns, last_ms, last_ms + 1))
+        return {source: last if newest else answer}
 
 
 def test_latest_is_what_a_delete_left_though_redis_knows_nothing_of_it(tiers):
@@ -312,4 +330,4 @@ def test_latest_is_what_a_delete_left_though_redis_knows_nothing_of_it(tiers):
     before_ms, deleted_ms = NOW_MS - 2 * MINUTE_MS, NOW_MS - MINUTE_MS
     tiers.columns = samples("m", {before_ms: 1.0, deleted_ms: 2.0}, sequence=3)
     tiers.markers = [Marker(stamps.pack(1, "9"), "m", deleted_ms, deleted_ms)]
-    assert reader.latest(SOURCE, ["m"]).samples == {"m": (before_ms, 1.0)}
+    assert reader.latest([SOURCE], ["m"])[SOURCE].samples == {"m": (before_ms, 1.0)}

@@ -117,8 +117,9 @@ class WatchedTiers:
 
     def _answer(self, name, sources, arguments):
         known = any(source.tenant == "b" for source in sources)
-        if name == "latest_of":
-            return [Newest(dict.fromkeys(arguments[1], (NOW_S * 1000, 1.0)) if known else {}, []) for _ in sources]
+        if name == "latest":
+            samples = dict.fromkeys(arguments[1], (NOW_S * 1000, 1.0)) if known else {}
+            return dict.fromkeys(sources, Newest(samples, []))
         if name == "series":
             return {MARK} if known else set()
         if name == "read":

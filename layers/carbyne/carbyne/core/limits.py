@@ -51,7 +51,7 @@ MARKER_EXTRA_S: Final = 2 * 86_400
 LATEST_PAIRS_MAX: Final = 1_000
 """(host, name) pairs of one GET /api/v0/tsdb/latest."""
 LATEST_READERS: Final = 32
-"""Hosts of one GET /api/v0/tsdb/latest that are asked at the same time."""
+"""Hosts of one GET /api/v0/tsdb/latest whose blocks are read at the same time."""
 POINTS_MAX: Final = 150_000
 """Points of one read: what fits into a Lambda answer of 6 MB."""
 STORAGE_WINDOWS_MAX: Final = 200

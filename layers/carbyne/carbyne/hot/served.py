@@ -5,9 +5,10 @@ the note of masters is taken before Redis is asked, and the answer says under wh
 never come back, so a note may be as old as it likes while they agree.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Generic, Protocol, Self, TypeVar
 
+from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.hot.failovers import Serving
 
@@ -25,11 +26,18 @@ Given_co = TypeVar("Given_co", bound=ServedAnswer, covariant=True)
 
 
 class HotReads(Protocol[Given_co]):
-    """The hot tier; both methods raise RetryableError if it can't be asked."""
+    """The hot tier.  ``read_each`` has a RetryableError for a source that can't be asked, ``series`` raises it."""
 
-    def read(
-        self, source: SourceKey, from_ms: int, to_ms: int, length_s: int, series: Sequence[str], *, newest: bool = False
-    ) -> Given_co: ...
+    def read_each(
+        self,
+        sources: Iterable[SourceKey],
+        from_ms: int,
+        to_ms: int,
+        length_s: int,
+        series: Sequence[str],
+        *,
+        newest: bool = False,
+    ) -> Mapping[SourceKey, Given_co | RetryableError]: ...
     def series(self, source: SourceKey) -> set[str]: ...
 
 
@@ -55,26 +63,60 @@ class ServedReads(Generic[Known]):
         self._lanes = lanes
         self._noted: Mapping[int, str] = {}
 
-    def read(
-        self, source: SourceKey, from_ms: int, to_ms: int, length_s: int, series: Sequence[str], *, newest: bool = False
-    ) -> Known:
-        """See ``reader.Hot``."""
-        lane, noted = source.lane, self._noted  # other threads read as well
-        if lane in noted:
-            answer = self._hot.read(source, from_ms, to_ms, length_s, series, newest=newest)
-            if answer.master == noted[lane]:
-                return answer
-        self._noted = noted = self._notes.masters()  # before Redis is asked again: it may be noted for another answer
-        answer = self._hot.read(source, from_ms, to_ms, length_s, series, newest=newest)
-        if answer.master == noted.get(lane, answer.master) or self._lacks_nothing(lane, noted, answer.master):
-            return answer
-        return answer.unproven()
+    def read_each(
+        self,
+        sources: Iterable[SourceKey],
+        from_ms: int,
+        to_ms: int,
+        length_s: int,
+        series: Sequence[str],
+        *,
+        newest: bool = False,
+    ) -> dict[SourceKey, Known | RetryableError]:
+        """See ``reader.HotReader``."""
+
+        def ask(some: Iterable[SourceKey]) -> dict[SourceKey, Known | RetryableError]:
+            return dict(self._hot.read_each(some, from_ms, to_ms, length_s, series, newest=newest)) if some else {}
+
+        sources, noted = list(sources), self._noted  # other threads read as well
+        found = ask([source for source in sources if source.lane in noted])
+        again = [source for source in sources if source not in found or _doubts(found[source], noted[source.lane])]
+        if not again:
+            return found
+        try:
+            self._noted = noted = (
+                self._notes.masters()
+            )  # before Redis is asked again: it may be noted for another answer
+        except RetryableError as error:
+            return found | dict.fromkeys(again, error)
+        return found | self._proven(ask(again), noted)
 
     def series(self, source: SourceKey) -> set[str]:
         """See ``reader.Hot``."""
         return self._hot.series(source)
 
-    def _lacks_nothing(self, lane: int, noted: Mapping[int, str], master: str) -> bool:
-        """Whether the lane moved to another shard, or was handed over by the tool, and the master is the same still."""
+    def _proven(
+        self, found: dict[SourceKey, Known | RetryableError], noted: Mapping[int, str]
+    ) -> dict[SourceKey, Known | RetryableError]:
+        """Answers of another master than the noted one as those of a lane that is not whole, unless the lane moved to
+        another shard, or was handed over by the tool, and the master is the same still."""
+        doubted = {
+            source: answer
+            for source, answer in found.items()
+            if not isinstance(answer, RetryableError) and _doubts(answer, noted.get(source.lane, answer.master))
+        }
+        if not doubted:
+            return found
         seen = self._lanes.masters()
-        return lane in seen and seen[lane].id == master and lane not in self._notes.lost(noted, seen)
+        lost = self._notes.lost(noted, seen)
+        unproven = {
+            source: answer.unproven()
+            for source, answer in doubted.items()
+            if source.lane in lost or source.lane not in seen or seen[source.lane].id != answer.master
+        }
+        return found | unproven
+
+
+def _doubts(answer: ServedAnswer | RetryableError, noted: str) -> bool:
+    """Whether this is the answer of another master than the noted one."""
+    return not isinstance(answer, RetryableError) and answer.master != noted

@@ -118,6 +118,8 @@ def _all_good(body: bytes, times: range, service: str | None) -> Samples | None:
     if b"-0" in body and _MINUS_ZERO.search(body):  # the decoder takes it for the integer 0
         return None
     try:
+        if not body.isascii():
+            body.decode()  # the decoder does not look into names that it passes over
         samples = _decode_samples(body) if service is None else _samples_of(service, body)
     except (ValueError, RecursionError):
         return None
@@ -253,7 +255,8 @@ def _fields(element: bytes) -> dict[str, msgspec.Raw]:
 
 def _is_json_but_for_surrogates(element: bytes) -> bool:
     try:
-        json.loads(element.decode(errors="surrogatepass"), parse_constant=_no_constant)
+        # Numbers stay text: Python makes no int of more than 4,300 digits.
+        json.loads(element.decode(errors="surrogatepass"), parse_int=str, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return False
     return True

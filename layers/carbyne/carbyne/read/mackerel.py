@@ -97,12 +97,12 @@ def latest(queries: Queries, call: Call) -> Response:
     if len(hosts) * len(metrics) > LATEST_PAIRS_MAX:
         raise RequestError(400, f"{len(hosts)} hosts x {len(metrics)} names; ask for {LATEST_PAIRS_MAX} pairs at most")
     sources = [SourceKey(call.tenant, names.source(f"host/{host}")) for host in hosts]
-    newest = queries.reader.latest_of(sources, metrics, partial=_partial(request))
+    newest = queries.reader.latest(sources, metrics, partial=_partial(request))
     points = {
-        host: {metric: Point(ts_ms // 1000, value) for metric, (ts_ms, value) in each.samples.items()}
-        for host, each in zip(hosts, newest, strict=True)
+        host: {metric: Point(ts_ms // 1000, value) for metric, (ts_ms, value) in newest[source].samples.items()}
+        for host, source in zip(hosts, sources, strict=True)
     }
-    warnings = dict.fromkeys(warning for each in newest for warning in each.warnings)
+    warnings = dict.fromkeys(warning for source in sources for warning in newest[source].warnings)
     return _respond(Latest(points), list(warnings))
 
 

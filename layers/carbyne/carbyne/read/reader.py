@@ -4,7 +4,7 @@ The tiers are asked one after the other in the direction in which samples move, 
 the one or the other.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple, Protocol
 
@@ -51,11 +51,18 @@ class _Unasked(NamedTuple):
 
 
 class HotReader(Protocol):
-    """The hot tier; both methods raise RetryableError if it can't be asked."""
+    """The hot tier.  ``read_each`` has a RetryableError for a source that can't be asked, ``series`` raises it."""
 
-    def read(
-        self, source: SourceKey, from_ms: int, to_ms: int, length_s: int, series: Sequence[str], *, newest: bool = False
-    ) -> HotAnswer: ...
+    def read_each(
+        self,
+        sources: Iterable[SourceKey],
+        from_ms: int,
+        to_ms: int,
+        length_s: int,
+        series: Sequence[str],
+        *,
+        newest: bool = False,
+    ) -> Mapping[SourceKey, HotAnswer | RetryableError]: ...
     def series(self, source: SourceKey) -> set[str]: ...
 
 
@@ -184,29 +191,43 @@ class Reader:
         view = self._views.view(source, series, asked.resolution, span, HotPart(hot, windows), gaps)
         return view, known
 
-    def latest(self, source: SourceKey, series: Sequence[str], *, partial: bool = False) -> Newest:
-        """The newest sample of each series, none older than LATEST_BACK_MS; errors as of ``read``, but no 404."""
-        now_ms = self._now_ms()
-        from_ms, to_ms = now_ms - LATEST_BACK_MS, now_ms + AHEAD_MS_MAX
-        gaps = Gaps(partial=partial)
-        hot = self._hot_part(source, from_ms, to_ms, series, gaps, newest=True)
-        newest = _newest(hot.columns, series)
-        older = [
-            name for name in series if name not in newest or not _covers(hot.complete, newest[name][0] + 1, now_ms)
-        ]
-        if older:  # a block may hold a newer sample than Redis, where late ones may be all that is left
-            of_all = self._newest_of_all(source, older, (from_ms, to_ms), gaps, hot.columns)
-            if any(name in newest and of_all.get(name, (-1, 0.0))[0] < newest[name][0] for name in older):
-                hot = self._hot_part(source, from_ms, to_ms, older, gaps)  # that was deleted: of all that Redis has
-                of_all = self._newest_of_all(source, older, (from_ms, to_ms), gaps, hot.columns)
-            newest = {name: sample for name, sample in newest.items() if name not in older} | of_all
-        return Newest(newest, gaps.warnings)
-
-    def latest_of(
+    def latest(
         self, sources: Sequence[SourceKey], series: Sequence[str], *, partial: bool = False
-    ) -> Sequence[Newest]:
-        """``latest`` of each source, asked at the same time: one after the other a fleet's round trips would add up."""
-        return list(self._threads.map(lambda source: self.latest(source, series, partial=partial), sources))
+    ) -> dict[SourceKey, Newest]:
+        """The newest sample of each series of each source, none older than LATEST_BACK_MS; errors as of ``read``, but
+        no 404.
+
+        Redis is asked for all sources at once, and has the newest samples of most; the others take a thread each.
+        """
+        now_ms = self._now_ms()
+        span = now_ms - LATEST_BACK_MS, now_ms + AHEAD_MS_MAX
+        hot = self._hot.read_each(sources, *span, self._length_s, series, newest=True)
+        found, older = {}, {}
+        for source, answer in hot.items():
+            gaps = Gaps(partial=partial)
+            part = _noted(answer, gaps)
+            newest = _newest(part.columns, series)
+            found[source] = Newest(newest, gaps.warnings)
+            names = [name for name in series if not _is_newest(newest.get(name), part, now_ms)]
+            if names:  # a block may hold a newer sample than Redis, where late ones may be all that is left
+                older[source] = names, part, gaps
+        of_all = self._threads.map(lambda source: self._older(source, *older[source], span), older)
+        for source, samples in zip(older, of_all, strict=True):
+            names, _, gaps = older[source]
+            kept = {name: sample for name, sample in found[source].samples.items() if name not in names}
+            found[source] = Newest(kept | samples, gaps.warnings)
+        return found
+
+    def _older(
+        self, source: SourceKey, series: Sequence[str], hot: HotAnswer, gaps: Gaps, span: Span
+    ) -> dict[str, tuple[int, float]]:
+        """The newest sample of series of which Redis may not have it."""
+        newest = _newest(hot.columns, series)
+        of_all = self._newest_of_all(source, series, span, gaps, hot.columns)
+        if any(name in newest and of_all.get(name, (-1, 0.0))[0] < newest[name][0] for name in series):
+            hot = self._hot_part(source, *span, series, gaps)  # that was deleted: of all that Redis has
+            of_all = self._newest_of_all(source, series, span, gaps, hot.columns)
+        return of_all
 
     def _newest_of_all(
         self, source: SourceKey, series: Sequence[str], span: Span, gaps: Gaps, hot: Columns
@@ -236,17 +257,23 @@ class Reader:
             gaps.note("the catalogue could not be read: metrics may be missing", error)
         return found, gaps.warnings
 
-    def _hot_part(
-        self, source: SourceKey, from_ms: int, to_ms: int, series: Sequence[str], gaps: Gaps, *, newest: bool = False
-    ) -> HotAnswer:
-        try:
-            answer = self._hot.read(source, from_ms, to_ms, self._length_s, series, newest=newest)
-        except RetryableError as error:
-            gaps.note("the hot tier could not be read: recent samples may be missing", error)
-            return _Unasked()
-        if not answer.whole:
-            gaps.note(REBUILDING)
-        return answer
+    def _hot_part(self, source: SourceKey, from_ms: int, to_ms: int, series: Sequence[str], gaps: Gaps) -> HotAnswer:
+        return _noted(self._hot.read_each([source], from_ms, to_ms, self._length_s, series)[source], gaps)
+
+
+def _noted(answer: HotAnswer | RetryableError, gaps: Gaps) -> HotAnswer:
+    """What the hot tier gave; a gap if it gave nothing, or not all."""
+    if isinstance(answer, RetryableError):
+        gaps.note("the hot tier could not be read: recent samples may be missing", answer)
+        return _Unasked()
+    if not answer.whole:
+        gaps.note(REBUILDING)
+    return answer
+
+
+def _is_newest(sample: tuple[int, float] | None, hot: HotAnswer, now_ms: int) -> bool:
+    """Whether no block can hold a newer one."""
+    return sample is not None and _covers(hot.complete, sample[0] + 1, now_ms)
 
 
 def _unknown(source: SourceKey, series: str) -> RequestError:

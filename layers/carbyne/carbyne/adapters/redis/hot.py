@@ -1,6 +1,6 @@
 """The hot tier: rows in Redis Cluster, through the scripts of ``lua/``."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,19 +104,54 @@ class HotStore:
     def read(
         self, source: SourceKey, from_ms: int, to_ms: int, length_s: int, series: Sequence[str], *, newest: bool = False
     ) -> HotRead:
-        """The samples of ``series`` from ``from_ms`` to ``to_ms``, both included; ``length_s``: today's window length.
+        """``read_each`` of one source; raises its RetryableError."""
+        read: HotRead = checked(self.read_each([source], from_ms, to_ms, length_s, series, newest=newest)[source])
+        return read
 
-        ``newest``: of each series only those of its newest ts.  Raises RetryableError if the lane can't be asked.
+    def read_each(
+        self,
+        sources: Iterable[SourceKey],
+        from_ms: int,
+        to_ms: int,
+        length_s: int,
+        series: Sequence[str],
+        *,
+        newest: bool = False,
+    ) -> dict[SourceKey, HotRead | RetryableError]:
+        """The samples of ``series`` from ``from_ms`` to ``to_ms``, both included, of each source; RetryableError for
+        one whose lane can't be asked.
+
+        ``length_s``: today's window length; ``newest``: of each series only those of its newest ts.  The next calls of
+        all sources go together: one source after the other, their round trips would add up.
         """
+        readings = {source: self._reading(source, from_ms, to_ms, length_s, series, newest) for source in sources}
+        found: dict[SourceKey, HotRead | RetryableError] = {}
+        calls = {source: next(reading) for source, reading in readings.items()}
+        while calls:
+            replies = zip(calls, self._nodes.run(list(calls.values())), strict=True)
+            calls = {}
+            for source, reply in replies:
+                try:
+                    calls[source] = readings[source].send(checked(reply))
+                except StopIteration as end:
+                    found[source] = end.value
+                except RetryableError as error:
+                    found[source] = error
+        return found
+
+    def _reading(
+        self, source: SourceKey, from_ms: int, to_ms: int, length_s: int, series: Sequence[str], newest: bool
+    ) -> Generator[Command, Reply, HotRead]:
+        """Yields each call of one source and takes its reply."""
         declared = _declared(from_ms, to_ms, length_s)
-        part = self._read_windows(source, from_ms, to_ms, declared, series, newest)
+        part = yield from self._read_windows(source, from_ms, to_ms, declared, series, newest)
         whole, known, samples, complete, markers = part.whole, part.known, part.samples, part.complete, part.markers
         masters = part.masters
         windows = sorted(part.windows, reverse=True)
         more = [window for window in windows if window not in declared and window.overlaps(from_ms, to_ms)]
         for length in {window.length_s for window in more}:  # of one length, so that none overlap: see read.lua's next
             same = [window for window in more if window.length_s == length]
-            part = self._read_windows(source, from_ms, to_ms, same, series, newest)
+            part = yield from self._read_windows(source, from_ms, to_ms, same, series, newest)
             known = [a or b for a, b in zip(known, part.known, strict=True)]
             samples = [a + b for a, b in zip(samples, part.samples, strict=True)]
             whole, complete, markers = whole and part.whole, complete | part.complete, markers | part.markers
@@ -173,7 +208,7 @@ class HotStore:
         windows: Sequence[Window],
         series: Sequence[str],
         newest: bool,
-    ) -> _Part:
+    ) -> Generator[Command, Reply, _Part]:
         """All calls that it takes; of what several calls say of state and completeness, the worst."""
         keys = [lane_state(source.lane), source.windows]
         for window in windows:
@@ -182,7 +217,7 @@ class HotStore:
         result = _Part(True, [], [False] * len(series), [b""] * len(series), set(windows), set(), set())
         while True:
             args = [from_ms, to_ms, int(newest), READ_BYTES_MAX, *declared, *series]
-            reply = checked(self._nodes.run([self._read.call(source.lane, keys, args)])[0])
+            reply = yield self._read.call(source.lane, keys, args)
             result, next_ms = _continued(result, reply), reply[2]
             if next_ms < 0:
                 return result
