@@ -461,6 +461,14 @@ class Simulation:
         self._note("a replica stops following")
         self.world.stores.remember()
 
+    def follow(self) -> None:
+        """Replicas that hung, or are new, have everything; the sealer comes to count on them in two looks."""
+        self._note("the replicas follow")
+        self.world.stores.follow()
+        for seconds in self.chance.choice([[0], [0, 60]]):
+            self._wait(seconds)
+            self._seal({})
+
     def fail_over(self) -> None:
         """A lane's master is silent, then replaced by one that has not got what was acknowledged last; the sealer's
         next look finds that, and a read does so before."""
@@ -468,12 +476,13 @@ class Simulation:
         self._note(f"lane {lane} has another master, and may have lost its tail")
         with suppress(RetryableError):
             self.world.failovers(Faults(silent={lane})).look()
-        self.world.stores.fail_over(lane)
+        self.world.stores.fail_over(lane, restarted=self.chance.random() < 0.3)
 
     def recover(self) -> None:
         """Marks move on, samples come, a lane is lost or goes back, and is replayed from its mark."""
         chance, world = self.chance, self.world
-        for does in (self.write, self.write, world.stores.remember, self.write):
+        self.follow()
+        for does in (self.write, self.write, chance.choice([world.stores.remember, lambda: None]), self.write):
             does()
             self._deliver(self._waiting(), {}, 0)
         self._wait(chance.choice([60, 600, world.length_s + 3600]))
@@ -831,6 +840,7 @@ STEPS_AND_WEIGHTS: Sequence[tuple[Callable[[Simulation], None], float]] = (
     (Simulation.wait, 6),
     (Simulation.lose_lane, 0.6),
     (Simulation.remember, 0.5),
+    (Simulation.follow, 0.6),
     (Simulation.recover, 0.7),
     (Simulation.fail_over, 0.6),
     (Simulation.supervise, 2),

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Generic, Protocol, Self, TypeVar
 
 from carbyne.core.keys import SourceKey
-from carbyne.hot.failovers import Serving
+from carbyne.hot.followers import Serving
 
 
 class ServedAnswer(Protocol):

@@ -55,8 +55,9 @@ class ReaderPorts(NamedTuple):
 def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
     """A reader out of its ports."""
     warm, catalogue = WarmBlocks(ports.table), Catalogue(ports.table)
+    failovers = Failovers(ports.table, ports.windows, lambda: ports.now_ms() // 1000)
     samples = Reader(
-        hot=ServedReads(ports.hot, Failovers(ports.table, ports.windows), ports.windows),
+        hot=ServedReads(ports.hot, failovers, ports.windows),
         tiers=BlockTiers(warm, ports.cold, catalogue),
         catalogue=catalogue,
         length_s=settings.raw_window_s,

@@ -7,13 +7,13 @@ only together with the WAIT behind it on the same connection.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from hashlib import sha1
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from redis import exceptions
 from redis.cluster import ClusterNode, RedisCluster
@@ -72,10 +72,38 @@ class Command(NamedTuple):
 
 
 class Replication(NamedTuple):
-    """``id``: a master's replication id; ``before``: that of the master which it followed before, else empty."""
+    """``id``: a master's replication id; ``before``: that of the master which it followed before, else empty;
+    ``process``: the id of its process, empty if it tells none; ``offset``: of its last write; ``replicas``: names of
+    those that follow it."""
 
     id: str
     before: str
+    process: str = ""
+    offset: int = 0
+    replicas: frozenset[str] = frozenset()
+
+
+class Followed(NamedTuple):
+    """A replica by its own account: its process, the replication id of its master, and how far it has followed."""
+
+    process: str
+    master: str
+    offset: int
+
+
+class RequiredReplicas(Protocol):
+    """See ``hot.followers.Followers``."""
+
+    def required(self, master: str) -> Collection[str] | None: ...
+    def leave(self, master: str, names: Collection[str]) -> None: ...
+
+
+class _Acks(NamedTuple):
+    """What a master says: its replication id, its offset, and by the name of each replica what that has got."""
+
+    master: str
+    offset: int
+    got: Mapping[str, int]
 
 
 class Member(NamedTuple):
@@ -89,6 +117,7 @@ class Member(NamedTuple):
 
 
 NO_ID = "0" * 40
+WHO: Final = ("INFO", "replication")
 
 Reply = Any
 """What redis-py makes of a RESP2 reply, or the RetryableError of a call that did not count."""
@@ -99,7 +128,7 @@ class Nodes:
 
     ``endpoint``: (host, port) that leads to the cluster even when every node known so far is gone.  ``alone``: called
     with the number of write calls that a master took which has no replica to wait for.  ``monotonic`` and ``sleep`` in
-    seconds.
+    seconds.  ``followers``: the replicas that must have a write, of masters that are noted; of another one any must.
     """
 
     def __init__(
@@ -109,7 +138,10 @@ class Nodes:
         monotonic: Callable[[], float],
         sleep: Callable[[float], None],
         alone: Callable[[int], None] = lambda _: None,
+        followers: RequiredReplicas | None = None,
     ) -> None:
+        self._followers = followers
+        self._waited: dict[str, int] = {}
         self._client = cast(Any, client)  # redis-py's methods are only half typed
         self._monotonic = monotonic
         self._sleep = sleep
@@ -122,7 +154,7 @@ class Nodes:
     def run(self, calls: Sequence[Command], *, replicated: bool = False) -> list[Reply]:
         """The reply of each call, in order; a call that failed until the budget was spent has a RetryableError.
 
-        ``replicated``: a call counts only when a replica has it, or its master has none.
+        ``replicated``: a call counts only when the replicas that must have it do, or are struck out of the note.
         """
         replies: list[Reply] = [None] * len(calls)
         open_calls = list(range(len(calls)))
@@ -234,16 +266,58 @@ class Nodes:
         first = len([pipe.execute_command(*command) for command in before])
         for call in calls:
             pipe.execute_command(*call.words)
-        waits = replicated and not self._is_alone(node)
-        if waits:
-            pipe.execute_command("WAIT", 1, WAIT_MS)
+        behind = self._behind(node) if replicated else []
+        for command in behind:
+            pipe.execute_command(*command)
         try:
-            replies = pipe.execute(raise_on_error=False)[first:]
+            replies: list[Reply] = pipe.execute(raise_on_error=False)[first:]
         except (exceptions.RedisError, OSError) as error:
             return [_as_lost(error)] * len(calls)
-        if replicated and not waits:
+        told: list[Reply] = replies[len(calls) :]
+        replies = replies[: len(calls)]
+        if not replicated:
+            return replies
+        if self._followers:
+            return self._acknowledged(node, calls[-1], replies, told)
+        return self._confirmed(node, replies, told[0] if told else None)
+
+    def _behind(self, node: ClusterNode) -> list[tuple[Any, ...]]:
+        """What is asked behind calls, to know who has them: see ``_acknowledged``."""
+        if not self._followers:
+            return [] if self._is_alone(node) else [("WAIT", 1, WAIT_MS)]
+        count = self._waited.get(node.name, 1)
+        wait = [("WAIT", count, WAIT_MS)] if count else []
+        return [WHO, *wait, WHO]
+
+    def _acknowledged(self, node: ClusterNode, last: Command, replies: list[Reply], told: list[Reply]) -> list[Reply]:
+        """The replies, if the replicas that must have the calls do, or are struck out of the note now; else errors.
+
+        A master's offset, asked behind the calls, is compared with what each replica has got after WAIT.  WAIT counts
+        those that are not noted as well; so if one lacks the calls, the ``last`` call is sent once more, with a WAIT
+        for as many as must have it.
+        """
+        try:
+            before, after = _acks(told[0]), _acks(told[-1])
+            required = self._followers.required(before.master) if self._followers else None
+            if required is None:
+                self._waited.pop(node.name, None)
+                return self._confirmed(node, replies, len(after.got) if len(told) < 3 else told[1])
+            waited, self._waited[node.name] = self._waited.get(node.name, 1), len(required)
+            lacking = _lacking(required, before, after)
+            if lacking and (waited < len(required) or (told[1] if len(told) == 3 else 0) >= waited):
+                again = self._client.get_redis_connection(node).pipeline(transaction=False)
+                for command in (last.words, ("WAIT", len(required), WAIT_MS), WHO):
+                    again.execute_command(*command)
+                lacking = _lacking(required, before, _acks(again.execute(raise_on_error=False)[-1]))
+            if lacking and self._followers:
+                _log.error("replicas of %s lack writes and count for no failover: %s", node.name, sorted(lacking))
+                self._followers.leave(before.master, lacking)
+        except (RetryableError, exceptions.RedisError, OSError) as error:
+            lost = error if isinstance(error, RetryableError) else _as_lost(error)
+            return [reply if isinstance(reply, Exception) else lost for reply in replies]
+        if len(lacking) == len(required):
             self._alone(len(replies))
-        return self._confirmed(node, replies[:-1], replies[-1]) if waits else replies
+        return replies
 
     def _is_alone(self, node: ClusterNode) -> bool:
         """Whether a node that had no replica the last time still has none: then nobody would end a WAIT early."""
@@ -252,7 +326,10 @@ class Nodes:
         return node.name in self._without_replica
 
     def _confirmed(self, node: ClusterNode, replies: list[Reply], acknowledged: Reply) -> list[Reply]:
-        """The replies, or errors where no replica has what the node took."""
+        """The replies, or errors where no replica has what the node took; None if it was known to have none."""
+        if acknowledged is None:
+            self._alone(len(replies))
+            return replies
         if isinstance(acknowledged, int) and acknowledged >= 1:
             return replies
         if isinstance(acknowledged, Exception) or self._has_replica(node):
@@ -272,18 +349,36 @@ class Nodes:
         mine = next(entry["node_id"] for entry in table.values() if "myself" in entry["flags"])
         return any(entry["master_id"] == mine and "fail" not in entry["flags"].split(",") for entry in table.values())
 
-    def _replication(self, node: ClusterNode) -> Replication | None:
+    def _info(self, node: ClusterNode) -> dict[str, Any] | None:
+        """All that a node says of itself, None if it does not answer."""
         try:
-            info = self._client.get_redis_connection(node).info("replication")
+            info: dict[str, Any] = self._client.get_redis_connection(node).info()
         except (exceptions.RedisError, OSError) as error:
             _log.warning("%s does not tell whose replication it has: %s", node.name, error)
             return None
-        if info["role"] != "master":
+        return info
+
+    def _replication(self, node: ClusterNode) -> Replication | None:
+        info = self._info(node)
+        if info is None or info["role"] != "master":
             return None
-        now, before = (
-            str(info[key]).zfill(len(NO_ID)) for key in ("master_replid", "master_replid2")
-        )  # digits: an int
-        return Replication(now, "" if before == NO_ID else before)
+        before = _id(info["master_replid2"])
+        names = frozenset(_acks(info).got)
+        process = _process(info)
+        return Replication(_id(info["master_replid"]), "" if before == NO_ID else before, process,
+                           info["master_repl_offset"], names)  # fmt: skip
+
+    def followers(self, names: Collection[str]) -> dict[str, Followed]:
+        """What the replicas with these names say of themselves; without those that do not answer, or are unknown."""
+        found = [
+            self._client.get_node(host=host, port=int(port)) for host, _, port in (n.rpartition(":") for n in names)
+        ]
+        infos = {name: self._info(node) for name, node in zip(names, found, strict=True) if node}
+        return {
+            name: Followed(_process(info), _id(info["master_replid"]), info["slave_repl_offset"])
+            for name, info in infos.items()
+            if info and info["role"] == "slave" and info["master_link_status"] == "up" and _process(info)
+        }
 
     def _refresh(self, silent: str | None) -> None:
         """Learn the topology again: from a known node, last of them the ``silent`` one, else from the endpoint."""
@@ -291,6 +386,34 @@ class Nodes:
             self._client.nodes_manager.initialize([self._endpoint], last_failed_node_name=silent)
         except UNREACHABLE as error:
             _log.warning("no node tells the topology of the Redis cluster: %s", error)
+
+
+def _id(value: str | int) -> str:
+    return str(value).zfill(len(NO_ID))  # of digits alone: an int
+
+
+def _process(info: Mapping[str, Any]) -> str:
+    """The id of a node's process, empty if it tells none."""
+    process = str(info.get("run_id", ""))
+    return process if process.strip("0") else ""
+
+
+def _acks(info: Reply) -> _Acks:
+    """What a master's INFO says; an error if it is none, or none any more."""
+    if isinstance(info, Exception):
+        raise info
+    if info.get("role") != "master":
+        raise exceptions.ReadOnlyError("the node is no master any more")
+    replicas = [one for key, one in info.items() if key[:5] == "slave" and key[5:].isdigit()]
+    got = {f"{one['ip']}:{one['port']}": int(one["offset"]) for one in replicas if one["state"] == "online"}
+    return _Acks(_id(info["master_replid"]), int(info["master_repl_offset"]), got)
+
+
+def _lacking(required: Collection[str], before: _Acks, after: _Acks) -> list[str]:
+    """Those of the replicas that have not got all that was written ``before``."""
+    if after.master != before.master:
+        raise exceptions.ReadOnlyError("the node is another master now")
+    return [name for name in required if after.got.get(name, -1) < before.offset]
 
 
 def _as_lost(error: Exception) -> Exception:

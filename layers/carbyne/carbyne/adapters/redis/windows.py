@@ -1,12 +1,12 @@
 """The sealer's side of the hot tier: due windows, their rows, and letting go of them."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from carbyne.adapters.redis.nodes import Command, Nodes, Replication, Reply, Script, checked
+from carbyne.adapters.redis.nodes import Command, Followed, Nodes, Replication, Reply, Script, checked
 from carbyne.core.errors import CorruptDataError, InvariantError, RetryableError, UnknownVersionError
 from carbyne.core.keys import (
     SourceKey,
@@ -128,6 +128,10 @@ class HotWindows:
     def masters(self) -> dict[int, Replication]:
         """The master of each lane; lanes of a node that does not answer are left out."""
         return self._nodes.masters()
+
+    def followers(self, names: Collection[str]) -> dict[str, Followed]:
+        """By name, what the replicas that answer say of themselves."""
+        return self._nodes.followers(names)
 
     def fill(self) -> float:
         """The fullest master's used memory as a part of its limit, 0 where there is none."""
