@@ -13,6 +13,7 @@ from carbyne.core.keys import RESOLUTIONS, BlockKey, SourceKey, Window, join_ser
 from carbyne.core.limits import DAY_S
 from carbyne.http.message import Request
 from carbyne.read.reader import How, Reader
+from carbyne.read.views import span_of
 from carbyne.stream import records
 from carbyne.stream.arrived import Arrived
 from carbyne.stream.records import Row, SamplesRecord
@@ -703,10 +704,13 @@ class Simulation:
         key, how = SourceKey(tenant, source), How(resolution, aggregate)
         what = f"{series} {resolution} {aggregate} {span}"
         whole, done = world.is_whole(key.lane), set(world.oracle.done)
+        sealed = world.is_sealed(key.lane, span_of(resolution, span[0], min(span[1], world.now_ms() + 600_000))[1] - 1)
         try:
             answer = reader.read(key, name, *span, how)
         except RetryableError:
             assert not whole or not world.is_whole(key.lane), f"{what}: refused for no reason"
+            there = [ts for ts in world.oracle.expected(series, done).values if span[0] <= ts <= span[1]]
+            assert not (sealed and there), f"{what}: refused, though blocks have all of it"
             if not world.is_whole(key.lane):
                 answer = reader.read(key, name, *span, how._replace(partial=True))
                 assert answer.warnings or world.is_whole(key.lane), f"{what}: no warning"
@@ -718,7 +722,8 @@ class Simulation:
         if span[0] > world.now_ms() + 600_000:
             assert not answer.ts_ms.size, f"{what}: the future is known"
             return
-        assert whole or world.is_whole(key.lane), f"{what}: an answer, although the lane is not whole"
+        sealed = sealed or world.is_sealed(key.lane, span_of(resolution, *span)[1] - 1)
+        assert whole or sealed or world.is_whole(key.lane), f"{what}: an answer, although the lane is not whole"
         assert world.oracle.is_known(series, world.oracle.delivered), f"{what}: unknown, and yet an answer"
         assert not answer.warnings and answer.resolution == resolution
         got = dict(zip(answer.ts_ms.tolist(), answer.values.tolist(), strict=True))

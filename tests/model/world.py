@@ -26,6 +26,7 @@ from carbyne.core.keys import (
     RAW,
     BlockKey,
     SourceKey,
+    Window,
     corrupt_block_object,
     corrupt_record_object,
     escape,
@@ -37,7 +38,7 @@ from carbyne.hot.failovers import Failovers
 from carbyne.hot.followers import Followers, MastersItem
 from carbyne.hot.ingester import Ingester
 from carbyne.hot.jobs import Jobs
-from carbyne.hot.marks import Ticking
+from carbyne.hot.marks import Marks, Ticking
 from carbyne.hot.replay import Replayer, Supervisor
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.read.reader import Reader
@@ -520,6 +521,10 @@ class World:
 
     def is_whole(self, lane: int) -> bool:
         return lane not in self.rebuilding([lane])
+
+    def is_sealed(self, lane: int, to_ms: int) -> bool:
+        """Whether no window until then can have rows in Redis alone."""
+        return Window.holding(to_ms, self.length_s).end_s <= Marks(self.stores.table).sealed_s(lane)
 
     def rebuilding(self, lanes: Iterable[int] = range(LANES)) -> set[int]:
         """Lanes that are not whole, or that a master serves of which the sealer does not know."""

@@ -231,7 +231,7 @@ class Pipeline:
         lanes = HotWindows(self._nodes())
         return Watch(
             Jobs(self.table),
-            Marks(self.table),
+            Marks(self.table, SCHEDULE.grace_s),
             Notes(self.table),
             Failovers(self.table, lanes, lambda: self.now_s),
             lanes,

@@ -181,9 +181,9 @@ def test_the_first_row_that_no_block_holds_counts_until_it_is_confirmed(lane):
     lane.write(store, 7)
     lane.write(store, 8)
     lane.write(store, 9, before)
-    assert lane.arrivals() == Arrivals(7000, 50_000)
+    assert lane.arrivals() == Arrivals(7000, 50_000, before.start_s)
     assert lane.seal()
-    assert lane.arrivals() == Arrivals(9000, 50_000)
+    assert lane.arrivals() == Arrivals(9000, 50_000, before.start_s)
     lane.seal(before)
     assert lane.arrivals() == Arrivals(None, 50_000)
 

@@ -121,6 +121,8 @@ REPLAY_STUCK_S: Final = 15 * 60
 two to read for a new mapping, and an outage of a store is shorter as a rule."""
 TICK_MINUTES: Final = 10
 """How often each lane gets a tick: 1,024 records in ten minutes, a tenth of what 1,000 hosts send."""
+SEAL_GRACE_S_MAX: Final = 3600
+"""The greatest SealGraceSeconds that the template takes."""
 MARK_MARGIN_S: Final = 120
 """How much earlier a mark is than what it was computed from: Kinesis calls its times of arrival approximate."""
 MARK_STEP_S: Final = 120

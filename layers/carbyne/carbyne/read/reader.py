@@ -110,7 +110,8 @@ class Newest(NamedTuple):
 
 
 class Reader:
-    """``length_s``: of a raw window today; ``retention_s``: how far back each resolution is kept."""
+    """``length_s``: of a raw window today; ``retention_s``: how far back each resolution is kept; ``sealed_s``: until
+    when the windows of a lane are sealed, seconds, or RetryableError."""
 
     def __init__(
         self,
@@ -120,8 +121,10 @@ class Reader:
         length_s: int,
         retention_s: Mapping[str, int],
         now_ms: Callable[[], int],
+        sealed_s: Callable[[int], int],
     ) -> None:
         self._hot = hot
+        self._sealed_s = sealed_s
         self._tiers = tiers
         self._views = Views(tiers, catalogue)
         self._catalogue = catalogue
@@ -144,9 +147,11 @@ class Reader:
             if not gaps.warnings and series not in self.series(source):
                 raise _unknown(source, series)
             return ReadAnswer(np.empty(0, np.int64), np.empty(0), gaps.warnings, asked.resolution)
-        columns, known = self._columns(source, [series], asked, gaps)
+        columns, known, whole = self._columns(source, [series], asked, gaps)
         if not (gaps.warnings or columns.groups or known or series in self.series(source)):
-            raise _unknown(source, series)
+            if whole:
+                raise _unknown(source, series)
+            gaps.note(REBUILDING)  # Redis may have lost the name
         ts_ms, values = _points(columns, series, asked.resolution, how.aggregate)
         if len(ts_ms) > POINTS_MAX:
             raise RequestError(400, f"{len(ts_ms)} points; ask for a shorter span or a coarser resolution")
@@ -168,21 +173,23 @@ class Reader:
         resolution = how.resolution or choose(from_ms, to_ms)
         return _Asked(resolution, max(from_ms, now_ms - self._retention_s[resolution] * 1000), to_ms, now_ms)
 
-    def _columns(self, source: SourceKey, series: Sequence[str], asked: _Asked, gaps: Gaps) -> tuple[Columns, bool]:
-        """The samples or buckets of the series in the span, and whether Redis knows one of them."""
+    def _columns(
+        self, source: SourceKey, series: Sequence[str], asked: _Asked, gaps: Gaps
+    ) -> tuple[Columns, bool, bool]:
+        """The samples or buckets of the series in the span, whether Redis knows one of them, and is whole."""
         span = span_of(asked.resolution, asked.from_ms, asked.to_ms)
         chunks = [series[first : first + HOT_SERIES_MAX] for first in range(0, len(series) or 1, HOT_SERIES_MAX)]
         parts = [self._hot_part(source, span[0], span[1] - 1, chunk, gaps) for chunk in chunks]
         hot = merge([part.columns for part in parts])
         complete = set.intersection(*(set(part.complete) for part in parts))
-        known = any(any(part.known) for part in parts)
+        known, whole = any(any(part.known) for part in parts), all(part.whole for part in parts)
         if not series:
-            return EMPTY, False
+            return EMPTY, False, whole
         if asked.resolution == RAW and _covers(complete, asked.from_ms, min(asked.to_ms, asked.now_ms)):
-            return between(hot, *span), known
+            return between(hot, *span), known, whole
         windows = sorted({window for part in parts for window in part.windows}, reverse=True)
         view = self._views.view(source, series, asked.resolution, span, HotPart(hot, windows), gaps)
-        return view, known
+        return view, known, whole
 
     def latest(self, source: SourceKey, series: Sequence[str], *, partial: bool = False) -> Newest:
         """The newest sample of each series, none older than LATEST_BACK_MS; errors as of ``read``, but no 404."""
@@ -239,14 +246,23 @@ class Reader:
     def _hot_part(
         self, source: SourceKey, from_ms: int, to_ms: int, series: Sequence[str], gaps: Gaps, *, newest: bool = False
     ) -> HotAnswer:
+        """What Redis has; a gap if it is not all, unless blocks have all of the span."""
         try:
             answer = self._hot.read(source, from_ms, to_ms, self._length_s, series, newest=newest)
         except RetryableError as error:
-            gaps.note("the hot tier could not be read: recent samples may be missing", error)
+            if not self._is_sealed(source, to_ms):
+                gaps.note("the hot tier could not be read: recent samples may be missing", error)
             return _Unasked()
-        if not answer.whole:
+        if not answer.whole and not self._is_sealed(source, to_ms):
             gaps.note(REBUILDING)
         return answer
+
+    def _is_sealed(self, source: SourceKey, to_ms: int) -> bool:
+        """Whether all windows until ``to_ms`` are in blocks, so that Redis can lack nothing of them."""
+        try:
+            return Window.holding(to_ms, self._length_s).end_s <= self._sealed_s(source.lane)
+        except RetryableError:
+            return False
 
 
 def _unknown(source: SourceKey, series: str) -> RequestError:

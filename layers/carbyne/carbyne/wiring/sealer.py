@@ -62,7 +62,7 @@ def assemble(settings: SealerSettings, ports: SealerPorts) -> Sealer:
         worklist=Worklist(ports.table, ports.new_token),
         replays=Watch(
             Jobs(ports.table),
-            Marks(ports.table),
+            Marks(ports.table, settings.seal_grace_s),
             Notes(ports.table),
             failovers,
             ports.hot,
