@@ -394,6 +394,16 @@ def test_of_a_master_that_is_not_noted_any_replica_must_have_it(cluster):
     assert isinstance(reply, RetryableError) and "no replica" in str(reply)
 
 
+def test_a_master_that_is_not_noted_and_alone_is_not_waited_for(cluster, alone):
+    required, node = Required(), cluster.by_name["a:1"]
+    required.names, node.table = None, {"a:1": TABLE["a:1"]}
+    node.answers = [["OK", who(100), 0, who(100)], ["OK", who(100), who(100)]]
+    nodes = Nodes(cluster, ENDPOINT, lambda: cluster.now_s, cluster.sleep, alone.append, required)
+    assert nodes.run([PUT], replicated=True) == nodes.run([PUT], replicated=True) == ["OK"]
+    nodes.close()
+    assert node.sent[1] == [PUT.words, WHO, WHO] and alone == [1, 1]
+
+
 @pytest.mark.parametrize("after", [who(100, b=100, role="slave"), who(100, "bb" * 20, b=100)], ids=["role", "id"])
 def test_a_master_that_was_replaced_on_the_way_vouches_for_nothing(cluster, after):
     required = Required("b:1")

@@ -12,7 +12,8 @@ from redis.exceptions import ConnectionError
 from redis.retry import Retry
 
 from carbyne.adapters.redis import auth
-from carbyne.adapters.redis.nodes import UNREACHABLE, Nodes, RequiredReplicas
+from carbyne.adapters.redis.nodes import UNREACHABLE, Nodes
+from carbyne.adapters.redis.replication import RequiredReplicas
 from carbyne.core.errors import RetryableError
 from carbyne.core.limits import REDIS_TIMEOUT_S
 from carbyne.core.settings import RedisSettings

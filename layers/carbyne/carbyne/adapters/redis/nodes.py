@@ -13,11 +13,21 @@ from contextlib import suppress
 from functools import cache
 from hashlib import sha1
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 from redis import exceptions
 from redis.cluster import ClusterNode, RedisCluster
 
+from carbyne.adapters.redis.replication import (
+    WHO,
+    Followed,
+    Replication,
+    RequiredReplicas,
+    acks,
+    followed_of,
+    lacking_of,
+    replication_of,
+)
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import lane_tag
 from carbyne.core.limits import LANES, REDIS_BUDGET_S, WAIT_MS
@@ -71,41 +81,6 @@ class Command(NamedTuple):
     script: Script | None = None
 
 
-class Replication(NamedTuple):
-    """``id``: a master's replication id; ``before``: that of the master which it followed before, else empty;
-    ``process``: the id of its process, empty if it tells none; ``offset``: of its last write; ``replicas``: names of
-    those that follow it."""
-
-    id: str
-    before: str
-    process: str = ""
-    offset: int = 0
-    replicas: frozenset[str] = frozenset()
-
-
-class Followed(NamedTuple):
-    """A replica by its own account: its process, the replication id of its master, and how far it has followed."""
-
-    process: str
-    master: str
-    offset: int
-
-
-class RequiredReplicas(Protocol):
-    """See ``hot.followers.Followers``."""
-
-    def required(self, master: str) -> Collection[str] | None: ...
-    def leave(self, master: str, names: Collection[str]) -> None: ...
-
-
-class _Acks(NamedTuple):
-    """What a master says: its replication id, its offset, and by the name of each replica what that has got."""
-
-    master: str
-    offset: int
-    got: Mapping[str, int]
-
-
 class Member(NamedTuple):
     """A node: ``name`` is host:port, ``flags`` those of CLUSTER NODES, ``memory`` its INFO, None without an answer."""
 
@@ -115,9 +90,6 @@ class Member(NamedTuple):
     replicas: int
     memory: Mapping[str, Any] | None
 
-
-NO_ID = "0" * 40
-WHO: Final = ("INFO", "replication")
 
 Reply = Any
 """What redis-py makes of a RESP2 reply, or the RetryableError of a call that did not count."""
@@ -283,11 +255,9 @@ class Nodes:
 
     def _behind(self, node: ClusterNode) -> list[tuple[Any, ...]]:
         """What is asked behind calls, to know who has them: see ``_acknowledged``."""
-        if not self._followers:
-            return [] if self._is_alone(node) else [("WAIT", 1, WAIT_MS)]
-        count = self._waited.get(node.name, 1)
-        wait = [("WAIT", count, WAIT_MS)] if count else []
-        return [WHO, *wait, WHO]
+        count = self._waited[node.name] if node.name in self._waited else int(not self._is_alone(node))
+        wait: list[tuple[Any, ...]] = [("WAIT", count, WAIT_MS)] if count else []
+        return [WHO, *wait, WHO] if self._followers else wait
 
     def _acknowledged(self, node: ClusterNode, last: Command, replies: list[Reply], told: list[Reply]) -> list[Reply]:
         """The replies, if the replicas that must have the calls do, or are struck out of the note now; else errors.
@@ -296,19 +266,21 @@ class Nodes:
         those that are not noted as well; so if one lacks the calls, the ``last`` call is sent once more, with a WAIT
         for as many as must have it.
         """
+        acknowledged = told[1] if len(told) == 3 else None
         try:
-            before, after = _acks(told[0]), _acks(told[-1])
+            before, after = acks(told[0]), acks(told[-1])
             required = self._followers.required(before.master) if self._followers else None
             if required is None:
                 self._waited.pop(node.name, None)
-                return self._confirmed(node, replies, len(after.got) if len(told) < 3 else told[1])
-            waited, self._waited[node.name] = self._waited.get(node.name, 1), len(required)
-            lacking = _lacking(required, before, after)
-            if lacking and (waited < len(required) or (told[1] if len(told) == 3 else 0) >= waited):
+                return self._confirmed(node, replies, acknowledged)
+            waited = self._waited.get(node.name, int(acknowledged is not None))
+            self._waited[node.name] = len(required)
+            lacking = lacking_of(required, before, after)
+            if lacking and (waited < len(required) or (isinstance(acknowledged, int) and acknowledged >= waited)):
                 again = self._client.get_redis_connection(node).pipeline(transaction=False)
                 for command in (last.words, ("WAIT", len(required), WAIT_MS), WHO):
                     again.execute_command(*command)
-                lacking = _lacking(required, before, _acks(again.execute(raise_on_error=False)[-1]))
+                lacking = lacking_of(required, before, acks(again.execute(raise_on_error=False)[-1]))
             if lacking and self._followers:
                 _log.error("replicas of %s lack writes and count for no failover: %s", node.name, sorted(lacking))
                 self._followers.leave(before.master, lacking)
@@ -360,13 +332,7 @@ class Nodes:
 
     def _replication(self, node: ClusterNode) -> Replication | None:
         info = self._info(node)
-        if info is None or info["role"] != "master":
-            return None
-        before = _id(info["master_replid2"])
-        names = frozenset(_acks(info).got)
-        process = _process(info)
-        return Replication(_id(info["master_replid"]), "" if before == NO_ID else before, process,
-                           info["master_repl_offset"], names)  # fmt: skip
+        return replication_of(info) if info else None
 
     def followers(self, names: Collection[str]) -> dict[str, Followed]:
         """What the replicas with these names say of themselves; without those that do not answer, or are unknown."""
@@ -374,11 +340,7 @@ class Nodes:
             self._client.get_node(host=host, port=int(port)) for host, _, port in (n.rpartition(":") for n in names)
         ]
         infos = {name: self._info(node) for name, node in zip(names, found, strict=True) if node}
-        return {
-            name: Followed(_process(info), _id(info["master_replid"]), info["slave_repl_offset"])
-            for name, info in infos.items()
-            if info and info["role"] == "slave" and info["master_link_status"] == "up" and _process(info)
-        }
+        return {name: followed for name, info in infos.items() if info and (followed := followed_of(info))}
 
     def _refresh(self, silent: str | None) -> None:
         """Learn the topology again: from a known node, last of them the ``silent`` one, else from the endpoint."""
@@ -386,34 +348,6 @@ class Nodes:
             self._client.nodes_manager.initialize([self._endpoint], last_failed_node_name=silent)
         except UNREACHABLE as error:
             _log.warning("no node tells the topology of the Redis cluster: %s", error)
-
-
-def _id(value: str | int) -> str:
-    return str(value).zfill(len(NO_ID))  # of digits alone: an int
-
-
-def _process(info: Mapping[str, Any]) -> str:
-    """The id of a node's process, empty if it tells none."""
-    process = str(info.get("run_id", ""))
-    return process if process.strip("0") else ""
-
-
-def _acks(info: Reply) -> _Acks:
-    """What a master's INFO says; an error if it is none, or none any more."""
-    if isinstance(info, Exception):
-        raise info
-    if info.get("role") != "master":
-        raise exceptions.ReadOnlyError("the node is no master any more")
-    replicas = [one for key, one in info.items() if key[:5] == "slave" and key[5:].isdigit()]
-    got = {f"{one['ip']}:{one['port']}": int(one["offset"]) for one in replicas if one["state"] == "online"}
-    return _Acks(_id(info["master_replid"]), int(info["master_repl_offset"]), got)
-
-
-def _lacking(required: Collection[str], before: _Acks, after: _Acks) -> list[str]:
-    """Those of the replicas that have not got all that was written ``before``."""
-    if after.master != before.master:
-        raise exceptions.ReadOnlyError("the node is another master now")
-    return [name for name in required if after.got.get(name, -1) < before.offset]
 
 
 def _as_lost(error: Exception) -> Exception:

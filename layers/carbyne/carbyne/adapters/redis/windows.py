@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from carbyne.adapters.redis.nodes import Command, Followed, Nodes, Replication, Reply, Script, checked
+from carbyne.adapters.redis.nodes import Command, Nodes, Reply, Script, checked
+from carbyne.adapters.redis.replication import Followed, Replication
 from carbyne.core.errors import CorruptDataError, InvariantError, RetryableError, UnknownVersionError
 from carbyne.core.keys import (
     SourceKey,
