@@ -276,6 +276,17 @@ def test_latest_is_the_newest_of_both_tiers_and_leaves_out_what_has_none(tiers, 
     assert tiers.asked[0] == ("hot", NOW_MS - LATEST_BACK_MS, NOW_MS + AHEAD_MS_MAX)
 
 
+@pytest.mark.parametrize("ahead_ms", [-MINUTE_MS, 0, MINUTE_MS])
+def test_a_sample_ahead_of_the_clock_may_be_deleted_as_any_other(tiers, reader, ahead_ms):
+    """The delete is noted, its row is on its way: only a window that is complete asks nobody else."""
+    tiers.columns = samples("m", {NOW_MS - 2 * MINUTE_MS: 1.0, NOW_MS + ahead_ms: 2.0}, sequence=3)
+    tiers.markers = [Marker(stamps.pack(1, "9"), "m", NOW_MS + ahead_ms, NOW_MS + ahead_ms)]
+    assert reader.latest(SOURCE, ["m"]).samples == {"m": (NOW_MS - 2 * MINUTE_MS, 1.0)}
+    tiers.complete, tiers.asked = {Window.holding(NOW_MS, LENGTH_S)}, []
+    reader.latest(SOURCE, ["m"])
+    assert {name for name, *_ in tiers.asked} == {"hot"}
+
+
 def test_latest_prefers_a_newer_sample_in_a_block_to_a_late_one_in_redis(tiers, reader):
     """Rows leave Redis with their seal; a late one may come afterwards and be all that is left there."""
     window = Window(Window.holding(NOW_MS, LENGTH_S).start_s - LENGTH_S, LENGTH_S)

@@ -73,7 +73,8 @@ class World:
         self.put_entries += entries
         return self.failing
 
-    def ingest(self, entries):
+    def ingest(self, entries, seconds_left):
+        self.seconds_left = seconds_left()
         self.ingested += [entry.sequence for entry in entries]
         return self.ingest_fails_at
 
@@ -309,6 +310,12 @@ def test_the_replayer_takes_only_lanes_that_are_not_whole(world):
     world.token = {3: "t"}
     assert world.replayer.ingest([sample(3, 1), sample(4, 2), sample(3, 3)]) is None
     assert world.ingested == ["1", "3"] and world.counts["RecordsReplayed"] == 2
+
+
+def test_the_ingester_knows_how_long_a_call_of_the_replayer_has(world):
+    world.token = {3: "t"}
+    world.replayer.ingest([sample(3, 1)], seconds_left=lambda: 7.0)
+    assert world.seconds_left == 7.0
 
 
 def test_a_lane_is_whole_behind_its_fence(world):

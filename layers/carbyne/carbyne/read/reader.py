@@ -198,9 +198,7 @@ class Reader:
         gaps = Gaps(partial=partial)
         hot = self._hot_part(source, from_ms, to_ms, series, gaps, newest=True)
         newest = _newest(hot.columns, series)
-        older = [
-            name for name in series if name not in newest or not _covers(hot.complete, newest[name][0] + 1, now_ms)
-        ]
+        older = [name for name in series if name not in newest or not _is_newest(hot.complete, newest[name][0], now_ms)]
         if older:  # a block may hold a newer sample than Redis, where late ones may be all that is left
             of_all = self._newest_of_all(source, older, (from_ms, to_ms), gaps, hot.columns)
             if any(name in newest and of_all.get(name, (-1, 0.0))[0] < newest[name][0] for name in older):
@@ -288,6 +286,11 @@ def _covers(windows: Collection[Window], from_ms: int, to_ms: int) -> bool:
         if window.overlaps(from_ms, from_ms):
             from_ms = window.end_s * 1000
     return from_ms > to_ms
+
+
+def _is_newest(complete: Collection[Window], ts_ms: int, now_ms: int) -> bool:
+    """Whether Redis alone says that a sample is the newest until now, or until itself if it lies ahead."""
+    return _covers(complete, min(ts_ms + 1, now_ms), now_ms) if ts_ms <= now_ms else _covers(complete, ts_ms, ts_ms)
 
 
 def _newest(columns: Columns, series: Sequence[str]) -> dict[str, tuple[int, float]]:
