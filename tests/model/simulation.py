@@ -73,6 +73,7 @@ class Simulation:
     ) -> None:
         self.seed = seed
         self.chance = random.Random(seed)
+        self.replicas = random.Random(f"replicas of {seed}")
         self.crowded, self.leases = self.chance.random() < 0.5, self.chance.random() < 0.5
         self.tenants = self.chance.choice([TENANTS, TENANTS, TENANTS[:1]])
         self.posting = self.chance.sample(SOURCES, self.chance.choice([1, 1, 2, 3]))
@@ -459,14 +460,18 @@ class Simulation:
         self.world.lose(lane)
 
     def remember(self) -> None:
+        """Replicas stop following, or those that did so follow again."""
+        if self.replicas.random() < 0.5:
+            self._follow()
+            return
         self._note("a replica stops following")
         self.world.stores.remember()
 
-    def follow(self) -> None:
+    def _follow(self) -> None:
         """Replicas that hung, or are new, have everything; the sealer comes to count on them in two looks."""
         self._note("the replicas follow")
         self.world.stores.follow()
-        for seconds in self.chance.choice([[0], [0, 60]]):
+        for seconds in (0, 60):
             self._wait(seconds)
             self._seal({})
 
@@ -477,13 +482,14 @@ class Simulation:
         self._note(f"lane {lane} has another master, and may have lost its tail")
         with suppress(RetryableError):
             self.world.failovers(Faults(silent={lane})).look()
-        self.world.stores.fail_over(lane, restarted=self.chance.random() < 0.3)
+        self.world.stores.fail_over(lane, restarted=self.replicas.random() < 0.3)
 
     def recover(self) -> None:
         """Marks move on, samples come, a lane is lost or goes back, and is replayed from its mark."""
         chance, world = self.chance, self.world
-        self.follow()
-        for does in (self.write, self.write, chance.choice([world.stores.remember, lambda: None]), self.write):
+        if self.replicas.random() < 0.5:
+            self._follow()
+        for does in (self.write, self.write, world.stores.remember, self.write):
             does()
             self._deliver(self._waiting(), {}, 0)
         self._wait(chance.choice([60, 600, world.length_s + 3600]))
@@ -845,7 +851,6 @@ STEPS_AND_WEIGHTS: Sequence[tuple[Callable[[Simulation], None], float]] = (
     (Simulation.wait, 6),
     (Simulation.lose_lane, 0.6),
     (Simulation.remember, 0.5),
-    (Simulation.follow, 0.6),
     (Simulation.recover, 0.7),
     (Simulation.fail_over, 0.6),
     (Simulation.supervise, 2),
