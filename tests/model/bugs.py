@@ -227,24 +227,6 @@ def _(simulation: Simulation) -> Patches:
 
 @bug
 def _(simulation: Simulation) -> Patches:
-    """a read during a replay counts an unsealed window as sealed"""
-    sealed_s = marks.sealed_s
-
-    def hasty(arrivals: Any, grace_s: int) -> int:
-        return sealed_s(arrivals._replace(unsealed_s=None), grace_s)
-
-    return [patch.object(marks, "sealed_s", hasty)]
-
-
-@bug
-def _(simulation: Simulation) -> Patches:
-    """windows count as sealed before their grace is over"""
-    sealed_s = marks.sealed_s
-    return [patch.object(marks, "sealed_s", lambda arrivals, grace_s: sealed_s(arrivals, -3600))]
-
-
-@bug
-def _(simulation: Simulation) -> Patches:
     """a replica that lacks writes is not struck out before they count"""
     return [patch.object(Followers, "leave", lambda *args: None)]
 

@@ -19,8 +19,6 @@ SLOW = {
     "write.lua lets unsealed rows expire",
     "confirm.lua lets a window with unsealed rows expire",
     "a replaced master is not noticed",
-    "a read during a replay counts an unsealed window as sealed",
-    "windows count as sealed before their grace is over",
     "a replica that lacks writes is not struck out before they count",
     "a promotion proves that nothing was lost, whoever was promoted",
     "a replica that started again counts as the one that was noted",
