@@ -197,7 +197,7 @@ def recover(cluster: Cluster, hosts: int, hours: int, scale: int, *, marks: bool
         system.path.table.items.pop((REPLAY_ITEM, "marks"), None)
     system.post()
     system.path.now_s += 60  # before the sealer looks again
-    refused = {"open": 60, "closed": 60}
+    refused = {"open": 60, "closed": 60 * system.refused(lost_s - 9 * 3600, lost_s - 8 * 3600)}
     for _ in range(24 * 60):
         system.minute()
         refused["open"] += 60 * system.refused(lost_s - 600, lost_s)

@@ -9,7 +9,8 @@
 --          2 closed     s: in a lane that is in replay, windows that end by then are due, and no others
 --          3 limit      members at most
 -- RETURNS  {state ("" if none), arrival of the first row that no block holds (ms, "" if there is none, 0 if unknown),
---          tick (ms, "" if none), member, due time (ms), ...}
+--          tick (ms, "" if none), start of the first window with such rows (s, "" if there is none or it is unknown),
+--          member, due time (ms), ...}
 -- EFFECTS  none
 -- COST     O(members)
 
@@ -20,24 +21,35 @@ local TICK = "tick"
 
 local state = redis.call("GET", state_key) or ""
 
--- A window without its arrival was opened by older code.
-local function first_arrival()
-  local first = math.huge
-  local some = redis.call("ZRANGE", due_key, "-inf", "+inf", "BYSCORE", "LIMIT", 0, MEMBERS_MAX, "WITHSCORES")
-  if #some == 2 * MEMBERS_MAX then return "0" end
-  for i = 1, #some, 2 do
-    local arrived = redis.call("ZSCORE", since, some[i])
-    if not arrived then return "0" end
-    first = math.min(first, tonumber(arrived))
-  end
-  return first < math.huge and string.format("%.0f", first) or ""
+local function span(member)
+  local start, length = string.match(member, "(%d+)%+(%d+)$")
+  return tonumber(start), tonumber(length)
 end
 
-local result = {state, first_arrival(), redis.call("ZSCORE", since, TICK) or ""}
+local function text(number)
+  return number < math.huge and string.format("%.0f", number) or ""
+end
+
+-- A window without its arrival was opened by older code.
+local function first_unsealed()
+  local first, from = math.huge, math.huge
+  local some = redis.call("ZRANGE", due_key, "-inf", "+inf", "BYSCORE", "LIMIT", 0, MEMBERS_MAX, "WITHSCORES")
+  if #some == 2 * MEMBERS_MAX then return "0", "" end
+  for i = 1, #some, 2 do
+    local arrived = redis.call("ZSCORE", since, some[i])
+    if not arrived then return "0", "" end
+    first, from = math.min(first, tonumber(arrived)), math.min(from, (span(some[i])))
+  end
+  return text(first), text(from)
+end
+
+local arrived, from = first_unsealed()
+local result = {state, arrived, redis.call("ZSCORE", since, TICK) or "", from}
+local NONE = #result
 
 -- Closed windows are sealed while the replay goes on, or it fills Redis; an open one would be sealed again and again.
 local function is_closed(member)
-  local start, length = string.match(member, "(%d+)%+(%d+)$")
+  local start, length = span(member)
   return start + length <= closed
 end
 
@@ -46,7 +58,7 @@ local function take_closed()
   repeat
     local some = redis.call("ZRANGE", due_key, "-inf", "+inf", "BYSCORE", "LIMIT", first, CHUNK, "WITHSCORES")
     for i = 1, #some, 2 do
-      if #result - 3 >= 2 * limit then return end
+      if #result - NONE >= 2 * limit then return end
       if is_closed(some[i]) then
         result[#result + 1] = some[i]
         result[#result + 1] = some[i + 1]

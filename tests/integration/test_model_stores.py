@@ -49,7 +49,10 @@ class RealStores:
     def remember(self):
         pass
 
-    def fail_over(self, lane):
+    def follow(self):
+        pass
+
+    def fail_over(self, lane, *, restarted=False):
         """See test_lost_tail: it takes a cluster of its own."""
 
     def close(self):

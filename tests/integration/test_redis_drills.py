@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey
+from carbyne.hot.followers import MastersItem
 from carbyne.hot.jobs import Jobs
 from carbyne.hot.replay import Replayer, Supervisor
 
@@ -20,6 +21,7 @@ from tests.support.pipeline import APPS, kinesis_event, master_of, replica_of, w
 from tests.support.redis_load import NAMES, Load
 
 RECOVERED_S = 120
+PROVEN_READ_S = 5
 BATCH = 200
 
 
@@ -54,23 +56,38 @@ class Drill(Load):
             at += order.index(failures[0]["itemIdentifier"]) if failures else len(records)
 
     @contextmanager
-    def measured(self, title, hosts):
+    def measured(self, title, hosts, *, proven=False):
         """Break something in the block; then wait until all of ``hosts`` are served again, and print how long each
-        part took, from the block's begin on."""
+        part took, from the block's begin on.  ``proven``: no lane is replayed for it, and reads are back in time."""
+        self._until(self._counts_all)
+        before = self._token()
         self.write_gap_s = self.read_gap_s = 0.0
         begun_s, rounds = time.monotonic(), self.rounds
         yield
-        stored_s = self._until(lambda: self.stored > rounds) - begun_s
         read_s = self._until(lambda: all(self._is_read(host) for host in hosts)) - begun_s
+        stored_s = self._until(lambda: self.stored > rounds) - begun_s
         whole_s = self._until(self._is_whole) - begun_s
-        job, _ = self.jobs.load()
+        replayed = 0 if self._token() == before else len(self.jobs.load()[0].lanes)
         print(
-            f"\n  {title}: stored again after {stored_s:.1f} s, the shard's {len(hosts)} hosts read after "
-            f"{read_s:.1f} s, all lanes whole after {whole_s:.1f} s; longest without a read of any host "
+            f"\n  {title}: without reads of its {len(hosts)} hosts for {read_s:.1f} s, stored again after "
+            f"{stored_s:.1f} s, all lanes whole after {whole_s:.1f} s; longest without a read of any host "
             f"{self.read_gap_s:.1f} s, without a batch stored {self.write_gap_s:.1f} s; "
-            f"lanes of the last replay: {len(job.lanes) if job else 0}",
+            f"lanes replayed: {replayed}",
             end="",
         )
+        if proven:
+            assert replayed == 0, "the replica had everything"
+            assert read_s < PROVEN_READ_S, "seconds without reads"
+
+    def _token(self):
+        job, _ = self.jobs.load()
+        return job and job.token
+
+    def _counts_all(self):
+        """Whether each master has a replica that proves a promotion."""
+        note, _ = MastersItem(self.pipeline.table).load()
+        shards = {shard.id: shard for shard in note.shards}
+        return all(any(one.counts for one in shards[id_].followers) for id_ in note.ids)
 
     def _is_read(self, host):
         return self.pipeline.get_metric(host, NAMES[0])[0] == 200
@@ -118,7 +135,7 @@ def drills(hosts, masters_killed, fill_bytes, pause_s=0.1):
 def kill_a_master(cluster, load, number):
     master = with_role(cluster, "master")[number]
     hosts, heir = load.hosts_of(master), replica_of(cluster, master)
-    with load.measured(f"kill -9 of master {number + 1}", hosts):
+    with load.measured(f"kill -9 of master {number + 1}", hosts, proven=True):
         master.kill()
     assert "role:master" in heir.ask("INFO", "replication"), "by the cluster's own election"
     master.restart()
@@ -129,7 +146,7 @@ def pause_a_master(cluster, load):
     """As a network cut between masters does: the others elect its replica, and it comes back believing itself one."""
     master = with_role(cluster, "master")[0]
     hosts, heir = load.hosts_of(master), replica_of(cluster, master)
-    with load.measured("a master cut off for 4 s", hosts):
+    with load.measured("a master cut off for 4 s", hosts, proven=True):
         master.process.send_signal(signal.SIGSTOP)
         threading.Timer(4, master.process.send_signal, [signal.SIGCONT]).start()
     assert "role:master" in heir.ask("INFO", "replication")

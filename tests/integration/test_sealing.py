@@ -87,6 +87,9 @@ class SteppingNodes:
     def masters(self):
         return self._nodes.masters()
 
+    def followers(self, names):
+        return self._nodes.followers(names)
+
 
 class KilledInConfirm:
     """Nodes that end a sealer before the second call of its confirm, its only calls that wait for replicas."""
@@ -102,6 +105,9 @@ class KilledInConfirm:
 
     def masters(self):
         return self._nodes.masters()
+
+    def followers(self, names):
+        return self._nodes.followers(names)
 
 
 class World(Pipeline):

@@ -18,6 +18,7 @@ from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.items import Item
 from carbyne.core.keys import RAW, BlockKey, SourceKey
 from carbyne.hot import deletes, failovers, ingester, marks, served
+from carbyne.hot.followers import Followers
 from carbyne.read import reader, views
 from carbyne.read.views import Views
 from carbyne.samples import blocks, columns, markers
@@ -29,6 +30,7 @@ from carbyne.store.worklist import Worklist
 from carbyne.stream.putter import Putter
 
 from tests.model import pages
+from tests.model.redis import MemoryNodes
 from tests.model.simulation import Simulation
 from tests.support.fakes import FakeBlocks
 
@@ -203,6 +205,9 @@ def _(simulation: Simulation) -> Patches:
         def masters(self) -> Any:
             return self._lanes.masters()
 
+        def followers(self, names: Any) -> Any:
+            return self._lanes.followers(names)
+
         def begin(self, *args: Any, **how: Any) -> None:
             self.begun.append((args, how))
 
@@ -218,6 +223,33 @@ def _(simulation: Simulation) -> Patches:
 
 
 # Replay
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a replica that lacks writes is not struck out before they count"""
+    return [patch.object(Followers, "leave", lambda *args: None)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a promotion proves that nothing was lost, whoever was promoted"""
+    return [patch.object(failovers, "proves", lambda shard, new: shard and new.before == shard.id.hex())]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a replica that started again counts as the one that was noted"""
+    followers = MemoryNodes.followers
+
+    def nameless(self: Any, names: Any) -> Any:
+        return {name: one._replace(process="process") for name, one in followers(self, names).items()}
+
+    def master(self: Any, lane: int) -> Any:
+        return of_lane(self, lane)._replace(process="process")
+
+    of_lane = MemoryNodes.master
+    return [patch.object(MemoryNodes, "followers", nameless), patch.object(MemoryNodes, "master", master)]
 
 
 @bug

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from carbyne.core.errors import RetryableError
+from carbyne.hot.followers import Followers
 
 
 class KilledError(BaseException):
@@ -70,18 +71,41 @@ class FaultyStore:
 
 
 class FaultyNodes:
-    """Redis nodes: a failed call gives an error for each command; ``deny after`` for every second one alone."""
+    """Redis nodes: a failed call gives an error for each command; ``deny after`` for every second one alone.
 
-    def __init__(self, nodes: Any, faults: Faults) -> None:
-        self._nodes, self._faults = nodes, faults
+    ``followers``: of the instance, by which a write counts as ``Nodes`` has it; a replica that hangs has got none.
+    """
+
+    def __init__(self, nodes: Any, faults: Faults, followers: Followers | None = None) -> None:
+        self._nodes, self._faults, self._followers = nodes, faults, followers
 
     def run(self, calls: Sequence[Any], *, replicated: bool = False) -> list[Any]:
         error = RetryableError("the node is away")
         return self._faults.call(
-            lambda: self._nodes.run(calls, replicated=replicated),
+            lambda: self._run(calls, replicated),
             lambda: [error] * len(calls),
             lambda replies: [error if at % 2 else reply for at, reply in enumerate(replies)],
         )
+
+    def _run(self, calls: Sequence[Any], replicated: bool) -> list[Any]:
+        replies = self._nodes.run(calls, replicated=replicated)
+        if not replicated or self._followers is None:
+            return replies
+        errors = {lane: self._unacknowledged(lane) for lane in {call.lane for call in calls}}
+        return [errors[call.lane] or reply for call, reply in zip(calls, replies, strict=True)]
+
+    def _unacknowledged(self, lane: int) -> RetryableError | None:
+        assert self._followers
+        master = self._nodes.master(lane)
+        try:
+            if lacking := set(self._followers.required(master.id) or ()) - master.replicas:
+                self._followers.leave(master.id, lacking)
+        except RetryableError as error:
+            return error
+        return None
+
+    def followers(self, names: Collection[str]) -> Any:
+        return self._nodes.followers(names)
 
     def masters(self) -> Any:
         return {lane: one for lane, one in self._nodes.masters().items() if lane not in self._faults.silent}

@@ -4,16 +4,21 @@
 the real ones.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import Any
 
-from carbyne.adapters.redis.nodes import Command, Replication
+from carbyne.adapters.redis.nodes import Command
+from carbyne.adapters.redis.replication import Followed, Replication
 from carbyne.core.keys import lane_of_tag
-from carbyne.core.limits import LANES
 from lupa import lua51
 
-MASTER = Replication("5e" * 20, "")
+SHARDS = 16
+"""The first lanes, which the model uses."""
+
+
+def _first_id(lane: int) -> str:
+    return f"{'5e' * 16}{lane:08x}"
 
 
 class MemoryRedis:
@@ -138,6 +143,9 @@ class MemoryNodes:
         self._scripts = cache(self._compiled)
         self._allowed: Sequence[bytes] = ()
         self._promoted: dict[int, Replication] = {}
+        self._promotions = 0
+        self.processes: dict[int, str] = {}
+        self.hangs = True
         names = self._lua.globals()
         names[b"redis"] = self._lua.table_from({b"call": self._of_script})
         names[b"struct"] = self._lua.table_from({b"pack": _pack, b"unpack": _unpack})
@@ -146,12 +154,29 @@ class MemoryNodes:
         return [self._run(call) for call in calls]
 
     def masters(self) -> dict[int, Replication]:
-        return dict.fromkeys(range(LANES), MASTER) | self._promoted
+        """Each lane is a shard of its own, with one replica, of which the master knows while it follows."""
+        return {lane: self.master(lane) for lane in range(SHARDS)}
+
+    def master(self, lane: int) -> Replication:
+        replicas = frozenset[str]() if self.hangs else frozenset({f"replica:{lane}"})
+        return self._promoted.get(lane, Replication(_first_id(lane), "", "first"))._replace(replicas=replicas)
+
+    def followers(self, names: Collection[str]) -> dict[str, Followed]:
+        lanes = [int(name.partition(":")[2]) for name in names]
+        states = [Followed(self.processes.get(lane, "replica"), self.master(lane).id, 0) for lane in lanes]
+        return {} if self.hangs else dict(zip(names, states, strict=True))
 
     def promote(self, lane: int) -> None:
-        """Another master serves the lane from now on."""
-        before = self._promoted.get(lane, MASTER).id
-        self._promoted[lane] = Replication(f"{len(self._promoted):08x}{int(before, 16) + 1 & 0xFFFF:032x}", before)
+        """The lane's replica is its master from now on, and has a new replica."""
+        self._promotions += 1
+        process = self.processes.get(lane, "replica")
+        self._promoted[lane] = Replication(f"{self._promotions:08x}{lane:032x}", self.master(lane).id, process)
+        self.restart(lane)
+
+    def restart(self, lane: int) -> None:
+        """The lane's replica is another process from now on."""
+        self._promotions += 1
+        self.processes[lane] = f"process {self._promotions}"
 
     def fill(self) -> float:
         return 0.0
@@ -180,7 +205,7 @@ class MemoryNodes:
         packed = [_bytes(arg) for arg in args]
         if name == b"INFO":
             lane = lane_of_tag(_slot(self._allowed[0]).decode()) or 0
-            return b"role:master\r\nmaster_replid:%s\r\n" % self._promoted.get(lane, MASTER).id.encode()
+            return b"role:master\r\nmaster_replid:%s\r\n" % self.master(lane).id.encode()
         if packed:
             assert packed[0] in self._allowed, f"a key that was not declared: {packed[0]!r}"
         reply = self.redis.call(name.decode(), *packed)

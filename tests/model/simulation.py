@@ -13,6 +13,7 @@ from carbyne.core.keys import RESOLUTIONS, BlockKey, SourceKey, Window, join_ser
 from carbyne.core.limits import DAY_S
 from carbyne.http.message import Request
 from carbyne.read.reader import How, Reader
+from carbyne.read.views import span_of
 from carbyne.stream import records
 from carbyne.stream.arrived import Arrived
 from carbyne.stream.records import Row, SamplesRecord
@@ -72,6 +73,7 @@ class Simulation:
     ) -> None:
         self.seed = seed
         self.chance = random.Random(seed)
+        self.replicas = random.Random(f"replicas of {seed}")
         self.crowded, self.leases = self.chance.random() < 0.5, self.chance.random() < 0.5
         self.tenants = self.chance.choice([TENANTS, TENANTS, TENANTS[:1]])
         self.posting = self.chance.sample(SOURCES, self.chance.choice([1, 1, 2, 3]))
@@ -458,8 +460,20 @@ class Simulation:
         self.world.lose(lane)
 
     def remember(self) -> None:
+        """Replicas stop following, or those that did so follow again."""
+        if self.replicas.random() < 0.5:
+            self._follow()
+            return
         self._note("a replica stops following")
         self.world.stores.remember()
+
+    def _follow(self) -> None:
+        """Replicas that hung, or are new, have everything; the sealer comes to count on them in two looks."""
+        self._note("the replicas follow")
+        self.world.stores.follow()
+        for seconds in (0, 60):
+            self._wait(seconds)
+            self._seal({})
 
     def fail_over(self) -> None:
         """A lane's master is silent, then replaced by one that has not got what was acknowledged last; the sealer's
@@ -468,11 +482,13 @@ class Simulation:
         self._note(f"lane {lane} has another master, and may have lost its tail")
         with suppress(RetryableError):
             self.world.failovers(Faults(silent={lane})).look()
-        self.world.stores.fail_over(lane)
+        self.world.stores.fail_over(lane, restarted=self.replicas.random() < 0.3)
 
     def recover(self) -> None:
         """Marks move on, samples come, a lane is lost or goes back, and is replayed from its mark."""
         chance, world = self.chance, self.world
+        if self.replicas.random() < 0.5:
+            self._follow()
         for does in (self.write, self.write, world.stores.remember, self.write):
             does()
             self._deliver(self._waiting(), {}, 0)
@@ -694,10 +710,13 @@ class Simulation:
         key, how = SourceKey(tenant, source), How(resolution, aggregate)
         what = f"{series} {resolution} {aggregate} {span}"
         whole, done = world.is_whole(key.lane), set(world.oracle.done)
+        sealed = world.is_sealed(key.lane, span_of(resolution, span[0], min(span[1], world.now_ms() + 600_000))[1] - 1)
         try:
             answer = reader.read(key, name, *span, how)
         except RetryableError:
             assert not whole or not world.is_whole(key.lane), f"{what}: refused for no reason"
+            there = [ts for ts in world.oracle.expected(series, done).values if span[0] <= ts <= span[1]]
+            assert not (sealed and there), f"{what}: refused, though blocks have all of it"
             if not world.is_whole(key.lane):
                 answer = reader.read(key, name, *span, how._replace(partial=True))
                 assert answer.warnings or world.is_whole(key.lane), f"{what}: no warning"
@@ -709,7 +728,8 @@ class Simulation:
         if span[0] > world.now_ms() + 600_000:
             assert not answer.ts_ms.size, f"{what}: the future is known"
             return
-        assert whole or world.is_whole(key.lane), f"{what}: an answer, although the lane is not whole"
+        sealed = sealed or world.is_sealed(key.lane, span_of(resolution, *span)[1] - 1)
+        assert whole or sealed or world.is_whole(key.lane), f"{what}: an answer, although the lane is not whole"
         assert world.oracle.is_known(series, world.oracle.delivered), f"{what}: unknown, and yet an answer"
         assert not answer.warnings and answer.resolution == resolution
         got = dict(zip(answer.ts_ms.tolist(), answer.values.tolist(), strict=True))

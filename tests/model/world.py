@@ -26,6 +26,7 @@ from carbyne.core.keys import (
     RAW,
     BlockKey,
     SourceKey,
+    Window,
     corrupt_block_object,
     corrupt_record_object,
     escape,
@@ -34,9 +35,10 @@ from carbyne.core.keys import (
 )
 from carbyne.core.limits import DAY_S, RECONCILE_AHEAD_DAYS, RECONCILE_BACK_DAYS
 from carbyne.hot.failovers import Failovers
+from carbyne.hot.followers import Followers, MastersItem
 from carbyne.hot.ingester import Ingester
 from carbyne.hot.jobs import Jobs
-from carbyne.hot.marks import Ticking
+from carbyne.hot.marks import Marks, Ticking
 from carbyne.hot.replay import Replayer, Supervisor
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.read.reader import Reader
@@ -86,10 +88,13 @@ class Stores(Protocol):
         """Redis forgets all keys of a lane."""
 
     def remember(self) -> None:
-        """A replica has everything as it is now, and hangs from here on."""
+        """The replicas have everything as it is now, and hang from here on."""
 
-    def fail_over(self, lane: int) -> None:
-        """That replica is the master of a lane."""
+    def follow(self) -> None:
+        """They have everything, and follow again."""
+
+    def fail_over(self, lane: int, *, restarted: bool = False) -> None:
+        """The replica is the master of a lane; ``restarted``: as another process, with what it had on its disk."""
 
 
 class MemoryStores:
@@ -100,7 +105,7 @@ class MemoryStores:
         self.nodes = MemoryNodes(self.redis)
         self.table = PagedTable()
         self.cold = FakeBlocks()
-        self.remember()
+        self.follow()
 
     def remove(self, partition: str, sort: str) -> None:
         del self.table.items[partition, sort]
@@ -114,9 +119,19 @@ class MemoryStores:
             self.redis.drop(key)
 
     def remember(self) -> None:
+        self.nodes.hangs = True
         self._kept = deepcopy(self.redis.values), dict(self.redis.expiries_ms)
 
-    def fail_over(self, lane: int) -> None:
+    def follow(self) -> None:
+        self.remember()
+        self.nodes.hangs = False
+
+    def fail_over(self, lane: int, *, restarted: bool = False) -> None:
+        if restarted:
+            self.nodes.restart(lane)
+        elif not self.nodes.hangs:
+            self.nodes.promote(lane)
+            return
         self.lose(lane)
         tag = lane_state(lane).partition(":")[0].encode()
         for here, kept in zip((self.redis.values, self.redis.expiries_ms), deepcopy(self._kept), strict=True):
@@ -324,7 +339,6 @@ class World:
         self._table = _Recorded(self)
         self.asked = self.reader(Faults())
         HotStore(self.stores.nodes).init()
-        self.stores.remember()
         self.failovers(Faults()).look()
 
     def now_ms(self) -> int:
@@ -344,7 +358,7 @@ class World:
 
     def ingester(self, faults: Faults) -> Ingester:
         ports = wiring_ingester.IngesterPorts(
-            hot=HotStore(FaultyNodes(self.stores.nodes, faults)),
+            hot=HotStore(self.nodes(faults)),
             windows=self.windows(faults),
             table=FaultyStore(self._table, faults),
             accounts=Accounts(FaultyStore(self._tenants, faults), lambda: 0.0),
@@ -367,10 +381,15 @@ class World:
         return wiring_sealer.assemble(sealer_settings(SCHEDULE, RETENTION_S, self.hot_s, self.warm_s), ports)
 
     def windows(self, faults: Faults) -> HotWindows:
-        return HotWindows(FaultyNodes(self.stores.nodes, faults))
+        return HotWindows(self.nodes(faults))
+
+    def nodes(self, faults: Faults) -> Any:
+        followers = Followers(MastersItem(FaultyStore(self._table, faults)), lambda: self.now_s)
+        in_memory = isinstance(self.stores.nodes, MemoryNodes)  # real ones wait for replicas by themselves
+        return FaultyNodes(self.stores.nodes, faults, followers if in_memory else None)
 
     def failovers(self, faults: Faults) -> Failovers:
-        return Failovers(FaultyStore(self._table, faults), self.windows(faults))
+        return Failovers(FaultyStore(self._table, faults), self.windows(faults), lambda: self.now_s)
 
     def jobs(self, faults: Faults) -> Jobs:
         return Jobs(FaultyStore(self._table, faults))
@@ -503,13 +522,15 @@ class World:
     def is_whole(self, lane: int) -> bool:
         return lane not in self.rebuilding([lane])
 
+    def is_sealed(self, lane: int, to_ms: int) -> bool:
+        """Whether no window until then can have rows in Redis alone."""
+        return Window.holding(to_ms, self.length_s).end_s <= Marks(self.stores.table).sealed_s(lane)
+
     def rebuilding(self, lanes: Iterable[int] = range(LANES)) -> set[int]:
         """Lanes that are not whole, or that a master serves of which the sealer does not know."""
-        noted, served = (
-            Failovers(self.stores.table, HotWindows(self.stores.nodes)).masters(),
-            self.stores.nodes.masters(),
-        )
-        strange = {lane for lane in lanes if served[lane].id != noted.get(lane)}
+        failovers = Failovers(self.stores.table, HotWindows(self.stores.nodes), lambda: self.now_s)
+        noted, served = failovers.masters(), self.stores.nodes.masters()
+        strange = set(failovers.lost(noted, served)) & set(lanes)
         return HotWindows(self.stores.nodes).in_replay(lanes) | strange
 
     def unsealed(self, sources: Iterable[SourceKey]) -> list[tuple[SourceKey, bytes]]:

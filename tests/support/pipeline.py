@@ -21,6 +21,7 @@ from carbyne.core.errors import RetryableError
 from carbyne.core.keys import RAW, RESOLUTIONS
 from carbyne.core.settings import RedisSettings
 from carbyne.hot.failovers import Failovers
+from carbyne.hot.followers import Followers, MastersItem
 from carbyne.hot.jobs import Jobs
 from carbyne.hot.marks import Marks, Ticking
 from carbyne.hot.progress import Notes
@@ -230,9 +231,9 @@ class Pipeline:
         lanes = HotWindows(self._nodes())
         return Watch(
             Jobs(self.table),
-            Marks(self.table),
+            Marks(self.table, SCHEDULE.grace_s),
             Notes(self.table),
-            Failovers(self.table, lanes),
+            Failovers(self.table, lanes, lambda: self.now_s),
             lanes,
             lambda: initialised,
             lambda: uuid4().hex,
@@ -314,7 +315,8 @@ class Pipeline:
         return self.now_s * 1000
 
     def _nodes(self):
-        found = nodes(RedisSettings(self.endpoint, False), self._alone)
+        followers = Followers(MastersItem(self.table), lambda: self.now_s)
+        found = nodes(RedisSettings(self.endpoint, False), self._alone, followers)
         self._open.append(found)
         return found
 

@@ -6,7 +6,7 @@ import pytest
 from carbyne.core import frame
 from carbyne.core.errors import RetryableError, UnknownVersionError
 from carbyne.core.items import Item
-from carbyne.core.limits import JOB_BYTES_MAX, LANES
+from carbyne.core.limits import JOB_BYTES_MAX, LANES, NOTE_BYTES_MAX
 from carbyne.hot.failovers import Failovers, failed_over
 
 from tests.support.fakes import FakeTable
@@ -17,6 +17,9 @@ A, B, C, D = ("aa" * 20, "bb" * 20, "cc" * 20, "dd" * 20)
 class Master(NamedTuple):
     id: str
     before: str = ""
+    process: str = ""
+    offset: int = 0
+    replicas: frozenset = frozenset()
 
 
 class Lanes:
@@ -29,6 +32,9 @@ class Lanes:
 
     def masters(self):
         return dict(self.served)
+
+    def followers(self, names):
+        return {}
 
     def begin(self, lanes, token, *, force=False):
         if self.away:
@@ -79,6 +85,12 @@ def test_the_lanes_of_a_replaced_master_are_lost_once(failovers, lanes):
     assert failovers.look().lost == list(range(512))
     assert lanes.begun == [(list(range(512)), "", True)]
     assert failovers.look().lost == [] and len(lanes.begun) == 1
+
+
+def test_lanes_are_steady_only_under_the_master_that_was_noted_before(failovers, lanes):
+    lanes.fail_over(0, 512, Master(C, A))
+    assert failovers.look().steady == set(range(512, LANES)), "marks go by no other"
+    assert failovers.look().steady == set(range(LANES))
 
 
 def test_another_instance_without_memory_notices(failovers, lanes, table):
@@ -133,7 +145,7 @@ def test_of_two_sealers_none_forgets_what_the_other_one_noted(lanes, table):
     lanes.masters = meanwhile
     first.look()
     lanes.masters = lambda: dict(lanes.served)
-    assert first.noted()[0][0] == D and first.look().lost == []
+    assert first.masters()[0] == D and first.look().lost == []
 
 
 def lanes_of(served):
@@ -178,8 +190,9 @@ def test_a_note_of_500_masters_fits_its_bound(table, lanes):
     }
     failovers = Failovers(table, lanes)
     failovers.look()
-    noted, item = failovers.noted()
-    assert noted == {lane: master.id for lane, master in lanes.served.items()} and len(item.data) < JOB_BYTES_MAX
+    (item,) = table.items.values()
+    noted = failovers.masters()
+    assert noted == {lane: master.id for lane, master in lanes.served.items()} and len(item.data) < NOTE_BYTES_MAX
 
 
 def test_a_later_version_of_the_note_is_left_alone(failovers, table):

@@ -301,3 +301,112 @@ def test_scripts_are_known_by_the_sha1_that_redis_computes():
     script = Script.load("init")
     assert script.text.startswith("#!lua") and len(script.sha) == 40
     assert script.call(7, ["k"], ["v"]) == Command(7, ("EVALSHA", script.sha, 1, "k", "v"), script)
+
+
+WHO = ("INFO", "replication")
+MASTER = "aa" * 20
+
+
+class Required:
+    """``names``: of the replicas that must have a write, None if the master is not noted."""
+
+    def __init__(self, *names):
+        self.names = names
+        self.left = []
+        self.away = False
+
+    def required(self, master):
+        assert master == MASTER
+        return self.names
+
+    def leave(self, master, names):
+        if self.away:
+            raise RetryableError("the table is away")
+        self.left += names
+
+
+def who(offset, master=MASTER, role="master", **got):
+    """What INFO says; ``got``: by the host of a replica how far that is."""
+    replicas = enumerate(got.items())
+    listed = {f"slave{at}": {"ip": ip, "port": 1, "state": "online", "offset": far} for at, (ip, far) in replicas}
+    return {"role": role, "master_replid": master, "master_repl_offset": offset, "slave_repl_offset": 0, **listed}
+
+
+def write(cluster, required, *answers, calls=(PUT,), alone=lambda _: None):
+    made = Nodes(cluster, ENDPOINT, lambda: cluster.now_s, cluster.sleep, alone, required)
+    cluster.by_name["a:1"].answers = list(answers)
+    try:
+        return made.run(calls, replicated=True)
+    finally:
+        made.close()
+
+
+def test_a_write_counts_when_every_replica_that_must_have_it_has_it(cluster):
+    required = Required("b:1")
+    assert write(cluster, required, ["OK", who(100, b=40), 1, who(100, b=100)]) == ["OK"]
+    assert cluster.by_name["a:1"].sent == [[PUT.words, WHO, WAIT, WHO]] and required.left == []
+
+
+def test_a_replica_that_lacks_a_write_is_struck_out_before_it_counts(cluster, alone):
+    required = Required("b:1")
+    assert write(cluster, required, ["OK", who(100, b=40), 0, who(100, b=40)], alone=alone.append) == ["OK"]
+    assert required.left == ["b:1"] and alone == [1]
+    assert len(cluster.by_name["a:1"].sent) == 1, "no second wait for one that hangs"
+
+
+def test_nothing_counts_while_a_replica_can_not_be_struck_out(cluster, alone):
+    required = Required("b:1")
+    required.away = True
+    (reply,) = write(cluster, required, ["OK", who(100), 0, who(100)], alone=alone.append)
+    assert isinstance(reply, RetryableError) and alone == []
+
+
+def test_another_replica_does_not_count_for_one_that_must_have_it(cluster):
+    required = Required("b:1", "c:1")
+    again = ["OK", 1, who(160, b=50, d=160)]
+    assert write(cluster, required, ["OK", who(100, b=50, d=50), 1, who(100, b=50, d=100)], again) == ["OK"]
+    assert cluster.by_name["a:1"].sent[1] == [PUT.words, ("WAIT", 2, WAIT_MS), WHO]
+    assert required.left == ["b:1", "c:1"]
+
+
+def test_a_wait_that_ended_early_is_asked_once_more(cluster):
+    required = Required("b:1")
+    again = ["OK", 1, who(160, b=160)]
+    assert write(cluster, required, ["OK", who(100, b=40), 1, who(100, b=90)], again) == ["OK"]
+    assert required.left == []
+
+
+def test_nothing_is_waited_for_when_no_replica_must_have_it(cluster, alone):
+    required, answer = Required(), [who(100, b=40), who(100, b=40)]
+    nodes = Nodes(cluster, ENDPOINT, lambda: cluster.now_s, cluster.sleep, alone.append, required)
+    node = cluster.by_name["a:1"]
+    node.answers = [["OK", who(100, b=40), 1, who(100, b=40)], ["OK", *answer]]
+    assert nodes.run([PUT], replicated=True) == nodes.run([PUT], replicated=True) == ["OK"]
+    nodes.close()
+    assert node.sent[1] == [PUT.words, WHO, WHO] and alone == [1, 1]
+
+
+def test_of_a_master_that_is_not_noted_any_replica_must_have_it(cluster):
+    required = Required()
+    required.names = None
+    assert write(cluster, required, ["OK", who(100), 1, who(100)]) == ["OK"]
+    (reply,) = write(cluster, required, ["OK", who(100), 0, who(100)])
+    assert isinstance(reply, RetryableError) and "no replica" in str(reply)
+
+
+def test_a_master_that_is_not_noted_and_alone_is_not_waited_for(cluster, alone):
+    required, node = Required(), cluster.by_name["a:1"]
+    required.names, node.table = None, {"a:1": TABLE["a:1"]}
+    node.answers = [["OK", who(100), 0, who(100)], ["OK", who(100), who(100)]]
+    nodes = Nodes(cluster, ENDPOINT, lambda: cluster.now_s, cluster.sleep, alone.append, required)
+    assert nodes.run([PUT], replicated=True) == nodes.run([PUT], replicated=True) == ["OK"]
+    nodes.close()
+    assert node.sent[1] == [PUT.words, WHO, WHO] and alone == [1, 1]
+
+
+@pytest.mark.parametrize("after", [who(100, b=100, role="slave"), who(100, "bb" * 20, b=100)], ids=["role", "id"])
+def test_a_master_that_was_replaced_on_the_way_vouches_for_nothing(cluster, after):
+    required = Required("b:1")
+    good = ["OK", who(100, b=100), 1, who(100, b=100)]
+    assert write(cluster, required, ["OK", who(100, b=100), 1, after], good) == ["OK"]
+    assert len(cluster.by_name["a:1"].sent) == 2 and required.left == []

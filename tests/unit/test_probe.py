@@ -219,6 +219,17 @@ def test_a_role_that_changes_is_told_and_a_node_that_left_is_retired():
     assert "10.0.0.2:6379" in world.names(), "and may come back"
 
 
+def test_a_node_whose_host_was_retired_by_others_is_registered_again():
+    world = World()
+    world.take(reading())
+    hosts.retire(world.registry, OPERATOR, "h0")
+    world.take(reading(), at_s=NOW_S + 60)
+    assert world.names() == {"10.0.0.1:6379": "h1"}
+    assert [row.source for row in world.rows()] == ["host/h0", "host/h1"]
+    document = metadata.get(world.registry, OPERATOR, ("host", "h1"), SPACE)
+    assert json.loads(bytes(document.data)) == {"role": "master", "shard": 1}
+
+
 @pytest.mark.parametrize("payload", [None, {}, {"at_s": 1, "names": [], "nodes": [["a"]]}, "text"])
 def test_another_payload_is_a_bug(payload):
     with pytest.raises(InvariantError, match="not an answer of the probe"):

@@ -37,6 +37,7 @@ class Tiers:
     def __init__(self):
         self.columns: Columns = EMPTY
         self.whole = True
+        self.sealed_s = 0
         self.listed = set()
         self.complete = set()
         self.blocks = {}
@@ -123,8 +124,9 @@ def tiers():
 @pytest.fixture
 def reader(tiers):
     catalogue, retention_s = Catalogue(tiers), dict.fromkeys(RESOLUTIONS, RETENTION_S)
+    blocks_of = BlockTiers(tiers, Cold(tiers), catalogue)
     return Reader(
-        HotTier(tiers), BlockTiers(tiers, Cold(tiers), catalogue), catalogue, LENGTH_S, retention_s, lambda: NOW_MS
+        HotTier(tiers), blocks_of, catalogue, LENGTH_S, retention_s, lambda: NOW_MS, lambda lane: tiers.sealed_s
     )
 
 
@@ -232,6 +234,44 @@ def test_while_a_lane_is_rebuilding_nobody_can_say_that_a_series_is_unknown(tier
         reader.latest([SOURCE], ["m"])
 
 
+OLD = Window.holding(NOW_MS - LENGTH_S * 1000, LENGTH_S)
+
+
+@pytest.mark.parametrize("lost", ["rebuilding", "away"])
+def test_what_is_sealed_is_answered_whatever_redis_has_lost(tiers, reader, lost):
+    first_ms, last_ms = OLD.start_s * 1000, OLD.end_s * 1000 - 1
+    tiers.seal(OLD, samples("m", {first_ms: 1.0, last_ms: 2.0}))
+    tiers.whole = False
+    tiers.away = {"hot"} if lost == "away" else set()
+    tiers.sealed_s = OLD.end_s
+    assert read(reader, from_ms=first_ms, to_ms=last_ms) == ({first_ms: 1.0, last_ms: 2.0}, [])
+    with pytest.raises(RetryableError):
+        read(reader, from_ms=first_ms, to_ms=last_ms + 1)
+    tiers.sealed_s = OLD.end_s - 1
+    with pytest.raises(RetryableError):
+        read(reader, from_ms=first_ms, to_ms=last_ms)
+    with pytest.raises(RetryableError):
+        read(reader, from_ms=first_ms, to_ms=first_ms)
+
+
+def test_a_name_that_redis_may_have_lost_is_not_unknown(tiers, reader):
+    tiers.whole, tiers.sealed_s = False, OLD.end_s
+    with pytest.raises(RetryableError, match="rebuilt"):
+        read(reader, from_ms=0, to_ms=OLD.end_s * 1000 - 1)
+    assert read(reader, from_ms=0, to_ms=OLD.end_s * 1000 - 1, partial=True) == ({}, [REBUILDING])
+    tiers.catalogued = {"m"}
+    assert read(reader, from_ms=0, to_ms=OLD.end_s * 1000 - 1) == ({}, [])
+
+
+def test_nothing_counts_as_sealed_while_that_can_not_be_asked(tiers, reader):
+    def away(lane):
+        raise RetryableError("the table is away")
+
+    tiers.whole, reader._sealed_s = False, away
+    with pytest.raises(RetryableError, match="rebuilt"):
+        read(reader, to_ms=OLD.start_s * 1000)
+
+
 def test_latest_is_the_newest_of_both_tiers_and_leaves_out_what_has_none(tiers, reader):
     tiers.columns = samples("hot", {NOW_MS - MINUTE_MS: 1.0, NOW_MS: 2.0})
     old_ms = NOW_MS - LENGTH_S * 1000
@@ -239,6 +279,17 @@ def test_latest_is_the_newest_of_both_tiers_and_leaves_out_what_has_none(tiers, 
     answer = reader.latest([SOURCE], ["hot", "warm", "none"])[SOURCE]
     assert answer.samples == {"hot": (NOW_MS, 2.0), "warm": (old_ms, 3.0)} and answer.warnings == []
     assert tiers.asked[0] == ("hot", NOW_MS - LATEST_BACK_MS, NOW_MS + AHEAD_MS_MAX)
+
+
+@pytest.mark.parametrize("ahead_ms", [-MINUTE_MS, 0, MINUTE_MS])
+def test_a_sample_ahead_of_the_clock_may_be_deleted_as_any_other(tiers, reader, ahead_ms):
+    """The delete is noted, its row is on its way: only a window that is complete asks nobody else."""
+    tiers.columns = samples("m", {NOW_MS - 2 * MINUTE_MS: 1.0, NOW_MS + ahead_ms: 2.0}, sequence=3)
+    tiers.markers = [Marker(stamps.pack(1, "9"), "m", NOW_MS + ahead_ms, NOW_MS + ahead_ms)]
+    assert reader.latest(SOURCE, ["m"]).samples == {"m": (NOW_MS - 2 * MINUTE_MS, 1.0)}
+    tiers.complete, tiers.asked = {Window.holding(NOW_MS, LENGTH_S)}, []
+    reader.latest(SOURCE, ["m"])
+    assert {name for name, *_ in tiers.asked} == {"hot"}
 
 
 def test_latest_prefers_a_newer_sample_in_a_block_to_a_late_one_in_redis(tiers, reader):
@@ -326,7 +377,7 @@ def test_latest_is_what_a_delete_left_though_redis_knows_nothing_of_it(tiers):
     """The delete is noted, its row is on its way: the sample before the deleted one lies in Redis, behind it."""
     catalogue, retention_s = Catalogue(tiers), dict.fromkeys(RESOLUTIONS, RETENTION_S)
     blocks_of = BlockTiers(tiers, Cold(tiers), catalogue)
-    reader = Reader(NewestAlone(tiers), blocks_of, catalogue, LENGTH_S, retention_s, lambda: NOW_MS)
+    reader = Reader(NewestAlone(tiers), blocks_of, catalogue, LENGTH_S, retention_s, lambda: NOW_MS, lambda lane: 0)
     before_ms, deleted_ms = NOW_MS - 2 * MINUTE_MS, NOW_MS - MINUTE_MS
     tiers.columns = samples("m", {before_ms: 1.0, deleted_ms: 2.0}, sequence=3)
     tiers.markers = [Marker(stamps.pack(1, "9"), "m", deleted_ms, deleted_ms)]

@@ -304,6 +304,11 @@ def test_a_failover_needs_a_living_master():
         plan.failover(["m0:2"], changed(cluster(), "m0:1", figures=None, failed=True))
 
 
+def test_lanes_are_not_moved_from_a_master_that_is_away():
+    with pytest.raises(RequestError, match="m0:1 is away"):
+        plan.rebalance({}, changed(cluster(), "m0:1", figures=None, failed=True))
+
+
 @pytest.mark.parametrize("old", ["m1:1", "m1:2"])
 def test_a_node_is_replaced_by_another(old):
     topology = cluster()

@@ -73,7 +73,8 @@ class World:
         self.put_entries += entries
         return self.failing
 
-    def ingest(self, entries):
+    def ingest(self, entries, seconds_left):
+        self.seconds_left = seconds_left()
         self.ingested += [entry.sequence for entry in entries]
         return self.ingest_fails_at
 
@@ -195,6 +196,7 @@ def test_a_loss_soon_after_a_replay_does_not_wait_for_its_reader_to_stop(world):
 class Lane(NamedTuple):
     first_ms: int | None
     tick_ms: int | None
+    unsealed_s: int | None = None
 
 
 LATER_S = NOW_S + 10_000
@@ -233,6 +235,30 @@ def test_the_mark_of_a_lane_is_moved_on_by_no_look_that_may_lack_something(world
     world.watch.look({}, {3: new})
     world.watch.look({}, {3: old})
     assert world.marks.start_s([3]) == LATER_S - MARK_MARGIN_S, "it never goes back"
+
+
+@pytest.mark.parametrize(
+    ("first_ms", "tick_ms", "unsealed_s", "sealed_s"),
+    [
+        (None, NOW_S * 1000, None, NOW_S - MARK_MARGIN_S - 60),
+        (1, NOW_S * 1000, NOW_S - 7200, NOW_S - 7200),
+        (1, NOW_S * 1000, NOW_S, NOW_S - MARK_MARGIN_S - 60),
+        (0, NOW_S * 1000, NOW_S - 7200, 0),
+        (None, None, None, 0),
+    ],
+    ids=["nothing unsealed", "an unsealed window", "an open window", "opened by older code", "no tick"],
+)
+def test_windows_are_sealed_until_the_first_that_may_have_rows_in_redis_alone(
+    world, first_ms, tick_ms, unsealed_s, sealed_s
+):
+    """Rows that come in time for a window come by the end of its grace, here a minute."""
+    marks = Marks(world.table, grace_s=60)
+    marks.advance({3: Lane(first_ms, tick_ms, unsealed_s)}, {3})
+    assert marks.sealed_s(3) == sealed_s and marks.sealed_s(4) == 0
+    marks.advance({3: Lane(None, 5_000, None)}, {3})
+    assert marks.sealed_s(3) == sealed_s, "it never goes back"
+    marks.advance({3: Lane(None, LATER_S * 1000, None)}, set())
+    assert marks.sealed_s(3) == sealed_s, "another master may lack something"
 
 
 def test_one_lane_without_a_mark_begins_with_the_oldest_record(world):
@@ -284,6 +310,12 @@ def test_the_replayer_takes_only_lanes_that_are_not_whole(world):
     world.token = {3: "t"}
     assert world.replayer.ingest([sample(3, 1), sample(4, 2), sample(3, 3)]) is None
     assert world.ingested == ["1", "3"] and world.counts["RecordsReplayed"] == 2
+
+
+def test_the_ingester_knows_how_long_a_call_of_the_replayer_has(world):
+    world.token = {3: "t"}
+    world.replayer.ingest([sample(3, 1)], seconds_left=lambda: 7.0)
+    assert world.seconds_left == 7.0
 
 
 def test_a_lane_is_whole_behind_its_fence(world):

@@ -24,6 +24,9 @@ class Answer(NamedTuple):
 class Master(NamedTuple):
     id: str
     before: str = ""
+    process: str = ""
+    offset: int = 0
+    replicas: frozenset = frozenset()
 
 
 class Redis:

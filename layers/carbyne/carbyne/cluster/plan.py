@@ -106,7 +106,10 @@ def leave(names: Collection[str], without_replica: bool, topology: Topology) -> 
 
 
 def rebalance(weights: Mapping[str, float], topology: Topology) -> list[Step]:
-    """Lanes are spread over the masters by ``weights``, else by their memory limits, else evenly."""
+    """Lanes are spread over the masters by ``weights``, else by their memory limits, else evenly.  RequestError while
+    one of them is away: nothing can be moved from it."""
+    if dead := [node.name for node in topology.masters if not node.alive and node.slots]:
+        raise RequestError(409, f"{' and '.join(dead)} is away: start it again, or replace it, before lanes are moved")
     masters = [node for node in topology.masters if node.alive]
     if steps := settle(topology):
         return steps

@@ -121,10 +121,14 @@ REPLAY_STUCK_S: Final = 15 * 60
 two to read for a new mapping, and an outage of a store is shorter as a rule."""
 TICK_MINUTES: Final = 10
 """How often each lane gets a tick: 1,024 records in ten minutes, a tenth of what 1,000 hosts send."""
+SEAL_GRACE_S_MAX: Final = 3600
+"""The greatest SealGraceSeconds that the template takes."""
 MARK_MARGIN_S: Final = 120
 """How much earlier a mark is than what it was computed from: Kinesis calls its times of arrival approximate."""
 MARK_STEP_S: Final = 120
 """A mark that moves on by less is not worth a put."""
+NOTE_BYTES_MAX: Final = 80_000
+"""The note of masters, as an item: 500 of them, each with its id and its replicas."""
 JOB_BYTES_MAX: Final = 20_000
 """The job of a replay, as an item: at most all lanes."""
 LISTS_PER_WINDOW_MAX: Final = 16
@@ -177,6 +181,12 @@ HANDOVER_S: Final = 86_400
 """How long a planned change of masters is remembered: the sealer looks each minute."""
 HANDOVERS_MAX: Final = 128
 """Planned changes of masters that are remembered, some 40 bytes each: growing by a shard notes one for each other."""
+FOLLOWERS_KNOWN_S: Final = 5
+"""How long an instance goes by what it read of the replicas that must have each write: a read of the table costs some
+milliseconds."""
+FOLLOWER_JOIN_S: Final = 45
+"""How long a replica is listed before it counts for a proof: a put of the list takes 24 s at most, and instances go by
+an older one for FOLLOWERS_KNOWN_S.  The sealer looks each minute."""
 PROBE_NODES_MAX: Final = 250
 """Nodes whose figures are stored: each takes 1 KB of the answer that one function hands the other, at most 256 KB."""
 

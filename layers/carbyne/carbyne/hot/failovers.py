@@ -2,54 +2,30 @@
 
 Nobody can ask the old master, and no instance need remember what was acknowledged.  So the replication id under which
 each lane is served is noted in the blocks table; a lane that is served under another one is not whole any more, and is
-replayed.  Whether the tail was lost does not show; that it was not does in two cases: the lane moved to another shard,
-or the operator's tool noted that it handed the lane over (``handovers``).
+replayed.  Whether the tail was lost does not show; that it was not does in three cases: the new master is a replica
+that had every write that counts (``followers``), the lane moved to another shard, or the operator's tool noted that it
+handed the lane over (``handovers``).
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
-import msgspec
-
-from carbyne.core.documents import Document
-from carbyne.core.items import Item, Table
-from carbyne.core.keys import REPLAY_ITEM
-from carbyne.core.limits import JOB_BYTES_MAX, LANES
+from carbyne.core.items import Table
+from carbyne.hot.followers import EMPTY_NOTE, Following, MastersItem, MastersNote, ServedShard, Serving, note_of, proves
 from carbyne.hot.handovers import Handover, Handovers, is_open, leads
 
 _log = logging.getLogger(__name__)
 
-_SORT: Final = "masters"
-_NOWHERE: Final = -1
-
-
-class Serving(Protocol):
-    """``id``: a master's replication id, hexadecimal; ``before``: that of the master which it followed before, empty if
-    it never followed one."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def before(self) -> str: ...
-
 
 class ServedLanes(Protocol):
-    """Lanes in Redis.  ``masters``: of the lanes whose master answers.  RetryableError if they can't be asked."""
+    """Lanes in Redis.  ``masters``: of the lanes whose master answers; ``followers``: by name, of the replicas that
+    answer.  RetryableError if they can't be asked."""
 
-    def masters(self) -> Mapping[int, Serving]: ...
+    def masters(self) -> Mapping[int, ServedShard]: ...
+    def followers(self, names: Collection[str]) -> Mapping[str, Following]: ...
     def begin(self, lanes: Iterable[int], token: str, *, force: bool = False) -> None: ...
-
-
-class _Note(msgspec.Struct, frozen=True, array_like=True):
-    """``ids``: of masters; ``lanes``: for each lane the index of its master's id, -1 if it was never seen."""
-
-    ids: list[bytes]
-    lanes: list[int]
-
-
-_NOTE = Document("note of masters", _Note, version=1, level=3, bytes_max=JOB_BYTES_MAX, inflated_max=JOB_BYTES_MAX)
 
 
 class Look(NamedTuple):
@@ -64,8 +40,9 @@ class Failovers:
     ``now_s``: seconds since 1970."""
 
     def __init__(self, table: Table, lanes: ServedLanes, now_s: Callable[[], int] = lambda: int(time.time())) -> None:
-        self._table = table
+        self._item = MastersItem(table)
         self._lanes = lanes
+        self._now_s = now_s
         self._handovers = Handovers(table, now_s)
 
     def look(self) -> Look:
@@ -74,48 +51,50 @@ class Failovers:
 
         The note follows the lanes: a crash in between repeats the work, and no change goes by.
         """
-        noted, item = self.noted()
-        seen = self._lanes.masters()
+        asked_s = self._now_s()
+        note, item = self._item.load()
+        noted, seen = note.of_lanes(), self._lanes.masters()
+        replicas = self._lanes.followers({name for master in seen.values() for name in master.replicas})
         handed = self._handovers.noted()  # after Redis was asked: each change that shows may be among them
-        waiting = [lane for lane in failed_over(noted, seen, handed) if is_open(handed, lane, noted[lane])]
+        waiting = [lane for lane in failed_over(noted, seen, handed, note) if is_open(handed, lane, noted[lane])]
         seen = {lane: master for lane, master in seen.items() if lane not in waiting}
-        lost = failed_over(noted, seen, handed)
+        lost = failed_over(noted, seen, handed, note)
         if lost:
             _log.error("another master serves %d lanes, which may lack what was acknowledged last", len(lost))
             self._lanes.begin(lost, "", force=True)
         ids = {**noted, **{lane: master.id for lane, master in seen.items()}}
-        if ids != noted:
-            self._save(ids, item)
+        after = note_of(note, ids, seen, replicas, _heirs(note, seen, lost), asked_s, self._now_s())
+        if after != note:  # unless somebody else noted something meanwhile: then the next look compares with that
+            self._item.save(after, item)
         return Look(lost, {lane for lane, master in seen.items() if noted.get(lane) == master.id})
 
     def masters(self) -> dict[int, str]:
         """The replication id that is noted for each lane; empty before the first look."""
-        return self.noted()[0]
+        return self._item.load()[0].of_lanes()
 
     def lost(self, noted: Mapping[int, str], seen: Mapping[int, Serving]) -> list[int]:
-        """The lanes that may lack a tail by what is noted of masters and handovers; ``seen``: asked before."""
-        return failed_over(noted, seen, self._handovers.noted())
-
-    def noted(self) -> tuple[dict[int, str], Item | None]:
-        """{lane: replication id} and the item that it is in; empty before the first look."""
-        item = self._table.get(REPLAY_ITEM, _SORT)
-        if item is None:
-            return {}, None
-        note = _NOTE.unpack(item.data)
-        ids = [id_.hex() for id_ in note.ids]
-        return {lane: ids[at] for lane, at in enumerate(note.lanes) if at != _NOWHERE}, item
-
-    def _save(self, ids: Mapping[int, str], replaces: Item | None) -> None:
-        """Unless another sealer noted something meanwhile: then the next look compares with that."""
-        order = {id_: at for at, id_ in enumerate(sorted(set(ids.values())))}
-        of_lane = [order[ids[lane]] if lane in ids else _NOWHERE for lane in range(LANES)]
-        note = _Note([bytes.fromhex(id_) for id_ in order], of_lane)
-        self._table.put(REPLAY_ITEM, _SORT, Item(_NOTE.pack(note)), replaces)
+        """The lanes that may lack a tail by what is noted of replicas and handovers now; ``seen``: asked before."""
+        return failed_over(noted, seen, self._handovers.noted(), self._item.load()[0])
 
 
-def failed_over(noted: Mapping[int, str], seen: Mapping[int, Serving], handed: Sequence[Handover] = ()) -> list[int]:
-    """The lanes of which acknowledged writes may be missing, as their master has another replication id than noted, and
-    no handover led to it.
+def _heirs(note: MastersNote, seen: Mapping[int, Serving], lost: Collection[int]) -> dict[str, str]:
+    """{id of a master that was replaced: id of the one that has everything, empty if none has}."""
+    noted = note.of_lanes()
+    heirs = {noted[lane]: "" for lane in lost}
+    for lane, master in seen.items():
+        if lane in noted and noted[lane] != master.id and proves(note.shard(noted[lane]), master):
+            heirs[noted[lane]] = master.id
+    return heirs
+
+
+def failed_over(
+    noted: Mapping[int, str],
+    seen: Mapping[int, Serving],
+    handed: Sequence[Handover] = (),
+    note: MastersNote = EMPTY_NOTE,
+) -> list[int]:
+    """The lanes of which acknowledged writes may be missing, as their master has another replication id than noted, no
+    handover led to it, and it was no replica that had every write.
 
     A lane that was never seen has lost nothing.  One that moved to another shard has brought its data along: its old
     master is one still, and the new one did not follow it, and was a master at the last look or never followed any.
@@ -126,5 +105,9 @@ def failed_over(noted: Mapping[int, str], seen: Mapping[int, Serving], handed: S
         before = seen[lane].before
         return noted[lane] in now and before != noted[lane] and (seen[lane].id in known or not before)
 
+    def is_harmless(lane: int) -> bool:
+        handed_over = leads(handed, lane, noted[lane], seen[lane].id)
+        return moved(lane) or handed_over or proves(note.shard(noted[lane]), seen[lane])
+
     changed = [lane for lane in seen if seen[lane].id != noted.get(lane, seen[lane].id)]
-    return sorted(lane for lane in changed if not moved(lane) and not leads(handed, lane, noted[lane], seen[lane].id))
+    return sorted(lane for lane in changed if not is_harmless(lane))

@@ -13,6 +13,7 @@ write is an overwrite by stamp, so that reads stay what they are while a replay 
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from math import inf
 from typing import Protocol
 
 import msgspec
@@ -214,8 +215,11 @@ class Replayer:
         self._meter = meter
         self._progress = progress
 
-    def ingest(self, entries: Sequence[Arrived], shard: str = "") -> str | None:
+    def ingest(
+        self, entries: Sequence[Arrived], shard: str = "", seconds_left: Callable[[], float] = lambda: inf
+    ) -> str | None:
         """Store a batch of a shard in stream order; the lowest sequence number that is not done, None if all are.
+        ``seconds_left``: of this call, as of ``Ingester.ingest``.
 
         Raises RetryableError while Redis is fuller than REPLAY_FILL_MAX: the sealer has to empty it first.
         """
@@ -227,7 +231,7 @@ class Replayer:
             if self._progress:
                 self._progress.wait(shard)
             raise RetryableError(f"Redis is {fill:.0%} full: the replay waits until windows are sealed")
-        failed = self._ingester.ingest([entry for _, entry in mine]) if mine else None
+        failed = self._ingester.ingest([entry for _, entry in mine], seconds_left) if mine else None
         done = [(lane, entry) for lane, entry in mine if failed is None or int(entry.sequence) < int(failed)]
         again = [lane for lane, entry in done if not self._pass_fence(lane, entry)]
         if again:

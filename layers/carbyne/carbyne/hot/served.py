@@ -10,7 +10,7 @@ from typing import Generic, Protocol, Self, TypeVar
 
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey
-from carbyne.hot.failovers import Serving
+from carbyne.hot.followers import Serving
 
 
 class ServedAnswer(Protocol):

@@ -30,7 +30,7 @@ class Monitor:
     def __init__(self, registry: Registry, make_tenant: Callable[[], object]) -> None:
         self._registry = registry
         self._make_tenant = make_tenant
-        self._hosts: dict[str, str] | None = None
+        self._is_prepared = False
         self._described: dict[str, tuple[str, int]] = {}
 
     def take(self, payload: object) -> int:
@@ -49,26 +49,27 @@ class Monitor:
         return sum(map(len, rows.values()))
 
     def _known_hosts(self) -> dict[str, str]:
-        """name -> host id of the nodes that have a host, read once by each instance, which then has all in order."""
-        if self._hosts is None:
+        """name -> host id of the nodes that have a live host; somebody may have retired one since the last minute."""
+        if not self._is_prepared:
             self._make_tenant()
             graphs.create(self._registry, OPERATOR, definitions())
-            self._hosts = {
-                host.custom_identifier.removeprefix(_IDENTIFIER): host.id
-                for host in hosts.everyone(self._registry.store, OPERATOR)
-                if host.custom_identifier and host.custom_identifier.startswith(_IDENTIFIER)
-            }
-        return self._hosts
+            self._is_prepared = True
+        return {
+            host.custom_identifier.removeprefix(_IDENTIFIER): host.id
+            for host in hosts.everyone(self._registry.store, OPERATOR)
+            if host.custom_identifier and host.custom_identifier.startswith(_IDENTIFIER)
+        }
 
     def _describe(self, node: Sighting, known: dict[str, str]) -> None:
         """Register a node that is new, and say what it is when that changed."""
         if node.name not in known:
             form = hosts.HostForm(node.name, custom_identifier=_IDENTIFIER + node.name, role_fullnames=[ROLE])
             known[node.name] = hosts.register(self._registry, OPERATOR, form)
-        if self._described.get(node.name) != (node.role, node.shard):
+        host_id = known[node.name]
+        if self._described.get(host_id) != (node.role, node.shard):
             what = msgspec.json.encode({"role": node.role, "shard": node.shard})
-            metadata.put(self._registry, OPERATOR, ("host", known[node.name]), SPACE, what)
-            self._described[node.name] = node.role, node.shard
+            metadata.put(self._registry, OPERATOR, ("host", host_id), SPACE, what)
+            self._described[host_id] = node.role, node.shard
 
     def _retire_all_but(self, names: set[str], known: dict[str, str]) -> None:
         """Nodes that left the cluster; one that is away is in it still."""

@@ -117,7 +117,8 @@ class Newest(NamedTuple):
 
 
 class Reader:
-    """``length_s``: of a raw window today; ``retention_s``: how far back each resolution is kept."""
+    """``length_s``: of a raw window today; ``retention_s``: how far back each resolution is kept; ``sealed_s``: until
+    when the windows of a lane are sealed, seconds, or RetryableError."""
 
     def __init__(
         self,
@@ -127,8 +128,10 @@ class Reader:
         length_s: int,
         retention_s: Mapping[str, int],
         now_ms: Callable[[], int],
+        sealed_s: Callable[[int], int],
     ) -> None:
         self._hot = hot
+        self._sealed_s = sealed_s
         self._tiers = tiers
         self._views = Views(tiers, catalogue)
         self._catalogue = catalogue
@@ -151,9 +154,11 @@ class Reader:
             if not gaps.warnings and series not in self.series(source):
                 raise _unknown(source, series)
             return ReadAnswer(np.empty(0, np.int64), np.empty(0), gaps.warnings, asked.resolution)
-        columns, known = self._columns(source, [series], asked, gaps)
+        columns, known, whole = self._columns(source, [series], asked, gaps)
         if not (gaps.warnings or columns.groups or known or series in self.series(source)):
-            raise _unknown(source, series)
+            if whole:
+                raise _unknown(source, series)
+            gaps.note(REBUILDING)  # Redis may have lost the name
         ts_ms, values = _points(columns, series, asked.resolution, how.aggregate)
         if len(ts_ms) > POINTS_MAX:
             raise RequestError(400, f"{len(ts_ms)} points; ask for a shorter span or a coarser resolution")
@@ -175,21 +180,23 @@ class Reader:
         resolution = how.resolution or choose(from_ms, to_ms)
         return _Asked(resolution, max(from_ms, now_ms - self._retention_s[resolution] * 1000), to_ms, now_ms)
 
-    def _columns(self, source: SourceKey, series: Sequence[str], asked: _Asked, gaps: Gaps) -> tuple[Columns, bool]:
-        """The samples or buckets of the series in the span, and whether Redis knows one of them."""
+    def _columns(
+        self, source: SourceKey, series: Sequence[str], asked: _Asked, gaps: Gaps
+    ) -> tuple[Columns, bool, bool]:
+        """The samples or buckets of the series in the span, whether Redis knows one of them, and is whole."""
         span = span_of(asked.resolution, asked.from_ms, asked.to_ms)
         chunks = [series[first : first + HOT_SERIES_MAX] for first in range(0, len(series) or 1, HOT_SERIES_MAX)]
         parts = [self._hot_part(source, span[0], span[1] - 1, chunk, gaps) for chunk in chunks]
         hot = merge([part.columns for part in parts])
         complete = set.intersection(*(set(part.complete) for part in parts))
-        known = any(any(part.known) for part in parts)
+        known, whole = any(any(part.known) for part in parts), all(part.whole for part in parts)
         if not series:
-            return EMPTY, False
+            return EMPTY, False, whole
         if asked.resolution == RAW and _covers(complete, asked.from_ms, min(asked.to_ms, asked.now_ms)):
-            return between(hot, *span), known
+            return between(hot, *span), known, whole
         windows = sorted({window for part in parts for window in part.windows}, reverse=True)
         view = self._views.view(source, series, asked.resolution, span, HotPart(hot, windows), gaps)
-        return view, known
+        return view, known, whole
 
     def latest(
         self, sources: Sequence[SourceKey], series: Sequence[str], *, partial: bool = False
@@ -205,7 +212,7 @@ class Reader:
         found, older = {}, {}
         for source, answer in hot.items():
             gaps = Gaps(partial=partial)
-            part = _noted(answer, gaps)
+            part = self._checked(answer, source, span[1], gaps)
             newest = _newest(part.columns, series)
             found[source] = Newest(newest, gaps.warnings)
             names = [name for name in series if not _is_newest(newest.get(name), part, now_ms)]
@@ -258,22 +265,25 @@ class Reader:
         return found, gaps.warnings
 
     def _hot_part(self, source: SourceKey, from_ms: int, to_ms: int, series: Sequence[str], gaps: Gaps) -> HotAnswer:
-        return _noted(self._hot.read_each([source], from_ms, to_ms, self._length_s, series)[source], gaps)
+        answer = self._hot.read_each([source], from_ms, to_ms, self._length_s, series)[source]
+        return self._checked(answer, source, to_ms, gaps)
 
+    def _checked(self, answer: HotAnswer | RetryableError, source: SourceKey, to_ms: int, gaps: Gaps) -> HotAnswer:
+        """What Redis gave; a gap if that is nothing or not all, unless blocks have all of the span."""
+        if isinstance(answer, RetryableError):
+            if not self._is_sealed(source, to_ms):
+                gaps.note("the hot tier could not be read: recent samples may be missing", answer)
+            return _Unasked()
+        if not answer.whole and not self._is_sealed(source, to_ms):
+            gaps.note(REBUILDING)
+        return answer
 
-def _noted(answer: HotAnswer | RetryableError, gaps: Gaps) -> HotAnswer:
-    """What the hot tier gave; a gap if it gave nothing, or not all."""
-    if isinstance(answer, RetryableError):
-        gaps.note("the hot tier could not be read: recent samples may be missing", answer)
-        return _Unasked()
-    if not answer.whole:
-        gaps.note(REBUILDING)
-    return answer
-
-
-def _is_newest(sample: tuple[int, float] | None, hot: HotAnswer, now_ms: int) -> bool:
-    """Whether no block can hold a newer one."""
-    return sample is not None and _covers(hot.complete, sample[0] + 1, now_ms)
+    def _is_sealed(self, source: SourceKey, to_ms: int) -> bool:
+        """Whether all windows until ``to_ms`` are in blocks, so that Redis can lack nothing of them."""
+        try:
+            return Window.holding(to_ms, self._length_s).end_s <= self._sealed_s(source.lane)
+        except RetryableError:
+            return False
 
 
 def _unknown(source: SourceKey, series: str) -> RequestError:
@@ -299,6 +309,15 @@ def _covers(windows: Collection[Window], from_ms: int, to_ms: int) -> bool:
         if window.overlaps(from_ms, from_ms):
             from_ms = window.end_s * 1000
     return from_ms > to_ms
+
+
+def _is_newest(sample: tuple[int, float] | None, hot: HotAnswer, now_ms: int) -> bool:
+    """Whether Redis alone says that it is the newest until now, or until itself if it lies ahead."""
+    if sample is None:
+        return False
+    ts_ms, _ = sample
+    first_ms, last_ms = (ts_ms, ts_ms) if ts_ms > now_ms else (min(ts_ms + 1, now_ms), now_ms)
+    return _covers(hot.complete, first_ms, last_ms)
 
 
 def _newest(columns: Columns, series: Sequence[str]) -> dict[str, tuple[int, float]]:

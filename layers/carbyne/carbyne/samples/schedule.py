@@ -12,12 +12,15 @@ and each seal writes a whole block and its rollups again.  Rows of a window that
 
 class LaneArrivals(Protocol):
     """``first_ms``: arrival of the first row that no block holds, 0 if unknown, None if there is none; ``tick_ms``: of
-    a record before which the ingester has done all of the lane, None if unknown."""
+    a record before which the ingester has done all of the lane, None if unknown; ``unsealed_s``: start of the first
+    window that has rows which no block holds, None if there is none."""
 
     @property
     def first_ms(self) -> int | None: ...
     @property
     def tick_ms(self) -> int | None: ...
+    @property
+    def unsealed_s(self) -> int | None: ...
 
 
 class SealSchedule(NamedTuple):

@@ -21,6 +21,7 @@ from carbyne.core.items import Table
 from carbyne.core.meter import Meter
 from carbyne.core.settings import IngesterSettings, load
 from carbyne.hot.deletes import Deletes
+from carbyne.hot.followers import Followers, MastersItem
 from carbyne.hot.ingester import Ingester, RecordQuarantine
 from carbyne.hot.jobs import Jobs
 from carbyne.hot.lanes import ensure_initialised
@@ -106,13 +107,15 @@ def _ports(function: str) -> tuple[IngesterSettings, IngesterPorts]:
     meter = Meter(time.monotonic, telemetry.emf(function, settings.stack))
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=3))
     s3 = boto3.client("s3", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=3))
-    redis = nodes(settings, alone=lambda calls: meter.add("WritesWithoutReplica", calls))
+    table = DynamoTable(dynamodb, settings.blocks_table)
+    followers = Followers(MastersItem(table), time.time)
+    redis = nodes(settings, lambda calls: meter.add("WritesWithoutReplica", calls), followers)
     hot = HotStore(redis)
     ensure_initialised(LanesMark(dynamodb, settings.accounts_table), hot)
     return settings, IngesterPorts(
         hot=hot,
         windows=HotWindows(redis),
-        table=DynamoTable(dynamodb, settings.blocks_table),
+        table=table,
         accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
         quarantine=S3Quarantine(s3, settings.failure_bucket),
         now_ms=now_ms,

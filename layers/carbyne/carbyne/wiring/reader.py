@@ -20,6 +20,7 @@ from carbyne.core.keys import SourceKey
 from carbyne.core.limits import BATCH_READERS, COLD_READERS
 from carbyne.core.settings import ReaderSettings, by_resolution, load
 from carbyne.hot.failovers import Failovers
+from carbyne.hot.marks import Marks
 from carbyne.hot.served import ServedReads
 from carbyne.read.batch import Batch
 from carbyne.read.mackerel import Queries, all_registered
@@ -55,13 +56,15 @@ class ReaderPorts(NamedTuple):
 def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
     """A reader out of its ports."""
     warm, catalogue = WarmBlocks(ports.table), Catalogue(ports.table)
+    failovers = Failovers(ports.table, ports.windows, lambda: ports.now_ms() // 1000)
     samples = Reader(
-        hot=ServedReads(ports.hot, Failovers(ports.table, ports.windows), ports.windows),
+        hot=ServedReads(ports.hot, failovers, ports.windows),
         tiers=BlockTiers(warm, ports.cold, catalogue),
         catalogue=catalogue,
         length_s=settings.raw_window_s,
         retention_s=by_resolution(settings, "cold"),
         now_ms=ports.now_ms,
+        sealed_s=Marks(ports.table).sealed_s,
     )
     storage = Storage(ports.windows, warm, ports.cold, catalogue)
     return ReaderDeps(ports.accounts, Queries(samples, storage, Batch(samples), ports.is_registered))

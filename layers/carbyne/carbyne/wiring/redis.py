@@ -13,6 +13,7 @@ from redis.retry import Retry
 
 from carbyne.adapters.redis import auth
 from carbyne.adapters.redis.nodes import UNREACHABLE, Nodes
+from carbyne.adapters.redis.replication import RequiredReplicas
 from carbyne.core.errors import RetryableError
 from carbyne.core.limits import REDIS_TIMEOUT_S
 from carbyne.core.settings import RedisSettings
@@ -45,8 +46,12 @@ def one_node(tls: bool, provider: CredentialProvider | None, timeout_s: float) -
     return connect
 
 
-def nodes(settings: RedisSettings, alone: Callable[[int], None] = lambda _: None) -> Nodes:
-    """Connected to the cluster of ``settings``; RetryableError if no node answers.  ``alone``: see ``Nodes``."""
+def nodes(
+    settings: RedisSettings,
+    alone: Callable[[int], None] = lambda _: None,
+    followers: RequiredReplicas | None = None,
+) -> Nodes:
+    """Connected to the cluster of ``settings``; RetryableError if no node answers.  The rest: see ``Nodes``."""
     host, _, port = settings.redis_endpoint.rpartition(":")
     try:
         client = RedisCluster(
@@ -61,4 +66,4 @@ def nodes(settings: RedisSettings, alone: Callable[[int], None] = lambda _: None
         )
     except UNREACHABLE as error:
         raise RetryableError(f"Redis at {settings.redis_endpoint}: {error}") from error
-    return Nodes(client, (host, int(port)), time.monotonic, time.sleep, alone)
+    return Nodes(client, (host, int(port)), time.monotonic, time.sleep, alone, followers)

@@ -19,6 +19,7 @@ from carbyne.core.limits import COLD_READERS
 from carbyne.core.meter import Meter
 from carbyne.core.settings import SealerSettings, by_resolution, load
 from carbyne.hot.failovers import Failovers
+from carbyne.hot.followers import Followers, MastersItem
 from carbyne.hot.jobs import Jobs
 from carbyne.hot.marks import Marks
 from carbyne.hot.progress import Notes
@@ -51,7 +52,7 @@ def assemble(settings: SealerSettings, ports: SealerPorts) -> Sealer:
     warm, catalogue = WarmBlocks(ports.table), Catalogue(ports.table)
     tiers = BlockTiers(warm, ports.cold, catalogue)
     warm_s = by_resolution(settings, "warm")
-    failovers = Failovers(ports.table, ports.hot)
+    failovers = Failovers(ports.table, ports.hot, lambda: ports.now_ms() // 1000)
     return Sealer(
         hot=ports.hot,
         warm=warm,
@@ -61,7 +62,7 @@ def assemble(settings: SealerSettings, ports: SealerPorts) -> Sealer:
         worklist=Worklist(ports.table, ports.new_token),
         replays=Watch(
             Jobs(ports.table),
-            Marks(ports.table),
+            Marks(ports.table, settings.seal_grace_s),
             Notes(ports.table),
             failovers,
             ports.hot,
@@ -84,9 +85,12 @@ def sealer() -> Sealer:
     meter = Meter(time.monotonic, telemetry.emf("sealer", settings.stack))
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=4))
     s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
+    table = DynamoTable(dynamodb, settings.blocks_table)
+    followers = Followers(MastersItem(table), time.time)
+    redis = nodes(settings, lambda calls: meter.add("WritesWithoutReplica", calls), followers)
     ports = SealerPorts(
-        hot=HotWindows(nodes(settings, alone=lambda calls: meter.add("WritesWithoutReplica", calls))),
-        table=DynamoTable(dynamodb, settings.blocks_table),
+        hot=HotWindows(redis),
+        table=table,
         cold=ColdBlocks(s3, settings.blocks_bucket),
         initialised=LanesMark(dynamodb, settings.accounts_table).is_set,
         new_token=lambda: uuid4().hex,

@@ -7,7 +7,7 @@ only together with the WAIT behind it on the same connection.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
@@ -18,6 +18,16 @@ from typing import Any, NamedTuple, cast
 from redis import exceptions
 from redis.cluster import ClusterNode, RedisCluster
 
+from carbyne.adapters.redis.replication import (
+    WHO,
+    Followed,
+    Replication,
+    RequiredReplicas,
+    acks,
+    followed_of,
+    lacking_of,
+    replication_of,
+)
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import lane_tag
 from carbyne.core.limits import LANES, REDIS_BUDGET_S, WAIT_MS
@@ -71,13 +81,6 @@ class Command(NamedTuple):
     script: Script | None = None
 
 
-class Replication(NamedTuple):
-    """``id``: a master's replication id; ``before``: that of the master which it followed before, else empty."""
-
-    id: str
-    before: str
-
-
 class Member(NamedTuple):
     """A node: ``name`` is host:port, ``flags`` those of CLUSTER NODES, ``memory`` its INFO, None without an answer."""
 
@@ -88,8 +91,6 @@ class Member(NamedTuple):
     memory: Mapping[str, Any] | None
 
 
-NO_ID = "0" * 40
-
 Reply = Any
 """What redis-py makes of a RESP2 reply, or the RetryableError of a call that did not count."""
 
@@ -99,7 +100,7 @@ class Nodes:
 
     ``endpoint``: (host, port) that leads to the cluster even when every node known so far is gone.  ``alone``: called
     with the number of write calls that a master took which has no replica to wait for.  ``monotonic`` and ``sleep`` in
-    seconds.
+    seconds.  ``followers``: the replicas that must have a write, of masters that are noted; of another one any must.
     """
 
     def __init__(
@@ -109,7 +110,10 @@ class Nodes:
         monotonic: Callable[[], float],
         sleep: Callable[[float], None],
         alone: Callable[[int], None] = lambda _: None,
+        followers: RequiredReplicas | None = None,
     ) -> None:
+        self._followers = followers
+        self._waited: dict[str, int] = {}
         self._client = cast(Any, client)  # redis-py's methods are only half typed
         self._monotonic = monotonic
         self._sleep = sleep
@@ -122,7 +126,7 @@ class Nodes:
     def run(self, calls: Sequence[Command], *, replicated: bool = False) -> list[Reply]:
         """The reply of each call, in order; a call that failed until the budget was spent has a RetryableError.
 
-        ``replicated``: a call counts only when a replica has it, or its master has none.
+        ``replicated``: a call counts only when the replicas that must have it do, or are struck out of the note.
         """
         replies: list[Reply] = [None] * len(calls)
         open_calls = list(range(len(calls)))
@@ -234,16 +238,58 @@ class Nodes:
         first = len([pipe.execute_command(*command) for command in before])
         for call in calls:
             pipe.execute_command(*call.words)
-        waits = replicated and not self._is_alone(node)
-        if waits:
-            pipe.execute_command("WAIT", 1, WAIT_MS)
+        behind = self._behind(node) if replicated else []
+        for command in behind:
+            pipe.execute_command(*command)
         try:
-            replies = pipe.execute(raise_on_error=False)[first:]
+            replies: list[Reply] = pipe.execute(raise_on_error=False)[first:]
         except (exceptions.RedisError, OSError) as error:
             return [_as_lost(error)] * len(calls)
-        if replicated and not waits:
+        told: list[Reply] = replies[len(calls) :]
+        replies = replies[: len(calls)]
+        if not replicated:
+            return replies
+        if self._followers:
+            return self._acknowledged(node, calls[-1], replies, told)
+        return self._confirmed(node, replies, told[0] if told else None)
+
+    def _behind(self, node: ClusterNode) -> list[tuple[Any, ...]]:
+        """What is asked behind calls, to know who has them: see ``_acknowledged``."""
+        count = self._waited[node.name] if node.name in self._waited else int(not self._is_alone(node))
+        wait: list[tuple[Any, ...]] = [("WAIT", count, WAIT_MS)] if count else []
+        return [WHO, *wait, WHO] if self._followers else wait
+
+    def _acknowledged(self, node: ClusterNode, last: Command, replies: list[Reply], told: list[Reply]) -> list[Reply]:
+        """The replies, if the replicas that must have the calls do, or are struck out of the note now; else errors.
+
+        A master's offset, asked behind the calls, is compared with what each replica has got after WAIT.  WAIT counts
+        those that are not noted as well; so if one lacks the calls, the ``last`` call is sent once more, with a WAIT
+        for as many as must have it.
+        """
+        acknowledged = told[1] if len(told) == 3 else None
+        try:
+            before, after = acks(told[0]), acks(told[-1])
+            required = self._followers.required(before.master) if self._followers else None
+            if required is None:
+                self._waited.pop(node.name, None)
+                return self._confirmed(node, replies, acknowledged)
+            waited = self._waited.get(node.name, int(acknowledged is not None))
+            self._waited[node.name] = len(required)
+            lacking = lacking_of(required, before, after)
+            if lacking and (waited < len(required) or (isinstance(acknowledged, int) and acknowledged >= waited)):
+                again = self._client.get_redis_connection(node).pipeline(transaction=False)
+                for command in (last.words, ("WAIT", len(required), WAIT_MS), WHO):
+                    again.execute_command(*command)
+                lacking = lacking_of(required, before, acks(again.execute(raise_on_error=False)[-1]))
+            if lacking and self._followers:
+                _log.error("replicas of %s lack writes and count for no failover: %s", node.name, sorted(lacking))
+                self._followers.leave(before.master, lacking)
+        except (RetryableError, exceptions.RedisError, OSError) as error:
+            lost = error if isinstance(error, RetryableError) else _as_lost(error)
+            return [reply if isinstance(reply, Exception) else lost for reply in replies]
+        if len(lacking) == len(required):
             self._alone(len(replies))
-        return self._confirmed(node, replies[:-1], replies[-1]) if waits else replies
+        return replies
 
     def _is_alone(self, node: ClusterNode) -> bool:
         """Whether a node that had no replica the last time still has none: then nobody would end a WAIT early."""
@@ -252,7 +298,10 @@ class Nodes:
         return node.name in self._without_replica
 
     def _confirmed(self, node: ClusterNode, replies: list[Reply], acknowledged: Reply) -> list[Reply]:
-        """The replies, or errors where no replica has what the node took."""
+        """The replies, or errors where no replica has what the node took; None if it was known to have none."""
+        if acknowledged is None:
+            self._alone(len(replies))
+            return replies
         if isinstance(acknowledged, int) and acknowledged >= 1:
             return replies
         if isinstance(acknowledged, Exception) or self._has_replica(node):
@@ -272,18 +321,26 @@ class Nodes:
         mine = next(entry["node_id"] for entry in table.values() if "myself" in entry["flags"])
         return any(entry["master_id"] == mine and "fail" not in entry["flags"].split(",") for entry in table.values())
 
-    def _replication(self, node: ClusterNode) -> Replication | None:
+    def _info(self, node: ClusterNode) -> dict[str, Any] | None:
+        """All that a node says of itself, None if it does not answer."""
         try:
-            info = self._client.get_redis_connection(node).info("replication")
+            info: dict[str, Any] = self._client.get_redis_connection(node).info()
         except (exceptions.RedisError, OSError) as error:
             _log.warning("%s does not tell whose replication it has: %s", node.name, error)
             return None
-        if info["role"] != "master":
-            return None
-        now, before = (
-            str(info[key]).zfill(len(NO_ID)) for key in ("master_replid", "master_replid2")
-        )  # digits: an int
-        return Replication(now, "" if before == NO_ID else before)
+        return info
+
+    def _replication(self, node: ClusterNode) -> Replication | None:
+        info = self._info(node)
+        return replication_of(info) if info else None
+
+    def followers(self, names: Collection[str]) -> dict[str, Followed]:
+        """What the replicas with these names say of themselves; without those that do not answer, or are unknown."""
+        found = [
+            self._client.get_node(host=host, port=int(port)) for host, _, port in (n.rpartition(":") for n in names)
+        ]
+        infos = {name: self._info(node) for name, node in zip(names, found, strict=True) if node}
+        return {name: followed for name, info in infos.items() if info and (followed := followed_of(info))}
 
     def _refresh(self, silent: str | None) -> None:
         """Learn the topology again: from a known node, last of them the ``silent`` one, else from the endpoint."""

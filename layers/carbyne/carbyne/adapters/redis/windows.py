@@ -1,12 +1,13 @@
 """The sealer's side of the hot tier: due windows, their rows, and letting go of them."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from carbyne.adapters.redis.nodes import Command, Nodes, Replication, Reply, Script, checked
+from carbyne.adapters.redis.nodes import Command, Nodes, Reply, Script, checked
+from carbyne.adapters.redis.replication import Followed, Replication
 from carbyne.core.errors import CorruptDataError, InvariantError, RetryableError, UnknownVersionError
 from carbyne.core.keys import (
     SourceKey,
@@ -34,10 +35,12 @@ TICK = "tick"
 
 class Arrivals(NamedTuple):
     """When records of a lane came to the stream, ms.  ``first_ms``: the first row that no block holds, 0 if unknown and
-    None if there is none; ``tick_ms``: one before which the ingester has done all of the lane, None if unknown."""
+    None if there is none; ``tick_ms``: one before which the ingester has done all of the lane, None if unknown;
+    ``unsealed_s``: start of the first window that has rows which no block holds, None if there is none."""
 
     first_ms: int | None
     tick_ms: int | None
+    unsealed_s: int | None = None
 
 
 class Due(NamedTuple):
@@ -89,13 +92,13 @@ class HotWindows:
             _log.warning("%d lanes can't be asked what is due", LANES - len(replies))
         windows = [
             (int(float(due_ms)), *SourceKey.of_member(member.decode()))
-            for _, _, _, *listed in replies.values()
+            for _, _, _, _, *listed in replies.values()
             for member, due_ms in zip(listed[::2], listed[1::2], strict=True)
         ]
         rebuilding = {lane: state[STATE_BYTES:].decode() for lane, (state, *_) in replies.items() if state[:1] != WHOLE}
         arrivals = {
-            lane: Arrivals(_ms(first), _ms(tick))
-            for lane, (state, first, tick, *_) in replies.items()
+            lane: Arrivals(_number(first), _number(tick), _number(unsealed))
+            for lane, (state, first, tick, unsealed, *_) in replies.items()
             if state[:1] == WHOLE
         }
         return Due(sorted(windows, key=lambda due: due[0]), rebuilding, arrivals)
@@ -128,6 +131,10 @@ class HotWindows:
     def masters(self) -> dict[int, Replication]:
         """The master of each lane; lanes of a node that does not answer are left out."""
         return self._nodes.masters()
+
+    def followers(self, names: Collection[str]) -> dict[str, Followed]:
+        """By name, what the replicas that answer say of themselves."""
+        return self._nodes.followers(names)
 
     def fill(self) -> float:
         """The fullest master's used memory as a part of its limit, 0 where there is none."""
@@ -218,7 +225,7 @@ class HotWindows:
         return checked(self._nodes.run([Command(source.lane, command)])[0])
 
 
-def _ms(score: bytes) -> int | None:
+def _number(score: bytes) -> int | None:
     return int(float(score)) if score else None
 
 
