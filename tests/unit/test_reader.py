@@ -11,6 +11,7 @@ from carbyne.core.items import Item
 from carbyne.core.keys import RESOLUTIONS, BlockKey, SourceKey, Window
 from carbyne.core.limits import AHEAD_MS_MAX, LATEST_BACK_MS, LATEST_READERS
 from carbyne.read.reader import REBUILDING, How, Reader
+from carbyne.read.views import Views
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows
 from carbyne.samples.markers import Marker
@@ -118,9 +119,9 @@ def tiers():
 @pytest.fixture
 def reader(tiers):
     catalogue, retention_s = Catalogue(tiers), dict.fromkeys(RESOLUTIONS, RETENTION_S)
-    return Reader(
-        HotTier(tiers), BlockTiers(tiers, Cold(tiers), catalogue), catalogue, LENGTH_S, retention_s, lambda: NOW_MS
-    )
+    found = BlockTiers(tiers, Cold(tiers), catalogue)
+    views = Views(found, catalogue)
+    return Reader(HotTier(tiers), found, views, catalogue, LENGTH_S, retention_s, lambda: NOW_MS)
 
 
 def read(reader, series="m", from_ms=0, to_ms=2**42, partial=False):
@@ -308,7 +309,8 @@ def test_latest_is_what_a_delete_left_though_redis_knows_nothing_of_it(tiers):
     """The delete is noted, its row is on its way: the sample before the deleted one lies in Redis, behind it."""
     catalogue, retention_s = Catalogue(tiers), dict.fromkeys(RESOLUTIONS, RETENTION_S)
     blocks_of = BlockTiers(tiers, Cold(tiers), catalogue)
-    reader = Reader(NewestAlone(tiers), blocks_of, catalogue, LENGTH_S, retention_s, lambda: NOW_MS)
+    views = Views(blocks_of, catalogue)
+    reader = Reader(NewestAlone(tiers), blocks_of, views, catalogue, LENGTH_S, retention_s, lambda: NOW_MS)
     before_ms, deleted_ms = NOW_MS - 2 * MINUTE_MS, NOW_MS - MINUTE_MS
     tiers.columns = samples("m", {before_ms: 1.0, deleted_ms: 2.0}, sequence=3)
     tiers.markers = [Marker(stamps.pack(1, "9"), "m", deleted_ms, deleted_ms)]
