@@ -24,14 +24,14 @@ from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockTiers, Gaps
 
 
-class Cache(Protocol):
+class BlockCache(Protocol):
     """Entries in the slot of a source; neither method raises."""
 
     def get(self, source: SourceKey, key: str) -> bytes | None: ...
     def put(self, source: SourceKey, key: str, value: bytes) -> None: ...
 
 
-class _Group(msgspec.Struct, frozen=True, array_like=True):
+class _KeptGroup(msgspec.Struct, frozen=True, array_like=True):
     """A ``columns.Group``: names one a line, then the arrays as little-endian bytes."""
 
     series: list[str]
@@ -40,16 +40,16 @@ class _Group(msgspec.Struct, frozen=True, array_like=True):
     values: bytes
 
 
-class _Entry(msgspec.Struct, frozen=True, array_like=True):
+class _Kept(msgspec.Struct, frozen=True, array_like=True):
     """``Columns``."""
 
     stamps: list[bytes]
-    groups: list[_Group]
+    groups: list[_KeptGroup]
 
 
 _ENTRY: Final = Document(
     "cached part of a read",
-    _Entry,
+    _Kept,
     version=1,
     level=1,
     bytes_max=CACHE_ENTRY_BYTES_MAX,
@@ -63,7 +63,7 @@ class CachedTiers:
     ``length_s``: of a raw window today.
     """
 
-    def __init__(self, tiers: BlockTiers, catalogue: Catalogue, cache: Cache, length_s: int) -> None:
+    def __init__(self, tiers: BlockTiers, catalogue: Catalogue, cache: BlockCache, length_s: int) -> None:
         self._windows_ms = {RAW: length_s * 1000, **{one.name: one.window_s * 1000 for one in ROLLUPS}}
         self._tiers = tiers
         self._catalogue = catalogue
@@ -129,7 +129,7 @@ def _value(columns: Columns) -> bytes | None:
     if size > CACHE_INFLATED_BYTES_MAX // 2:
         return None
     groups = [
-        _Group(
+        _KeptGroup(
             list(group.series),
             group.ts_ms.astype("<i8").tobytes(),
             group.stamps.astype("<u4").tobytes(),
@@ -137,7 +137,7 @@ def _value(columns: Columns) -> bytes | None:
         )
         for group in columns.groups
     ]
-    packed = _ENTRY.pack(_Entry(list(columns.stamps), groups))
+    packed = _ENTRY.pack(_Kept(list(columns.stamps), groups))
     return packed if len(packed) <= CACHE_ENTRY_BYTES_MAX else None
 
 
@@ -152,7 +152,7 @@ def _columns(value: bytes | None) -> Columns | None:
         return None
 
 
-def _group(group: _Group) -> Group:
+def _group(group: _KeptGroup) -> Group:
     return Group(
         tuple(group.series),
         np.frombuffer(group.ts_ms, "<i8").astype(np.int64),

@@ -28,7 +28,7 @@ from carbyne.read.mackerel import Queries, all_registered
 from carbyne.read.placement import Storage
 from carbyne.read.reader import Reader
 from carbyne.read.views import Views
-from carbyne.store.cached import Cache, CachedTiers
+from carbyne.store.cached import BlockCache, CachedTiers
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockTiers
 from carbyne.tenants.accounts import Accounts
@@ -53,7 +53,7 @@ class ReaderPorts(NamedTuple):
     cold: Blocks
     accounts: Accounts
     now_ms: Callable[[], int]
-    cache: Cache
+    cache: BlockCache
     is_registered: Callable[[SourceKey], bool] = all_registered
 
 

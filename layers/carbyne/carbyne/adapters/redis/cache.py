@@ -1,4 +1,4 @@
-"""The cache of reads in Redis: a ``cached.Cache``.
+"""The cache of reads in Redis: a ``cached.BlockCache``.
 
 Entries live CACHE_S, and none is put while Redis is fuller than CACHE_FILL_MAX.  No replica is waited for: a lost entry
 is a slower read.
