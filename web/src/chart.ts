@@ -241,10 +241,14 @@ export class Chart {
       }
       ctx.fillRect(x - devicePixelRatio / 2, bbox.top, devicePixelRatio * 1.5, bbox.height);
       ctx.fillRect(x - 4 * devicePixelRatio, bbox.top, 8 * devicePixelRatio, 4 * devicePixelRatio);
-      const [label, left] = [shortened(title), Math.max(x, bbox.left) + 5 * devicePixelRatio];
+      const label = shortened(title);
+      const length = ctx.measureText(label).width;
+      const right = Math.max(x, bbox.left) + 5 * devicePixelRatio;
+      const fits = right + length <= bbox.left + bbox.width;
+      const left = fits ? right : x - length - 5 * devicePixelRatio; // of the line, where the graph ends
       if (end >= bbox.left && x <= bbox.left + bbox.width && left >= free) {
         ctx.fillText(label, left, bbox.top + 13 * devicePixelRatio);
-        free = left + ctx.measureText(label).width + 6 * devicePixelRatio;
+        free = left + length + 6 * devicePixelRatio;
       }
     }
     ctx.restore();
