@@ -1,7 +1,7 @@
 // All hosts: search and filters are in the URL; rows and their load are made only when they come near the screen.
 
 import { get, getAll, query } from "../api.ts";
-import { fill, h, svg, whenSeen } from "../dom.ts";
+import { fill, h, isNearScreen, svg, whenSeen } from "../dom.ts";
 import { read } from "../series.ts";
 import { nowS, stamp } from "../time.ts";
 import type { Host, HostChecks } from "../types.ts";
@@ -9,6 +9,8 @@ import { counted, format, span } from "../units.ts";
 import { type Place, type View, failed, link, note, setParameters } from "../view.ts";
 
 const CHUNK = 50;
+/** How long rows must stay before they are filled in. */
+const STAY_MS = 150;
 const STATUSES = ["working", "standby", "maintenance", "poweroff"];
 const LOAD = "loadavg5";
 const ORDER = new Intl.Collator(undefined, { numeric: true });
@@ -124,15 +126,22 @@ function table(hosts: Host[]): { element: HTMLElement; renew: () => void } {
     void fillLoad(some);
     void fillChecks(some);
   };
+  /** Rows that only fly past cost no read. */
+  const fillWhenSeen = (some: Row[]) => {
+    setTimeout(() => {
+      if (some.some(({ element }) => isNearScreen(element))) fillIn(some);
+      else whenSeen([some[0]!.element, some.at(-1)!.element], () => fillWhenSeen(some));
+    }, STAY_MS);
+  };
   const next = () => {
     const chunk = hosts.slice(rows.length, rows.length + CHUNK).map(rowOf);
     rows.push(...chunk);
     body.append(...chunk.map((row) => row.element));
-    fillIn(chunk);
+    fillWhenSeen(chunk);
     if (rows.length < hosts.length) whenSeen(more, next);
   };
   const renew = () => {
-    const seen = rows.filter(({ element }) => isOnScreen(element)).slice(0, CHUNK);
+    const seen = rows.filter(({ element }) => isNearScreen(element)).slice(0, CHUNK);
     if (seen.length) fillIn(seen);
   };
   next();
@@ -141,10 +150,6 @@ function table(hosts: Host[]): { element: HTMLElement; renew: () => void } {
   return { element, renew };
 }
 
-function isOnScreen(element: HTMLElement): boolean {
-  const { top, bottom } = element.getBoundingClientRect();
-  return bottom > 0 && top < innerHeight;
-}
 
 interface Row {
   host: Host;

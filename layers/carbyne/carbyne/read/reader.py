@@ -170,7 +170,8 @@ class Reader:
         """
         asked, gaps = self._asked(from_ms, to_ms, how), Gaps(partial=False)
         start, end = span_of(asked.resolution, asked.from_ms, asked.to_ms)
-        if asked.from_ms > from_ms or asked.is_over or end > asked.now_ms:
+        open_ms = asked.now_ms - asked.now_ms % (self._length_s * 1000)
+        if asked.from_ms > from_ms or asked.is_over or end > open_ms:  # of an open window Redis need not be asked
             return b""
         try:
             hot = self._hot_part(source, start, end - 1, [], gaps).windows
