@@ -294,7 +294,7 @@ let last = performance.now();
 const step = (now) => {
   frames.push(now - last);
   last = now;
-  scrollBy(0, 200);
+  scrollBy(0, 600);
   if (frames.length < 90) requestAnimationFrame(step);
   else done(frames.slice(1));
 };

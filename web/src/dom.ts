@@ -66,5 +66,5 @@ export function whenSeen(elements: Element | Element[], seen: () => void): void 
 
 export function isNearScreen(element: Element): boolean {
   const { top, bottom } = element.getBoundingClientRect();
-  return bottom > -NEAR_PX && top < innerHeight + NEAR_PX;
+  return element.isConnected && bottom > -NEAR_PX && top < innerHeight + NEAR_PX;
 }

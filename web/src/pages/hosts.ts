@@ -6,7 +6,7 @@ import { read } from "../series.ts";
 import { nowS, stamp } from "../time.ts";
 import type { Host, HostChecks } from "../types.ts";
 import { counted, format, span } from "../units.ts";
-import { type Place, type View, failed, link, note, setParameters } from "../view.ts";
+import { type Place, type View, failed, isAbort, link, note, setParameters } from "../view.ts";
 
 const CHUNK = 50;
 /** How long rows must stay before they are filled in. */
@@ -22,6 +22,7 @@ export function hostsPage(place: Place): View {
   let hosts: Host[] | null = null;
   let loaded = "";
   let renew: () => void = () => {};
+  let stop: () => void = () => {};
 
   const search = h("input", {
     type: "search",
@@ -59,12 +60,13 @@ export function hostsPage(place: Place): View {
     fill(service, h("option", { value: "" }, "all services"), services.map((name) => h("option", { value: name, selected: name === wanted }, name)));
     const found = hosts.filter((host) => fits(host, parameters));
     count.textContent = found.length === hosts.length ? counted(hosts.length, "host") : `${found.length} of ${counted(hosts.length, "host")}`;
+    stop();
     renew = () => {};
     if (!hosts.length) fill(list, nothing());
     else if (!found.length) fill(list, note("empty", "No host fits this search."));
     else {
       const made = table(found);
-      renew = made.renew;
+      ({ renew, stop } = made);
       fill(list, made.element);
     }
   }
@@ -76,6 +78,7 @@ export function hostsPage(place: Place): View {
     element: h("main", {}, h("h1", {}, "Hosts"), filters, list),
     title: "Hosts",
     refresh: () => void load(),
+    destroy: () => stop(),
     move: (changed) => {
       parameters = changed;
       draw();
@@ -117,20 +120,21 @@ function fits(host: Host, parameters: URLSearchParams): boolean {
   );
 }
 
-/** `renew` asks again for load and checks of the rows that are on the screen. */
-function table(hosts: Host[]): { element: HTMLElement; renew: () => void } {
+/** `renew` asks again for load and checks of the rows that are on the screen; `stop` drops what was asked. */
+function table(hosts: Host[]): { element: HTMLElement; renew: () => void; stop: () => void } {
+  const asking = new AbortController();
   const body = h("tbody");
   const more = h("div", { class: "more" });
   const rows: Row[] = [];
   const fillIn = (some: Row[]) => {
-    void fillLoad(some);
-    void fillChecks(some);
+    void fillLoad(some, asking.signal);
+    void fillChecks(some, asking.signal);
   };
   /** Rows that only fly past cost no read. */
   const fillWhenSeen = (some: Row[]) => {
     setTimeout(() => {
       if (some.some(({ element }) => isNearScreen(element))) fillIn(some);
-      else whenSeen([some[0]!.element, some.at(-1)!.element], () => fillWhenSeen(some));
+      else if (body.isConnected) whenSeen([some[0]!.element, some.at(-1)!.element], () => fillWhenSeen(some));
     }, STAY_MS);
   };
   const next = () => {
@@ -147,7 +151,7 @@ function table(hosts: Host[]): { element: HTMLElement; renew: () => void } {
   next();
   const head = ["Host", "Status", "Roles", "Checks", "Load, 1 hour", "Last seen"].map((name) => h("th", { scope: "col" }, name));
   const element = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "hosts" }, h("table", { class: "wide" }, h("thead", {}, h("tr", {}, head)), body), more);
-  return { element, renew };
+  return { element, renew, stop: () => asking.abort() };
 }
 
 
@@ -180,10 +184,10 @@ export function statusBadge(status: string): HTMLElement {
 }
 
 /** Load and last sample of some hosts, in one read. */
-async function fillLoad(rows: Row[]): Promise<void> {
+async function fillLoad(rows: Row[], signal: AbortSignal): Promise<void> {
   const [to, from] = [nowS(), nowS() - 3600];
   try {
-    const batch = await read({ sources: rows.map((row) => `host/${row.host.id}`), names: [LOAD], range: { from, to, preset: "1h" } });
+    const batch = await read({ sources: rows.map((row) => `host/${row.host.id}`), names: [LOAD], range: { from, to, preset: "1h" } }, signal);
     for (const row of rows) {
       const source = batch.sources.find((one) => one.source === `host/${row.host.id}`);
       const series = source?.series[0];
@@ -192,16 +196,18 @@ async function fillLoad(rows: Row[]): Promise<void> {
       if (source && series) fill(row.load, sparkline(source.times, series.values, from, to));
     }
   } catch (error) {
+    if (isAbort(error)) return;
     for (const row of rows) fill(row.seen, h("span", { class: "quiet", title: String(error) }, "unknown"));
   }
 }
 
-async function fillChecks(rows: Row[]): Promise<void> {
+async function fillChecks(rows: Row[], signal: AbortSignal): Promise<void> {
   try {
-    const { hosts } = await get<{ hosts: HostChecks[] }>(`carbyne/v1/checks${query({ hostId: rows.map((row) => row.host.id) })}`);
+    const { hosts } = await get<{ hosts: HostChecks[] }>(`carbyne/v1/checks${query({ hostId: rows.map((row) => row.host.id) })}`, signal);
     const found = new Map(hosts.map((one) => [one.hostId, one.checks]));
     for (const row of rows) fill(row.checks, checkCounts((found.get(row.host.id) ?? []).map((check) => check.status)));
-  } catch {
+  } catch (error) {
+    if (isAbort(error)) return;
     for (const row of rows) fill(row.checks, h("span", { class: "quiet" }, "unknown"));
   }
 }
