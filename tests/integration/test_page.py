@@ -295,7 +295,7 @@ const step = (now) => {
   frames.push(now - last);
   last = now;
   scrollBy(0, 600);
-  if (frames.length < 90) requestAnimationFrame(step);
+  if (frames.length < 45) requestAnimationFrame(step);
   else done(frames.slice(1));
 };
 requestAnimationFrame(step);

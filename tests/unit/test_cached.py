@@ -6,6 +6,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from carbyne.adapters.dynamodb.table import WarmBlocks
+from carbyne.adapters.redis.cache import RedisCache
 from carbyne.core import stamps
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import Window
@@ -132,6 +133,29 @@ def test_a_damaged_entry_is_a_slower_read(world, damage):
     first, _ = read(world)
     world.cache.entries = dict.fromkeys(world.cache.entries, damage)
     assert read(world)[0] == first
+
+
+class AwayNodes:
+    """A Redis that does not answer; ``sent``: what it was asked."""
+
+    def __init__(self):
+        self.sent = []
+
+    def run(self, commands):
+        self.sent += [command.words[0] for command in commands]
+        return [RetryableError("away") for _ in commands]
+
+    def fill(self):
+        raise RetryableError("away")
+
+
+def test_a_redis_that_is_away_is_a_miss_and_is_asked_to_keep_nothing(world):
+    nodes = AwayNodes()
+    cache = RedisCache(nodes, lambda: 0.0, world.meter)
+    assert cache.get(SOURCE, "k") is None
+    cache.put(SOURCE, "k", b"value")
+    assert nodes.sent == ["GET", "HINCRBY"]
+    assert (world.meter.counts["CacheMisses"], world.meter.counts["CacheHits"]) == (1, 0)
 
 
 def test_a_large_answer_is_not_kept(world):

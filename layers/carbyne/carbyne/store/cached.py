@@ -87,9 +87,8 @@ class CachedTiers:
             version, markers = b"", []
         if not version:  # nor is anything kept of blocks whose changes were never noted
             return self._tiers.read(source, resolution, from_ms, to_ms, gaps, series, part, hot)
-        window_ms = self._windows_ms[
-            resolution
-        ]  # blocks are read whole: their edges are met again, the clock's are not
+        # Blocks are read whole.  The next read has the same windows, but another end if it ends now.
+        window_ms = self._windows_ms[resolution]
         from_ms, to_ms = from_ms // window_ms * window_ms, -(-(to_ms + 1) // window_ms) * window_ms - 1
         key = _key(version, resolution, from_ms, to_ms, series, part)
         held = _columns(self._cache.get(source, key))
