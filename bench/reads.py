@@ -119,6 +119,15 @@ class AnyAccount:
         return True
 
 
+class NoCache:
+    """Every read is measured as the first of its kind."""
+
+    def get(self, source, key):
+        return None
+
+    def put(self, source, key, value): ...
+
+
 class World:
     """The functions around one host, with the template's settings, over stores in memory."""
 
@@ -138,7 +147,7 @@ class World:
 
     def _reader_ports(self) -> wiring_reader.ReaderPorts:
         accounts = Accounts(AnyAccount(), time.monotonic)
-        return wiring_reader.ReaderPorts(self.hot, self.hot, self.table, self.cold, accounts, self._now)
+        return wiring_reader.ReaderPorts(self.hot, self.hot, self.table, self.cold, accounts, self._now, NoCache())
 
     def seal(self, window: Window, columns: Columns) -> None:
         """Seal and archive a window shortly after its end; TTL removes what has expired by then."""

@@ -1,16 +1,24 @@
-"""Sessions in a real Redis Cluster: the contract that the store in memory passes too, and the loss of a master."""
+"""Sessions and the cache of reads in a real Redis Cluster, the loss of a master, and what operators see.
 
+The store of sessions in memory passes the same contract.
+"""
+
+import contextlib
 import itertools
 import secrets
 import time
 
 import pytest
+from carbyne.adapters.redis.cache import RedisCache
+from carbyne.adapters.redis.nodes import Command
 from carbyne.adapters.redis.sessions import RedisSessions
 from carbyne.adapters.redis.system import RedisSystem
-from carbyne.core.keys import api_key_item, session_handle
+from carbyne.core.keys import SourceKey, api_key_item, cached, session_handle
+from carbyne.core.limits import CACHE_S
 from carbyne.core.settings import RedisSettings
 from carbyne.page.sessions import Session
 from carbyne.wiring.redis import nodes
+from redis.cluster import RedisCluster
 
 from tests.support.page_system import MemorySessions
 
@@ -110,3 +118,63 @@ def test_the_system_view_says_what_the_cluster_is(cluster, redis):
     lanes, seals = seen.lanes(NOW_S * 1000)
     assert lanes.whole + lanes.rebuilding + lanes.unset == 1_024
     assert seals.open >= seals.due >= 0
+
+
+class Meter(dict):
+    def add(self, name, amount=1):
+        self[name] = self.get(name, 0) + amount
+
+    def flush_due(self): ...
+
+
+@pytest.fixture
+def cache(redis):
+    """It looks at Redis at each call."""
+    return RedisCache(redis, iter(range(0, 1_000_000, 60)).__next__, Meter())
+
+
+@pytest.fixture
+def source():
+    return SourceKey("tenant", f"host/{secrets.token_hex(4)}")
+
+
+def test_the_cache_keeps_for_a_while_and_counts(redis, cache, source):
+    assert cache.get(source, "k") is None
+    cache.put(source, "k", b"value")
+    assert cache.get(source, "k") == b"value"
+    [left_s] = redis.run([Command(source.lane, ("TTL", cached(source, "k")))])
+    assert 0 < left_s <= CACHE_S
+    assert cache._meter == {"CacheHits": 1, "CacheMisses": 1}
+    before = RedisSystem(redis).cache()
+    cache.get(source, "k")
+    cache.get(source, "k")
+    assert RedisSystem(redis).cache().hits > before.hits
+
+
+def connection(cluster):
+    host, _, port = cluster.endpoint.rpartition(":")
+    return RedisCluster(host=host, port=int(port), protocol=2)
+
+
+def test_an_entry_that_is_lost_is_a_miss(redis, cache, source):
+    cache.put(source, "k", b"value")
+    redis.run([Command(source.lane, ("DEL", cached(source, "k")))])
+    assert cache.get(source, "k") is None
+    cache.put(source, "k", b"value")
+    assert cache.get(source, "k") == b"value"
+
+
+def test_nothing_is_cached_where_rows_need_the_room(cluster, cache, source):
+    """Over half full, the cache stops; there is room again, and it goes on."""
+    with contextlib.closing(connection(cluster)) as client:
+        [was, *_] = client.config_get("maxmemory", target_nodes=RedisCluster.PRIMARIES).values()
+        used = [one["used_memory"] for one in client.info("memory", target_nodes=RedisCluster.PRIMARIES).values()]
+        client.config_set("maxmemory", int(max(used) * 1.8), target_nodes=RedisCluster.PRIMARIES)
+        try:
+            cache.put(source, "k", b"value")
+            assert cache.get(source, "k") is None
+            client.config_set("maxmemory", max(used) * 4, target_nodes=RedisCluster.PRIMARIES)
+            cache.put(source, "k", b"value")
+            assert cache.get(source, "k") == b"value"
+        finally:
+            client.config_set("maxmemory", was["maxmemory"], target_nodes=RedisCluster.PRIMARIES)

@@ -24,7 +24,7 @@ from carbyne.read.views import Views
 from carbyne.samples import blocks, columns, markers
 from carbyne.seal import roller
 from carbyne.seal.sealer import Sealer
-from carbyne.store import catalogue, tiers, tree
+from carbyne.store import cached, catalogue, tiers, tree
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.worklist import Worklist
 from carbyne.stream.putter import Putter
@@ -37,6 +37,7 @@ from tests.support.fakes import FakeBlocks
 Patches = Sequence[AbstractContextManager[Any]]
 Bug = Callable[[Simulation], Patches]
 BUGS: dict[str, Bug] = {}
+key_of = cached._key
 
 
 def bug(found: Bug) -> Bug:
@@ -480,6 +481,22 @@ def _(simulation: Simulation) -> Patches:
 
     hot_part = reader.Reader._hot_part
     return [patch.object(reader.Reader, "_hot_part", read_hot_last)]
+
+
+# The cache of reads
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a cached block outlives its change"""
+    note = Catalogue.note_change
+    return [patch.object(Catalogue, "note_change", lambda self, source, change: note(self, source, b"the same"))]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """what blocks said is kept without the version of the blocks"""
+    return [patch.object(cached, "_key", lambda version, *asked: key_of(b"", *asked))]
 
 
 # Deletes

@@ -17,7 +17,7 @@ from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.nodes import Command
 from carbyne.adapters.redis.windows import HotWindows
-from carbyne.archive.archiver import Archiver, archive
+from carbyne.archive.archiver import Archiver, restore
 from carbyne.archive.reconciler import Reconciler
 from carbyne.archive.redrive import BlockRedriver, Kept, Origin, RecordRedriver
 from carbyne.core import stamps
@@ -60,7 +60,7 @@ from tests.model.faults import Faults, FaultyNodes, FaultyStore, Inline
 from tests.model.oracle import Oracle
 from tests.model.pages import PagedTable
 from tests.model.redis import MemoryNodes, MemoryRedis
-from tests.support.fakes import FakeBlocks, NoDeletes
+from tests.support.fakes import DictCache, FakeBlocks, NoDeletes
 from tests.support.pipeline import MemoryAccounts
 from tests.support.wired import ingester_settings, reader_settings, reconciler_settings, sealer_settings
 
@@ -334,6 +334,7 @@ class World:
         self.archived: dict[tuple[str, str], int] = {}
         self.readers = Readers(self.stream)
         self._tokens = count()
+        self.cache = DictCache()
         self._numbers: dict[tuple[str, str], int] = {}
         self._tenants = MemoryAccounts({f"key-{tenant}": tenant for tenant in tenants})
         self._table = _Recorded(self)
@@ -416,6 +417,7 @@ class World:
             cold=FaultyStore(self.stores.cold, faults),
             accounts=Accounts(self._tenants, lambda: 0.0),
             now_ms=self.now_ms,
+            cache=self.cache,
         )
         return wiring_reader.assemble(reader_settings(self.length_s, RETENTION_S), ports).queries.reader
 
@@ -435,7 +437,7 @@ class World:
             lambda _: None,
         )
         cold, deletes = FaultyStore(self.stores.cold, faults), Catalogue(FaultyStore(self._table, faults))
-        return records, BlockRedriver(FaultyStore(self.archive_aside, faults), partial(archive, cold, deletes))
+        return records, BlockRedriver(FaultyStore(self.archive_aside, faults), partial(restore, cold, deletes))
 
     def admit(self, tenant: str) -> None:
         """The tenant is there from now on."""

@@ -53,3 +53,18 @@ class _Watched:
             return result
 
         return call
+
+
+class DictCache:
+    """The cache of reads in memory; it keeps everything, so that a stale entry would be found."""
+
+    def __init__(self):
+        self.entries, self.hits, self.misses = {}, 0, 0
+
+    def get(self, source, key):
+        found = self.entries.get((source, key))
+        self.hits, self.misses = self.hits + (found is not None), self.misses + (found is None)
+        return found
+
+    def put(self, source, key, value):
+        self.entries[source, key] = value

@@ -28,7 +28,7 @@ from carbyne.tenants.accounts import Accounts
 from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring.openapi import TABLES
 
-from tests.support.fakes import FakeBlocks, FakeTable, NoDeletes
+from tests.support.fakes import DictCache, FakeBlocks, FakeTable, NoDeletes
 from tests.support.page_system import MemorySessions, page_deps
 from tests.support.registry_store import MemoryRegistered, MemoryStore
 from tests.support.registry_system import Keys, load_app
@@ -116,12 +116,13 @@ class MemorySystem:
     def __init__(self, now_s=time.time, clock=time.monotonic):
         self.now_s = now_s
         self.hot, self.store, self.table = MemoryHot(), MemoryStore(), FakeTable()
+        self.cache = DictCache()
         self.keys, self.sessions = Keys(), MemorySessions(lambda: int(now_s()))
         accounts = Accounts(self.keys, clock, now_s)
         moment = Time(lambda: int(now_s() * 1000), clock=clock, sleep=lambda _: None, random=lambda: 0.5)
         registered = MemoryRegistered(self.store)
         ports = wiring_reader.ReaderPorts(
-            self.hot, self.hot, self.table, FakeBlocks(), accounts, moment.now_ms, registered.has
+            self.hot, self.hot, self.table, FakeBlocks(), accounts, moment.now_ms, self.cache, registered.has
         )
         registry = Registry(
             self.store, lambda: int(now_s()), lambda: uuid.uuid4().hex[:11], Putter(self.hot, moment).put

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from carbyne.adapters.dynamodb.table import WarmBlocks
+from carbyne.adapters.redis.cache import RedisCache
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core import keys
@@ -213,8 +214,9 @@ class Pipeline:
         self.ingester_nodes, reader_nodes = self._nodes(), self._nodes()
         self.ingester = self.new_ingester(self.ingester_nodes)
         self.store = HotStore(reader_nodes)
+        cache = RedisCache(reader_nodes, time.monotonic, meter)
         ports = wiring_reader.ReaderPorts(
-            self.store, HotWindows(reader_nodes), self.table, self.cold, accounts, self._now_ms
+            self.store, HotWindows(reader_nodes), self.table, self.cold, accounts, self._now_ms, cache
         )
         self.reader = wiring_reader.assemble(reader_settings(LENGTH_S, RETENTION_S), ports)
         self.sealer = self.new_sealer(HotWindows(self._nodes()), self.table)

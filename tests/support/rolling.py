@@ -24,7 +24,7 @@ from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring import sealer as wiring_sealer
 
 from servers import plain
-from tests.support.fakes import Crash, FakeBlocks, FakeTable, Steps
+from tests.support.fakes import Crash, DictCache, FakeBlocks, FakeTable, Steps
 from tests.support.turns import Turns
 from tests.support.wired import reader_settings, sealer_settings
 
@@ -157,6 +157,7 @@ class World:
         self.sequence = 0
         self.turns = None
         self.archiver = Archiver(self.cold, self.catalogue, None, lambda: self.now_ms, self.meter)
+        self.cache = DictCache()
         self.reader = self.new_reader(lambda port: port)
 
     def new_reader(self, watched, threads=None):
@@ -168,6 +169,7 @@ class World:
             cold=watched(self.cold),
             accounts=None,
             now_ms=lambda: self.now_ms,
+            cache=self.cache,
         )
         reader = wiring_reader.assemble(reader_settings(self.length_s, FOREVER_S), ports).queries.reader
         reader._views._threads = threads or reader._views._threads

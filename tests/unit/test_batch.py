@@ -1,9 +1,11 @@
 """Batch reads: exactly what single reads give, for many series of many sources, and bounded before anything is read."""
 
 import json
+from unittest.mock import patch
 
 import pytest
 from carbyne.core.limits import BATCH_POINTS_MAX, BATCH_SOURCES_MAX
+from carbyne.read.reader import Reader
 
 from tests.support.memory_system import MemorySystem
 from tests.support.registry_system import answer_of, event
@@ -105,6 +107,28 @@ def test_the_same_answer_is_not_sent_twice(system):
     ask(system, "POST", "/api/v0/tsdb", body)
     changed = ask(system, "GET", url, **{"if-none-match": tag})
     assert changed["statusCode"] == 200 and changed["headers"]["ETag"] != tag
+
+
+def test_of_a_sealed_span_that_a_client_has_nothing_is_read(system):
+    url = f"/carbyne/v1/batch?source=host/a&from={NOW_S - 600}&to={NOW_S - 60}&resolution=raw"
+    with patch.object(Reader, "sealed", lambda *_: b"version"):
+        tag = ask(system, "GET", url)["headers"]["ETag"]
+        with patch.object(Reader, "read_many", side_effect=AssertionError("was read")):
+            again = ask(system, "GET", url, **{"if-none-match": tag})
+            assert (again["statusCode"], again["body"], again["headers"]["ETag"]) == (304, "", tag)
+        other = ask(system, "GET", url + "&name=loadavg5", **{"if-none-match": tag})
+        assert other["statusCode"] == 200 and other["headers"]["ETag"] != tag
+    assert ask(system, "GET", url, **{"if-none-match": tag})["statusCode"] == 200
+
+
+def test_an_answer_that_lacks_something_is_not_named_by_what_is_sealed(system):
+    system.hot.away = True
+    url = f"/carbyne/v1/batch?source=host/a&from={NOW_S - 600}&to={NOW_S - 60}&resolution=raw&partial=true"
+    with patch.object(Reader, "sealed", lambda *_: b"version"):
+        tag = ask(system, "GET", url)["headers"]["ETag"]
+        system.hot.away = False
+        whole = ask(system, "GET", url, **{"if-none-match": tag})
+    assert whole["statusCode"] == 200 and whole["headers"]["ETag"] != tag
 
 
 @pytest.mark.parametrize(

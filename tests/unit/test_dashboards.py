@@ -56,6 +56,28 @@ def test_it_is_replaced_and_deleted(system):
     assert system.ok("GET", "/api/v0/dashboards") == {"dashboards": []}
 
 
+MKR_NULLS = {"metric": None, "graph": None, "range": None}
+"""mkr sends a widget's other kinds of content as null."""
+
+
+def test_what_mkr_pulled_by_id_and_pushes_replaces_the_dashboard(system):
+    """`mkr dashboards pull --id` writes the answer to a file, with all fields of its structs; `push` sends the file."""
+    made = system.ok("POST", "/api/v0/dashboards", BOARD)
+    pulled = {**made, "title": "Other", "widgets": [{**MKR_NULLS, **one} for one in WIDGETS]}
+    path = f"/api/v0/dashboards/{made['id']}"
+    assert system.ok("PUT", path, pulled) == {**pulled, "updatedAt": NOW_S}
+    assert system.ok("GET", path) == pulled
+
+
+def test_what_mkr_pulled_out_of_the_list_and_pushes_leaves_the_widgets(system):
+    """`mkr dashboards pull` writes what the list says, which has no widgets: null."""
+    made = system.ok("POST", "/api/v0/dashboards", BOARD)
+    pulled = {**system.ok("GET", "/api/v0/dashboards")["dashboards"][0], "title": "Other", "widgets": None}
+    assert system.ok("PUT", f"/api/v0/dashboards/{made['id']}", pulled) == {**made, "title": "Other"}
+    assert system.ok("GET", f"/api/v0/dashboards/{made['id']}") == {**made, "title": "Other"}
+    assert system.ok("POST", "/api/v0/dashboards", {"title": "New", "widgets": None})["widgets"] == []
+
+
 @pytest.mark.parametrize(
     ("changed", "status"),
     [

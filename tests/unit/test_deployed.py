@@ -24,10 +24,12 @@ WIDE = {
     "AWSLambdaDynamoDBExecutionRole": f"{NOBODY} it reads streams for the event source, and there is one here",
 }
 """Managed policies with the resource ``*``, and why each is acceptable."""
-MODULES = {"replay": "replayer", "backlog": "sealer"}
+MODULES = {"replay": "replayer", "backlog": "sealer", "cache": "reader"}
 """Modules that are not called like the function whose metrics they emit."""
 NOT_ALARMED = {
     ("writer", "SamplesRejected.*"): "the sum of all reasons is alarmed; these say why",
+    ("reader", "CacheHits"): "reads of blocks that the cache spared",
+    ("reader", "CacheMisses"): "a slower read and nothing else",
     ("writer", "PutRetries"): "a retry that succeeds is normal; one that does not is a 503, which is alarmed",
     ("writer", "PostsRefused"): "a 503, which is alarmed; the log names the tenant",
     ("writer", "PostsRefused.*"): "says which limit",

@@ -139,3 +139,24 @@ def test_rollups_are_listed_behind_raw_blocks(world):
         ("1h", day, "warm"),
         ("1h", day, "cold"),
     ]
+
+
+def test_a_block_says_when_it_was_sealed(world):
+    """The stamps of buckets are times of seals; each raw window has those of its own buckets."""
+    whole, halves = Window(1_699_992_000, 14_400), [Window(1_699_992_000 + n * 7_200, 7_200) for n in range(2)]
+    for number, half in enumerate(halves):
+        world.seal(world.warm, half, columns(half))
+        ts_ms = np.array([half.start_s * 1000])
+        bucket = Rows(
+            ("m:count",), ts_ms, [stamps.pack(0, str(1_700_000_000_000 + number * 5_000))], np.ones((1, 1), np.uint64)
+        )
+        world.catalogue.add_window(SOURCE, "5m", whole)
+        merge_into(world.warm, BlockKey(SOURCE, "5m", whole), from_rows([bucket]), expires_s=9)
+    world.hot.held[halves[1]] = columns(halves[1])
+    found = {(each.resolution, each.window, each.tier): each.sealed_s for each in world.of()}
+    assert found == {
+        (RAW, halves[0], "warm"): 1_700_000_000,
+        (RAW, halves[1], "warm"): 1_700_000_005,
+        (RAW, halves[1], "hot"): None,
+        ("5m", whole, "warm"): 1_700_000_005,
+    }

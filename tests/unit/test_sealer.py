@@ -143,7 +143,7 @@ class World:
 def test_rows_leave_only_after_block_and_catalogue_have_them():
     world = World({A: rows()})
     assert world.run() == 1
-    assert world.steps == ["claim", "rows", "windows", "raw", "series", "roll a", "confirm"]
+    assert world.steps == ["claim", "rows", "windows", "raw", "series", "roll a", "windows", "confirm"]
     assert blocks.decode(world.block(A).data) == rows().columns
     assert world.catalogue.series(A) == {"a": SeriesSpan(START_MS, START_MS)}
     assert world.catalogue.windows(A, "raw") == Windows({WINDOW}, set())

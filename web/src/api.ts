@@ -136,6 +136,20 @@ export async function change<Value>(method: "POST" | "PUT" | "DELETE", path: str
   return (await send<Value>(method, path, body)).value;
 }
 
+const PAGE_LIMIT = 1_000;
+
+/** All elements of a list that may have thousands, page by page. */
+export async function getAll<Element>(path: string, name: string, parameters: Parameters<typeof query>[0]): Promise<Element[]> {
+  const all: Element[] = [];
+  let next = "";
+  do {
+    const page = await get<Record<string, unknown>>(`${path}${query({ ...parameters, limit: PAGE_LIMIT, next })}`);
+    all.push(...(page[name] as Element[]));
+    next = (page["next"] as string | undefined) ?? "";
+  } while (next);
+  return all;
+}
+
 /** A path's query; empty values are left out. */
 export function query(parameters: Record<string, string | number | string[] | undefined>): string {
   const search = new URLSearchParams();

@@ -62,6 +62,7 @@ export class Chart {
   private readonly canvas: HTMLElement;
   private readonly table: HTMLElement;
   private readonly note: HTMLElement;
+  private readonly event: HTMLElement;
   private plot: uPlot | null = null;
   private data: ChartData | null = null;
   private hidden = new Set<string>();
@@ -81,7 +82,8 @@ export class Chart {
     this.canvas = h("div", { class: "canvas", tabindex: "0", role: "img", "aria-label": title });
     this.note = h("p", { class: "quiet", hidden: true });
     this.table = h("div", { class: "legend" });
-    this.element = h("figure", { class: "graph", "data-graph": id }, h("figcaption", {}, title), this.canvas, this.note, this.table);
+    this.event = h("span", { class: "event" });
+    this.element = h("figure", { class: "graph", "data-graph": id }, h("figcaption", {}, title, this.event), this.canvas, this.note, this.table);
     (this.element as HTMLElement & { graph: Chart }).graph = this;
     this.canvas.addEventListener("keydown", (event) => this.onKey(event));
     this.resized = new ResizeObserver(() => this.resize());
@@ -176,7 +178,7 @@ export class Chart {
       const tone = toneOf(number);
       const dash = DASHES[Math.floor(number / COLOURS) % DASHES.length];
       const at = series.length;
-      const one: uPlot.Series = { label: line.label, show: shown, stroke: tone, width: line.stacked ? (summary(line.series).max === 0 ? 0 : 1) : 1.6, points: { size: 4 } };
+      const one: uPlot.Series = { label: line.label, show: shown, stroke: tone, width: line.stacked ? (summary(line.series).max === 0 ? 0 : 1) : 1.6, points: { size: 4, filter: lonely } };
       if (dash) one.dash = dash;
       if (line.stacked) {
         one.fill = withAlpha(tone, "66");
@@ -225,7 +227,11 @@ export class Chart {
     ctx.beginPath();
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
-    for (const { from, to } of this.data.annotations) {
+    ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+    ctx.textAlign = "left";
+    ctx.textBaseline = "alphabetic";
+    let free = -Infinity; // where the title before ends
+    for (const { from, to, title } of [...this.data.annotations].sort((one, other) => one.from - other.from)) {
       const [x, end] = [plot.valToPos(from, "x", true), plot.valToPos(to, "x", true)];
       ctx.fillStyle = colour("--annotation");
       if (end - x > 2) {
@@ -235,6 +241,15 @@ export class Chart {
       }
       ctx.fillRect(x - devicePixelRatio / 2, bbox.top, devicePixelRatio * 1.5, bbox.height);
       ctx.fillRect(x - 4 * devicePixelRatio, bbox.top, 8 * devicePixelRatio, 4 * devicePixelRatio);
+      const label = shortened(title);
+      const length = ctx.measureText(label).width;
+      const right = Math.max(x, bbox.left) + 5 * devicePixelRatio;
+      const fits = right + length <= bbox.left + bbox.width;
+      const left = fits ? right : x - length - 5 * devicePixelRatio; // of the line, where the graph ends
+      if (end >= bbox.left && x <= bbox.left + bbox.width && left >= free) {
+        ctx.fillText(label, left, bbox.top + 13 * devicePixelRatio);
+        free = left + length + 6 * devicePixelRatio;
+      }
     }
     ctx.restore();
   }
@@ -280,7 +295,9 @@ export class Chart {
       const value = (number: number | null) => format(number, this.unit);
       return `${line.label} last ${value(last)}, from ${value(min)} to ${value(max)}`;
     });
-    return `${this.title}: ${parts.join("; ") || "no samples"}. Arrow keys move the crosshair.`;
+    const events = data.annotations.map(({ title, from }) => `${title} at ${stamp(from, false)}`);
+    const marked = events.length ? ` Marked: ${events.slice(0, 8).join(", ")}.` : "";
+    return `${this.title}: ${parts.join("; ") || "no samples"}.${marked} Arrow keys move the crosshair.`;
   }
 
   private choose(label: string, toggle: boolean): void {
@@ -296,12 +313,20 @@ export class Chart {
     const at = plot.cursor.idx;
     if (!this.head || !this.data) return;
     const time = at === null || at === undefined ? undefined : this.data.times[at];
+    this.event.textContent = time === undefined ? "" : this.eventsAt(time, plot);
     this.head.textContent = time === undefined ? "last" : stamp(time, false).slice(5);
     for (const line of this.data.lines) {
       const cell = this.cells.get(line.label);
       if (!cell) continue;
       cell.textContent = time === undefined ? (cell.dataset["last"] ?? "") : format(line.series.values[at!], this.unit);
     }
+  }
+
+  /** Titles of what is marked near a time. */
+  private eventsAt(time: number, plot: uPlot): string {
+    const near = plot.posToVal(6, "x") - plot.posToVal(0, "x");
+    const found = this.data!.annotations.filter(({ from, to }) => time >= from - near && time <= Math.max(from, to) + near);
+    return found.map(({ title, description }) => (description ? `${title}: ${description}` : title)).join(", ");
   }
 
   private onKey(event: KeyboardEvent): void {
@@ -317,6 +342,18 @@ export class Chart {
     if (time === undefined) return;
     for (const { plot: other } of charts) other?.setCursor({ left: other.valToPos(time, "x"), top: 10 });
   }
+}
+
+/** The samples that no line touches: they are drawn as points where the others are not. */
+function lonely(plot: uPlot, at: number, shown: boolean): number[] | null {
+  const values = plot.data[at] ?? [];
+  const there = (index: number) => values[index] !== null && values[index] !== undefined;
+  if (shown) return null;
+  return Array.from(values.keys()).filter((index) => there(index) && !there(index - 1) && !there(index + 1));
+}
+
+function shortened(title: string): string {
+  return title.length > 24 ? `${title.slice(0, 23)}…` : title;
 }
 
 /** A line's colour; the sheet names ten that colour-blind people tell apart, and further ones are dashed. */

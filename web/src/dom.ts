@@ -48,8 +48,10 @@ export function svg(tag: string, attributes: Record<string, string | number>, ..
   return element;
 }
 
-/** Calls `seen` once, when the element comes near the screen. */
-export function whenSeen(element: Element, seen: () => void): void {
+const NEAR_PX = 300;
+
+/** Calls `seen` once, when one of the elements comes near the screen. */
+export function whenSeen(elements: Element | Element[], seen: () => void): void {
   const observer = new IntersectionObserver(
     (entries) => {
       if (entries.some((entry) => entry.isIntersecting)) {
@@ -57,7 +59,12 @@ export function whenSeen(element: Element, seen: () => void): void {
         seen();
       }
     },
-    { rootMargin: "300px" },
+    { rootMargin: `${NEAR_PX}px` },
   );
-  observer.observe(element);
+  for (const element of [elements].flat()) observer.observe(element);
+}
+
+export function isNearScreen(element: Element): boolean {
+  const { top, bottom } = element.getBoundingClientRect();
+  return element.isConnected && bottom > -NEAR_PX && top < innerHeight + NEAR_PX;
 }

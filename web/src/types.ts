@@ -38,6 +38,8 @@ export interface Stored {
   tier: string;
   samples: number;
   bytes: number;
+  /** When the last seal changed it; null of rows in Redis. */
+  sealedAt: number | null;
 }
 
 export interface Widget {

@@ -62,3 +62,8 @@ export function span(seconds: number): string {
 export function isBinary(unit: string): boolean {
   return unit === "bytes" || unit === "bytes/sec";
 }
+
+/** "1 host", "2 hosts". */
+export function counted(number: number, thing: string): string {
+  return `${number} ${thing}${number === 1 ? "" : "s"}`;
+}

@@ -40,6 +40,7 @@ export function setParameters(changes: Record<string, string>, quietly = false):
   const target = link(path, Object.fromEntries(parameters));
   if (quietly) {
     history.replaceState(null, "", target);
+    dispatchEvent(new Event("hashchange")); // which replaceState does not
     return;
   }
   location.hash = target;

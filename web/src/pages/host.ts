@@ -9,7 +9,7 @@ import type { Read } from "../series.ts";
 import { type Range, stamp } from "../time.ts";
 import type { CheckState, Host } from "../types.ts";
 import { type Place, type View, failed, link, note, rangeBar } from "../view.ts";
-import { statusBadge } from "./hosts.ts";
+import { SEVERITY, statusBadge } from "./hosts.ts";
 import { storageView } from "./storage.ts";
 
 const TABS = ["graphs", "checks", "metadata", "storage"] as const;
@@ -23,16 +23,23 @@ export function hostPage(place: Place): View {
   const body = h("div", {});
   let tab = "";
   let board: Board | null = null;
-  let host: Host | null = null;
+  let host: Promise<Host | null>;
 
-  async function load(): Promise<void> {
+  /** The host, null where it can't be had; then its head says so. */
+  async function load(): Promise<Host | null> {
     try {
-      host = (await get<{ host: Host }>(`api/v0/hosts/${encodeURIComponent(id)}`)).host;
-      fill(head, ...headOf(host, () => void load()));
-      document.title = `${host.displayName || host.name} – Carbyne`;
+      const found = (await get<{ host: Host }>(`api/v0/hosts/${encodeURIComponent(id)}`)).host;
+      fill(head, ...headOf(found, reload));
+      document.title = `${found.displayName || found.name} – Carbyne`;
+      return found;
     } catch (error) {
-      fill(head, h("h1", {}, id), failed(error, () => void load()));
+      fill(head, h("h1", {}, id), failed(error, reload));
+      return null;
     }
+  }
+
+  function reload(): void {
+    host = load();
   }
 
   function open(parameters: URLSearchParams): void {
@@ -52,10 +59,10 @@ export function hostPage(place: Place): View {
       fill(body, board.element);
     } else if (tab === "storage") fill(body, storageView(`host/${id}`, parameters));
     else if (tab === "checks") fill(body, checksView(id));
-    else fill(body, metadataView(id, () => host));
+    else fill(body, metadataView(id, host));
   }
 
-  void load();
+  reload();
   open(place.parameters);
   return {
     element: h("main", {}, head, tabs, bar, body),
@@ -102,7 +109,7 @@ function actions(host: Host, changed: () => void): HTMLElement {
   return h("div", { class: "actions" }, select, h("button", { type: "button", onclick: () => dialog.showModal() }, "Retire …"), dialog, problem);
 }
 
-function graphsOf(id: string, host: () => Host | null): Board {
+function graphsOf(id: string, host: () => Promise<Host | null>): Board {
   const source = `host/${id}`;
   let definitions: GraphDef[] = [];
   const known = get<{ graphDefs: GraphDef[] }>("api/v0/graph-defs").then((answer) => (definitions = answer.graphDefs)).catch(() => []);
@@ -115,7 +122,7 @@ function graphsOf(id: string, host: () => Host | null): Board {
       })),
     annotations: async (range: Range) => {
       await known; // the graphs of plugins are laid out once, with their definitions
-      return annotationsOf(Object.keys(host()?.roles ?? {}), range);
+      return annotationsOf(Object.keys((await host())?.roles ?? {}), range);
     },
     empty: "This host has no samples in this span. Choose a longer one, or see whether its agent runs.",
   });
@@ -134,6 +141,7 @@ function checksView(id: string): HTMLElement {
   get<{ monitoredStatuses: CheckState[] }>(`api/v0/hosts/${encodeURIComponent(id)}/monitored-statuses`)
     .then(({ monitoredStatuses }) => {
       if (!monitoredStatuses.length) return fill(view, note("empty", "No check of this host ever reported."));
+      monitoredStatuses.sort((one, other) => SEVERITY.indexOf(one.status) - SEVERITY.indexOf(other.status));
       const rows = monitoredStatuses.map((check) => h("tr", {}, h("td", {}, h("span", { class: `badge check-${check.status}` }, check.status)), h("td", {}, check.detail.message), h("td", {}, check.detail.memo)));
       const head = ["State", "Message", "Memo"].map((name) => h("th", { scope: "col" }, name));
       return fill(view, h("table", { class: "wide" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows)));
@@ -142,7 +150,7 @@ function checksView(id: string): HTMLElement {
   return view;
 }
 
-function metadataView(id: string, host: () => Host | null): HTMLElement {
+function metadataView(id: string, host: Promise<Host | null>): HTMLElement {
   const path = `api/v0/hosts/${encodeURIComponent(id)}/metadata`;
   const spaces = h("div", {}, note("loading", "Loading metadata …"));
   const json = (value: unknown) => h("pre", { tabindex: "0" }, JSON.stringify(value, null, 2));
@@ -163,7 +171,8 @@ function metadataView(id: string, host: () => Host | null): HTMLElement {
       fill(spaces, shown.length ? shown : note("empty", "No metadata was put for this host."));
     })
     .catch((error: unknown) => fill(spaces, failed(error)));
-  const known = host();
-  return h("div", {}, h("h2", {}, "Namespaces"), spaces, known ? [h("h2", {}, "What the agent says"), json({ meta: known.meta, interfaces: known.interfaces })] : null);
+  const said = h("div", {});
+  void host.then((known) => known && fill(said, h("h2", {}, "What the agent says"), json({ meta: known.meta, interfaces: known.interfaces })));
+  return h("div", {}, h("h2", {}, "Namespaces"), spaces, said);
 }
 

@@ -1,22 +1,28 @@
 // All hosts: search and filters are in the URL; rows and their load are made only when they come near the screen.
 
-import { get, query } from "../api.ts";
-import { fill, h, svg, whenSeen } from "../dom.ts";
+import { get, getAll, query } from "../api.ts";
+import { fill, h, isNearScreen, svg, whenSeen } from "../dom.ts";
 import { read } from "../series.ts";
 import { nowS, stamp } from "../time.ts";
 import type { Host, HostChecks } from "../types.ts";
-import { format, span } from "../units.ts";
-import { type Place, type View, failed, link, note, setParameters } from "../view.ts";
+import { counted, format, span } from "../units.ts";
+import { type Place, type View, failed, isAbort, link, note, setParameters } from "../view.ts";
 
 const CHUNK = 50;
+/** How long rows must stay before they are filled in. */
+const STAY_MS = 150;
 const STATUSES = ["working", "standby", "maintenance", "poweroff"];
 const LOAD = "loadavg5";
+const ORDER = new Intl.Collator(undefined, { numeric: true });
 
 export function hostsPage(place: Place): View {
   const list = h("div", { class: "hostlist" });
   const count = h("span", { class: "count", role: "status" });
   let parameters = place.parameters;
   let hosts: Host[] | null = null;
+  let loaded = "";
+  let renew: () => void = () => {};
+  let stop: () => void = () => {};
 
   const search = h("input", {
     type: "search",
@@ -35,7 +41,12 @@ export function hostsPage(place: Place): View {
 
   async function load(): Promise<void> {
     try {
-      hosts = (await get<{ hosts: Host[] }>(`api/v0/hosts${query({ status: STATUSES })}`)).hosts;
+      const found = await getAll<Host>("api/v0/hosts", "hosts", { status: STATUSES });
+      found.sort((one, other) => ORDER.compare(nameOf(one), nameOf(other)));
+      const text = JSON.stringify(found);
+      if (text === loaded) return renew(); // the same rows stay, and so does the place in the list
+      loaded = text;
+      hosts = found;
       draw();
     } catch (error) {
       fill(list, failed(error, () => void load()));
@@ -48,10 +59,16 @@ export function hostsPage(place: Place): View {
     const wanted = parameters.get("service") ?? "";
     fill(service, h("option", { value: "" }, "all services"), services.map((name) => h("option", { value: name, selected: name === wanted }, name)));
     const found = hosts.filter((host) => fits(host, parameters));
-    count.textContent = found.length === hosts.length ? `${hosts.length} hosts` : `${found.length} of ${hosts.length} hosts`;
+    count.textContent = found.length === hosts.length ? counted(hosts.length, "host") : `${found.length} of ${counted(hosts.length, "host")}`;
+    stop();
+    renew = () => {};
     if (!hosts.length) fill(list, nothing());
     else if (!found.length) fill(list, note("empty", "No host fits this search."));
-    else fill(list, table(found));
+    else {
+      const made = table(found);
+      ({ renew, stop } = made);
+      fill(list, made.element);
+    }
   }
 
   void load();
@@ -61,6 +78,7 @@ export function hostsPage(place: Place): View {
     element: h("main", {}, h("h1", {}, "Hosts"), filters, list),
     title: "Hosts",
     refresh: () => void load(),
+    destroy: () => stop(),
     move: (changed) => {
       parameters = changed;
       draw();
@@ -75,6 +93,15 @@ function nothing(): HTMLElement {
 
 function statusesOf(parameters: URLSearchParams): string[] {
   return (parameters.get("status") ?? "working,standby,maintenance").split(",").filter(Boolean);
+}
+
+function nameOf(host: Host): string {
+  return host.displayName || host.name;
+}
+
+/** Whole minutes are enough for samples that come each minute. */
+function ago(seconds: number): string {
+  return seconds < 90 ? "1 min" : span(Math.round(seconds / 60) * 60);
 }
 
 function rolesOf(host: Host): string[] {
@@ -93,22 +120,40 @@ function fits(host: Host, parameters: URLSearchParams): boolean {
   );
 }
 
-function table(hosts: Host[]): HTMLElement {
+/** `renew` asks again for load and checks of the rows that are on the screen; `stop` drops what was asked. */
+function table(hosts: Host[]): { element: HTMLElement; renew: () => void; stop: () => void } {
+  const asking = new AbortController();
   const body = h("tbody");
   const more = h("div", { class: "more" });
-  let shown = 0;
+  const rows: Row[] = [];
+  const fillIn = (some: Row[]) => {
+    void fillLoad(some, asking.signal);
+    void fillChecks(some, asking.signal);
+  };
+  /** Rows that only fly past cost no read. */
+  const fillWhenSeen = (some: Row[]) => {
+    setTimeout(() => {
+      if (some.some(({ element }) => isNearScreen(element))) fillIn(some);
+      else if (body.isConnected) whenSeen([some[0]!.element, some.at(-1)!.element], () => fillWhenSeen(some));
+    }, STAY_MS);
+  };
   const next = () => {
-    const chunk = hosts.slice(shown, shown + CHUNK).map(rowOf);
-    shown += chunk.length;
+    const chunk = hosts.slice(rows.length, rows.length + CHUNK).map(rowOf);
+    rows.push(...chunk);
     body.append(...chunk.map((row) => row.element));
-    void fillLoad(chunk);
-    void fillChecks(chunk);
-    if (shown < hosts.length) whenSeen(more, next);
+    fillWhenSeen(chunk);
+    if (rows.length < hosts.length) whenSeen(more, next);
+  };
+  const renew = () => {
+    const seen = rows.filter(({ element }) => isNearScreen(element)).slice(0, CHUNK);
+    if (seen.length) fillIn(seen);
   };
   next();
   const head = ["Host", "Status", "Roles", "Checks", "Load, 1 hour", "Last seen"].map((name) => h("th", { scope: "col" }, name));
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "hosts" }, h("table", { class: "wide" }, h("thead", {}, h("tr", {}, head)), body), more);
+  const element = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "hosts" }, h("table", { class: "wide" }, h("thead", {}, h("tr", {}, head)), body), more);
+  return { element, renew, stop: () => asking.abort() };
 }
+
 
 interface Row {
   host: Host;
@@ -139,33 +184,35 @@ export function statusBadge(status: string): HTMLElement {
 }
 
 /** Load and last sample of some hosts, in one read. */
-async function fillLoad(rows: Row[]): Promise<void> {
+async function fillLoad(rows: Row[], signal: AbortSignal): Promise<void> {
   const [to, from] = [nowS(), nowS() - 3600];
   try {
-    const batch = await read({ sources: rows.map((row) => `host/${row.host.id}`), names: [LOAD], range: { from, to, preset: "1h" } });
+    const batch = await read({ sources: rows.map((row) => `host/${row.host.id}`), names: [LOAD], range: { from, to, preset: "1h" } }, signal);
     for (const row of rows) {
       const source = batch.sources.find((one) => one.source === `host/${row.host.id}`);
       const series = source?.series[0];
       const last = source?.times.at(-1);
-      fill(row.seen, last === undefined ? "over 1 h ago" : h("time", { title: stamp(last) }, `${span(Math.max(0, nowS() - last))} ago`));
+      fill(row.seen, last === undefined ? "over 1 h ago" : h("time", { title: stamp(last) }, `${ago(nowS() - last)} ago`));
       if (source && series) fill(row.load, sparkline(source.times, series.values, from, to));
     }
   } catch (error) {
+    if (isAbort(error)) return;
     for (const row of rows) fill(row.seen, h("span", { class: "quiet", title: String(error) }, "unknown"));
   }
 }
 
-async function fillChecks(rows: Row[]): Promise<void> {
+async function fillChecks(rows: Row[], signal: AbortSignal): Promise<void> {
   try {
-    const { hosts } = await get<{ hosts: HostChecks[] }>(`carbyne/v1/checks${query({ hostId: rows.map((row) => row.host.id) })}`);
+    const { hosts } = await get<{ hosts: HostChecks[] }>(`carbyne/v1/checks${query({ hostId: rows.map((row) => row.host.id) })}`, signal);
     const found = new Map(hosts.map((one) => [one.hostId, one.checks]));
     for (const row of rows) fill(row.checks, checkCounts((found.get(row.host.id) ?? []).map((check) => check.status)));
-  } catch {
+  } catch (error) {
+    if (isAbort(error)) return;
     for (const row of rows) fill(row.checks, h("span", { class: "quiet" }, "unknown"));
   }
 }
 
-const SEVERITY = ["CRITICAL", "WARNING", "UNKNOWN", "OK"];
+export const SEVERITY = ["CRITICAL", "WARNING", "UNKNOWN", "OK"];
 
 function checkCounts(statuses: string[]): (HTMLElement | string)[] {
   const present = SEVERITY.filter((status) => statuses.includes(status));

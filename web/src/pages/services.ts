@@ -1,10 +1,11 @@
 // Services: their own metrics, and each role with one line per host.
 
-import { get, query } from "../api.ts";
+import { get, getAll } from "../api.ts";
 import { Board, type BoardGroup, namesIn, ofSource } from "../board.ts";
 import { fill, h } from "../dom.ts";
 import { groupsOf } from "../graphs.ts";
 import type { Host, Service } from "../types.ts";
+import { counted } from "../units.ts";
 import { type Place, type View, failed, link, note, rangeBar, setParameters } from "../view.ts";
 import { annotationsOf } from "./host.ts";
 
@@ -48,7 +49,7 @@ export function servicePage(place: Place): View {
     made = wanted;
     close();
     const own = serviceBoard(name);
-    const roles = h("div", {}, note("loading", "Loading roles …"));
+    const roles = h("div", { class: "roles" }, note("loading", "Loading roles …"));
     boards.push(own);
     fill(body, h("section", {}, own.element), roles);
     void loadRoles(name, parameters, roles, boards);
@@ -98,7 +99,7 @@ function serviceBoard(name: string): Board {
 
 async function loadRoles(service: string, parameters: URLSearchParams, place: HTMLElement, boards: Board[]): Promise<void> {
   try {
-    const { hosts } = await get<{ hosts: Host[] }>(`api/v0/hosts${query({ service })}`);
+    const hosts = await getAll<Host>("api/v0/hosts", "hosts", { service });
     const roles = [...new Set(hosts.flatMap((host) => host.roles[service] ?? []))].sort();
     if (!roles.length) return fill(place, note("empty", "No host has a role of this service."));
     const sections = roles.map((role) => {
@@ -106,7 +107,7 @@ async function loadRoles(service: string, parameters: URLSearchParams, place: HT
       const board = roleBoard(`${service}:${role}`, mine, parameters);
       boards.push(board);
       const cut = mine.length > HOSTS_MAX ? note("warning", `The first ${HOSTS_MAX} of ${mine.length} hosts are read.`) : null;
-      return h("section", {}, h("h2", {}, role, " ", h("a", { class: "count", href: link(["hosts"], { service, role }) }, `${mine.length} hosts`)), cut, board.element);
+      return h("section", {}, h("h2", {}, role, " ", h("a", { class: "count", href: link(["hosts"], { service, role }) }, counted(mine.length, "host"))), cut, board.element);
     });
     return fill(place, ...sections);
   } catch (error) {

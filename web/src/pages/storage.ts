@@ -30,7 +30,7 @@ function section(resolution: string, stored: Stored[], from: number, to: number)
   if (!stored.length) return null;
   const start = Math.min(from, ...stored.map((each) => each.window.start));
   const end = Math.max(to, ...stored.map((each) => each.window.start + each.window.length));
-  const head = ["Tier", "Windows", "Values", "Bytes", "Bytes per value", "Windows over time"].map((name) => h("th", { scope: "col" }, name));
+  const head = ["Tier", "Windows", "Values", "Bytes", "Bytes per value", "Last sealed", "Windows over time"].map((name) => h("th", { scope: "col" }, name));
   const rows = TIERS.flatMap(([tier, title]) => {
     const mine = stored.filter((each) => each.tier === tier);
     if (!mine.length) return [];
@@ -44,6 +44,7 @@ function section(resolution: string, stored: Stored[], from: number, to: number)
         h("td", {}, format(samples, "integer")),
         h("td", {}, format(bytes, "bytes")),
         h("td", {}, (bytes / Math.max(1, samples)).toFixed(2)),
+        h("td", { class: "time" }, sealedAt(mine)),
         h("td", { class: "timeline" }, timeline(tier, mine, start, end)),
       ),
     ];
@@ -56,13 +57,19 @@ function section(resolution: string, stored: Stored[], from: number, to: number)
 function timeline(tier: string, stored: Stored[], start: number, end: number): HTMLElement {
   const [width, height] = [600, 18];
   const at = (time: number) => ((time - start) / (end - start)) * width;
-  const boxes = stored.map(({ window, samples, bytes }) => {
+  const boxes = stored.map((each) => {
+    const { window, samples, bytes } = each;
     const title = svg("title", {});
-    title.textContent = `${stamp(window.start, false)} – ${stamp(window.start + window.length, false)}: ${samples} values, ${bytes} bytes`;
+    title.textContent = `${stamp(window.start, false)} – ${stamp(window.start + window.length, false)}: ${samples} values, ${bytes} bytes, ${each.sealedAt === null ? "not sealed" : `sealed ${stamp(each.sealedAt)}`}`;
     return svg("rect", { x: at(window.start) + 0.5, y: 1, width: Math.max(1.5, (window.length / (end - start)) * width - 1), height: height - 2, class: `tier-${tier}` }, title);
   });
   const label = `${stored.length} windows from ${stamp(stored[0]!.window.start, false)}`;
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": label }, ...boxes) as unknown as HTMLElement;
+}
+
+function sealedAt(stored: Stored[]): string {
+  const times = stored.flatMap((each) => each.sealedAt ?? []);
+  return times.length ? stamp(Math.max(...times)) : "–";
 }
 
 function sum(values: number[]): number {

@@ -16,6 +16,7 @@ from carbyne.core.keys import RAW, BlockKey, SourceKey
 from carbyne.core.meter import Meter
 from carbyne.samples import blocks
 from carbyne.samples.markers import Markers
+from carbyne.store.catalogue import Catalogue
 from carbyne.store.tree import merge_into
 from carbyne.stream.arrived import Image
 
@@ -51,6 +52,12 @@ def archive(cold: Blocks, deletes: DeleteMarkers, key: BlockKey, data: bytes) ->
         raise
     except CorruptDataError as error:
         raise CorruptDataError(f"the block is sound, what the archive has of its window is not: {error}") from error
+
+
+def restore(cold: Blocks, catalogue: Catalogue, key: BlockKey, data: bytes) -> None:
+    """Archive a block that was set aside, and note that reads find more than before.  Errors as of ``archive``."""
+    archive(cold, catalogue, key, data)
+    catalogue.note_change(key.source, data)
 
 
 def _none() -> Markers:

@@ -17,7 +17,7 @@ from carbyne.adapters.dynamodb.table import DynamoTable
 from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.adapters.s3.redrive import S3Failures
-from carbyne.archive.archiver import archive
+from carbyne.archive.archiver import restore
 from carbyne.archive.redrive import BlockRedriver, Failures, Kept, Origin, Outcome, RecordRedriver
 from carbyne.cli.desk import Desk, accounts_table, add_deployment
 from carbyne.core.errors import RequestError, RetryableError
@@ -125,10 +125,10 @@ def _records(arguments: Namespace, desk: Desk, progress: _Progress) -> RecordRed
 
 def _blocks(arguments: Namespace, desk: Desk, progress: _Progress) -> BlockRedriver:
     cold = ColdBlocks(desk.client("s3"), desk.table(arguments, "BlocksBucketName", "bucket"))
-    deletes = Catalogue(DynamoTable(desk.dynamodb(), desk.table(arguments, "BlocksTableName", "table")))
+    catalogue = Catalogue(DynamoTable(desk.dynamodb(), desk.table(arguments, "BlocksTableName", "table")))
 
     def put(key: "BlockKey", data: bytes) -> None:
-        archive(cold, deletes, key, data)
+        restore(cold, catalogue, key, data)
         progress.work(1)
 
     failures = _failures(arguments, desk, "ArchiveFailureBucketName", "archive_failure_bucket")

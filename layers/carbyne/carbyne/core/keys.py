@@ -365,5 +365,10 @@ def sessions_of(api_key_item: str) -> str:
     return f"{{{lane_tag(session_lane(api_key_item))}}}:sessions:{escape(api_key_item)}"
 
 
+def cached(source: SourceKey, key: str) -> str:
+    """Redis string of an entry of the cache of reads; ``key`` says what it is made of."""
+    return f"{{{lane_tag(source.lane)}}}:cache:{key}"
+
+
 CACHE_COUNTS = f"{{{lane_tag(0)}}}:cache:counts"
 """Redis hash of how often reads found something in the cache (``hits``) and how often not (``misses``)."""

@@ -336,6 +336,16 @@ BATCH_READERS: Final = 8
 """Sources of a batch that are read at the same time."""
 HOT_SERIES_MAX: Final = 50
 """Series of one call of the read script: its work is rows times series, and it holds its Redis thread."""
+CACHE_S: Final = 3_600
+"""How long an entry of the cache of reads lives: what a page asks again and again, not what was asked once."""
+CACHE_FILL_MAX: Final = 0.5
+"""Part of Redis' memory beyond which nothing is cached: the rest is for rows, which nothing may push out."""
+CACHE_LOOK_S: Final = 10.0
+"""How often an instance asks how full Redis is, and notes how often the cache had something."""
+CACHE_ENTRY_BYTES_MAX: Final = 512 * 1024
+"""One entry: a week of a hundred metrics in buckets of an hour has 100,000."""
+CACHE_INFLATED_BYTES_MAX: Final = 8 * 1024 * 1024
+"""The same before compression."""
 CHECK_HOSTS_MAX: Final = 100
 """Hosts of one GET /carbyne/v1/checks: rows of a list that are seen at once."""
 DASHBOARDS_PER_TENANT_MAX: Final = 1_000

@@ -154,6 +154,7 @@ class MonitorSettings(msgspec.Struct, frozen=True):
 class ReaderSettings(RedisSettings, frozen=True, kw_only=True):
     """``raw_window_s``: length of a raw window; ``cold_..._s``: how far back a read of each resolution may go."""
 
+    stack: str
     accounts_table: str
     registry_table: str
     blocks_table: str

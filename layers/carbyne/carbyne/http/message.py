@@ -155,16 +155,31 @@ def skipped_header(skipped: Counter[str]) -> dict[str, str]:
     return {SKIPPED_HEADER: ", ".join(f"{reason}={number}" for reason, number in sorted(skipped.items()))}
 
 
-def if_changed(request: Request, response: Response) -> Response:
-    """The response with an ETag of its body, or 304 without a body for a client that has this one already."""
+def if_changed(request: Request, response: Response, of: bytes = b"") -> Response:
+    """The response with an ETag, or 304 without a body for a client that has this one already.
+
+    ``of``: what tells the body from others, in the place of the body.
+    """
     if isinstance(response.body, Listing):  # known only when it was sent
         return response
-    body = response.body if isinstance(response.body, bytes) else response.body.encode()
-    tag = f'"{sha256(body).hexdigest()[:32]}"'
+    tag = _tag(of or (response.body if isinstance(response.body, bytes) else response.body.encode()))
     headers = {**response.headers, "ETag": tag, "Cache-Control": "private, no-cache"}
-    if tag in map(str.strip, request.headers.get("if-none-match", "").replace("W/", "").split(",")):
+    if _has(request, tag):
         return Response(304, b"", headers)
     return Response(response.status, response.body, headers, response.cookies)
+
+
+def unchanged(request: Request, of: bytes) -> Response | None:
+    """304 for a client that has the body that ``if_changed`` tagged with ``of``; None: answer the request."""
+    return if_changed(request, Response(200, b""), of) if of and _has(request, _tag(of)) else None
+
+
+def _tag(of: bytes) -> str:
+    return f'"{sha256(of).hexdigest()[:32]}"'
+
+
+def _has(request: Request, tag: str) -> bool:
+    return tag in map(str.strip, request.headers.get("if-none-match", "").replace("W/", "").split(","))
 
 
 def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:

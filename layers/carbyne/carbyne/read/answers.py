@@ -39,10 +39,11 @@ class StoredWindow(Answer, frozen=True):
 
 
 class Stored(Answer, frozen=True):
-    """What one tier holds of a window."""
+    """What one tier holds of a window; ``sealed_at``: when the last seal changed it, seconds, null in Redis."""
 
     resolution: str
     window: StoredWindow
     tier: str
     samples: int
     bytes: int
+    sealed_at: int | None

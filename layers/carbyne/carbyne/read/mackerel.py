@@ -10,7 +10,7 @@ from carbyne.core.errors import RequestError
 from carbyne.core.keys import RAW, RESOLUTIONS, SourceKey
 from carbyne.core.limits import BATCH_SOURCES_MAX, LATEST_PAIRS_MAX, SOURCE_NAME_BYTES_MAX
 from carbyne.http.listing import Page, listing, page_of
-from carbyne.http.message import Request, Response, if_changed, json_response, one, span_ms
+from carbyne.http.message import Request, Response, if_changed, json_response, one, span_ms, unchanged
 from carbyne.http.routes import PAGE, Call, Parameter, Route, Seconds, Text, dispatch
 from carbyne.read.answers import Latest, Names, Point, Points, Stored, StoredWindow
 from carbyne.read.batch import Batch, BatchAnswer, ReadSpan
@@ -125,8 +125,14 @@ def batch(queries: Queries, call: Call) -> Response:
         raise RequestError(400, f"{len(sources)} sources; ask for at most {BATCH_SOURCES_MAX} at once")
     series = _many(request, "name") if "name" in request.query else []
     how = How(_choice(request, "resolution", RESOLUTIONS), partial=_partial(request))
-    found, warnings = queries.batch.read(sources, series, ReadSpan(*span_ms(request)), how)
-    return if_changed(request, _respond(found, warnings, {RESOLUTION_HEADER: found.resolution}))
+    span = ReadSpan(*span_ms(request))
+    sealed = queries.batch.sealed(sources, span, how)
+    tag = repr((call.tenant, sorted(request.query.items()), sealed)).encode() if sealed else b""
+    if known := unchanged(request, tag):
+        return known
+    found, warnings = queries.batch.read(sources, series, span, how)
+    answer = _respond(found, warnings, {RESOLUTION_HEADER: found.resolution})
+    return if_changed(request, answer, b"" if warnings else tag)
 
 
 SPAN: Final = (

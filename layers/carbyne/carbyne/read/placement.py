@@ -4,25 +4,32 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple, Protocol
 
+from carbyne.core import stamps
 from carbyne.core.errors import RequestError
 from carbyne.core.items import Blocks, Item, RangedBlocks
 from carbyne.core.keys import RAW, RESOLUTIONS, BlockKey, SourceKey, Window
 from carbyne.core.limits import COLD_READERS, STORAGE_WINDOWS_MAX
 from carbyne.samples import blocks
-from carbyne.samples.columns import Columns
+from carbyne.samples.columns import EMPTY, Columns, between, merge
+from carbyne.samples.rollups import ROLLUPS
 from carbyne.store.catalogue import Catalogue
 
 TIERS: Final = ("hot", "warm", "cold")
+FINEST: Final = ROLLUPS[0].name
 
 
 class Placement(NamedTuple):
-    """What one of TIERS holds of a window; ``samples`` of two tiers may be the same, and a bucket counts as four."""
+    """What one of TIERS holds of a window; ``samples`` of two tiers may be the same, and a bucket counts as four.
+
+    ``sealed_s``: when the last seal changed it, seconds; None of rows in Redis.
+    """
 
     resolution: str
     window: Window
     tier: str
     samples: int
     bytes: int
+    sealed_s: int | None = None
 
 
 class HotRows(Protocol):
@@ -65,10 +72,12 @@ class Storage:
         ]
         if len(hot) + len(keys) > STORAGE_WINDOWS_MAX:
             raise RequestError(400, f"{len(keys)} blocks in this span; ask for {STORAGE_WINDOWS_MAX} at most")
-        placements = [*self._hot_parts(source, hot), *self._warm_parts(source, from_ms, to_ms)]
+        found = list(self._warm_parts(source, from_ms, to_ms))
         with ThreadPoolExecutor(COLD_READERS) as threads:
             cold = threads.map(lambda key: list(self._cold_parts(key)), keys)
-            placements += [placement for block in cold for placement in block]
+            found += [placed for block in cold for placed in block]
+        rolled = merge([columns for placement, columns in found if placement.resolution == FINEST])
+        placements = [*self._hot_parts(source, hot), *(_sealed(*each, rolled) for each in found)]
         return sorted(placements, key=lambda at: (RESOLUTIONS.index(at.resolution), at.window, TIERS.index(at.tier)))
 
     def _hot_parts(self, source: SourceKey, windows: Sequence[Window]) -> Iterator[Placement]:
@@ -77,19 +86,30 @@ class Storage:
             if rows.columns.groups:
                 yield Placement(RAW, window, "hot", rows.columns.samples, rows.size)
 
-    def _warm_parts(self, source: SourceKey, from_ms: int, to_ms: int) -> Iterator[Placement]:
+    def _warm_parts(self, source: SourceKey, from_ms: int, to_ms: int) -> Iterator[tuple[Placement, Columns]]:
         for resolution in RESOLUTIONS:
             for key, item in self._warm.between(source, resolution, from_ms, to_ms):
                 yield _stored("warm", self._warm, key, item)
 
-    def _cold_parts(self, key: BlockKey) -> Iterator[Placement]:
+    def _cold_parts(self, key: BlockKey) -> Iterator[tuple[Placement, Columns]]:
         if item := self._cold.get(key):
             yield _stored("cold", self._cold, key, item)
 
 
-def _stored(tier: str, store: Blocks, key: BlockKey, item: Item) -> Placement:
-    sizes = [(blocks.decode(data).samples, len(data)) for data in _leaves(store, key, item)]
-    return Placement(key.resolution, key.window, tier, sum(n for n, _ in sizes), sum(size for _, size in sizes))
+def _stored(tier: str, store: Blocks, key: BlockKey, item: Item) -> tuple[Placement, Columns]:
+    """What a block holds, and its buckets if it is one of a rollup."""
+    leaves = list(_leaves(store, key, item))
+    parts = [blocks.decode(data) for data in leaves]
+    placement = Placement(key.resolution, key.window, tier, sum(p.samples for p in parts), sum(map(len, leaves)))
+    return placement, EMPTY if key.resolution == RAW else merge(parts)
+
+
+def _sealed(placement: Placement, buckets: Columns, rolled: Columns) -> Placement:
+    """With when it was sealed: the stamps of buckets are times of seals, and a raw block is sealed with its buckets in
+    ``rolled``."""
+    window = placement.window
+    own = between(rolled, window.start_s * 1000, window.end_s * 1000) if placement.resolution == RAW else buckets
+    return placement._replace(sealed_s=int(stamps.unpack(own.stamps[-1])[1]) // 1000) if own.stamps else placement
 
 
 def _leaves(store: Blocks, key: BlockKey, item: Item) -> Iterator[bytes]:

@@ -124,6 +124,7 @@ class Reader:
         self,
         hot: HotReader,
         tiers: BlockTiers,
+        views: Views,
         catalogue: Catalogue,
         length_s: int,
         retention_s: Mapping[str, int],
@@ -133,7 +134,7 @@ class Reader:
         self._hot = hot
         self._sealed_s = sealed_s
         self._tiers = tiers
-        self._views = Views(tiers, catalogue)
+        self._views = views
         self._catalogue = catalogue
         self._length_s = length_s
         self._retention_s = retention_s
@@ -172,6 +173,26 @@ class Reader:
         asked, gaps = self._asked(from_ms, to_ms, how), Gaps(partial=how.partial)
         columns = EMPTY if asked.is_over else self._columns(source, series, asked, gaps)[0]
         return Many(columns, asked.resolution, gaps.warnings)
+
+    def sealed(self, source: SourceKey, from_ms: int, to_ms: int, how: How = HOW) -> bytes:
+        """What names the samples of a span until one of them changes; to be asked before they are read.
+
+        Empty while rows of the span are in Redis or late, a delete is not cleaned yet, or a tier can't be asked: then
+        only an answer itself says whether it is another one.
+        """
+        asked, gaps = self._asked(from_ms, to_ms, how), Gaps(partial=False)
+        start, end = span_of(asked.resolution, asked.from_ms, asked.to_ms)
+        open_ms = asked.now_ms - asked.now_ms % (self._length_s * 1000)
+        if asked.from_ms > from_ms or asked.is_over or end > open_ms:  # of an open window Redis need not be asked
+            return b""
+        try:
+            hot = self._hot_part(source, start, end - 1, [], gaps).windows
+            pending = pending_of(self._catalogue, source, gaps)
+            note, markers = self._catalogue.version(source)
+        except RetryableError:
+            return b""
+        is_open = any(window.overlaps(start, end - 1) for window in [*hot, *(late.window for late in pending.late)])
+        return b"" if is_open or pending.deletes or not note else note + repr(sorted(markers)).encode()
 
     def _asked(self, from_ms: int, to_ms: int, how: How) -> _Asked:
         """What of a span retention can hold."""

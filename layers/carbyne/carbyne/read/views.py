@@ -16,6 +16,7 @@ from carbyne.core.keys import RAW, RESOLUTIONS, SourceKey, Window
 from carbyne.samples.blocks import decode_series
 from carbyne.samples.columns import EMPTY, Columns, between, merge
 from carbyne.samples.rollups import BY_NAME, DAY, Resolution, Span, keys_of, roll
+from carbyne.store.cached import CachedTiers
 from carbyne.store.catalogue import Catalogue, Pending
 from carbyne.store.tiers import BlockTiers, Gaps
 
@@ -39,7 +40,7 @@ class _Level(NamedTuple):
 class Views:
     """Computes views over the tiers."""
 
-    def __init__(self, tiers: BlockTiers, catalogue: Catalogue) -> None:
+    def __init__(self, tiers: BlockTiers | CachedTiers, catalogue: Catalogue) -> None:
         self._tiers = tiers
         self._catalogue = catalogue
         self._threads = ThreadPoolExecutor(len(RESOLUTIONS))

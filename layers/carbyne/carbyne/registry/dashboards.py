@@ -40,12 +40,13 @@ class Widget(msgspec.Struct, frozen=True):
 
 
 class DashboardForm(msgspec.Struct, frozen=True, rename="camel"):
-    """What makes or replaces one."""
+    """What makes or replaces one; ``widgets`` null replaces all but them, as `mkr dashboards push` means what it pulled
+    out of the list."""
 
     title: Annotated[str, Meta(min_length=1, max_length=TITLE_CHARACTERS_MAX)]
     memo: Annotated[str, Meta(max_length=MEMO_CHARACTERS_MAX)] = ""
     url_path: Annotated[str, Meta(max_length=TITLE_CHARACTERS_MAX)] = ""
-    widgets: Annotated[list[dict[str, Raw]], Meta(max_length=WIDGETS_MAX)] = []
+    widgets: Annotated[list[dict[str, Raw]], Meta(max_length=WIDGETS_MAX)] | None = []
 
 
 class Head(msgspec.Struct, frozen=True, rename="camel"):
@@ -86,7 +87,7 @@ def create(registry: Registry, tenant: str, form: DashboardForm) -> Dashboard:
     now_s = registry.now_s()
     head = Head(registry.new_id(), form.title, form.memo, form.url_path, now_s, now_s)
     settle(lambda: registry.store.write(*_changes(tenant, head, body, 0, 0)) or None)
-    return _whole(head, form.widgets)
+    return _whole(head, form.widgets or [])
 
 
 def replace(registry: Registry, tenant: str, dashboard_id: str, form: DashboardForm) -> Dashboard:
@@ -97,8 +98,9 @@ def replace(registry: Registry, tenant: str, dashboard_id: str, form: DashboardF
         old, widgets = _items(registry.store, tenant, dashboard_id)
         created_s = _head(old).created_at
         head = Head(dashboard_id, form.title, form.memo, form.url_path, created_s, registry.now_s())
-        written = registry.store.write(*_changes(tenant, head, body, old.version, widgets.version))
-        return _whole(head, form.widgets) if written else None
+        kept = widgets.body if form.widgets is None else body
+        written = registry.store.write(*_changes(tenant, head, kept, old.version, widgets.version))
+        return _whole(head, msgspec.json.decode(kept, type=list[dict[str, Raw]])) if written else None
 
     return settle(attempt)
 
@@ -116,7 +118,7 @@ def delete(registry: Registry, tenant: str, dashboard_id: str) -> Dashboard:
 
 def _checked(form: DashboardForm) -> bytes:
     """The widgets as they are stored."""
-    body = body_of(form.widgets)
+    body = body_of(form.widgets or [])
     if len(body) > DASHBOARD_BYTES_MAX:
         raise RequestError(413, f"the widgets have {len(body)} bytes; send at most {DASHBOARD_BYTES_MAX}")
     try:

@@ -77,17 +77,24 @@ class Backlog:
         for number, window in enumerate(_windows(index.sealed, late, deletes)):
             if seconds_left() < reserve_s:
                 if not failed:
-                    self._catalogue.advance(source, deletes, window.start_s * 1000)
+                    self._advance(source, deletes, window.start_s * 1000)
                 self._worklist.postpone(claimed, self._now_ms())
                 return
             if number and number % BACKLOG_STEP_WINDOWS == 0 and not failed:
-                deletes = self._catalogue.advance(source, deletes, window.start_s * 1000)
+                deletes = self._advance(source, deletes, window.start_s * 1000)
             failed |= not self._try_window(source, window, late.get(window, ()), deletes)
         if failed:
             self._worklist.postpone(claimed, self._now_ms() + BACKLOG_AGAIN_MS)
         else:
-            self._catalogue.advance(source, deletes, None)
+            self._advance(source, deletes, None)
             self._worklist.finish(claimed)
+
+    def _advance(self, source: SourceKey, deletes: list[OpenDelete], left_ms: int | None) -> list[OpenDelete]:
+        """Note how far the blocks are clean, and first that they changed: from then on readers trust them."""
+        if deletes:
+            identity = b"".join(delete.marker.stamp for delete in deletes)
+            self._catalogue.note_change(source, identity + str(left_ms).encode())
+        return self._catalogue.advance(source, deletes, left_ms)
 
     def _try_window(
         self, source: SourceKey, window: Window, late: Sequence[LateRows], deletes: Iterable[OpenDelete]
@@ -103,6 +110,7 @@ class Backlog:
             self._meter.add("SealsFailed", 1)
             return False
         if late:
+            self._catalogue.note_change(source, "".join(rows.sort for rows in late).encode())
             self._catalogue.remove_late(source, late)
         self._meter.add("WindowsMended", 1)
         return True

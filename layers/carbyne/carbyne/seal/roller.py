@@ -98,6 +98,7 @@ class Roller:
             start_ms, end_ms = day.start_s * 1000, day.end_s * 1000
             series = [name for name, seen in spans.items() if seen.first_ms < end_ms and seen.last_ms >= start_ms]
             written += self._write(source, DAY, (start_ms, end_ms), series, NO_DELETES)
+            self._catalogue.note_change(source, f"closed {day.token}".encode())  # readers will trust its buckets
             self._catalogue.close_day(source, day)
         return written
 

@@ -156,6 +156,7 @@ class Sealer:
         rows = self._hot.rows(source, window)
         if rows.pairs:
             self.merge(source, window, rows.columns, rows.markers)
+            self._catalogue.note_change(source, f"sealed {window.token} {rows.pairs}".encode())
         now_ms = self._now_ms()
         keep_ms = (window.end_s + self._retention.hot_s) * 1000
         return self._hot.confirm(

@@ -8,6 +8,7 @@ cleaned the blocks, and late rows.  What hangs on a window in either way is comp
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from hashlib import blake2b
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -49,7 +50,11 @@ MARKER_VERSION: Final = 2
 ZSTD_LEVEL: Final = 9
 HOURLY: Final = "1h"
 """The resolution whose blocks are a day each."""
-assert HOURLY < BACKLOG < CLOSED < MARKERS < RAW
+CHANGE: Final = "note"
+"""Sort key of the note of a source's last change, behind the markers, so that one query reads both."""
+assert HOURLY < BACKLOG < CLOSED < MARKERS < CHANGE < RAW
+_NOTE_BYTES: Final = 8
+"""Of each half of a note: the chain of all changes, and the last one."""
 _AFTER_MARKERS: Final = MARKERS + "~"
 
 
@@ -184,7 +189,7 @@ class Catalogue:
     def raw(self, source: SourceKey) -> tuple[Windows, list[Marker]]:
         """The windows of raw blocks that were ever sealed and the markers of deletes, in one query."""
         items = self._table.query(windows_item(source), MARKERS, RAW)
-        markers = [_marker(item) for sort, item in items if sort != RAW]
+        markers = [_marker(item) for sort, item in items if sort not in (CHANGE, RAW)]
         return _index(items), markers
 
     def markers(self, source: SourceKey) -> list[Marker]:
@@ -256,6 +261,29 @@ class Catalogue:
             return lambda: None
         return partial(self.mark_again, key.source, key.resolution, key.window)
 
+    def version(self, source: SourceKey) -> tuple[bytes, list[Marker]]:
+        """The note of the source's last change, empty before the first, and the markers of deletes; one query.
+
+        What blocks say may be kept under the note if it was read before them.  Who takes what is kept under a note must
+        have read Redis and what is pending before the note: a change that is noted later is still found there.
+        """
+        items = self._table.query(windows_item(source), MARKERS, CHANGE)
+        note = next((item.data for sort, item in items if sort == CHANGE), b"")
+        return note, [_marker(item) for sort, item in items if sort != CHANGE]
+
+    def note_change(self, source: SourceKey, change: bytes) -> None:
+        """Note that blocks of the source are not what they were; ``change``: what tells this change from others.
+
+        Call it when the blocks of a change are there, and before what it was made of goes.  The notes are a chain, so
+        no earlier version comes again; a change that is noted twice at once is one.  A put that fails is as good as one
+        that does not: another note came after our blocks were there.
+        """
+        item = self._table.get(windows_item(source), CHANGE)
+        before, last = (item.data[:_NOTE_BYTES], item.data[_NOTE_BYTES:]) if item else (b"", b"")
+        ours = _digest(change)
+        if ours != last:
+            self._table.put(windows_item(source), CHANGE, Item(_digest(before + ours) + ours), item)
+
     def add_window(self, source: SourceKey, resolution: str, window: Window) -> bool:
         """Note that the window is about to have a block; whether it never had one."""
         return self._change(source, resolution, lambda windows: _added(windows.sealed, window))
@@ -314,6 +342,10 @@ class Catalogue:
                 return False
             names, number, item, spans = names[room:], number + 1, None, Spans()
         return True
+
+
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=_NOTE_BYTES).digest()
 
 
 def _joined(pages: Iterable[Spans]) -> Spans:

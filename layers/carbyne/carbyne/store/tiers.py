@@ -42,6 +42,14 @@ class Gaps:
             raise RetryableError(f"{warning}: {cause}" if cause else warning) from cause
         self._warnings[warning] = None
 
+    def apart(self) -> "Gaps":
+        """Gaps of one part of the read, under the same rule; ``join`` brings them back."""
+        return Gaps(partial=self._partial)
+
+    def join(self, other: "Gaps") -> None:
+        """Take over what another part could not ask."""
+        self._warnings.update(other._warnings)
+
     def damage(self, key: BlockKey, cause: CorruptDataError) -> None:
         """A block can't be read, and never will be."""
         _log.error("block %s can't be read: %s", key.object, cause)

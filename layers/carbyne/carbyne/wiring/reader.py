@@ -12,12 +12,14 @@ from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
 from carbyne.adapters.dynamodb.registered import Registered
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
+from carbyne.adapters.redis.cache import RedisCache
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.core.items import Blocks, Table
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import BATCH_READERS, COLD_READERS
+from carbyne.core.meter import Meter
 from carbyne.core.settings import ReaderSettings, by_resolution, load
 from carbyne.hot.failovers import Failovers
 from carbyne.hot.marks import Marks
@@ -26,6 +28,8 @@ from carbyne.read.batch import Batch
 from carbyne.read.mackerel import Queries, all_registered
 from carbyne.read.placement import Storage
 from carbyne.read.reader import Reader
+from carbyne.read.views import Views
+from carbyne.store.cached import BlockCache, CachedTiers
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockTiers
 from carbyne.tenants.accounts import Accounts
@@ -42,7 +46,7 @@ class ReaderDeps(NamedTuple):
 
 class ReaderPorts(NamedTuple):
     """``hot`` and ``windows``: rows in Redis; ``table``: of blocks; ``cold``: the archive; ``now_ms``: the clock;
-    ``is_registered``: whether the registry knows a source."""
+    ``is_registered``: whether the registry knows a source; ``cache``: of what blocks said."""
 
     hot: HotStore
     windows: HotWindows
@@ -50,6 +54,7 @@ class ReaderPorts(NamedTuple):
     cold: Blocks
     accounts: Accounts
     now_ms: Callable[[], int]
+    cache: BlockCache
     is_registered: Callable[[SourceKey], bool] = all_registered
 
 
@@ -57,9 +62,11 @@ def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
     """A reader out of its ports."""
     warm, catalogue = WarmBlocks(ports.table), Catalogue(ports.table)
     failovers = Failovers(ports.table, ports.windows, lambda: ports.now_ms() // 1000)
+    tiers = BlockTiers(warm, ports.cold, catalogue)
     samples = Reader(
         hot=ServedReads(ports.hot, failovers, ports.windows),
-        tiers=BlockTiers(warm, ports.cold, catalogue),
+        tiers=tiers,
+        views=Views(CachedTiers(tiers, catalogue, ports.cache, settings.raw_window_s), catalogue),
         catalogue=catalogue,
         length_s=settings.raw_window_s,
         retention_s=by_resolution(settings, "cold"),
@@ -86,5 +93,6 @@ def reader() -> ReaderDeps:
         accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
         now_ms=now_ms,
         is_registered=Registered(dynamodb, settings.registry_table).has,
+        cache=RedisCache(redis, time.monotonic, Meter(time.monotonic, telemetry.emf("reader", settings.stack))),
     )
     return assemble(settings, ports)

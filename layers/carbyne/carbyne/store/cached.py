@@ -1,0 +1,160 @@
+"""What blocks said to earlier reads, kept in Redis under what they were made of: a ``tiers.Tiers`` in front of another.
+
+A key carries the version of the source's blocks (``Catalogue.version``), so that nothing stale is ever taken: the
+entry of an older version is never asked for again, and ends by itself.  Rows in Redis are merged, and deletes applied,
+after the entry was taken.  A cache that is away, full or damaged is a slower read and nothing else.
+"""
+
+from collections.abc import Collection
+from hashlib import blake2b
+from typing import Final, Protocol
+
+import msgspec
+import numpy as np
+
+from carbyne.core.documents import Document
+from carbyne.core.errors import CorruptDataError, RetryableError
+from carbyne.core.keys import RAW, SourceKey
+from carbyne.core.limits import CACHE_ENTRY_BYTES_MAX, CACHE_INFLATED_BYTES_MAX
+from carbyne.samples.blocks import WHOLE
+from carbyne.samples.columns import EMPTY, Columns, Group, merge
+from carbyne.samples.markers import erase
+from carbyne.samples.rollups import ROLLUPS
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.tiers import BlockTiers, Gaps
+
+
+class BlockCache(Protocol):
+    """Entries in the slot of a source; neither method raises."""
+
+    def get(self, source: SourceKey, key: str) -> bytes | None: ...
+    def put(self, source: SourceKey, key: str, value: bytes) -> None: ...
+
+
+class _KeptGroup(msgspec.Struct, frozen=True, array_like=True):
+    """A ``columns.Group``: names one a line, then the arrays as little-endian bytes."""
+
+    series: list[str]
+    ts_ms: bytes
+    stamps: bytes
+    values: bytes
+
+
+class _Kept(msgspec.Struct, frozen=True, array_like=True):
+    """``Columns``."""
+
+    stamps: list[bytes]
+    groups: list[_KeptGroup]
+
+
+_ENTRY: Final = Document(
+    "cached part of a read",
+    _Kept,
+    version=1,
+    level=1,
+    bytes_max=CACHE_ENTRY_BYTES_MAX,
+    inflated_max=CACHE_INFLATED_BYTES_MAX,
+)
+
+
+class CachedTiers:
+    """Reads series out of blocks, or out of the cache what an earlier read found in the same ones.
+
+    ``length_s``: of a raw window today.
+    """
+
+    def __init__(self, tiers: BlockTiers, catalogue: Catalogue, cache: BlockCache, length_s: int) -> None:
+        self._windows_ms = {RAW: length_s * 1000, **{one.name: one.window_s * 1000 for one in ROLLUPS}}
+        self._tiers = tiers
+        self._catalogue = catalogue
+        self._cache = cache
+
+    def read(
+        self,
+        source: SourceKey,
+        resolution: str,
+        from_ms: int,
+        to_ms: int,
+        gaps: Gaps,
+        series: Collection[str] | None = None,
+        part: str = WHOLE,
+        hot: Columns = EMPTY,
+    ) -> Columns:
+        """As of ``BlockTiers``; ``hot`` and what is pending must have been read before, or a change could be missed."""
+        try:
+            version, markers = self._catalogue.version(source)
+        except RetryableError:  # the tiers below know what to make of it
+            version, markers = b"", []
+        if not version:  # nor is anything kept of blocks whose changes were never noted
+            return self._tiers.read(source, resolution, from_ms, to_ms, gaps, series, part, hot)
+        # Blocks are read whole.  The next read has the same windows, but another end if it ends now.
+        window_ms = self._windows_ms[resolution]
+        from_ms, to_ms = from_ms // window_ms * window_ms, -(-(to_ms + 1) // window_ms) * window_ms - 1
+        key = _key(version, resolution, from_ms, to_ms, series, part)
+        held = _columns(self._cache.get(source, key))
+        if held is None:
+            held = self._found(source, resolution, from_ms, to_ms, gaps, series, part, key)
+        return erase(merge([hot, held]), markers) if resolution == RAW else merge([hot, held])
+
+    def _found(
+        self,
+        source: SourceKey,
+        resolution: str,
+        from_ms: int,
+        to_ms: int,
+        gaps: Gaps,
+        series: Collection[str] | None,
+        part: str,
+        key: str,
+    ) -> Columns:
+        """What the blocks say, kept for the next read unless something is missing in it."""
+        own = gaps.apart()
+        found = self._tiers.read(source, resolution, from_ms, to_ms, own, series, part)
+        gaps.join(own)
+        if not own.warnings and (value := _value(found)):
+            self._cache.put(source, key, value)
+        return found
+
+
+def _key(version: bytes, resolution: str, from_ms: int, to_ms: int, series: Collection[str] | None, part: str) -> str:
+    names = "*" if series is None else "\n".join(sorted(series))
+    asked = f"{resolution}:{from_ms}:{to_ms}:{part}:{names}".encode()
+    return blake2b(version + asked, digest_size=16).hexdigest()
+
+
+def _value(columns: Columns) -> bytes | None:
+    """The bytes of an entry, None if it would be too large."""
+    size = sum(group.values.nbytes + 12 * len(group.ts_ms) for group in columns.groups)
+    if size > CACHE_INFLATED_BYTES_MAX // 2:
+        return None
+    groups = [
+        _KeptGroup(
+            list(group.series),
+            group.ts_ms.astype("<i8").tobytes(),
+            group.stamps.astype("<u4").tobytes(),
+            group.values.astype("<u8").tobytes(),
+        )
+        for group in columns.groups
+    ]
+    packed = _ENTRY.pack(_Kept(list(columns.stamps), groups))
+    return packed if len(packed) <= CACHE_ENTRY_BYTES_MAX else None
+
+
+def _columns(value: bytes | None) -> Columns | None:
+    """The mirror of ``_value``; None for nothing, and for what is damaged."""
+    if value is None:
+        return None
+    try:
+        entry = _ENTRY.unpack(value)
+        return Columns(tuple(entry.stamps), tuple(map(_group, entry.groups)))
+    except (CorruptDataError, ValueError):
+        return None
+
+
+def _group(group: _KeptGroup) -> Group:
+    return Group(
+        tuple(group.series),
+        np.frombuffer(group.ts_ms, "<i8").astype(np.int64),
+        np.frombuffer(group.stamps, "<u4").astype(np.uint32),
+        np.frombuffer(group.values, "<u8").astype(np.uint64).reshape(len(group.series), -1),
+    )
