@@ -191,5 +191,6 @@ def test_what_late_rows_deletes_or_the_clock_can_change_has_no_name(world):
     assert not sealed(world)
     world.catalogue.advance(SOURCE, world.catalogue.pending(SOURCE).deletes, None)
     assert sealed(world) not in (b"", before)
-    with patch.object(world.hot, "read", side_effect=RetryableError("away")):
+    away = {SOURCE: RetryableError("away")}
+    with patch.object(world.hot, "read_each", return_value=away):
         assert not sealed(world)

@@ -286,9 +286,9 @@ def test_a_sample_ahead_of_the_clock_may_be_deleted_as_any_other(tiers, reader, 
     """The delete is noted, its row is on its way: only a window that is complete asks nobody else."""
     tiers.columns = samples("m", {NOW_MS - 2 * MINUTE_MS: 1.0, NOW_MS + ahead_ms: 2.0}, sequence=3)
     tiers.markers = [Marker(stamps.pack(1, "9"), "m", NOW_MS + ahead_ms, NOW_MS + ahead_ms)]
-    assert reader.latest(SOURCE, ["m"]).samples == {"m": (NOW_MS - 2 * MINUTE_MS, 1.0)}
+    assert reader.latest([SOURCE], ["m"])[SOURCE].samples == {"m": (NOW_MS - 2 * MINUTE_MS, 1.0)}
     tiers.complete, tiers.asked = {Window.holding(NOW_MS, LENGTH_S)}, []
-    reader.latest(SOURCE, ["m"])
+    reader.latest([SOURCE], ["m"])
     assert {name for name, *_ in tiers.asked} == {"hot"}
 
 
