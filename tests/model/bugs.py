@@ -177,6 +177,31 @@ def _(simulation: Simulation) -> Patches:
 
 @bug
 def _(simulation: Simulation) -> Patches:
+    """late rows leave before their rollups stand"""
+
+    def early(self: Any, source: SourceKey, window: Any, columns: Any, markers: Any) -> None:
+        if columns.groups:
+            self._store(BlockKey(source, RAW, window), columns)
+            late = [rows for rows in self._catalogue.pending(source).late if rows.window == window]
+            self._catalogue.remove_late(source, late)
+        merge(self, source, window, columns, markers)
+
+    merge = Sealer.merge
+    return [patch.object(Sealer, "merge", early)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a delete counts as covered by a wider one of before"""
+
+    def covers(self: Any, other: Any) -> bool:
+        return self.series in ("", other.series) and self.from_ms <= other.from_ms and self.to_ms >= other.to_ms
+
+    return [patch.object(markers.Marker, "covers", covers)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
     """a lane that lost its state answers"""
     read = HotStore.read
     return [patch.object(HotStore, "read", lambda *args, **how: read(*args, **how)._replace(whole=True))]

@@ -107,6 +107,15 @@ def test_a_late_row_keeps_the_lists_of_a_window_that_was_to_expire(system):
     assert set(rows.columns.series) == set(before.columns.series) == system.hot.series(SOURCE)
 
 
+def test_a_window_with_late_rows_is_not_complete_and_keeps_its_expiry(system):
+    """Its late rows are in the table alone, so a reader must not stop at Redis."""
+    system.write(row())
+    assert system.complete() == {WINDOW}
+    assert system.hot.make_partial({SOURCE: {WINDOW, Window(WINDOW.end_s, WINDOW.length_s)}}) == {}
+    assert system.complete() == set()
+    assert system.windows.rows(SOURCE, WINDOW).columns.samples == 1
+
+
 def test_beginning_a_replay_keeps_the_lanes_highest_stamp(system):
     """By it an ingester tells whether the lane lost its tail: a lane that lost nothing stays in its replay."""
     system.write(row(sequence=7))

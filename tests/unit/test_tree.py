@@ -333,3 +333,18 @@ def test_markers_are_asked_for_again_when_somebody_else_came_first(store):
     store.step = come_first
     put(store, filled(["a"]), markers=lambda: list(noted))
     assert len(turn) > 3 and not as_dict(held(store, ["a"]))
+
+
+@pytest.mark.parametrize("at", [2, 3])
+def test_a_delete_that_is_noted_between_the_merge_and_its_end_is_obeyed(store, at):
+    """Its own seal may have cleaned the block before this put, and nobody would clean it again."""
+    noted, turn = [], []
+
+    def step():
+        turn.append(1)
+        if len(turn) == at:  # the put begins, or has just been made
+            noted.append(marker_of())
+
+    store.step = step
+    put(store, filled(["a"]), markers=lambda: list(noted))
+    assert noted and not as_dict(held(store, ["a"]))
