@@ -203,8 +203,16 @@ def _(simulation: Simulation) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """a lane that lost its state answers"""
-    read = HotStore.read
-    return [patch.object(HotStore, "read", lambda *args, **how: read(*args, **how)._replace(whole=True))]
+    read_each = HotStore.read_each
+
+    def whole(*args: Any, **how: Any) -> dict[SourceKey, Any]:
+        answers = read_each(*args, **how).items()
+        return {
+            source: answer if isinstance(answer, RetryableError) else answer._replace(whole=True)
+            for source, answer in answers
+        }
+
+    return [patch.object(HotStore, "read_each", whole)]
 
 
 @bug
