@@ -10,7 +10,7 @@ from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.adapters.redis import hot
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.nodes import Script
-from carbyne.archive import archiver, redrive
+from carbyne.archive import archiver
 from carbyne.archive.archiver import Archiver
 from carbyne.archive.compared import Day
 from carbyne.core import keys
@@ -653,21 +653,6 @@ def _(simulation: Simulation) -> Patches:
         return said(self, number, record, newest if redriven else stamp, arrived_s, redriven=redriven)
 
     return [patch.object(ingester.Ingester, "_said", new)]
-
-
-@bug
-def _(simulation: Simulation) -> Patches:
-    """a redriven object is removed before the stream acknowledged it"""
-    walk = redrive._walk
-
-    def early(failures: Any, kind: Any, make: Any, finish: Any = lambda _: None) -> Any:
-        def careless(made: Any) -> None:
-            with suppress(RetryableError):
-                finish(made)
-
-        return walk(failures, kind, make, careless)
-
-    return [patch.object(redrive, "_walk", early)]
 
 
 # Tenants
