@@ -15,6 +15,7 @@ from tests.model.simulation import STEPS, BrokenError, Simulation
 PER_TEST = 10
 BUG_SEEDS_MAX = 400
 SLOW = {
+    "reads from Redis alone show what a delete deleted",
     "confirm.lua ignores the stamp",
     "a delete counts as covered by a wider one of before",
     "a replay begins where the ingester is, whatever is not sealed",
