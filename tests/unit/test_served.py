@@ -131,3 +131,17 @@ def test_without_the_note_there_is_no_answer(redis):
         assert isinstance(redis.reads.read_each([SOURCE], 0, 1, 14_400, ["m"])[SOURCE], RetryableError)
     finally:
         redis.Notes.masters = kept
+
+
+def test_a_doubt_that_can_not_be_settled_fails_that_source_alone(redis):
+    """A partial read goes on without it, as without a tier that is away."""
+    other = next(one for number in range(10_000) if (one := SourceKey("acme", f"host/{number}")).lane == LANE + 1)
+    redis.ask_each(SOURCE, other)
+    redis.served[LANE] = Master(NEW, OLD)
+
+    def away():
+        raise RetryableError("the cluster is away")
+
+    redis.masters = away
+    answers = redis.reads.read_each([SOURCE, other], 0, 1, 14_400, ["m"])
+    assert isinstance(answers[SOURCE], RetryableError) and answers[other].whole

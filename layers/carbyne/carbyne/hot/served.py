@@ -84,12 +84,11 @@ class ServedReads(Generic[Known]):
         if not again:
             return found
         try:
-            self._noted = noted = (
-                self._notes.masters()
-            )  # before Redis is asked again: it may be noted for another answer
+            # Before Redis is asked again: it may be noted for another answer.
+            self._noted = noted = self._notes.masters()
+            return found | self._proven(ask(again), noted)
         except RetryableError as error:
             return found | dict.fromkeys(again, error)
-        return found | self._proven(ask(again), noted)
 
     def series(self, source: SourceKey) -> set[str]:
         """See ``reader.Hot``."""

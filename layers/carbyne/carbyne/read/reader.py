@@ -301,8 +301,9 @@ class Reader:
 
     def _is_sealed(self, source: SourceKey, to_ms: int) -> bool:
         """Whether all windows until ``to_ms`` are in blocks, so that Redis can lack nothing of them."""
+        end_s = Window.holding(to_ms, self._length_s).end_s
         try:
-            return Window.holding(to_ms, self._length_s).end_s <= self._sealed_s(source.lane)
+            return end_s * 1000 <= self._now_ms() and end_s <= self._sealed_s(source.lane)  # an open one asks nobody
         except RetryableError:
             return False
 
