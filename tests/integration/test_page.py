@@ -394,14 +394,33 @@ def audit(browser, where):
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(browser, system):
+    """Neither the page nor a table in it: what lies beside the screen is not found."""
+    host = f"hosts/{system.host}"
+    places = [
+        ("hosts", ".hostlist tbody tr"),
+        (f"{host}?range=1h", ".graph canvas"),
+        (f"{host}?tab=storage", ".timeline"),
+        (f"{host}?tab=metadata", "pre"),
+        (f"hosts/{system.hostile}?tab=checks", "table"),
+        ("services", "table"),
+        ("dashboards", "table"),
+        ("system", "[aria-label=sessions]"),
+    ]
+    hidden = "return Math.max(...[document.documentElement, ...document.querySelectorAll('.scroll')]"
+    hidden += ".map(e => e.scrollWidth - e.clientWidth))"
     browser.size(390, 844)
     try:
-        for fragment, seen in [("hosts", ".hostlist tbody tr"), (f"hosts/{system.host}?range=1h", ".graph canvas")]:
+        for fragment, seen in places:
             show(browser, system, fragment, seen)
-            width = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
-            assert browser.run(width) <= 0, fragment
+            assert browser.run(hidden) <= 0, fragment
     finally:
         browser.size(1400, 2000)
+
+
+def test_an_unknown_host_is_said_to_be_unknown(browser, system):
+    show(browser, system, "hosts/nonesuch", ".note.empty")
+    browser.until_text("No host has this id")
+    assert not [part for part in browser.find(".tabs, .ranges") if part.is_displayed()]
 
 
 def test_utc_and_themes_switch(browser, system):

@@ -89,6 +89,14 @@ export function rangeBar(parameters: URLSearchParams): HTMLElement {
   );
 }
 
+/** A table that scrolls; on a narrow screen each row is a card, whose values carry the names of their columns. */
+export function tableOf(label: string, columns: readonly string[], rows: HTMLTableRowElement[]): HTMLElement {
+  for (const row of rows) [...row.cells].forEach((cell, at) => cell.setAttribute("data-column", columns[at]!));
+  const head = columns.map((name) => h("th", { scope: "col" }, name || h("span", { class: "unseen" }, "action")));
+  const table = h("table", { class: "wide cards" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows));
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, table);
+}
+
 /** What is shown in the place of data. */
 export function note(kind: "loading" | "empty" | "error" | "forbidden" | "warning", ...children: Child[]): HTMLElement {
   const role = kind === "error" || kind === "warning" || kind === "forbidden" ? "alert" : "status";

@@ -9,7 +9,7 @@ import { type Read, read } from "../series.ts";
 import { nowS, rangeOf, stamp } from "../time.ts";
 import type { Dashboard, Host, HostChecks, Widget } from "../types.ts";
 import { format } from "../units.ts";
-import { type Place, type View, failed, here, link, note, rangeBar } from "../view.ts";
+import { type Place, type View, failed, here, link, note, rangeBar, tableOf } from "../view.ts";
 
 const COLUMNS = 24;
 const EXAMPLE = { title: "New dashboard", memo: "", urlPath: "", widgets: [{ type: "markdown", title: "Notes", markdown: "# Hello\nEdit me as JSON.", layout: { x: 0, y: 0, width: 24, height: 6 } }] };
@@ -20,8 +20,8 @@ export function dashboardsPage(): View {
   get<{ dashboards: Dashboard[] }>("api/v0/dashboards")
     .then(({ dashboards }) => {
       if (!dashboards.length) return fill(list, note("empty", h("strong", {}, "No dashboards yet. "), "Make one here, or push one with ", h("code", {}, "mkr dashboards push"), "."));
-      const rows = dashboards.map((each) => h("tr", {}, h("th", { scope: "row" }, h("a", { href: link(["dashboards", each.id]) }, each.title), each.memo ? h("small", {}, each.memo) : null), h("td", {}, stamp(each.updatedAt, false))));
-      return fill(list, h("table", { class: "wide" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Dashboard"), h("th", { scope: "col" }, "Changed"))), h("tbody", {}, rows)));
+      const rows = dashboards.map((each) => h("tr", {}, h("th", { scope: "row" }, h("a", { href: link(["dashboards", each.id]) }, each.title), each.memo ? h("small", {}, each.memo) : null), h("td", { class: "time" }, stamp(each.updatedAt, false))));
+      return fill(list, tableOf("dashboards", ["Dashboard", "Changed"], rows));
     })
     .catch((error: unknown) => fill(list, failed(error)));
   return { element: h("main", {}, h("div", { class: "row" }, h("h1", {}, "Dashboards"), make), list), title: "Dashboards" };

@@ -1,6 +1,6 @@
 // One host: its graphs, checks, metadata, and where its samples lie.
 
-import { canWrite, change, get, query } from "../api.ts";
+import { Failure, canWrite, change, get, query } from "../api.ts";
 import { Board, type BoardGroup, namesIn, ofSource } from "../board.ts";
 import type { Annotation } from "../chart.ts";
 import { fill, h } from "../dom.ts";
@@ -8,7 +8,7 @@ import { type GraphDef, groupsOf } from "../graphs.ts";
 import type { Read } from "../series.ts";
 import { type Range, stamp } from "../time.ts";
 import type { CheckState, Host } from "../types.ts";
-import { type Place, type View, failed, link, note, rangeBar } from "../view.ts";
+import { type Place, type View, failed, link, note, rangeBar, tableOf } from "../view.ts";
 import { SEVERITY, statusBadge } from "./hosts.ts";
 import { storageView } from "./storage.ts";
 
@@ -21,6 +21,7 @@ export function hostPage(place: Place): View {
   const tabs = h("nav", { class: "tabs", "aria-label": "parts of this page" });
   const bar = h("div", {}, rangeBar(place.parameters));
   const body = h("div", {});
+  const parts = h("div", {}, tabs, bar, body);
   let tab = "";
   let board: Board | null = null;
   let host: Promise<Host | null>;
@@ -30,10 +31,13 @@ export function hostPage(place: Place): View {
     try {
       const found = (await get<{ host: Host }>(`api/v0/hosts/${encodeURIComponent(id)}`)).host;
       fill(head, ...headOf(found, reload));
+      parts.hidden = false;
       document.title = `${found.displayName || found.name} – Carbyne`;
       return found;
     } catch (error) {
-      fill(head, h("h1", {}, id), failed(error, reload));
+      const isUnknown = error instanceof Failure && error.status === 404;
+      parts.hidden = isUnknown;
+      fill(head, h("h1", {}, id), isUnknown ? note("empty", "No host has this id. ", h("a", { href: link(["hosts"]) }, "See all hosts")) : failed(error, reload));
       return null;
     }
   }
@@ -65,7 +69,7 @@ export function hostPage(place: Place): View {
   reload();
   open(place.parameters);
   return {
-    element: h("main", {}, head, tabs, bar, body),
+    element: h("main", {}, head, parts),
     title: id,
     refresh: () => {
       board?.refresh();
@@ -143,8 +147,7 @@ function checksView(id: string): HTMLElement {
       if (!monitoredStatuses.length) return fill(view, note("empty", "No check of this host ever reported."));
       monitoredStatuses.sort((one, other) => SEVERITY.indexOf(one.status) - SEVERITY.indexOf(other.status));
       const rows = monitoredStatuses.map((check) => h("tr", {}, h("td", {}, h("span", { class: `badge check-${check.status}` }, check.status)), h("td", {}, check.detail.message), h("td", {}, check.detail.memo)));
-      const head = ["State", "Message", "Memo"].map((name) => h("th", { scope: "col" }, name));
-      return fill(view, h("table", { class: "wide" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows)));
+      return fill(view, tableOf("checks", ["State", "Message", "Memo"], rows));
     })
     .catch((error: unknown) => fill(view, failed(error)));
   return view;

@@ -6,7 +6,7 @@ import { fill, h } from "../dom.ts";
 import { groupsOf } from "../graphs.ts";
 import type { Host, Service } from "../types.ts";
 import { counted } from "../units.ts";
-import { type Place, type View, failed, link, note, rangeBar, setParameters } from "../view.ts";
+import { type Place, type View, failed, link, note, rangeBar, setParameters, tableOf } from "../view.ts";
 import { annotationsOf } from "./host.ts";
 
 const METRICS: readonly [name: string, title: string, unit: string][] = [
@@ -26,7 +26,7 @@ export function servicesPage(): View {
     .then(({ services }) => {
       if (!services.length) return fill(list, note("empty", h("strong", {}, "No services yet. "), "Give a host a role such as ", h("code", {}, "shop:web"), ", or post to ", h("code", {}, "/api/v0/services/shop/tsdb"), "."));
       const rows = services.map((service) => h("tr", {}, h("th", { scope: "row" }, h("a", { href: link(["services", service.name]) }, service.name), service.memo ? h("small", {}, service.memo) : null), h("td", {}, service.roles.map((role) => h("span", { class: "role" }, role)))));
-      return fill(list, h("table", { class: "wide" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Service"), h("th", { scope: "col" }, "Roles"))), h("tbody", {}, rows)));
+      return fill(list, tableOf("services", ["Service", "Roles"], rows));
     })
     .catch((error: unknown) => fill(list, failed(error)));
   return { element: h("main", {}, h("h1", {}, "Services"), list), title: "Services" };

@@ -5,10 +5,11 @@ import { fill, h, svg } from "../dom.ts";
 import { rangeOf, stamp } from "../time.ts";
 import type { Stored } from "../types.ts";
 import { format } from "../units.ts";
-import { failed, note } from "../view.ts";
+import { failed, note, tableOf } from "../view.ts";
 
 const TIERS: readonly [name: string, title: string][] = [["hot", "hot: Redis"], ["warm", "warm: DynamoDB"], ["cold", "cold: S3"]];
 const RESOLUTIONS = ["raw", "5m", "1h", "1d"];
+const COLUMNS = ["Tier", "Windows", "Values", "Bytes", "Bytes per value", "Last sealed", "Windows over time"];
 /** The API reads every window whole, so it takes few of them at once. */
 const SPAN_S_MAX = 7 * 86_400;
 
@@ -30,7 +31,6 @@ function section(resolution: string, stored: Stored[], from: number, to: number)
   if (!stored.length) return null;
   const start = Math.min(from, ...stored.map((each) => each.window.start));
   const end = Math.max(to, ...stored.map((each) => each.window.start + each.window.length));
-  const head = ["Tier", "Windows", "Values", "Bytes", "Bytes per value", "Last sealed", "Windows over time"].map((name) => h("th", { scope: "col" }, name));
   const rows = TIERS.flatMap(([tier, title]) => {
     const mine = stored.filter((each) => each.tier === tier);
     if (!mine.length) return [];
@@ -51,7 +51,7 @@ function section(resolution: string, stored: Stored[], from: number, to: number)
   });
   const title = resolution === "raw" ? "Samples" : `Buckets of ${resolution}`;
   const hint = resolution === "raw" ? "" : " count, sum, min and max each count as a value";
-  return h("section", {}, h("h2", {}, title, h("small", {}, hint)), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, h("table", { class: "wide" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows))), h("p", { class: "hint" }, `${stamp(start, false)} – ${stamp(end, false)}`));
+  return h("section", {}, h("h2", {}, title, h("small", {}, hint)), tableOf(title, COLUMNS, rows), h("p", { class: "hint" }, `${stamp(start, false)} – ${stamp(end, false)}`));
 }
 
 function timeline(tier: string, stored: Stored[], start: number, end: number): HTMLElement {

@@ -6,7 +6,7 @@ import { nowS, stamp } from "../time.ts";
 import type { SessionInfo, SystemState } from "../types.ts";
 import { format, span } from "../units.ts";
 import type { Batch } from "../series.ts";
-import { type View, failed, note } from "../view.ts";
+import { type View, failed, note, tableOf } from "../view.ts";
 
 export function systemPage(): View {
   const body = h("div", {}, note("loading", "Asking the system …"));
@@ -91,7 +91,6 @@ function stateOf(state: SystemState, lag: HTMLElement): HTMLElement[] {
     tile("Replay", replay?.running ? `${replay.lanes} lanes` : "none", replay?.beganAt ? `began ${stamp(replay.beganAt)}` : "nothing was lost", replay?.running ?? false),
     tile("Cache", asked ? `${Math.round((100 * cache.hits) / asked)} % hits` : "unused", `${cache.hits} hits, ${cache.misses} misses since the last start`),
   ];
-  const head = ["Node", "Role", "State", "Slots", "Replicas", "Memory"].map((name) => h("th", { scope: "col" }, name));
   const rows = redis.map((node) =>
     h(
       "tr",
@@ -104,8 +103,8 @@ function stateOf(state: SystemState, lag: HTMLElement): HTMLElement[] {
       h("td", {}, node.usedBytes === null ? "–" : `${format(node.usedBytes, "bytes")}${node.maxBytes ? ` of ${format(node.maxBytes, "bytes")}` : ""}`),
     ),
   );
-  const table = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Redis nodes" }, h("table", { class: "wide" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows)));
-  return [h("div", { class: "tiles" }, tiles), h("h2", {}, "Redis nodes"), table];
+  const nodes = tableOf("Redis nodes", ["Node", "Role", "State", "Slots", "Replicas", "Memory"], rows);
+  return [h("div", { class: "tiles" }, tiles), h("h2", {}, "Redis nodes"), nodes];
 }
 
 function sessionTable(sessions: SessionInfo[], changed: () => void): HTMLElement {
@@ -114,8 +113,7 @@ function sessionTable(sessions: SessionInfo[], changed: () => void): HTMLElement
     const revoke = h("button", { type: "button", onclick: () => void change("DELETE", `carbyne/v1/sessions/${session.id}`).then(changed) }, session.isCurrent ? "Sign out" : "Revoke");
     return h("tr", {}, h("td", { title: session.agent }, browserOf(session.agent), " ", session.isCurrent ? h("span", { class: "badge" }, "this one") : null), h("td", { class: "time" }, stamp(session.createdAt, false)), h("td", { class: "time" }, stamp(session.seenAt, false)), h("td", { class: "time" }, revoke));
   });
-  const head = ["Browser", "Signed in", "Last used", ""].map((name) => h("th", { scope: "col" }, name || h("span", { class: "unseen" }, "action")));
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "sessions" }, h("table", { class: "wide" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows)));
+  return tableOf("sessions", ["Browser", "Signed in", "Last used", ""], rows);
 }
 
 /** The browser and system that a User-Agent names, for people who look for their own. */
