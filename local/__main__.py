@@ -65,33 +65,33 @@ def create_account(aws: Aws, tenant: str, api_key: str) -> None:
 
 def start_function(template: Template, aws: Aws, name: str, redis_password: str) -> Function:
     """With the environment that Lambda would give it, plus the address of the embedded AWS."""
-    wanted = template.values(name, "CodeUri", "Handler", "Timeout", "MemorySize", "Environment")
+    properties = template.values(name, "CodeUri", "Handler", "Timeout", "MemorySize", "Environment")
     layers = [template.values(layer.value, "ContentUri") for layer in template.properties(name)["Layers"].value]
-    folders = [wanted["CodeUri"], *(layer["ContentUri"] for layer in layers)]
+    folders = [properties["CodeUri"], *(layer["ContentUri"] for layer in layers)]
     environment = {
-        **{"PATH": os.defpath, "LANG": "C.UTF-8", "TZ": ":UTC", "_HANDLER": wanted["Handler"]},
+        **{"PATH": os.defpath, "LANG": "C.UTF-8", "TZ": ":UTC", "_HANDLER": properties["Handler"]},
         "PYTHONPATH": os.pathsep.join(str(template.path.parent / folder) for folder in folders),
-        **{"AWS_LAMBDA_FUNCTION_NAME": name, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(wanted["MemorySize"])},
+        **{"AWS_LAMBDA_FUNCTION_NAME": name, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(properties["MemorySize"])},
         **{"AWS_LAMBDA_LOG_LEVEL": "INFO" if DEBUG else "WARN", "POWERTOOLS_METRICS_DISABLED": str(not DEBUG).lower()},
-        **{key: str(value) for key, value in wanted.get("Environment", {}).get("Variables", {}).items()},
+        **{key: str(value) for key, value in properties.get("Environment", {}).get("Variables", {}).items()},
     }
     if redis_password and "REDIS_PASSWORD" in environment:
         environment["REDIS_PASSWORD"] = redis_password
-    return Function(name, {**aws.environment, **environment}, wanted["Timeout"])
+    return Function(name, {**aws.environment, **environment}, properties["Timeout"])
 
 
 def connect(template: Template, aws: Aws, function: Function, gateway: Gateway) -> Iterator[Source]:
     """A function's routes go into the gateway; its other event sources are the answer."""
     for event in pairs(template.properties(function.name).get("Events")).values():
         kind, properties = pairs(event)["Type"].value, pairs(pairs(event)["Properties"])
-        wanted = {key: template.value(node) for key, node in properties.items() if key != "ApiId"}
+        settings = {key: template.value(node) for key, node in properties.items() if key != "ApiId"}
         try:
             if kind == "HttpApi":
-                gateway.add(f"{wanted['Method']} {wanted['Path']}" if "Path" in wanted else DEFAULT, function)
+                gateway.add(f"{settings['Method']} {settings['Path']}" if "Path" in settings else DEFAULT, function)
             elif kind == "ScheduleV2":
-                yield Schedule(function, wanted["ScheduleExpression"])
+                yield Schedule(function, settings["ScheduleExpression"])
             else:
-                yield from shards_of(aws, function, wanted)
+                yield from shards_of(aws, function, settings)
         except ValueError as error:
             raise template.error(event, f"the local runtime does not know {error} of {function.name}") from None
 
@@ -127,10 +127,10 @@ def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
         start = partial(start_function, template, aws, redis_password=redis_password)
         functions = list(threads.map(start, template.of_type(FUNCTION)))
     sources += [source for function in functions for source in connect(template, aws, function, gateway)]
-    for number, schedule in enumerate(one for one in reversed(sources) if isinstance(one, Schedule)):
+    for number, schedule in enumerate(source for source in reversed(sources) if isinstance(source, Schedule)):
         schedule.phase_s = PHASE_S * number  # so that the supervisor sees what the sealer did
     by_name = {reference(function.name): function for function in functions}
-    for schedule in (one for one in sources if isinstance(one, Schedule)):
+    for schedule in (source for source in sources if isinstance(source, Schedule)):
         schedule.destination = by_name.get(destination_of(template, schedule.function.name))
     sources.append(Mappings(aws, by_name))
     for source in sources:

@@ -24,7 +24,7 @@ def write(folder: Path, tenant: str, now_s: int) -> None:
     for path in sorted((ROOT / "events").glob("*.json")):
         text = path.read_text()
         if path.stem not in AS_RECORDED:
-            text = SECONDS.sub(lambda found: str(int(found[0]) + later_s), text)
+            text = SECONDS.sub(lambda seconds: str(int(seconds[0]) + later_s), text)
         event = json.loads(text)
         if path.stem == "records":
             event["Records"] = [_moved(record, tenant, now_s) for record in event["Records"]]

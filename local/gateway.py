@@ -83,8 +83,8 @@ def event_of(request: Request, key: str, path: str, query: str, parameters: Mapp
     }
     http = {"method": request.method, "path": unquote(path), "protocol": request.environ["SERVER_PROTOCOL"]}
     api = {"accountId": "123456789012", "apiId": "local", "domainName": headers.get("host"), "domainPrefix": "local"}
-    moment = {"time": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now_s)), "timeEpoch": int(now_s * 1000)}
-    named = {**api, "requestId": uuid.uuid4().hex[:16], "routeKey": key, "stage": "$default", **moment}
+    times = {"time": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now_s)), "timeEpoch": int(now_s * 1000)}
+    named = {**api, "requestId": uuid.uuid4().hex[:16], "routeKey": key, "stage": "$default", **times}
     return {
         **{"version": "2.0", "routeKey": key, "rawPath": unquote(path), "rawQueryString": query},
         **{name: value for name, value in only_if_there.items() if value},

@@ -60,12 +60,12 @@ class Schedule(Source):
         self.destination: Function | None = None
 
     def work(self) -> None:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         event: Record = {"version": "0", "id": str(uuid.uuid4()), "detail-type": "Scheduled Event", "detail": "{}"}
-        event |= {"source": "aws.scheduler", "account": "123456789012", "time": moment, "region": REGION}
+        event |= {"source": "aws.scheduler", "account": "123456789012", "time": now, "region": REGION}
         answer = self.function.invoke(event := {**event, "resources": []})
         if self.destination:
-            self.destination.invoke(record_of(self.function, moment, event, answer))
+            self.destination.invoke(record_of(self.function, now, event, answer))
 
 
 class Shard(Source):
@@ -94,13 +94,15 @@ class Shard(Source):
     def work(self) -> None:
         """Deliver all that has come since the last turn."""
         while not self.stopping.is_set():
-            found = self.client.get_records(ShardIterator=self.iterator, Limit=1000)
-            sent = (as_sent(record, self.settings["Stream"], self.shard_id, self.name) for record in found["Records"])
+            page = self.client.get_records(ShardIterator=self.iterator, Limit=1000)
+            sent = (as_sent(record, self.settings["Stream"], self.shard_id, self.name) for record in page["Records"])
             records = list(sent)
-            wanted = [one for one in records if not self.filters or any(fits(each, one) for each in self.filters)]
-            for batch in batches(wanted, int(self.settings.get("BatchSize", 100))):
+            passed = [
+                record for record in records if not self.filters or any(fits(each, record) for each in self.filters)
+            ]
+            for batch in batches(passed, int(self.settings.get("BatchSize", 100))):
                 self._deliver(batch)
-            self.iterator = found["NextShardIterator"]
+            self.iterator = page["NextShardIterator"]
             if not records:
                 return
 
@@ -173,7 +175,7 @@ class Mappings(Source):
 
     def work(self) -> None:
         pages = self.client.get_paginator("list_event_source_mappings").paginate()
-        made = {one["UUID"]: one for page in pages for one in page["EventSourceMappings"]}
+        made = {mapping["UUID"]: mapping for page in pages for mapping in page["EventSourceMappings"]}
         for name in self.running.keys() - made.keys():
             self._stop(name)
         for name in made.keys() - self.running.keys():
@@ -193,12 +195,12 @@ class Mappings(Source):
             shard.stopping.set()
 
 
-def record_of(function: Function, moment: str, event: Record, answer: object) -> Record:
+def record_of(function: Function, at: str, event: Record, answer: object) -> Record:
     """What Lambda tells the destination of a call that succeeded."""
     arn = f"arn:aws:lambda:{REGION}:123456789012:function:{function.name}"
     context = {"requestId": str(uuid.uuid4()), "functionArn": f"{arn}:$LATEST", "condition": "Success"}
     return {
-        **{"version": "1.0", "timestamp": moment, "requestContext": {**context, "approximateInvokeCount": 1}},
+        **{"version": "1.0", "timestamp": at, "requestContext": {**context, "approximateInvokeCount": 1}},
         **{"requestPayload": event, "responsePayload": answer},
         "responseContext": {"statusCode": 200, "executedVersion": "$LATEST"},
     }

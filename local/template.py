@@ -95,9 +95,9 @@ class Template:
         shared = pairs(self.sections.get("Globals")).get("Function") if self.type(name) == FUNCTION else None
         return {**pairs(shared), **pairs(pairs(self.resources[name]).get("Properties"))}
 
-    def values(self, name: str, *wanted: str) -> dict[str, Any]:
-        """Those of the wanted properties of a resource that it has, resolved."""
-        return self._resolved({key: node for key, node in self.properties(name).items() if key in wanted})
+    def values(self, name: str, *keys: str) -> dict[str, Any]:
+        """Those of the properties of a resource that it has, resolved."""
+        return self._resolved({key: node for key, node in self.properties(name).items() if key in keys})
 
     def value(self, node: yaml.Node) -> Any:  # noqa: ANN401, PLR0911 - whatever the template says
         """A node with its intrinsics resolved; TemplateError for one that is not known here."""

@@ -75,23 +75,23 @@ def readings(clock: Callable[[], float] = time.monotonic) -> Iterator[dict[str, 
 
 
 def counters() -> dict[str, float]:
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name, net in psutil.net_io_counters(pernic=True).items():
-        found |= {f"interface.{name}.rxBytes": net.bytes_recv, f"interface.{name}.txBytes": net.bytes_sent}
+        numbers |= {f"interface.{name}.rxBytes": net.bytes_recv, f"interface.{name}.txBytes": net.bytes_sent}
     for name, disk in (psutil.disk_io_counters(perdisk=True) or {}).items():
-        found |= {f"disk.{name}.reads": disk.read_count, f"disk.{name}.writes": disk.write_count}
-    return {re.sub(r"[^A-Za-z0-9._-]", "_", name): value for name, value in found.items()}
+        numbers |= {f"disk.{name}.reads": disk.read_count, f"disk.{name}.writes": disk.write_count}
+    return {re.sub(r"[^A-Za-z0-9._-]", "_", name): value for name, value in numbers.items()}
 
 
 def gauges() -> dict[str, float]:
     cpus = psutil.cpu_count() or 1  # Mackerel's percentages add up to 100 for each CPU
-    found = {f"cpu.{name}.percentage": part * cpus for name, part in psutil.cpu_times_percent()._asdict().items()}
+    numbers = {f"cpu.{name}.percentage": part * cpus for name, part in psutil.cpu_times_percent()._asdict().items()}
     memory, swap = psutil.virtual_memory(), psutil.swap_memory()
-    found |= {"memory.total": memory.total, "memory.mem_available": memory.available}
-    found |= {"memory.used": memory.total - memory.available}
-    found |= {"memory.swap_total": swap.total, "memory.swap_free": swap.free}
+    numbers |= {"memory.total": memory.total, "memory.mem_available": memory.available}
+    numbers |= {"memory.used": memory.total - memory.available}
+    numbers |= {"memory.swap_total": swap.total, "memory.swap_free": swap.free}
     for disk in psutil.disk_partitions():
         name, usage = disk.device.removeprefix("/dev/"), psutil.disk_usage(disk.mountpoint)
         name = re.sub(r"[^A-Za-z0-9_-]", "_", name)
-        found |= {f"filesystem.{name}.size": usage.total, f"filesystem.{name}.used": usage.used}
-    return {**found, **dict(zip(("loadavg1", "loadavg5", "loadavg15"), psutil.getloadavg(), strict=True))}
+        numbers |= {f"filesystem.{name}.size": usage.total, f"filesystem.{name}.used": usage.used}
+    return {**numbers, **dict(zip(("loadavg1", "loadavg5", "loadavg15"), psutil.getloadavg(), strict=True))}

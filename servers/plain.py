@@ -50,8 +50,10 @@ def view(
     if resolution == "raw":
         return {ts_ms: bits(value) for ts_ms, value in samples.items() if from_ms <= ts_ms <= to_ms}
     first_ms = from_ms // BUCKET_MS[resolution] * BUCKET_MS[resolution]
-    found = buckets[resolution] if buckets else rolled(samples, resolution)
-    return {start: bits(getattr(bucket, aggregate)) for start, bucket in found.items() if first_ms <= start <= to_ms}
+    rolled_up = buckets[resolution] if buckets else rolled(samples, resolution)
+    return {
+        start: bits(getattr(bucket, aggregate)) for start, bucket in rolled_up.items() if first_ms <= start <= to_ms
+    }
 
 
 def bits(value: float) -> str:

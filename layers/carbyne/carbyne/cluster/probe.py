@@ -61,27 +61,27 @@ class Probe:
 
     def run(self, now_s: int) -> dict[str, Any]:
         """The answer as JSON has it; RetryableError if no node answers."""
-        readings = sorted(self._nodes.readings(), key=lambda one: (one.shard, one.role, one.name))
+        readings = sorted(self._nodes.readings(), key=lambda reading: (reading.shard, reading.role, reading.name))
         known = {
-            one.name: metrics(one.figures, self._before.get(one.name)) if one.figures else {}
-            for one in readings[:PROBE_NODES_MAX]
+            reading.name: metrics(reading.figures, self._before.get(reading.name)) if reading.figures else {}
+            for reading in readings[:PROBE_NODES_MAX]
         }
-        self._before |= {one.name: one.figures for one in readings if one.figures}
+        self._before |= {reading.name: reading.figures for reading in readings if reading.figures}
         self._count(readings, known)
-        names = sorted({name for found in known.values() for name in found})
+        names = sorted({name for values in known.values() for name in values})
         nodes = [
-            Sighting(one.name, one.role, one.shard, one.figures is None, [known[one.name].get(name) for name in names])
-            for one in readings
-            if one.name in known
+            Sighting(node.name, node.role, node.shard, node.figures is None, list(map(known[node.name].get, names)))
+            for node in readings
+            if node.name in known
         ]
         answer: dict[str, Any] = msgspec.to_builtins(ProbeAnswer(now_s, names, nodes))
         return answer
 
     def _count(self, readings: Sequence[Reading], known: Mapping[str, Mapping[str, float]]) -> None:
         """The worst of all nodes.  Zeros as well: an alarm must tell all well from nobody who looks."""
-        self._meter.peak("RedisNodesAway", sum(one.figures is None for one in readings))
+        self._meter.peak("RedisNodesAway", sum(reading.figures is None for reading in readings))
         self._meter.peak(
-            "RedisDelaySeconds", max((_delay_s(one.figures) for one in readings if one.figures), default=0)
+            "RedisDelaySeconds", max((_delay_s(reading.figures) for reading in readings if reading.figures), default=0)
         )
         self._meter.peak("RedisBusyPercent", _worst(known, "cpu.main_thread_percentage"))
         self._meter.peak("RedisMemoryPercent", _worst(known, "capacity.percentage_of_memory"))
@@ -91,7 +91,7 @@ class Probe:
 
 
 def _worst(known: Mapping[str, Mapping[str, float]], name: str) -> float:
-    return max((found.get(f"{PREFIX}.{name}", 0.0) for found in known.values()), default=0.0)
+    return max((values.get(f"{PREFIX}.{name}", 0.0) for values in known.values()), default=0.0)
 
 
 def _delay_s(figures: Figures) -> float:

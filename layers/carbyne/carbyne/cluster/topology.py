@@ -106,8 +106,8 @@ class Topology(NamedTuple):
     @property
     def masters(self) -> list[Node]:
         """By their first slot, those without one last."""
-        found = [node for node in self.nodes if node.is_master]
-        return sorted(found, key=lambda node: (min(node.slots, default=SLOTS), node.host, node.port))
+        masters = [node for node in self.nodes if node.is_master]
+        return sorted(masters, key=lambda node: (min(node.slots, default=SLOTS), node.host, node.port))
 
     @property
     def shards(self) -> list[Shard]:
@@ -119,8 +119,8 @@ class Topology(NamedTuple):
         return frozenset(range(SLOTS)).difference(*(node.slots for node in self.nodes))
 
     def replicas_of(self, master: Node) -> list[Node]:
-        found = [node for node in self.nodes if node.master_id == master.id]
-        return sorted(found, key=lambda node: (node.host, node.port))
+        replicas = [node for node in self.nodes if node.master_id == master.id]
+        return sorted(replicas, key=lambda node: (node.host, node.port))
 
     def by_id(self, node_id: str) -> Node | None:
         return next((node for node in self.nodes if node.id == node_id), None)
@@ -160,8 +160,8 @@ def lanes_in(slots: Iterable[int]) -> int:
 
 def lanes_of(slots: Collection[int]) -> list[int]:
     """The lanes that these slots have."""
-    wanted = set(slots)
-    return [lane for lane in range(LANES) if slot_of_lane(lane) in wanted]
+    among = set(slots)
+    return [lane for lane in range(LANES) if slot_of_lane(lane) in among]
 
 
 def spans(slots: Iterable[int]) -> list[tuple[int, int]]:

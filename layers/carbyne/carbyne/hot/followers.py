@@ -110,7 +110,7 @@ class Followers:
                 return
             kept = [follower for follower in shard.followers if follower.name not in names]
             changed = msgspec.structs.replace(shard, followers=kept)
-            shards = [changed if one is shard else one for one in note.shards]
+            shards = [changed if other is shard else other for other in note.shards]
             self._asked_s = -float("inf")
             if self._item.save(msgspec.structs.replace(note, shards=shards), item):
                 return
@@ -184,8 +184,8 @@ def note_of(
     masters = {master.id: master for master in served.values()}
     shards = []
     for id_ in order:
-        held = note.shard(id_)
-        followers = held.followers if held and not held.closed_s else []
+        noted_shard = note.shard(id_)
+        followers = noted_shard.followers if noted_shard and not noted_shard.closed_s else []
         if master := masters.get(id_):
             followers = _followers(followers, master, replicas, (asked_s, now_s), grown=id_ in grown)
         shards.append(ShardNote(bytes.fromhex(id_), followers))
@@ -197,7 +197,7 @@ def note_of(
 
 
 def _followers(
-    held: Collection[Follower],
+    noted: Collection[Follower],
     master: ServedShard,
     replicas: Mapping[str, Following],
     times_s: tuple[int, int],
@@ -206,7 +206,7 @@ def _followers(
 ) -> list[Follower]:
     """The replicas of a master from now on: those that counted go on to, whatever became of them."""
     asked_s, now_s = times_s
-    known = {follower.name: follower for follower in held}
+    known = {follower.name: follower for follower in noted}
     result = []
     for name in sorted(known.keys() | set(master.replicas)):
         old, now = known.get(name), replicas.get(name)

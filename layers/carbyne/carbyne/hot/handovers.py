@@ -62,7 +62,7 @@ class Handovers:
             notes, item = self._load()
             if note in notes:
                 return
-            notes = [*(left for one in notes if (left := _besides(one, note))), note]
+            notes = [*(left for old in notes if (left := _besides(old, note))), note]
             if self._table.put(REPLAY_ITEM, _SORT, Item(_NOTES.pack(notes[-HANDOVERS_MAX:])), item):
                 return
         raise RetryableError("the notes of handovers keep changing under us")
@@ -73,9 +73,9 @@ def leads(notes: Sequence[Handover], lane: int, before: str, after: str) -> bool
     reached, todo = {bytes.fromhex(before)}, [bytes.fromhex(before)]
     while todo:
         at = todo.pop()
-        found = {note.after for note in notes if note.before == at and note.after and _has(note.lanes, lane)}
-        todo += found - reached
-        reached |= found
+        successors = {note.after for note in notes if note.before == at and note.after and _has(note.lanes, lane)}
+        todo += successors - reached
+        reached |= successors
     return bytes.fromhex(after) in reached
 
 

@@ -79,33 +79,33 @@ class ServedReads(Generic[Known]):
             return dict(self._hot.read_each(some, from_ms, to_ms, length_s, series, newest=newest)) if some else {}
 
         sources, noted = list(sources), self._noted  # other threads read as well
-        found = ask([source for source in sources if source.lane in noted])
-        again = [source for source in sources if source not in found or _doubts(found[source], noted[source.lane])]
+        answers = ask([source for source in sources if source.lane in noted])
+        again = [source for source in sources if source not in answers or _doubts(answers[source], noted[source.lane])]
         if not again:
-            return found
+            return answers
         try:
             # Before Redis is asked again: it may be noted for another answer.
             self._noted = noted = self._notes.masters()
-            return found | self._proven(ask(again), noted)
+            return answers | self._proven(ask(again), noted)
         except RetryableError as error:
-            return found | dict.fromkeys(again, error)
+            return answers | dict.fromkeys(again, error)
 
     def series(self, source: SourceKey) -> set[str]:
         """See ``reader.Hot``."""
         return self._hot.series(source)
 
     def _proven(
-        self, found: dict[SourceKey, Known | RetryableError], noted: Mapping[int, str]
+        self, answers: dict[SourceKey, Known | RetryableError], noted: Mapping[int, str]
     ) -> dict[SourceKey, Known | RetryableError]:
         """Answers of another master than the noted one as those of a lane that is not whole, unless the lane moved to
         another shard, or was handed over by the tool, and the master is the same still."""
         doubted = {
             source: answer
-            for source, answer in found.items()
+            for source, answer in answers.items()
             if not isinstance(answer, RetryableError) and _doubts(answer, noted.get(source.lane, answer.master))
         }
         if not doubted:
-            return found
+            return answers
         seen = self._lanes.masters()
         lost = self._notes.lost(noted, seen)
         unproven = {
@@ -113,7 +113,7 @@ class ServedReads(Generic[Known]):
             for source, answer in doubted.items()
             if source.lane in lost or source.lane not in seen or seen[source.lane].id != answer.master
         }
-        return found | unproven
+        return answers | unproven
 
 
 def _doubts(answer: ServedAnswer | RetryableError, noted: str) -> bool:

@@ -70,12 +70,12 @@ class Batch:
         RequestError 400 for too many series or points, counted before anything is read.
         """
         resolution = how.resolution or choose(*span)
-        wanted = list(self._threads.map(lambda source: self._names(source, names, how), sources))
-        _check_size(sum(len(series) for series, _ in wanted), resolution, span)
+        chosen = list(self._threads.map(lambda source: self._names(source, names, how), sources))
+        _check_size(sum(len(series) for series, _ in chosen), resolution, span)
         at = how._replace(resolution=resolution)
-        found = list(self._threads.map(partial(self._read, span, at), sources, [series for series, _ in wanted]))
-        columns = [_source(source.source, many) for source, many in zip(sources, found, strict=True)]
-        said = [*(many.warnings for many in found), *(warnings for _, warnings in wanted)]
+        parts = list(self._threads.map(partial(self._read, span, at), sources, [series for series, _ in chosen]))
+        columns = [_source(source.source, many) for source, many in zip(sources, parts, strict=True)]
+        said = [*(many.warnings for many in parts), *(warnings for _, warnings in chosen)]
         warnings = list(dict.fromkeys(warning for each in said for warning in each))
         step = 0 if resolution == RAW else BY_NAME[resolution].bucket_s
         return BatchAnswer(resolution, step, columns), warnings
@@ -83,8 +83,8 @@ class Batch:
     def sealed(self, sources: Sequence[SourceKey], span: ReadSpan, how: How) -> bytes:
         """See ``Reader.sealed``, of all sources; empty if it is so of one."""
         at = how._replace(resolution=how.resolution or choose(*span))
-        found = list(self._threads.map(lambda source: self._reader.sealed(source, *span, at), sources))
-        return b"\n".join(found) if all(found) else b""
+        tags = list(self._threads.map(lambda source: self._reader.sealed(source, *span, at), sources))
+        return b"\n".join(tags) if all(tags) else b""
 
     def _read(self, span: ReadSpan, how: How, source: SourceKey, series: Sequence[str]) -> Many:
         return self._reader.read_many(source, series, span.from_ms, span.to_ms, how)
@@ -134,5 +134,5 @@ def _on(axis: NDArray[np.int64], ts_ms: NDArray[np.int64], values: Values) -> li
     """The values at their times of ``axis``; NaN elsewhere, which JSON says as null."""
     column = np.full(len(axis), np.nan)
     column[np.searchsorted(axis, ts_ms)] = values
-    found: list[float | None] = column.tolist()
-    return found
+    points: list[float | None] = column.tolist()
+    return points

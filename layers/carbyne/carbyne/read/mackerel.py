@@ -130,8 +130,8 @@ def batch(queries: Queries, call: Call) -> Response:
     tag = repr((call.tenant, sorted(request.query.items()), sealed)).encode() if sealed else b""
     if known := unchanged(request, tag):
         return known
-    found, warnings = queries.batch.read(sources, series, span, how)
-    answer = _respond(found, warnings, {RESOLUTION_HEADER: found.resolution})
+    columns, warnings = queries.batch.read(sources, series, span, how)
+    answer = _respond(columns, warnings, {RESOLUTION_HEADER: columns.resolution})
     return if_changed(request, answer, b"" if warnings else tag)
 
 

@@ -72,12 +72,12 @@ class Storage:
         ]
         if len(hot) + len(keys) > STORAGE_WINDOWS_MAX:
             raise RequestError(400, f"{len(keys)} blocks in this span; ask for {STORAGE_WINDOWS_MAX} at most")
-        found = list(self._warm_parts(source, from_ms, to_ms))
+        stored = list(self._warm_parts(source, from_ms, to_ms))
         with ThreadPoolExecutor(COLD_READERS) as threads:
             cold = threads.map(lambda key: list(self._cold_parts(key)), keys)
-            found += [placed for block in cold for placed in block]
-        rolled = merge([columns for placement, columns in found if placement.resolution == FINEST])
-        placements = [*self._hot_parts(source, hot), *(_sealed(*each, rolled) for each in found)]
+            stored += [placed for block in cold for placed in block]
+        rolled = merge([columns for placement, columns in stored if placement.resolution == FINEST])
+        placements = [*self._hot_parts(source, hot), *(_sealed(*each, rolled) for each in stored)]
         return sorted(placements, key=lambda at: (RESOLUTIONS.index(at.resolution), at.window, TIERS.index(at.tier)))
 
     def _hot_parts(self, source: SourceKey, windows: Sequence[Window]) -> Iterator[Placement]:

@@ -230,21 +230,21 @@ class Reader:
         now_ms = self._now_ms()
         span = now_ms - LATEST_BACK_MS, now_ms + AHEAD_MS_MAX
         hot = self._hot.read_each(sources, *span, self._length_s, series, newest=True)
-        found, older = {}, {}
+        latest, older = {}, {}
         for source, answer in hot.items():
             gaps = Gaps(partial=partial)
             part = self._checked(answer, source, span[1], gaps)
             newest = _newest(part.columns, series)
-            found[source] = Newest(newest, gaps.warnings)
+            latest[source] = Newest(newest, gaps.warnings)
             names = [name for name in series if not _is_newest(newest.get(name), part, now_ms)]
             if names:  # a block may hold a newer sample than Redis, where late ones may be all that is left
                 older[source] = names, part, gaps
         of_all = self._threads.map(lambda source: self._older(source, *older[source], span), older)
         for source, samples in zip(older, of_all, strict=True):
             names, _, gaps = older[source]
-            kept = {name: sample for name, sample in found[source].samples.items() if name not in names}
-            found[source] = Newest(kept | samples, gaps.warnings)
-        return found
+            kept = {name: sample for name, sample in latest[source].samples.items() if name not in names}
+            latest[source] = Newest(kept | samples, gaps.warnings)
+        return latest
 
     def _older(
         self, source: SourceKey, series: Sequence[str], hot: HotAnswer, gaps: Gaps, span: Span
@@ -274,16 +274,16 @@ class Reader:
 
     def known(self, source: SourceKey, *, partial: bool) -> tuple[set[str], list[str]]:
         """As ``series``, with what is missing in it where that need not be an error."""
-        gaps, found = Gaps(partial=partial), set[str]()
+        gaps, series = Gaps(partial=partial), set[str]()
         try:
-            found |= self._hot.series(source)
+            series |= self._hot.series(source)
         except RetryableError as error:
             gaps.note("the hot tier could not be read: metrics may be missing", error)
         try:
-            found |= self._catalogue.series(source).keys()
+            series |= self._catalogue.series(source).keys()
         except RetryableError as error:
             gaps.note("the catalogue could not be read: metrics may be missing", error)
-        return found, gaps.warnings
+        return series, gaps.warnings
 
     def _hot_part(self, source: SourceKey, from_ms: int, to_ms: int, series: Sequence[str], gaps: Gaps) -> HotAnswer:
         answer = self._hot.read_each([source], from_ms, to_ms, self._length_s, series)[source]

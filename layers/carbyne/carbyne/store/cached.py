@@ -64,7 +64,7 @@ class CachedTiers:
     """
 
     def __init__(self, tiers: BlockTiers, catalogue: Catalogue, cache: BlockCache, length_s: int) -> None:
-        self._windows_ms = {RAW: length_s * 1000, **{one.name: one.window_s * 1000 for one in ROLLUPS}}
+        self._windows_ms = {RAW: length_s * 1000, **{rollup.name: rollup.window_s * 1000 for rollup in ROLLUPS}}
         self._tiers = tiers
         self._catalogue = catalogue
         self._cache = cache
@@ -91,12 +91,12 @@ class CachedTiers:
         window_ms = self._windows_ms[resolution]
         from_ms, to_ms = from_ms // window_ms * window_ms, -(-(to_ms + 1) // window_ms) * window_ms - 1
         key = _key(version, resolution, from_ms, to_ms, series, part)
-        held = _columns(self._cache.get(source, key))
-        if held is None:
-            held = self._found(source, resolution, from_ms, to_ms, gaps, series, part, key)
-        return erase(merge([hot, held]), markers) if resolution == RAW else merge([hot, held])
+        columns = _columns(self._cache.get(source, key))
+        if columns is None:
+            columns = self._of_blocks(source, resolution, from_ms, to_ms, gaps, series, part, key)
+        return erase(merge([hot, columns]), markers) if resolution == RAW else merge([hot, columns])
 
-    def _found(
+    def _of_blocks(
         self,
         source: SourceKey,
         resolution: str,
@@ -109,11 +109,11 @@ class CachedTiers:
     ) -> Columns:
         """What the blocks say, kept for the next read unless something is missing in it."""
         own = gaps.apart()
-        found = self._tiers.read(source, resolution, from_ms, to_ms, own, series, part)
+        columns = self._tiers.read(source, resolution, from_ms, to_ms, own, series, part)
         gaps.join(own)
-        if not own.warnings and (value := _value(found)):
+        if not own.warnings and (value := _value(columns)):
             self._cache.put(source, key, value)
-        return found
+        return columns
 
 
 def _key(version: bytes, resolution: str, from_ms: int, to_ms: int, series: Collection[str] | None, part: str) -> str:

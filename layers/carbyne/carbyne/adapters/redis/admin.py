@@ -95,8 +95,8 @@ class Admin:
             self._of(now, step.by).cluster("MEET", ip_of(host), port, *([int(bus)] if int(bus) else []))
 
         def known() -> bool:
-            found = self.look()
-            return found.agreed and all(map(found.find, step.nodes))
+            topology = self.look()
+            return topology.agreed and all(map(topology.find, step.nodes))
 
         self._until(f"all nodes know {', '.join(step.nodes)}", known)
 
@@ -112,8 +112,8 @@ class Admin:
 
     def _follow(self, step: Follow, progress: Told) -> None:
         def both() -> tuple[Node | None, Node | None]:
-            found = self.look()
-            return found.find(step.node), found.find(step.master)
+            topology = self.look()
+            return topology.find(step.node), topology.find(step.master)
 
         self._until(f"{step.node} and {step.master} know each other", lambda: all(both()) and self.look().agreed)
         node, master = both()
@@ -145,7 +145,7 @@ class Admin:
         before, after = (self._replication(self._client(node))["master_replid"] for node in (source, target))
         self._handovers.proven(before, after, lanes_of(slots))
         moves = self._atomic if self._is_atomic(source) and self._is_atomic(target) else self._by_key
-        is_open = {one.slot for node in (source, target) for one in node.open_slots}
+        is_open = {opened.slot for node in (source, target) for opened in node.open_slots}
         if is_open & set(slots):
             moves = self._by_key  # begun so, to be ended so
         done = 0
@@ -246,10 +246,10 @@ class Admin:
             self._handovers.proven(before["master_replid"], after["master_replid"], lanes_of(master.slots))
 
         def done() -> bool:
-            found = self.look()
-            heir, left = found.find(step.node), found.find(step.master)
+            topology = self.look()
+            heir, left = topology.find(step.node), topology.find(step.master)
             followed = left and heir and left.master_id == heir.id and left.figures
-            return bool(heir and heir.is_master and followed and followed.link_up and found.agreed)
+            return bool(heir and heir.is_master and followed and followed.link_up and topology.agreed)
 
         self._until(f"{step.master} follows {step.node}", done)
 
@@ -306,8 +306,8 @@ def has_all(before: Info, after: Info) -> bool:
 def plainly(text: str, now: Topology) -> str:
     """A server's message with names of nodes in the place of ids."""
 
-    def name(found: re.Match[str]) -> str:
-        node = now.by_id(found[0])
+    def name(match: re.Match[str]) -> str:
+        node = now.by_id(match[0])
         return node.name if node else "a node"
 
     return _ID.sub(name, text)

@@ -71,9 +71,11 @@ def provider(
     if settings.redis_iam_cache:
         if not settings.redis_tls:
             raise InvariantError("IAM tokens are taken over TLS only: REDIS_TLS must be true")
-        if (found := role()) is None:
+        if (credentials := role()) is None:
             raise InvariantError("this process has no AWS credentials to sign a token for Redis with")
-        return IamTokens(settings.redis_iam_cache, settings.redis_user, region(), found.get_frozen_credentials, now_s)
+        return IamTokens(
+            settings.redis_iam_cache, settings.redis_user, region(), credentials.get_frozen_credentials, now_s
+        )
     if settings.redis_password:
         return UsernamePasswordCredentialProvider(settings.redis_user or None, settings.redis_password.reveal())
     return None

@@ -30,14 +30,14 @@ class RedisCache:
 
     def get(self, source: SourceKey, key: str) -> bytes | None:
         [reply] = self._nodes.run([Command(source.lane, ("GET", cached(source, key)))])
-        found = reply if isinstance(reply, bytes) else None
-        if found is None:
+        value = reply if isinstance(reply, bytes) else None
+        if value is None:
             self._meter.add("CacheMisses")
         else:
             self._meter.add("CacheHits")
-        self._counts["misses" if found is None else "hits"] += 1
+        self._counts["misses" if value is None else "hits"] += 1
         self._look()
-        return found
+        return value
 
     def put(self, source: SourceKey, key: str, value: bytes) -> None:
         self._look()

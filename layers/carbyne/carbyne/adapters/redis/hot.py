@@ -125,7 +125,7 @@ class HotStore:
         all sources go together: one source after the other, their round trips would add up.
         """
         readings = {source: self._reading(source, from_ms, to_ms, length_s, series, newest) for source in sources}
-        found: dict[SourceKey, HotRead | RetryableError] = {}
+        answers: dict[SourceKey, HotRead | RetryableError] = {}
         calls = {source: next(reading) for source, reading in readings.items()}
         while calls:
             replies = zip(calls, self._nodes.run(list(calls.values())), strict=True)
@@ -134,10 +134,10 @@ class HotStore:
                 try:
                     calls[source] = readings[source].send(checked(reply))
                 except StopIteration as end:
-                    found[source] = end.value
+                    answers[source] = end.value
                 except RetryableError as error:
-                    found[source] = error
-        return found
+                    answers[source] = error
+        return answers
 
     def _reading(
         self, source: SourceKey, from_ms: int, to_ms: int, length_s: int, series: Sequence[str], newest: bool

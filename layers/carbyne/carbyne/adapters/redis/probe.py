@@ -26,8 +26,10 @@ class RedisNodes:
         shards = {shard.master.id: number for number, shard in enumerate(now.shards, start=1) if shard.master.slots}
         asked = self._threads.map(lambda node: self._figures(node, accounts[node.id]), now.nodes)
         return [
-            Reading(node.name, MASTER if node.is_master else REPLICA, shards.get(node.master_id or node.id, 0), found)
-            for node, found in zip(now.nodes, asked, strict=True)
+            Reading(
+                node.name, MASTER if node.is_master else REPLICA, shards.get(node.master_id or node.id, 0), node_figures
+            )
+            for node, node_figures in zip(now.nodes, asked, strict=True)
         ]
 
     def _figures(self, node: Node, account: Account | None) -> Figures | None:

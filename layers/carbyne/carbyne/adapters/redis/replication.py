@@ -60,8 +60,12 @@ def acks(info: Mapping[str, Any] | Exception) -> Acks:
         raise info
     if info.get("role") != "master":
         raise exceptions.ReadOnlyError("the node is no master any more")
-    replicas = [one for key, one in info.items() if key[:5] == "slave" and key[5:].isdigit()]
-    got = {f"{one['ip']}:{one['port']}": int(one["offset"]) for one in replicas if one["state"] == "online"}
+    replicas = [replica for key, replica in info.items() if key[:5] == "slave" and key[5:].isdigit()]
+    got = {
+        f"{replica['ip']}:{replica['port']}": int(replica["offset"])
+        for replica in replicas
+        if replica["state"] == "online"
+    }
     return Acks(_id(info["master_replid"]), int(info["master_repl_offset"]), got)
 
 

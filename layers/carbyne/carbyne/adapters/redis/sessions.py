@@ -36,8 +36,8 @@ class RedisSessions:
             checked(reply)
 
     def get(self, handle: str) -> Session | None:
-        found = checked(self._nodes.run([Command(keys.session_lane(handle), ("GET", keys.session(handle)))])[0])
-        return None if found is None else msgspec.json.decode(found, type=Session)
+        encoded = checked(self._nodes.run([Command(keys.session_lane(handle), ("GET", keys.session(handle)))])[0])
+        return None if encoded is None else msgspec.json.decode(encoded, type=Session)
 
     def delete(self, handle: str, key_item: str) -> None:
         calls = [
@@ -52,9 +52,9 @@ class RedisSessions:
         members = checked(self._nodes.run([Command(lane, ("ZRANGE", listed, 0, -1))])[0])
         handles = [member.decode() for member in members]
         calls = [Command(keys.session_lane(handle), ("GET", keys.session(handle))) for handle in handles]
-        found = [checked(reply) for reply in self._nodes.run(calls)]
-        gone = [handle for handle, session in zip(handles, found, strict=True) if session is None]
+        encoded = [checked(reply) for reply in self._nodes.run(calls)]
+        gone = [handle for handle, session in zip(handles, encoded, strict=True) if session is None]
         if gone:
             checked(self._nodes.run([Command(lane, ("ZREM", listed, *gone))])[0])
-        pairs = zip(handles, found, strict=True)
-        return {handle: msgspec.json.decode(held, type=Session) for handle, held in pairs if held is not None}
+        pairs = zip(handles, encoded, strict=True)
+        return {handle: msgspec.json.decode(session, type=Session) for handle, session in pairs if session is not None}

@@ -25,7 +25,7 @@ class RedisSystem:
         opened = self._of_all(lambda lane: ("ZCARD", lane_due(lane)))
         due = self._of_all(lambda lane: ("ZCOUNT", lane_due(lane), "-inf", now_ms))
         first = self._of_all(lambda lane: ("ZRANGE", lane_due(lane), 0, 0, "WITHSCORES"))
-        oldest_ms = min((float(found[1]) for found in first if found), default=float(now_ms))
+        oldest_ms = min((float(entry[1]) for entry in first if entry), default=float(now_ms))
         whole, unset = states.count(WHOLE), states.count(b"")
         waiting_s = int((now_ms - oldest_ms) / 1000)
         return (
@@ -34,8 +34,8 @@ class RedisSystem:
         )
 
     def cache(self) -> Cache:
-        found = checked(self._nodes.run([Command(0, ("HMGET", CACHE_COUNTS, "hits", "misses"))])[0])
-        return Cache(*(int(number or 0) for number in found))
+        counts = checked(self._nodes.run([Command(0, ("HMGET", CACHE_COUNTS, "hits", "misses"))])[0])
+        return Cache(*(int(number or 0) for number in counts))
 
     def _of_all(self, command: Callable[[int], tuple[str | int, ...]]) -> list[Reply]:
         return [checked(reply) for reply in self._nodes.run([Command(lane, command(lane)) for lane in range(LANES)])]

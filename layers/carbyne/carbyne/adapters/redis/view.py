@@ -72,12 +72,12 @@ class View:
         """What every node says, by id, None for one that does not answer; RetryableError if none of those known so far
         does."""
         first = self._first()
-        found: dict[str, Account | None] = {first.me["node_id"]: first}
-        while addresses := _unasked(found):
+        accounts: dict[str, Account | None] = {first.me["node_id"]: first}
+        while addresses := _unasked(accounts):
             asked = self._threads.map(lambda address: self._ask(*address), addresses.values())
-            found |= dict(zip(addresses, asked, strict=True))
-        self._seeds = list(dict.fromkeys([*_addresses(found).values(), *self._seeds]))
-        return found
+            accounts |= dict(zip(addresses, asked, strict=True))
+        self._seeds = list(dict.fromkeys([*_addresses(accounts).values(), *self._seeds]))
+        return accounts
 
     def leave_out(self, address: tuple[str, int]) -> None:
         """From now on do not ask this node what the cluster is: it has left."""
@@ -88,7 +88,7 @@ class View:
         account = self._ask(host, port)
         if account is None:
             raise RetryableError(f"{host}:{port} does not answer as a Redis node in cluster mode")
-        keys = sum(int(one.split(",")[0].partition("=")[2]) for name, one in account.info.items() if _is_db(name))
+        keys = sum(int(line.split(",")[0].partition("=")[2]) for name, line in account.info.items() if _is_db(name))
         announced = account.me["hostname"] or account.ip
         return Newcomer(announced, port, len(account.view) - 1, keys, frozenset(_slots(account.me)))
 
@@ -136,13 +136,13 @@ def address_of(key: str, entry: Mapping[str, Any]) -> tuple[str, str, int]:
 
 
 def _node(node_id: str, account: Account | None, others: Iterable[Account]) -> Node:
-    entries = [(key, entry) for one in others for key, entry in one.view.items() if entry["node_id"] == node_id]
+    entries = [(key, entry) for other in others for key, entry in other.view.items() if entry["node_id"] == node_id]
     named = [address_of(key, entry) for key, entry in entries]
     if account:  # a node that is alone does not know its own address
         named.append((account.me["hostname"] or account.ip, account.ip, account.port))
-    host, ip, port = next((one for one in named if one[1]), named[0])
+    host, ip, port = next((address for address in named if address[1]), named[0])
     flags = {flag for _, entry in entries for flag in entry["flags"].split(",")}
-    entry = account.me if account else max((one for _, one in entries), key=_knowledge)
+    entry = account.me if account else max((told for _, told in entries), key=_knowledge)
     return Node(
         id=node_id,
         host=host,
@@ -177,13 +177,13 @@ def _figures(info: Info) -> NodeVitals:
 
 def _addresses(accounts: Mapping[str, Account | None]) -> dict[str, tuple[str, int]]:
     """(host, port) of every node that some node knows, by id."""
-    found: dict[str, tuple[str, int]] = {}
+    addresses: dict[str, tuple[str, int]] = {}
     for account in accounts.values():
         for key, entry in account.view.items() if account else ():
             host, _, port = address_of(key, entry)
             if host and "handshake" not in entry["flags"]:
-                found.setdefault(entry["node_id"], (host, port))
-    return found
+                addresses.setdefault(entry["node_id"], (host, port))
+    return addresses
 
 
 def _unasked(accounts: Mapping[str, Account | None]) -> dict[str, tuple[str, int]]:

@@ -170,7 +170,7 @@ class HotWindows:
             [(field, value[:STAMP_BYTES]) for field, value in values.items()],
             columns,
             [of_row(value) for value in values.values() if value[STAMP_BYTES] == DELETED],
-            sum(len(key) + len(value) for held in (values, lists, dictionary) for key, value in held.items()),
+            sum(len(key) + len(value) for pairs in (values, lists, dictionary) for key, value in pairs.items()),
         )
 
     def windows(self, source: SourceKey) -> list[Window]:
