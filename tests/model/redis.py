@@ -121,6 +121,13 @@ class MemoryRedis:
             self.values.setdefault(key, {})[member] = float(score)
         return int(flag != b"XX" and not held)
 
+    def _zcard(self, key: bytes) -> int:
+        return len(self._hash(key))
+
+    def _zcount(self, key: bytes, least: bytes, most: bytes) -> int:
+        assert least == b"-inf"
+        return sum(score <= float(most) for score in self._hash(key).values())
+
     def _zscore(self, key: bytes, member: bytes) -> bytes | None:
         score = self.values.get(key, {}).get(member)
         return None if score is None else b"%.17g" % score

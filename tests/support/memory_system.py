@@ -19,6 +19,7 @@ from carbyne.core.errors import RetryableError
 from carbyne.core.keys import Window
 from carbyne.intake.host_watch import HostWatch
 from carbyne.intake.writer import RawWindows, Writer
+from carbyne.queue.api import QueueDeps
 from carbyne.registry.store import Registry
 from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows, merge, restrict
 from carbyne.samples.markers import Marker, erase
@@ -30,6 +31,7 @@ from carbyne.wiring.openapi import TABLES
 
 from tests.support.fakes import DictCache, FakeBlocks, FakeTable, NoDeletes
 from tests.support.page_system import MemorySessions, page_deps
+from tests.support.queue_stores import MemoryQueueWorld
 from tests.support.registry_store import MemoryRegistered, MemoryStore
 from tests.support.registry_system import Keys, load_app
 from tests.support.wired import reader_settings
@@ -140,6 +142,7 @@ class MemorySystem:
             "reader": wiring_reader.assemble(reader_settings(LENGTH_S, RETENTION_S), ports),
             "registry": (accounts, registry),
             "page": page_deps(accounts, self.keys, self.sessions, lambda: int(now_s())),
+            "queue": QueueDeps(accounts, MemoryQueueWorld(int(now_s() * 1000)).queues, None),
         }
 
     def handle(self, event):

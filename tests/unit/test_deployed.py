@@ -258,6 +258,7 @@ def test_a_functions_policy_stays_small(resources):
         "Writer": 3,
         "Reader": 7,
         "Page": 8,
+        "Queue": 11,
         "Registry": 1,
     }
 
@@ -267,7 +268,7 @@ def test_whatever_s3_does_not_have_can_be_restored(resources):
         name: body.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled", False)
         for name, body in of_type(resources, "AWS::DynamoDB::Table").items()
     }
-    assert recovery == {"AccountsTable": True, "RegistryTable": True, "BlocksTable": False}
+    assert recovery == {"AccountsTable": True, "RegistryTable": True, "QueuesTable": True, "BlocksTable": False}
 
 
 REFERENCES = {"VpcId", "SubnetId", "RouteTableId", "GroupId", "ServiceName", "CacheSubnetGroupName", "MetricName"}

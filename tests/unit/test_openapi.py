@@ -22,11 +22,12 @@ ROOT = Path(__file__).resolve().parents[2]
 ROUTES = [(function, route) for function, table in TABLES.items() for route in table]
 NOW_S = 1_700_000_000
 SAMPLE = {"name": "m", "time": NOW_S, "value": 1.5}
-PARTS = {"id": "host1", "service": "shop", "role": "web", "namespace": "env", "identifier": "i/1"}
+PARTS = {"id": "host1", "name": "jobs", "service": "shop", "role": "web", "namespace": "env", "identifier": "i/1"}
 REPORT = {"source": {"type": "host", "hostId": "host1"}, "name": "ping", "status": "OK", "occurredAt": NOW_S}
 NOTE = {"service": "shop", "title": "deploy", "from": NOW_S - 60, "to": NOW_S}
 LAYOUT = {"x": 0, "y": 0, "width": 24, "height": 6}
 BOARD = {"title": "Shop", "widgets": [{"type": "markdown", "markdown": "# Hello", "layout": LAYOUT}]}
+LEASE = f"{1:016d}-{2:011x}-{3:08x}.{4:016x}"
 BODIES = {
     ("POST", "/api/v0/tsdb"): [{"hostId": name, **SAMPLE} for name in ("host1", "", "stranger")],
     ("POST", "/api/v0/services/{service}/tsdb"): [SAMPLE, {}],
@@ -44,6 +45,12 @@ BODIES = {
     ("PUT", "/api/v0/graph-annotations/{id}"): NOTE,
     ("POST", "/api/v0/dashboards"): BOARD,
     ("PUT", "/api/v0/dashboards/{id}"): BOARD,
+    ("POST", "/carbyne/v1/queues/{name}/messages"): {"messages": [{"body": {"a": 1}, "key": "k"}]},
+    ("POST", "/carbyne/v1/queues/{name}/take"): {"max": 1},
+    ("POST", "/carbyne/v1/queues/{name}/ack"): {"leases": [LEASE]},
+    ("POST", "/carbyne/v1/queues/{name}/extend"): {"leases": [LEASE], "lease_s": 60},
+    ("POST", "/carbyne/v1/queues/{name}/release"): {"leases": [LEASE]},
+    ("POST", "/carbyne/v1/queues/{name}/dead/put-back"): {"ids": [LEASE.partition(".")[0]]},
     ("POST", "/api/v0/services"): {"name": "fresh"},
     ("POST", "/api/v0/services/{service}/roles"): {"name": "fresh"},
 }
@@ -100,6 +107,7 @@ def system():
         ("POST", "/api/v0/services/shop/tsdb", [SAMPLE]),
         ("POST", "/api/v0/graph-defs/create", [{"name": "custom.x"}]),
         ("POST", "/api/v0/monitoring/checks/report", {"reports": [REPORT]}),
+        ("POST", "/carbyne/v1/queues/jobs/messages", {"messages": [{"body": 1}]}),
         ("PUT", "/api/v0/hosts/host1/metadata/env", 1),
         ("PUT", "/api/v0/services/shop/metadata/env", 1),
         ("PUT", "/api/v0/services/shop/roles/web/metadata/env", 1),

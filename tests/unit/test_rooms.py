@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "monitor": BASE | {"cluster", "intake", "registry"},
     "registry": BASE | {"http", "tenants"},
     "page": {"core", "http", "tenants"},
-    "adapters": BASE | {"tenants", "registry", "archive", "cluster", "page"},
+    "queue": {"core", "http", "tenants"},
+    "adapters": BASE | {"tenants", "registry", "archive", "cluster", "page", "queue"},
     "wiring": None,  # the only assembly sees everything
     "cli": None,
 }

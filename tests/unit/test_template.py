@@ -26,6 +26,7 @@ SETTINGS = {
     "Probe": settings.ProbeSettings,
     "Monitor": settings.MonitorSettings,
     "Page": settings.PageSettings,
+    "Queue": settings.QueueSettings,
 }
 
 
@@ -182,7 +183,7 @@ def test_every_resource_has_a_purpose(name):
 
 def test_it_can_be_read():
     lines = TEXT.splitlines()
-    assert len(lines) <= 1_600
+    assert len(lines) <= 1_650, "1,600 for the twelve functions of before, and 50 for queues: decision 0130"
     patterns = ('{"type": "metric"', "Pattern: ", "AccessString: ", '[{"expression"', "Value: !Sub https")
     assert [line for line in lines if len(line) > 120 and not line.lstrip(" -").startswith(patterns)] == []
 

@@ -11,9 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from carbyne.core.keys import SourceKey, api_key_item
+from carbyne.core.keys import QueueKey, SourceKey, api_key_item
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.page.sessions import Session
+from carbyne.queue.api import QueueDeps
+from carbyne.queue.ports import QueueTable
+from carbyne.queue.queues import NewMessage
 from carbyne.read.batch import BatchAnswer
 from carbyne.read.reader import Newest, ReadAnswer
 from carbyne.registry.store import Registry
@@ -25,6 +28,7 @@ from carbyne.wiring.reader import ReaderDeps
 
 from tests.support.fakes import NoDeletes
 from tests.support.page_system import MemorySessions, page_deps
+from tests.support.queue_stores import MemoryQueueTable, MemoryQueueWorld, stored
 from tests.support.registry_store import MemoryStore
 from tests.support.registry_system import NOW_S, Keys, answer_of, event, load_app
 
@@ -63,7 +67,7 @@ QUERIES = [
     "?service=shop&from=1699999000&to=1700001000",
 ]
 PARTS = [
-    {"id": "host-b", "service": service, "role": "web", "namespace": "env", "identifier": "i-b"}
+    {"id": "host-b", "name": "jobs", "service": service, "role": "web", "namespace": "env", "identifier": "i-b"}
     for service in ("shop", "onlyb")
 ]
 
@@ -140,6 +144,37 @@ class WatchedSessions(MemorySessions):
         return found
 
 
+DEAD = stored(9).id
+LEASE = {"b": f"{stored(1).id}.{3:016x}", "a": f"{1:016d}-{NOW_S * 1000:011x}-{4:08x}.{6:016x}"}
+"""Of the message of each tenant that was taken."""
+
+
+class WatchedQueues(MemoryQueueTable):
+    """Notes the tenants of the queues that it is asked for things of; whether there is one is no secret of its own."""
+
+    def __init__(self, touched):
+        super().__init__()
+        self.touched = touched
+
+    def __getattribute__(self, name):
+        found = super().__getattribute__(name)
+        if name not in PORT or name == "queues":
+            return found
+
+        def noting(queue, *arguments, **options):
+            self.touched.add(queue.tenant)
+            return found(queue, *arguments, **options)
+
+        return noting
+
+    def queues(self, tenant=""):
+        self.touched.add(tenant)
+        return super().queues(tenant)
+
+
+PORT = {name for name in dir(QueueTable) if not name.startswith("_")}
+
+
 class Stream:
     """Notes the tenants of the records."""
 
@@ -165,8 +200,8 @@ class Request(NamedTuple):
 class World:
     """All functions over the same stores; tenants a and b have a service of the same name."""
 
-    def __init__(self):
-        self.touched = set()
+    def __init__(self, function=""):
+        self.touched, self.queue_table = set(), None
         self.store = WatchedStore(self.touched)
         accounts = Accounts(Keys(), lambda: 0.0)
         ids = _ids()
@@ -183,6 +218,8 @@ class World:
         for tenant in ("a", "b"):
             session = Session(tenant, api_key_item(f"key-{tenant}"), NOW_S, NOW_S, MARK if tenant == "b" else "")
             sessions.put(f"host-{tenant}", session)
+        if function == "queue":  # it takes a while to make
+            self.deps["queue"] = QueueDeps(accounts, self._queues(), None)
         self.deps["page"] = page_deps(accounts, Keys(), sessions, lambda: NOW_S)
         self._fill("key-b", "i-b", "onlyb")
         self._fill("key-a", "i-a", "onlya")
@@ -196,7 +233,23 @@ class World:
 
     def of(self, tenant):
         """Everything in the registry that is the tenant's."""
-        return {key: item for key, item in self.store.table.items() if key.pk.startswith(f"{tenant}:")}
+        registered = {key: item for key, item in self.store.table.items() if key.pk.startswith(f"{tenant}:")}
+        tables = (self.queue_table.messages, self.queue_table.letters) if self.queue_table else ()
+        return registered, [{key: item for key, item in table.items() if key[0].tenant == tenant} for table in tables]
+
+    def _queues(self):
+        """Both tenants have a queue of the same name, with a message, one that was taken, and a dead letter."""
+        world = MemoryQueueWorld(NOW_S * 1000)
+        self.queue_table = world.table = WatchedQueues(self.touched)
+        queues = world.instance()
+        for tenant in ("b", "a"):
+            mark = json.dumps(MARK if tenant == "b" else "plain").encode()
+            queue = QueueKey(tenant, "jobs")
+            queues.publish(queue, [NewMessage(mark)] * 2)
+            [taken] = queues.take(queue, 1, 0, 900)
+            assert taken.lease == LEASE[tenant]
+            world.table.letters[queue, DEAD] = stored(9, mark)
+        return world.instance()
 
     def _fill(self, key, identifier, service):
         mark = MARK if key == "key-b" else "plain"
@@ -235,6 +288,8 @@ def _ids():
 def requests(route):
     """Everything that we know to ask of a route, naming b's things."""
     bodies = [None] if route.method == "GET" else BODIES
+    if route.path.startswith("/carbyne/v1/queues"):
+        bodies = [{"messages": [{"body": 1}], "ids": [DEAD], "leases": [LEASE["b"]]}]
     for parts, query, body in itertools.product(PARTS, QUERIES, bodies):
         yield Request(route.method, route.path.replace("+}", "}").format_map(parts) + query, body)
 
@@ -248,7 +303,7 @@ def name(case):
 def test_a_key_reaches_the_things_of_its_tenant_alone(case):
     function, route = case
     for request in requests(route):
-        world = World()
+        world = World(function)
         before = world.of("b")
         answer, touched = world.call(function, request, "key-a")
         assert touched <= {"a"}, request
@@ -263,7 +318,7 @@ def test_the_same_requests_reach_something_with_the_right_key(case):
     function, route = case
     reached = False
     for request in requests(route):
-        answer, touched = World().call(function, request, "key-b")
+        answer, touched = World(function).call(function, request, "key-b")
         assert touched <= {"b"}
         own = touched == {"b"} or route.permission == NO_KEY or answer.body.get("name") == "b"
         reached = reached or (answer.status == 200 and own)
@@ -277,7 +332,7 @@ def test_the_same_requests_reach_something_with_the_right_key(case):
 @pytest.mark.parametrize("key", ["", "nobody"])
 def test_without_a_known_key_there_is_nothing(case, key):
     function, route = case
-    world = World()
+    world = World(function)
     for request in requests(route):
         answer, touched = world.call(function, request, key)
         assert (answer.status, touched) == (403 if route.permission else 200, set())

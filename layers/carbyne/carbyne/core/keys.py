@@ -365,6 +365,85 @@ def sessions_of(api_key_item: str) -> str:
     return f"{{{lane_tag(session_lane(api_key_item))}}}:sessions:{escape(api_key_item)}"
 
 
+class QueueKey(NamedTuple):
+    """One queue of one tenant: its keys in Redis, all in one slot, and its partitions in the queues table."""
+
+    tenant: str
+    name: str
+
+    @property
+    def lane(self) -> int:
+        return lane_of(self.tenant, f"queue/{self.name}")
+
+    @property
+    def path(self) -> str:
+        """``<tenant>:<queue>``, escaped."""
+        return f"{escape(self.tenant)}:{escape(self.name)}"
+
+    @classmethod
+    def of_path(cls, path: str) -> "QueueKey":
+        """The mirror of ``path``."""
+        tenant, name = path.split(":")
+        return cls(unquote(tenant), unquote(name))
+
+    @property
+    def state(self) -> str:
+        """Redis hash: on which master the queue was built, and how far its numbers are (see queue_begin.lua)."""
+        return self._in_redis("state")
+
+    @property
+    def ready(self) -> str:
+        """Redis sorted set: ids of messages that can be taken, by their numbers."""
+        return self._in_redis("ready")
+
+    @property
+    def delayed(self) -> str:
+        """Redis sorted set: ids of messages that can't be taken yet, by their due time, ms."""
+        return self._in_redis("delayed")
+
+    @property
+    def leases(self) -> str:
+        """Redis sorted set: ids of messages that were taken, by the end of the lease, ms."""
+        return self._in_redis("leases")
+
+    @property
+    def tries(self) -> str:
+        """Redis hash: id -> how often a message was taken."""
+        return self._in_redis("tries")
+
+    @property
+    def tokens(self) -> str:
+        """Redis hash: id -> token of its lease."""
+        return self._in_redis("tokens")
+
+    def partition(self, kind: str) -> str:
+        """Partition key in the queues table; ``kind``: ``m`` messages by id, ``later`` those that are due in more than
+        some minutes, ``dead`` those that had all their tries, ``keys`` given by publishers."""
+        return f"{kind}:{self.path}"
+
+    def _in_redis(self, kind: str) -> str:
+        return f"{{{lane_tag(self.lane)}}}:queue:{kind}:{self.path}"
+
+
+QUEUES_ITEM: Final = "queues"
+"""Partition key, in the queues table, of the notes of all queues, by their paths."""
+
+
+def queue_prefix(tenant: str) -> str:
+    """Prefix of the paths of a tenant's queues."""
+    return f"{escape(tenant)}:"
+
+
+def takers_lane(tenant: str) -> int:
+    """The lane in whose slot the set of a tenant's waiting takers is."""
+    return lane_of(tenant, "takers")
+
+
+def takers(tenant: str) -> str:
+    """Redis sorted set: takers of a tenant that wait for messages, by when they are gone at the latest, ms."""
+    return f"{{{lane_tag(takers_lane(tenant))}}}:takers:{escape(tenant)}"
+
+
 def cached(source: SourceKey, key: str) -> str:
     """Redis string of an entry of the cache of reads; ``key`` says what it is made of."""
     return f"{{{lane_tag(source.lane)}}}:cache:{key}"

@@ -311,6 +311,53 @@ CHECK_ATTEMPTS_MAX: Final = 10
 CHECK_REPORT_AGE_S_MAX: Final = 6 * 60 * 60
 """How far a report's time may lie from now, as Mackerel documents."""
 
+# Queues
+QUEUE_NAME_CHARACTERS_MAX: Final = 64
+"""The name of a queue."""
+QUEUES_PER_TENANT_MAX: Final = 20
+"""Queues of a tenant: with their longest length 60 MB of Redis."""
+QUEUE_LENGTH_MAX: Final = 20_000
+"""Messages of a queue that are in Redis, some 150 bytes each; more are refused until some were taken."""
+MESSAGE_BYTES_MAX: Final = 32 * 1024
+"""The body of a message, as JSON: a hundred fit an answer of Lambda."""
+MESSAGES_PER_CALL_MAX: Final = 100
+"""Messages of one publish or take, and leases of one call: a DynamoDB BatchGetItem takes as many."""
+MESSAGE_KEY_CHARACTERS_MAX: Final = 256
+"""What a publisher calls a message, so that it is published once."""
+MESSAGE_KEY_S: Final = 3_600
+"""How long a key is remembered: publishers repeat what failed within minutes."""
+MESSAGE_TRIES_MAX: Final = 5
+"""How often a message is taken before it is a dead letter."""
+DELAY_S_MAX: Final = 30 * 86_400
+"""How much later than it is published a message may be due."""
+DELAY_IN_REDIS_S: Final = 300
+"""A message that is due later is in the table alone; the sweep of each minute brings it in time."""
+LEASE_S_MAX: Final = 900
+"""How long a taker may keep a message without saying so: what a Lambda function can run."""
+LEASE_S: Final = 30
+"""The same unless the taker says otherwise."""
+TAKE_WAIT_S_MAX: Final = 20
+"""How long a take may wait for messages: API Gateway gives up after 30 s."""
+TAKE_POLL_S: Final = 0.5
+"""How often a waiting take looks again: a call of some 20 us of Redis."""
+TAKERS_WAITING_MAX: Final = 10
+"""Takers of a tenant that wait at once: each keeps an instance of 512 MB busy, $17.50 a month if it waits always."""
+TAKEN_AHEAD: Final = 256
+"""Messages that may be taken before the table must note it again: after a loss of Redis so many, those that were not
+taken yet among them, wait until the longest lease is over."""
+QUEUE_PAGE: Final = 500
+"""Messages that one call takes from the table into Redis when a queue is built again: some milliseconds of Redis."""
+QUEUE_BUILD_S: Final = 5.0
+"""How long one call builds a queue again before it answers 503; the next one goes on where it stopped."""
+QUEUE_AUDIT_S: Final = 3_600
+"""How often a queue is compared with its table: a publisher that died between the two left a message in one alone."""
+PURGE_MESSAGES_MAX: Final = 2_000
+"""Messages that one purge deletes: some seconds; the answer says whether there are more."""
+DEAD_COUNTED_MAX: Final = 1_000
+"""Dead letters that are counted: a query reads them whole."""
+SWEEP_RESERVE_S: Final = 10.0
+"""The sweep begins no further queue with less time left."""
+
 # The page
 SESSION_S: Final = 7 * 86_400
 """How long a session lives after its last use."""
@@ -374,5 +421,7 @@ assert REDIS_TOKEN_RENEW_S + REDIS_BUDGET_S < REDIS_TOKEN_S
 assert CATALOGUE_PAGE_SERIES_MAX * (NAME_BYTES_MAX + 20) < CATALOGUE_PAGE_BYTES_MAX < CATALOGUE_INFLATED_BYTES_MAX
 assert BLOCK_BYTES_MAX + 2_048 + 1_024 + 2_000 <= 400 * 1024
 assert BLOCK_BYTES_MAX < BLOCK_INFLATED_BYTES_MAX
+assert TAKE_WAIT_S_MAX + QUEUE_BUILD_S < 28, "API Gateway gives up after 30 s"
+assert MESSAGES_PER_CALL_MAX * (MESSAGE_BYTES_MAX + 1_024) < ANSWER_BYTES_MAX * 3 // 4
 assert TOKEN_S <= TENANT_CACHE_S, "a revoked session may not outlive a revoked key"
 assert SESSION_TOUCH_S < SESSION_S < SESSION_S_MAX

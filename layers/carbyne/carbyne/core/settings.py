@@ -173,6 +173,13 @@ class PageSettings(RedisSettings, frozen=True, kw_only=True):
     blocks_table: str
 
 
+class QueueSettings(RedisSettings, frozen=True, kw_only=True):
+    """``accounts_table``: API keys; ``queues_table``: messages."""
+
+    accounts_table: str
+    queues_table: str
+
+
 Settings = TypeVar("Settings", bound=msgspec.Struct)
 
 

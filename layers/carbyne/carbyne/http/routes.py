@@ -87,6 +87,13 @@ def dispatch(routes: Sequence[Route[Deps]], request: Request, accounts: Accounts
     return answer if isinstance(answer, Response) else json_response(200, answer)
 
 
+def invoked(routes: Sequence[Route[Deps]], request: Request, tenant: str, deps: Deps) -> Response:
+    """As ``dispatch``, of a function of the stack that may invoke this one, and says for which tenant."""
+    route, parts = _route_of(routes, request)
+    answer = route.handler(deps, Call(request, tenant, parts))
+    return answer if isinstance(answer, Response) else json_response(200, answer)
+
+
 def public(routes: Sequence[Route[Deps]], request: Request, deps: Deps) -> Response:
     """As ``dispatch``, of routes that need no key: no account is looked up."""
     route, parts = _route_of(routes, request)

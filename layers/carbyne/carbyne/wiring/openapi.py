@@ -9,6 +9,7 @@ from typing import Final
 from carbyne.http.openapi import Tables, text
 from carbyne.intake import writer
 from carbyne.page import api as page
+from carbyne.queue import api as queue
 from carbyne.read import mackerel
 from carbyne.registry import api
 
@@ -17,6 +18,7 @@ TABLES: Final[Tables] = {
     "reader": mackerel.ROUTES,
     "registry": api.ROUTES,
     "page": page.ROUTES,
+    "queue": queue.ROUTES,
 }
 
 if __name__ == "__main__":

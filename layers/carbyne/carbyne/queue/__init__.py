@@ -1,0 +1,1 @@
+"""Message queues: order and leases in Redis, the messages themselves in a table."""

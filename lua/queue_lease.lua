@@ -1,0 +1,41 @@
+#!lua flags=allow-oom
+-- Make leases of messages longer, or end them so that others may take the messages.
+--
+-- KEYS     1 state      queue hash: see queue_begin.lua
+--          2 ready      queue sorted set: id -> number
+--          3 leases     queue sorted set: id -> end of the lease, ms
+--          4 tokens     queue hash: id -> token of its lease
+-- ARGV     1 lease      ms from now; 0 ends it
+--          then two for each message: id, token
+-- RETURNS  {state (w, r, l if it was not built on this master, n if the lease is longer than the table noted), for each
+--          message 1, or 0 if it is not leased, or under another token}
+-- EFFECTS  a message whose token Redis lost takes the given one
+-- COST     O(messages)
+
+local state_key, ready, leases, tokens = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local lease = tonumber(ARGV[1])
+local SECTION, WHOLE, LOST, UNNOTED, DIGITS = "replication", "w", "l", "n", 16
+local master = string.match(redis.call("INFO", SECTION), "master_replid:(%x+)")
+local held = redis.call("HMGET", state_key, "m", "s", "l")
+if held[1] ~= master then return {LOST} end
+if held[2] ~= WHOLE then return {held[2]} end
+if lease > tonumber(held[3]) then return {UNNOTED} end
+local time = redis.call("TIME")
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local result = {WHOLE}
+for i = 2, #ARGV, 2 do
+  local id, token = ARGV[i], ARGV[i + 1]
+  local mine = redis.call("ZSCORE", leases, id) and (redis.call("HGET", tokens, id) or token) == token
+  result[#result + 1] = mine and 1 or 0
+  if mine and lease == 0 then
+    redis.call("ZREM", leases, id)
+    redis.call("HDEL", tokens, id)
+    redis.call("ZADD", ready, "NX", string.sub(id, 1, DIGITS), id)
+  elseif mine then
+    redis.call("ZREM", leases, id)
+    redis.call("ZADD", leases, "NX", string.format("%.0f", now + lease), id)
+    redis.call("HSET", tokens, id, token)
+  end
+end
+redis.call("HSET", state_key, "w", ARGV[#ARGV])
+return result
