@@ -22,12 +22,15 @@ from carbyne.core.keys import (
 from carbyne.core.limits import CONFIRM_ROWS_MAX, DUE_PER_LANE, LANES, READ_BYTES_MAX, SEAL_LEASE_MS
 from carbyne.core.stamps import STAMP_BYTES, ZERO
 from carbyne.samples.columns import Columns, Rows, from_rows
+from carbyne.samples.fragments import from_lists
 from carbyne.samples.markers import Marker, of_row
 from carbyne.samples.rows import DELETED, DENSE, HEAD_BYTES, SPARSE, STATE_BYTES, WHOLE
 
 _log = logging.getLogger(__name__)
 
 FIRST_CHUNK = 16
+LISTS_MERGED_MAX = 16
+"""Lists of series up to which to merge them is faster than to sort their samples."""
 IDENTITY = slice(8, 16)
 TICK = "tick"
 """What ``lane_since`` has it under; no window's member is like it."""
@@ -163,7 +166,8 @@ class HotWindows:
         try:
             if (kind := max((value[STAMP_BYTES] for value in values.values()), default=DENSE)) > DELETED:
                 raise UnknownVersionError(f"row of kind {kind}; this code knows up to {DELETED}")
-            columns = from_rows([*_dense(values, lists), *_sparse(values, dictionary)])
+            batches = [*_dense(values, lists), *_sparse(values, dictionary)]
+            columns = (from_rows if len(batches) <= LISTS_MERGED_MAX else from_lists)(batches)
         except (ValueError, LookupError, InvariantError) as error:
             raise CorruptDataError(f"rows of {source.path} in window {window.token}: {error!r}") from error
         return WindowRows(
