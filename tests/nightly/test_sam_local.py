@@ -84,6 +84,7 @@ def test_every_function_answers(system):
     assert invoke("Archiver", "changes") == {"batchItemFailures": []}
     for function in ("Sealer", "Supervisor", "Reconciler"):
         assert invoke(function, "schedule") is None
+    assert invoke("Queue", "schedule") == {"swept": 0}
     page = invoke("Page", "page")
     assert page["statusCode"] == 200 and page["headers"]["Content-Type"].startswith("text/html")
     assert html(page).startswith("<!doctype html>")
