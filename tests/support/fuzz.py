@@ -43,6 +43,7 @@ KNOWN_BODIES = {
     "PUT /api/v0/graph-annotations/{id}": KNOWN_THINGS["graph-annotations"],
     "DELETE /api/v0/graph-defs": {"name": "custom.known"},
     "POST /api/v0/services/{service}/roles": {"name": "batch", "memo": ""},
+    "POST /carbyne/v1/queues/{name}/dead/put-back": {"ids": ["0000000000000001-00000000001-00000001"]},
 }
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
@@ -94,7 +95,7 @@ class Fuzz:
     def _use_known(self, label, case):
         """Ask for things that are there; what the cases delete or retire is made again."""
         host = {"name": "web", "customIdentifier": "known", "roleFullnames": ["shop:web"], "meta": {}}
-        known = {"service": "shop", "role": "web", "namespace": "env", "identifier": "known"}
+        known = {"service": "shop", "role": "web", "namespace": "env", "identifier": "known", "name": "jobs"}
         known["id"] = self._call("POST", "/api/v0/hosts", host)["id"]
         for owner in (f"hosts/{known['id']}", "services/shop", "services/shop/roles/web"):
             self._call("PUT", f"/api/v0/{owner}/metadata/env", {"a": 1})
@@ -102,6 +103,8 @@ class Fuzz:
         self._call("POST", "/api/v0/tsdb", [{"hostId": known["id"], **sample}])
         self._call("POST", "/api/v0/services/shop/tsdb", [sample])
         self._call("POST", "/api/v0/graph-defs/create", [{"name": "custom.known"}])
+        if "/queues/" in label:
+            self._call("POST", "/carbyne/v1/queues/jobs/messages", {"messages": [{"body": 1}]})
         for kind, body in KNOWN_THINGS.items():
             if f"/{kind}/" in label:
                 known["id"] = self._call("POST", f"/api/v0/{kind}", body)["id"]
@@ -117,6 +120,9 @@ class Fuzz:
         if label.startswith("DELETE /carbyne") and case.query and isinstance(case.query.get("source"), str):
             case.query = {"source": f"host/{known['id']}"}
         case.body = KNOWN_BODIES.get(label, case.body)
+        if label.endswith(("/ack", "/extend", "/release")):
+            taken = self._call("POST", "/carbyne/v1/queues/jobs/take", {"max": 1, "lease_s": 30})["messages"]
+            case.body = {"leases": [message["lease"] for message in taken]}
 
     def _call(self, method, url, body):
         answer = answer_of(self.system.handle(event(method, url, body)))
