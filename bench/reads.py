@@ -106,7 +106,7 @@ class Hot:
     def rows(self, source, window):
         return WindowRows([(b"", b"")], self.windows[window], [], 0)
 
-    def confirm(self, source, window, pairs, *, expiry_ms, again_ms):
+    def confirm(self, source, window, pairs, *, expiry_ms, again_ms, early=False):
         del self.windows[window]
         return True
 
@@ -143,7 +143,8 @@ class World:
         return self.now_ms
 
     def _sealer_ports(self) -> wiring_sealer.SealerPorts:
-        return wiring_sealer.SealerPorts(self.hot, self.table, self.cold, lambda: True, str, self._now, self.meter)
+        hot, table, cold = self.hot, self.table, self.cold
+        return wiring_sealer.SealerPorts(hot, table, cold, None, lambda: True, str, self._now, self.meter)
 
     def _reader_ports(self) -> wiring_reader.ReaderPorts:
         accounts = Accounts(AnyAccount(), time.monotonic)

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Begin to replay a lane that is not whole: from now on only the fence with this token can make it whole.
 --
 -- KEYS     1 state      lane string: w (whole) or r (rebuilding), the highest stamp, the token of the lane's last replay

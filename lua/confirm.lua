@@ -12,8 +12,9 @@
 --          7 since      lane sorted set: window member -> when its first row that no block holds came to the stream, ms
 -- ARGV     1 member     the window in due and claims
 --          2 token      the window in windows
---          3 expiry     0: delete the matching rows; else, if all rows match, let the whole window expire then (ms)
+--          3 expiry     when the whole window expires if all rows match, ms; 0: it has ended long ago
 --          4 again      when the window is due again if rows remain that no block holds, ms
+--          5 frees      1: delete the matching rows now; until its expiry the window is p, also if no row is left
 --          then pairs: field, stamp
 -- RETURNS  1 if the window has no unsealed row left, else 0
 -- EFFECTS  matching rows leave, or the whole window gets its expiry; due, claims, since and windows follow
@@ -21,7 +22,7 @@
 
 local rows, lists, dictionary, windows = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local due_key, claims, since = KEYS[5], KEYS[6], KEYS[7]
-local member, token, expiry, again = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local member, token, expiry, again, frees = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == "1"
 local STAMP_BYTES = 26
 local PARTIAL = "p"
 
@@ -51,22 +52,22 @@ local function matches(field, stamp)
 end
 
 local matched = 0
-for i = 5, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   if matches(ARGV[i], ARGV[i + 1]) then
     matched = matched + 1
-    if expiry == "0" then redis.call("HDEL", rows, ARGV[i]) end
+    if frees then redis.call("HDEL", rows, ARGV[i]) end
   end
 end
 redis.call("HDEL", claims, member)
 local left = redis.call("HLEN", rows)
-if expiry ~= "0" and left == matched then
+local held = redis.call("HGET", windows, token)
+if not frees and left == matched then
   for _, key in ipairs({ rows, lists, dictionary }) do redis.call("PEXPIREAT", key, expiry) end
-  local kind, _, generation = parts(redis.call("HGET", windows, token) or PARTIAL)
+  local kind, _, generation = parts(held or PARTIAL)
   redis.call("HSET", windows, token, kind .. expiry .. generation)
 elseif left > 0 then
-  local held = redis.call("HGET", windows, token)
   -- Its expiry stays: another sealer may have let the whole window expire meanwhile, and then nothing is unsealed.
-  if expiry == "0" and held then
+  if frees and held then
     local _, expires = parts(held)
     redis.call("HSET", windows, token, PARTIAL .. expires)
   end
@@ -74,7 +75,12 @@ elseif left > 0 then
   return 0
 else
   redis.call("DEL", lists, dictionary)
-  redis.call("HDEL", windows, token)
+  -- A window that may get rows again stays known, or it would look as if it had only begun.
+  if held and expiry ~= "0" then
+    redis.call("HSET", windows, token, PARTIAL .. expiry)
+  else
+    redis.call("HDEL", windows, token)
+  end
 end
 redis.call("ZREM", due_key, member)
 redis.call("ZREM", since, member)

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Call a lane whole behind its fence: everything before the fence has been replayed, and nothing was lost meanwhile.
 --
 -- KEYS     1 state      lane string: w (whole) or r (rebuilding), the highest stamp, the token of the lane's last replay

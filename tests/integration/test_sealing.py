@@ -90,6 +90,9 @@ class SteppingNodes:
     def followers(self, names):
         return self._nodes.followers(names)
 
+    def shards(self):
+        return self._nodes.shards()
+
 
 class KilledInConfirm:
     """Nodes that end a sealer before the second call of its confirm, its only calls that wait for replicas."""
@@ -108,6 +111,9 @@ class KilledInConfirm:
 
     def followers(self, names):
         return self._nodes.followers(names)
+
+    def shards(self):
+        return self._nodes.shards()
 
 
 class World(Pipeline):

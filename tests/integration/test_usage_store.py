@@ -8,12 +8,12 @@ from carbyne.adapters.dynamodb import usage
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts, add_key, add_tenant
 from carbyne.adapters.dynamodb.usage import DynamoUsage
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import TENANT_CACHE_S, USAGE_MINUTES_HELD
+from carbyne.core.limits import ADMIT_MINUTES, TENANT_CACHE_S, USAGE_MINUTES_HELD
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.sketch import Sketch
-from carbyne.tenants.usage import Counted, Limits, Standing, Usage, UsedRow
+from carbyne.tenants.usage import Counted, HeldMemory, Limits, Standing, Usage, UsedRow
 
 from tests.support.fakes import NoDeletes
 from tests.support.pipeline import APPS, MemoryStream, http_event
@@ -69,9 +69,20 @@ def test_series_are_kept_as_they_are(store, standing):
     assert (standing().series, standing().hour) == (1, 472)
 
 
+def test_what_the_sealer_notes_of_a_full_redis_stays_beside_the_counts_until_it_is_noted_again(store, standing):
+    store.add("acme", {MINUTE: 5})
+    store.refuse("acme", 900, 500, NOW_S)
+    assert standing().memory == HeldMemory(900, 500, MINUTE) and standing().samples == {MINUTE: 5}
+    assert "redis-memory" in str(standing().over(NOW_S + 60 * ADMIT_MINUTES))
+    store.refuse("acme", 700, 600, NOW_S + 60)
+    assert standing().memory == HeldMemory(700, 600, MINUTE + 1)
+    assert standing().over(NOW_S + 60 * (ADMIT_MINUTES + 2)) is None
+
+
 def test_a_tenant_that_is_gone_is_not_made_by_counting(client, table, store):
     assert store.add("nobody", {MINUTE: 1}) is None
     store.put_series("nobody", Counted(b"", 0), 0)
+    store.refuse("nobody", 2, 1, NOW_S)
     assert DynamoAccounts(client, table).standing_of("nobody") is None
     assert not usage.set_limits(client, table, "nobody", {"active_series": 1})
 

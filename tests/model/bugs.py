@@ -172,7 +172,7 @@ def _(simulation: Simulation) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """confirm.lua lets a window with unsealed rows expire"""
-    return script("confirm", ('if expiry ~= "0" and left == matched then', 'if expiry ~= "0" then'))
+    return script("confirm", ("if not frees and left == matched then", "if not frees then"))
 
 
 @bug
@@ -198,6 +198,12 @@ def _(simulation: Simulation) -> Patches:
         return self.series in ("", other.series) and self.from_ms <= other.from_ms and self.to_ms >= other.to_ms
 
     return [patch.object(markers.Marker, "covers", covers)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """an early sealed window counts as one that has only begun"""
+    return script("confirm", ('if held and expiry ~= "0" then', "if false then"))
 
 
 @bug

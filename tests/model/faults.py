@@ -3,7 +3,9 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from carbyne.adapters.redis.nodes import MasterMemory
 from carbyne.core.errors import RetryableError
+from carbyne.core.limits import LANES
 from carbyne.hot.followers import Followers
 
 
@@ -11,6 +13,8 @@ class KilledError(BaseException):
     """The function ends here, whatever it was doing; nothing of ours catches it."""
 
 
+MEMORY_BYTES = 10_000
+"""Of the Redis of the model; a window has some hundreds."""
 KINDS = ("kill before", "kill after", "fail before", "fail after", "deny after")
 """``deny after``: a put that says it was not made although it was, as a repeated call that met its own success."""
 
@@ -74,10 +78,11 @@ class FaultyNodes:
     """Redis nodes: a failed call gives an error for each command; ``deny after`` for every second one alone.
 
     ``followers``: of the instance, by which a write counts as ``Nodes`` has it; a replica that hangs has got none.
+    ``used_bytes``: of MEMORY_BYTES, what the one shard uses.
     """
 
-    def __init__(self, nodes: Any, faults: Faults, followers: Followers | None = None) -> None:
-        self._nodes, self._faults, self._followers = nodes, faults, followers
+    def __init__(self, nodes: Any, faults: Faults, followers: Followers | None = None, used_bytes: int = 0) -> None:
+        self._nodes, self._faults, self._followers, self._used_bytes = nodes, faults, followers, used_bytes
 
     def run(self, calls: Sequence[Any], *, replicated: bool = False) -> list[Any]:
         error = RetryableError("the node is away")
@@ -112,6 +117,9 @@ class FaultyNodes:
 
     def fill(self) -> float:
         return self._nodes.fill()
+
+    def shards(self) -> list[MasterMemory]:
+        return [MasterMemory(frozenset(range(LANES)), self._used_bytes, MEMORY_BYTES)]
 
 
 class Inline:

@@ -34,7 +34,7 @@ class MemoryRedis:
         key = args[0] if args else b""
         if key in self.expiries_ms and self.expiries_ms[key] <= self._now_ms():
             self.drop(key)
-        reply = getattr(self, f"_{name.lower()}")(*args)
+        reply = getattr(self, f"_{name.lower().replace(' ', '_')}")(*args)
         if key in self.values and isinstance(self.values[key], dict) and not self.values[key]:
             self.drop(key)
         return reply
@@ -65,6 +65,11 @@ class MemoryRedis:
         for key in there:
             self.drop(key)
         return len(there)
+
+    def _memory_usage(self, key: bytes) -> int | None:
+        if (held := self.values.get(key)) is None:
+            return None
+        return len(key) + sum(len(field) + len(value) for field, value in held.items())
 
     def _exists(self, key: bytes) -> int:
         return int(key in self.values)

@@ -14,6 +14,7 @@ from carbyne.core.limits import DAY_S
 from carbyne.http.message import Request
 from carbyne.read.reader import How, Reader
 from carbyne.read.views import span_of
+from carbyne.seal.sealer import Sealer
 from carbyne.stream import records
 from carbyne.stream.arrived import Arrived
 from carbyne.stream.records import Row, SamplesRecord
@@ -74,6 +75,8 @@ class Simulation:
         self.seed = seed
         self.chance = random.Random(seed)
         self.replicas = random.Random(f"replicas of {seed}")
+        self._memory = random.Random(f"memory {seed}")
+        self.pressed = self._memory.random() < 0.3
         self.crowded, self.leases = self.chance.random() < 0.5, self.chance.random() < 0.5
         self.tenants = self.chance.choice([TENANTS, TENANTS, TENANTS[:1]])
         self.posting = self.chance.sample(SOURCES, self.chance.choice([1, 1, 2, 3]))
@@ -169,6 +172,9 @@ class Simulation:
         self._wait(self.chance.choice([0, 60, 1200]))
         for does in self.chance.sample([self.overwrite, self.delete, self.write], self.chance.choice([1, 1, 2])):
             does()
+        if self.pressed:
+            self._seal({})
+            self.write()
         self._deliver(self._waiting(), self._plan(8), 0)
         for series in self.chance.sample(self._series(), min(3, len(self._series()))):
             self._check(series, "raw", "avg", (start_s * 1000, self.world.now_ms()), self.world.asked)
@@ -362,12 +368,16 @@ class Simulation:
             self._wait(self.world.length_s)
         self._seal(self._plan(80))
 
+    def _sealer(self, faults: Faults) -> Sealer:
+        """One that perhaps finds Redis full, and then seals windows early."""
+        return self.world.sealer(faults, self._memory.choice([0, 7_600, 9_000]) if self.pressed else 0)
+
     def _seal(self, plan: Mapping[int, str]) -> None:
         faults = Faults()
         faults.begin(plan)
         self._note(f"seal {len(self.world.due())} due; faults {plan}")
         try:
-            self.world.sealer(faults).run(lambda: 300.0)
+            self._sealer(faults).run(lambda: 300.0)
         except (KilledError, RetryableError):
             assert plan, "it has no reason to fail"
 
@@ -580,7 +590,7 @@ class Simulation:
 
         faults = Faults(step)
         if sealing:
-            self.world.sealer(faults).run(lambda: 300.0)
+            self._sealer(faults).run(lambda: 300.0)
         elif reads:
             series, draws = reads[0]
             self._check(series, *draws, self.world.reader(faults))
@@ -628,7 +638,7 @@ class Simulation:
 
         def run() -> None:
             with suppress(KilledError, RetryableError):
-                self.world.sealer(faults).run(lambda: 300.0)
+                self._sealer(faults).run(lambda: 300.0)
 
         return run
 
@@ -764,7 +774,7 @@ class Simulation:
     def _settle(self) -> None:
         """Everything is delivered, sealed, archived and expired; then the archive alone gives every answer."""
         world = self.world
-        world.stream.plan = []
+        self.pressed, world.stream.plan = False, []
         self._deliver(self._waiting(), {}, 0)
         self._admit()
         self._redrive({})

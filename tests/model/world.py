@@ -369,11 +369,13 @@ class World:
         )
         return wiring_ingester.assemble(ingester_settings(SCHEDULE, self.length_s, RETENTION_S, EPOCH), ports)
 
-    def sealer(self, faults: Faults) -> Sealer:
+    def sealer(self, faults: Faults, used_bytes: int = 0) -> Sealer:
+        """``used_bytes``: of Redis, of MEMORY_BYTES."""
         ports = wiring_sealer.SealerPorts(
-            hot=self.windows(faults),
+            hot=HotWindows(FaultyNodes(self.stores.nodes, faults, used_bytes=used_bytes)),
             table=FaultyStore(self._table, faults),
             cold=FaultyStore(self.stores.cold, faults),
+            admission=FaultyStore(self._tenants, faults),
             initialised=lambda: True,
             new_token=self._new_token,
             now_ms=self.now_ms,

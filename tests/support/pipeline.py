@@ -32,7 +32,7 @@ from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.sealer import Retention
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import BOTH, Accounts, Grant
-from carbyne.tenants.usage import Limits, Standing
+from carbyne.tenants.usage import HeldMemory, Limits, Standing
 from carbyne.wiring import ingester as wiring_ingester
 from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring import sealer as wiring_sealer
@@ -126,12 +126,13 @@ def http_event(method, path, *, query=(), headers=None, body=None):
 
 
 class MemoryAccounts:
-    """An AccountStore: API key -> tenant; ``away`` makes it fail."""
+    """An AccountStore: API key -> tenant, and the sealer's Admission; ``away`` makes it fail."""
 
     def __init__(self, tenant_of_key):
         self.tenant_of_key = tenant_of_key
         self.limits = Limits(old_windows_per_minute=10**9)  # tests post years at once, on a clock that stands
         self.spent = Counter()
+        self.memory = {}
         self.away = False
 
     def grant_of(self, api_key):
@@ -143,7 +144,11 @@ class MemoryAccounts:
         return tenant in self.tenant_of_key.values()
 
     def standing_of(self, tenant):
-        return Standing(self.limits) if self.has_tenant(tenant) else None
+        return Standing(self.limits, memory=self.memory.get(tenant)) if self.has_tenant(tenant) else None
+
+    def refuse(self, tenant, used_bytes, allowed_bytes, now_s):
+        self._ask()
+        self.memory[tenant] = HeldMemory(used_bytes, allowed_bytes, now_s // 60)
 
     def spend(self, tenant, limit, minute, number):
         self._ask()
@@ -244,7 +249,7 @@ class Pipeline:
 
     def new_sealer(self, hot, table):
         ports = wiring_sealer.SealerPorts(
-            hot, table, self.cold, lambda: True, lambda: uuid4().hex, self._now_ms, self.meter
+            hot, table, self.cold, self.accounts, lambda: True, lambda: uuid4().hex, self._now_ms, self.meter
         )
         retention = self.retention
         warm_s = self.warm_s | {RAW: retention.warm_raw_s}

@@ -77,7 +77,10 @@ class Hot:
         held = self.windows.get(window, {})
         return WindowRows([(field, row[0]) for field, row in held.items()], from_rows(_columns(held)), [], 0)
 
-    def confirm(self, source, window, pairs, *, expiry_ms, again_ms):
+    def shards(self):
+        return []
+
+    def confirm(self, source, window, pairs, *, expiry_ms, again_ms, early=False):
         held = self.windows.get(window, {})
         matching = [field for field, stamp in pairs if field in held and held[field][0] == stamp]
         if expiry_ms and len(matching) == len(held):
@@ -181,6 +184,7 @@ class World:
             hot=watched(self.hot),
             table=watched(self.table),
             cold=watched(self.cold),
+            admission=None,
             initialised=lambda: True,
             new_token=lambda: "",
             now_ms=lambda: self.now_ms,

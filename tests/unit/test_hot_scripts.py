@@ -39,9 +39,9 @@ class System:
         held = self.nodes.redis.call("GET", lane_state(SOURCE.lane).encode())
         return held[:1], held[1:STATE_BYTES]
 
-    def seal(self, expiry_ms=0):
+    def seal(self, expiry_ms=0, *, early=False):
         rows = self.windows.rows(SOURCE, WINDOW)
-        return self.windows.confirm(SOURCE, WINDOW, rows.pairs, expiry_ms=expiry_ms, again_ms=END_MS)
+        return self.windows.confirm(SOURCE, WINDOW, rows.pairs, expiry_ms=expiry_ms, again_ms=END_MS, early=early)
 
     def is_due(self):
         return [source for _, source, _ in self.windows.due(10**15).windows] == [SOURCE]
@@ -105,6 +105,40 @@ def test_a_late_row_keeps_the_lists_of_a_window_that_was_to_expire(system):
     rows = system.windows.rows(SOURCE, WINDOW)
     assert len(rows.pairs) == len(before.pairs) + 1 and rows.columns.samples == before.columns.samples + 2
     assert set(rows.columns.series) == set(before.columns.series) == system.hot.series(SOURCE)
+
+
+def test_an_early_sealed_window_leaves_redis_at_once_and_is_never_complete_again(system):
+    """Its first rows are in a block alone, though the window has only begun: a reader must not stop at Redis."""
+    system.write(row())
+    assert system.complete() == {WINDOW}
+    assert system.seal(END_MS + HOT_MS, early=True) and not system.is_due()
+    assert not system.windows.rows(SOURCE, WINDOW).pairs and system.windows.windows(SOURCE) == [WINDOW]
+    assert system.windows.due(10**15).arrivals[SOURCE.lane].first_ms is None
+    assert system.write(row(1, 2)).stored == 1 and system.is_due()
+    assert system.complete() == set()
+    assert system.seal(END_MS + HOT_MS) and system.complete() == set()
+    system.now_ms = END_MS + HOT_MS + 1
+    assert system.windows.windows(SOURCE) == []
+
+
+@pytest.mark.parametrize("rows_max", [1, 4_000])
+def test_rows_that_come_during_an_early_seal_stay_and_are_due(system, monkeypatch, rows_max):
+    monkeypatch.setattr("carbyne.adapters.redis.windows.CONFIRM_ROWS_MAX", rows_max)
+    system.write(row(), row(1, 2))
+    pairs = system.windows.rows(SOURCE, WINDOW).pairs
+    system.write(row(1, 3), row(2, 4))
+    how = {"expiry_ms": END_MS + HOT_MS, "again_ms": END_MS, "early": True}
+    assert not system.windows.confirm(SOURCE, WINDOW, pairs, **how)
+    left = {stamp for _, stamp in system.windows.rows(SOURCE, WINDOW).pairs}
+    assert left == {stamps.pack(1, "3"), stamps.pack(1, "4")} and system.is_due() and system.complete() == set()
+
+
+def test_sizes_are_those_of_windows_with_unsealed_rows_due_or_not(system):
+    system.write(row(), row(1, 2))
+    [(size, source, window)] = system.windows.sizes()
+    assert (source, window) == (SOURCE, WINDOW) and 100 < size < 1_000
+    system.seal(END_MS + HOT_MS)
+    assert system.windows.sizes() == []
 
 
 def test_a_window_with_late_rows_is_not_complete_and_keeps_its_expiry(system):

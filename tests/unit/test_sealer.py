@@ -66,7 +66,10 @@ class Hot:
             raise self.held[of]
         return self.held[of]
 
-    def confirm(self, of, window, pairs, *, expiry_ms, again_ms):
+    def shards(self):
+        return []
+
+    def confirm(self, of, window, pairs, *, expiry_ms, again_ms, early=False):
         self.steps.append("confirm")
         self.confirmed[of] = pairs, expiry_ms, again_ms
         return True
@@ -121,6 +124,7 @@ class World:
             self.catalogue,
             Rollups(self.steps),
             Worklist(self.table, lambda: uuid4().hex),
+            None,
             self,
             SCHEDULE,
             retention,

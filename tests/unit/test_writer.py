@@ -20,7 +20,7 @@ from carbyne.intake.writer import Writer
 from carbyne.stream import putter, records
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import BOTH, Accounts, Grant, Permission
-from carbyne.tenants.usage import Limits, Standing
+from carbyne.tenants.usage import HeldMemory, Limits, Standing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -445,6 +445,7 @@ def test_a_small_row_is_one_part():
     [
         (Standing(Limits(samples_per_minute=5), {TIME_S // 60: 6}), "samples-per-minute"),
         (Standing(Limits(active_series=5), {}, 6, TIME_S // 3600), "active-series"),
+        (Standing(memory=HeldMemory(6, 5, TIME_S // 60 - limits.ADMIT_MINUTES)), "redis-memory"),
     ],
 )
 @pytest.mark.parametrize("path", ["/api/v0/tsdb", "/api/v0/services/shop/tsdb"])
@@ -461,6 +462,12 @@ def test_a_tenant_over_its_limit_is_told_so_and_nothing_is_done_for_it(standing,
     assert [record.getMessage() for record in caplog.records] == [
         f"posts of tenant acme are refused: over the limit {limit}"
     ], "once a minute"
+
+
+def test_a_tenant_that_filled_redis_is_let_in_again_when_the_sealer_says_no_more():
+    system = System()
+    system.keys.standing = Standing(memory=HeldMemory(6, 5, TIME_S // 60 - limits.ADMIT_MINUTES - 1))
+    assert system.post([sample()])["statusCode"] == 200
 
 
 @pytest.mark.parametrize("gzipped", [False, True])

@@ -116,6 +116,21 @@ RECORD_BYTES_PER_US: Final = 20
 # Redis
 REPLAY_FILL_MAX: Final = 0.7
 """How full Redis may be for a replay to go on: the live stream needs the rest until windows are sealed."""
+EARLY_FILL_MAX: Final = 0.75
+"""How full a shard may be before its windows are sealed early: past the alarm, before anything is refused."""
+EARLY_FILL_MAX_REPLAY: Final = 0.65
+"""The same while lanes are replayed, so that the replay never waits for windows to end."""
+EARLY_FILL_GOAL: Final = 0.1
+"""How far below that bound early sealing empties a shard: less would seal the same windows again and again."""
+EARLY_SLICE_S: Final = 120.0
+"""How long a run seals windows early before those that are due have their turn."""
+ADMIT_FILL_MAX: Final = 0.85
+"""How full a shard may be before tenants are refused that hold more than an equal share of it; the rest is for what
+comes until they notice."""
+ADMIT_MINUTES: Final = 3
+"""How long such a refusal stands unless the sealer renews it, which it does each minute."""
+ADMIT_TENANTS_MAX: Final = 50
+"""Tenants that one run refuses for a shard, those that hold most first: each is a write."""
 REPLAY_STUCK_S: Final = 15 * 60
 """A replay without any progress for so long lost its reader or its fences, and begins again; Lambda takes a minute or
 two to read for a new mapping, and an outage of a store is shorter as a rule."""
@@ -149,6 +164,8 @@ READ_BYTES_MAX: Final = 8_000_000
 """Rows of one read call; the next call continues.  96 MB in one call blocked Redis for 159 ms."""
 READ_WINDOWS: Final = 8
 """Windows that a read declares in advance; a second call reads others that the source's index names."""
+SIZED_PER_CALL: Final = 5_000
+"""Windows whose memory is asked for in one go, three keys each: a fraction of a second."""
 DUE_PER_LANE: Final = 100
 """Due windows that one look at a lane lists; the next look lists more."""
 SEAL_LEASE_MS: Final = 360_000
@@ -415,6 +432,9 @@ assert 2 * PUT_CALL_S + PUT_PAUSE_S_MAX <= PUT_BUDGET_S
 assert OLD_WINDOWS_PER_BODY_MAX <= OLD_WINDOWS_PER_MINUTE_MAX
 assert USAGE_MINUTES_KEPT <= USAGE_MINUTES_HELD
 assert PORTION_COST_US_MAX / 1e6 + 4 * REDIS_BUDGET_S < INGEST_RESERVE_S
+assert EARLY_FILL_MAX_REPLAY < REPLAY_FILL_MAX < EARLY_FILL_MAX < ADMIT_FILL_MAX < 1
+assert 0 < EARLY_FILL_GOAL < EARLY_FILL_MAX_REPLAY
+assert EARLY_SLICE_S < 300 - SEAL_RESERVE_S, "the sealer's time-out"
 assert WAIT_MS < REDIS_TIMEOUT_S * 1000 < REDIS_BUDGET_S * 1000
 assert FAILOVER_PAUSE_MS < REDIS_TIMEOUT_S * 1000
 assert REDIS_TOKEN_RENEW_S + REDIS_BUDGET_S < REDIS_TOKEN_S

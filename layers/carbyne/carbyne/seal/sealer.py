@@ -19,6 +19,7 @@ from carbyne.samples.columns import Columns
 from carbyne.samples.markers import Markers
 from carbyne.samples.schedule import LaneArrivals, SealSchedule
 from carbyne.seal.backlog import Backlog
+from carbyne.seal.relief import Admission, Relief, ReliefPorts, ShardMemory, Sized
 from carbyne.store.catalogue import Catalogue, spans_of
 from carbyne.store.tree import Target, clean, merge_into
 from carbyne.store.worklist import Worklist
@@ -56,8 +57,17 @@ class SealableWindows(Protocol):
     def claim(self, source: SourceKey, window: Window) -> bool: ...
     def rows(self, source: SourceKey, window: Window) -> SealableRows: ...
     def confirm(
-        self, source: SourceKey, window: Window, pairs: Sequence[tuple[bytes, bytes]], *, expiry_ms: int, again_ms: int
+        self,
+        source: SourceKey,
+        window: Window,
+        pairs: Sequence[tuple[bytes, bytes]],
+        *,
+        expiry_ms: int,
+        again_ms: int,
+        early: bool = False,
     ) -> bool: ...
+    def shards(self) -> Sequence[ShardMemory]: ...
+    def sizes(self) -> Sequence[Sized]: ...
 
 
 class Rollups(Protocol):
@@ -92,6 +102,7 @@ class Sealer:
         catalogue: Catalogue,
         rollups: Rollups,
         worklist: Worklist,
+        admission: Admission,
         replays: Replays,
         schedule: SealSchedule,
         retention: Retention,
@@ -109,9 +120,11 @@ class Sealer:
         self._now_ms = now_ms
         self._meter = meter
         self._backlog = Backlog(worklist, catalogue, self.merge, now_ms, meter)
+        self._relief = Relief(ReliefPorts(hot, admission, partial(self._try_seal, early=True), now_ms, meter))
 
     def run(self, seconds_left: Callable[[], float]) -> int:
-        """Seal what is due, earliest first, until done or out of time; the number of windows sealed.
+        """Seal what is due, earliest first, until done or out of time, and before it what fills Redis; the number of
+        windows sealed.
 
         A window that fails stays due, and holds up no other.  Raises RetryableError if Redis can't be asked at all.
         """
@@ -121,12 +134,12 @@ class Sealer:
         self._watch_lanes(due)
         if due.windows:
             self._meter.peak("OldestDueSeconds", max(0, now_ms - due.windows[0][0]) / 1000)
-        sealed = 0
+        full, sealed = self._relief.run(seconds_left, replaying=any(due.rebuilding.values()))
         for _, source, window in due.windows:
             if seconds_left() < SEAL_RESERVE_S:
                 _log.warning("out of time: the windows that are left wait for the next run")
                 break
-            sealed += self._try_seal(source, window)
+            sealed += self._try_seal(source, window, early=source.lane in full)
         self._backlog.run(seconds_left)
         self._meter.add("WindowsSealed", sealed)
         self._meter.flush_due()
@@ -141,9 +154,9 @@ class Sealer:
             _log.exception("no replay can begin for the %d lanes that are not whole", len(due.rebuilding))
             self._meter.add("SealsFailed", 1)
 
-    def _try_seal(self, source: SourceKey, window: Window) -> bool:
+    def _try_seal(self, source: SourceKey, window: Window, *, early: bool) -> bool:
         try:
-            return self._hot.claim(source, window) and self.seal(source, window)
+            return self._hot.claim(source, window) and self.seal(source, window, early=early)
         except RetryableError as error:
             _log.warning("window %s of %s waits: %s", window.token, source.path, error)
         except CarbyneError:
@@ -151,8 +164,11 @@ class Sealer:
             self._meter.add("SealsFailed", 1)
         return False
 
-    def seal(self, source: SourceKey, window: Window) -> bool:
-        """Move a window's rows into its block; whether none is left unsealed.  Safe to repeat at any step."""
+    def seal(self, source: SourceKey, window: Window, *, early: bool = False) -> bool:
+        """Move a window's rows into its block; whether none is left unsealed.  Safe to repeat at any step.
+
+        ``early``: the rows leave Redis at once; the window may be open still, and goes on taking rows.
+        """
         rows = self._hot.rows(source, window)
         if rows.pairs:
             self.merge(source, window, rows.columns, rows.markers)
@@ -165,6 +181,7 @@ class Sealer:
             rows.pairs,
             expiry_ms=keep_ms if keep_ms > now_ms else 0,
             again_ms=self._schedule.due_ms(source, window, now_ms),
+            early=early,
         )
 
     def merge(self, source: SourceKey, window: Window, columns: Columns, markers: Markers) -> None:

@@ -1,10 +1,12 @@
-"""Limits and usage of a tenant: samples per minute and active series.
+"""Limits and usage of a tenant: samples per minute, active series, and its part of a full Redis.
 
 The ingester counts behind the stream, by the minute in which a record arrived there, and adds the counts to the
 tenant's item once a minute.  The writer reads the item when it looks up a key, and refuses posts after a minute over
 the limit.  So no request waits for a count, and a tenant is stopped a minute or two late.  An instance counts no record
 twice: it keeps the sequence number up to which it counted in each lane, so that a batch that is tried again adds
 nothing.  What an instance counted and had not written when it ended is lost.
+
+While Redis is nearly full the sealer notes in the same item that a tenant holds more than its share of it.
 """
 
 import logging
@@ -18,6 +20,7 @@ from carbyne.core.errors import OverLimitError, RetryableError
 from carbyne.core.keys import SourceKey, split_series
 from carbyne.core.limits import (
     ACTIVE_SERIES_MAX,
+    ADMIT_MINUTES,
     BODY_BYTES_MAX,
     DELETES_PER_MINUTE_MAX,
     LISTS_REMEMBERED_MAX,
@@ -48,13 +51,23 @@ class Limits(msgspec.Struct, frozen=True):
     deletes_per_minute: int = DELETES_PER_MINUTE_MAX
 
 
+class HeldMemory(msgspec.Struct, frozen=True):
+    """The bytes that a tenant held of a full shard of Redis in this minute since 1970, and how many it may."""
+
+    used_bytes: int
+    allowed_bytes: int
+    minute: int
+
+
 class Standing(msgspec.Struct, frozen=True):
-    """Limits and usage of a tenant.  ``samples``: minute since 1970 -> samples; ``series``: of ``hour`` since 1970."""
+    """Limits and usage of a tenant.  ``samples``: minute since 1970 -> samples; ``series``: of ``hour`` since 1970;
+    ``memory``: None if it never filled Redis."""
 
     limits: Limits = Limits()
     samples: Mapping[int, int] = {}
     series: int = 0
     hour: int = 0
+    memory: HeldMemory | None = None
 
     def samples_at(self, now_s: int) -> int:
         """Samples of the busiest of the last MINUTES_LOOKED_AT minutes."""
@@ -70,6 +83,8 @@ class Standing(msgspec.Struct, frozen=True):
             return OverLimitError("samples-per-minute", samples, self.limits.samples_per_minute)
         if (series := self.series_at(now_s)) > self.limits.active_series:
             return OverLimitError("active-series", series, self.limits.active_series)
+        if (memory := self.memory) and now_s // MINUTE_S - memory.minute <= ADMIT_MINUTES:
+            return OverLimitError("redis-memory", memory.used_bytes, memory.allowed_bytes)
         return None
 
 

@@ -12,6 +12,7 @@ import boto3
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.control import LanesMark
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
+from carbyne.adapters.dynamodb.usage import DynamoUsage
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.core.items import Blocks, Table
@@ -25,6 +26,7 @@ from carbyne.hot.marks import Marks
 from carbyne.hot.progress import Notes
 from carbyne.hot.replay import Watch
 from carbyne.samples.schedule import SealSchedule
+from carbyne.seal.relief import Admission
 from carbyne.seal.roller import Roller
 from carbyne.seal.sealer import Retention, Sealer
 from carbyne.store.catalogue import Catalogue
@@ -35,12 +37,14 @@ from carbyne.wiring.redis import nodes
 
 
 class SealerPorts(NamedTuple):
-    """``hot``: rows in Redis; ``table``: of blocks; ``cold``: the archive; ``initialised``: whether the lanes were ever
-    whole; ``new_token``: a text that nothing else has; ``now_ms``: the clock."""
+    """``hot``: rows in Redis; ``table``: of blocks; ``cold``: the archive; ``admission``: has the writer refuse
+    tenants; ``initialised``: whether the lanes were ever whole; ``new_token``: a text that nothing else has;
+    ``now_ms``: the clock."""
 
     hot: HotWindows
     table: Table
     cold: Blocks
+    admission: Admission
     initialised: Callable[[], bool]
     new_token: Callable[[], str]
     now_ms: Callable[[], int]
@@ -60,6 +64,7 @@ def assemble(settings: SealerSettings, ports: SealerPorts) -> Sealer:
         catalogue=catalogue,
         rollups=Roller(warm, tiers, catalogue, warm_s, settings.cold_raw_s, ports.now_ms),
         worklist=Worklist(ports.table, ports.new_token),
+        admission=ports.admission,
         replays=Watch(
             Jobs(ports.table),
             Marks(ports.table, settings.seal_grace_s),
@@ -92,6 +97,7 @@ def sealer() -> Sealer:
         hot=HotWindows(redis),
         table=table,
         cold=ColdBlocks(s3, settings.blocks_bucket),
+        admission=DynamoUsage(dynamodb, settings.accounts_table),
         initialised=LanesMark(dynamodb, settings.accounts_table).is_set,
         new_token=lambda: uuid4().hex,
         now_ms=now_ms,

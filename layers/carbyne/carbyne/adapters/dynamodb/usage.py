@@ -3,7 +3,8 @@
 ``samples_per_minute`` and the other fields of ``Limits``: limits that differ from the defaults.  ``m<minute>``: samples
 that arrived in this minute since 1970, of some minutes; ``w<minute>``, ``d<minute>``: old windows and deletes that were
 asked for.  ``series``, ``series_hour``, ``series_estimate``: a sketch of the series, the hour since 1970 that it is of,
-and how many it says they are.
+and how many it says they are.  ``memory_used``, ``memory_allowed``, ``memory_minute``: the bytes that
+it held of a full shard of Redis in that minute, and how many it may hold.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from botocore.exceptions import ClientError
 from carbyne.adapters.aws import retryable
 from carbyne.core import keys
 from carbyne.core.limits import USAGE_MINUTES_HELD
-from carbyne.tenants.usage import Counted, Limits, Standing
+from carbyne.tenants.usage import MINUTE_S, Counted, HeldMemory, Limits, Standing
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 LIMITS: Final = tuple(field.name for field in msgspec.structs.fields(Limits))
 SPENT: Final = {"old_windows_per_minute": "w", "deletes_per_minute": "d"}
 """Limits that are counted when something is asked for, and what the attributes of their minutes begin with."""
+MEMORY: Final = ("memory_used", "memory_allowed", "memory_minute")
 NO_TENANT: Final = "ConditionalCheckFailedException"
 
 
@@ -36,6 +38,7 @@ def standing(item: "Item") -> Standing:
         samples={int(name[1:]): _number(item, name) for name in _minutes(item)},
         series=_number(item, "series_estimate"),
         hour=_number(item, "series_hour"),
+        memory=HeldMemory(*(_number(item, name) for name in MEMORY)) if MEMORY[0] in item else None,
     )
 
 
@@ -59,7 +62,7 @@ def spend(client: "DynamoDBClient", table: str, tenant: str, limit: str, minute:
 
 
 class DynamoUsage:
-    """A UsageStore in DynamoDB."""
+    """A UsageStore and the sealer's Admission in DynamoDB."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client = client
@@ -80,6 +83,11 @@ class DynamoUsage:
             ":estimate": {"N": str(estimate)},
         }
         self._update(tenant, "SET series = :series, series_hour = :hour, series_estimate = :estimate", values)
+
+    def refuse(self, tenant: str, used_bytes: int, allowed_bytes: int, now_s: int) -> None:
+        numbers = dict(zip(MEMORY, (used_bytes, allowed_bytes, now_s // MINUTE_S), strict=True))
+        values = {f":{name}": {"N": str(number)} for name, number in numbers.items()}
+        self._update(tenant, _clause("SET", [f"{name} = :{name}" for name in MEMORY]), values)
 
     def _update(self, tenant: str, expression: str, values: dict[str, Any]) -> "Item | None":
         return _update(self._client, self._table, tenant, expression, values)

@@ -81,6 +81,19 @@ class Command(NamedTuple):
     script: Script | None = None
 
 
+class MasterMemory(NamedTuple):
+    """The lanes that a master serves, the bytes that it uses, and its maxmemory, 0 for none."""
+
+    lanes: frozenset[int]
+    used_bytes: int
+    max_bytes: int
+
+    @property
+    def fill(self) -> float:
+        """Used memory as a part of maxmemory, 0 where there is none."""
+        return self.used_bytes / self.max_bytes if self.max_bytes else 0.0
+
+
 class Member(NamedTuple):
     """A node: ``name`` is host:port, ``flags`` those of CLUSTER NODES, ``memory`` its INFO, None without an answer."""
 
@@ -142,16 +155,24 @@ class Nodes:
                 break
         return [_final(reply) for reply in replies]
 
-    def fill(self) -> float:
-        """The fullest master's used memory as a part of its maxmemory, 0 where there is none; RetryableError if one
-        can't be asked."""
+    def shards(self) -> list[MasterMemory]:
+        """Every master; RetryableError if one can't be asked."""
+        by_node: dict[ClusterNode, set[int]] = {node: set() for node in self._client.get_primaries()}
+        for lane, slot in enumerate(self._slots):
+            with suppress(exceptions.SlotNotCoveredError):
+                by_node.setdefault(self._client.nodes_manager.get_node_from_slot(slot), set()).add(lane)
         try:
-            memories = [self._client.get_redis_connection(node).info("memory") for node in self._client.get_primaries()]
+            return [self._shard(node, lanes) for node, lanes in by_node.items()]
         except UNREACHABLE as error:
             raise RetryableError(f"Redis memory: {error}") from error
-        return max(
-            (memory["used_memory"] / memory["maxmemory"] for memory in memories if memory.get("maxmemory")), default=0.0
-        )
+
+    def fill(self) -> float:
+        """The fill of the fullest master; RetryableError if one can't be asked."""
+        return max((shard.fill for shard in self.shards()), default=0.0)
+
+    def _shard(self, node: ClusterNode, lanes: set[int]) -> MasterMemory:
+        memory = self._client.get_redis_connection(node).info("memory")
+        return MasterMemory(frozenset(lanes), int(memory["used_memory"]), int(memory.get("maxmemory", 0)))
 
     def members(self) -> list[Member]:
         """Every node of the cluster, as the first that answers sees them; RetryableError if none does."""

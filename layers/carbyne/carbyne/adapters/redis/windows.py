@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from carbyne.adapters.redis.nodes import Command, Nodes, Reply, Script, checked
+from carbyne.adapters.redis.nodes import Command, MasterMemory, Nodes, Reply, Script, checked
 from carbyne.adapters.redis.replication import Followed, Replication
 from carbyne.core.errors import CorruptDataError, InvariantError, RetryableError, UnknownVersionError
 from carbyne.core.keys import (
@@ -19,7 +19,14 @@ from carbyne.core.keys import (
     list_identity,
     split_series,
 )
-from carbyne.core.limits import CONFIRM_ROWS_MAX, DUE_PER_LANE, LANES, READ_BYTES_MAX, SEAL_LEASE_MS
+from carbyne.core.limits import (
+    CONFIRM_ROWS_MAX,
+    DUE_PER_LANE,
+    LANES,
+    READ_BYTES_MAX,
+    SEAL_LEASE_MS,
+    SIZED_PER_CALL,
+)
 from carbyne.core.stamps import STAMP_BYTES, ZERO
 from carbyne.samples.columns import Columns, Rows, from_rows
 from carbyne.samples.fragments import from_lists
@@ -32,6 +39,8 @@ FIRST_CHUNK = 16
 LISTS_MERGED_MAX = 16
 """Lists of series up to which to merge them is faster than to sort their samples."""
 IDENTITY = slice(8, 16)
+EVER_S = 2**40
+"""After the end of every window."""
 TICK = "tick"
 """What ``lane_since`` has it under; no window's member is like it."""
 
@@ -143,6 +152,30 @@ class HotWindows:
         """The fullest master's used memory as a part of its limit, 0 where there is none."""
         return self._nodes.fill()
 
+    def shards(self) -> list[MasterMemory]:
+        """Every master, with its lanes and its memory."""
+        return self._nodes.shards()
+
+    def sizes(self) -> list[tuple[int, SourceKey, Window]]:
+        """The bytes of each window with unsealed rows, due or not; DUE_PER_LANE windows of a lane at most.  Lanes that
+        can't be sealed have none."""
+        windows = [(source, window) for _, source, window in self.due(EVER_S * 1000, EVER_S).windows]
+        return [
+            (size, source, window)
+            for first in range(0, len(windows), SIZED_PER_CALL)
+            for size, source, window in self._sized(windows[first : first + SIZED_PER_CALL])
+        ]
+
+    def _sized(self, windows: Sequence[tuple[SourceKey, Window]]) -> Iterator[tuple[int, SourceKey, Window]]:
+        calls = [
+            Command(source.lane, ("MEMORY USAGE", key))
+            for source, window in windows
+            for key in (source.rows(window), source.lists(window), source.dictionary(window))
+        ]
+        sizes = [int(checked(reply) or 0) for reply in self._nodes.run(calls)]
+        for number, (source, window) in enumerate(windows):
+            yield sum(sizes[3 * number : 3 * number + 3]), source, window
+
     def claim(self, source: SourceKey, window: Window) -> bool:
         """Whether the window is due still and nobody else has claimed it."""
         keys = [lane_due(source.lane), lane_claims(source.lane)]
@@ -189,26 +222,27 @@ class HotWindows:
         *,
         expiry_ms: int,
         again_ms: int,
+        early: bool = False,
     ) -> bool:
-        """Let go of the rows that still have these stamps, now (``expiry_ms`` 0) or, all at once, at ``expiry_ms``.
+        """Let go of the rows that still have these stamps, all at once at ``expiry_ms``, or now if that is 0.
 
-        True if the window has no unsealed row left; else it is due again at ``again_ms``.  Safe to repeat.
+        ``early``: now in any case; until ``expiry_ms`` the window is known as one that Redis may not have all of.  True
+        if the window has no unsealed row left; else it is due again at ``again_ms``.  Safe to repeat.
         """
-        if len(pairs) > CONFIRM_ROWS_MAX:  # too many for one call, so they can't be judged together
-            expiry_ms = 0
+        frees = early or not expiry_ms or len(pairs) > CONFIRM_ROWS_MAX  # which can't be judged together
         done = False
         for first in range(0, max(1, len(pairs)), CONFIRM_ROWS_MAX):
             part = pairs[first : first + CONFIRM_ROWS_MAX]
-            call = self._confirm_call(source, window, part, expiry_ms, again_ms)
+            call = self._confirm_call(source, window, part, [expiry_ms, again_ms, int(frees)])
             done = bool(checked(self._nodes.run([call], replicated=True)[0]))
         return done
 
     def _confirm_call(
-        self, source: SourceKey, window: Window, pairs: Sequence[tuple[bytes, bytes]], expiry_ms: int, again_ms: int
+        self, source: SourceKey, window: Window, pairs: Sequence[tuple[bytes, bytes]], how: Sequence[int]
     ) -> Command:
         keys = [source.rows(window), source.lists(window), source.dictionary(window), source.windows]
         keys += [lane_due(source.lane), lane_claims(source.lane), lane_since(source.lane)]
-        args = [source.member(window), window.token, expiry_ms, again_ms, *(item for pair in pairs for item in pair)]
+        args = [source.member(window), window.token, *how, *(item for pair in pairs for item in pair)]
         return self._confirm.call(source.lane, keys, args)
 
     def _values(self, source: SourceKey, window: Window) -> Iterator[tuple[bytes, bytes]]:
