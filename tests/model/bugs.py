@@ -30,7 +30,6 @@ from carbyne.store.worklist import Worklist
 from carbyne.stream.putter import Putter
 
 from tests.model import pages
-from tests.model.redis import MemoryNodes
 from tests.model.simulation import Simulation
 from tests.support.fakes import FakeBlocks
 
@@ -233,35 +232,6 @@ def _(simulation: Simulation) -> Patches:
     return [patch.object(failovers.Failovers, "look", lambda self: failovers.Look([], set()))]
 
 
-@bug
-def _(simulation: Simulation) -> Patches:
-    """a new master is noted before its lanes are taken out of service"""
-    look = failovers.Failovers.look
-
-    class Later:
-        def __init__(self, lanes: Any) -> None:
-            self._lanes, self.begun = lanes, []
-
-        def masters(self) -> Any:
-            return self._lanes.masters()
-
-        def followers(self, names: Any) -> Any:
-            return self._lanes.followers(names)
-
-        def begin(self, *args: Any, **how: Any) -> None:
-            self.begun.append((args, how))
-
-    def hasty(self: Any) -> Any:
-        lanes = self._lanes
-        self._lanes = later = Later(lanes)
-        found = look(self)
-        for args, how in later.begun:
-            lanes.begin(*args, **how)
-        return found
-
-    return [patch.object(failovers.Failovers, "look", hasty)]
-
-
 # Replay
 
 
@@ -275,21 +245,6 @@ def _(simulation: Simulation) -> Patches:
 def _(simulation: Simulation) -> Patches:
     """a promotion proves that nothing was lost, whoever was promoted"""
     return [patch.object(failovers, "proves", lambda shard, new: shard and new.before == shard.id.hex())]
-
-
-@bug
-def _(simulation: Simulation) -> Patches:
-    """a replica that started again counts as the one that was noted"""
-    followers = MemoryNodes.followers
-
-    def nameless(self: Any, names: Any) -> Any:
-        return {name: one._replace(process="process") for name, one in followers(self, names).items()}
-
-    def master(self: Any, lane: int) -> Any:
-        return of_lane(self, lane)._replace(process="process")
-
-    of_lane = MemoryNodes.master
-    return [patch.object(MemoryNodes, "followers", nameless), patch.object(MemoryNodes, "master", master)]
 
 
 @bug

@@ -1,9 +1,11 @@
 """Fixed schedules: what random ones meet too seldom, step by step through the functions as their wiring makes them."""
 
+import itertools
 import json
 import logging
 
 import pytest
+from carbyne.core.errors import RetryableError
 from carbyne.core.keys import BlockKey, SourceKey, Window
 from carbyne.core.limits import DAY_S
 from carbyne.http.message import Request
@@ -11,24 +13,26 @@ from carbyne.read.reader import How
 from carbyne.samples import blocks
 from carbyne.stream.arrived import Arrived
 
-from tests.model.faults import Faults
+from tests.model.faults import Faults, KilledError
 from tests.model.simulation import HOSTS, START_S
 from tests.model.world import MemoryStores, World, bounds
 
 LENGTH_S = 14_400
 SOURCE = SourceKey("acme", HOSTS[0])
 OPEN = Window.holding(START_S * 1000, LENGTH_S)
-MINUTE_S = 60
+MINUTE_S, HOUR_S = 60, 3_600
 
 
 class Story:
     """What one agent does, and the functions one after the other; times in seconds since the open window began."""
 
-    def __init__(self, at_s, hot_s=2 * DAY_S):
+    def __init__(self, at_s, hot_s=2 * DAY_S, lanes=()):
         warm_s = {"raw": DAY_S, "5m": 2 * DAY_S, "1h": 3 * DAY_S, "1d": 6 * DAY_S}
         start_s = OPEN.start_s + at_s
-        self.world = World(MemoryStores, ["acme"], start_s=start_s, length_s=LENGTH_S, hot_s=hot_s, warm_s=warm_s)
-        self.ingester = self.world.ingester(Faults())
+        self.world = World(
+            MemoryStores, ["acme"], start_s=start_s, length_s=LENGTH_S, hot_s=hot_s, warm_s=warm_s, lanes=lanes
+        )
+        self.ingester = self.world.ticking(self.world.ingester(Faults()), Faults())
 
     def post(self, at_s, value):
         point = {
@@ -54,8 +58,15 @@ class Story:
     def wait(self, seconds):
         self.world.now_s += seconds
 
-    def seal(self):
-        self.world.sealer(Faults()).run(lambda: 300.0)
+    def seal(self, killed_at=-1):
+        """Whether a sealer came to its end, which is killed before one of its calls."""
+        faults = Faults()
+        faults.begin({killed_at: "kill before"})
+        try:
+            self.world.sealer(faults).run(lambda: 300.0)
+        except KilledError:
+            return False
+        return True
 
     def archive(self):
         """The table's stream of changes, as far as it is."""
@@ -63,10 +74,15 @@ class Story:
         self.world.changes.clear()
         assert self.world.archiver(Faults()).take(changes) is None
 
-    def read(self, reader=None):
-        """{seconds since the open window began: value} of all raw samples."""
+    def read(self, reader=None, to_s=0):
+        """{seconds since the open window began: value} of all raw samples, or those until ``to_s``; None if refused."""
         now_ms = self.world.now_ms()
-        answer = (reader or self.world.asked).read(SOURCE, "m", 0, now_ms + DAY_S * 1000, How("raw"))
+        try:
+            answer = (reader or self.world.asked).read(
+                SOURCE, "m", 0, (to_s or now_ms // 1000 + DAY_S) * 1000, How("raw")
+            )
+        except RetryableError:
+            return None
         return {ts_ms // 1000 - OPEN.start_s: v for ts_ms, v in zip(answer.ts_ms.tolist(), answer.values, strict=True)}
 
     def latest(self):
@@ -127,3 +143,50 @@ def test_a_delete_leaves_nothing_in_the_archive():
     story.seal()
     assert story.archived() == 5
     assert story.read() == {minute * MINUTE_S: float(minute) for minute in range(5, 10)}
+
+
+def test_a_window_counts_as_sealed_only_when_it_is_wherever_the_sealer_stops():
+    """Then Redis loses the lane: what is read is all of the window, or refused, and all of it once it is sealed."""
+    samples = {-LENGTH_S: 1.0, HOUR_S: 2.0}
+    for killed_at in itertools.count():
+        story = Story(at_s=-LENGTH_S, lanes=[SOURCE.lane])
+        for at_s, value in samples.items():
+            first = len(story.world.stream.records)
+            story.post(at_s, value)
+            story.deliver(first)
+            story.wait(LENGTH_S + HOUR_S)
+            story.world.supervisor(Faults()).tick()
+            story.deliver(*range(first + 1, len(story.world.stream.records)))
+            sealed = story.seal(killed_at if at_s > 0 else -1)
+        if sealed:
+            story.wait(MINUTE_S)
+            story.seal()
+        story.world.lose(SOURCE.lane)
+        assert story.read(to_s=OPEN.end_s - 1) in ([samples] if sealed else [samples, None]), killed_at
+        assert story.read() is None, "the open window may have had rows"
+        if sealed:
+            break
+    assert killed_at > 20
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_no_read_misses_what_a_new_master_lacks_wherever_the_sealer_stops(restarted):
+    """``restarted``: the replica that takes over was noted as one that has everything, as another process."""
+    for killed_at in itertools.count():
+        story = Story(at_s=0)
+        story.post(0, 1.0)
+        story.deliver()
+        story.world.stores.follow()
+        for _ in range(2):
+            story.seal()
+            story.wait(MINUTE_S)
+        if not restarted:
+            story.world.stores.remember()
+        story.post(MINUTE_S, 2.0)
+        story.deliver(1)
+        story.world.stores.fail_over(SOURCE.lane, restarted=restarted)
+        looked = story.seal(killed_at)
+        assert story.read() in (None, {0: 1.0, MINUTE_S: 2.0}), killed_at
+        if looked:
+            break
+    assert killed_at > 5 and story.read() is None
