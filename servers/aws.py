@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Self
 
 import boto3
@@ -25,6 +25,7 @@ from servers.process import LISTEN, spawn
 REGION = "us-east-1"
 SWEEP_S = 2.0
 TWICE = 0.25
+_MAKING = threading.Lock()
 BY_TTL = {"Type": "Service", "PrincipalId": "dynamodb.amazonaws.com"}
 
 
@@ -58,8 +59,8 @@ class Aws:
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - one class per service, made at run time
         """A boto3 client, for example ``client("kinesis")``."""
-        session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)  # noqa: S106
-        return session.client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
+        with _MAKING:  # a session makes one client at a time
+            return _session().client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
 
     def register(self, functions: Iterable[str]) -> None:
         """Give Lambda functions of these names, so that event source mappings can be made for them."""
@@ -68,6 +69,12 @@ class Aws:
         for name in functions:
             role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trusted)["Role"]["Arn"]
             lambdas.create_function(FunctionName=name, Role=role, Code={"ZipFile": b""})
+
+
+@cache
+def _session() -> boto3.Session:
+    """One for the process: it reads the description of a service once, which takes ten times as long as a client."""
+    return boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=REGION)  # noqa: S106
 
 
 def serve() -> None:

@@ -64,7 +64,7 @@ class Node:
     @property
     def client(self) -> redis.Redis:
         """A fresh plain connection to this node."""
-        return redis.Redis(self.host, self.port, socket_timeout=5, **self.login)
+        return redis.Redis(self.host, self.port, socket_timeout=5, driver_info=None, **self.login)
 
     @property
     def alive(self) -> bool:

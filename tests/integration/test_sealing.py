@@ -199,8 +199,9 @@ def bits_of(points):
 
 @contextlib.contextmanager
 def master_of_lane(cluster, lane, cache={}):  # noqa: B006 - remembers masters, which these tests never change
-    node = cache.setdefault((id(cluster), lane), master_of(cluster, lane))
-    with node.client as client:
+    if (id(cluster), lane) not in cache:
+        cache[id(cluster), lane] = master_of(cluster, lane)
+    with cache[id(cluster), lane].client as client:
         yield client
 
 

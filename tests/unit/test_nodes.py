@@ -73,10 +73,17 @@ class Cluster:
         self.serves = {}
         self.after_refresh = {}
         self.slots = {self.keyslot(lane_state(lane)): lane for lane in range(8)}
-        self.nodes_manager = SimpleNamespace(get_node_from_slot=self.node_of, initialize=self.initialize)
+        self.nodes_manager = SimpleNamespace(
+            slots_cache=self, get_node_from_slot=self.node_of, initialize=self.initialize
+        )
 
     def keyslot(self, key):
         return key_slot(key.encode())
+
+    def get(self, slot):
+        """As the client's table of slots has it."""
+        name = self.serves.get(self.slots[slot], "a:1")
+        return [self.by_name[name]] if name else None
 
     def node_of(self, slot):
         name = self.serves.get(self.slots[slot], "a:1")

@@ -143,13 +143,14 @@ class Topology(NamedTuple):
 @cache
 def lanes_of_slots() -> tuple[int, ...]:
     """How many lanes each slot has."""
-    counts = Counter(slot_of_lane(lane) for lane in range(LANES))
+    counts = Counter(slots_of_lanes())
     return tuple(counts[slot] for slot in range(SLOTS))
 
 
-def slot_of_lane(lane: int) -> int:
-    """The slot of the hash tag of a lane."""
-    return crc_hqx(lane_tag(lane).encode(), 0) % SLOTS
+@cache
+def slots_of_lanes() -> tuple[int, ...]:
+    """The slot of each lane's hash tag."""
+    return tuple(crc_hqx(lane_tag(lane).encode(), 0) % SLOTS for lane in range(LANES))
 
 
 def lanes_in(slots: Iterable[int]) -> int:
@@ -161,7 +162,7 @@ def lanes_in(slots: Iterable[int]) -> int:
 def lanes_of(slots: Collection[int]) -> list[int]:
     """The lanes that these slots have."""
     among = set(slots)
-    return [lane for lane in range(LANES) if slot_of_lane(lane) in among]
+    return [lane for lane, slot in enumerate(slots_of_lanes()) if slot in among]
 
 
 def spans(slots: Iterable[int]) -> list[tuple[int, int]]:

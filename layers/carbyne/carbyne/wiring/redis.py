@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import cache
 
 import botocore.session
 from redis import Redis
@@ -21,9 +22,12 @@ from carbyne.core.settings import RedisSettings
 
 def login(settings: RedisSettings) -> CredentialProvider | None:
     """How to log in at the cluster of ``settings``; None if it asks for nothing."""
-    session = botocore.session.get_session()
+    session = cache(botocore.session.get_session)  # made for IAM alone: it takes longer than to connect
     return auth.provider(
-        settings, session.get_credentials, lambda: str(session.get_config_variable("region")), time.time
+        settings,
+        lambda: session().get_credentials(),
+        lambda: str(session().get_config_variable("region")),
+        time.time,
     )
 
 
@@ -60,6 +64,7 @@ def nodes(
             ssl=settings.redis_tls,
             credential_provider=login(settings),
             protocol=2,
+            driver_info=None,  # else each connection reads the library's version from disk, and tells it
             socket_timeout=REDIS_TIMEOUT_S,
             socket_connect_timeout=REDIS_TIMEOUT_S,
             require_full_coverage=False,

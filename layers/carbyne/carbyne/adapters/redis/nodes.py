@@ -9,7 +9,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import cache
 from hashlib import sha1
 from pathlib import Path
@@ -28,8 +27,8 @@ from carbyne.adapters.redis.replication import (
     lacking_of,
     replication_of,
 )
+from carbyne.cluster.topology import slots_of_lanes
 from carbyne.core.errors import RetryableError
-from carbyne.core.keys import lane_tag
 from carbyne.core.limits import LANES, REDIS_BUDGET_S, WAIT_MS
 
 _log = logging.getLogger(__name__)
@@ -132,7 +131,7 @@ class Nodes:
         self._sleep = sleep
         self._alone = alone
         self._endpoint = endpoint
-        self._slots = [self._client.keyslot(f"{{{lane_tag(lane)}}}") for lane in range(LANES)]
+        self._slots = slots_of_lanes()
         self._threads = ThreadPoolExecutor(max_workers=16)
         self._without_replica: set[str] = set()
 
@@ -158,9 +157,9 @@ class Nodes:
     def shards(self) -> list[MasterMemory]:
         """Every master; RetryableError if one can't be asked."""
         by_node: dict[ClusterNode, set[int]] = {node: set() for node in self._client.get_primaries()}
-        for lane, slot in enumerate(self._slots):
-            with suppress(exceptions.SlotNotCoveredError):
-                by_node.setdefault(self._client.nodes_manager.get_node_from_slot(slot), set()).add(lane)
+        for lane in range(LANES):
+            if node := self._master_of(lane):
+                by_node.setdefault(node, set()).add(lane)
         try:
             return [self._shard(node, lanes) for node, lanes in by_node.items()]
         except UNREACHABLE as error:
@@ -204,9 +203,9 @@ class Nodes:
         """The master of each lane; lanes of a node that does not answer, or is none now, are left out."""
         self._refresh(None)
         by_node: dict[ClusterNode, list[int]] = {}
-        for lane, slot in enumerate(self._slots):
-            with suppress(exceptions.SlotNotCoveredError):
-                by_node.setdefault(self._client.nodes_manager.get_node_from_slot(slot), []).append(lane)
+        for lane in range(LANES):
+            if node := self._master_of(lane):
+                by_node.setdefault(node, []).append(lane)
         by_master = {node: self._replication(node) for node in by_node}
         return {lane: master for node, lanes in by_node.items() if (master := by_master[node]) for lane in lanes}
 
@@ -221,16 +220,21 @@ class Nodes:
         """Try the calls of these numbers once, all nodes at the same time; the name of a node that did not answer."""
         by_node: dict[ClusterNode, list[int]] = {}
         for number in numbers:
-            try:
-                node = self._client.nodes_manager.get_node_from_slot(self._slots[calls[number].lane])
+            if node := self._master_of(calls[number].lane):
                 by_node.setdefault(node, []).append(number)
-            except exceptions.SlotNotCoveredError as error:
-                replies[number] = exceptions.ClusterDownError(str(error))
+            else:
+                replies[number] = exceptions.ClusterDownError(f"no node serves the slot of lane {calls[number].lane}")
         jobs = [(node, [calls[i] for i in mine], replicated) for node, mine in by_node.items()]
         for mine, got in zip(by_node.values(), self._threads.map(lambda job: self._on_node(*job), jobs), strict=True):
             for number, reply in zip(mine, got, strict=True):
                 replies[number] = reply
         return next((node.name for node, mine in by_node.items() if isinstance(replies[mine[0]], SILENT)), None)
+
+    def _master_of(self, lane: int) -> ClusterNode | None:
+        """By the topology that is known; None if no node serves the lane.  A look at every lane asks 1,024 times, and
+        the client's own method takes thirty times as long."""
+        serving = self._client.nodes_manager.slots_cache.get(self._slots[lane])
+        return serving[0] if serving else None
 
     def _on_node(self, node: ClusterNode, calls: list[Command], replicated: bool) -> list[Reply]:
         replies = self._pipeline(node, calls, replicated)

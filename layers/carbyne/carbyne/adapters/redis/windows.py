@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -93,9 +94,7 @@ class HotWindows:
         asked.
         """
         args = [now_ms, now_ms // 1000 if closed_s is None else closed_s, DUE_PER_LANE]
-        calls = [
-            self._due.call(lane, [lane_state(lane), lane_due(lane), lane_since(lane)], args) for lane in range(LANES)
-        ]
+        calls = [self._due.call(lane, keys, args) for lane, keys in enumerate(_due_keys())]
         asked = self._nodes.run(calls)
         replies = {lane: reply for lane, reply in enumerate(asked) if not isinstance(reply, RetryableError)}
         if not replies:
@@ -261,6 +260,12 @@ class HotWindows:
 
     def _ask(self, source: SourceKey, *command: str | bytes) -> Reply:
         return checked(self._nodes.run([Command(source.lane, command)])[0])
+
+
+@cache
+def _due_keys() -> list[list[str]]:
+    """The keys of due.lua, of each lane: a sealer's run asks all of them, whatever there is to do."""
+    return [[lane_state(lane), lane_due(lane), lane_since(lane)] for lane in range(LANES)]
 
 
 def _number(score: bytes) -> int | None:
