@@ -7,12 +7,13 @@
 --          2 ready      queue sorted set: id -> number
 --          3 delayed    queue sorted set: id -> due time, ms
 --          4 leases     queue sorted set: id -> end of the lease, ms
+--          5 tokens     queue hash: id -> token of its lease; those of a successor may be older than the leases
 -- ARGV     1 token      of the caller, written so that a WAIT behind this call covers what an earlier one stored
 -- RETURNS  {state (w or r), id up to which it is built}
--- EFFECTS  a queue of another master, or without a state, is emptied and being built from now on; tries and tokens stay
+-- EFFECTS  a queue of another master, or without a state, is emptied and being built from now on; tries stay
 -- COST     O(messages) to free them
 
-local state_key, ready, delayed, leases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local state_key, ready, delayed, leases, tokens = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local token = ARGV[1]
 local SECTION, BUILDING = "replication", "r"
 local master = string.match(redis.call("INFO", SECTION), "master_replid:(%x+)")
@@ -20,7 +21,7 @@ redis.call("HSET", state_key, "w", token)
 if redis.call("HGET", state_key, "m") ~= master then
   local time = redis.call("TIME")
   local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  redis.call("DEL", ready, delayed, leases)
+  redis.call("DEL", ready, delayed, leases, tokens)
   redis.call("HSET", state_key, "m", master, "s", BUILDING, "c", "", "b", string.format("%.0f", now))
 end
 return {redis.call("HGET", state_key, "s"), redis.call("HGET", state_key, "c")}

@@ -9,7 +9,7 @@
 --          then two for each message: id, token
 -- RETURNS  {state (w, r, l if it was not built on this master, n if the lease is longer than the table noted), for each
 --          message 1, or 0 if it is not leased, or under another token}
--- EFFECTS  a message whose token Redis lost takes the given one
+-- EFFECTS  leases have their new ends; where Redis lost the token, anyone may have the message, so it is only kept longer
 -- COST     O(messages)
 
 local state_key, ready, leases, tokens = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -25,16 +25,17 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local result = {WHOLE}
 for i = 2, #ARGV, 2 do
   local id, token = ARGV[i], ARGV[i + 1]
-  local mine = redis.call("ZSCORE", leases, id) and (redis.call("HGET", tokens, id) or token) == token
+  local ends, known = redis.call("ZSCORE", leases, id), redis.call("HGET", tokens, id)
+  local mine = ends and (known or token) == token
   result[#result + 1] = mine and 1 or 0
-  if mine and lease == 0 then
+  if mine and lease > 0 then
+    local longest = known and 0 or tonumber(ends)
+    redis.call("ZREM", leases, id)
+    redis.call("ZADD", leases, "NX", string.format("%.0f", math.max(longest, now + lease)), id)
+  elseif mine and known then
     redis.call("ZREM", leases, id)
     redis.call("HDEL", tokens, id)
     redis.call("ZADD", ready, "NX", string.sub(id, 1, DIGITS), id)
-  elseif mine then
-    redis.call("ZREM", leases, id)
-    redis.call("ZADD", leases, "NX", string.format("%.0f", now + lease), id)
-    redis.call("HSET", tokens, id, token)
   end
 end
 redis.call("HSET", state_key, "w", ARGV[#ARGV])

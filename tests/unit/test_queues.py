@@ -321,3 +321,16 @@ def test_what_is_no_lease_is_refused(world, lease):
         with pytest.raises(RequestError) as refused:
             ask()
         assert refused.value.status == 400
+
+
+def test_a_taker_of_before_gives_nothing_away_after_a_loss(world):
+    publish(world, 1)
+    [old] = take(world, lease_s=1)
+    before = {key: dict(value) if isinstance(value, dict) else value for key, value in world.redis.values.items()}
+    world.sleep(1)
+    [new] = take(world, lease_s=30)
+    world.redis.values = before
+    world.nodes.promote(JOBS.lane)
+    assert world.queues.extend(JOBS, [old.lease], 0) == []
+    assert take(world) == [], "the other taker lives"
+    assert world.queues.extend(JOBS, [new.lease], 30) == []

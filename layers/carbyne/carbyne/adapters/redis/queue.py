@@ -36,7 +36,7 @@ class RedisQueues:
         return state.decode()
 
     def begin(self, queue: QueueKey) -> Built:
-        state, cursor = self._written(self._begin.call(queue.lane, _order(queue), [queue.path]))
+        state, cursor = self._written(self._begin.call(queue.lane, [*_order(queue), queue.tokens], [queue.path]))
         return Built(state.decode(), cursor.decode())
 
     def fill(
