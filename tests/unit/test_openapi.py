@@ -27,6 +27,12 @@ REPORT = {"source": {"type": "host", "hostId": "host1"}, "name": "ping", "status
 NOTE = {"service": "shop", "title": "deploy", "from": NOW_S - 60, "to": NOW_S}
 LAYOUT = {"x": 0, "y": 0, "width": 24, "height": 6}
 BOARD = {"title": "Shop", "widgets": [{"type": "markdown", "markdown": "# Hello", "layout": LAYOUT}]}
+EXTERNAL = {
+    "type": "external",
+    "name": "Shop",
+    "url": "https://shop.example/",
+    "headers": [{"name": "A", "value": "b"}],
+}
 LEASE = f"{1:016d}-{2:011x}-{3:08x}.{4:016x}"
 BODIES = {
     ("POST", "/api/v0/tsdb"): [{"hostId": name, **SAMPLE} for name in ("host1", "", "stranger")],
@@ -45,6 +51,8 @@ BODIES = {
     ("PUT", "/api/v0/graph-annotations/{id}"): NOTE,
     ("POST", "/api/v0/dashboards"): BOARD,
     ("PUT", "/api/v0/dashboards/{id}"): BOARD,
+    ("POST", "/api/v0/monitors"): EXTERNAL,
+    ("PUT", "/api/v0/monitors/{id}"): EXTERNAL,
     ("POST", "/carbyne/v1/queues/{name}/messages"): {"messages": [{"body": {"a": 1}, "key": "k"}]},
     ("POST", "/carbyne/v1/queues/{name}/take"): {"max": 1},
     ("POST", "/carbyne/v1/queues/{name}/ack"): {"leases": [LEASE]},
@@ -95,7 +103,7 @@ class Answer:
 def system():
     """One with a host, a service and a role, samples, metadata of each, a graph and a check."""
     made = MemorySystem(lambda: NOW_S, lambda: 0.0)
-    ids = iter(["host1"] * 3)  # of the host, an annotation and a dashboard
+    ids = iter(["host1"] * 4)  # of the host, an annotation, a dashboard and a monitor
     accounts, registry = made.deps["registry"]
     made.deps["registry"] = accounts, registry._replace(new_id=lambda: next(ids, "another"))
     host = {"name": "web", "customIdentifier": "i/1", "roleFullnames": ["shop:web"], "meta": {"kernel": {"name": "x"}}}
@@ -107,6 +115,7 @@ def system():
         ("POST", "/api/v0/services/shop/tsdb", [SAMPLE]),
         ("POST", "/api/v0/graph-defs/create", [{"name": "custom.x"}]),
         ("POST", "/api/v0/monitoring/checks/report", {"reports": [REPORT]}),
+        ("POST", "/api/v0/monitors", EXTERNAL),
         ("POST", "/carbyne/v1/queues/jobs/messages", {"messages": [{"body": 1}]}),
         ("PUT", "/api/v0/hosts/host1/metadata/env", 1),
         ("PUT", "/api/v0/services/shop/metadata/env", 1),

@@ -24,9 +24,10 @@ MAY_IMPORT = {
     "read": BASE | {"http", "store", "tenants"},
     "monitor": BASE | {"cluster", "intake", "registry"},
     "registry": BASE | {"http", "tenants"},
+    "checks": BASE | {"intake", "registry"},
     "page": {"core", "http", "tenants"},
     "queue": {"core", "http", "tenants"},
-    "adapters": BASE | {"tenants", "registry", "archive", "cluster", "page", "queue"},
+    "adapters": BASE | {"tenants", "registry", "archive", "cluster", "page", "queue", "checks"},
     "wiring": None,  # the only assembly sees everything
     "cli": None,
 }

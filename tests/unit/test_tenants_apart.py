@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from carbyne.core.keys import QueueKey, SourceKey, api_key_item
+from carbyne.core.keys import EXTERNAL_ITEM, QueueKey, SourceKey, api_key_item
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.page.sessions import Session
 from carbyne.queue.api import QueueDeps
@@ -19,7 +19,8 @@ from carbyne.queue.ports import QueueTable
 from carbyne.queue.queues import NewMessage
 from carbyne.read.batch import BatchAnswer
 from carbyne.read.reader import Newest, ReadAnswer
-from carbyne.registry.store import Registry
+from carbyne.registry.monitors import ExternalState, keep_state
+from carbyne.registry.store import Key, Registry
 from carbyne.stream import records
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import NO_KEY, Accounts
@@ -45,6 +46,8 @@ EVERYTHING = {
     "customIdentifier": "i-b",
     "service": "shop",
     "title": "t",
+    "type": "external",
+    "url": "https://shop.example/",
     "from": NOW_S,
     "to": NOW_S,
     "reports": [
@@ -80,24 +83,25 @@ class WatchedStore(MemoryStore):
         self.touched = touched
 
     def get(self, key):
-        self._note(key.pk)
+        self._note(key)
         return super().get(key)
 
     def items(self, pk, prefix=""):
-        self._note(pk)
+        self._note(Key(pk, ""))
         return super().items(pk, prefix)
 
     def scan(self, pk, after=""):
-        self._note(pk)
+        self._note(Key(pk, ""))
         return super().scan(pk, after)
 
     def write(self, *changes):
         for change in changes:
-            self._note(change.key.pk)
+            self._note(change.key)
         return super().write(*changes)
 
-    def _note(self, pk):
-        self.touched.add(pk.partition(":")[0])
+    def _note(self, key):
+        """The list of all tenants' external monitors has the tenant in the sort key."""
+        self.touched.add((key.sk if key.pk == EXTERNAL_ITEM else key.pk).partition(":")[0])
 
 
 class WatchedTiers:
@@ -264,6 +268,10 @@ class World:
         note = {"service": "shop", "title": mark, "from": NOW_S, "to": NOW_S}
         self._done("POST", "/api/v0/graph-annotations", note, key)
         self._done("POST", "/api/v0/dashboards", {"title": mark}, key)
+        monitor = {"type": "external", "name": mark, "url": "https://shop.example/"}
+        monitor_id = self._done("POST", "/api/v0/monitors", monitor, key)["id"]
+        state = ExternalState("OK", mark, NOW_S // 60)
+        assert keep_state(self.deps["registry"][1], key[-1], monitor_id, state)
         for owner in (f"hosts/{host}", "services/shop", f"services/{service}/roles/web", "services/shop/roles/web"):
             self._done("PUT", f"/api/v0/{owner}/metadata/env", {"x": mark}, key)
         graph = {"name": f"custom.{service}", "displayName": mark, "metrics": []}
@@ -279,8 +287,8 @@ class World:
 
 
 def _ids():
-    """Of a host, an annotation and a dashboard of each tenant, then others."""
-    yield from ("host-b", "host-b", "host-b", "host-a", "host-a", "host-a")
+    """Of a host, an annotation, a dashboard and a monitor of each tenant, then others."""
+    yield from ["host-b"] * 4 + ["host-a"] * 4
     for number in itertools.count():
         yield f"new{number}"
 

@@ -332,6 +332,10 @@ def check_monitor(name: str) -> str:
     return blake2b(name.encode(), digest_size=8).hexdigest()[:11]
 
 
+EXTERNAL_ITEM: Final = "external-monitors"
+"""Partition key, in the registry table, of one item for each external monitor, by tenant and id; no partition of a
+tenant has a name without a colon."""
+
 REPLAY_ITEM = "system#replay"
 """Partition key, in the blocks table, of the job that replays lanes."""
 

@@ -328,6 +328,39 @@ CHECK_ATTEMPTS_MAX: Final = 10
 CHECK_REPORT_AGE_S_MAX: Final = 6 * 60 * 60
 """How far a report's time may lie from now, as Mackerel documents."""
 
+# External checks
+EXTERNAL_MONITORS_PER_TENANT_MAX: Final = 100
+"""External monitors of a tenant: each is a request a minute, some $0.40 a month with its function's time."""
+EXTERNAL_HEADERS_MAX: Final = 30
+"""Headers of a check's request."""
+EXTERNAL_TEXT_CHARACTERS_MAX: Final = 1_024
+"""A header's value, or the text that an answer must contain."""
+EXTERNAL_BODY_CHARACTERS_MAX: Final = 10_000
+"""The body of a check's request."""
+CHECK_TIMES_MAX: Final = 10
+"""Response times that a state keeps: the longest span of minutes that they are averaged over."""
+CHECK_S: Final = 15.0
+"""One check with its redirects; then the target counts as silent."""
+CHECK_ANSWER_BYTES_MAX: Final = 1024 * 1024
+"""Of an answer: more is not read, and the text must be in what was."""
+CHECK_REDIRECTS_MAX: Final = 5
+"""Redirects that a check follows."""
+CHECKS_AT_ONCE: Final = 8
+"""Checks that one worker makes at the same time."""
+CHECKS_PER_WORKER: Final = 100
+"""Checks of a minute for which one worker is called: eight at once, of 15 s at most, are done in three minutes even if
+all targets are silent."""
+CHECK_WORKERS_MAX: Final = 10
+"""Workers that are called in a minute, or an account with a small quota would lack functions for agents."""
+CHECK_SPREAD_S: Final = 45
+"""Checks of a minute begin within so many seconds of it, each at a second of its own."""
+CHECK_PAUSE_S: Final = 2.0
+"""A worker that found nothing asks the queue again after this."""
+CHECK_RESERVE_S: Final = 25.0
+"""A worker takes nothing with less time left: the checks that it has take CHECK_S, and their results some calls."""
+CHECK_LEASE_S: Final = 60
+"""How long a worker has its checks: then it died."""
+
 # Queues
 QUEUE_NAME_CHARACTERS_MAX: Final = 64
 """The name of a queue."""
@@ -441,6 +474,7 @@ assert REDIS_TOKEN_RENEW_S + REDIS_BUDGET_S < REDIS_TOKEN_S
 assert CATALOGUE_PAGE_SERIES_MAX * (NAME_BYTES_MAX + 20) < CATALOGUE_PAGE_BYTES_MAX < CATALOGUE_INFLATED_BYTES_MAX
 assert BLOCK_BYTES_MAX + 2_048 + 1_024 + 2_000 <= 400 * 1024
 assert BLOCK_BYTES_MAX < BLOCK_INFLATED_BYTES_MAX
+assert CHECK_S < CHECK_RESERVE_S < CHECK_LEASE_S
 assert TAKE_WAIT_S_MAX + QUEUE_BUILD_S < 28, "API Gateway gives up after 30 s"
 assert MESSAGES_PER_CALL_MAX * (MESSAGE_BYTES_MAX + 1_024) < ANSWER_BYTES_MAX * 3 // 4
 assert TOKEN_S <= TENANT_CACHE_S, "a revoked session may not outlive a revoked key"

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from carbyne.http.message import Response
 from carbyne.http.routes import Call, Route
-from carbyne.registry import api_dashboards, api_hosts, api_metadata, api_monitoring, api_services
+from carbyne.registry import api_dashboards, api_hosts, api_metadata, api_monitoring, api_monitors, api_services
 from carbyne.registry.answers import Org
 from carbyne.registry.store import Registry
 from carbyne.tenants.accounts import NO_KEY, Permission
@@ -30,6 +30,7 @@ ROUTES: Final[tuple[Route[Registry], ...]] = (
     Route("GET", "/api/v0/org", Permission.READ, "The tenant of the API key", Org, org),
     *api_hosts.ROUTES,
     *api_monitoring.ROUTES,
+    *api_monitors.ROUTES,
     *api_dashboards.ROUTES,
     *api_services.ROUTES,
     *api_metadata.ROUTES,
