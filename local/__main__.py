@@ -23,6 +23,7 @@ from werkzeug.serving import make_server
 
 from local import events
 from local.gateway import DEFAULT, Gateway
+from local.invoke import Invocations
 from local.nodes import Nodes
 from local.sources import Mappings, Schedule, Source, shards_of
 from local.template import FUNCTION, Template, TemplateError, pairs, reference
@@ -63,8 +64,8 @@ def create_account(aws: Aws, tenant: str, api_key: str) -> None:
         aws.client("dynamodb").put_item(TableName=reference("AccountsTable"), Item=typed)
 
 
-def start_function(template: Template, aws: Aws, name: str, redis_password: str) -> Function:
-    """With the environment that Lambda would give it, plus the address of the embedded AWS."""
+def start_function(template: Template, aws: Aws, name: str, redis_password: str, invocations_url: str) -> Function:
+    """With the environment that Lambda would give it, plus the addresses of the embedded AWS and of our Invoke."""
     properties = template.values(name, "CodeUri", "Handler", "Timeout", "MemorySize", "Environment")
     layers = [template.values(layer.value, "ContentUri") for layer in template.properties(name)["Layers"].value]
     folders = [properties["CodeUri"], *(layer["ContentUri"] for layer in layers)]
@@ -77,7 +78,23 @@ def start_function(template: Template, aws: Aws, name: str, redis_password: str)
     }
     if redis_password and "REDIS_PASSWORD" in environment:
         environment["REDIS_PASSWORD"] = redis_password
+    if "QUEUE" in environment:  # it calls others
+        environment["AWS_ENDPOINT_URL_LAMBDA"] = invocations_url
     return Function(name, {**aws.environment, **environment}, properties["Timeout"])
+
+
+def start_functions(stack: contextlib.ExitStack, template: Template, aws: Aws, redis_password: str) -> list[Function]:
+    """All of the template's, and an Invoke by which they call each other."""
+    invocations = Invocations()
+    server = make_server(LISTEN, 0, invocations, threaded=True)
+    stack.callback(server.server_close)
+    url = f"http://{LISTEN}:{server.port}"
+    start = partial(start_function, template, aws, redis_password=redis_password, invocations_url=url)
+    with ThreadPoolExecutor() as threads:
+        functions = list(threads.map(start, template.of_type(FUNCTION)))
+    invocations.functions = {reference(function.name): function for function in functions}
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return functions
 
 
 def connect(template: Template, aws: Aws, function: Function, gateway: Gateway) -> Iterator[Source]:
@@ -123,9 +140,7 @@ def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     create_account(aws, TENANT, api_key)
     create_account(aws, OPERATOR, operator_key := f"operator-{api_key}")
     print("  functions ...", flush=True)
-    with ThreadPoolExecutor() as threads:
-        start = partial(start_function, template, aws, redis_password=redis_password)
-        functions = list(threads.map(start, template.of_type(FUNCTION)))
+    functions = start_functions(stack, template, aws, redis_password)
     sources += [source for function in functions for source in connect(template, aws, function, gateway)]
     for number, schedule in enumerate(source for source in reversed(sources) if isinstance(source, Schedule)):
         schedule.phase_s = PHASE_S * number  # so that the supervisor sees what the sealer did

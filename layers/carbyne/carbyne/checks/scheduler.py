@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Final, Protocol
 from zlib import crc32
 
 import msgspec
@@ -11,6 +11,9 @@ from carbyne.core.limits import CHECK_SPREAD_S, CHECK_WORKERS_MAX, CHECKS_PER_WO
 from carbyne.registry import monitors
 from carbyne.registry.monitors import ExternalJob
 from carbyne.registry.store import Store
+
+QUEUE: Final = "external-checks"
+"""The queue's name, among those of the operator's tenant."""
 
 
 class CheckJob(ExternalJob, frozen=True):

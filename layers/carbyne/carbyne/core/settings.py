@@ -173,6 +173,25 @@ class PageSettings(RedisSettings, frozen=True, kw_only=True):
     blocks_table: str
 
 
+class SchedulerSettings(msgspec.Struct, frozen=True):
+    """``registry_table``: monitors; ``queue`` and ``worker``: names of the functions of queues and of checks."""
+
+    registry_table: str
+    queue: str
+    worker: str
+
+
+class WorkerSettings(msgspec.Struct, frozen=True):
+    """``registry_table``: monitors and their states; ``stream_name``: the Kinesis stream, for response times;
+    ``queue``: name of the function of queues; ``check_networks``: private networks that may be asked, comma
+    separated."""
+
+    registry_table: str
+    stream_name: str
+    queue: str
+    check_networks: str
+
+
 class QueueSettings(RedisSettings, frozen=True, kw_only=True):
     """``accounts_table``: API keys; ``queues_table``: messages."""
 

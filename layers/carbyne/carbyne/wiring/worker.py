@@ -1,0 +1,46 @@
+"""The worker of checks with its real parts."""
+
+import os
+import secrets
+import ssl
+import time
+from functools import cache, partial
+from random import random
+
+import boto3
+
+from carbyne.adapters import aws, telemetry
+from carbyne.adapters.dynamodb.registry import DynamoRegistry
+from carbyne.adapters.invoke import InvokedQueue
+from carbyne.adapters.kinesis import KinesisStream
+from carbyne.checks.asking import Asking
+from carbyne.checks.scheduler import QUEUE
+from carbyne.checks.targets import Targets, networks, resolve
+from carbyne.checks.worker import CheckWorker
+from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
+from carbyne.core.names import OPERATOR
+from carbyne.core.settings import WorkerSettings, load
+from carbyne.registry.ids import new_host_id
+from carbyne.registry.store import Registry
+from carbyne.stream.putter import Putter, Time
+
+
+@cache
+def worker() -> CheckWorker:
+    """Made at the first run of an instance, then kept."""
+    telemetry.log_as_json("worker")
+    settings = load(WorkerSettings, os.environ)
+    dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=3, tries=3))
+    functions = boto3.client("lambda", config=aws.config(connect_timeout_s=1, read_timeout_s=28, tries=2))
+    kinesis = boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, tries=1))
+    putting = Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random)
+    registry = Registry(
+        store=DynamoRegistry(dynamodb, settings.registry_table),
+        now_s=lambda: int(time.time()),
+        new_id=partial(new_host_id, secrets.choice),
+        put=Putter(KinesisStream(kinesis, settings.stream_name), putting).put,
+    )
+    asking = Asking(
+        Targets(networks(settings.check_networks), resolve), time.monotonic, cache(ssl.create_default_context)
+    )
+    return CheckWorker(registry, InvokedQueue(functions, settings.queue, OPERATOR, QUEUE), asking, time.sleep)

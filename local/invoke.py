@@ -1,0 +1,45 @@
+"""Lambda's Invoke in front of the functions, for those that call others."""
+
+import json
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from werkzeug.wrappers import Request, Response
+
+from servers.lambdas import Function, FunctionError
+
+PATH = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+
+
+class Invocations:
+    """A WSGI application; ``functions``: by the names that the template's references give."""
+
+    def __init__(self) -> None:
+        self.functions: Mapping[str, Function] = {}
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # noqa: ANN401
+        return self._answer(Request(environ))(environ, start_response)
+
+    def _answer(self, request: Request) -> Response:
+        found = PATH.fullmatch(request.path)
+        function = self.functions.get(found[1]) if found and request.method == "POST" else None
+        if function is None:
+            told = {"Type": "User", "Message": f"no such call or function here: {request.method} {request.path}"}
+            return Response(json.dumps(told), 404, {"x-amzn-ErrorType": "ResourceNotFoundException"})
+        event = json.loads(request.get_data() or b"{}")
+        if request.headers.get("X-Amz-Invocation-Type") == "Event":
+            threading.Thread(target=self._run, args=(function, event), daemon=True).start()
+            return Response(b"", 202)
+        answer, failed = self._run(function, event)
+        headers = {"X-Amz-Function-Error": "Unhandled"} if failed else {}
+        return Response(json.dumps(answer), 200, headers, content_type="application/json")
+
+    def _run(self, function: Function, event: object) -> tuple[object, bool]:
+        """The answer, or the error as Lambda tells it, and whether it is one."""
+        try:
+            return function.invoke(event), False
+        except FunctionError as error:
+            print(f"[{function.name}] {error}", flush=True)
+            return {"errorMessage": str(error)}, True
