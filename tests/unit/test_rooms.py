@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "seal": BASE | {"store"},
     "archive": BASE | {"store"},
     "read": BASE | {"http", "store", "tenants"},
+    "promql": {"core", "samples"},
     "monitor": BASE | {"cluster", "intake", "registry"},
     "registry": BASE | {"http", "tenants"},
     "checks": BASE | {"intake", "registry"},

@@ -2,12 +2,15 @@
 
 CarbyneError
 |-- RequestError        the caller must change the request; carries an HTTP status
+|   `-- QueryError            a query of PromQL fails; carries the type that Prometheus gives to such an error
 |-- RetryableError      the same call may succeed later: store unavailable, throttled, lane rebuilding
 |   `-- OverLimitError        the tenant is over one of its limits; the message says which
 |-- CorruptDataError    bytes that are not what a codec wrote; quarantined, never retried
 |   `-- UnknownVersionError   sound bytes of a newer version; left for the retry, never quarantined
 `-- InvariantError      a bug of ours ("BUG: ...; got ...")
 """
+
+from typing import Final
 
 
 class CarbyneError(Exception):
@@ -24,6 +27,16 @@ class RequestError(CarbyneError):
         super().__init__(message)
         self.status = status
         self.message = message
+
+
+class QueryError(RequestError):
+    """A query that can't be read (``bad_data``), can't be computed (``execution``) or takes too long (``timeout``)."""
+
+    STATUS: Final = {"bad_data": 400, "execution": 422, "timeout": 503}
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(self.STATUS[kind], message)
+        self.kind = kind
 
 
 class RetryableError(CarbyneError):

@@ -59,6 +59,24 @@ STORAGE_WINDOWS_MAX: Final = 200
 LATEST_BACK_MS: Final = 24 * 60 * 60 * 1000
 """How old the latest sample of a series may be."""
 
+# Queries in PromQL
+QUERY_BYTES_MAX: Final = 16 * 1024
+"""The text of a query: the longest that Grafana's tools make has 8 KB, and parsing it takes 2 ms."""
+QUERY_DEPTH_MAX: Final = 100
+"""Operations or brackets within each other: far more than people write, far less than Python can call."""
+QUERY_STEPS_MAX: Final = 11_000
+"""Points of one series of an answer, as Prometheus has it: a pixel each of the widest screens."""
+QUERY_SERIES_MAX: Final = 50_000
+"""Series that one query reads: as many as the largest source has."""
+QUERY_SAMPLES_MAX: Final = 20_000_000
+"""Samples that a query reads, and values that one of its operations gives: 320 MB with their times."""
+QUERY_TIMEOUT_S: Final = 25.0
+"""How long a query is computed: API Gateway gives up after 30 s."""
+QUERY_LOOKBACK_MS: Final = 5 * 60 * 1000
+"""How old the newest sample of a series may be where a query names none: Prometheus' default."""
+QUERY_NOTES_MAX: Final = 10
+"""Warnings and infos of one answer, each: the others are counted."""
+
 # Stream records
 RECORD_BYTES_MAX: Final = 1_000_000
 """A Kinesis record holds 1 MiB with its partition key."""

@@ -1,0 +1,1 @@
+"""PromQL, evaluated on arrays of samples; no I/O."""
