@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from carbyne.http import message
-from carbyne.read import mackerel
+from carbyne.read import api
 from carbyne.wiring.reader import ReaderDeps, reader
 
 
@@ -15,4 +15,4 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 def handle(event: dict[str, Any], deps: Callable[[], ReaderDeps]) -> dict[str, Any]:
     """The answer to an HTTP event; ``deps`` is called inside, so that its failure is answered as well."""
-    return message.answer(event, lambda request: mackerel.route(request, *deps()))
+    return message.answer(event, lambda request: api.route(request, *deps()))

@@ -9,11 +9,13 @@ import pytest
 from botocore.stub import Stubber
 from carbyne.adapters.dynamodb.registered import Registered
 from carbyne.adapters.dynamodb.registry import DynamoRegistry
+from carbyne.adapters.dynamodb.sources import DynamoSources
 from carbyne.core import keys
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.http.message import Request
 from carbyne.http.routes import Call
+from carbyne.read.registered import RegisteredSource
 from carbyne.registry import hosts, services
 from carbyne.registry.api_hosts import delete_host
 from carbyne.registry.store import Key, Registry, RegistryChange, RegistryItem
@@ -186,6 +188,22 @@ def test_which_hosts_are_live_and_which_things_are_registered(store, registered)
     ]
     assert [registered.has(SourceKey("t", source)) for source in sources] == [True, True, False, True, False, False]
     assert not registered.has(SourceKey("u", f"host/{live}"))
+
+
+def test_what_queries_ask_of_the_registry(store, registered):
+    ids = iter(["host1", "host2"])
+    registry = Registry(store, lambda: 1_700_000_000, lambda: next(ids), lambda _: None)
+    form = hosts.HostForm(name="web", role_fullnames=["shop:app", "shop:web"])
+    live, retired = (hosts.register(registry, "t", form) for _ in range(2))
+    hosts.retire(registry, "t", retired)
+    services.create(registry, "t", "my-shop_1", "")
+    sources = registered.sources if isinstance(store, MemoryStore) else DynamoSources(store._client, store._table).of
+    assert sorted(sources("t")) == [
+        RegisteredSource(f"host/{live}", "web", "working", {"shop": ["app", "web"]}),
+        RegisteredSource("service/my-shop_1"),
+        RegisteredSource("service/shop"),
+    ]
+    assert sources("u") == []
 
 
 def test_what_dynamodb_did_not_look_up_counts_as_live():

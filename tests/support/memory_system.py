@@ -124,7 +124,15 @@ class MemorySystem:
         moment = Time(lambda: int(now_s() * 1000), clock=clock, sleep=lambda _: None, random=lambda: 0.5)
         registered = MemoryRegistered(self.store)
         ports = wiring_reader.ReaderPorts(
-            self.hot, self.hot, self.table, FakeBlocks(), accounts, moment.now_ms, self.cache, registered.has
+            self.hot,
+            self.hot,
+            self.table,
+            FakeBlocks(),
+            accounts,
+            moment.now_ms,
+            self.cache,
+            registered.has,
+            registered.sources,
         )
         registry = Registry(
             self.store, lambda: int(now_s()), lambda: uuid.uuid4().hex[:11], Putter(self.hot, moment).put

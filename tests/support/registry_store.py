@@ -1,5 +1,6 @@
 """The registry's table in a dict, for unit tests; it passes the same contract tests as the one in DynamoDB."""
 
+from carbyne.adapters.dynamodb.sources import host_source, service_source
 from carbyne.core.errors import RetryableError
 from carbyne.core.limits import PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
 from carbyne.registry import hosts, roles
@@ -67,6 +68,11 @@ class MemoryRegistered:
     def live_hosts(self, tenant, host_ids):
         assert 0 < len(host_ids) <= 100
         return {host_id for host_id in host_ids if self.store.get(hosts._key(tenant, host_id))}
+
+    def sources(self, tenant):
+        found = [host_source(item.body) for item in self.store.items(hosts._key(tenant, "").pk)]
+        services = self.store.items(roles.key_of(tenant, "").pk)
+        return found + [service_source(item.key.sk) for item in services if ":" not in item.key.sk]
 
     def has(self, source):
         kind, _, name = source.source.partition("/")

@@ -11,7 +11,15 @@ ROOT = Path(__file__).resolve().parents[2]
 NEVER = {
     "writer": {"numpy", "redis", "carbyne.read", "carbyne.registry", "carbyne.http.openapi", "carbyne.wiring.openapi"},
     "registry": {"numpy", "redis", "carbyne.read", "carbyne.intake", "carbyne.http.openapi", "carbyne.wiring.openapi"},
-    "reader": {"carbyne.intake", "carbyne.registry", "carbyne.http.openapi", "carbyne.wiring.openapi"},
+    "reader": {
+        "carbyne.promql",
+        "promql_parser",
+        "re2",
+        "carbyne.intake",
+        "carbyne.registry",
+        "carbyne.http.openapi",
+        "carbyne.wiring.openapi",
+    },
 }
 LIST_LOADED = """
 import json, runpy, sys

@@ -72,6 +72,10 @@ QUERIES = {
     "/api/v0/graph-annotations": f"service=shop&from={NOW_S - 600}&to={NOW_S}",
     "/carbyne/v1/checks": "hostId=host1",
     "/carbyne/v1/batch": f"source=host%2Fhost1&from={NOW_S - 600}&to={NOW_S}",
+    "/api/v1/query": "query=m",
+    "/api/v1/query_range": f"query=m&start={NOW_S - 600}&end={NOW_S}&step=60",
+    "/api/v1/format_query": "query=m",
+    "/api/v1/parse_query": "query=m",
     "/carbyne/v1/storage": f"source=host%2Fhost1&from={NOW_S - 600}&to={NOW_S}",
 }
 
@@ -198,6 +202,8 @@ def refusals(system, function, route):
     if "{" in route.path:
         yield ask(system, route, parts=dict.fromkeys(PARTS, "none-of-these"))
         yield ask(system, route, parts=dict.fromkeys(PARTS, "a/b"))
+    if route.unprocessable:
+        yield ask(system, route, query=QUERIES[route.path].replace("query=m", "query=topk(NaN,m)"))
     if "bulk" in route.path:
         ids = {"ids": ["none-of-these"], "status": "working"}
         yield ask(system, route, body=json.dumps(ids).encode())

@@ -11,7 +11,8 @@ from carbyne.core.keys import SourceKey
 from carbyne.core.limits import LATEST_PAIRS_MAX, SOURCE_NAME_BYTES_MAX
 from carbyne.http.listing import payload_of
 from carbyne.http.message import Request
-from carbyne.read.mackerel import RESOLUTION_HEADER, WARNINGS_HEADER, Queries, route
+from carbyne.read.api import route
+from carbyne.read.mackerel import RESOLUTION_HEADER, WARNINGS_HEADER, Queries
 from carbyne.read.reader import How, Newest, ReadAnswer
 from carbyne.tenants.accounts import Accounts, Grant, Permission
 

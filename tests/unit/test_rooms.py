@@ -21,14 +21,14 @@ MAY_IMPORT = {
     "hot": BASE | {"tenants"},
     "seal": BASE | {"store"},
     "archive": BASE | {"store"},
-    "read": BASE | {"http", "store", "tenants"},
+    "read": BASE | {"http", "store", "tenants", "promql"},
     "promql": {"core", "samples"},
     "monitor": BASE | {"cluster", "intake", "registry"},
     "registry": BASE | {"http", "tenants"},
     "checks": BASE | {"intake", "registry"},
     "page": {"core", "http", "tenants"},
     "queue": {"core", "http", "tenants"},
-    "adapters": BASE | {"tenants", "registry", "archive", "cluster", "page", "queue", "checks"},
+    "adapters": BASE | {"read", "tenants", "registry", "archive", "cluster", "page", "queue", "checks"},
     "wiring": None,  # the only assembly sees everything
     "cli": None,
 }

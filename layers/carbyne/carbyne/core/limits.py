@@ -66,12 +66,16 @@ QUERY_DEPTH_MAX: Final = 100
 """Operations or brackets within each other: far more than people write, far less than Python can call."""
 QUERY_STEPS_MAX: Final = 11_000
 """Points of one series of an answer, as Prometheus has it: a pixel each of the widest screens."""
+QUERY_SOURCES_MAX: Final = 2_000
+"""Sources that one selector reads: each is asked by itself, some at a time."""
 QUERY_SERIES_MAX: Final = 50_000
 """Series that one query reads: as many as the largest source has."""
 QUERY_SAMPLES_MAX: Final = 20_000_000
 """Samples that a query reads, and values that one of its operations gives: 320 MB with their times."""
-QUERY_TIMEOUT_S: Final = 25.0
-"""How long a query is computed: API Gateway gives up after 30 s."""
+QUERY_POINTS_MAX: Final = 150_000
+"""Points of the answer to a query: what fits into a Lambda answer of 6 MB."""
+QUERY_TIMEOUT_S: Final = 20.0
+"""How long a query is computed: the function ends after 25 s."""
 QUERY_LOOKBACK_MS: Final = 5 * 60 * 1000
 """How old the newest sample of a series may be where a query names none: Prometheus' default."""
 QUERY_NOTES_MAX: Final = 10

@@ -31,6 +31,7 @@ REFUSALS: Final = {
     "403": ("Forbidden", "The API key is missing or unknown, or has no permission"),
     "404": ("NotFound", "There is no such thing, or no such path"),
     "413": ("TooLarge", "The body or the answer is too large"),
+    "422": ("Unprocessable", "What is asked for can't be computed, or would cost too much"),
     "503": ("Unavailable", "A part is away or throttled, or the tenant is over a limit; nothing was done for good"),
 }
 RETRY_AFTER: Final = {"description": "Seconds after which to send the request again", "schema": {"type": "integer"}}
@@ -67,7 +68,7 @@ def _schemas(routes: Iterable[Route[Any]]) -> tuple[Mapping[int, Json], Json]:
     kinds: list[Any] = [Error]
     for route in routes:
         body = [] if route.body is None else [route.body]
-        kinds += [route.answer, *body, *(parameter.kind for parameter in route.parameters)]
+        kinds += [route.answer, route.error, *body, *(parameter.kind for parameter in route.parameters)]
     schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     cleaned = {name: _without_indent(schema) for name, schema in components.items()}
     return {id(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}, cleaned
@@ -79,7 +80,7 @@ def _without_indent(schema: Json) -> Json:
 
 
 def _operation(function: str, route: Route[Any], schema_of: Mapping[int, Json]) -> Json:
-    refused = [status for status in REFUSALS if _may_answer(route, status)]
+    refused = [each for each in REFUSALS if _may_answer(route, each) and (each != "422" or route.unprocessable)]
     return {
         "operationId": f"{route.method.lower()}{re.sub('[^A-Za-z0-9]+', '_', route.path).rstrip('_')}",
         "summary": route.summary,
@@ -89,9 +90,18 @@ def _operation(function: str, route: Route[Any], schema_of: Mapping[int, Json]) 
         **({} if route.body is None else {"requestBody": _body(route, schema_of)}),
         "responses": {
             "200": _answer(route, schema_of),
-            **{status: {"$ref": f"#/components/responses/{REFUSALS[status][0]}"} for status in refused},
+            **{status: _refused(route, status, schema_of) for status in refused},
         },
     }
+
+
+def _refused(route: Route[Any], status: str, schema_of: Mapping[int, Json]) -> Json:
+    """A refusal of the common form, or of one of its own besides."""
+    name, about = REFUSALS[status]
+    if route.error is Error:
+        return {"$ref": f"#/components/responses/{name}"}
+    schema = {"anyOf": [schema_of[id(route.error)], schema_of[id(Error)]]}
+    return {**_refusal(status, about), "content": {"application/json": {"schema": schema}}}
 
 
 def _may_answer(route: Route[Any], status: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 from msgspec import Meta
 
 from carbyne.core.limits import LIST_LIMIT_MAX
+from carbyne.http.answers import Error
 from carbyne.http.message import SKIPPED_HEADER, TIME_S_MAX, Request, Response, json_response, no_route
 from carbyne.tenants.accounts import Accounts, Permission
 
@@ -44,6 +45,9 @@ class Route(NamedTuple, Generic[Deps]):
     encoded with status 200, or a Response where the answer has headers of its own.  ``body``: type of the request's
     body, None without one.  ``headers``: of the answer, name -> meaning.  ``not_found``: what a 404 means; a route with
     parts in its path may answer 404 even if this is empty.
+
+    ``unprocessable``: what a 422 means.  ``error``: form of its refusals; one that comes before the route is found is
+    an ``Error`` nonetheless.
     """
 
     method: str
@@ -54,6 +58,8 @@ class Route(NamedTuple, Generic[Deps]):
     handler: Callable[[Deps, Call], object]
     body: Any = None
     parameters: Sequence[Parameter] = ()
+    unprocessable: str = ""
+    error: Any = Error
     headers: Mapping[str, str] = {}
     not_found: str = ""
 

@@ -2,20 +2,34 @@
 
 import math
 from decimal import Decimal
+from typing import Final
+
+DIGITS: Final = frozenset("0123456789")
+EXPONENT_BELOW: Final = 1e-6
+EXPONENT_FROM: Final = 1e21
 
 
 def plain(value: float) -> str:
     """The shortest digits that give the same number again, never with an exponent: ``1e21`` is 22 digits."""
+    written = _shortest(value)
+    if written[-1] in DIGITS and "e" not in written:
+        return written
     return _special(value) or format(Decimal(_shortest(value)), "f")
+
+
+def of_answer(value: float) -> str:
+    """As Prometheus' answers have it: an exponent below 1e-6 and from 1e21 on."""
+    size = abs(value)
+    if (size < EXPONENT_BELOW and size != 0) or EXPONENT_FROM <= size < math.inf:
+        return _with_exponent(*_parts(value))
+    return plain(value)
 
 
 def short(value: float) -> str:
     """As Go's ``%g``: the shortest digits, with an exponent of two digits below 1e-4 and from 1e6 on."""
     if named := _special(value):
         return named
-    sign, digits, exponent = Decimal(_shortest(value)).normalize().as_tuple()
-    assert isinstance(exponent, int)
-    point = len(digits) + exponent - 1
+    sign, digits, point = _parts(value)
     if value and (point < -4 or point >= 6):
         return _with_exponent(sign, digits, point)
     return plain(value)
@@ -35,6 +49,13 @@ def rounded(value: float, digits: int) -> str:
 def _shortest(value: float) -> str:
     written = repr(float(value))
     return written[:-2] if written.endswith(".0") else written
+
+
+def _parts(value: float) -> tuple[int, tuple[int, ...], int]:
+    """Sign, digits, and the power of ten of the first digit."""
+    sign, digits, exponent = Decimal(_shortest(value)).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    return sign, digits, len(digits) + exponent - 1
 
 
 def _special(value: float) -> str:

@@ -70,6 +70,12 @@ def parse(query: str) -> Expr:
     return _Maker(query).made(parsed, 0)
 
 
+def pretty(query: str) -> str:
+    """A query on lines of bearable length.  QueryError as of ``parse``."""
+    parse(query)
+    return str(library.parse(query).prettify())
+
+
 def _refuse(message: str) -> NoReturn:
     raise QueryError("bad_data", f'invalid parameter "query": {message}')
 

@@ -11,13 +11,14 @@ from carbyne.core.keys import RAW, RESOLUTIONS, SourceKey
 from carbyne.core.limits import BATCH_SOURCES_MAX, LATEST_PAIRS_MAX, SOURCE_NAME_BYTES_MAX
 from carbyne.http.listing import Page, listing, page_of
 from carbyne.http.message import Request, Response, if_changed, json_response, one, span_ms, unchanged
-from carbyne.http.routes import PAGE, Call, Parameter, Route, Seconds, Text, dispatch
+from carbyne.http.routes import PAGE, Call, Parameter, Route, Seconds, Text
 from carbyne.read.answers import Latest, Names, Point, Points, Stored, StoredWindow
 from carbyne.read.batch import Batch, BatchAnswer, ReadSpan
 from carbyne.read.placement import Storage
 from carbyne.read.reader import How, Reader
+from carbyne.read.registered import ListSources, no_sources
 from carbyne.samples.rollups import AGGREGATES
-from carbyne.tenants.accounts import Accounts, Permission
+from carbyne.tenants.accounts import Permission
 
 WARNINGS_HEADER: Final = "Carbyne-Warnings"
 RESOLUTION_HEADER: Final = "Carbyne-Resolution"
@@ -28,18 +29,20 @@ def all_registered(_: SourceKey) -> bool:
     return True
 
 
+def now_never() -> int:
+    """In the place of a clock, where there is none."""
+    return 0
+
+
 class Queries(NamedTuple):
-    """What answers reads; ``is_registered``: whether the registry knows a source."""
+    """What answers reads; ``is_registered``: whether the registry knows a source; ``sources``: all that it knows."""
 
     reader: Reader
     storage: Storage
     batch: Batch
     is_registered: Callable[[SourceKey], bool] = all_registered
-
-
-def route(request: Request, accounts: Accounts, queries: Queries) -> Response:
-    """The answer to a read; RequestError and RetryableError are left to ``http.answer``."""
-    return dispatch(ROUTES, request, accounts, queries)
+    sources: ListSources = no_sources
+    now_ms: Callable[[], int] = now_never
 
 
 def host_metrics(queries: Queries, call: Call) -> Response:

@@ -10,12 +10,12 @@ from carbyne.http.openapi import Tables, text
 from carbyne.intake import writer
 from carbyne.page import api as page
 from carbyne.queue import api as queue
-from carbyne.read import mackerel
+from carbyne.read import api as read
 from carbyne.registry import api
 
 TABLES: Final[Tables] = {
     "writer": writer.ROUTES,
-    "reader": mackerel.ROUTES,
+    "reader": read.ROUTES,
     "registry": api.ROUTES,
     "page": page.ROUTES,
     "queue": queue.ROUTES,

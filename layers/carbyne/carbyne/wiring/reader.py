@@ -11,6 +11,7 @@ import boto3
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
 from carbyne.adapters.dynamodb.registered import Registered
+from carbyne.adapters.dynamodb.sources import DynamoSources
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.adapters.redis.cache import RedisCache
 from carbyne.adapters.redis.hot import HotStore
@@ -28,6 +29,7 @@ from carbyne.read.batch import Batch
 from carbyne.read.mackerel import Queries, all_registered
 from carbyne.read.placement import Storage
 from carbyne.read.reader import Reader
+from carbyne.read.registered import ListSources, no_sources
 from carbyne.read.views import Views
 from carbyne.store.cached import BlockCache, CachedTiers
 from carbyne.store.catalogue import Catalogue
@@ -38,7 +40,7 @@ from carbyne.wiring.redis import nodes
 
 
 class ReaderDeps(NamedTuple):
-    """What ``mackerel.route`` takes beside the request."""
+    """What ``api.route`` takes beside the request."""
 
     accounts: Accounts
     queries: Queries
@@ -46,7 +48,8 @@ class ReaderDeps(NamedTuple):
 
 class ReaderPorts(NamedTuple):
     """``hot`` and ``windows``: rows in Redis; ``table``: of blocks; ``cold``: the archive; ``now_ms``: the clock;
-    ``is_registered``: whether the registry knows a source; ``cache``: of what blocks said."""
+    ``is_registered``: whether the registry knows a source; ``cache``: of what blocks said;
+    ``sources``: all that the registry knows."""
 
     hot: HotStore
     windows: HotWindows
@@ -56,6 +59,7 @@ class ReaderPorts(NamedTuple):
     now_ms: Callable[[], int]
     cache: BlockCache
     is_registered: Callable[[SourceKey], bool] = all_registered
+    sources: ListSources = no_sources
 
 
 def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
@@ -74,7 +78,8 @@ def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
         sealed_s=Marks(ports.table).sealed_s,
     )
     storage = Storage(ports.windows, warm, ports.cold, catalogue)
-    return ReaderDeps(ports.accounts, Queries(samples, storage, Batch(samples), ports.is_registered))
+    queries = Queries(samples, storage, Batch(samples), ports.is_registered, ports.sources, ports.now_ms)
+    return ReaderDeps(ports.accounts, queries)
 
 
 @cache
@@ -93,6 +98,7 @@ def reader() -> ReaderDeps:
         accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
         now_ms=now_ms,
         is_registered=Registered(dynamodb, settings.registry_table).has,
+        sources=DynamoSources(dynamodb, settings.registry_table).of,
         cache=RedisCache(redis, time.monotonic, Meter(time.monotonic, telemetry.emf("reader", settings.stack))),
     )
     return assemble(settings, ports)

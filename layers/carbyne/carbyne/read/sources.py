@@ -1,0 +1,114 @@
+"""Series of hosts and services for PromQL: ``{__name__="<metric>", source="host/<id>"}`` and the like.
+
+Who a host is says another series, ``carbyne_host_info``, one for each of its roles, to be joined.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Final
+
+import numpy as np
+
+from carbyne.core.errors import QueryError
+from carbyne.core.keys import RAW, SourceKey
+from carbyne.core.limits import BATCH_READERS, QUERY_SAMPLES_MAX, QUERY_SERIES_MAX, QUERY_SOURCES_MAX
+from carbyne.promql.labels import NAME, made
+from carbyne.promql.select import Selection, SeriesSamples, Test, test_of, tests_of
+from carbyne.read.reader import How, Reader
+from carbyne.read.registered import ListSources, RegisteredSource
+
+SOURCE: Final = "source"
+HOST_INFO: Final = "carbyne_host_info"
+INFO_STEP_MS: Final = 60_000
+"""Between two samples of an info series, as between those of an agent."""
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(BATCH_READERS)
+
+
+class SourceSelector:
+    """A Selector of one tenant's hosts and services.
+
+    QueryError ``execution`` if more sources, series or samples match than a query may read; RetryableError if the
+    registry or a tier can't be asked.
+    """
+
+    def __init__(self, reader: Reader, tenant: str, listed: ListSources) -> None:
+        self._reader, self._tenant, self._listed = reader, tenant, listed
+
+    def select(self, selection: Selection) -> Sequence[SeriesSamples]:
+        sources = self._listed(self._tenant)
+        found = [*_infos(sources, selection), *self._samples(sources, selection)]
+        return sorted(found, key=lambda series: series.labels)
+
+    def _samples(self, sources: Sequence[RegisteredSource], selection: Selection) -> Iterator[SeriesSamples]:
+        tests = _Tests(selection)
+        if not tests.others:
+            return
+        chosen = [each.source for each in sources if tests.source(each.source)]
+        if len(chosen) > QUERY_SOURCES_MAX:
+            raise QueryError(
+                "execution",
+                f'a selector matches {len(chosen)} sources, more than {QUERY_SOURCES_MAX}: name some by source=~"..."',
+            )
+        series, samples = 0, 0
+        for read in _threads().map(lambda source: self._of_source(source, tests, selection), chosen):
+            series, samples = series + len(read), samples + sum(len(each.ts_ms) for each in read)
+            if series > QUERY_SERIES_MAX or samples > QUERY_SAMPLES_MAX:
+                raise QueryError(
+                    "execution",
+                    f"a selector matches more than {min(series, QUERY_SERIES_MAX)} series or {QUERY_SAMPLES_MAX}"
+                    f" samples: name fewer, or ask for a shorter time (so far {series} series, {samples} samples)",
+                )
+            yield from read
+
+    def _of_source(self, source: str, tests: "_Tests", selection: Selection) -> list[SeriesSamples]:
+        key = SourceKey(self._tenant, source)
+        names = tests.names or [name for name in self._reader.known(key, partial=False)[0] if tests.name(name)]
+        if not names:
+            return []
+        many = self._reader.read_many(key, sorted(names), selection.after_ms + 1, selection.until_ms, How(RAW))
+        return [
+            SeriesSamples(made({NAME: name, SOURCE: source}), group.ts_ms, bits.view(np.float64))
+            for group in many.columns.groups
+            for name, bits in zip(group.series, group.values, strict=True)
+        ]
+
+
+class _Tests:
+    """The matchers of a selection.  ``names``: all metrics that can match, empty if that is not known; ``others``:
+    whether a series may lack all further labels."""
+
+    def __init__(self, selection: Selection) -> None:
+        self.name = _all_of(selection, NAME)
+        self.source = _all_of(selection, SOURCE)
+        others = [match for match in selection.matches if match.name not in {NAME, SOURCE}]
+        self.others = all(test_of(match)("") for match in others)
+        exact = {match.value for match in selection.matches if match.name == NAME and match.op == "="}
+        self.names = sorted(name for name in exact if self.name(name))
+        self.others &= bool(self.names) or not exact
+
+
+def _all_of(selection: Selection, label: str) -> Test:
+    tests = [test_of(match) for match in selection.matches if match.name == label]
+    return lambda value: all(test(value) for test in tests)
+
+
+def _infos(sources: Sequence[RegisteredSource], selection: Selection) -> Iterator[SeriesSamples]:
+    """The info series of hosts as they are now, with a sample each minute."""
+    tests = _Tests(selection)
+    if not tests.name(HOST_INFO):
+        return
+    matches = tests_of(selection.matches)
+    first_ms = selection.after_ms // INFO_STEP_MS * INFO_STEP_MS + INFO_STEP_MS
+    ts_ms = np.arange(first_ms, selection.until_ms + 1, INFO_STEP_MS, dtype=np.int64)
+    for each in sources:
+        roles = [(service, role) for service, names in each.roles.items() for role in names or [""]] or [("", "")]
+        for service, role in roles if each.host else ():
+            about = {"host": each.host, "status": each.status, "service": service, "role": role}
+            labels = made({NAME: HOST_INFO, SOURCE: each.source, **about})
+            if matches(labels):
+                yield SeriesSamples(labels, ts_ms, np.ones(len(ts_ms)))

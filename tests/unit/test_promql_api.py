@@ -1,0 +1,243 @@
+"""Prometheus' API: parameters, forms of answers and errors, and the series of hosts and services."""
+
+import json
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import SourceKey
+from carbyne.core.limits import QUERY_SOURCES_MAX
+from carbyne.http.message import Request
+from carbyne.promql.numbers import of_answer
+from carbyne.promql.select import Selection
+from carbyne.promql.tree import Match
+from carbyne.read.api import route
+from carbyne.read.mackerel import Queries
+from carbyne.read.reader import Many
+from carbyne.read.registered import RegisteredSource
+from carbyne.read.sources import HOST_INFO, SourceSelector
+from carbyne.samples.columns import Columns, Group
+
+from tests.unit.test_read_mackerel import ACCOUNTS
+
+NOW_MS = 1_700_000_000_000
+SOURCES = [
+    RegisteredSource("host/h1", "web1", "working", {"shop": ["web", "app"]}),
+    RegisteredSource("host/h2", "db1", "standby"),
+    RegisteredSource("service/shop"),
+]
+SAMPLES = {
+    "host/h1": {"loadavg5": 1.5, "cpu.user": 10.0},
+    "host/h2": {"loadavg5": 0.0000005, "cpu.user": 20.0},
+    "service/shop": {"sales": 1e21},
+}
+
+
+class FakeReader:
+    """A sample of each series each minute; notes which spans are read."""
+
+    def __init__(self):
+        self.spans = []
+
+    def known(self, source, *, partial):
+        assert not partial
+        return set(SAMPLES[source.source]), []
+
+    def read_many(self, source, series, from_ms, to_ms, how):
+        self.spans.append((source, from_ms, to_ms))
+        ts_ms = np.arange(-(-from_ms // 60_000) * 60_000, min(to_ms, NOW_MS) + 1, 60_000)
+        there = sorted(set(series) & SAMPLES[source.source].keys())
+        bits = np.array([[SAMPLES[source.source][name]] * len(ts_ms) for name in there], np.float64).view(np.uint64)
+        group = Group(tuple(there), ts_ms, np.zeros(len(ts_ms), np.uint32), bits)
+        return Many(Columns((), (group,) if there else ()), how.resolution, [])
+
+
+@pytest.fixture
+def reader():
+    return FakeReader()
+
+
+def ask(reader, path, method="GET", form=None, **given):
+    query = {name: [value] for name, value in given.items()}
+    headers = {"x-api-key": "secret", **({"content-type": "application/x-www-form-urlencoded"} if form else {})}
+    queries = Queries(reader, None, None, sources=lambda _: SOURCES, now_ms=lambda: NOW_MS)
+    body = urlencode(form or {}).encode()
+    answer = route(Request(method, f"/api/v1/{path}", query, headers, body), ACCOUNTS, queries)
+    return answer.status, json.loads(answer.body)
+
+
+def test_a_query_at_one_time(reader):
+    status, body = ask(reader, "query", query="loadavg5")
+    assert (status, body) == (
+        200,
+        {
+            "status": "success",
+            "data": {
+                "resultType": "vector",
+                "result": [
+                    {"metric": {"__name__": "loadavg5", "source": "host/h1"}, "value": [1_700_000_000, "1.5"]},
+                    {"metric": {"__name__": "loadavg5", "source": "host/h2"}, "value": [1_700_000_000, "5e-07"]},
+                ],
+            },
+        },
+    )
+    assert reader.spans[0] == (SourceKey("acme", "host/h1"), NOW_MS - 300_000 + 1, NOW_MS)
+
+
+@pytest.mark.parametrize(
+    ("query", "kind", "result"),
+    [
+        ("1.50", "scalar", [1_700_000_000.25, "1.5"]),
+        ('"text"', "string", [1_700_000_000.25, "text"]),
+        ('{"cpu.user", source="host/h2"} * 2', "vector", [{"metric": {"source": "host/h2"}, "value": ["20"]}]),
+        ("sales[1m]", "matrix", [{"values": [[1_699_999_980, "1e+21"]]}]),
+    ],
+)
+def test_kinds_of_answers(reader, query, kind, result):
+    _, body = ask(reader, "query", query=query, time="1700000000.25")
+    assert body["data"]["resultType"] == kind
+    if kind == "matrix":
+        assert body["data"]["result"][0]["values"] == result[0]["values"]
+    elif kind == "vector":
+        assert body["data"]["result"][0] == {"metric": {"source": "host/h2"}, "value": [1_700_000_000.25, "40"]}
+    else:
+        assert body["data"]["result"] == result
+
+
+def test_a_query_over_a_span_as_a_form(reader):
+    form = {"query": "sum(loadavg5)", "start": "2023-11-14T22:12:20Z", "end": "1700000000", "step": "30s"}
+    status, body = ask(reader, "query_range", "POST", form)
+    assert status == 200
+    [series] = body["data"]["result"]
+    assert series["metric"] == {} and len(series["values"]) == 3
+    assert series["values"][0] == [1_699_999_940, "1.5000005"]
+
+
+def test_hosts_are_joined_with_what_the_registry_knows(reader):
+    join = f'loadavg5 * on (source) group_left (host) {HOST_INFO}{{service="shop", role="web"}}'
+    _, body = ask(reader, "query", query=f"avg by (host) ({join})")
+    assert [(each["metric"], each["value"][1]) for each in body["data"]["result"]] == [({"host": "web1"}, "1.5")]
+    _, body = ask(reader, "query", query=HOST_INFO)
+    web1 = {"__name__": HOST_INFO, "source": "host/h1", "host": "web1", "status": "working", "service": "shop"}
+    assert [each["metric"] for each in body["data"]["result"]] == [
+        {"__name__": HOST_INFO, "source": "host/h2", "host": "db1", "status": "standby"},
+        {**web1, "role": "app"},
+        {**web1, "role": "web"},
+    ]
+
+
+def test_only_sources_that_match_are_read(reader):
+    _, body = ask(reader, "query", query='{__name__=~"cpu.*", source=~"host/h[13]"}')
+    assert [each["metric"]["source"] for each in body["data"]["result"]] == ["host/h1"]
+    assert {source.source for source, *_ in reader.spans} == {"host/h1"}
+    _, body = ask(reader, "query", query='loadavg5{job="x"}')
+    assert body["data"]["result"] == [] and len(reader.spans) == 1
+    _, body = ask(reader, "query", query='loadavg5{job=""}')
+    assert len(body["data"]["result"]) == 2
+
+
+REFUSED = {
+    "missing": (400, "bad_data", {}, "it is missing"),
+    "syntax": (400, "bad_data", {"query": "rate(x"}, "unclosed left parenthesis"),
+    "time": (400, "bad_data", {"query": "x", "time": "soon"}, "to a valid timestamp"),
+    "far": (400, "bad_data", {"query": "x", "time": "1e99"}, "out of range"),
+    "timeout": (400, "bad_data", {"query": "x", "timeout": "5 m"}, "to a valid duration"),
+    "limit": (400, "bad_data", {"query": "x", "limit": "-1"}, "not a number of series"),
+    "execution": (422, "execution", {"query": "topk(NaN, loadavg5)"}, "Parameter value is NaN"),
+    "slow": (503, "timeout", {"query": "loadavg5", "timeout": "0.000"}, "timed out"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals_have_prometheus_form(reader, case):
+    expected, kind, given, says = REFUSED[case]
+    status, body = ask(reader, "query", **given)
+    assert (status, body["status"], body["errorType"]) == (expected, "error", kind)
+    assert says in body["error"]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"start": "2", "end": "1", "step": "1"}, "end timestamp must not be before start time"),
+        ({"start": "1", "end": "2", "step": "0"}, "longer than zero"),
+        ({"start": "1", "end": "20000", "step": "1"}, "more than 11000"),
+        ({"start": "1", "end": "2", "step": "1", "query": "x[5m]"}, "range vector"),
+    ],
+)
+def test_spans_are_checked(reader, given, says):
+    status, body = ask(reader, "query_range", **{"query": "x", **given})
+    assert (status, body["errorType"]) == (400, "bad_data")
+    assert says in body["error"]
+
+
+def test_a_limit_cuts_and_says_so(reader):
+    _, body = ask(reader, "query", query="loadavg5", limit="1", stats="all")
+    assert len(body["data"]["result"]) == 1
+    assert body["warnings"] == ["results truncated due to limit"]
+    assert body["data"]["stats"]["seriesRead"] == 2
+
+
+def test_infos_come_with_the_answer(reader):
+    _, body = ask(reader, "query", query="rate(loadavg5[5m])")
+    assert "might not be a counter" in body["infos"][0] and body["infos"][0].endswith("(1:6)")
+
+
+def test_too_many_sources_are_refused_with_the_figures():
+    many = [RegisteredSource(f"host/{nth}") for nth in range(QUERY_SOURCES_MAX + 1)]
+    selector = SourceSelector(FakeReader(), "acme", lambda _: many)
+    with pytest.raises(Exception, match=f"matches {QUERY_SOURCES_MAX + 1} sources, more than {QUERY_SOURCES_MAX}"):
+        selector.select(Selection((Match("__name__", "=", "x"),), 0, 1))
+
+
+def test_a_registry_that_is_away_is_no_empty_answer(reader):
+    def away(_):
+        raise RetryableError("the registry is away")
+
+    with pytest.raises(RetryableError):
+        SourceSelector(reader, "acme", away).select(Selection((Match("__name__", "=", "x"),), 0, 1))
+
+
+def test_what_data_sources_ask_besides(reader):
+    for path, data in {
+        "metadata": {},
+        "query_exemplars": [],
+        "rules": {"groups": []},
+        "alerts": {"alerts": []},
+    }.items():
+        assert ask(reader, path) == (200, {"status": "success", "data": data})
+    assert ask(reader, "status/buildinfo")[1]["data"]["application"] == "Carbyne"
+    assert ask(reader, "format_query", query="sum(x)by(y)")[1]["data"] == "sum by (y) (x)"
+    tree = ask(reader, "parse_query", query="-x{a!='b'}[5m:1m] @ end()", **{})
+    assert tree[0] == 400
+    _, body = ask(reader, "parse_query", query="topk by (z) (2, x{a!='b'} offset 1m) > bool 1")
+    assert body["data"]["lhs"]["expr"] == {
+        "type": "vectorSelector",
+        "name": "x",
+        "offset": 60_000,
+        "matchers": [
+            {"name": "__name__", "value": "x", "type": "="},
+            {"name": "a", "value": "b", "type": "!="},
+        ],
+        "timestamp": None,
+        "startOrEnd": None,
+    }
+    assert (body["data"]["bool"], body["data"]["rhs"]["val"], body["data"]["matching"]) == (True, "1", None)
+
+
+def test_numbers_as_prometheus_answers_have_them():
+    numbers = [1.0, 0.1, 1e-7, 123456789.0, 1e20, 1e21, -0.0, float("nan"), float("-inf")]
+    assert list(map(of_answer, numbers)) == [
+        *(
+            "1",
+            "0.1",
+            "1e-07",
+            "123456789",
+            "100000000000000000000",
+            "1e+21",
+            "-0",
+            "NaN",
+            "-Inf",
+        ),
+    ]
