@@ -4,9 +4,12 @@ import secrets
 import sys
 import time
 from argparse import ArgumentParser, Namespace, _SubParsersAction
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import boto3
 from rich.console import Console
@@ -15,13 +18,17 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from carbyne.adapters import aws
-from carbyne.core.errors import RequestError
+from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.limits import COLD_READERS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     Groups = _SubParsersAction[ArgumentParser]
+
+
+ANSWER_S: Final = 35
+"""How long an answer over HTTP may take: API Gateway ends after 30."""
 
 
 class Desk:
@@ -83,6 +90,21 @@ class Desk:
     def new_key(self) -> str:
         """An API key: 256 random bits behind a prefix by which scanners for lost secrets can know it."""
         return f"cb_{secrets.token_urlsafe(32)}"
+
+    def post_form(self, url: str, headers: Mapping[str, str], form: Mapping[str, str]) -> tuple[int, bytes]:
+        """Status and body of the answer to a form; RequestError for a URL of another kind, RetryableError if nobody
+        answers."""
+        if not url.startswith(("http://", "https://")):
+            raise RequestError(400, f"a URL begins with http:// or https://; got {url[:100]!r}")
+        request = Request(url, urlencode(form).encode(), dict(headers))  # noqa: S310 - checked above
+        try:
+            with urlopen(request, timeout=ANSWER_S) as answer:  # noqa: S310
+                return answer.status, answer.read()
+        except HTTPError as error:
+            with error:
+                return error.code, error.read()
+        except OSError as error:
+            raise RetryableError(f"{url} does not answer: {error}") from None
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3's types have no name for any client
         return boto3.client(service, config=aws.config(5, 30, tries=5, connections=COLD_READERS))  # type: ignore[call-overload]
