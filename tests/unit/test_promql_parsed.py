@@ -22,8 +22,12 @@ REFUSED = {
     "a offset step()": "durations can't be computed here",
     'info(a, {b=~".*"})': "must name a label that is not empty",
     '"\\xff"': "escapes of bytes above 7f",
+    "a[1e300]": "a number in it is out of range",
+    "a[1e14]": "a number in it is out of range",
     "a @ 1e17": "the time behind @ is out of range",
     "(" * 200 + "a" + ")" * 200: f"at most {QUERY_DEPTH_MAX}",
+    "-" * 16_000 + "a": "16000 operators; at most 1000",  # the parser alone would end the process
+    "a" + " atan2 a" * 2_000: "2000 operators",
     "a" + "+a" * 200: f"more than {QUERY_DEPTH_MAX} operations",
     "a" * (QUERY_BYTES_MAX + 1): f"at most {QUERY_BYTES_MAX}",
 }

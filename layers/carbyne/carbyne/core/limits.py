@@ -64,14 +64,16 @@ QUERY_BYTES_MAX: Final = 16 * 1024
 """The text of a query: the longest that Grafana's tools make has 8 KB, and parsing it takes 2 ms."""
 QUERY_DEPTH_MAX: Final = 100
 """Operations or brackets within each other: far more than people write, far less than Python can call."""
+QUERY_OPERATORS_MAX: Final = 1_000
+"""Operators of one query: its parser takes them one within the other, and from about 3,000 on its stack ends."""
 QUERY_STEPS_MAX: Final = 11_000
 """Points of one series of an answer, as Prometheus has it: a pixel each of the widest screens."""
 QUERY_SOURCES_MAX: Final = 2_000
 """Sources that one selector reads: each is asked by itself, some at a time."""
 QUERY_SERIES_MAX: Final = 50_000
 """Series that one query reads: as many as the largest source has."""
-QUERY_SAMPLES_MAX: Final = 20_000_000
-"""Samples that a query reads, and values that one of its operations gives: 320 MB with their times."""
+QUERY_SAMPLES_MAX: Final = 5_000_000
+"""Samples that a query reads, and values that one of its operations gives: 40 MB, of which an operation has ten."""
 QUERY_POINTS_MAX: Final = 150_000
 """Points of the answer to a query: what fits into a Lambda answer of 6 MB."""
 QUERY_TIMEOUT_S: Final = 20.0

@@ -8,9 +8,9 @@ from typing import Any, Final, NoReturn
 import promql_parser as library
 
 from carbyne.core.errors import QueryError
-from carbyne.core.limits import QUERY_BYTES_MAX, QUERY_DEPTH_MAX
+from carbyne.core.limits import QUERY_BYTES_MAX, QUERY_DEPTH_MAX, QUERY_OPERATORS_MAX
 from carbyne.promql.labels import NAME
-from carbyne.promql.positions import Cursor, depth, strings
+from carbyne.promql.positions import Cursor, depth, operators, strings
 from carbyne.promql.tree import (
     Aggregate,
     At,
@@ -46,6 +46,8 @@ NOT_SERVED: Final = {
 }
 """What the library's parser takes for mistakes -> why it is refused."""
 DURATION: Final = "inside brackets"
+OUT_OF_RANGE: Final = frozenset({"PanicException", "OverflowError"})
+"""What numbers raise that the library, or Python, has no type for; a panic of the library is no Exception."""
 BYTES: Final = re.compile(r"\\(?:x[89a-fA-F][0-9a-fA-F]|[2-3][0-7]{2})")
 """Escapes of bytes that are no characters by themselves."""
 OPS: Final = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~"}
@@ -61,13 +63,18 @@ def parse(query: str) -> Expr:
         _refuse(f"the query has {len(query.encode())} bytes; at most {QUERY_BYTES_MAX} are read")
     if depth(query) > QUERY_DEPTH_MAX:
         _refuse(f"the query has {depth(query)} brackets within each other; at most {QUERY_DEPTH_MAX} are read")
+    if operators(query) > QUERY_OPERATORS_MAX:
+        _refuse(f"the query has {operators(query)} operators; at most {QUERY_OPERATORS_MAX} are read")
     if any(BYTES.search(text) for text in strings(query)):
         _refuse("escapes of bytes above 7f in strings are not served; write the character, or \\u and its number")
     try:
-        parsed = library.parse(query)
+        return _Maker(query).made(library.parse(query), 0)
     except ValueError as error:
         _refuse(_explained(query, str(error)))
-    return _Maker(query).made(parsed, 0)
+    except BaseException as error:
+        if type(error).__name__ not in OUT_OF_RANGE:
+            raise
+        _refuse(f"a number in it is out of range: {error}")
 
 
 def pretty(query: str) -> str:

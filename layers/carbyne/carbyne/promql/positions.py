@@ -21,6 +21,8 @@ TOKEN: Final = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 OPERATORS: Final = frozenset({"and", "or", "unless", "atan2", "bool", "group_left", "group_right"})
+SIGNS: Final = frozenset("+-*/%^<>") | {"==", "!=", ">=", "<="}
+WORDS: Final = frozenset({"and", "or", "unless", "atan2"})
 CLOSES: Final = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -39,6 +41,11 @@ def depth(query: str) -> int:
         current += (token.text in CLOSES) - (token.text in CLOSES.values())
         deepest = max(deepest, current)
     return deepest
+
+
+def operators(query: str) -> int:
+    """How many operators there are, signs among them."""
+    return sum(token.text in SIGNS or token.text.lower() in WORDS for token in _tokens(query) if token.kind != "text")
 
 
 def strings(query: str) -> list[str]:
