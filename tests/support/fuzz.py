@@ -35,11 +35,15 @@ CHECKS = [
 ]
 DOCUMENT = json.loads(Path(openapi.__file__).with_name("openapi.json").read_text())
 KNOWN_THINGS = {
+    "monitors": {"type": "external", "name": "known", "url": "https://example.com/"},
     "dashboards": {"title": "known"},
     "graph-annotations": {"service": "shop", "title": "known", "from": 0, "to": 60},
 }
+SPAN = {"start": "0", "end": "600", "step": "60"}
 KNOWN_BODIES = {
     "POST /api/v0/graph-annotations": KNOWN_THINGS["graph-annotations"],
+    "POST /api/v0/monitors": KNOWN_THINGS["monitors"],
+    "PUT /api/v0/monitors/{id}": KNOWN_THINGS["monitors"],
     "PUT /api/v0/graph-annotations/{id}": KNOWN_THINGS["graph-annotations"],
     "DELETE /api/v0/graph-defs": {"name": "custom.known"},
     "POST /api/v0/services/{service}/roles": {"name": "batch", "memo": ""},
@@ -119,6 +123,12 @@ class Fuzz:
             case.query["name"] = "m"
         if label.startswith("DELETE /carbyne") and case.query and isinstance(case.query.get("source"), str):
             case.query = {"source": f"host/{known['id']}"}
+        if label.endswith(("/query", "/query_range", "/format_query", "/parse_query")):
+            asked = {"query": "loadavg5"} | (SPAN if label.endswith("_range") else {})
+            if label.startswith("GET"):
+                case.query = asked
+            else:
+                case.query, case.body, case.media_type = {}, asked, "application/x-www-form-urlencoded"
         case.body = KNOWN_BODIES.get(label, case.body)
         if label.endswith(("/ack", "/extend", "/release")):
             taken = self._call("POST", "/carbyne/v1/queues/jobs/take", {"max": 1, "lease_s": 30})["messages"]

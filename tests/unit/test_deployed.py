@@ -257,7 +257,7 @@ def test_a_functions_policy_stays_small(resources):
     permissions = [body["FunctionName"]["Ref"] for body in of_type(resources, "AWS::Lambda::Permission").values()]
     assert {name: permissions.count(name) for name in permissions} == {
         "Writer": 3,
-        "Reader": 7,
+        "Reader": 21,
         "Page": 8,
         "Queue": 11,
         "Registry": 1,
