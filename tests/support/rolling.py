@@ -163,8 +163,9 @@ class World:
         self.cache = DictCache()
         self.reader = self.new_reader(lambda port: port)
 
-    def new_reader(self, watched, threads=None):
-        """``threads``: in place of those with which a view reads several resolutions."""
+    def new_reader(self, watched, threads=None, raw_s=FOREVER_S):
+        """``threads``: in place of those with which a view reads several resolutions; ``raw_s``: retention of raw
+        samples."""
         ports = wiring_reader.ReaderPorts(
             hot=watched(self.hot),
             windows=None,
@@ -174,7 +175,7 @@ class World:
             now_ms=lambda: self.now_ms,
             cache=self.cache,
         )
-        reader = wiring_reader.assemble(reader_settings(self.length_s, FOREVER_S), ports).queries.reader
+        reader = wiring_reader.assemble(reader_settings(self.length_s, FOREVER_S, raw_s), ports).queries.reader
         reader._views._threads = threads or reader._views._threads
         return reader
 

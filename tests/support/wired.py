@@ -41,7 +41,7 @@ def reconciler_settings(warm_s):
     return settings(ReconcilerSettings, **{f"warm_{resolution}_s": warm_s[resolution] for resolution in RESOLUTIONS})
 
 
-def reader_settings(length_s, retention_s):
-    """``retention_s``: of every resolution."""
+def reader_settings(length_s, retention_s, raw_s=None):
+    """``retention_s``: of every resolution, ``raw_s``: of raw samples if it differs."""
     cold = {f"cold_{resolution}_s": retention_s for resolution in RESOLUTIONS}
-    return settings(ReaderSettings, raw_window_s=length_s, **cold)
+    return settings(ReaderSettings, raw_window_s=length_s, **cold | {"cold_raw_s": raw_s or retention_s})

@@ -257,9 +257,9 @@ def test_a_day_is_closed_only_when_its_buckets_are_written():
 RETENTION_S = 30 * 86_400
 
 
-def deleted(age_s):
-    """The hourly count of a window so old at the start whose first half hour was deleted after its raw samples had
-    ended; two samples an hour."""
+def deleted(age_s, minutes=30):
+    """The hourly counts of a window so old whose first minutes were deleted after its raw samples had ended, while the
+    delete waits for the sealer and afterwards; two samples an hour."""
     world = World(now_ms=BASE_MS + 5 * HOUR_MS)
     for minute in range(0, 240, 30):
         world.post({"m": 1.0}, at(minute))
@@ -270,25 +270,40 @@ def deleted(age_s):
         for key in [key for key in store if _is_raw(key)]:
             del store[key]
     sealer = world.new_sealer(lambda port: port, RETENTION_S)
-    marker = Marker(stamps.pack(1, str(10**9)), "m", BASE_MS, BASE_MS + 30 * 60_000 - 1)
+    marker = Marker(stamps.pack(1, str(10**9)), "m", BASE_MS, BASE_MS + minutes * 60_000 - 1)
     world.catalogue.add_marker(SOURCE, marker, 2**32)
+    while_it_waits = hourly(world)
     sealer._rollups.roll(SOURCE, Window(BASE_MS // 1000, 14_400), [], [marker])
     world.catalogue.advance(SOURCE, world.catalogue.pending(SOURCE).deletes, None)
-    answer = world.reader.read(SOURCE, "m", BASE_MS, BASE_MS + HOUR_MS - 1, How("1h", "count"))
-    return answer.values.tolist()
+    world.cache.entries.clear()
+    return while_it_waits, hourly(world)
+
+
+def hourly(world):
+    reader = world.new_reader(lambda port: port, raw_s=RETENTION_S)
+    return reader.read(SOURCE, "m", BASE_MS, BASE_MS + 2 * HOUR_MS - 1, How("1h", "count")).values.tolist()
 
 
 def _is_raw(key):
     return (key.resolution if isinstance(key, BlockKey) else key[0].partition(":")[0]) == "raw"
 
 
-@pytest.mark.parametrize(("age_s", "left"), [(RETENTION_S, [2.0]), (RETENTION_S + 86_400, [2.0])])
-def test_a_delete_of_a_part_of_a_bucket_leaves_it_where_raw_samples_may_have_ended(age_s, left):
+past = pytest.mark.parametrize("age_s", [RETENTION_S, RETENTION_S + 86_400])
+
+
+@past
+def test_a_delete_of_a_part_of_a_bucket_leaves_it_where_raw_samples_may_have_ended(age_s):
     """To recompute it from what is left would wipe the bucket."""
-    assert deleted(age_s) == left
+    assert deleted(age_s) == ([2.0, 2.0], [2.0, 2.0])
+
+
+@past
+def test_a_delete_of_a_whole_bucket_takes_it_at_once_where_raw_samples_may_have_ended(age_s):
+    assert deleted(age_s, minutes=60) == ([2.0], [2.0])
+    assert deleted(age_s, minutes=90) == ([2.0], [2.0])
 
 
 @pytest.mark.parametrize("age_s", [5 * 86_400, RETENTION_S - 2 * 86_400])
 def test_a_delete_of_a_part_of_a_bucket_recomputes_it_as_long_as_samples_of_its_time_are_taken(age_s):
     """Here nothing is left to compute it from, so it goes; see the writer for what it takes."""
-    assert deleted(age_s) == []
+    assert deleted(age_s) == ([1.0, 2.0], [])

@@ -4,9 +4,12 @@ A bucket that touches a window with rows in Redis, with late rows, or of which a
 computed from the next finer resolution, down to raw samples merged over all tiers; so is a day that no seal has closed
 yet.  The index of windows in Redis was read before that of open days, late rows and deletes, and all of them before the
 blocks: a window that was sealed, or a day that was closed in between is computed.
+
+Where raw samples may have ended, nothing is computed from them for a delete: it takes the buckets that lie in it whole,
+as the sealer will.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
@@ -15,7 +18,8 @@ from carbyne.core.errors import RetryableError
 from carbyne.core.keys import RAW, RESOLUTIONS, SourceKey, Window
 from carbyne.samples.blocks import decode_series
 from carbyne.samples.columns import EMPTY, Columns, between, merge
-from carbyne.samples.rollups import BY_NAME, DAY, Resolution, Span, keys_of, roll
+from carbyne.samples.markers import Markers
+from carbyne.samples.rollups import BY_NAME, DAY, Resolution, Span, keys_of, roll, undeleted
 from carbyne.store.cached import CachedTiers
 from carbyne.store.catalogue import Catalogue, Pending
 from carbyne.store.tiers import BlockTiers, Gaps
@@ -38,11 +42,14 @@ class _Level(NamedTuple):
 
 
 class Views:
-    """Computes views over the tiers."""
+    """Computes views over the tiers.  ``raw_from_ms``: from when on no raw sample has ended yet."""
 
-    def __init__(self, tiers: BlockTiers | CachedTiers, catalogue: Catalogue) -> None:
+    def __init__(
+        self, tiers: BlockTiers | CachedTiers, catalogue: Catalogue, raw_from_ms: Callable[[], int] = lambda: 0
+    ) -> None:
         self._tiers = tiers
         self._catalogue = catalogue
+        self._raw_from_ms = raw_from_ms
         self._threads = ThreadPoolExecutor(len(RESOLUTIONS))
 
     def view(
@@ -53,20 +60,27 @@ class Views:
         The span of a rolled up view is of whole buckets, and ``hot`` has all of it that Redis has.
         """
         pending = pending_of(self._catalogue, source, gaps, days=resolution == DAY.name)
-        levels = _levels(resolution, span, [*map(_span, hot.windows), *_fluid(pending, span)], pending.open_days)
+        raw_from_ms = self._raw_from_ms()
+        fluid = [*map(_span, hot.windows), *_fluid(pending, (max(span[0], raw_from_ms), span[1]))]
+        levels = _levels(resolution, span, fluid, pending.open_days)
         columns = merge([hot.columns, late_columns(pending, series, span)])
         each = self._threads.map if len(levels) > 1 else map  # all at once: it saves round trips
-        of_levels = each(partial(self._of_level, source, series, gaps, columns), levels)
+        deleted = _past(pending, raw_from_ms)
+        of_levels = each(partial(self._of_level, source, series, gaps, columns, deleted), levels)
         return _combined(list(zip(levels, of_levels, strict=True)))
 
-    def _of_level(self, source: SourceKey, series: Sequence[str], gaps: Gaps, hot: Columns, level: _Level) -> Columns:
-        """What the blocks of a level, and Redis of raw samples, hold of the spans that it is needed for."""
+    def _of_level(
+        self, source: SourceKey, series: Sequence[str], gaps: Gaps, hot: Columns, deleted: Markers, level: _Level
+    ) -> Columns:
+        """What the blocks of a level, and Redis of raw samples, hold of the spans that it is needed for; ``deleted``:
+        by which buckets that can't be computed are deleted."""
         names, also = (series, hot) if level.resolution == RAW else (keys_of(series), EMPTY)
         parts = (
             between(self._tiers.read(source, level.resolution, start, end - 1, gaps, names, hot=also), start, end)
             for start, end in level.spans
         )
-        return merge(list(parts))
+        columns = merge(list(parts))
+        return columns if level.resolution == RAW else undeleted(columns, deleted, BY_NAME[level.resolution].bucket_s)
 
 
 def pending_of(catalogue: Catalogue, source: SourceKey, gaps: Gaps, *, days: bool = False) -> Pending:
@@ -92,6 +106,17 @@ def _fluid(pending: Pending, span: Span) -> list[Span]:
         for delete in pending.deletes
     ]
     return [*map(_span, late), *((start, end) for start, end in deleted if start < end)]
+
+
+def _past(pending: Pending, raw_from_ms: int) -> Markers:
+    """The deletes that blocks are not clean of, as far as they lie before ``raw_from_ms``."""
+    cut = [
+        delete.marker._replace(
+            from_ms=max(delete.left_ms, delete.marker.from_ms), to_ms=min(delete.marker.to_ms, raw_from_ms - 1)
+        )
+        for delete in pending.deletes
+    ]
+    return [marker for marker in cut if marker.from_ms <= marker.to_ms]
 
 
 def _span(window: Window) -> Span:

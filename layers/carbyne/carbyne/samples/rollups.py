@@ -17,12 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbyne.core.keys import RAW, RESOLUTIONS, Window
-from carbyne.core.stamps import ZERO
+from carbyne.core.stamps import STAMP_BYTES, ZERO
 from carbyne.samples.columns import Columns, Group, assemble
+from carbyne.samples.markers import Marker, erase
 
 AGGREGATES: Final = {"count": "\x01c", "sum": "\x01s", "min": "\x01m", "max": "\x01x"}
 """The four aggregates of a series, and the suffix of each one's key."""
 SUFFIX_CHARACTERS: Final = 2
+_NEVER: Final = b"\xff" * STAMP_BYTES
+"""A stamp after every arrival."""
 
 
 Span = tuple[int, int]
@@ -112,6 +115,16 @@ def blanked(rolled: Columns) -> Columns:
         for group in rolled.groups
     ]
     return assemble((ZERO,), groups)
+
+
+def undeleted(rolled: Columns, markers: Iterable[Marker], bucket_s: int) -> Columns:
+    """What is left of buckets whose samples are gone: those that no marker deletes whole, whatever their stamps."""
+    whole = [
+        Marker(_NEVER, key, marker.from_ms, marker.to_ms - bucket_s * 1000 + 1)
+        for marker in markers
+        for key in (keys_of([marker.series]) if marker.series else [""])
+    ]
+    return erase(rolled, whole)
 
 
 def buckets_of(rolled: Columns, series: str) -> Buckets:

@@ -23,15 +23,12 @@ from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
 from carbyne.core.limits import DAY_S
 from carbyne.samples import blocks
 from carbyne.samples.columns import Columns, between, merge, restamped, restrict
-from carbyne.samples.markers import Marker, Markers, erase
-from carbyne.samples.rollups import DAY, ROLLUPS, Resolution, Span, blanked, keys_of, roll, rolled_names
+from carbyne.samples.markers import Markers
+from carbyne.samples.rollups import DAY, ROLLUPS, Resolution, Span, blanked, keys_of, roll, rolled_names, undeleted
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockTiers, Gaps
 from carbyne.store.tree import Target, rewrite
 from carbyne.stream.records import TS_MS_MAX
-
-NEVER: Final = b"\xff" * stamps.STAMP_BYTES
-"""A stamp after every arrival."""
 
 
 class _Deletes(NamedTuple):
@@ -129,7 +126,10 @@ class Roller:
         mine = [name for name in series if blocks.in_part(name, part)]
         kept, replaced = _apart(stored, set(keys_of(mine)), of.span)
         before = self._stored(source, of, keys_of(mine)) if of.deletes.markers else replaced
-        fresh = _left(before, of) if of.deletes.is_past else self._fresh(source, of, mine)
+        if of.deletes.is_past:
+            fresh = restamped(undeleted(before, of.deletes.markers, of.resolution.bucket_s), stamps.ZERO)
+        else:
+            fresh = self._fresh(source, of, mine)
         fresh = merge([fresh, blanked(before)])
         if not of.deletes.markers and fresh == restamped(replaced, stamps.ZERO):
             return stored
@@ -159,17 +159,6 @@ def _by_window(resolution: Resolution, span: Span) -> Iterator[tuple[Window, Spa
     """The windows of blocks that overlap the span, each with its part of it; none for an empty span."""
     for window in resolution.windows(*span) if span[0] < span[1] else ():
         yield window, (max(span[0], window.start_s * 1000), min(span[1], window.end_s * 1000))
-
-
-def _left(before: Columns, of: _RollupPart) -> Columns:
-    """What is left of buckets whose samples are gone: those that are not deleted whole."""
-    bucket_ms = of.resolution.bucket_s * 1000
-    whole = [
-        Marker(NEVER, key, marker.from_ms, marker.to_ms - bucket_ms + 1)
-        for marker in of.deletes.markers
-        for key in (keys_of([marker.series]) if marker.series else [""])
-    ]
-    return restamped(erase(before, whole), stamps.ZERO)
 
 
 def _apart(columns: Columns, series: Collection[str], span: Span) -> tuple[Columns, Columns]:

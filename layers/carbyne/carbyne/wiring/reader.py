@@ -19,7 +19,7 @@ from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.core.items import Blocks, Table
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import BATCH_READERS, COLD_READERS
+from carbyne.core.limits import BATCH_READERS, COLD_READERS, DAY_S
 from carbyne.core.meter import Meter
 from carbyne.core.settings import ReaderSettings, by_resolution, load
 from carbyne.hot.failovers import Failovers
@@ -70,7 +70,11 @@ def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
     samples = Reader(
         hot=ServedReads(ports.hot, failovers, ports.windows),
         tiers=tiers,
-        views=Views(CachedTiers(tiers, catalogue, ports.cache, settings.raw_window_s), catalogue),
+        views=Views(
+            CachedTiers(tiers, catalogue, ports.cache, settings.raw_window_s),
+            catalogue,
+            lambda: ports.now_ms() - (settings.cold_raw_s - DAY_S) * 1000,
+        ),
         catalogue=catalogue,
         length_s=settings.raw_window_s,
         retention_s=by_resolution(settings, "cold"),
