@@ -2,13 +2,19 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+from carbyne.adapters.dynamodb.deletes import MarkerCount
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
+from carbyne.core import stamps
 from carbyne.core.errors import RetryableError
 from carbyne.core.items import Item
 from carbyne.core.keys import BlockKey, SourceKey, Window
 from carbyne.core.limits import BLOCK_BYTES_MAX, PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
+from carbyne.samples.columns import Rows, from_rows
+from carbyne.samples.markers import Marker
 from carbyne.samples.rollups import ROLLUPS
+from carbyne.store.catalogue import Catalogue
 
 from tests.support import dynamodb_local
 from tests.support.fakes import FakeTable, item_bytes
@@ -184,3 +190,31 @@ def test_a_table_that_can_not_be_asked_is_retryable(aws):
     ):
         with pytest.raises(RetryableError):
             ask()
+
+
+def test_the_writer_counts_the_deletes_that_are_kept_of_a_source(aws):
+    """And nothing else that lies beside them: late rows, the index, other sources."""
+    client = aws.client("dynamodb")
+    name = create_blocks_table(client)
+    catalogue, count = Catalogue(DynamoTable(client, name)), MarkerCount(client, name)
+    mine, other = SourceKey("acme", "host/a"), SourceKey("acme", "host/a2")
+    window = Window(0, 14_400)
+    catalogue.add_window(mine, "raw", window)
+    catalogue.add_late([(mine, window, one_sample(window))])
+    assert count.of(mine) == 0
+    for number in range(3):
+        catalogue.add_marker(mine, Marker(stamps.pack(1, str(number + 1)), f"m{number}", 0, 1_000), FAR_S)
+    catalogue.add_marker(other, Marker(stamps.pack(1, "9"), "m", 0, 1_000), FAR_S)
+    assert (count.of(mine), count.of(other)) == (3, 1)
+    catalogue.add_marker(mine, Marker(stamps.pack(1, "10"), "", 0, 2_000), FAR_S)
+    assert count.of(mine) == 1, "a wider delete took the place of all"
+
+
+def one_sample(window):
+    values = np.array([[7]], np.uint64)
+    return from_rows([Rows(("m",), np.array([window.start_s * 1000]), [stamps.pack(1, "1")], values)])
+
+
+def test_deletes_that_can_not_be_counted_are_retryable(aws):
+    with pytest.raises(RetryableError, match="deletes Query"):
+        MarkerCount(aws.client("dynamodb"), "no-such-table").of(SourceKey("acme", "host/a"))

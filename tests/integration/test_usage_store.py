@@ -96,6 +96,27 @@ def test_an_item_stays_small(client, table, store, standing):
     assert len(str(item)) < 4_096, "one read unit"
 
 
+@pytest.mark.parametrize("limit", ["old_windows_per_minute", "deletes_per_minute"])
+def test_what_is_asked_for_is_counted_by_minute_and_limit(client, table, standing, limit):
+    accounts = DynamoAccounts(client, table)
+    assert [accounts.spend("acme", limit, MINUTE, number) for number in (5, 7)] == [5, 12]
+    assert accounts.spend("acme", limit, MINUTE + 1, 1) == 1
+    assert accounts.spend("acme", limit, MINUTE, 1) == 13
+    other = "deletes_per_minute" if limit == "old_windows_per_minute" else "old_windows_per_minute"
+    assert accounts.spend("acme", other, MINUTE, 2) == 2
+    assert standing() == Standing(), "they are no samples, and no limits"
+
+
+def test_what_is_asked_for_leaves_the_item_small_and_makes_no_tenant(client, table):
+    accounts = DynamoAccounts(client, table)
+    for minute in range(MINUTE, MINUTE + 3 * USAGE_MINUTES_HELD):
+        assert accounts.spend("acme", "deletes_per_minute", minute, 1) == 1
+    item = client.get_item(TableName=table, Key={"pk": {"S": "tenant#acme"}})["Item"]
+    assert len([name for name in item if name.startswith("d")]) <= 2 * USAGE_MINUTES_HELD
+    assert accounts.spend("nobody", "deletes_per_minute", MINUTE, 1) == 0
+    assert accounts.standing_of("nobody") is None
+
+
 def test_limits_of_a_tenant_and_the_defaults_again(client, table, standing):
     assert usage.set_limits(client, table, "acme", {"samples_per_minute": 10, "body_bytes": 20})
     assert standing().limits == Limits(samples_per_minute=10, body_bytes=20)

@@ -79,6 +79,21 @@ def test_each_tier_of_each_window_oldest_first(world):
     ]
 
 
+def test_late_rows_are_listed_until_a_block_has_them(world):
+    old, new = WINDOWS[:2]
+    world.seal(world.warm, old, columns(old))
+    world.catalogue.add_late([(SOURCE, old, columns(old, times=2)), (SOURCE, new, columns(new))])
+    world.catalogue.add_late([(SOURCE, old, columns(old, ("n",)))])
+    assert world.of() == [
+        Placement(RAW, old, "late", 5, size(old, times=2) + size(old, series=("n",))),
+        Placement(RAW, old, "warm", 3, size(old)),
+        Placement(RAW, new, "late", 3, size(new)),
+    ]
+    assert [one.window for one in world.of((new.start_s * 1000, new.end_s * 1000 - 1))] == [new]
+    world.catalogue.remove_late(SOURCE, world.catalogue.pending(SOURCE).late)
+    assert [one.tier for one in world.of()] == ["warm"]
+
+
 def test_a_source_without_samples_has_nothing(world):
     assert world.of() == []
 

@@ -7,7 +7,9 @@ import type { Stored } from "../types.ts";
 import { format } from "../units.ts";
 import { failed, note, tableOf } from "../view.ts";
 
-const TIERS: readonly [name: string, title: string][] = [["hot", "hot: Redis"], ["warm", "warm: DynamoDB"], ["cold", "cold: S3"]];
+const TIERS: readonly [name: string, title: string][] = [
+  ["hot", "hot: Redis"], ["late", "late: not merged yet"], ["warm", "warm: DynamoDB"], ["cold", "cold: S3"],
+];
 const RESOLUTIONS = ["raw", "5m", "1h", "1d"];
 const COLUMNS = ["Tier", "Windows", "Values", "Bytes", "Bytes per value", "Last sealed", "Windows over time"];
 /** The API reads every window whole, so it takes few of them at once. */

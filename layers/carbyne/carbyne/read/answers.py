@@ -39,7 +39,7 @@ class StoredWindow(Answer, frozen=True):
 
 
 class Stored(Answer, frozen=True):
-    """What one tier holds of a window; ``sealed_at``: when the last seal changed it, seconds, null in Redis."""
+    """What one tier holds of a window; ``sealed_at``: when the last seal changed it, seconds, null before."""
 
     resolution: str
     window: StoredWindow

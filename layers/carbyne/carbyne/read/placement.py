@@ -12,16 +12,17 @@ from carbyne.core.limits import COLD_READERS, STORAGE_WINDOWS_MAX
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, between, merge
 from carbyne.samples.rollups import ROLLUPS
-from carbyne.store.catalogue import Catalogue
+from carbyne.store.catalogue import Catalogue, by_window
 
-TIERS: Final = ("hot", "warm", "cold")
+TIERS: Final = ("hot", "late", "warm", "cold")
 FINEST: Final = ROLLUPS[0].name
 
 
 class Placement(NamedTuple):
     """What one of TIERS holds of a window; ``samples`` of two tiers may be the same, and a bucket counts as four.
 
-    ``sealed_s``: when the last seal changed it, seconds; None of rows in Redis.
+    ``late``: in the table beside the index, until the sealer merges it.  ``sealed_s``: when the last seal changed it,
+    seconds; None of rows in Redis and late ones.
     """
 
     resolution: str
@@ -70,14 +71,15 @@ class Storage:
             for window in self._catalogue.windows(source, resolution).sealed
             if window.overlaps(from_ms, to_ms)
         ]
-        if len(hot) + len(keys) > STORAGE_WINDOWS_MAX:
+        late = list(self._late_parts(source, from_ms, to_ms))
+        if len(hot) + len(late) + len(keys) > STORAGE_WINDOWS_MAX:
             raise RequestError(400, f"{len(keys)} blocks in this span; ask for {STORAGE_WINDOWS_MAX} at most")
         stored = list(self._warm_parts(source, from_ms, to_ms))
         with ThreadPoolExecutor(COLD_READERS) as threads:
             cold = threads.map(lambda key: list(self._cold_parts(key)), keys)
             stored += [placed for block in cold for placed in block]
         rolled = merge([columns for placement, columns in stored if placement.resolution == FINEST])
-        placements = [*self._hot_parts(source, hot), *(_sealed(*each, rolled) for each in stored)]
+        placements = [*self._hot_parts(source, hot), *late, *(_sealed(*each, rolled) for each in stored)]
         return sorted(placements, key=lambda at: (RESOLUTIONS.index(at.resolution), at.window, TIERS.index(at.tier)))
 
     def _hot_parts(self, source: SourceKey, windows: Sequence[Window]) -> Iterator[Placement]:
@@ -85,6 +87,12 @@ class Storage:
             rows = self._hot.rows(source, window)
             if rows.columns.groups:
                 yield Placement(RAW, window, "hot", rows.columns.samples, rows.size)
+
+    def _late_parts(self, source: SourceKey, from_ms: int, to_ms: int) -> Iterator[Placement]:
+        for window, rows in by_window(self._catalogue.pending(source).late).items():
+            if window.overlaps(from_ms, to_ms):
+                samples = sum(blocks.decode(late.data).samples for late in rows)
+                yield Placement(RAW, window, "late", samples, sum(len(late.data) for late in rows))
 
     def _warm_parts(self, source: SourceKey, from_ms: int, to_ms: int) -> Iterator[tuple[Placement, Columns]]:
         for resolution in RESOLUTIONS:

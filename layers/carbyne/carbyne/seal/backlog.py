@@ -23,7 +23,7 @@ from carbyne.core.meter import Meter
 from carbyne.samples import blocks
 from carbyne.samples.columns import Columns, merge
 from carbyne.samples.markers import Markers
-from carbyne.store.catalogue import Catalogue, LateRows, OpenDelete
+from carbyne.store.catalogue import Catalogue, LateRows, OpenDelete, by_window
 from carbyne.store.worklist import WorkEntry, Worklist
 
 _log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Backlog:
         reserve_s = max(SEAL_RESERVE_S, seconds_left() - BACKLOG_SLICE_S)
         source, failed = entry.source, False
         index, pending = self._catalogue.work(source)
-        late, deletes = _by_window(pending.late), pending.deletes
+        late, deletes = by_window(pending.late), pending.deletes
         for number, window in enumerate(_windows(index.sealed, late, deletes)):
             if seconds_left() < reserve_s:
                 if not failed:
@@ -124,13 +124,6 @@ def _by_turns(entries: Sequence[WorkEntry]) -> list[WorkEntry]:
         seen[entry.source.tenant] += 1
         turns.append((seen[entry.source.tenant], entry))
     return [entry for _, entry in sorted(turns, key=lambda turn: turn[0])]
-
-
-def _by_window(late: Iterable[LateRows]) -> dict[Window, list[LateRows]]:
-    result: dict[Window, list[LateRows]] = {}
-    for rows in late:
-        result.setdefault(rows.window, []).append(rows)
-    return result
 
 
 def _windows(sealed: Iterable[Window], late: Iterable[Window], deletes: Sequence[OpenDelete]) -> list[Window]:

@@ -402,6 +402,14 @@ def _marker(item: Item) -> Marker:
     return _MARKERS.unpack(item.data).marker
 
 
+def by_window(late: Iterable[LateRows]) -> dict[Window, list[LateRows]]:
+    """Late rows by the window that they lie in."""
+    result: dict[Window, list[LateRows]] = {}
+    for rows in late:
+        result.setdefault(rows.window, []).append(rows)
+    return result
+
+
 def _noted(marker: Marker, left_ms: int | None, expires_s: int) -> Item:
     return Item(_MARKERS.pack(_Noted(*marker, left_ms)), expires_s)
 
