@@ -134,6 +134,9 @@ class World(Pipeline):
         for name in names:
             self.expected.setdefault((host, name), {})[time_s // 60 * 60] = value
 
+    def series_of(self, host):
+        return [name for of, name in self.expected if of == host]
+
     def check(self, host, from_s=0, to_s=2**33):
         """Every series of the host reads back bit for bit."""
         for (of, name), samples in self.expected.items():
@@ -358,11 +361,12 @@ def test_two_sealers_and_a_writer_by_turns_change_no_read(make, monkeypatch, see
 def asked(world, host, from_s, to_s):
     """How often a read of the span asks the table for blocks or their index; it must be right.
 
-    The note of which master serves which lane is a ``get``, which every read needs.
+    The note of which master serves which lane is a ``get``: one at most for each series that is read.
     """
-    before = world.table.calls["query"]
+    before = world.table.calls.copy()
     world.check(host, from_s, to_s)
-    return world.table.calls["query"] - before
+    calls = world.table.calls - before
+    return max(calls.total() - len(world.series_of(host)), calls["query"])
 
 
 def post_each_minute(world, host, first_s, last_s, step_s=600):
@@ -389,9 +393,10 @@ def test_latest_never_leaves_redis(make):
     world = make()
     post_each_minute(world, HOST, START_S, START_S + LENGTH_S + 1200)
     world.seal()
-    before = world.table.calls["query"]
+    before = world.table.calls.copy()
     answer = world.get("/api/v0/tsdb/latest", ("hostId", HOST), *(("name", name) for name in NAMES))
-    assert answer["statusCode"] == 200 and world.table.calls["query"] == before
+    assert answer["statusCode"] == 200
+    assert world.table.calls - before in ({}, {"get": 1}), "the note of the masters alone"
 
 
 def test_a_window_that_began_before_its_first_row_is_asked_for_in_the_table(make):

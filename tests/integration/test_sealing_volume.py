@@ -13,6 +13,7 @@ from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.core.keys import BlockKey, SourceKey, Window, join_series, lane_tag, series_hash
 from carbyne.samples import blocks
 from carbyne.samples.columns import column, merge
+from carbyne.samples.schedule import LATE_SHARE
 from carbyne.store.tree import read_blocks
 from carbyne.stream import records
 
@@ -222,7 +223,7 @@ def test_a_wide_source_seals_into_parts_and_takes_late_samples(make, count, rows
     (row,) = np.random.default_rng(3).normal(size=(1, 2))
     put_rows(path, "wide", ["plugin.late", names[5]], [row], START_S + 60 * late)
     deliver(path)
-    path.now_s += LENGTH_S
+    path.now_s += LENGTH_S // LATE_SHARE + SCHEDULE.jitter_s
     assert path.seal() == 1
     for name, before, value in (("plugin.late", [], row[0]), (names[5], values[:, 5], row[1])):
         status, _, points = path.get_metric("wide", name, START_S, DUE_S)

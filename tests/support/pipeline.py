@@ -130,7 +130,9 @@ class MemoryAccounts:
 
     def __init__(self, tenant_of_key):
         self.tenant_of_key = tenant_of_key
-        self.limits = Limits(old_windows_per_minute=10**9)  # tests post years at once, on a clock that stands
+        self.limits = Limits(
+            old_windows_per_minute=10**9
+        )  # tests post years at once, on a clock that stands; see test_neighbours for the real ones
         self.spent = Counter()
         self.memory = {}
         self.away = False

@@ -39,7 +39,7 @@ class SealSchedule(NamedTuple):
         return arrival_ms > (window.end_s + self.grace_s) * 1000
 
     def due_ms(self, source: SourceKey, window: Window, arrival_ms: int) -> int:
-        """Window end + grace + jitter for a row that arrives before that; for a later row its arrival + a quarter of
+        """Window end + grace + jitter for a row that arrives before that; for a later row its arrival + half of
         the window + jitter.  ``arrival_ms``: of the first row that is not sealed yet.
 
         The jitter is fixed per source, at most an eighth of the window, so that the windows of all sources are not due
