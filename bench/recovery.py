@@ -3,7 +3,8 @@
     python bench/recovery.py [hosts] [hours of stream] [mark | oldest]
 
 A small Valkey stands for the default node (or ten of them, past 2,000 hosts), a few hosts for many, and a clock of its
-own for the day: all of memory, of a shard's 2 MB/s and of the sealer's time is divided by the same scale.  Every host
+own for the day: all of memory, of a shard's 2 MB/s and of the sealer's time is divided by the same scale.  Its
+maxmemory is the node's, beside what an empty one takes, and the sealer sees how full it is by that.  Every host
 posts 100 metrics a minute; each minute has a run of the sealer and one of the supervisor half a minute later; a new
 mapping begins to read after MAPPING_S, and a window takes the sealer WINDOW_S.  Then every master is emptied, right
 after the sealer looked: after 4 hours nearly all of a window is in Redis alone.  ``oldest`` takes the marks away, as on
@@ -25,10 +26,11 @@ ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "layers" / "carbyne"), str(ROOT)]
 
 from carbyne.adapters.lambda_ import BATCH_SIZE
+from carbyne.adapters.redis.nodes import MasterMemory
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import RAW, REPLAY_ITEM, SourceKey
-from carbyne.core.limits import SEAL_RESERVE_S
+from carbyne.core.limits import LANES, SEAL_RESERVE_S
 from carbyne.hot.jobs import Jobs
 from carbyne.hot.progress import Notes, Progress
 from carbyne.hot.replay import Replayer, Supervisor
@@ -37,12 +39,14 @@ from carbyne.read.reader import How
 from carbyne.stream.arrived import Arrived
 
 from servers.valkey import Cluster
-from tests.support.pipeline import LENGTH_S, Pipeline, flush, stored_bytes
+from tests.support.pipeline import LENGTH_S, Pipeline, flush, stored_bytes, with_role
 
 START_S = 1_700_006_400 - 6 * LENGTH_S
 METRICS = [f"custom.app.worker{i:02d}.requests" for i in range(100)]
 NODE_BYTES = 1.37 * 2**30 * 0.75
 """A cache.t4g.small, of which a quarter is reserved."""
+BACKLOG_BYTES = 10 * 2**20
+"""Of replication, which a node fills in time."""
 SHARD_BYTES_PER_S = 2_000_000
 MAPPING_S, WINDOW_S, STEP_S = 60, 0.1, 30
 
@@ -50,13 +54,14 @@ MAPPING_S, WINDOW_S, STEP_S = 60, 0.1, 30
 class Recovery(NamedTuple):
     """``whole_s``: from the loss until every lane was whole; ``open_503_s``, ``closed_503_s``: for how long reads of
     the open window, and of one that was sealed hours ago, were refused (to the minute); ``replayed``: records;
-    ``fullest``: of Redis; ``wrong``: samples that did not read back."""
+    ``fullest``: of Redis; ``early``: windows sealed to make room; ``wrong``: samples that did not read back."""
 
     whole_s: int
     open_503_s: int
     closed_503_s: int
     replayed: int
     fullest: float
+    early: int
     wrong: int
 
 
@@ -103,11 +108,17 @@ class System:
         self.values = np.random.default_rng(1).normal(1000, 100, (len(self.sources), len(METRICS))).round(3)
         self.node_bytes = NODE_BYTES * (10 if hosts > 2_000 else 1) / scale
         self.empty_bytes = stored_bytes(cluster)
+        for node in with_role(cluster, "master"):
+            taken = int(node.client.info("memory")["used_memory"]) + BACKLOG_BYTES
+            node.ask("CONFIG", "SET", "maxmemory", int(taken + self.node_bytes))
         self.fullest, self.ingested, self.samples_bytes, self.replayed = 0.0, 0, 0, 0
         self.readers = Readers(self)
         nodes = self.path._nodes()
         windows = HotWindows(nodes)
         windows.fill = self.fill  # type: ignore[method-assign]
+        sealer_windows = HotWindows(self.path._nodes())
+        sealer_windows.shards = self.shards  # type: ignore[method-assign]
+        self.path.sealer = self.path.new_sealer(sealer_windows, self.path.table)
         table = self.path.table
         self.supervisor = Supervisor(Jobs(table), self.readers, self.stream, lambda: float(self.path.now_s))
         progress = Progress(Notes(table), Jobs(table).running, lambda: float(self.path.now_s))
@@ -119,6 +130,9 @@ class System:
         fill = max(0.0, (stored_bytes(self.cluster) - self.empty_bytes) / self.node_bytes)
         self.fullest = max(self.fullest, fill)
         return fill
+
+    def shards(self) -> list[MasterMemory]:
+        return [MasterMemory(frozenset(range(LANES)), int(self.fill() * self.node_bytes), int(self.node_bytes))]
 
     def minute(self) -> None:
         """A minute of hosts and ingester, with the runs of sealer and supervisor."""
@@ -191,7 +205,8 @@ def recover(cluster: Cluster, hosts: int, hours: int, scale: int, *, marks: bool
     system = System(cluster, hosts, scale)
     while system.path.now_s < START_S + hours * 3600:
         system.minute()
-    lost_s = system.path.now_s
+    lost_s, before = system.path.now_s, system.path.counts["WindowsSealedEarly"]
+    system.fullest = 0.0
     flush(cluster)
     if not marks:
         system.path.table.items.pop((REPLAY_ITEM, "marks"), None)
@@ -203,17 +218,21 @@ def recover(cluster: Cluster, hosts: int, hours: int, scale: int, *, marks: bool
         refused["open"] += 60 * system.refused(lost_s - 600, lost_s)
         refused["closed"] += 60 * system.refused(lost_s - 9 * 3600, lost_s - 8 * 3600)
         job, _item = Jobs(system.path.table).load()
-        if job and not job.left and not system.windows.in_replay(range(1024)):
+        if job and not job.left and not system.windows.in_replay(range(LANES)):
             break
     whole_s = system.path.now_s - lost_s
-    result = Recovery(whole_s, refused["open"], refused["closed"], system.replayed, system.fullest, sum(system.wrong()))
+    early = system.path.counts["WindowsSealedEarly"] - before
+    refused_s = refused["open"], refused["closed"]
+    result = Recovery(whole_s, *refused_s, system.replayed, system.fullest, early, sum(system.wrong()))
+    for node in with_role(cluster, "master"):
+        node.ask("CONFIG", "SET", "maxmemory", 0)
     system.path.close()
     return result
 
 
 def main() -> None:
     hosts, hours, marks = [*sys.argv[1:], *["1000", "4", "mark"][len(sys.argv) - 1 :]]
-    scale = max(50, int(hosts) // 40)
+    scale = max(50, int(hosts) // 20)
     begun_s = time.monotonic()
     with Cluster(masters=1, replicas=1) as cluster:
         found = recover(cluster, int(hosts), int(hours), scale, marks=marks == "mark")
