@@ -1,6 +1,7 @@
 """`make run`: the whole system on this machine, until Ctrl-C.
 
-The environment says how: PORT, API_KEY, PARAMETERS ("Name=value Name=value"), LOG=debug, LISTEN (an address).
+The environment says how: PORT, API_KEY, PARAMETERS ("Name=value Name=value"), LOG=debug, LISTEN (an address),
+SCHEDULE_MINUTE_S (how long a minute of the schedules lasts, so that a test of several need not wait for them).
 """
 
 import contextlib
@@ -36,6 +37,7 @@ from servers.valkey import Cluster
 TENANT = "local"
 TABLE = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "StreamSpecification")
 ENV_JSON = ROOT / ".carbyne" / "env.json"  # for `sam local invoke --env-vars`; of several systems the last one's
+MINUTE_S = float(os.environ.get("SCHEDULE_MINUTE_S") or 60)
 PHASE_S = 3.0
 DEBUG = os.environ.get("LOG", "").lower() == "debug"
 
@@ -120,6 +122,14 @@ def destination_of(template: Template, name: str) -> str:
     return str(arn).rpartition(":")[2]
 
 
+def plan(schedules: list[Schedule], template: Template, functions: dict[str, Function]) -> None:
+    """When each schedule comes, and which of ``functions``, by name, gets its answer."""
+    for number, schedule in enumerate(reversed(schedules)):
+        schedule.period_s *= MINUTE_S / 60
+        schedule.phase_s = PHASE_S * number * MINUTE_S / 60  # so that the supervisor sees what the sealer did
+        schedule.destination = functions.get(destination_of(template, schedule.function.name))
+
+
 def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     """Start everything, say so, and post this machine's metrics each minute until interrupted."""
     api_key, gateway = os.environ.get("API_KEY") or secrets.token_urlsafe(24), Gateway()
@@ -142,11 +152,8 @@ def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     print("  functions ...", flush=True)
     functions = start_functions(stack, template, aws, redis_password)
     sources += [source for function in functions for source in connect(template, aws, function, gateway)]
-    for number, schedule in enumerate(source for source in reversed(sources) if isinstance(source, Schedule)):
-        schedule.phase_s = PHASE_S * number  # so that the supervisor sees what the sealer did
     by_name = {reference(function.name): function for function in functions}
-    for schedule in (source for source in sources if isinstance(source, Schedule)):
-        schedule.destination = by_name.get(destination_of(template, schedule.function.name))
+    plan([source for source in sources if isinstance(source, Schedule)], template, by_name)
     sources.append(Mappings(aws, by_name))
     for source in sources:
         stack.callback(source.stopping.set)

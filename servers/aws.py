@@ -79,10 +79,13 @@ def _session() -> boto3.Session:
 
 def serve() -> None:
     """Serve until killed; the port is the only line on stdout."""
+    from moto import backends  # noqa: PLC0415
     from moto.moto_server import werkzeug_app  # noqa: PLC0415 - two seconds that only this process pays
     from werkzeug.serving import make_server  # noqa: PLC0415
 
     keep_mappings_by_name()
+    modules = tuple(backends.list_of_moto_modules())  # moto lists its folder twice for each request
+    backends.list_of_moto_modules = lambda: modules
     moto = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
     lock = threading.Lock()
 

@@ -225,6 +225,8 @@ class Stack:
 def test_one_post_goes_through_all_tiers_and_back(built, tmp_path, aws, cluster, version):
     found = pythons()
     own = next(iter(found))
+    if version == "own" and own != "3.13" and "3.13" in found:
+        pytest.skip("Lambda's own Python, 3.13, is here: the other case has it")
     if version == "3.13" and version == own:
         pytest.skip("our own Python is 3.13")
     if version == "3.13" and version not in found:

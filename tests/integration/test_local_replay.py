@@ -92,7 +92,7 @@ def until(condition, limit_s, between=lambda: None):
 
 
 def test_a_flushed_redis_is_filled_again_without_anyone_asking():
-    with running(PARAMETERS=PARAMETERS) as system:
+    with running(PARAMETERS=PARAMETERS, SCHEDULE_MINUTE_S="10") as system:
         client = Client(system)
         for minute in range(5):
             client.post(minute)

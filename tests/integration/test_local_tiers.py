@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.make_run import running
 
-PARAMETERS = "RawWindowSeconds=60 SealGraceSeconds=1 SealJitterSeconds=1 WarmRawSeconds=15 HotSeconds=1"
+PARAMETERS = "RawWindowSeconds=60 SealGraceSeconds=1 SealJitterSeconds=1 WarmRawSeconds=8 HotSeconds=1"
 MINUTES = 10
 """So far back the client posts at first."""
 SETTLED_S = 5.0
@@ -77,7 +77,7 @@ def follow(client, is_over, limit_s):
 
 
 def test_late_samples_go_through_all_tiers():
-    with running(PARAMETERS=PARAMETERS) as system:
+    with running(PARAMETERS=PARAMETERS, SCHEDULE_MINUTE_S="10") as system:
         client = Client(system)
         old = range(client.first_s, client.first_s + 5 * 60, 60)
         client.post("m0", old)

@@ -66,7 +66,7 @@ class RealStores:
         return reply
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in (3, 4))])
 def test_no_schedule_breaks_an_invariant(cluster, aws, seed):
     stores = RealStores(cluster, aws)
     logging.disable(logging.CRITICAL)

@@ -534,7 +534,8 @@ class World:
         """Lanes that are not whole, or that a master serves of which the sealer does not know."""
         failovers = Failovers(self.stores.table, HotWindows(self.stores.nodes), lambda: self.now_s)
         noted, served = failovers.masters(), self.stores.nodes.masters()
-        strange = set(failovers.lost(noted, served)) & set(lanes)
+        changed = any(noted.get(lane, master.id) != master.id for lane, master in served.items())
+        strange = set(failovers.lost(noted, served)) & set(lanes) if changed else set()
         return HotWindows(self.stores.nodes).in_replay(lanes) | strange
 
     def unsealed(self, sources: Iterable[SourceKey]) -> list[tuple[SourceKey, bytes]]:

@@ -94,7 +94,7 @@ class HotWindows:
         asked.
         """
         args = [now_ms, now_ms // 1000 if closed_s is None else closed_s, DUE_PER_LANE]
-        calls = [self._due.call(lane, keys, args) for lane, keys in enumerate(_due_keys())]
+        calls = [self._due.call(lane, keys, args) for lane, keys in enumerate(_due_keys(LANES))]
         asked = self._nodes.run(calls)
         replies = {lane: reply for lane, reply in enumerate(asked) if not isinstance(reply, RetryableError)}
         if not replies:
@@ -263,9 +263,9 @@ class HotWindows:
 
 
 @cache
-def _due_keys() -> list[list[str]]:
+def _due_keys(lanes: int) -> list[list[str]]:
     """The keys of due.lua, of each lane: a sealer's run asks all of them, whatever there is to do."""
-    return [[lane_state(lane), lane_due(lane), lane_since(lane)] for lane in range(LANES)]
+    return [[lane_state(lane), lane_due(lane), lane_since(lane)] for lane in range(lanes)]
 
 
 def _number(score: bytes) -> int | None:
