@@ -2,7 +2,7 @@
 -- Let go of rows that a block holds: only exact (field, stamp) matches leave, now or when their window expires.
 --
 -- KEYS     1 rows       hash: field -> stamp 26 B, kind 1 B, payload
---          2 lists      hash: list identity -> series keys
+--          2 lists      hash: length of the dictionary -> its digest; for older rows list identity -> series keys
 --          3 dictionary hash: series key -> index
 --          4 windows    source hash: window token -> c (all of the window's rows are here, if the lane is whole and has
 --                       the token behind the comma still) or p (perhaps not), its expiry, ms, 0 while it has unsealed

@@ -6,12 +6,12 @@
 --                       the token behind the comma still) or p (perhaps not), its expiry, ms, "," and the token
 --          then three for each declared window, newest first:
 --          rows         hash: field (ts i64 BE, list identity 8 B) -> stamp 26 B, kind 1 B, payload
---          lists        hash: list identity -> series keys, one a line
+--          lists        hash, for older rows: list identity -> series keys, one a line; other fields are digests
 --          dictionary   hash: series key -> index
 -- ARGV     1 from       first ts, ms
 --          2 to         last ts, ms
 --          3 newest     1: only the samples of each series' newest ts
---          4 budget     bytes of rows to look at before the call ends early; sparse rows count more, by series
+--          4 budget     bytes of rows to look at before the call ends early; what must be searched counts more
 --          5 declared   number of declared windows, then their tokens in the order of KEYS
 --          then the series keys
 -- RETURNS  {state (w, r, or "" if none), tokens, next, found, samples, complete, deletes, master}: tokens of all windows of the
@@ -21,30 +21,35 @@
 --          rows are here; deletes: those of the windows that were looked at, as values of rows; master: the replication id
 --          of the node that this was read from
 -- EFFECTS  none
--- COST     O(fields + rows looked at + series of the lists)
+-- COST     O(fields + rows looked at + series of older lists)
 
 local state_key, windows = KEYS[1], KEYS[2]
 local from, to, newest, budget = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == "1", tonumber(ARGV[4])
 local declared = tonumber(ARGV[5])
-local HEAD, SPARSE, CHUNK = 27, 1, 16
+local HEAD, CHUNK, LIST_BYTES = 27, 16, 8
+local DENSE, SPARSE, RUNS, BITMAP = 0, 1, 3, 4
+local SEARCHED = 24 -- measured: a byte of a bitmap that a script looks at takes as long as so many that it copies
 local TS_MS_MAX = 2^53 -- a delete is after it
 local SECTION = "replication"
 local COMPLETE, WHOLE, STATE_BYTES = "c", "w", 27
-local wanted, found, samples, newest_ts = {}, {}, {}, {}
-local series, deletes = {}, {}
+local series, wanted, found, deletes = {}, {}, {}, {}
 for i = 6 + declared, #ARGV do
   series[#series + 1] = ARGV[i]
   wanted[ARGV[i]] = #series
-  found[#series], samples[#series] = 0, {}
+  found[#series] = 0
 end
 
--- Where the wanted series stand in each list: list identity -> {{number of the series, offset in the row}, ...}.
+-- include offsets
+-- include samples
+begin_samples(#series)
+
+-- Where the wanted series stand in each older list: list identity -> {{number of the series, offset in the row}, ...}.
 local function places(lists)
   local all = redis.call("HGETALL", lists)
   local result = {}
   for i = 1, #all, 2 do
     local here, position = {}, 0
-    for name in string.gmatch(all[i + 1], "[^\n]+") do
+    for name in string.gmatch(#all[i] == LIST_BYTES and all[i + 1] or "", "[^\n]+") do
       local number = wanted[name]
       if number then
         here[#here + 1] = {number, HEAD + 8 * position}
@@ -57,7 +62,7 @@ local function places(lists)
   return result
 end
 
--- The wanted series of the dictionary: {{number of the series, packed index}, ...}.
+-- The wanted series of the dictionary: {{number of the series, index}, ...}, ascending by index.
 local function indexes(dictionary)
   local result = {}
   if redis.call("EXISTS", dictionary) == 0 then return result end
@@ -65,41 +70,34 @@ local function indexes(dictionary)
     local index = redis.call("HGET", dictionary, series[number])
     if index then
       found[number] = 1
-      result[#result + 1] = {number, struct.pack("<I4", tonumber(index))}
+      result[#result + 1] = {number, tonumber(index)}
     end
   end
+  table.sort(result, function(a, b) return a[2] < b[2] end)
   return result
 end
 
-local function take(number, field, ts, row, offset)
-  if newest then
-    if newest_ts[number] and newest_ts[number] > ts then return end
-    newest_ts[number] = ts
-  end
-  local taken = samples[number]
-  taken[#taken + 1] = string.sub(field, 1, 8) .. string.sub(row, 1, HEAD - 1) .. string.sub(row, offset + 1, offset + 8)
-end
-
--- Offset of a series in a sparse row, by its packed index among the aligned indexes; nil if the row lacks it.
-local function sparse_offset(row, index)
-  local count = (#row - HEAD) / 12
-  local at = string.find(row, index, HEAD + 1, true)
-  while at and at <= HEAD + 4 * count do
-    if (at - HEAD - 1) % 4 == 0 then return HEAD + 4 * count + 2 * (at - HEAD - 1) end
-    at = string.find(row, index, at + 1, true)
-  end
-  return nil
-end
-
+-- Takes the wanted samples of a row; how many bytes that was like.
 local function take_row(field, ts, row, here, by_index)
-  if string.byte(row, HEAD) ~= SPARSE then
-    for _, place in ipairs(here or {}) do take(place[1], field, ts, row, place[2]) end
-    return
+  local kind, cost = string.byte(row, HEAD), #row
+  local head = string.sub(field, 1, 8) .. string.sub(row, 1, HEAD - 1)
+  local function take(number, offset) keep(number, ts, head .. string.sub(row, offset + 1, offset + 8), newest) end
+  if kind == RUNS then
+    in_runs(row, by_index, take)
+    cost = cost + SEARCHED * struct.unpack("<I2", row, HEAD + 1)
+  elseif kind == BITMAP then
+    in_bitmap(row, by_index, take)
+    local _, bytes = struct.unpack("<I4I4", row, HEAD + 1)
+    cost = cost + SEARCHED * bytes
+  elseif kind == DENSE then
+    in_list(here or {}, take)
+  elseif kind == SPARSE then
+    in_pairs(row, by_index, take)
+    cost = cost * (1 + #by_index / 8) -- measured: eight searches take as long as the rest
+  else
+    error("row of kind " .. kind .. "; this code knows up to " .. BITMAP)
   end
-  for _, place in ipairs(by_index) do
-    local offset = sparse_offset(row, place[2])
-    if offset then take(place[1], field, ts, row, offset) end
-  end
+  return cost
 end
 
 -- Fields of a window that can hold a wanted series, newest first: {{ts, field}, ...}.  Takes the deletes on the way:
@@ -122,11 +120,7 @@ local function fields(rows, by_list, by_index)
 end
 
 local function complete()
-  if not newest then return false end
-  for number = 1, #series do
-    if not newest_ts[number] then return false end
-  end
-  return true
+  return newest and all_have_newest()
 end
 
 local next_ts = -1
@@ -140,11 +134,7 @@ local function read_window(rows, lists, dictionary)
     for i = first, last do
       local ts, field = todo[i][1], todo[i][2]
       local row = redis.call("HGET", rows, field)
-      local kind = string.byte(row, HEAD)
-      if kind > SPARSE then error("row of kind " .. kind .. "; this code knows up to " .. SPARSE) end
-      local sparse = kind == SPARSE
-      budget = budget - #row * (sparse and 1 + #by_index / 8 or 1) -- measured: eight searches take as long as the rest
-      take_row(field, ts, row, by_list[string.sub(field, 9)], by_index)
+      budget = budget - take_row(field, ts, row, by_list[string.sub(field, 9)], by_index)
     end
     if budget < 0 and last < #todo then
       next_ts = todo[last][1]
@@ -165,6 +155,5 @@ for i = 0, declared - 1 do
   end
   if next_ts < 0 and not complete() then read_window(KEYS[3 + 3 * i], KEYS[4 + 3 * i], KEYS[5 + 3 * i]) end
 end
-for number = 1, #series do samples[number] = table.concat(samples[number]) end
 local master = string.match(redis.call("INFO", SECTION), "master_replid:(%x+)")
-return {state, tokens, next_ts, found, samples, complete_tokens, deletes, master}
+return {state, tokens, next_ts, found, samples_of_each(), complete_tokens, deletes, master}

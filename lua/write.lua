@@ -6,30 +6,31 @@
 --          3 since      lane sorted set: window member -> when its first row that no block holds came to the stream, ms
 --          then four for each group (one source and window):
 --          rows         hash: field (ts i64 BE, list identity 8 B) -> stamp 26 B, kind 1 B, payload
---          lists        hash: list identity -> series keys, one a line
---          dictionary   hash: series key -> index, for rows of lists past the limit
+--          lists        hash: length of the dictionary after an append (u32 BE) -> digest of it up to there; for older
+--                       rows list identity -> series keys, one a line
+--          dictionary   hash: series key -> index, by which rows name their series
 --          windows      source hash: window token -> c (all of the window's rows are here, if the lane is whole and has
 --                       the token behind the comma still) or p (perhaps not), its expiry, ms, 0 while it has unsealed
 --                       rows, "," and the token
 -- ARGV     1 stamp      highest stamp of this call
 --          2 seen       highest stamp of this lane that the caller knows to be acknowledged
 --          3 token      that the lane had when seen was acknowledged: under another one a replay brings that back
---          4 lists_max  lists stored whole for each source and window
 --          then for each group: member, token, due (ms), fresh (1: the window can't have been sealed yet), when its
---          first row came to the stream (ms), number of rows n, and n times: field, value, series
---          (series: the keys of the list, one a line; empty if not sent; value: a dense row, or a delete without any)
--- RETURNS  {lost, stored, token, unknown...}: lost 1 if the lane had no state or its highest stamp had gone back; the
---          number of rows that changed; the lane's token; the rows (counted from 1 over all groups) that must be sent
---          again with their series
+--          first row came to the stream (ms), length of the dictionary that the caller means (u32 BE) and its digest,
+--          series keys to append to it, one a line, and the digest after that, number of rows n, and n times: field,
+--          value
+-- RETURNS  {lost, stored, token, refused...}: lost 1 if the lane had no state or its highest stamp had gone back; the
+--          number of rows that changed; the lane's token; the groups (counted from 1) whose dictionary is another one,
+--          of which nothing is stored
 -- EFFECTS  a lane that lost something is rebuilding, and in no replay; no window becomes complete in it; a window that
 --          opens over one of another length is p, and makes that one p;
 --          rows, lists and dictionary lose their expiry when a row of theirs changes; the window becomes due
--- COST     O(rows), O(series) for each row of a list past the limit, O(windows of the source) for each that opens
+-- COST     O(rows + series to append), O(windows of the source) for each that opens
 
 local state_key, due_key, since = KEYS[1], KEYS[2], KEYS[3]
-local stamp, seen, token, lists_max = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local stamp, seen, token = ARGV[1], ARGV[2], ARGV[3]
 local STAMP_BYTES, CHUNK = 26, 4000
-local DENSE, SPARSE, DELETED = "\0", "\1", "\2"
+local EMPTY = "\0\0\0\0"
 local WHOLE, REBUILDING = "w", "r"
 local COMPLETE, PARTIAL = "c", "p"
 
@@ -44,24 +45,33 @@ local function newer(a, b)
   return a5 > b5
 end
 
--- Index of each series in the dictionary, new ones appended: little-endian u32, concatenated.
-local function indexes(dictionary, series)
-  local names = {}
-  for name in string.gmatch(series, "[^\n]+") do names[#names + 1] = name end
-  local packed, size = {}, redis.call("HLEN", dictionary)
-  for first = 1, #names, CHUNK do
-    local last = math.min(first + CHUNK - 1, #names)
-    local known = redis.call("HMGET", dictionary, unpack(names, first, last))
-    for i = first, last do
-      local index = tonumber(known[i - first + 1] or size)
-      if index == size then
-        redis.call("HSET", dictionary, names[i], size)
-        size = size + 1
-      end
-      packed[i] = struct.pack("<I4", index)
+local function append(dictionary, series, length)
+  local pairs = {}
+  for name in string.gmatch(series, "[^\n]+") do
+    pairs[#pairs + 1], pairs[#pairs + 2] = name, length
+    length = length + 1
+    if #pairs >= CHUNK then
+      redis.call("HSET", dictionary, unpack(pairs))
+      pairs = {}
     end
   end
-  return table.concat(packed)
+  if #pairs > 0 then redis.call("HSET", dictionary, unpack(pairs)) end
+  return struct.pack(">I4", length)
+end
+
+-- Whether the window's dictionary begins as the caller means it; then it has the caller's new series behind that.  An
+-- append that a promotion lost may have been followed by another one, so the length alone would say nothing.
+local function agrees(lists, dictionary, base, digest, series, digest_after)
+  local length = redis.call("HLEN", dictionary)
+  local is_end = struct.pack(">I4", length) == base
+  local held = base == EMPTY and digest or redis.call("HGET", lists, base)
+  if not held and is_end then -- older code, which keeps no digests, has appended last
+    redis.call("HSET", lists, base, digest)
+    held = digest
+  end
+  if held ~= digest or series ~= "" and not is_end then return false end
+  if series ~= "" then redis.call("HSET", lists, append(dictionary, series, length), digest_after) end
+  return true
 end
 
 local function put(rows, field, value)
@@ -122,33 +132,22 @@ local function reopen(rows, lists, dictionary, windows, window, member, due, fre
 end
 
 local result = {lost, 0, generation}
-local key, arg, number, total = 4, 5, 0, 0
+local key, arg, number, total = 4, 4, 0, 0
 while arg <= #ARGV do
   local rows, lists, dictionary, windows = KEYS[key], KEYS[key + 1], KEYS[key + 2], KEYS[key + 3]
   local member, window, due, fresh = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3]
-  local arrived, count = ARGV[arg + 4], tonumber(ARGV[arg + 5])
-  key, arg = key + 4, arg + 6
-  local known, stored = {}, 0
-  for i = 1, count do
-    local field, value, series = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2]
-    arg, number = arg + 3, number + 1
-    local list = string.sub(field, 9)
-    if known[list] == nil then known[list] = redis.call("HEXISTS", lists, list) == 1 end
-    if not known[list] and series ~= "" and redis.call("HLEN", lists) < lists_max then
-      redis.call("HSET", lists, list, series)
-      known[list] = true
-    end
-    if known[list] or string.sub(value, STAMP_BYTES + 1, STAMP_BYTES + 1) == DELETED then
-      stored = stored + put(rows, field, value)
-    elseif series ~= "" then
-      local head, values = string.sub(value, 1, STAMP_BYTES), string.sub(value, STAMP_BYTES + #DENSE + 1)
-      stored = stored + put(rows, field, head .. SPARSE .. indexes(dictionary, series) .. values)
-    else
-      result[#result + 1] = number
-    end
+  local arrived, base, digest, series = ARGV[arg + 4], ARGV[arg + 5], ARGV[arg + 6], ARGV[arg + 7]
+  local digest_after, count = ARGV[arg + 8], tonumber(ARGV[arg + 9])
+  key, arg, number = key + 4, arg + 10, number + 1
+  if agrees(lists, dictionary, base, digest, series, digest_after) then
+    local stored = 0
+    for i = arg, arg + 2 * count - 2, 2 do stored = stored + put(rows, ARGV[i], ARGV[i + 1]) end
+    if stored > 0 then reopen(rows, lists, dictionary, windows, window, member, due, fresh, arrived) end
+    total = total + stored
+  else
+    result[#result + 1] = number
   end
-  if stored > 0 then reopen(rows, lists, dictionary, windows, window, member, due, fresh, arrived) end
-  total = total + stored
+  arg = arg + 2 * count
 end
 result[2] = total
 return result

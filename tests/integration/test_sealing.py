@@ -226,11 +226,11 @@ def make(cluster, monkeypatch):
 
 
 def crowd(monkeypatch):
-    """Limits so small that a few rows take several calls, and every second list names its series one by one."""
+    """Limits so small that a few rows take several calls, and no dictionary is remembered."""
     monkeypatch.setattr("carbyne.adapters.redis.windows.CONFIRM_ROWS_MAX", 2)
     monkeypatch.setattr("carbyne.adapters.redis.windows.FIRST_CHUNK", 3)
     monkeypatch.setattr("carbyne.adapters.redis.windows.READ_BYTES_MAX", 200)
-    monkeypatch.setattr("carbyne.adapters.redis.hot.LISTS_PER_WINDOW_MAX", 1)
+    monkeypatch.setattr("carbyne.adapters.redis.dictionaries.DICTIONARY_NAMES_MAX", 1)
 
 
 def fill(world, host):

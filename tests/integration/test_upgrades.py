@@ -13,7 +13,7 @@ from carbyne.core.errors import RetryableError, UnknownVersionError
 from carbyne.core.keys import SourceKey, Window, join_series, list_identity
 from carbyne.core.settings import RedisSettings
 from carbyne.core.stamps import STAMP_BYTES
-from carbyne.samples.rows import DELETED, SPARSE, HotRow, RowGroup
+from carbyne.samples.rows import BITMAP, HotRow, RowGroup
 from carbyne.wiring.redis import nodes
 from redis.cluster import RedisCluster
 
@@ -50,7 +50,7 @@ def write(store, *rows):
 def make_later(redis, of):
     """The row as a kind that only later code knows."""
     value = redis.hget(SOURCE.rows(WINDOW), of.field)
-    later = value[:STAMP_BYTES] + bytes([DELETED + 1]) + b"what later code means by it"
+    later = value[:STAMP_BYTES] + bytes([BITMAP + 1]) + b"what later code means by it"
     redis.hset(SOURCE.rows(WINDOW), of.field, later)
     return later
 
@@ -60,9 +60,9 @@ def test_a_row_of_a_later_kind_is_neither_sealed_nor_read_as_something_else(conn
     store.init()
     write(store, known, unknown)
     later = make_later(redis, unknown)
-    with pytest.raises(UnknownVersionError, match=f"row of kind {DELETED + 1}; this code knows up to {DELETED}"):
+    with pytest.raises(UnknownVersionError, match=f"row of kind {BITMAP + 1}; this code knows up to {BITMAP}"):
         windows.rows(SOURCE, WINDOW)
-    with pytest.raises(RetryableError, match=f"row of kind {DELETED + 1}; this code knows up to {SPARSE}"):
+    with pytest.raises(RetryableError, match=f"row of kind {BITMAP + 1}; this code knows up to {BITMAP}"):
         store.read(SOURCE, T0_MS, T0_MS + 1, LENGTH_S, ["a"])
     assert redis.hget(SOURCE.rows(WINDOW), unknown.field) == later, "it is still there for newer code"
 

@@ -164,6 +164,24 @@ def _(simulation: Simulation) -> Patches:
 
 @bug
 def _(simulation: Simulation) -> Patches:
+    """write.lua takes rows whatever dictionary they mean"""
+    return script("write", ("if held ~= digest or", "if"))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """write.lua knows a dictionary by its length alone"""
+    return script("write", ("if held ~= digest or", "if not held or"))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """write.lua appends to a dictionary that another writer has extended"""
+    return script("write", ('held ~= digest or series ~= "" and not is_end', "held ~= digest"))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
     """confirm.lua ignores the stamp"""
     return script("confirm", ("return row and string.sub(row, 1, STAMP_BYTES) == stamp", "return row"))
 

@@ -106,9 +106,6 @@ class MemoryRedis:
     def _hkeys(self, key: bytes) -> list[bytes]:
         return list(self._hash(key))
 
-    def _hvals(self, key: bytes) -> list[bytes]:
-        return list(self._hash(key).values())
-
     def _hlen(self, key: bytes) -> int:
         return len(self._hash(key))
 
@@ -252,10 +249,11 @@ def _fields(layout: bytes) -> tuple[str, tuple[tuple[bool, int], ...]]:
     return order, tuple((text[at] == "i", int(text[at + 1])) for at in range(1, len(text), 2))
 
 
-def _unpack(layout: bytes, data: bytes) -> tuple[int, ...]:
+def _unpack(layout: bytes, data: bytes, first: float = 1) -> tuple[int, ...]:
     order, fields = _fields(layout)
-    values, at = [], 0
+    values, at = [], int(first) - 1
     for signed, size in fields:
+        assert at + size <= len(data), "data string too short"
         values.append(int(float(int.from_bytes(data[at : at + size], order, signed=signed))))
         at += size
     return (*values, at + 1)

@@ -4,11 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
+from carbyne.adapters.redis.nodes import Script as Loaded
 from carbyne.core import stamps
 from carbyne.samples import rows
 from carbyne.stream import records
 
 LUA = sorted((Path(__file__).parents[2] / "lua").glob("*.lua"))
+PARTS = sorted((Path(__file__).parents[2] / "lua" / "parts").glob("*.lua"))
+INCLUDE = re.compile(r"^-- include (\w+)$", re.MULTILINE)
 SECTIONS = ("KEYS", "ARGV", "RETURNS", "EFFECTS", "COST")
 
 
@@ -16,7 +19,7 @@ class Script:
     """A script in parts: ``purpose``, ``sections`` and ``body``."""
 
     def __init__(self, path):
-        self.lines = path.read_text().splitlines()
+        self.lines = Loaded.load(path.stem).text.splitlines()
         comments = self.lines[1 : self.lines.index("")]
         assert all(line.startswith("--") for line in comments), "the header ends with an empty line"
         self.sections = {name: [] for name in SECTIONS}
@@ -56,6 +59,7 @@ def script(request):
 
 def test_there_are_scripts():
     assert {"write", "read", "init"} <= {path.stem for path in LUA}
+    assert {path.stem for path in PARTS} == {one for path in LUA for one in INCLUDE.findall(path.read_text())}
 
 
 def test_the_first_line_lets_redis_check_the_keys(script):
@@ -112,9 +116,11 @@ SHARED = {
     "STATE_BYTES": {str(rows.STATE_BYTES)},
     "HEAD": {str(rows.HEAD_BYTES)},
     "WHOLE": {f'"{rows.WHOLE.decode()}"'},
-    "DENSE": {f'"\\{rows.DENSE}"'},
-    "SPARSE": {str(rows.SPARSE), f'"\\{rows.SPARSE}"'},
-    "DELETED": {f'"\\{rows.DELETED}"'},
+    "LIST_BYTES": {str(rows.LIST_BYTES)},
+    "DENSE": {str(rows.DENSE)},
+    "SPARSE": {str(rows.SPARSE)},
+    "RUNS": {str(rows.RUNS)},
+    "BITMAP": {str(rows.BITMAP)},
     "TS_MS_MAX": {f"2^{records.TS_MS_MAX.bit_length() - 1}"},
 }
 """Constants that Python has too: name -> how a script may write it."""

@@ -99,11 +99,12 @@ class SourceKey(NamedTuple):
         return self._in_window("r", window)
 
     def lists(self, window: Window) -> str:
-        """Redis hash of the window's series lists: list identity -> keys, one a line."""
+        """Redis hash: length of the window's dictionary after an append -> its digest; for older rows list identity ->
+        series keys, one a line."""
         return self._in_window("l", window)
 
     def dictionary(self, window: Window) -> str:
-        """Redis hash of the window's series dictionary, for rows of further lists: series key -> index."""
+        """Redis hash of the window's series dictionary: series key -> index."""
         return self._in_window("d", window)
 
     def member(self, window: Window) -> str:

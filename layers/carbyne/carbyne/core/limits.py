@@ -170,8 +170,12 @@ NOTE_BYTES_MAX: Final = 80_000
 """The note of masters, as an item: 500 of them, each with its id and its replicas."""
 JOB_BYTES_MAX: Final = 20_000
 """The job of a replay, as an item: at most all lanes."""
-LISTS_PER_WINDOW_MAX: Final = 16
-"""Series lists of one source and window that are stored whole; rows of further lists index their series one by one."""
+DICTIONARY_NAMES_MAX: Final = 250_000
+"""Series of open windows whose indexes an ingester remembers: 50 MB; it asks Redis for those of others."""
+CODED_LISTS_MAX: Final = 16
+"""Series lists of one window that it remembers as they are coded: what a host sends again each minute."""
+WRITE_ROUNDS_MAX: Final = 5
+"""Times that rows are sent whose dictionary other writers change meanwhile; each time one of them succeeds."""
 WAIT_MS: Final = 1_000
 """How long WAIT may block a batch until a replica has it."""
 REDIS_BUDGET_S: Final = 5.0

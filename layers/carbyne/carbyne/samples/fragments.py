@@ -6,12 +6,15 @@ once, by series and time.
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from carbyne.samples.columns import EMPTY, Columns, Group, Rows, assemble
+from carbyne.samples.columns import Columns, Group, Rows, assemble, from_rows
+
+LISTS_MERGED_MAX: Final = 16
+"""Lists of series up to which to merge them is faster than to sort their samples."""
 
 
 class Fragment(NamedTuple):
@@ -37,7 +40,9 @@ class _Samples(NamedTuple):
 
 
 def from_lists(batches: Sequence[Rows]) -> Columns:
-    """What ``columns.from_rows`` gives, where there are many lists of series."""
+    """What ``columns.from_rows`` gives, however many lists of series there are."""
+    if len(batches) <= LISTS_MERGED_MAX:
+        return from_rows(batches)
     names = sorted({name for rows in batches for name in rows.series})
     number = {name: index for index, name in enumerate(names)}
     indexes = [np.array([number[name] for name in rows.series], np.int64) for rows in batches]
@@ -47,18 +52,24 @@ def from_lists(batches: Sequence[Rows]) -> Columns:
 
 
 def from_fragments(names: Sequence[str], fragments: Sequence[Fragment]) -> Columns:
-    """The samples of ``fragments``, whose series are indexes into ``names``.
+    """The samples of ``fragments``, whose series are indexes into ``names``, which ascend.
 
     Of samples of one series and time the greatest stamp wins, and of equal ones the first.
     """
-    if not fragments:
-        return EMPTY
+    if len(fragments) <= LISTS_MERGED_MAX:
+        return from_rows(_as_rows(names, fragment) for fragment in fragments)
     table = sorted({stamp for fragment in fragments for stamp in fragment.stamps})
     ranks = {stamp: rank for rank, stamp in enumerate(table)}
     times, time_of = np.unique(np.concatenate([fragment.ts_ms for fragment in fragments]), return_inverse=True)
     rank_of = np.fromiter((ranks[stamp] for fragment in fragments for stamp in fragment.stamps), np.uint32)
     samples = _newest(_flat(fragments, time_of, rank_of), len(times))
     return assemble(table, _groups(names, times, samples))
+
+
+def _as_rows(names: Sequence[str], fragment: Fragment) -> Rows:
+    order = np.argsort(fragment.series)
+    series = tuple(names[index] for index in fragment.series[order].tolist())
+    return Rows(series, fragment.ts_ms, fragment.stamps, fragment.values[:, order])
 
 
 def _flat(fragments: Sequence[Fragment], time_of: NDArray[np.intp], rank_of: NDArray[np.uint32]) -> _Samples:

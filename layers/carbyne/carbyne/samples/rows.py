@@ -1,15 +1,16 @@
 """Rows as Redis stores them.
 
     field                              value
-    +----------------+---------------+ +-------+------+--------------------------------------------------+
-    | ts_ms          | list identity | | stamp | kind | dense (0):  float64 LE for each series of the list |
-    | i64 big-endian | 8 bytes       | | 26 B  | u8   | sparse (1): u32 LE index for each, then float64 LE |
-    +----------------+---------------+ +-------+------+ delete (2): from, to (ms, i64 BE), series key      |
-                                                      +--------------------------------------------------+
+    +----------------+---------------+ +-------+------+--------------------------------------------------------+
+    | ts_ms          | list identity | | stamp | kind | runs (3) and bitmap (4): which series it has, as          |
+    | i64 big-endian | 8 bytes       | | 26 B  | u8   |   ``indexes`` lays it out, then float64 LE for each of them |
+    +----------------+---------------+ +-------+------+ delete (2): from, to (ms, i64 BE), series key              |
+                                                      +--------------------------------------------------------+
 
-A row is a pure function of one stream record, so it needs its stamp once.  A sparse row belongs to a list past
-``LISTS_PER_WINDOW_MAX``; its indexes point into the window's dictionary.  A delete has a time after all others, and
-the identity of its payload.
+A row is a pure function of one stream record, so it needs its stamp once.  Its series are indexes into the window's
+dictionary; that this is the row's own one shows in the identity of its list.  A delete has a time after all others, and
+the identity of its payload.  Older code stored rows of two more kinds, which are read until they are sealed: dense (0),
+float64 LE for each series of the list, and sparse (1), u32 LE index for each, then float64 LE.
 """
 
 from typing import Final, NamedTuple
@@ -20,11 +21,15 @@ from carbyne.core.stamps import STAMP_BYTES
 DENSE: Final = 0
 SPARSE: Final = 1
 DELETED: Final = 2
+RUNS: Final = 3
+BITMAP: Final = 4
 WHOLE: Final = b"w"
 """First byte of the state of a whole lane."""
 STATE_BYTES: Final = 1 + STAMP_BYTES
 """Of a lane's state: that byte and the highest stamp; what follows is the token of the lane's last replay."""
 HEAD_BYTES: Final = STAMP_BYTES + 1
+LIST_BYTES: Final = 8
+"""Of the identity of a list; other fields of a window's lists are digests of its dictionary."""
 
 
 class HotRow(NamedTuple):
@@ -48,7 +53,7 @@ class HotRow(NamedTuple):
 
     @property
     def value(self) -> bytes:
-        """The row as a value; the write script turns a dense row into a sparse one if it must."""
+        """The value of a delete, and of a row as older code stored it."""
         return self.stamp + bytes((self.kind,)) + self.values
 
 

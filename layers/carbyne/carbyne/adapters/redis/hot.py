@@ -5,17 +5,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from carbyne.adapters.redis.nodes import Command, Nodes, Reply, Script, checked
+from carbyne.adapters.redis.dictionaries import Base, Dictionaries, names_of
+from carbyne.adapters.redis.nodes import Command, Nodes, Reply, Script, checked, mapping
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey, Window, lane_due, lane_since, lane_state, split_series
-from carbyne.core.limits import CALL_BYTES_MAX, LANES, LISTS_PER_WINDOW_MAX, READ_BYTES_MAX, READ_WINDOWS
+from carbyne.core.limits import CALL_BYTES_MAX, LANES, READ_BYTES_MAX, READ_WINDOWS, WRITE_ROUNDS_MAX
 from carbyne.core.stamps import STAMP_BYTES, ZERO
 from carbyne.samples.columns import Columns, Rows, from_rows
 from carbyne.samples.markers import Marker, erase, of_row
-from carbyne.samples.rows import WHOLE, RowGroup
+from carbyne.samples.rows import LIST_BYTES, WHOLE, HotRow, RowGroup
 
 SAMPLE = np.dtype([("ts_ms", ">i8"), ("stamp", f"V{STAMP_BYTES}"), ("value", "<u8")])
 """One sample as the read script gives it; ``value`` holds the bits of a float64."""
+LaneBatch = tuple[int, list[RowGroup]]
+"""Groups of one lane that one call takes."""
 
 
 class Written(NamedTuple):
@@ -62,6 +65,8 @@ class HotStore:
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
         self._write = Script.load("write")
+        self._names = Script.load("names")
+        self._dictionaries = Dictionaries()
         self._read = Script.load("read")
         self._init = Script.load("init")
         self._partial = Script.load("partial")
@@ -76,19 +81,17 @@ class HotStore:
     def write(self, lanes: dict[int, list[RowGroup]]) -> dict[int, Written | RetryableError]:
         """Store the rows of each lane; a lane either has all of its rows acknowledged or an error.
 
-        Rows whose list Redis does not know are sent a second time, with their series.
+        Rows of a window whose dictionary is not the one that is known here are sent again, once Redis was asked.
         """
+        result: dict[int, Written | RetryableError] = {}
         batches = [(lane, batch) for lane, groups in lanes.items() for batch in _batches(groups)]
-        replies = self._write_all(batches, with_series=False)
-        unknown = [
-            (number, (lane, rest))
-            for number, ((lane, batch), reply) in enumerate(zip(batches, replies, strict=True))
-            if not isinstance(reply, RetryableError) and (rest := _numbered(batch, reply[3:]))
-        ]
-        again = self._write_all([batch for _, batch in unknown], with_series=True)
-        for (number, _), reply in zip(unknown, again, strict=True):
-            replies[number] = _added(replies[number], reply)
-        return self._outcome(batches, replies)
+        for _ in range(WRITE_ROUNDS_MAX):
+            if batches:
+                batches = self._write_once(batches, result)
+        for lane, _ in batches:
+            result[lane] = RetryableError("other writers keep changing the dictionary of a window")
+        self._dictionaries.trim()
+        return result
 
     def make_partial(self, windows: Mapping[SourceKey, Collection[Window]]) -> dict[SourceKey, RetryableError]:
         """See to it that no read takes Redis to have all of these windows; the sources for which that failed."""
@@ -164,41 +167,76 @@ class HotStore:
         """Every series that a window of the source in Redis knows; empty if the source has no window there."""
         tokens = checked(self._nodes.run([Command(source.lane, ("HKEYS", source.windows))])[0])
         windows = [Window.parse(token.decode()) for token in tokens]
-        calls = [Command(source.lane, ("HVALS", source.lists(window))) for window in windows]
-        calls += [Command(source.lane, ("HKEYS", source.dictionary(window))) for window in windows]
+        calls = [Command(source.lane, ("HKEYS", source.dictionary(window))) for window in windows]
+        calls += [Command(source.lane, ("HGETALL", source.lists(window))) for window in windows]
         replies = [checked(reply) for reply in self._nodes.run(calls)]
-        return {name for reply in replies for blob in reply for name in split_series(blob)}
+        names = {name.decode() for reply in replies[: len(windows)] for name in reply}
+        lists = [item for reply in replies[len(windows) :] for item in mapping(reply).items()]
+        return names.union(*(split_series(blob) for field, blob in lists if len(field) == LIST_BYTES))
 
-    def _write_all(self, batches: Sequence[tuple[int, list[RowGroup]]], *, with_series: bool) -> list[Reply]:
-        calls = [self._write_call(lane, groups, with_series) for lane, groups in batches]
-        return self._nodes.run(calls, replicated=True) if calls else []
+    def _write_once(self, batches: Sequence[LaneBatch], result: dict[int, Written | RetryableError]) -> list[LaneBatch]:
+        """Write the batches of lanes that have no error in ``result``, and add to it; the groups to be sent again."""
+        self._learn(batches, result)
+        batches = [(lane, groups) for lane, groups in batches if not isinstance(result.get(lane), RetryableError)]
+        calls = [self._write_call(lane, groups) for lane, groups in batches]
+        replies = self._nodes.run(calls, replicated=True) if calls else []
+        refused: list[LaneBatch] = []
+        for (lane, groups), reply in zip(batches, replies, strict=True):
+            self._note(result, lane, groups, reply)
+            if not isinstance(reply, RetryableError) and (again := [groups[number - 1] for number in reply[3:]]):
+                refused.append((lane, again))
+        for _, groups in refused:
+            for group in groups:
+                self._dictionaries.of(group.source, group.window).doubt()
+        return refused
 
-    def _write_call(self, lane: int, groups: list[RowGroup], with_series: bool) -> Command:
+    def _learn(self, batches: Sequence[LaneBatch], result: dict[int, Written | RetryableError]) -> None:
+        """Ask for the indexes that the batches need and that are not known here."""
+        rows: dict[tuple[SourceKey, Window], list[HotRow]] = {}
+        for _, groups in batches:
+            for group in groups:
+                rows.setdefault((group.source, group.window), []).extend(group.rows)
+        asked = [key for key, mine in rows.items() if self._dictionaries.of(*key).must_ask(mine)]
+        series = [sorted(names_of(rows[key])) for key in asked]
+        calls = [
+            self._names.call(source.lane, [source.lists(window), source.dictionary(window)], names)
+            for (source, window), names in zip(asked, series, strict=True)
+        ]
+        replies = self._nodes.run(calls) if calls else []
+        for key, names, reply in zip(asked, series, replies, strict=True):
+            if isinstance(reply, RetryableError):
+                result[key[0].lane] = reply
+                continue
+            length, digest, *indexes = reply
+            if any(length) and not digest:  # older code made it: it gets the digest that this record gives it
+                digest = max(row.stamp for row in rows[key])
+            self._dictionaries.of(*key).learn(Base(int.from_bytes(length, "big"), digest), names, indexes)
+
+    def _write_call(self, lane: int, groups: list[RowGroup]) -> Command:
         keys = [lane_state(lane), lane_due(lane), lane_since(lane)]
-        highest = max(row.stamp for group in groups for row in group.rows)
         token, seen = self._seen.get(lane, (b"", ZERO))
-        args: list[Any] = [highest, seen, token, LISTS_PER_WINDOW_MAX]
+        args: list[Any] = [_highest(groups), seen, token]
         for source, window, due_ms, fresh, rows, arrived_ms in groups:
+            append = self._dictionaries.of(source, window).code(rows)
             keys += (source.rows(window), source.lists(window), source.dictionary(window), source.windows)
-            args += (source.member(window), window.token, due_ms, int(fresh), arrived_ms, len(rows))
-            for row in rows:
-                args += (row.field, row.value, row.series if with_series else b"")
+            args += (source.member(window), window.token, due_ms, int(fresh), arrived_ms)
+            args += (append.base.packed, append.base.digest, b"\n".join(append.names), append.after.digest, len(rows))
+            for row in append.rows:
+                args += row
         return self._write.call(lane, keys, args)
 
-    def _outcome(
-        self, batches: Sequence[tuple[int, list[RowGroup]]], replies: Sequence[Reply]
-    ) -> dict[int, Written | RetryableError]:
-        result: dict[int, Written | RetryableError] = {}
-        for (lane, groups), reply in zip(batches, replies, strict=True):
-            before = result.get(lane, Written(0, False))
-            if isinstance(before, RetryableError) or isinstance(reply, RetryableError):
-                result[lane] = before if isinstance(before, RetryableError) else reply
-                continue
-            result[lane] = Written(before.stored + reply[1], before.lost or bool(reply[0]))
-            highest = max(row.stamp for group in groups for row in group.rows)
-            token, seen = self._seen.get(lane, (b"", ZERO))
-            self._seen[lane] = reply[2], max(seen, highest) if token == reply[2] else highest
-        return result
+    def _note(
+        self, result: dict[int, Written | RetryableError], lane: int, groups: list[RowGroup], reply: Reply
+    ) -> None:
+        """Add what one call did to its lane's outcome."""
+        before = result.get(lane, Written(0, False))
+        if isinstance(before, RetryableError) or isinstance(reply, RetryableError):
+            result[lane] = before if isinstance(before, RetryableError) else reply
+            return
+        result[lane] = Written(before.stored + reply[1], before.lost or bool(reply[0]))
+        token, seen = self._seen.get(lane, (b"", ZERO))
+        highest = _highest(groups)
+        self._seen[lane] = reply[2], max(seen, highest) if token == reply[2] else highest
 
     def _read_windows(
         self,
@@ -251,7 +289,7 @@ def _batches(groups: Iterable[RowGroup]) -> Iterator[list[RowGroup]]:
     for group in groups:
         first = 0
         for last, row in enumerate(group.rows, start=1):
-            size += len(row.values)
+            size += len(row.values) + len(row.series)
             if size > CALL_BYTES_MAX or last == len(group.rows):
                 batch.append(group._replace(rows=group.rows[first:last]))
                 first = last
@@ -262,21 +300,8 @@ def _batches(groups: Iterable[RowGroup]) -> Iterator[list[RowGroup]]:
         yield batch
 
 
-def _numbered(groups: Sequence[RowGroup], numbers: Iterable[int]) -> list[RowGroup]:
-    """The groups with only those rows that have these numbers, counted from 1 over all groups."""
-    chosen = set(numbers)
-    result, first = [], 1
-    for group in groups if chosen else ():
-        rows = [row for number, row in enumerate(group.rows, start=first) if number in chosen]
-        first += len(group.rows)
-        if rows:
-            result.append(group._replace(rows=rows))
-    return result
-
-
-def _added(first: Reply, second: Reply) -> Reply:
-    """The reply of a call and of its repetition with series as one."""
-    return second if isinstance(second, RetryableError) else [first[0] or second[0], first[1] + second[1], second[2]]
+def _highest(groups: Iterable[RowGroup]) -> bytes:
+    return max(row.stamp for group in groups for row in group.rows)
 
 
 def _declared(from_ms: int, to_ms: int, length_s: int) -> list[Window]:

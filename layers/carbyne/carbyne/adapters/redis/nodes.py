@@ -6,6 +6,7 @@ only together with the WAIT behind it on the same connection.
 """
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -59,7 +60,7 @@ class Script(NamedTuple):
 
     @classmethod
     def load(cls, name: str) -> "Script":
-        """The script ``lua/<name>.lua``."""
+        """The script ``lua/<name>.lua``, with the files of ``lua/parts`` where it has ``-- include <part>``."""
         return _loaded(name)
 
     def call(self, lane: int, keys: Sequence[str], args: Sequence[Any]) -> "Command":
@@ -68,8 +69,12 @@ class Script(NamedTuple):
 
 @cache
 def _loaded(name: str) -> Script:
-    text = (SCRIPTS / f"{name}.lua").read_text()
+    text = re.sub(r"^-- include (\w+)$", _part, (SCRIPTS / f"{name}.lua").read_text(), flags=re.MULTILINE)
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _part(include: re.Match[str]) -> str:
+    return (SCRIPTS / "parts" / f"{include[1]}.lua").read_text()
 
 
 class Command(NamedTuple):
@@ -390,3 +395,8 @@ def checked(reply: Reply) -> Reply:
     if isinstance(reply, RetryableError):
         raise reply
     return reply
+
+
+def mapping(reply: Reply) -> Mapping[bytes, bytes]:
+    """The reply of HGETALL, which redis-py gives in one of two forms."""
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))

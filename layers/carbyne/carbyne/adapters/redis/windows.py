@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from carbyne.adapters.redis.nodes import Command, MasterMemory, Nodes, Reply, Script, checked
+from carbyne.adapters.redis.nodes import Command, MasterMemory, Nodes, Reply, Script, checked, mapping
 from carbyne.adapters.redis.replication import Followed, Replication
 from carbyne.core.errors import CorruptDataError, InvariantError, RetryableError, UnknownVersionError
 from carbyne.core.keys import (
@@ -29,16 +29,15 @@ from carbyne.core.limits import (
     SIZED_PER_CALL,
 )
 from carbyne.core.stamps import STAMP_BYTES, ZERO
-from carbyne.samples.columns import Columns, Rows, from_rows
-from carbyne.samples.fragments import from_lists
+from carbyne.samples.columns import EMPTY, Columns, Rows, merge
+from carbyne.samples.fragments import Fragment, from_fragments, from_lists
+from carbyne.samples.indexes import head_of, unpack
 from carbyne.samples.markers import Marker, of_row
-from carbyne.samples.rows import DELETED, DENSE, HEAD_BYTES, SPARSE, STATE_BYTES, WHOLE
+from carbyne.samples.rows import BITMAP, DELETED, DENSE, HEAD_BYTES, RUNS, SPARSE, STATE_BYTES, WHOLE
 
 _log = logging.getLogger(__name__)
 
 FIRST_CHUNK = 16
-LISTS_MERGED_MAX = 16
-"""Lists of series up to which to merge them is faster than to sort their samples."""
 IDENTITY = slice(8, 16)
 EVER_S = 2**40
 """After the end of every window."""
@@ -193,13 +192,13 @@ class HotWindows:
         """Rows are read in chunks, then the lists, so that the list of each row that is still there is among them."""
         values = dict(self._values(source, window))
         lists, dictionary = (
-            _mapping(self._ask(source, "HGETALL", key)) for key in (source.lists(window), source.dictionary(window))
+            mapping(self._ask(source, "HGETALL", key)) for key in (source.lists(window), source.dictionary(window))
         )
         try:
-            if (kind := max((value[STAMP_BYTES] for value in values.values()), default=DENSE)) > DELETED:
-                raise UnknownVersionError(f"row of kind {kind}; this code knows up to {DELETED}")
-            batches = [*_dense(values, lists), *_sparse(values, dictionary)]
-            columns = (from_rows if len(batches) <= LISTS_MERGED_MAX else from_lists)(batches)
+            if (kind := max((value[STAMP_BYTES] for value in values.values()), default=DENSE)) > BITMAP:
+                raise UnknownVersionError(f"row of kind {kind}; this code knows up to {BITMAP}")
+            older = from_lists([*_dense(values, lists), *_sparse(values, dictionary)])
+            columns = merge([_coded(values, dictionary), older])
         except (ValueError, LookupError, InvariantError) as error:
             raise CorruptDataError(f"rows of {source.path} in window {window.token}: {error!r}") from error
         return WindowRows(
@@ -272,8 +271,36 @@ def _number(score: bytes) -> int | None:
     return int(float(score)) if score else None
 
 
-def _mapping(reply: Reply) -> Mapping[bytes, bytes]:
-    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+def _coded(values: Mapping[bytes, bytes], dictionary: Mapping[bytes, bytes]) -> Columns:
+    """The samples of rows that name their series by the dictionary; ValueError if one has other series than its field
+    says."""
+    by_form: dict[tuple[bytes, bytes], list[tuple[bytes, bytes]]] = {}
+    for field, value in values.items():
+        if value[STAMP_BYTES] in (RUNS, BITMAP):
+            by_form.setdefault((field[IDENTITY], head_of(value)), []).append((field, value))
+    if not by_form:
+        return EMPTY
+    names = sorted(dictionary)
+    ranks = np.empty(len(names), np.int64)
+    ranks[[int(dictionary[name]) for name in names]] = np.arange(len(names))
+    fragments = [_fragment(identity, head, names, ranks, rows) for (identity, head), rows in by_form.items()]
+    return from_fragments([name.decode() for name in names], fragments)
+
+
+def _fragment(
+    identity: bytes,
+    head: bytes,
+    names: Sequence[bytes],
+    ranks: "np.ndarray[tuple[int], np.dtype[np.int64]]",
+    rows: Sequence[tuple[bytes, bytes]],
+) -> Fragment:
+    """The rows that have one head; ``ranks``: by index, where its name stands in ``names``, which ascend."""
+    series = ranks[unpack(head, len(names))]
+    if list_identity(b"\n".join([names[rank] for rank in np.sort(series).tolist()])) != identity:
+        raise ValueError(f"the dictionary gives a row of list {identity.hex()} other series")
+    start = STAMP_BYTES + len(head)
+    values = np.frombuffer(b"".join([value[start:] for _, value in rows]), "<u8").astype(np.uint64)
+    return Fragment(series, _times(rows), _stamps(rows), values.reshape(len(rows), len(series)))
 
 
 def _dense(values: Mapping[bytes, bytes], lists: Mapping[bytes, bytes]) -> Iterator[Rows]:
@@ -303,6 +330,12 @@ def _sparse(values: Mapping[bytes, bytes], dictionary: Mapping[bytes, bytes]) ->
 def _batch(
     rows: Sequence[tuple[bytes, bytes]], series: tuple[str, ...], values: "np.ndarray[tuple[int], np.dtype[np.uint64]]"
 ) -> Rows:
-    ts_ms = np.frombuffer(b"".join([field[:8] for field, _ in rows]), ">i8").astype(np.int64)
-    stamps = [value[:STAMP_BYTES] for _, value in rows]
-    return Rows(series, ts_ms, stamps, values.astype(np.uint64).reshape(len(rows), len(series)))
+    return Rows(series, _times(rows), _stamps(rows), values.astype(np.uint64).reshape(len(rows), len(series)))
+
+
+def _times(rows: Sequence[tuple[bytes, bytes]]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    return np.frombuffer(b"".join([field[:8] for field, _ in rows]), ">i8").astype(np.int64)
+
+
+def _stamps(rows: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+    return [value[:STAMP_BYTES] for _, value in rows]

@@ -1,0 +1,154 @@
+#!lua
+-- Store the rows of one lane; a newer arrival stamp wins, an equal one changes nothing.
+--
+-- KEYS     1 state      lane string: w (whole) or r (rebuilding), the highest stamp, the token of the lane's last replay
+--          2 due        lane sorted set: window member -> due time, ms
+--          3 since      lane sorted set: window member -> when its first row that no block holds came to the stream, ms
+--          then four for each group (one source and window):
+--          rows         hash: field (ts i64 BE, list identity 8 B) -> stamp 26 B, kind 1 B, payload
+--          lists        hash: list identity -> series keys, one a line
+--          dictionary   hash: series key -> index, for rows of lists past the limit
+--          windows      source hash: window token -> c (all of the window's rows are here, if the lane is whole and has
+--                       the token behind the comma still) or p (perhaps not), its expiry, ms, 0 while it has unsealed
+--                       rows, "," and the token
+-- ARGV     1 stamp      highest stamp of this call
+--          2 seen       highest stamp of this lane that the caller knows to be acknowledged
+--          3 token      that the lane had when seen was acknowledged: under another one a replay brings that back
+--          4 lists_max  lists stored whole for each source and window
+--          then for each group: member, token, due (ms), fresh (1: the window can't have been sealed yet), when its
+--          first row came to the stream (ms), number of rows n, and n times: field, value, series
+--          (series: the keys of the list, one a line; empty if not sent; value: a dense row, or a delete without any)
+-- RETURNS  {lost, stored, token, unknown...}: lost 1 if the lane had no state or its highest stamp had gone back; the
+--          number of rows that changed; the lane's token; the rows (counted from 1 over all groups) that must be sent
+--          again with their series
+-- EFFECTS  a lane that lost something is rebuilding, and in no replay; no window becomes complete in it; a window that
+--          opens over one of another length is p, and makes that one p;
+--          rows, lists and dictionary lose their expiry when a row of theirs changes; the window becomes due
+-- COST     O(rows), O(series) for each row of a list past the limit, O(windows of the source) for each that opens
+
+local state_key, due_key, since = KEYS[1], KEYS[2], KEYS[3]
+local stamp, seen, token, lists_max = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local STAMP_BYTES, CHUNK = 26, 4000
+local DENSE, SPARSE, DELETED = "\0", "\1", "\2"
+local WHOLE, REBUILDING = "w", "r"
+local COMPLETE, PARTIAL = "c", "p"
+
+-- Lua's < on strings follows the locale; doubles hold 6 bytes exactly.
+local function newer(a, b)
+  local a1, a2, a3, a4, a5 = struct.unpack(">I6I6I6I6I2", a)
+  local b1, b2, b3, b4, b5 = struct.unpack(">I6I6I6I6I2", b)
+  if a1 ~= b1 then return a1 > b1 end
+  if a2 ~= b2 then return a2 > b2 end
+  if a3 ~= b3 then return a3 > b3 end
+  if a4 ~= b4 then return a4 > b4 end
+  return a5 > b5
+end
+
+-- Index of each series in the dictionary, new ones appended: little-endian u32, concatenated.
+local function indexes(dictionary, series)
+  local names = {}
+  for name in string.gmatch(series, "[^\n]+") do names[#names + 1] = name end
+  local packed, size = {}, redis.call("HLEN", dictionary)
+  for first = 1, #names, CHUNK do
+    local last = math.min(first + CHUNK - 1, #names)
+    local known = redis.call("HMGET", dictionary, unpack(names, first, last))
+    for i = first, last do
+      local index = tonumber(known[i - first + 1] or size)
+      if index == size then
+        redis.call("HSET", dictionary, names[i], size)
+        size = size + 1
+      end
+      packed[i] = struct.pack("<I4", index)
+    end
+  end
+  return table.concat(packed)
+end
+
+local function put(rows, field, value)
+  if redis.call("HSETNX", rows, field, value) == 1 then return 1 end
+  local old = redis.call("HGET", rows, field)
+  if not newer(value, old) then return 0 end
+  redis.call("HSET", rows, field, value)
+  return 1
+end
+
+-- Written even when nothing changes: a WAIT behind this call must cover what an earlier, unconfirmed try stored.
+local held = redis.call("SET", state_key, WHOLE .. stamp .. token, "GET")
+local highest = held and string.sub(held, 2, 1 + STAMP_BYTES) or string.rep("\0", STAMP_BYTES)
+local generation = held and string.sub(held, 2 + STAMP_BYTES) or ""
+local lost = (not held or generation == token and seen ~= highest and newer(seen, highest)) and 1 or 0
+local whole = lost == 0 and string.sub(held, 1, 1) == WHOLE
+if lost == 1 then generation = "" end
+if not whole or generation ~= token or newer(highest, stamp) then
+  local newest = newer(stamp, highest) and stamp or highest
+  redis.call("SET", state_key, (whole and WHOLE or REBUILDING) .. newest .. generation)
+end
+
+local COMPLETE_NOW = COMPLETE .. "0" .. (generation == "" and "" or "," .. generation)
+local function is_complete(window)
+  return string.match(window, "^" .. COMPLETE .. "%d+,?(.*)$") == generation
+end
+
+-- Whether the window shares time with one of another length, of before or after a change of that length.  Rows of that
+-- time are in either, so that neither has all of its own.
+local function overlaps(windows, window)
+  local start, length = string.match(window, "^(-?%d+)%+(%d+)$")
+  start, length = tonumber(start), tonumber(length)
+  local result = false
+  for _, other in ipairs(redis.call("HKEYS", windows)) do
+    local from, span = string.match(other, "^(-?%d+)%+(%d+)$")
+    from, span = tonumber(from), tonumber(span)
+    if span ~= length and from < start + length and start < from + span then
+      redis.call("HSET", windows, other, PARTIAL .. string.sub(redis.call("HGET", windows, other), 2))
+      result = true
+    end
+  end
+  return result
+end
+
+local function reopen(rows, lists, dictionary, windows, window, member, due, fresh, arrived)
+  local held = redis.call("HGET", windows, window)
+  local open = held and string.match(held, "^.(%d+)") == "0"
+  -- In their order rows only come later; those that a replay brings back came earlier.
+  if not open or not whole then redis.call("ZADD", since, "LT", arrived, member) end
+  if open then return end
+  local kept = redis.call("PERSIST", rows) == 1
+  redis.call("PERSIST", lists)
+  redis.call("PERSIST", dictionary)
+  redis.call("PERSIST", windows)
+  local complete = not overlaps(windows, window) and whole and (not held and fresh == "1" or kept and held and is_complete(held))
+  redis.call("HSET", windows, window, complete and COMPLETE_NOW or PARTIAL .. "0")
+  redis.call("ZADD", due_key, "NX", due, member)
+end
+
+local result = {lost, 0, generation}
+local key, arg, number, total = 4, 5, 0, 0
+while arg <= #ARGV do
+  local rows, lists, dictionary, windows = KEYS[key], KEYS[key + 1], KEYS[key + 2], KEYS[key + 3]
+  local member, window, due, fresh = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3]
+  local arrived, count = ARGV[arg + 4], tonumber(ARGV[arg + 5])
+  key, arg = key + 4, arg + 6
+  local known, stored = {}, 0
+  for i = 1, count do
+    local field, value, series = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2]
+    arg, number = arg + 3, number + 1
+    local list = string.sub(field, 9)
+    if known[list] == nil then known[list] = redis.call("HEXISTS", lists, list) == 1 end
+    if not known[list] and series ~= "" and redis.call("HLEN", lists) < lists_max then
+      redis.call("HSET", lists, list, series)
+      known[list] = true
+    end
+    if known[list] or string.sub(value, STAMP_BYTES + 1, STAMP_BYTES + 1) == DELETED then
+      stored = stored + put(rows, field, value)
+    elseif series ~= "" then
+      local head, values = string.sub(value, 1, STAMP_BYTES), string.sub(value, STAMP_BYTES + #DENSE + 1)
+      stored = stored + put(rows, field, head .. SPARSE .. indexes(dictionary, series) .. values)
+    else
+      result[#result + 1] = number
+    end
+  end
+  if stored > 0 then reopen(rows, lists, dictionary, windows, window, member, due, fresh, arrived) end
+  total = total + stored
+end
+result[2] = total
+return result
