@@ -13,7 +13,7 @@ from carbyne.core import stamps
 from carbyne.core.errors import CarbyneError, CorruptDataError, InvariantError, UnknownVersionError
 from carbyne.core.limits import BLOCK_BYTES_MAX, BLOCK_INFLATED_BYTES_MAX
 from carbyne.samples import blocks
-from carbyne.samples.blocks import children, decode, decode_series, encode, encode_parts, in_part
+from carbyne.samples.blocks import children, decode, decode_series, encode, encode_parts, in_part, part_of
 from carbyne.samples.columns import EMPTY, Columns, Group, Rows, flaw, from_rows, merge, restrict
 from hypothesis import given
 from hypothesis import strategies as st
@@ -239,6 +239,23 @@ def test_what_fits_stays_whole() -> None:
     columns = SMALL["integers"]
     assert encode_parts(columns) == [("", encode(columns))]
     assert encode_parts(columns, "01") == [("01", encode(columns))]
+
+
+def test_a_metric_is_in_one_part_unless_it_is_too_large_for_one() -> None:
+    rng = np.random.default_rng(5)
+    names = sorted(f"metric_{number % 20:02d}{{cpu={number:05d}}}" for number in range(20_000))
+    values = rng.integers(0, 2**60, (4, len(names))).astype(np.uint64)
+    columns = from_rows([Rows(tuple(names), minutes(4), row_stamps(4), values)])
+    parts = encode_parts(columns)
+    homes = {name.partition("{")[0]: set() for name in names}
+    for part, block in parts:
+        for name in decode(block).series:
+            homes[name.partition("{")[0]].add(part)
+    assert len(parts) > 1 and {len(parts) for parts in homes.values()} == {1}
+    one = from_rows([Rows(tuple(f"m{{cpu={n:05d}}}" for n in range(20_000)), minutes(4), row_stamps(4), values)])
+    divided = encode_parts(one)
+    assert len(divided) > 1 and {part[:16] for part, _ in divided} == {part_of("m", 16)}
+    assert merge([decode(block) for _, block in divided]) == one
 
 
 def test_constants_split_by_what_a_reader_can_hold() -> None:

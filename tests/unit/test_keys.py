@@ -68,8 +68,20 @@ def test_hashes_of_series_are_fixed_for_ever() -> None:
     assert keys.list_identity(keys.join_series(["loadavg1", "loadavg5"])).hex() == "c553e5c4869eba7a"
 
 
-def test_series_spread_over_parts() -> None:
-    ones = sum(keys.series_hash(f"cpu{number}.user.delta") >> 63 for number in range(10_000))
+def test_hashes_of_parts_are_fixed_for_ever() -> None:
+    assert keys.part_hash("loadavg5") == keys.part_hash("loadavg5\x01s") == keys.series_hash("loadavg5")
+    assert f"{keys.part_hash('node_load{cpu=0}'):016x}" == "b7fdc3f13ae506b1"
+
+
+def test_series_of_one_metric_share_a_part_and_its_labels_divide_that() -> None:
+    hashes = {keys.part_hash(f"node_cpu{{cpu={cpu},mode={mode}}}") for cpu in range(100) for mode in "abc"}
+    assert {value >> 64 - keys.PART_NAME_BITS for value in hashes} == {keys.part_hash("node_cpu") >> 48}
+    assert len({value >> 32 for value in hashes}) > 250
+
+
+@pytest.mark.parametrize("name", ["cpu{}.user.delta", "metric_{}{{cpu=0}}"])
+def test_series_spread_over_parts(name: str) -> None:
+    ones = sum(keys.part_hash(name.format(number)) >> 63 for number in range(10_000))
     assert 4_800 < ones < 5_200
 
 

@@ -12,6 +12,9 @@ from zlib import crc32
 from carbyne.core.limits import LANES
 from carbyne.core.stamps import STAMP_BYTES
 
+PART_NAME_BITS: Final = 16
+"""Of the hash of a part, for the name of the metric; must never change."""
+
 
 def escape(part: str) -> str:
     """A part of a key without ``:``, ``/``, ``+``, ``{`` or ``}``."""
@@ -243,11 +246,23 @@ def series_item(source: SourceKey) -> str:
 
 
 def series_hash(series: str) -> int:
-    """64 bits of BLAKE2b of a series key, as an integer: its leading bits choose the part of a split row or block.
+    """64 bits of BLAKE2b of a series key, as an integer: its leading bits choose the part of a split row."""
+    return int.from_bytes(blake2b(series.encode(), digest_size=8).digest(), "big")
 
-    The four aggregates of a series share a part: the hash leaves out what follows ``\\x01``.
+
+def part_hash(series: str) -> int:
+    """64 bits whose leading ones choose the part of a split block; the key of a Mackerel metric is its name alone.
+
+    The first PART_NAME_BITS are those of the hash of the metric's name, so that a query of one metric finds it in one
+    part; the labels divide a metric that is too large.  The four aggregates of a series share a part: the hash leaves
+    out what follows ``\\x01``.
     """
-    return int.from_bytes(blake2b(series.partition("\x01")[0].encode(), digest_size=8).digest(), "big")
+    key = series.partition("\x01")[0]
+    name, labels, _ = key.partition("{")
+    if not labels:
+        return series_hash(key)
+    left = 64 - PART_NAME_BITS
+    return series_hash(name) >> left << left | series_hash(key) >> PART_NAME_BITS
 
 
 def join_series(series: Sequence[str]) -> bytes:

@@ -22,7 +22,7 @@ import numpy as np
 
 from carbyne.core import frame
 from carbyne.core.errors import InvariantError, UnknownVersionError
-from carbyne.core.keys import join_series, series_hash, split_series
+from carbyne.core.keys import join_series, part_hash, split_series
 from carbyne.core.limits import BLOCK_BYTES_MAX, BLOCK_INFLATED_BYTES_MAX, BLOCK_SAMPLES_MAX
 from carbyne.core.stamps import STAMP_BYTES
 from carbyne.samples.columns import SERIES_PER_STEP, Columns, Group, assemble, flaw, restrict
@@ -154,7 +154,7 @@ def of_part(columns: Columns, part: str) -> Columns:
 @lru_cache(maxsize=65_536)
 def _bits(series: str) -> str:
     """The hash of a series key as bits; cached, because a wide source needs it once per part."""
-    return f"{series_hash(series):064b}"
+    return f"{part_hash(series):064b}"
 
 
 def encode_stub(leaves: Sequence[str], part: str = WHOLE) -> bytes:
@@ -192,17 +192,20 @@ def _cover(leaves: set[str], part: str) -> list[str]:
     return [covered for child in children(part) for covered in _cover(leaves, child)]
 
 
-def _leaves(columns: Columns, streams: dict[str, PackedStream], part: str) -> Iterator[tuple[str, bytes]]:
+def _leaves(
+    columns: Columns, streams: dict[str, PackedStream], part: str, *, is_too_large: bool = False
+) -> Iterator[tuple[str, bytes]]:
     if not columns.groups:
         return
-    block = _fitting(columns, streams)
+    block = None if is_too_large else _fitting(columns, streams)
     if block is not None:
         yield part, block
         return
     if len(columns.series) == 1 or len(part) == PART_BITS_MAX:
         raise InvariantError(f"BUG: a series must fit a block; got {columns.samples} samples of {columns.series[:1]}")
     for child in children(part):
-        yield from _leaves(of_part(columns, child), streams, child)
+        half = of_part(columns, child)
+        yield from _leaves(half, streams, child, is_too_large=half.samples == columns.samples)
 
 
 def _fitting(columns: Columns, streams: dict[str, PackedStream]) -> bytes | None:
