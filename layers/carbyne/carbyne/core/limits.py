@@ -171,7 +171,7 @@ NOTE_BYTES_MAX: Final = 80_000
 JOB_BYTES_MAX: Final = 20_000
 """The job of a replay, as an item: at most all lanes."""
 DICTIONARY_NAMES_MAX: Final = 250_000
-"""Series of open windows whose indexes an ingester remembers: 50 MB; it asks Redis for those of others."""
+"""Series of open windows whose indexes an ingester remembers: 30 to 60 MB; it asks Redis for those of others."""
 CODED_LISTS_MAX: Final = 16
 """Series lists of one window that it remembers as they are coded: what a host sends again each minute."""
 WRITE_ROUNDS_MAX: Final = 5
