@@ -50,6 +50,10 @@ class Mean:
         total, lost, corrected = self.total[at], self.lost[at], self.corrected[at]
         new, rest = add(term, total, lost)
         overflows = np.isinf(new) & ~corrected & (count > 1)
+        self.count[at] = count
+        if not (corrected.any() or overflows.any()):
+            self.total[at], self.lost[at] = new, rest
+            return
         total = np.where(overflows, total / (count - 1), total)
         lost = np.where(overflows, lost / (count - 1), lost)
         corrected = corrected | overflows
@@ -57,7 +61,7 @@ class Mean:
         mean, gap = add(term / count, share * total, share * lost)
         self.total[at] = np.where(corrected, mean, new)
         self.lost[at] = np.where(corrected, gap, rest)
-        self.count[at], self.corrected[at] = count, corrected
+        self.corrected[at] = corrected
 
     def result(self) -> Floats:
         """The means."""
