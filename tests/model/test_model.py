@@ -24,6 +24,7 @@ SLOW = {
     "write.lua knows a dictionary by its length alone",
     "confirm.lua lets a window with unsealed rows expire",
     "an early sealed window counts as one that has only begun",
+    "a block that is made again is not marked",
     "a replaced master is not noticed",
     "a replica that lacks writes is not struck out before they count",
     "a promotion proves that nothing was lost, whoever was promoted",
