@@ -135,6 +135,16 @@ def test_the_address_that_was_judged_is_the_one_that_is_asked(server):
     assert asking.ask(monitor).status == 200
 
 
+def test_looking_names_up_is_no_response_time(server):
+    def slowly(*_):
+        time.sleep(0.2)
+        return ["127.0.0.1"]
+
+    asking = Asking(Targets(LOOPBACK, slowly), time.monotonic, ssl.create_default_context)
+    monitor = ExternalMonitor(id="m", type="external", name="n", url=server.url("/moved"), follow_redirect=True)
+    assert 0 < asking.ask(monitor).seconds < 0.2
+
+
 @pytest.mark.parametrize(
     ("days", "fields", "status", "message"),
     [

@@ -67,6 +67,17 @@ def test_routes_are_those_of_the_template(system):
     assert system.call("/api/v0/nothing") == (404, {"error": {"message": message}})
 
 
+def test_a_message_goes_through_a_queue(system):
+    published = {"messages": [{"body": {"job": number}} for number in range(2)]}
+    assert system.call("/carbyne/v1/queues/jobs/messages", published)[0] == 200
+    _, taken = system.call("/carbyne/v1/queues/jobs/take", {"max": 5, "wait_s": 5})
+    assert [message["body"] for message in taken["messages"]] == [{"job": 0}, {"job": 1}]
+    leases = [message["lease"] for message in taken["messages"]]
+    assert system.call("/carbyne/v1/queues/jobs/ack", {"leases": leases}) == (200, {"success": True})
+    figures = {"waiting": 0, "delayed": 0, "leased": 0, "dead": 0, "oldest_s": None}
+    assert system.call("/carbyne/v1/queues/jobs") == (200, figures)
+
+
 def test_sam_local_gets_the_same_variables(system):
     written = json.loads((ROOT / ".carbyne" / "env.json").read_text())
     assert written["Ingester"]["RAW_WINDOW_S"]

@@ -20,6 +20,9 @@ NEVER = {
         "carbyne.http.openapi",
         "carbyne.wiring.openapi",
     },
+    "queue": {"numpy", "carbyne.read", "carbyne.intake", "carbyne.registry", "carbyne.wiring.openapi"},
+    "scheduler": {"numpy", "redis", "carbyne.read", "carbyne.intake", "carbyne.queue", "carbyne.wiring.openapi"},
+    "worker": {"numpy", "redis", "carbyne.read", "carbyne.queue", "carbyne.wiring.openapi"},
 }
 LIST_LOADED = """
 import json, runpy, sys

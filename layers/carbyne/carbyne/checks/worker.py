@@ -14,7 +14,7 @@ from carbyne.registry import monitors
 from carbyne.registry.store import Registry
 
 _log = logging.getLogger(__name__)
-METRIC = "__externalhttp.responsetime_"
+METRIC = "__externalhttp.responsetime."
 """Prefix of the service metric with a monitor's response times, in ms."""
 
 
