@@ -157,7 +157,7 @@ def test_no_worker_is_called_for_nothing_and_never_too_many(system):
     assert schedule(system, MemoryCheckQueue()) == (0, 0)
     for number in range(CHECKS_PER_WORKER * CHECK_WORKERS_MAX + 1):
         monitors.create(system.registry._replace(new_id=lambda n=number: f"m{n}"), f"t{number // 90}", _form())
-    assert schedule(system, MemoryCheckQueue()) == (1001, CHECK_WORKERS_MAX)
+    assert schedule(system, MemoryCheckQueue()) == (961, CHECK_WORKERS_MAX)
 
 
 def _form():
@@ -229,6 +229,18 @@ def test_a_monitor_that_was_deleted_is_not_asked(system):
     system.ok("DELETE", "/api/v0/monitors/host1")
     assert work(system, queue, asking) == 1
     assert asking.asked == [] and system.ok("GET", "/carbyne/v1/monitor-states") == {"monitors": []}
+
+
+def test_a_check_that_waited_too_long_gives_way_to_newer_ones(system):
+    queue, asking = MemoryCheckQueue(), Asking()
+    system.ok("POST", "/api/v0/monitors", FORM)
+    for _ in range(4):
+        schedule(system, queue)
+        system.now_s += 60
+    system.now_s -= 60
+    assert work(system, queue, asking) == 4
+    [state] = system.ok("GET", "/carbyne/v1/monitor-states")["monitors"]
+    assert 1 <= len(asking.asked) <= 3 and state["checkedAt"] >= (MINUTE + 1) * 60
 
 
 def test_a_later_check_is_not_overwritten(system):

@@ -8,7 +8,7 @@ from carbyne.checks.asking import Asking
 from carbyne.checks.scheduler import CheckJob, CheckQueue, CheckTaken
 from carbyne.checks.verdicts import after, judge, times_after
 from carbyne.core.errors import RequestError, RetryableError
-from carbyne.core.limits import CHECK_LEASE_S, CHECK_PAUSE_S, CHECK_RESERVE_S, CHECKS_AT_ONCE
+from carbyne.core.limits import CHECK_LATE_MINUTES, CHECK_LEASE_S, CHECK_PAUSE_S, CHECK_RESERVE_S, CHECKS_AT_ONCE
 from carbyne.intake.writer import entries_of
 from carbyne.registry import monitors
 from carbyne.registry.store import Registry
@@ -53,6 +53,9 @@ class CheckWorker:
 
     def _check(self, job: CheckJob) -> None:
         store = self._registry.store
+        if self._registry.now_s() // 60 - job.minute > CHECK_LATE_MINUTES:
+            _log.error("workers are behind: a check of %s is skipped", job.tenant)
+            return
         try:
             monitor = monitors.get(store, job.tenant, job.monitor)
         except RequestError:  # it was deleted

@@ -373,11 +373,13 @@ CHECK_ANSWER_BYTES_MAX: Final = 1024 * 1024
 """Of an answer: more is not read, and the text must be in what was."""
 CHECK_REDIRECTS_MAX: Final = 5
 """Redirects that a check follows."""
-CHECKS_AT_ONCE: Final = 8
-"""Checks that one worker makes at the same time."""
-CHECKS_PER_WORKER: Final = 100
-"""Checks of a minute for which one worker is called: eight at once, of 15 s at most, are done in three minutes even if
-all targets are silent."""
+CHECKS_AT_ONCE: Final = 32
+"""Checks that one worker makes at the same time: three rounds of silent targets in the time that it takes checks."""
+CHECKS_PER_WORKER: Final = 96
+"""Checks of a minute for which one worker is called: so many are made within it even if all targets are silent."""
+CHECK_LATE_MINUTES: Final = 2
+"""A check that is older is skipped, since newer ones of the same monitor wait behind it: else targets that are silent
+would fill the queue, and other tenants' checks would come ever later."""
 CHECK_WORKERS_MAX: Final = 10
 """Workers that are called in a minute, or an account with a small quota would lack functions for agents."""
 CHECK_SPREAD_S: Final = 45
@@ -503,6 +505,7 @@ assert CATALOGUE_PAGE_SERIES_MAX * (NAME_BYTES_MAX + 20) < CATALOGUE_PAGE_BYTES_
 assert BLOCK_BYTES_MAX + 2_048 + 1_024 + 2_000 <= 400 * 1024
 assert BLOCK_BYTES_MAX < BLOCK_INFLATED_BYTES_MAX
 assert CHECK_S < CHECK_RESERVE_S < CHECK_LEASE_S
+assert CHECKS_PER_WORKER <= 3 * CHECKS_AT_ONCE
 assert TAKE_WAIT_S_MAX + QUEUE_BUILD_S < 28, "API Gateway gives up after 30 s"
 assert MESSAGES_PER_CALL_MAX * (MESSAGE_BYTES_MAX + 1_024) < ANSWER_BYTES_MAX * 3 // 4
 assert TOKEN_S <= TENANT_CACHE_S, "a revoked session may not outlive a revoked key"

@@ -9,7 +9,7 @@ from carbyne.http.answers import Answer
 from carbyne.http.forms import form, json_of
 from carbyne.http.routes import Call, Route
 from carbyne.registry import monitors
-from carbyne.registry.monitors import ExternalForm, ExternalMonitor
+from carbyne.registry.monitors import ExternalForm, ExternalMonitor, ExternalState
 from carbyne.registry.store import Registry
 from carbyne.tenants.accounts import BOTH, Permission
 
@@ -65,12 +65,15 @@ def delete_monitor(registry: Registry, call: Call) -> ExternalMonitor:
 
 
 def get_states(registry: Registry, call: Call) -> CheckedMonitors:
-    found = []
-    for monitor in monitors.find(registry.store, call.tenant):
-        if state := monitors.state(registry.store, call.tenant, monitor.id):
-            at_s = state.minute * 60
-            found.append(CheckedMonitor(monitor.id, monitor.name, state.status, state.alert, state.message, at_s))
-    return CheckedMonitors(found)
+    states = monitors.states(registry.store, call.tenant)
+    known = [monitor for monitor in monitors.find(registry.store, call.tenant) if monitor.id in states]
+    return CheckedMonitors([_checked(monitor, states[monitor.id]) for monitor in known])
+
+
+def _checked(monitor: ExternalMonitor, state: ExternalState) -> CheckedMonitor:
+    return CheckedMonitor(
+        monitor.id, monitor.name, state.status, state.alert, state.message, checked_at=state.minute * 60
+    )
 
 
 def _form(call: Call) -> ExternalForm:

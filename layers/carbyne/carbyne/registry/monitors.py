@@ -5,7 +5,7 @@ Beside the monitor there is an item in one list of all tenants' monitors, which 
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -146,6 +146,12 @@ def state(store: Store, tenant: str, monitor_id: str) -> ExternalState | None:
     return msgspec.json.decode(item.body, type=ExternalState) if item else None
 
 
+def states(store: Store, tenant: str) -> dict[str, ExternalState]:
+    """What the last checks found, by monitor."""
+    items = store.items(_state_key(tenant, "").pk)
+    return {unquote(item.key.sk): msgspec.json.decode(item.body, type=ExternalState) for item in items}
+
+
 def keep_state(registry: Registry, tenant: str, monitor_id: str, found: ExternalState) -> bool:
     """Unless a check of this minute, or of a later one, was kept already; whether it was kept now."""
     key = _state_key(tenant, monitor_id)
@@ -191,4 +197,4 @@ def _job_key(tenant: str, monitor_id: str) -> Key:
 
 
 def _state_key(tenant: str, monitor_id: str) -> Key:
-    return Key(keys.registry_owner(tenant, "monitor", monitor_id), "state")
+    return Key(keys.registry_partition(tenant, "monitor-states"), keys.escape(monitor_id))

@@ -17,7 +17,7 @@ from carbyne.checks.asking import Asking
 from carbyne.checks.scheduler import QUEUE
 from carbyne.checks.targets import Targets, networks, resolve
 from carbyne.checks.worker import CheckWorker
-from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
+from carbyne.core.limits import CHECKS_AT_ONCE, PUT_CONNECT_S, PUT_READ_S
 from carbyne.core.names import OPERATOR
 from carbyne.core.settings import WorkerSettings, load
 from carbyne.registry.ids import new_host_id
@@ -30,9 +30,9 @@ def worker() -> CheckWorker:
     """Made at the first run of an instance, then kept."""
     telemetry.log_as_json("worker")
     settings = load(WorkerSettings, os.environ)
-    dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=3, tries=3))
+    dynamodb = boto3.client("dynamodb", config=aws.config(1, 3, tries=3, connections=CHECKS_AT_ONCE))
     functions = boto3.client("lambda", config=aws.config(connect_timeout_s=1, read_timeout_s=28, tries=2))
-    kinesis = boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, tries=1))
+    kinesis = boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, 1, connections=CHECKS_AT_ONCE))
     putting = Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random)
     registry = Registry(
         store=DynamoRegistry(dynamodb, settings.registry_table),
