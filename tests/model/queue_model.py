@@ -12,7 +12,7 @@ from carbyne.adapters.redis.queue import RedisQueues
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.keys import QueueKey
 from carbyne.core.limits import MESSAGE_TRIES_MAX
-from carbyne.queue.ports import number_of
+from carbyne.queue.ports import QueueNote, number_of
 from carbyne.queue.queues import NewMessage, Queues
 from carbyne.queue.sweep import Sweep
 
@@ -123,7 +123,7 @@ class QueueSimulation:
     def _take(self, *, faulty: bool) -> None:
         lease_s, most, begun_ms = self.random.choice(LEASES_S), self.random.choice((1, 3, 9)), self.world.now_ms
         free, losses, events = self._free(begun_ms), self._losses, self._events
-        before = dict(self.held)
+        before, done = dict(self.held), set(self.done)
         self._events += 1
         taken = self._called(faulty, lambda queues: queues.take(QUEUE, most, 0, lease_s))
         if taken is None:
@@ -132,17 +132,18 @@ class QueueSimulation:
             return
         is_alone = self._depth == 0 and self._events == events + 1 and self._losses == losses and self.held == before
         bodies = [int(message.body) for message in taken]
-        self._check(taken, bodies, free if is_alone else set())
+        self._check(taken, bodies, free if is_alone else set(), done)
         span_ms = lease_s * 1000
         for message, body in zip(taken, bodies, strict=True):
             self.tries[body] = max(self.tries.get(body, 0) + 1, message.tries)
             self.held[message.lease] = Held(body, message.lease, begun_ms + span_ms, self.world.now_ms + span_ms, True)
 
-    def _check(self, taken: Any, bodies: list[int], free: set[int]) -> None:
+    def _check(self, taken: Any, bodies: list[int], free: set[int], done: set[int]) -> None:
+        """``done``: what was acknowledged before the take began."""
         for body in bodies:
             if body not in self.maybe:
                 raise QueueBrokenError(f"{body} was never published")
-            if body in self.done:
+            if body in done:
                 raise QueueBrokenError(f"{body} came after its acknowledgement")
             if any(
                 each.body == body and each.until_ms > self.world.now_ms and each.is_alive for each in self.held.values()
@@ -172,10 +173,14 @@ class QueueSimulation:
         return due - self.asked - hands - worn - late - self._unclear(now_ms)
 
     def _unclear(self, now_ms: int) -> set[int]:
-        """After a loss, or a take that failed: what may have been taken waits until no lease can be left."""
-        if now_ms >= self.lost_until_ms:
+        """After a loss, or a take that failed: what may have been taken waits until no lease can be left.  The queue
+        counts from when it noticed the loss, which may be any time later."""
+        state = self.world.redis.values.get(QUEUE.state.encode(), {})
+        is_lost = state.get(b"m") != self.world.nodes.master(QUEUE.lane).id.encode()
+        held_until_ms = int(state.get(b"b", 0)) + max(LEASES_S) * 1000
+        if now_ms >= max(self.lost_until_ms, held_until_ms) and not is_lost:
             return set()
-        taken = self.world.table.notes[QUEUE].taken
+        taken = self.world.table.notes.get(QUEUE, QueueNote()).taken
         return {int(each.body) for each in self.world.table.messages.values() if number_of(each.id) <= taken}
 
     def _later(self) -> set[int]:
@@ -255,7 +260,7 @@ class QueueSimulation:
         for pause_s in [31] * 60 + [3_600]:
             self.world.sleep(pause_s)
             self.world.sweep()
-            for message in self.world.queues.take(QUEUE, 100, 0, 5):
+            for message in iter(lambda: next(iter(self.world.queues.take(QUEUE, 1, 0, 5)), None), None):
                 if int(message.body) in self.done:
                     raise QueueBrokenError(f"{message.body!r} came after its acknowledgement")
                 self.world.queues.acknowledge(QUEUE, [message.lease])
