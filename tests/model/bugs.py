@@ -345,10 +345,10 @@ def _(simulation: Simulation) -> Patches:
         store(self, key, columns)
         self._rollups._tiers.just_sealed = columns
 
-    def partial(self: Any, source: SourceKey, resolution: str, *args: Any, **how: Any) -> Any:
-        if resolution == RAW and hasattr(self, "just_sealed"):
+    def partial(self: Any, of: tiers.BlockQuery, *args: Any) -> Any:
+        if of.resolution == RAW and hasattr(self, "just_sealed"):
             return self.just_sealed
-        return read(self, source, resolution, *args, **how)
+        return read(self, of, *args)
 
     return [patch.object(Sealer, "_store", noting), patch.object(tiers.BlockTiers, "read", partial)]
 
@@ -477,7 +477,7 @@ def _(simulation: Simulation) -> Patches:
     def read_hot_last(
         self: Any, source: SourceKey, from_ms: int, to_ms: int, series: Any, gaps: Any, **how: Any
     ) -> Any:
-        early = self._tiers.read(source, RAW, from_ms, to_ms, gaps, list(series))
+        early = self._tiers.read(tiers.BlockQuery(source, RAW, from_ms, to_ms, list(series)), gaps)
         answer = hot_part(self, source, from_ms, to_ms, series, gaps, **how)
         self._views._tiers = Early(self._tiers, early)
         return answer._replace(complete=set())
@@ -486,10 +486,10 @@ def _(simulation: Simulation) -> Patches:
         def __init__(self, found: Any, early: Any) -> None:
             self._found, self._early = found, early
 
-        def read(self, source: SourceKey, resolution: str, *args: Any, hot: Any) -> Any:
-            if resolution == RAW:
+        def read(self, of: tiers.BlockQuery, gaps: Any, hot: Any) -> Any:
+            if of.resolution == RAW:
                 return columns.merge([hot, self._early])
-            return self._found.read(source, resolution, *args, hot=hot)
+            return self._found.read(of, gaps, hot)
 
     hot_part = reader.Reader._hot_part
     return [patch.object(reader.Reader, "_hot_part", read_hot_last)]
@@ -556,12 +556,12 @@ def _(simulation: Simulation) -> Patches:
     """late rows are asked for after the blocks"""
     read = tiers.BlockTiers.read
 
-    def read_late_last(self: Any, source: SourceKey, resolution: str, *args: Any, **how: Any) -> Any:
-        if resolution != RAW or "hot" not in how:
-            return read(self, source, resolution, *args, **how)
-        found = read(self, source, resolution, *args, **how | {"hot": columns.EMPTY})
-        pending = self._catalogue.pending(source)
-        return columns.merge([found, views.late_columns(pending, args[3], args[:2])])
+    def read_late_last(self: Any, of: tiers.BlockQuery, *args: Any) -> Any:
+        if of.resolution != RAW or len(args) < 2:  # the sealer's reads give no rows of Redis
+            return read(self, of, *args)
+        found = read(self, of, args[0])
+        pending = self._catalogue.pending(of.source)
+        return columns.merge([found, views.late_columns(pending, of.series, (of.from_ms, of.to_ms))])
 
     return [patch.object(tiers.BlockTiers, "read", read_late_last)]
 

@@ -16,7 +16,7 @@ from carbyne.samples.markers import Marker
 from carbyne.store import cached
 from carbyne.store.cached import CachedTiers
 from carbyne.store.catalogue import Catalogue
-from carbyne.store.tiers import BlockTiers, Gaps
+from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps
 
 from tests.support.rolling import BASE_MS, DAY_MS, HOUR_MS, SOURCE, Life, World
 
@@ -43,7 +43,7 @@ def tiers(world):
 
 def read(world, series=("a",), partial=False):
     gaps = Gaps(partial=partial)
-    return tiers(world).read(SOURCE, "raw", BASE_MS, BASE_MS + 4 * HOUR_MS - 1, gaps, series), gaps.warnings
+    return tiers(world).read(BlockQuery(SOURCE, "raw", BASE_MS, BASE_MS + 4 * HOUR_MS - 1, series), gaps), gaps.warnings
 
 
 def test_the_same_read_comes_out_of_the_cache_bit_by_bit(world):

@@ -14,7 +14,7 @@ from carbyne.samples import blocks, rollups
 from carbyne.samples.columns import restrict
 from carbyne.samples.markers import Marker
 from carbyne.seal.roller import Roller
-from carbyne.store.tiers import Gaps
+from carbyne.store.tiers import BlockQuery, Gaps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -91,11 +91,11 @@ class _Early(WarmBlocks):
     def get(self, key):
         finer, window = rollups.BY_NAME[key.resolution].finer, key.window
         span = window.start_s * 1000, window.end_s * 1000 - 1
-        self._finer = self._tiers.read(key.source, finer, *span, Gaps(partial=False))
+        self._finer = self._tiers.read(BlockQuery(key.source, finer, *span), Gaps(partial=False))
         return super().get(key)
 
-    def read(self, source, resolution, from_ms, to_ms, gaps, series):
-        return restrict(self._finer, set(series).__contains__)
+    def read(self, of, gaps):
+        return restrict(self._finer, set(of.series).__contains__)
 
 
 @pytest.mark.parametrize("bug", ["no condition", "finer before target"])

@@ -14,7 +14,7 @@ from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
 from carbyne.samples import blocks
 from carbyne.samples.columns import Rows, column, from_rows
 from carbyne.store.catalogue import Catalogue
-from carbyne.store.tiers import BlockTiers, Gaps
+from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps
 from carbyne.store.tree import merge_into
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -58,7 +58,7 @@ class World:
         return BlockTiers(WarmBlocks(table), cold, Catalogue(table))
 
     def read(self, series=NAMES, steps=None):
-        found = self.tiers(steps).read(SOURCE, RAW, EARLIEST_MS, LATEST_MS, Gaps(partial=False), series)
+        found = self.tiers(steps).read(BlockQuery(SOURCE, RAW, EARLIEST_MS, LATEST_MS, series), Gaps(partial=False))
         by_name = {name: column(found, name) for name in series}
         return {
             (name, int(ts)): int(b)
@@ -259,7 +259,7 @@ def test_a_window_that_can_not_be_read_ends_a_read_or_on_request_is_a_warning(sm
     with pytest.raises(type(error), match=str(error)):
         world.read(["m"])
     gaps = Gaps(partial=True)
-    found = world.tiers().read(SOURCE, RAW, EARLIEST_MS, LATEST_MS, gaps, ["m"])
+    found = world.tiers().read(BlockQuery(SOURCE, RAW, EARLIEST_MS, LATEST_MS, ["m"]), gaps)
     assert found == block() and len(gaps.warnings) == 1
 
 
@@ -272,7 +272,7 @@ def test_a_damaged_block_of_the_table_leaves_the_others_readable_on_request(smal
     with pytest.raises(CorruptDataError):
         world.read()
     gaps = Gaps(partial=True)
-    found = world.tiers().read(SOURCE, RAW, EARLIEST_MS, LATEST_MS, gaps, NAMES)
+    found = world.tiers().read(BlockQuery(SOURCE, RAW, EARLIEST_MS, LATEST_MS, NAMES), gaps)
     assert column(found, "s0")[0].tolist() == [ts for _, ts in world.expected() if ts >= WINDOWS[1].start_s * 1000]
     assert len(gaps.warnings) == 1
 

@@ -19,7 +19,7 @@ from carbyne.samples.blocks import decode
 from carbyne.samples.columns import EMPTY, Columns, between, column, merge
 from carbyne.samples.rollups import Span, aggregate, buckets_of, choose
 from carbyne.store.catalogue import Catalogue
-from carbyne.store.tiers import BlockTiers, Gaps
+from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps
 
 REBUILDING = "hot tier is being rebuilt: recent samples may be missing"
 
@@ -264,7 +264,7 @@ class Reader:
         from_ms, to_ms = span
         pending = pending_of(self._catalogue, source, gaps)
         hot = merge([hot, late_columns(pending, series, (from_ms, to_ms + 1))])
-        columns = self._tiers.read(source, RAW, from_ms, to_ms, gaps, series, hot=hot)
+        columns = self._tiers.read(BlockQuery(source, RAW, from_ms, to_ms, series), gaps, hot)
         return _newest(between(columns, from_ms, to_ms + 1), series)
 
     def series(self, source: SourceKey) -> set[str]:

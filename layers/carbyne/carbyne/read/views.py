@@ -22,7 +22,7 @@ from carbyne.samples.markers import Markers
 from carbyne.samples.rollups import BY_NAME, DAY, Resolution, Span, keys_of, roll, undeleted
 from carbyne.store.cached import CachedTiers
 from carbyne.store.catalogue import Catalogue, Pending
-from carbyne.store.tiers import BlockTiers, Gaps
+from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps
 
 
 class HotPart(NamedTuple):
@@ -75,10 +75,8 @@ class Views:
         """What the blocks of a level, and Redis of raw samples, hold of the spans that it is needed for; ``deleted``:
         by which buckets that can't be computed are deleted."""
         names, also = (series, hot) if level.resolution == RAW else (keys_of(series), EMPTY)
-        parts = (
-            between(self._tiers.read(source, level.resolution, start, end - 1, gaps, names, hot=also), start, end)
-            for start, end in level.spans
-        )
+        queries = [BlockQuery(source, level.resolution, start, end - 1, names) for start, end in level.spans]
+        parts = (between(self._tiers.read(of, gaps, also), of.from_ms, of.to_ms + 1) for of in queries)
         columns = merge(list(parts))
         return columns if level.resolution == RAW else undeleted(columns, deleted, BY_NAME[level.resolution].bucket_s)
 

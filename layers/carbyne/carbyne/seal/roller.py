@@ -26,7 +26,7 @@ from carbyne.samples.columns import Columns, between, merge, restamped, restrict
 from carbyne.samples.markers import Markers
 from carbyne.samples.rollups import DAY, ROLLUPS, Resolution, Span, blanked, keys_of, roll, rolled_names, undeleted
 from carbyne.store.catalogue import Catalogue
-from carbyne.store.tiers import BlockTiers, Gaps
+from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps
 from carbyne.store.tree import Target, rewrite
 from carbyne.stream.records import TS_MS_MAX
 
@@ -139,15 +139,14 @@ class Roller:
         """The buckets as the finer samples give them."""
         finer, span = of.resolution.finer, of.span
         names = series if finer == RAW else keys_of(series)
-        samples = self._tiers.read(source, finer, span[0], span[1] - 1, Gaps(partial=False), names)
+        samples = self._tiers.read(BlockQuery(source, finer, span[0], span[1] - 1, names), Gaps(partial=False))
         return roll(between(samples, *span), of.resolution.bucket_s)
 
     def _stored(self, source: SourceKey, of: _RollupPart, series: Collection[str] | None) -> Columns:
         """The buckets that table and archive have."""
         start, end = of.span
-        return between(
-            self._tiers.read(source, of.resolution.name, start, end - 1, Gaps(partial=False), series), start, end
-        )
+        query = BlockQuery(source, of.resolution.name, start, end - 1, series)
+        return between(self._tiers.read(query, Gaps(partial=False)), start, end)
 
     def _later(self, replaced: Columns) -> bytes:
         """A stamp after all of ``replaced``, and after those of a block that the table has no more."""

@@ -5,7 +5,6 @@ entry of an older version is never asked for again, and ends by itself.  Rows in
 after the entry was taken.  A cache that is away, full or damaged is a slower read and nothing else.
 """
 
-from collections.abc import Collection
 from hashlib import blake2b
 from typing import Final, Protocol
 
@@ -16,12 +15,11 @@ from carbyne.core.documents import Document
 from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.keys import RAW, SourceKey
 from carbyne.core.limits import CACHE_ENTRY_BYTES_MAX, CACHE_INFLATED_BYTES_MAX
-from carbyne.samples.blocks import WHOLE
 from carbyne.samples.columns import EMPTY, Columns, Group, merge
 from carbyne.samples.markers import erase
 from carbyne.samples.rollups import ROLLUPS
 from carbyne.store.catalogue import Catalogue
-from carbyne.store.tiers import BlockTiers, Gaps
+from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps
 
 
 class BlockCache(Protocol):
@@ -69,56 +67,38 @@ class CachedTiers:
         self._catalogue = catalogue
         self._cache = cache
 
-    def read(
-        self,
-        source: SourceKey,
-        resolution: str,
-        from_ms: int,
-        to_ms: int,
-        gaps: Gaps,
-        series: Collection[str] | None = None,
-        part: str = WHOLE,
-        hot: Columns = EMPTY,
-    ) -> Columns:
+    def read(self, of: BlockQuery, gaps: Gaps, hot: Columns = EMPTY) -> Columns:
         """As of ``BlockTiers``; ``hot`` and what is pending must have been read before, or a change could be missed."""
         try:
-            version, markers = self._catalogue.version(source)
+            version, markers = self._catalogue.version(of.source)
         except RetryableError:  # the tiers below know what to make of it
             version, markers = b"", []
         if not version:  # nor is anything kept of blocks whose changes were never noted
-            return self._tiers.read(source, resolution, from_ms, to_ms, gaps, series, part, hot)
+            return self._tiers.read(of, gaps, hot)
         # Blocks are read whole.  The next read has the same windows, but another end if it ends now.
-        window_ms = self._windows_ms[resolution]
-        from_ms, to_ms = from_ms // window_ms * window_ms, -(-(to_ms + 1) // window_ms) * window_ms - 1
-        key = _key(version, resolution, from_ms, to_ms, series, part)
-        columns = _columns(self._cache.get(source, key))
+        window_ms = self._windows_ms[of.resolution]
+        whole = of._replace(
+            from_ms=of.from_ms // window_ms * window_ms, to_ms=-(-(of.to_ms + 1) // window_ms) * window_ms - 1
+        )
+        key = _key(version, whole)
+        columns = _columns(self._cache.get(of.source, key))
         if columns is None:
-            columns = self._of_blocks(source, resolution, from_ms, to_ms, gaps, series, part, key)
-        return erase(merge([hot, columns]), markers) if resolution == RAW else merge([hot, columns])
+            columns = self._of_blocks(whole, gaps, key)
+        return erase(merge([hot, columns]), markers) if of.resolution == RAW else merge([hot, columns])
 
-    def _of_blocks(
-        self,
-        source: SourceKey,
-        resolution: str,
-        from_ms: int,
-        to_ms: int,
-        gaps: Gaps,
-        series: Collection[str] | None,
-        part: str,
-        key: str,
-    ) -> Columns:
+    def _of_blocks(self, of: BlockQuery, gaps: Gaps, key: str) -> Columns:
         """What the blocks say, kept for the next read unless something is missing in it."""
         own = gaps.apart()
-        columns = self._tiers.read(source, resolution, from_ms, to_ms, own, series, part)
+        columns = self._tiers.read(of, own)
         gaps.join(own)
         if not own.warnings and (value := _value(columns)):
-            self._cache.put(source, key, value)
+            self._cache.put(of.source, key, value)
         return columns
 
 
-def _key(version: bytes, resolution: str, from_ms: int, to_ms: int, series: Collection[str] | None, part: str) -> str:
-    names = "*" if series is None else "\n".join(sorted(series))
-    asked = f"{resolution}:{from_ms}:{to_ms}:{part}:{names}".encode()
+def _key(version: bytes, of: BlockQuery) -> str:
+    names = "*" if of.series is None else "\n".join(sorted(of.series))
+    asked = f"{of.resolution}:{of.from_ms}:{of.to_ms}:{of.part}:{names}".encode()
     return blake2b(version + asked, digest_size=16).hexdigest()
 
 

@@ -58,13 +58,16 @@ class Gaps:
         self._warnings["a damaged block was left out: some samples may be missing"] = None
 
 
-class _Query(NamedTuple):
+class BlockQuery(NamedTuple):
+    """All blocks of a source at one resolution whose windows overlap the span, both ends included: of ``series``, or of
+    every series of ``part``."""
+
     source: SourceKey
     resolution: str
     from_ms: int
     to_ms: int
-    series: Collection[str] | None
-    part: str
+    series: Collection[str] | None = None
+    part: str = blocks.WHOLE
 
 
 class BlockTiers:
@@ -76,31 +79,17 @@ class BlockTiers:
         self._catalogue = catalogue
         self._threads = ThreadPoolExecutor(COLD_READERS)
 
-    def read(
-        self,
-        source: SourceKey,
-        resolution: str,
-        from_ms: int,
-        to_ms: int,
-        gaps: Gaps,
-        series: Collection[str] | None = None,
-        part: str = blocks.WHOLE,
-        hot: Columns = EMPTY,
-    ) -> Columns:
-        """The samples in all blocks whose windows overlap the span, both ends included: of ``series``, or of every
-        series of ``part``.
-
-        ``hot``: what Redis has of them.  Raw samples that were deleted are left out, wherever they are.
-        """
-        of = _Query(source, resolution, from_ms, to_ms, series, part)
+    def read(self, of: BlockQuery, gaps: Gaps, hot: Columns = EMPTY) -> Columns:
+        """The samples in the blocks, and ``hot``, what Redis has of them.  Raw samples that were deleted are left out,
+        wherever they are."""
         parts, there = self._warm_parts(of, gaps)
         lacking, markers = self._lacking(of, there, gaps)
-        keys = [BlockKey(source, resolution, window) for window in lacking]
+        keys = [BlockKey(of.source, of.resolution, window) for window in lacking]
         for columns in self._threads.map(self._cold_parts, keys, repeat(of), repeat(gaps)):
             parts += columns
         return erase(merge([hot, *parts]), markers)
 
-    def _warm_parts(self, of: _Query, gaps: Gaps) -> tuple[list[Columns], set[Window]]:
+    def _warm_parts(self, of: BlockQuery, gaps: Gaps) -> tuple[list[Columns], set[Window]]:
         """What the table holds, and the windows of which it holds all blocks that were asked for."""
         parts: list[Columns] = []
         there: set[Window] = set()
@@ -114,7 +103,7 @@ class BlockTiers:
             gaps.note("the warm tier could not be read: samples of the last days may be missing", error)
         return parts, there
 
-    def _lacking(self, of: _Query, there: set[Window], gaps: Gaps) -> tuple[list[Window], Markers]:
+    def _lacking(self, of: BlockQuery, there: set[Window], gaps: Gaps) -> tuple[list[Window], Markers]:
         """The windows of which the archive may hold more than the table: removed from it, or made anew in it; and the
         deletes of the source's raw samples."""
         markers: Markers = ()
@@ -130,14 +119,16 @@ class BlockTiers:
         markers = [marker for marker in markers if marker.from_ms <= of.to_ms and marker.to_ms >= of.from_ms]
         return sorted(window for window in lacking if window.overlaps(of.from_ms, of.to_ms)), markers
 
-    def _cold_parts(self, key: BlockKey, of: _Query, gaps: Gaps) -> list[Columns]:
+    def _cold_parts(self, key: BlockKey, of: BlockQuery, gaps: Gaps) -> list[Columns]:
         try:
             return _present(self._blocks(self._cold, key, self._cold.get(key), of, gaps))
         except RetryableError as error:
             gaps.note("the cold tier could not be read: old samples may be missing", error)
             return []
 
-    def _blocks(self, store: Blocks, key: BlockKey, item: Item | None, of: _Query, gaps: Gaps) -> list[Columns | None]:
+    def _blocks(
+        self, store: Blocks, key: BlockKey, item: Item | None, of: BlockQuery, gaps: Gaps
+    ) -> list[Columns | None]:
         """What a store holds of a window, with None for each part that it lacks."""
         try:
             return list(read_blocks(store, key, item, of.series, of.part))
