@@ -56,15 +56,16 @@ class _Watched:
 
 
 class DictCache:
-    """The cache of reads in memory; it keeps everything, so that a stale entry would be found."""
+    """The cache of reads in memory; it keeps everything, so that a stale entry would be found, and as in Redis the
+    sources of a lane share it."""
 
     def __init__(self):
         self.entries, self.hits, self.misses = {}, 0, 0
 
     def get(self, source, key):
-        found = self.entries.get((source, key))
+        found = self.entries.get((source.lane, key))
         self.hits, self.misses = self.hits + (found is not None), self.misses + (found is None)
         return found
 
     def put(self, source, key, value):
-        self.entries[source, key] = value
+        self.entries[source.lane, key] = value

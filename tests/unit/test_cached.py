@@ -1,6 +1,7 @@
 """The cache of reads: what it may keep, and that nothing stale is ever taken out of it."""
 
 import random
+from itertools import count
 from unittest.mock import patch
 
 import numpy as np
@@ -9,13 +10,13 @@ from carbyne.adapters.dynamodb.table import WarmBlocks
 from carbyne.adapters.redis.cache import RedisCache
 from carbyne.core import stamps
 from carbyne.core.errors import RetryableError
-from carbyne.core.keys import Window
+from carbyne.core.keys import SourceKey, Window, windows_item
 from carbyne.read.reader import How
 from carbyne.samples.columns import Rows, from_rows
 from carbyne.samples.markers import Marker
 from carbyne.store import cached
 from carbyne.store.cached import CachedTiers
-from carbyne.store.catalogue import Catalogue
+from carbyne.store.catalogue import CHANGE, Catalogue
 from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps
 
 from tests.support.rolling import BASE_MS, DAY_MS, HOUR_MS, SOURCE, Life, World
@@ -53,6 +54,15 @@ def test_the_same_read_comes_out_of_the_cache_bit_by_bit(world):
         assert read(world) == (first, [])
     assert (world.cache.hits, world.cache.misses) == (1, 1)
     assert read(world, series=("b",))[0].samples == 0  # of other series it is another entry
+
+
+def test_a_source_never_gets_what_is_kept_of_another_tenants(world):
+    """Both are in one lane, and of both the same was noted last: that a day was closed, say."""
+    other = next(one for one in (SourceKey("other", f"host/{n}") for n in count()) if one.lane == SOURCE.lane)
+    assert read(world)[0].samples == 24
+    world.table.items[windows_item(other), CHANGE] = world.table.items[windows_item(SOURCE), CHANGE]
+    of_both = [BlockQuery(source, "raw", BASE_MS, BASE_MS + 4 * HOUR_MS - 1, ("a",)) for source in (SOURCE, other)]
+    assert [tiers(world).read(of, Gaps(partial=False)).samples for of in of_both] == [24, 0]
 
 
 def test_a_late_sample_is_never_hidden_by_an_older_entry(world):

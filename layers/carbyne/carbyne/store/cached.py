@@ -1,8 +1,9 @@
 """What blocks said to earlier reads, kept in Redis under what they were made of: a ``tiers.Tiers`` in front of another.
 
-A key carries the version of the source's blocks (``Catalogue.version``), so that nothing stale is ever taken: the
-entry of an older version is never asked for again, and ends by itself.  Rows in Redis are merged, and deletes applied,
-after the entry was taken.  A cache that is away, full or damaged is a slower read and nothing else.
+A key carries the source, since sources of a lane share a slot and may have the same version, and the version of its
+blocks (``Catalogue.version``), so that nothing stale is ever taken: the entry of an older version is never asked for
+again, and ends by itself.  Rows in Redis are merged, and deletes applied, after the entry was taken.  A cache that is
+away, full or damaged is a slower read and nothing else.
 """
 
 from hashlib import blake2b
@@ -98,7 +99,7 @@ class CachedTiers:
 
 def _key(version: bytes, of: BlockQuery) -> str:
     names = "*" if of.series is None else "\n".join(sorted(of.series))
-    asked = f"{of.resolution}:{of.from_ms}:{of.to_ms}:{of.part}:{names}".encode()
+    asked = f"{of.source.path}:{of.resolution}:{of.from_ms}:{of.to_ms}:{of.part}:{names}".encode()
     return blake2b(version + asked, digest_size=16).hexdigest()
 
 
