@@ -34,7 +34,7 @@ from carbyne.core.limits import LANES, SEAL_RESERVE_S
 from carbyne.hot.jobs import Jobs
 from carbyne.hot.progress import Notes, Progress
 from carbyne.hot.replay import Replayer, Supervisor
-from carbyne.intake.writer import entries_of
+from carbyne.intake.packing import entries_of
 from carbyne.read.reader import How
 from carbyne.stream.arrived import Arrived
 

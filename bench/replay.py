@@ -33,7 +33,7 @@ from carbyne.core.keys import SourceKey
 from carbyne.hot.jobs import Jobs
 from carbyne.hot.progress import Notes, Progress
 from carbyne.hot.replay import Replayer, Supervisor
-from carbyne.intake.writer import entries_of
+from carbyne.intake.packing import entries_of
 from carbyne.samples.columns import column
 
 from servers.valkey import Cluster, Node

@@ -118,6 +118,9 @@ def test_limits_of_a_tenant(run, aws, table):
 
 def test_limits_that_are_none(run):
     run("tenants create --tenant shop")
+    assert run("tenants pairs --tenant shop --replica-label r") == []
+    assert "tenant nobody is unknown" in run("tenants pairs --tenant nobody", 1)
+    assert "a label needs a name" in run("tenants pairs --tenant shop --cluster-label=", 1)
     assert "tenant nobody is unknown" in run("tenants limits --tenant nobody", 1)
     assert "tenant nobody is unknown" in run("tenants limits --tenant nobody --active-series 1", 1)
     assert "more than 6291456 bytes" in run("tenants limits --tenant shop --body-bytes 7000000", 1)

@@ -21,7 +21,7 @@ from carbyne.cli.desk import Desk
 from carbyne.core import keys, stamps
 from carbyne.core.items import Item
 from carbyne.core.keys import SourceKey
-from carbyne.intake.writer import entries_of
+from carbyne.intake.packing import entries_of
 from carbyne.samples import blocks
 from carbyne.samples.columns import merge
 from carbyne.samples.markers import Marker

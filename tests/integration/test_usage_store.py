@@ -41,6 +41,27 @@ def table(client):
     return name
 
 
+def test_a_replica_is_elected_until_it_was_silent(client, table):
+    def elect(replica, now_ms, cluster="eu"):
+        return DynamoAccounts(client, table).elect("acme", cluster, replica, now_ms, 30_000)
+
+    assert elect("a", 1_000_000) == ("a", 1_000_000)
+    assert elect("b", 1_029_999) == ("a", 1_000_000)
+    assert elect("a", 1_010_000) == ("a", 1_010_000)
+    assert elect("b", 1_030_000) == ("a", 1_010_000)
+    assert elect("b", 1_040_000) == ("b", 1_040_000)
+    assert elect("a", 1_040_001) == ("b", 1_040_000)
+    assert elect("a", 1_040_001, cluster="us") == ("a", 1_040_001)
+
+
+def test_pairs_have_the_labels_that_a_tenant_names(client, table):
+    accounts = DynamoAccounts(client, table)
+    assert accounts.standing_of("acme").pair_labels == ("cluster", "__replica__")
+    assert usage.set_pair_labels(client, table, "acme", ("group", "r"))
+    assert accounts.standing_of("acme").pair_labels == ("group", "r")
+    assert not usage.set_pair_labels(client, table, "nobody", ("group", "r"))
+
+
 @pytest.fixture
 def store(client, table):
     return DynamoUsage(client, table)

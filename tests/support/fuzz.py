@@ -11,6 +11,7 @@ from pathlib import Path
 import schemathesis
 from carbyne.core.keys import api_key_item
 from carbyne.http import openapi
+from carbyne.intake.remote_write import MEDIA_TYPE
 from carbyne.page.sessions import Session
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.support.memory_system import MemorySystem
 from tests.support.registry_system import answer_of, event
+from tests.support.remote_write import Body2, packed
 
 CHECKS = [
     not_a_server_error,
@@ -49,6 +51,16 @@ KNOWN_BODIES = {
     "POST /api/v0/services/{service}/roles": {"name": "batch", "memo": ""},
     "POST /carbyne/v1/queues/{name}/dead/put-back": {"ids": ["0000000000000001-00000000001-00000001"]},
 }
+WRITE = packed(Body2().add({"__name__": "m"}, (1.0, 1_700_000_000_000)).bytes())
+
+
+@schemathesis.serializer(MEDIA_TYPE)
+def remote_write(context, value):
+    """Half of all bodies are sound, the others as they were made up."""
+    made_up = value if isinstance(value, bytes) else str(value).encode()
+    return made_up if len(made_up) % 2 else WRITE
+
+
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
 

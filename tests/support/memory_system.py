@@ -95,6 +95,8 @@ class MemoryHot:
             marker = Marker(stamp, record.series, record.from_ms, record.to_ms)
             self.columns[source] = erase(self.columns.get(source, EMPTY), [marker])
             return
+        if isinstance(record, records.FactsRecord):
+            return
         for row in record.rows:
             source = keys.SourceKey(record.tenant, row.source)
             series = tuple(keys.split_series(record.lists[row.series]))

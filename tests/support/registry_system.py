@@ -16,7 +16,9 @@ from carbyne.tenants.accounts import BOTH, Accounts, Grant, Permission
 from carbyne.tenants.usage import Standing
 
 from tests.support.page_system import SECRET
+from tests.support.pipeline import http_event
 from tests.support.registry_store import MemoryStore
+from tests.support.remote_write import V2
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW_S = 1_700_000_000
@@ -68,9 +70,13 @@ class Answer(NamedTuple):
 
 
 def event(method, url, body=None, key="key-a"):
-    """``url`` with its query, as a client sends it; ``body``: text as it is, anything else as JSON."""
+    """``url`` with its query, as a client sends it; ``body``: text as it is, bytes as remote write 2.0 sends them,
+    anything else as JSON."""
     path, _, query = url.partition("?")
     path = unquote(path)
+    if isinstance(body, bytes):
+        headers = {"x-api-key": key, "content-type": V2, "content-encoding": "snappy"}
+        return http_event(method, path, headers=headers, body=body)
     return {
         "rawPath": path,
         "rawQueryString": query,
@@ -82,8 +88,9 @@ def event(method, url, body=None, key="key-a"):
 
 
 def answer_of(payload):
-    assert payload["body"], "Mackerel's client takes an empty body for a failure"
-    return Answer(payload["statusCode"], json.loads(payload["body"]), payload["body"], payload["headers"])
+    assert payload["body"] or payload["statusCode"] == 204, "Mackerel's client takes an empty body for a failure"
+    body = json.loads(payload["body"]) if payload["body"] else {}
+    return Answer(payload["statusCode"], body, payload["body"], payload["headers"])
 
 
 class System:

@@ -1,5 +1,6 @@
 """The catalogue: every series and window that was ever sealed, whoever else writes it at the same time."""
 
+import random
 from unittest.mock import patch
 
 import msgspec
@@ -8,7 +9,7 @@ from carbyne.core import frame
 from carbyne.core.errors import CorruptDataError, RetryableError, UnknownVersionError
 from carbyne.core.items import Item
 from carbyne.core.keys import SourceKey, Window, series_item, windows_item
-from carbyne.core.limits import CATALOGUE_PAGE_SERIES_MAX, SEAL_TRIES_MAX
+from carbyne.core.limits import CATALOGUE_PAGE_SERIES_MAX, SEAL_TRIES_MAX, SERIES_KEY_BYTES_MAX
 from carbyne.store import catalogue as module
 from carbyne.store.catalogue import Catalogue, SeriesSpan, Windows
 from hypothesis import given
@@ -103,6 +104,16 @@ def test_a_page_of_the_worst_names_fits_an_item(catalogue, table):
     catalogue.add_series(SOURCE, {name: SeriesSpan(0, 2**43) for name in names})
     assert catalogue.series(SOURCE).keys() == names
     assert max(item_bytes(*key, item) for key, item in table.items.items()) <= 400 * 1024
+
+
+def test_pages_of_the_longest_series_fit_items(catalogue, table):
+    dice = random.Random(5)
+    names = [f"{number:04d}{dice.randbytes(SERIES_KEY_BYTES_MAX // 2 - 2).hex()}" for number in range(300)]
+    for first in (0, 150):  # the second call finds a page that is full by its bytes
+        catalogue.add_series(SOURCE, {name: SeriesSpan(0, 2**43) for name in names[first : first + 150]})
+    assert catalogue.series(SOURCE).keys() == set(names)
+    assert max(item_bytes(*key, item) for key, item in table.items.items()) <= 400 * 1024
+    assert len(pages(table)) == 4
 
 
 def test_only_pages_with_news_are_written(catalogue, table):

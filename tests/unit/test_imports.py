@@ -9,7 +9,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NEVER = {
-    "writer": {"numpy", "redis", "carbyne.read", "carbyne.registry", "carbyne.http.openapi", "carbyne.wiring.openapi"},
+    "writer": {
+        "numpy",
+        "redis",
+        "google.protobuf",
+        "carbyne.read",
+        "carbyne.registry",
+        "carbyne.http.openapi",
+        "carbyne.wiring.openapi",
+    },
     "registry": {"numpy", "redis", "carbyne.read", "carbyne.intake", "carbyne.http.openapi", "carbyne.wiring.openapi"},
     "reader": {
         "carbyne.promql",

@@ -64,10 +64,12 @@ class System:
         self.away = set()
         self.meter = Meter()
         self.used = []
+        self.facts = []
         self.ingester = Ingester(
             hot=self.hot,
             deletes=SimpleNamespace(note=self._note),
             late=SimpleNamespace(put=self._put_late),
+            facts=SimpleNamespace(note=self._note_facts),
             quarantine=SimpleNamespace(put=self._keep),
             tenant_exists=self._exists,
             schedule=SealSchedule(120, 0),
@@ -93,6 +95,11 @@ class System:
             raise RetryableError("the table is away")
         self.late.update({key: rows for key, rows in groups.items() if key[0] not in self.late_away})
         return {source: RetryableError("no") for source, _ in groups if source in self.late_away}
+
+    def _note_facts(self, tenant, targets, metrics):
+        if "facts" in self.away:
+            raise RetryableError("the table is away")
+        self.facts.append((tenant, targets, metrics, len(self.hot.written)))
 
     def _keep(self, stamp, data, reason):
         if "quarantine" in self.away:
@@ -134,6 +141,37 @@ def test_rows_are_written_with_the_stamp_of_their_record(system):
         (SourceKey("acme", "host/b"), 0, 60_000, b"n"): (stamp, struct.pack("<d", 2.0)),
     }
     assert system.meter["RecordsIngested"] == 1 and system.meter["RowsStored"] == 2 and system.meter.flushed
+
+
+FACTS = records.encode(records.FactsRecord("acme", {"prom/a": "{instance=a}"}, {"up": records.Metric("gauge", "", "")}))
+
+
+def test_facts_are_kept_before_rows(system):
+    rows = record(("prom/a", 60_000, b"up", 1.0))
+    assert system.ingest(("1", FACTS), ("2", rows)) is None
+    assert system.facts == [("acme", {"prom/a": "{instance=a}"}, {"up": ("gauge", "", "")}, 0)]
+    assert len(system.hot.written) == 1
+
+
+def test_rows_wait_for_the_facts_of_their_source_and_others_do_not(system):
+    system.away = {"facts"}
+    rows = record(("prom/a", 60_000, b"up", 1.0))
+    assert system.ingest(("1", GOOD), ("2", FACTS), ("3", rows), ("4", record(("prom/b", 60_000, b"up", 1.0)))) == "2"
+    assert {source.source for source, *_ in system.hot.rows} == {"host/a", "prom/b"}
+    system.away = set()
+    assert system.ingest(("2", FACTS), ("3", rows)) is None
+    assert {source.source for source, *_ in system.hot.rows} == {"prom/a"}
+
+
+def test_redriven_facts_are_facts(system):
+    stamp = stamps.pack(EPOCH, "1")
+    assert system.ingest(("9", records.encode(records.RedrivenRecord(stamp, FACTS)))) is None
+    assert len(system.facts) == 1
+
+
+def test_facts_of_an_unknown_tenant_are_set_aside(system):
+    assert system.ingest(("1", records.encode(records.FactsRecord("nobody", {"prom/a": ""}, {})))) is None
+    assert not system.facts and len(system.kept) == 1
 
 
 def test_one_write_holds_all_lanes_of_a_batch_and_each_group_is_a_source_and_window(system):

@@ -10,7 +10,7 @@ import pytest
 from carbyne.core.errors import CarbyneError, CorruptDataError, UnknownVersionError
 from carbyne.core.keys import join_series
 from carbyne.core.limits import RECORD_BYTES_MAX, RECORD_INFLATED_BYTES_MAX
-from carbyne.stream.records import FenceRecord, Row, SamplesRecord, decode, encode, pack
+from carbyne.stream.records import FactsRecord, FenceRecord, Metric, Row, SamplesRecord, decode, encode, pack
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +31,11 @@ def test_a_record_comes_back(record: SamplesRecord) -> None:
 
 def test_a_fence_comes_back() -> None:
     assert decode(encode(FenceRecord("token"))) == FenceRecord("token")
+
+
+def test_facts_come_back() -> None:
+    facts = FactsRecord("acme", {"prom/a": "{instance=a:9100,job=node}"}, {"up": Metric("gauge", "Is it?", "")})
+    assert decode(encode(facts)) == facts
 
 
 def test_every_byte_mutated_is_noticed() -> None:
@@ -69,9 +74,9 @@ def test_a_forged_body_is_a_record_or_a_typed_error() -> None:
                 assert type(error) is CorruptDataError
 
 
-@pytest.mark.parametrize(("kind", "version"), [(1, 2), (2, 2), (5, 1), (255, 255)])
+@pytest.mark.parametrize(("kind", "version"), [(1, 2), (2, 2), (6, 1), (255, 255)])
 def test_later_types_and_versions_are_told_from_damage(kind: int, version: int) -> None:
-    with pytest.raises(UnknownVersionError, match="this code knows 4, 1"):
+    with pytest.raises(UnknownVersionError, match="this code knows 5, 1"):
         decode(sealed(b"whatever they hold", kind, version))
 
 

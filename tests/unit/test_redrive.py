@@ -11,7 +11,7 @@ from carbyne.archive.redrive import BlockRedriver, Kept, Origin, Outcome, Record
 from carbyne.core import keys, stamps
 from carbyne.core.errors import RetryableError
 from carbyne.core.items import Item
-from carbyne.core.keys import BlockKey, SourceKey, Window
+from carbyne.core.keys import METADATA, BlockKey, SourceKey, Window
 from carbyne.core.limits import (
     BLOCK_BYTES_MAX,
     GIVEN_UP_BYTES_MAX,
@@ -24,7 +24,7 @@ from carbyne.samples import blocks
 from carbyne.samples.columns import merge
 from carbyne.stream import records
 from carbyne.stream.putter import Putter, Time
-from carbyne.stream.records import DeleteRecord, FenceRecord, RedrivenRecord, Row, SamplesRecord
+from carbyne.stream.records import DeleteRecord, FactsRecord, FenceRecord, RedrivenRecord, Row, SamplesRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -209,6 +209,14 @@ def test_what_says_nothing_goes_without_a_record():
     world = World({corrupt(1): empty, corrupt(2): records.encode(FenceRecord("t"))})
     assert world.run() == [Outcome(corrupt(1), 0), Outcome(corrupt(2), 0)]
     assert world.bucket.objects == {} and world.puts == []
+
+
+@pytest.mark.parametrize(("targets", "source"), [({"prom/a": ""}, "prom/a"), ({}, METADATA)])
+def test_facts_go_back_into_their_lane(targets, source):
+    facts = records.encode(FactsRecord("acme", targets, {}))
+    world = World({corrupt(1): facts})
+    assert world.run() == [Outcome(corrupt(1), 1)]
+    assert world.records == [(keys.lane_tag(keys.lane_of("acme", source)), RedrivenRecord(stamp(1), facts))]
 
 
 def test_a_batch_that_lambda_gave_up_goes_back_in_order_with_its_own_stamps():

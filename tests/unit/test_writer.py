@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import pytest
 from carbyne.core import keys, limits
 from carbyne.core.errors import RetryableError
-from carbyne.intake import writer
+from carbyne.intake import packing, writer
 from carbyne.intake.writer import Writer
 from carbyne.stream import putter, records
 from carbyne.stream.putter import Time
@@ -409,7 +409,7 @@ def test_calls_keep_to_the_limits_of_put_records():
 
 def test_sources_of_a_lane_share_a_record():
     rows = {(f"host/{index}", TS_MS): {"a": 1.0, "b": 2.0} for index in range(5_000)}
-    entries = writer.entries_of("acme", rows)
+    entries = packing.entries_of("acme", rows)
     assert len(entries) <= limits.LANES
     assert sum(len(records.decode(data).rows) for _, data in entries) == 5_000
     assert all(len(records.decode(data).lists) == 1 for _, data in entries)
@@ -428,7 +428,7 @@ def test_records_of_the_largest_rows_fit_the_stream():
     alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._"
     names = ["".join(dice.choices(alphabet, k=limits.NAME_BYTES_MAX)) for _ in range(10_000)]
     rows = {("host/h", TS_MS): {name: dice.random() for name in names}}
-    entries = writer.entries_of("acme", rows)
+    entries = packing.entries_of("acme", rows)
     assert len(entries) > 2
     found = [row for _, data in entries for row in records.decode(data).rows]
     assert sum(len(row.values) for row in found) == 8 * len(names)
@@ -437,7 +437,7 @@ def test_records_of_the_largest_rows_fit_the_stream():
 
 def test_a_small_row_is_one_part():
     series = [f"m{index:05d}" for index in range(limits.ROW_SERIES_MAX)]
-    assert writer.split_series(series) == [series]
+    assert packing.split_series(series) == [series]
 
 
 @pytest.mark.parametrize(
@@ -587,8 +587,8 @@ def test_a_key_whose_tenant_is_gone_is_refused():
 def test_a_row_splits_by_the_leading_bits_of_its_series(names, series_max):
     """Each series in exactly one part, parts by hash prefix of equal length, none longer than allowed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "ROW_SERIES_MAX", series_max)
-        parts = writer.split_series(sorted(names))
+        patch.setattr(packing, "ROW_SERIES_MAX", series_max)
+        parts = packing.split_series(sorted(names))
     assert sorted(name for part in parts for name in part) == sorted(names)
     assert all(part == sorted(part) and len(part) <= series_max for part in parts)
     prefixes = [{keys.series_hash(name) >> (64 - bits) for part in parts for name in part} for bits in range(1, 65)]
@@ -598,10 +598,10 @@ def test_a_row_splits_by_the_leading_bits_of_its_series(names, series_max):
 def test_the_split_depends_on_the_set_of_series_alone():
     values = {f"metric{index}": 1.0 for index in range(3 * limits.ROW_SERIES_MAX)}
     backwards = dict(reversed(values.items()))
-    assert list(writer.pack_row("host/h", TS_MS, values)) == list(writer.pack_row("host/h", TS_MS, backwards))
+    assert list(packing.pack_row("host/h", TS_MS, values)) == list(packing.pack_row("host/h", TS_MS, backwards))
     other_values = dict.fromkeys(values, 7.0)
-    blobs = [row[2] for row in writer.pack_row("host/h", TS_MS, values)]
-    assert blobs == [row[2] for row in writer.pack_row("host/h", TS_MS + 60_000, other_values)]
+    blobs = [row[2] for row in packing.pack_row("host/h", TS_MS, values)]
+    assert blobs == [row[2] for row in packing.pack_row("host/h", TS_MS + 60_000, other_values)]
 
 
 @pytest.mark.parametrize("function", ["writer", "registry"])

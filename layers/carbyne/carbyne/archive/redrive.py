@@ -124,10 +124,10 @@ class RecordRedriver:
             return []
         if not self._tenant_exists(inner.tenant):
             raise CorruptDataError(f"unknown tenant {inner.tenant!r}")
-        about = inner if isinstance(inner, records.DeleteRecord) else next(iter(inner.rows), None)
-        if about is None:
+        source = _source_of(inner)
+        if source is None:
             return []
-        return [(keys.lane_tag(keys.lane_of(inner.tenant, about.source)), _redriven(stamp, data, record))]
+        return [(keys.lane_tag(keys.lane_of(inner.tenant, source)), _redriven(stamp, data, record))]
 
     def _of_given_up(self, _: str, data: bytes) -> list[Entry]:
         return _parsed(self._entries, _event(data))
@@ -227,6 +227,15 @@ def _decoded(data: bytes) -> records.Record | None:
     if isinstance(record, records.RedrivenRecord):
         _decoded(record.data)
     return record
+
+
+def _source_of(record: records.SamplesRecord | records.DeleteRecord | records.FactsRecord) -> str | None:
+    """A source in whose lane the record belongs; None if it says nothing."""
+    if isinstance(record, records.DeleteRecord):
+        return record.source
+    if isinstance(record, records.FactsRecord):
+        return next(iter(record.targets), keys.METADATA)
+    return record.rows[0].source if record.rows else None
 
 
 def _redriven(stamp: bytes, data: bytes, record: records.Record | None) -> bytes:

@@ -9,7 +9,7 @@ from carbyne.checks.scheduler import CheckJob, CheckQueue, CheckTaken
 from carbyne.checks.verdicts import after, judge, times_after
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.limits import CHECK_LATE_MINUTES, CHECK_LEASE_S, CHECK_PAUSE_S, CHECK_RESERVE_S, CHECKS_AT_ONCE
-from carbyne.intake.writer import entries_of
+from carbyne.intake.packing import entries_of
 from carbyne.registry import monitors
 from carbyne.registry.store import Registry
 

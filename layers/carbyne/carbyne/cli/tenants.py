@@ -9,13 +9,14 @@ from carbyne.cli.desk import Desk, accounts_table, add_deployment
 from carbyne.core import names
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import BODY_BYTES_MAX, TENANT_CACHE_S
+from carbyne.tenants.usage import PAIR_LABELS
 
 if TYPE_CHECKING:
     from carbyne.cli.desk import Groups
 
 
 def add(groups: "Groups") -> None:
-    """``tenants create``, ``tenants list`` and ``tenants limits``."""
+    """``tenants create``, ``tenants list``, ``tenants limits`` and ``tenants pairs``."""
     group = groups.add_parser("tenants", help="make and list tenants, and set their limits", description=__doc__)
     commands = group.add_subparsers(title="commands", dest="command", required=True)
 
@@ -36,7 +37,17 @@ def add(groups: "Groups") -> None:
         bounding.add_argument(f"--{_option(name)}", type=_limit, metavar="N", help="a number, or: default")
     bounding.set_defaults(run=limits)
 
-    for command in (making, listing, bounding):
+    pairing = commands.add_parser(
+        "pairs",
+        help="name the labels by which replicas of a Prometheus are told apart",
+        description=f"A change holds within {TENANT_CACHE_S} seconds.",
+    )
+    pairing.add_argument("--tenant", required=True, help="whose labels")
+    for flag, name in zip(("--cluster-label", "--replica-label"), PAIR_LABELS, strict=True):
+        pairing.add_argument(flag, default=name, metavar="NAME", help="default: %(default)s")
+    pairing.set_defaults(run=pairs)
+
+    for command in (making, listing, bounding, pairing):
         add_deployment(command, "accounts_table")
 
 
@@ -71,6 +82,15 @@ def limits(arguments: Namespace, desk: Desk) -> None:
     used = {"samples_per_minute": standing.samples_at(now_s), "active_series": standing.series_at(now_s)}
     rows = [(_option(name), str(getattr(standing.limits, name)), str(used.get(name, "-"))) for name in usage.LIMITS]
     desk.say_rows(("limit", "value", "used"), rows)
+
+
+def pairs(arguments: Namespace, desk: Desk) -> None:
+    """RequestError for an unknown tenant, or a label without a name."""
+    names_given = arguments.cluster_label, arguments.replica_label
+    if not all(names_given):
+        raise RequestError(400, "a label needs a name")
+    if not usage.set_pair_labels(desk.dynamodb(), accounts_table(desk, arguments), arguments.tenant, names_given):
+        raise _unknown(arguments.tenant)
 
 
 def _unknown(tenant: str) -> RequestError:

@@ -146,6 +146,9 @@ def lane_since(lane: int) -> str:
     return f"{{{lane_tag(lane)}}}:since"
 
 
+METADATA: Final = "prom/metadata"
+"""In the place of a source: the lane of what is said about a tenant's metrics."""
+
 RAW: Final = "raw"
 """The resolution of samples as they were posted."""
 RESOLUTIONS: Final = (RAW, "5m", "1h", "1d")
@@ -278,6 +281,36 @@ def split_series(blob: bytes) -> list[str]:
 def list_identity(blob: bytes) -> bytes:
     """Identity of a series list: 8 bytes of BLAKE2b of its blob."""
     return blake2b(blob, digest_size=8).digest()
+
+
+DIRECTORY_SHARDS: Final = 16
+"""Partitions of a tenant's sources in the directory: a partition takes 1,000 writes a second."""
+SORT_LAST: Final = "\U0010ffff"
+"""Behind every sort key."""
+
+
+def directory_partition(tenant: str, source: str) -> str:
+    """Partition key, in the blocks table, of a labelled source in the directory; its sort key is the source."""
+    return _directory(tenant, lane_of(tenant, source) % DIRECTORY_SHARDS)
+
+
+def directory_partitions(tenant: str) -> list[str]:
+    """All of them."""
+    return [_directory(tenant, number) for number in range(DIRECTORY_SHARDS)]
+
+
+def _directory(tenant: str, number: int) -> str:
+    return f"facts:{escape(tenant)}:sources:{number:02d}"
+
+
+def metrics_item(tenant: str) -> str:
+    """Partition key, in the blocks table, of what is known about a tenant's labelled metrics."""
+    return f"facts:{escape(tenant)}:metrics"
+
+
+def pair_item(tenant: str, cluster: str) -> str:
+    """Partition key, in the accounts table, of the election between the replicas of a pair of senders."""
+    return f"pair#{tenant}#{sha256(cluster.encode()).hexdigest()}"
 
 
 def api_key_item(api_key: str) -> str:

@@ -28,6 +28,50 @@ RETRY_AFTER_S: Final = 10
 """Retry-After of a 503: long enough for a throttle to pass; agents wait their own 60 s."""
 NAME_BYTES_MAX: Final = 255
 """A metric name; Mackerel documents none, its clone keeps 128."""
+METRIC_NAME_BYTES_MAX: Final = 512
+"""The name of a labelled metric, in UTF-8: it is a sort key of the directory."""
+DIRECTORY_ITEM_BYTES_MAX: Final = 40_000
+"""An entry of the directory: two labels of LABEL_VALUE_BYTES_MAX whose every character may be escaped, or help."""
+DIRECTORY_REMEMBERED_MAX: Final = 100_000
+"""Entries of the directory that an ingester remembers having written today: some 30 MB; then it writes them again."""
+FACT_COST_US: Final = 6_000
+"""A fact: it is read, and written with others."""
+LABELS_MAX: Final = 64
+"""Labels of one series; Prometheus' targets have 5 to 20."""
+LABEL_NAME_BYTES_MAX: Final = 1_024
+"""The name of a label, in UTF-8."""
+LABEL_VALUE_BYTES_MAX: Final = 2_048
+"""The value of a label, in UTF-8: job and instance are kept once per target, the others in the key of each series."""
+SERIES_KEY_BYTES_MAX: Final = 4_096
+"""The canonical text of a labelled series within its source, in UTF-8."""
+IDENTITIES_BYTES_MAX: Final = 48 * 1024 * 1024
+"""Labels whose series a writer remembers, so that it works them out once: some 60,000 series of Kubernetes."""
+SERIES_PER_SOURCE_MAX: Final = 20_000
+"""Series of one target in an hour, unless the tenant's item says otherwise: its rows are read and sealed as a whole."""
+SERIES_WATCHED_MAX: Final = 300_000
+"""Series that a writer remembers as known, some 30 MB; then it forgets them all and learns them again."""
+SERIES_LEARNED_S: Final = 300
+"""How long a writer learns the series of a tenant before it calls one new: several scrapes of each."""
+METADATA_BYTES_OF_METRIC_MAX: Final = 4_096
+"""Help and unit of one metric; longer ones are cut."""
+FACTS_REMEMBERED_MAX: Final = 50_000
+"""Targets and metrics of which a writer put what rows don't say; then it forgets and puts them again: some 20 MB."""
+FACTS_BYTES_MAX: Final = 500_000
+"""Targets or metrics of one record; a single one has at most 15,000."""
+FACTS_S: Final = 3_600
+"""How often a writer puts the labels of a target, or the metadata of a metric, on the stream again."""
+PAIR_SILENT_S: Final = 30
+"""After so long without a post of the elected replica of a pair another one is elected."""
+PAIR_NOTED_S: Final = 10
+"""How often the elected replica is noted: a write of the table for each pair and instance."""
+PAIRS_REMEMBERED_MAX: Final = 1_000
+"""Pairs of replicas whose election a writer remembers; then it asks again."""
+PAIRS_PER_BODY_MAX: Final = 20
+"""Pairs of one post: each may be a write of the table."""
+CREATED_BACK_MS: Final = 300_000
+"""A counter that began so shortly before its sample gets a 0 at its beginning: an older beginning was sent before."""
+REFUSED_SHOWN_BYTES: Final = 200
+"""Of a refused series, in the answer that names one."""
 HOST_ID_BYTES_MAX: Final = 64
 """A host id; Mackerel's have 11 characters and are opaque."""
 UNKNOWN_HOST_S: Final = 3_600
@@ -250,6 +294,8 @@ BATCH_WRITE_MAX: Final = 25
 """DynamoDB BatchWriteItem: items of one call."""
 CATALOGUE_PAGE_SERIES_MAX: Final = 1_200
 """Series of one catalogue page: with 255 random bytes a name it fits an item, and rewriting a page is cheap."""
+CATALOGUE_NAMES_BYTES_MAX: Final = 330_000
+"""Names of one catalogue page: some 80 of the longest labelled series fill it."""
 CATALOGUE_PAGE_BYTES_MAX: Final = 400_000
 """A catalogue page, as an item."""
 CATALOGUE_INFLATED_BYTES_MAX: Final = 1024 * 1024
@@ -491,6 +537,10 @@ ANNOTATION_CHARACTERS_MAX: Final = 10_000
 assert RECORD_RAW_BYTES_MAX < RECORD_BYTES_MAX < RECORD_INFLATED_BYTES_MAX
 assert ROW_RAW_BYTES_MAX < RECORD_RAW_BYTES_MAX
 assert RECORD_BYTES_MAX < PUT_BYTES_MAX
+assert METRIC_NAME_BYTES_MAX <= SORT_KEY_BYTES_MAX
+assert SERIES_KEY_BYTES_MAX < ROW_RAW_BYTES_MAX
+assert 2 * PAIR_NOTED_S < PAIR_SILENT_S
+assert LABEL_VALUE_BYTES_MAX < SERIES_KEY_BYTES_MAX
 assert 2 * PUT_CALL_S + PUT_PAUSE_S_MAX <= PUT_BUDGET_S
 assert OLD_WINDOWS_PER_BODY_MAX <= OLD_WINDOWS_PER_MINUTE_MAX
 assert USAGE_MINUTES_KEPT <= USAGE_MINUTES_HELD
@@ -501,7 +551,9 @@ assert EARLY_SLICE_S < 300 - SEAL_RESERVE_S, "the sealer's time-out"
 assert WAIT_MS < REDIS_TIMEOUT_S * 1000 < REDIS_BUDGET_S * 1000
 assert FAILOVER_PAUSE_MS < REDIS_TIMEOUT_S * 1000
 assert REDIS_TOKEN_RENEW_S + REDIS_BUDGET_S < REDIS_TOKEN_S
-assert CATALOGUE_PAGE_SERIES_MAX * (NAME_BYTES_MAX + 20) < CATALOGUE_PAGE_BYTES_MAX < CATALOGUE_INFLATED_BYTES_MAX
+assert CATALOGUE_NAMES_BYTES_MAX + 20 * CATALOGUE_PAGE_SERIES_MAX < CATALOGUE_PAGE_BYTES_MAX
+assert CATALOGUE_PAGE_SERIES_MAX * NAME_BYTES_MAX < CATALOGUE_NAMES_BYTES_MAX
+assert CATALOGUE_PAGE_BYTES_MAX < CATALOGUE_INFLATED_BYTES_MAX
 assert BLOCK_BYTES_MAX + 2_048 + 1_024 + 2_000 <= 400 * 1024
 assert BLOCK_BYTES_MAX < BLOCK_INFLATED_BYTES_MAX
 assert CHECK_S < CHECK_RESERVE_S < CHECK_LEASE_S

@@ -17,6 +17,7 @@ from carbyne.core.errors import CorruptDataError, RetryableError, UnknownVersion
 from carbyne.core.keys import SourceKey, Window, list_identity
 from carbyne.core.limits import (
     DELETE_COST_US,
+    FACT_COST_US,
     INGEST_RESERVE_S,
     LATE_MARGIN_S,
     LATE_ROW_SAMPLES,
@@ -51,6 +52,12 @@ class LateWriter(Protocol):
     def put(self, groups: LateGroups) -> Mapping[SourceKey, RetryableError]: ...
 
 
+class FactsLog(Protocol):
+    """Keeps what rows don't say of labelled series; RetryableError if it can't."""
+
+    def note(self, tenant: str, targets: Mapping[str, str], metrics: Mapping[str, tuple[str, str, str]]) -> None: ...
+
+
 class RecordQuarantine(Protocol):
     """Keeps a corrupt record with its reason, under its stamp; RetryableError if it can't."""
 
@@ -74,6 +81,18 @@ class _Delete(NamedTuple):
     marker: Marker
 
 
+class _Facts(NamedTuple):
+    number: int
+    record: records.FactsRecord
+
+    @property
+    def sources(self) -> Iterable[SourceKey]:
+        return (SourceKey(self.record.tenant, source) for source in self.record.targets)
+
+
+_Content = list[_Arrival] | _Delete | _Facts
+
+
 class _Portion:
     """Some successive records: ``failed``: numbers of those that can't be judged now; ``end``: the number after the
     last one, 0 if it has none."""
@@ -81,16 +100,19 @@ class _Portion:
     def __init__(self) -> None:
         self.arrivals: list[_Arrival] = []
         self.deletes: list[_Delete] = []
+        self.facts: list[_Facts] = []
         self.failed: set[int] = set()
         self.cost_us = 0
         self.end = 0
 
-    def add(self, content: list[_Arrival] | _Delete | None, number: int, cost_us: int) -> None:
+    def add(self, content: _Content | None, number: int, cost_us: int) -> None:
         """Add what record ``number`` says; None if that can't be judged now."""
         if content is None:
             self.failed.add(number)
         elif isinstance(content, _Delete):
             self.deletes.append(content)
+        elif isinstance(content, _Facts):
+            self.facts.append(content)
         else:
             self.arrivals += content
         self.cost_us += cost_us
@@ -106,6 +128,7 @@ class Ingester:
         hot: HotWriter,
         deletes: DeleteLog,
         late: LateWriter,
+        facts: FactsLog,
         quarantine: RecordQuarantine,
         tenant_exists: Callable[[str], bool],
         schedule: SealSchedule,
@@ -119,6 +142,7 @@ class Ingester:
         self._hot = hot
         self._deletes = deletes
         self._late = late
+        self._facts = facts
         self._quarantine = quarantine
         self._tenant_exists = tenant_exists
         self._schedule = schedule
@@ -143,7 +167,10 @@ class Ingester:
                 _log.warning("out of time: %d of %d records wait for the next call", len(entries) - tried, len(entries))
                 failed.add(tried)
                 break
-            failed |= portion.failed | self._store(portion.arrivals, arrived_ms)
+            failed |= portion.failed | self._note_facts(portion.facts)
+            unknown = {source for facts in portion.facts if facts.number in failed for source in facts.sources}
+            failed |= {arrival.number for arrival in portion.arrivals if arrival.source in unknown}
+            failed |= self._store([one for one in portion.arrivals if one.source not in unknown], arrived_ms)
             failed |= self._delete(portion.deletes, arrived_ms)
             arrivals += portion.arrivals
             tried = portion.end
@@ -158,7 +185,7 @@ class Ingester:
     def _portions(self, entries: Sequence[Arrived]) -> Iterator[_Portion]:
         """The records in order, in portions that cost about PORTION_COST_US_MAX at most, or of one record."""
         portion = _Portion()
-        content: list[_Arrival] | _Delete | None
+        content: _Content | None
         for number, entry in enumerate(entries):
             try:
                 content = self._content(number, entry)
@@ -173,14 +200,16 @@ class Ingester:
         if portion.end:
             yield portion
 
-    def _cost_us(self, entry: Arrived, content: list[_Arrival] | _Delete | None) -> int:
+    def _cost_us(self, entry: Arrived, content: _Content | None) -> int:
         """About what it costs to store a record: see the bounds."""
         if isinstance(content, _Delete):
             return DELETE_COST_US
+        if isinstance(content, _Facts):
+            return FACT_COST_US * (len(content.record.targets) + len(content.record.metrics))
         windows = {(arrival.source, arrival.row.ts_ms // 1000 // self._length_s) for arrival in content or ()}
         return WINDOW_COST_US * len(windows) + ROW_COST_US * len(content or ()) + len(entry.data) // RECORD_BYTES_PER_US
 
-    def _content(self, number: int, entry: Arrived) -> list[_Arrival] | _Delete:
+    def _content(self, number: int, entry: Arrived) -> _Content:
         """What a record says: nothing if it is corrupt and now quarantined."""
         stamp = stamps.pack(self._epoch, entry.sequence)
         try:
@@ -196,10 +225,8 @@ class Ingester:
             self._meter.add("RecordsQuarantined", 1)
             return []
 
-    def _said(
-        self, number: int, record: records.Record, stamp: bytes, arrived_s: float, *, redriven: bool
-    ) -> list[_Arrival] | _Delete:
-        """The rows of a record, or the delete that it is; CorruptDataError if the tenant is unknown."""
+    def _said(self, number: int, record: records.Record, stamp: bytes, arrived_s: float, *, redriven: bool) -> _Content:
+        """The rows of a record, or the delete or the facts that it is; CorruptDataError if the tenant is unknown."""
         if isinstance(record, records.RedrivenRecord):
             raise CorruptDataError("a redriven record within a redriven record")
         if isinstance(record, records.FenceRecord):
@@ -209,6 +236,8 @@ class Ingester:
         if isinstance(record, records.DeleteRecord):
             marker = Marker(stamp, record.series, record.from_ms, record.to_ms)
             return _Delete(number, SourceKey(record.tenant, record.source), marker)
+        if isinstance(record, records.FactsRecord):
+            return _Facts(number, record)
         sources = {row.source: SourceKey(record.tenant, row.source) for row in record.rows}
         lists = [(list_identity(blob), blob) for blob in record.lists]
         rows = self._kept(record.rows) if redriven else record.rows
@@ -233,6 +262,17 @@ class Ingester:
         kept = [row for row in rows if row.ts_ms >= oldest_ms]
         self._meter.add("RowsTooOld", len(rows) - len(kept))
         return kept
+
+    def _note_facts(self, facts: Iterable[_Facts]) -> set[int]:
+        """Keep facts, before the rows that they are about; the numbers of the records of which that failed."""
+        failed: set[int] = set()
+        for number, record in facts:
+            try:
+                self._facts.note(record.tenant, record.targets, record.metrics)
+            except RetryableError as error:
+                _log.warning("facts of %s wait: %s", record.tenant, error)
+                failed.add(number)
+        return failed
 
     def _delete(self, deletes: Iterable[_Delete], arrived_ms: Sequence[int]) -> set[int]:
         """Note deletes; the numbers of the records that could not be, and of those behind the first of them: a store

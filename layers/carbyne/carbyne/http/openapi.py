@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from carbyne.http.answers import Error
-from carbyne.http.routes import Parameter, Route
+from carbyne.http.routes import JSON, Parameter, Route
 
 Json = dict[str, Any]
 Tables = Mapping[str, Sequence[Route[Any]]]
@@ -30,6 +30,7 @@ REFUSALS: Final = {
     "400": ("BadRequest", "Something in the request is not as it must be"),
     "403": ("Forbidden", "The API key is missing or unknown, or has no permission"),
     "404": ("NotFound", "There is no such thing, or no such path"),
+    "415": ("WrongType", "The body is of a type that is not read here"),
     "413": ("TooLarge", "The body or the answer is too large"),
     "422": ("Unprocessable", "What is asked for can't be computed, or would cost too much"),
     "503": ("Unavailable", "A part is away or throttled, or the tenant is over a limit; nothing was done for good"),
@@ -67,8 +68,8 @@ def _schemas(routes: Iterable[Route[Any]]) -> tuple[Mapping[int, Json], Json]:
     """Schema by id of each type that routes name, and what these refer to."""
     kinds: list[Any] = [Error]
     for route in routes:
-        body = [] if route.body is None else [route.body]
-        kinds += [route.answer, route.error, *body, *(parameter.kind for parameter in route.parameters)]
+        named = [kind for kind in (route.answer, route.body) if kind is not None]
+        kinds += [*named, route.error, *(parameter.kind for parameter in route.parameters)]
     schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     cleaned = {name: _without_indent(schema) for name, schema in components.items()}
     return {id(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}, cleaned
@@ -89,7 +90,7 @@ def _operation(function: str, route: Route[Any], schema_of: Mapping[int, Json]) 
         "parameters": [*_of_path(route), *(_of_query(each, schema_of) for each in route.parameters)],
         **({} if route.body is None else {"requestBody": _body(route, schema_of)}),
         "responses": {
-            "200": _answer(route, schema_of),
+            **_answer(route, schema_of),
             **{status: _refused(route, status, schema_of) for status in refused},
         },
     }
@@ -105,7 +106,12 @@ def _refused(route: Route[Any], status: str, schema_of: Mapping[int, Json]) -> J
 
 
 def _may_answer(route: Route[Any], status: str) -> bool:
-    return {"403": bool(route.permission), "404": bool(route.not_found) or "{" in route.path}.get(status, True)
+    limited = {
+        "403": bool(route.permission),
+        "404": bool(route.not_found) or "{" in route.path,
+        "415": route.media != JSON,
+    }
+    return limited.get(status, True)
 
 
 def _of_path(route: Route[Any]) -> list[Json]:
@@ -122,13 +128,15 @@ def _of_query(parameter: Parameter, schema_of: Mapping[int, Json]) -> Json:
 
 
 def _body(route: Route[Any], schema_of: Mapping[int, Json]) -> Json:
-    return {"required": route.body is not Any, "content": {"application/json": {"schema": schema_of[id(route.body)]}}}
+    return {"required": route.body is not Any, "content": {route.media: {"schema": schema_of[id(route.body)]}}}
 
 
 def _answer(route: Route[Any], schema_of: Mapping[int, Json]) -> Json:
     headers = {name: {"description": about, "schema": {"type": "string"}} for name, about in route.headers.items()}
-    content = {"application/json": {"schema": schema_of[id(route.answer)]}}
-    return {"description": route.summary, **({"headers": headers} if headers else {}), "content": content}
+    described = {"description": route.summary, **({"headers": headers} if headers else {})}
+    if route.answer is None:
+        return {"204": described}
+    return {"200": {**described, "content": {"application/json": {"schema": schema_of[id(route.answer)]}}}}
 
 
 def _refusal(status: str, about: str) -> Json:

@@ -14,6 +14,7 @@ from carbyne.http.message import SKIPPED_HEADER, TIME_S_MAX, Request, Response, 
 from carbyne.tenants.accounts import Accounts, Permission
 
 Deps = TypeVar("Deps")
+JSON: Final = "application/json"
 Text = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[int, Meta(ge=-TIME_S_MAX, le=TIME_S_MAX)]
 
@@ -42,9 +43,10 @@ class Route(NamedTuple, Generic[Deps]):
     """``path``: as in template.yaml, ``/a/{b}`` or, where slashes may follow, ``/a/{b+}``.
 
     ``permission``: what the key must be allowed to do.  ``handler``: returns a value of the type ``answer``, which is
-    encoded with status 200, or a Response where the answer has headers of its own.  ``body``: type of the request's
-    body, None without one.  ``headers``: of the answer, name -> meaning.  ``not_found``: what a 404 means; a route with
-    parts in its path may answer 404 even if this is empty.
+    encoded with status 200, or a Response where the answer has headers of its own; with None in its place that is a 204
+    without a body.  ``body``: type of the request's body, None without one; ``media``: its media type, which a request
+    must name if it is not JSON (415).  ``headers``: of the answer, name -> meaning.  ``not_found``: what a 404 means; a
+    route with parts in its path may answer 404 even if this is empty.
 
     ``unprocessable``: what a 422 means.  ``error``: form of its refusals; one that comes before the route is found is
     an ``Error`` nonetheless.
@@ -62,6 +64,7 @@ class Route(NamedTuple, Generic[Deps]):
     error: Any = Error
     headers: Mapping[str, str] = {}
     not_found: str = ""
+    media: str = JSON
 
     def parts_of(self, method: str, path: str) -> dict[str, str] | None:
         """The values of the path's ``{names}`` if this route takes the request, else None.

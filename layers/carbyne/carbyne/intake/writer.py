@@ -7,9 +7,7 @@ overwrites, so that is harmless, while a lost one is not.
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from itertools import count
-from struct import pack
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, Protocol
 
 from carbyne.core import keys, names
@@ -19,24 +17,31 @@ from carbyne.core.limits import (
     MARKERS_PER_SOURCE_MAX,
     NAME_BYTES_MAX,
     OLD_WINDOWS_PER_BODY_MAX,
-    RECORD_RAW_BYTES_MAX,
-    ROW_RAW_BYTES_MAX,
-    ROW_SERIES_MAX,
 )
 from carbyne.core.meter import Meter
 from carbyne.http.answers import DONE, Success
-from carbyne.http.message import Request, Response, inflate, json_response, one, skipped_header, span_ms
+from carbyne.http.message import (
+    Request,
+    Response,
+    error_response,
+    inflate,
+    json_response,
+    one,
+    skipped_header,
+    span_ms,
+)
 from carbyne.http.routes import SKIPPED, Call, Parameter, Route, Seconds, Text, dispatch
-from carbyne.intake import mackerel
+from carbyne.intake import mackerel, remote_write
+from carbyne.intake.door import Door
 from carbyne.intake.host_watch import UNKNOWN_HOSTS_HEADER, HostWatch
+from carbyne.intake.labelled import Taking
+from carbyne.intake.packing import BITS, entries_of
 from carbyne.stream import records
 from carbyne.stream.putter import Entry, Putter, Stream, Time, deletion
 from carbyne.tenants.accounts import BOTH, Accounts
+from carbyne.tenants.usage import Standing
 
 _log = logging.getLogger(__name__)
-
-PackedRow = tuple[str, int, bytes, bytes]
-"""source, ts_ms, series blob, float64 little-endian values."""
 
 
 class DeletesOfSource(Protocol):
@@ -73,6 +78,7 @@ class Writer:
         self._meter = meter
         self._time = time
         self._hosts = hosts
+        self._door = Door(accounts, time)
         self._logged: dict[str, int] = {}
 
     def route(self, request: Request) -> Response:
@@ -90,6 +96,28 @@ class Writer:
         """``POST /api/v0/services/{service}/tsdb``: samples of one service, which need not be registered."""
         service = names.service(call.parts["service"])
         return self._store(call.tenant, mackerel.parse(self._admitted(call), self._storable(), service))
+
+    def post_of_prometheus(self, call: Call) -> Response:
+        """``POST /api/v1/write``: labelled samples by remote write.  204 when all of it is on the stream; 400 when all
+        that could be stored is, and something could not."""
+        tenant, message = call.tenant, remote_write.message_of(call.request.headers)
+        body = self._admitted(call, remote_write.inflate, Standing.over_rate)
+        times = self._storable()
+        taking = self._door.taking(tenant, range(1000 * times.start, 1000 * times.stop))
+        remote_write.parse(message, body, self._door.identities(tenant, remote_write.PAIRS_OF[message]), taking)
+        self._spend_old(tenant, taking.rows)
+        self._putter.put([*self._door.facts.entries(tenant, taking), *entries_of(tenant, taking.rows, BITS)])
+        self._door.facts.told(tenant, taking)
+        return self._answer(taking)
+
+    def _answer(self, taking: Taking) -> Response:
+        self._count(taking.stored, taking.refused)
+        for reason, number in taking.passed_over.items():
+            self._meter.add(f"SamplesPassedOver.{reason}", number)
+        headers = {**remote_write.written(taking), **skipped_header(taking.passed_over + taking.refused)}
+        if complaint := taking.complaint:
+            return error_response(400, complaint, headers)
+        return Response(204, "", headers)
 
     def delete(self, call: Call) -> Success:
         """``DELETE /carbyne/v1/samples?source&name&from&to``: see ``deletion_of``; 200 when it is on the stream.
@@ -109,14 +137,19 @@ class Writer:
         self._meter.add("DeletesAccepted")
         return DONE
 
-    def _admitted(self, call: Call) -> bytes:
+    def _admitted(
+        self,
+        call: Call,
+        inflated: Callable[[bytes, int], bytes] = inflate,
+        over_limit: Callable[[Standing, int], OverLimitError | None] = Standing.over,
+    ) -> bytes:
         """The body of a post, if the tenant's limits let it in: before anything is done with it."""
         standing = self._accounts.standing(call.tenant)
-        if over := standing.over(self._time.now_ms() // 1000):
+        if over := over_limit(standing, self._time.now_ms() // 1000):
             self._note_refused(call.tenant, over.limit)
             raise over
         try:
-            return inflate(call.request.body, standing.limits.body_bytes)
+            return inflated(call.request.body, standing.limits.body_bytes)
         except RequestError as error:
             if error.status == 413:
                 self._note_refused(call.tenant, "body-bytes")
@@ -145,7 +178,7 @@ class Writer:
     def _store(self, tenant: str, samples: mackerel.Samples) -> Response:
         self._spend_old(tenant, samples.rows)
         self._putter.put(entries_of(tenant, samples.rows))
-        self._count(samples)
+        self._count(samples.accepted, samples.skipped)
         return json_response(200, DONE, {**skipped_header(samples.skipped), **self._unknown_hosts(tenant, samples)})
 
     def _unknown_hosts(self, tenant: str, samples: mackerel.Samples) -> dict[str, str]:
@@ -162,7 +195,7 @@ class Writer:
             self._meter.add("SamplesOfUnknownHosts", sum(sizes[host_id] for host_id in unknown.hosts))
         return unknown.header
 
-    def _spend_old(self, tenant: str, rows: mackerel.RowsByTime) -> None:
+    def _spend_old(self, tenant: str, rows: Iterable[tuple[str, int]]) -> None:
         """Count the windows of samples that are older than any agent's backlog: each is merged into a block of its own.
 
         RequestError 413 for more than a post may have, OverLimitError for more than the tenant may in this minute.
@@ -180,9 +213,9 @@ class Writer:
         if old:
             self._spend(tenant, "old_windows_per_minute", len(old))
 
-    def _count(self, samples: mackerel.Samples) -> None:
-        self._meter.add("SamplesAccepted", samples.accepted)
-        for reason, number in samples.skipped.items():
+    def _count(self, accepted: int, skipped: Counter[str]) -> None:
+        self._meter.add("SamplesAccepted", accepted)
+        for reason, number in skipped.items():
             self._meter.add("SamplesRejected", number)
             self._meter.add(f"SamplesRejected.{reason}", number)
 
@@ -211,6 +244,20 @@ ROUTES: Final = (
         body=list[mackerel.SampleOfService],
         headers=SKIPPED,
     ),
+    *(
+        Route(
+            "POST",
+            path,
+            BOTH,
+            "Store samples of labelled series by Prometheus' remote write, 1.0 or 2.0",
+            None,
+            Writer.post_of_prometheus,
+            body=bytes,
+            media=remote_write.MEDIA_TYPE,
+            headers={**SKIPPED, **remote_write.WRITTEN_HEADERS},
+        )
+        for path in ("/api/v1/write", "/api/v1/push")
+    ),
     Route(
         "DELETE",
         "/carbyne/v1/samples",
@@ -226,18 +273,6 @@ ROUTES: Final = (
         ),
     ),
 )
-
-
-def entries_of(tenant: str, rows: mackerel.RowsByTime) -> list[Entry]:
-    """Stream records of the rows, by lane."""
-    lanes: dict[int, list[PackedRow]] = {}
-    for (source, ts_ms), values in rows.items():
-        lanes.setdefault(keys.lane_of(tenant, source), []).extend(pack_row(source, ts_ms, values))
-    return [
-        (keys.lane_tag(lane), data)
-        for lane, packed in lanes.items()
-        for data in records.pack(tenant, packed, RECORD_RAW_BYTES_MAX)
-    ]
 
 
 def deletion_of(call: Call) -> Entry:
@@ -260,27 +295,3 @@ def deletion_of(call: Call) -> Entry:
 def _is_of_all(request: Request) -> bool:
     """Whether a delete names neither series nor span."""
     return request.query.keys() == {"source"}
-
-
-def pack_row(source: str, ts_ms: int, values: Mapping[str, float]) -> Iterator[PackedRow]:
-    """The row in as many parts as its size asks for; the same set of series gives the same parts each time."""
-    for series in split_series(sorted(values)):
-        yield source, ts_ms, keys.join_series(series), pack(f"<{len(series)}d", *(values[name] for name in series))
-
-
-def split_series(series: list[str]) -> list[list[str]]:
-    """2**k parts (less empty ones) by the leading k bits of each key's hash, with the least k for which all fit."""
-    if _fits(series):
-        return [series]
-    hashes = [keys.series_hash(name) for name in series]
-    for bits in count(1):
-        parts: dict[int, list[str]] = {}
-        for name, name_hash in zip(series, hashes, strict=True):
-            parts.setdefault(name_hash >> (64 - bits), []).append(name)
-        if all(map(_fits, parts.values())):
-            break
-    return list(parts.values())
-
-
-def _fits(series: list[str]) -> bool:
-    return len(series) <= ROW_SERIES_MAX and sum(map(len, series)) + 9 * len(series) <= ROW_RAW_BYTES_MAX

@@ -13,7 +13,7 @@ from carbyne.cluster.figures import FIGURES, PREFIX, Figure
 from carbyne.cluster.probe import ProbeAnswer, Sighting
 from carbyne.core.errors import InvariantError
 from carbyne.core.names import OPERATOR
-from carbyne.intake.writer import entries_of
+from carbyne.intake.packing import entries_of
 from carbyne.registry import graphs, hosts, metadata
 from carbyne.registry.store import Registry
 

@@ -9,6 +9,7 @@ cleaned the blocks, and late rows.  What hangs on a window in either way is comp
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from hashlib import blake2b
+from itertools import accumulate, islice, takewhile
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -35,6 +36,7 @@ from carbyne.core.keys import (
 )
 from carbyne.core.limits import (
     CATALOGUE_INFLATED_BYTES_MAX,
+    CATALOGUE_NAMES_BYTES_MAX,
     CATALOGUE_PAGE_BYTES_MAX,
     CATALOGUE_PAGE_SERIES_MAX,
     RAW_WINDOW_S_MAX,
@@ -330,13 +332,12 @@ class Catalogue:
 
     def _add_new(self, source: SourceKey, pages: list[tuple[str, Item, Spans]], new: Spans) -> bool:
         """Fill the last page, then further ones; False if another sealer changed one of them meanwhile."""
-        number, item, spans = len(pages), None, Spans()
-        if pages and len(pages[-1][2]) < CATALOGUE_PAGE_SERIES_MAX:
+        number, item, spans, names = len(pages), None, Spans(), list(new)
+        if pages and _room(pages[-1][2], names):
             number, item = number - 1, self._table.get(series_item(source), pages[-1][0])
             spans = _spans(item) if item else Spans()
-        names = list(new)
         while names:
-            room = max(0, CATALOGUE_PAGE_SERIES_MAX - len(spans))
+            room = _room(spans, names)
             spans = _joined([spans, {name: new[name] for name in names[:room]}])
             if not self._table.put(series_item(source), f"{number:06d}", _page(spans), item):
                 return False
@@ -360,6 +361,14 @@ def _page(spans: Spans) -> Item:
     names = sorted(spans)
     page = _Page(join_series(names), [spans[n].first_ms for n in names], [spans[n].last_ms for n in names])
     return Item(_PAGES.pack(page))
+
+
+def _room(spans: Spans, names: Sequence[str]) -> int:
+    """How many of ``names`` fit a page that has ``spans``; one at least fits an empty page."""
+    bytes_left = CATALOGUE_NAMES_BYTES_MAX - len(join_series(list(spans)))
+    series_left = max(0, CATALOGUE_PAGE_SERIES_MAX - len(spans))
+    sizes = accumulate(len(name.encode()) + 1 for name in islice(names, series_left))
+    return sum(1 for _ in takewhile(lambda size: size < bytes_left, sizes))
 
 
 def _spans(item: Item) -> Spans:

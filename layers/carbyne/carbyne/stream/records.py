@@ -6,12 +6,12 @@
     +------+---------+--------------------------+
 
 The body of type 1 (samples) is the MessagePack array of ``SamplesRecord``: one tenant, the series lists, the rows.  A
-record has sources of one lane only.  The others are the arrays of ``FenceRecord`` (2), ``DeleteRecord`` (3) and
-``RedrivenRecord`` (4).
+record has sources of one lane only.  The others are the arrays of ``FenceRecord`` (2), ``DeleteRecord`` (3),
+``RedrivenRecord`` (4) and ``FactsRecord`` (5).
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
@@ -24,6 +24,7 @@ TYPE_SAMPLES: Final = 1
 TYPE_FENCE: Final = 2
 TYPE_DELETE: Final = 3
 TYPE_REDRIVEN: Final = 4
+TYPE_FACTS: Final = 5
 VERSION: Final = 1
 ZSTD_LEVEL: Final = 1
 
@@ -86,7 +87,24 @@ class RedrivenRecord(msgspec.Struct, frozen=True, array_like=True):
     data: bytes
 
 
-Record = SamplesRecord | FenceRecord | DeleteRecord | RedrivenRecord
+class Metric(NamedTuple):
+    """What a metric is: its type (``counter``, ...), its help and its unit, any of which may be empty."""
+
+    kind: str
+    about: str
+    unit: str
+
+
+class FactsRecord(msgspec.Struct, frozen=True, array_like=True):
+    """What rows don't say of labelled series.  ``targets``: source -> labels of its target as canonical text
+    (``labels.text``), of sources of this lane; ``metrics``: name -> what it is."""
+
+    tenant: str
+    targets: dict[str, str]
+    metrics: dict[str, Metric]
+
+
+Record = SamplesRecord | FenceRecord | DeleteRecord | RedrivenRecord | FactsRecord
 
 _encoder = msgspec.msgpack.Encoder()
 _TYPES: Final[dict[type[Record], int]] = {
@@ -94,6 +112,7 @@ _TYPES: Final[dict[type[Record], int]] = {
     FenceRecord: TYPE_FENCE,
     DeleteRecord: TYPE_DELETE,
     RedrivenRecord: TYPE_REDRIVEN,
+    FactsRecord: TYPE_FACTS,
 }
 _decoders: Final = {number: msgspec.msgpack.Decoder(kind) for kind, number in _TYPES.items()}
 

@@ -49,6 +49,13 @@ class Who(NamedTuple):
     session: str
 
 
+class Elected(NamedTuple):
+    """The replica of a pair of senders that is taken, and when it posted last, as far as that was noted."""
+
+    replica: str
+    seen_ms: int
+
+
 class AccountStore(Protocol):
     """The store of keys and tenants.  All methods read consistently, and raise RetryableError on an outage."""
 
@@ -69,6 +76,10 @@ class AccountStore(Protocol):
 
     def spend(self, tenant: str, limit: str, minute: int, number: int) -> int:
         """Count ``number`` of what a limit (a field of ``Limits``) bounds; how many all counted in the minute."""
+
+    def elect(self, tenant: str, cluster: str, replica: str, now_ms: int, silent_ms: int) -> Elected:
+        """Elect ``replica`` of a pair if it is elected already, or the elected one was not seen for ``silent_ms``; who
+        is elected then.  The mark of ``replica`` is refreshed only if it is elected."""
 
 
 class Accounts:
@@ -125,6 +136,10 @@ class Accounts:
         used = self._store.spend(tenant, limit, now_s // MINUTE_S, number)
         if used > allowed:
             raise OverLimitError(limit.replace("_", "-"), used, allowed)
+
+    def elect(self, tenant: str, cluster: str, replica: str, now_ms: int, silent_ms: int) -> Elected:
+        """As the store says."""
+        return self._store.elect(tenant, cluster, replica, now_ms, silent_ms)
 
     def tenant_exists(self, tenant: str) -> bool:
         """Whether this tenant exists; RetryableError if the store is unavailable.

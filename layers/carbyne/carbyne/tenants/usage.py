@@ -26,6 +26,7 @@ from carbyne.core.limits import (
     LISTS_REMEMBERED_MAX,
     OLD_WINDOWS_PER_MINUTE_MAX,
     SAMPLES_PER_MINUTE_MAX,
+    SERIES_PER_SOURCE_MAX,
     USAGE_MINUTES_KEPT,
     USAGE_TENANTS_PER_FLUSH,
 )
@@ -33,6 +34,8 @@ from carbyne.tenants.sketch import Sketch
 
 MINUTE_S: Final = 60
 HOUR_S: Final = 3_600
+PAIR_LABELS: Final = ("cluster", "__replica__")
+"""The names that Prometheus' and Mimir's documents use."""
 MINUTES_LOOKED_AT: Final = 3
 """The current minute and two before it: a look-up may be a minute old, and a minute is counted after its end."""
 
@@ -42,13 +45,15 @@ _log = logging.getLogger(__name__)
 class Limits(msgspec.Struct, frozen=True):
     """Of one tenant.  ``active_series``: distinct series with a sample since the beginning of the hour;
     ``old_windows_per_minute``: raw windows that samples older than BACKLOG_FREE_S lie in.  These and deletes are
-    counted when they are asked for, the others behind the stream."""
+    counted when they are asked for, ``series_per_source`` (of labelled series, in an hour) by each writer, the others
+    behind the stream."""
 
     samples_per_minute: int = SAMPLES_PER_MINUTE_MAX
     active_series: int = ACTIVE_SERIES_MAX
     body_bytes: int = BODY_BYTES_MAX
     old_windows_per_minute: int = OLD_WINDOWS_PER_MINUTE_MAX
     deletes_per_minute: int = DELETES_PER_MINUTE_MAX
+    series_per_source: int = SERIES_PER_SOURCE_MAX
 
 
 class HeldMemory(msgspec.Struct, frozen=True):
@@ -61,13 +66,15 @@ class HeldMemory(msgspec.Struct, frozen=True):
 
 class Standing(msgspec.Struct, frozen=True):
     """Limits and usage of a tenant.  ``samples``: minute since 1970 -> samples; ``series``: of ``hour`` since 1970;
-    ``memory``: None if it never filled Redis."""
+    ``memory``: None if it never filled Redis; ``pair_labels``: names of the labels that say which pair of senders a
+    series came from, and which of the two."""
 
     limits: Limits = Limits()
     samples: Mapping[int, int] = {}
     series: int = 0
     hour: int = 0
     memory: HeldMemory | None = None
+    pair_labels: tuple[str, str] = PAIR_LABELS
 
     def samples_at(self, now_s: int) -> int:
         """Samples of the busiest of the last MINUTES_LOOKED_AT minutes."""
@@ -77,14 +84,20 @@ class Standing(msgspec.Struct, frozen=True):
     def series_at(self, now_s: int) -> int:
         return self.series if self.hour == now_s // HOUR_S else 0
 
-    def over(self, now_s: int) -> OverLimitError | None:
-        """The error for a post of samples; None if it is within the limits."""
+    def over_rate(self, now_s: int) -> OverLimitError | None:
+        """The error for a post of samples whose series are looked at one by one; None if it is within the limits."""
         if (samples := self.samples_at(now_s)) > self.limits.samples_per_minute:
             return OverLimitError("samples-per-minute", samples, self.limits.samples_per_minute)
-        if (series := self.series_at(now_s)) > self.limits.active_series:
-            return OverLimitError("active-series", series, self.limits.active_series)
         if (memory := self.memory) and now_s // MINUTE_S - memory.minute <= ADMIT_MINUTES:
             return OverLimitError("redis-memory", memory.used_bytes, memory.allowed_bytes)
+        return None
+
+    def over(self, now_s: int) -> OverLimitError | None:
+        """The error for any other post of samples; None if it is within the limits."""
+        if error := self.over_rate(now_s):
+            return error
+        if (series := self.series_at(now_s)) > self.limits.active_series:
+            return OverLimitError("active-series", series, self.limits.active_series)
         return None
 
 

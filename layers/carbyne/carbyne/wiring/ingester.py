@@ -31,6 +31,7 @@ from carbyne.hot.progress import Notes, Progress
 from carbyne.hot.replay import Replayer
 from carbyne.samples.schedule import SealSchedule
 from carbyne.store.catalogue import Catalogue
+from carbyne.store.directory import Directory
 from carbyne.store.worklist import Worklist
 from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.usage import Usage
@@ -69,6 +70,7 @@ def assemble(settings: IngesterSettings, ports: IngesterPorts) -> Ingester:
             ports.now_ms,
         ),
         late=LateLog(ports.hot, catalogue, worklist, schedule, settings.raw_window_s, ports.now_ms),
+        facts=Directory(ports.table, settings.cold_raw_s, lambda: ports.now_ms() / 1000),
         quarantine=ports.quarantine,
         tenant_exists=ports.accounts.tenant_exists,
         schedule=schedule,

@@ -1,12 +1,13 @@
-"""The accounts table: ``pk`` is ``key#<sha256>`` or ``tenant#<tenant>``.
+"""The accounts table: ``pk`` is ``key#<sha256>``, ``tenant#<tenant>`` or ``pair#<tenant>#<sha256 of a cluster>``.
 
 A key's attributes: ``tenant``, ``name``, ``read``, ``write``, ``created_s``.  A missing permission to read
 or write is granted: keys made before there were permissions may do both.  A tenant's are of its limits and use: see
-``adapters.usage``.  One more item has what tokens of sessions are signed with.
+``adapters.usage``.  A pair's say which ``replica`` of it is elected and when that posted (``seen_ms``).  One more item
+has what tokens of sessions are signed with.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -14,7 +15,7 @@ from carbyne.adapters.aws import retryable
 from carbyne.adapters.dynamodb import usage
 from carbyne.core import keys
 from carbyne.core.errors import RetryableError
-from carbyne.tenants.accounts import BOTH, Grant, Permission
+from carbyne.tenants.accounts import BOTH, Elected, Grant, Permission
 from carbyne.tenants.usage import Standing
 
 if TYPE_CHECKING:
@@ -71,6 +72,29 @@ class DynamoAccounts:
 
     def spend(self, tenant: str, limit: str, minute: int, number: int) -> int:
         return usage.spend(self._client, self._table, tenant, limit, minute, number)
+
+    def elect(self, tenant: str, cluster: str, replica: str, now_ms: int, silent_ms: int) -> Elected:
+        request: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": {"pk": {"S": keys.pair_item(tenant, cluster)}},
+            "UpdateExpression": "SET replica = :replica, seen_ms = :now",
+            "ConditionExpression": "attribute_not_exists(pk) OR replica = :replica OR seen_ms <= :silent",
+            "ExpressionAttributeValues": {
+                ":replica": {"S": replica},
+                ":now": {"N": str(now_ms)},
+                ":silent": {"N": str(now_ms - silent_ms)},
+            },
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        with retryable("pair UpdateItem", passing=[usage.FAILED_CONDITION]):
+            try:
+                self._client.update_item(**request)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != usage.FAILED_CONDITION:
+                    raise
+                item: Any = error.response.get("Item") or self._item(keys.pair_item(tenant, cluster))
+                return Elected(item["replica"]["S"], int(item["seen_ms"]["N"]))
+        return Elected(replica, now_ms)
 
     def _item(self, pk: str) -> "Item | None":
         with retryable("accounts GetItem"):

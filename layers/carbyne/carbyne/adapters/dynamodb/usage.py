@@ -3,7 +3,8 @@
 ``samples_per_minute`` and the other fields of ``Limits``: limits that differ from the defaults.  ``m<minute>``: samples
 that arrived in this minute since 1970, of some minutes; ``w<minute>``, ``d<minute>``: old windows and deletes that were
 asked for.  ``series``, ``series_hour``, ``series_estimate``: a sketch of the series, the hour since 1970 that it is of,
-and how many it says they are.  ``memory_used``, ``memory_allowed``, ``memory_minute``: the bytes that
+and how many it says they are.  ``pair_cluster``, ``pair_replica``: names of a pair's labels, where not the defaults.
+``memory_used``, ``memory_allowed``, ``memory_minute``: the bytes that
 it held of a full shard of Redis in that minute, and how many it may hold.
 """
 
@@ -16,7 +17,7 @@ from botocore.exceptions import ClientError
 from carbyne.adapters.aws import retryable
 from carbyne.core import keys
 from carbyne.core.limits import USAGE_MINUTES_HELD
-from carbyne.tenants.usage import MINUTE_S, Counted, HeldMemory, Limits, Standing
+from carbyne.tenants.usage import MINUTE_S, PAIR_LABELS, Counted, HeldMemory, Limits, Standing
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 
     Item = Mapping[str, AttributeValueTypeDef]
 
+PAIR: Final = ("pair_cluster", "pair_replica")
 LIMITS: Final = tuple(field.name for field in msgspec.structs.fields(Limits))
 SPENT: Final = {"old_windows_per_minute": "w", "deletes_per_minute": "d"}
 """Limits that are counted when something is asked for, and what the attributes of their minutes begin with."""
 MEMORY: Final = ("memory_used", "memory_allowed", "memory_minute")
-NO_TENANT: Final = "ConditionalCheckFailedException"
+FAILED_CONDITION: Final = "ConditionalCheckFailedException"
 
 
 def standing(item: "Item") -> Standing:
@@ -39,6 +41,7 @@ def standing(item: "Item") -> Standing:
         series=_number(item, "series_estimate"),
         hour=_number(item, "series_hour"),
         memory=HeldMemory(*(_number(item, name) for name in MEMORY)) if MEMORY[0] in item else None,
+        pair_labels=(_text(item, PAIR[0], PAIR_LABELS[0]), _text(item, PAIR[1], PAIR_LABELS[1])),
     )
 
 
@@ -48,6 +51,13 @@ def set_limits(client: "DynamoDBClient", table: str, tenant: str, limits: Mappin
     gone = [name for name, limit in limits.items() if limit is None]
     expression = _clause("SET", [f"{name} = :{name}" for name in given]) + _clause("REMOVE", gone)
     values = {f":{name}": {"N": str(limit)} for name, limit in given.items()}
+    return _update(client, table, tenant, expression, values) is not None
+
+
+def set_pair_labels(client: "DynamoDBClient", table: str, tenant: str, names: Sequence[str]) -> bool:
+    """Name the labels of a tenant's pairs of senders; False if there is no such tenant."""
+    expression = _clause("SET", [f"{attribute} = :{attribute}" for attribute in PAIR])
+    values = {f":{attribute}": {"S": name} for attribute, name in zip(PAIR, names, strict=True)}
     return _update(client, table, tenant, expression, values) is not None
 
 
@@ -105,11 +115,11 @@ def _update(
         "ReturnValues": "ALL_NEW",
         **({"ExpressionAttributeValues": values} if values else {}),
     }
-    with retryable("tenant UpdateItem", passing=[NO_TENANT]):
+    with retryable("tenant UpdateItem", passing=[FAILED_CONDITION]):
         try:
             answer = client.update_item(**request)
         except ClientError as error:
-            if error.response["Error"]["Code"] != NO_TENANT:
+            if error.response["Error"]["Code"] != FAILED_CONDITION:
                 raise
             return None
     return answer["Attributes"]
@@ -131,3 +141,7 @@ def _minutes(item: "Item", kind: str = "m") -> list[str]:
 
 def _number(item: "Item", name: str) -> int:
     return int(item.get(name, {}).get("N", "0"))
+
+
+def _text(item: "Item", name: str, default: str) -> str:
+    return item.get(name, {}).get("S", default)

@@ -1,0 +1,68 @@
+"""Labels of series: which source a labelled series belongs to, and what it is called there.
+
+The source is the series' target: ``prom/<hash of job and instance>``.  A series without an instance belongs to one of
+BUCKETS sources, by the hash of its metric's name.  Within the source its key is the canonical text of its other labels,
+``node_cpu_seconds_total{cpu=0,mode=idle}``: names ascending, without quotes.  ``%``, ``,``, ``=``, ``{``, ``}`` and
+control characters are percent-escaped.  A metric without further labels is its name alone, as Mackerel's are.
+"""
+
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import Final
+from urllib.parse import unquote
+
+NAME: Final = "__name__"
+JOB: Final = "job"
+INSTANCE: Final = "instance"
+BUCKETS: Final = 16
+KIND: Final = "prom"
+_HASH_BYTES: Final = 12
+_ESCAPED: Final = str.maketrans({code: f"%{code:02X}" for code in (*range(0x20), *map(ord, "%,={}\x7f"))})
+
+
+def source_of(labels: Mapping[str, str]) -> str:
+    """The source of a series with these labels, none of which is empty."""
+    if labels.get(INSTANCE):
+        target = f"{_escape(labels.get(JOB, ''))},{_escape(labels[INSTANCE])}"
+        return f"{KIND}/{blake2b(target.encode(), digest_size=_HASH_BYTES).hexdigest()}"
+    number = blake2b(labels.get(NAME, "").encode(), digest_size=8).digest()[0] % BUCKETS
+    return f"{KIND}/bucket-{number:02d}"
+
+
+def key_of(labels: Mapping[str, str]) -> str:
+    """The key, within its source, of a series with these labels."""
+    left_out = target_of(labels)
+    return text({name: value for name, value in labels.items() if name not in left_out})
+
+
+def target_of(labels: Mapping[str, str]) -> dict[str, str]:
+    """Those of the labels that the source says: job and instance if there is an instance, else none."""
+    return {name: labels[name] for name in (JOB, INSTANCE) if name in labels} if labels.get(INSTANCE) else {}
+
+
+def text(labels: Mapping[str, str]) -> str:
+    """The canonical text of labels."""
+    name = _escape(labels.get(NAME, ""))
+    others = ",".join(_pairs(labels))
+    return f"{name}{{{others}}}" if others else name
+
+
+def parse(text: str) -> dict[str, str]:
+    """The mirror of ``text``; of a Mackerel metric its name."""
+    name, _, others = text.partition("{")
+    pairs = [pair.partition("=") for pair in others.removesuffix("}").split(",")] if others else []
+    named = {NAME: unquote(name)} if name else {}
+    return named | {unquote(label): unquote(value) for label, _, value in pairs}
+
+
+def metric_of(key: str) -> str:
+    """The metric's name in a key."""
+    return unquote(key.partition("{")[0])
+
+
+def _pairs(labels: Mapping[str, str]) -> Iterable[str]:
+    return (f"{_escape(name)}={_escape(labels[name])}" for name in sorted(labels) if name != NAME)
+
+
+def _escape(part: str) -> str:
+    return part.translate(_ESCAPED)

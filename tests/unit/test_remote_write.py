@@ -1,0 +1,665 @@
+"""Remote write 1.0 and 2.0: what is stored, what is refused, and what strangers send.
+
+The first part re-makes the receiver tests of prometheus/compliance (remotewrite/receiver, 67b8327) one by one: their
+requests and what they ask of the answer.
+"""
+
+import json
+import math
+import struct
+
+import pytest
+from carbyne.core import limits
+from carbyne.core.labels import parse
+from carbyne.intake import protobuf
+from carbyne.tenants.usage import Limits, Standing
+
+from tests.support.remote_write import (
+    NOW_MS,
+    V1,
+    V2,
+    Body2,
+    Receiver,
+    bits,
+    body_1,
+    message,
+    packed,
+    series_1,
+    written,
+)
+
+STALE = struct.unpack("<d", (0x7FF0000000000002).to_bytes(8, "little"))[0]
+VALUES = {
+    "zero": 0.0,
+    "negative": -123.456,
+    "large": 1e10,
+    "small": 1e-10,
+    "nan": math.nan,
+    "inf": math.inf,
+    "minus-inf": -math.inf,
+    "stale": STALE,
+}
+HOUR_MS = 3_600_000
+TARGET = {"__name__": "up", "job": "testjob", "instance": "localhost:9090"}
+TRACE = {"trace_id": "abc123def456"}
+
+
+@pytest.fixture
+def receiver():
+    return Receiver()
+
+
+def metric(name, **more):
+    return {"__name__": name, **more}
+
+
+def histogram(*, positive=False, negative=False, zero=False, custom=False, count=None, total=1.0):
+    made = message("Histogram")(sum=total, timestamp=NOW_MS)
+    made.count_int = 0
+    if positive and not custom:
+        made.positive_spans.add(offset=0, length=3)
+        made.positive_spans.add(offset=2, length=2)
+        made.positive_deltas.extend([1, 2, 1, 3, 1])
+        made.count_int += 23
+    if negative:
+        made.negative_spans.add(offset=0, length=2)
+        made.negative_deltas.extend([1, 1])
+        made.count_int += 3
+    if zero:
+        made.zero_count_int = 1
+        made.count_int += 1
+    if custom:
+        made.schema = -53
+        made.custom_values.extend([0.1, 0.5, 1.0, 2.5, 5.0, 10.0])
+        made.positive_spans.add(offset=0, length=6)
+        made.positive_deltas.extend([2, 1, 2, 3, -1, -2])
+        made.count_int = 30
+    if count is not None:
+        made.count_int = count
+    return made
+
+
+def expect(answer, status, *counts):
+    assert answer["statusCode"] == status, answer["body"]
+    assert written(answer) == counts
+    assert (answer["body"] == "") == (status == 204)
+
+
+# Requests
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "image/png", "", f"{V1};proto=io.prometheus.write.v9.X"])
+def test_other_content_types_are_415(receiver, content_type):
+    answer = receiver.post(b"\xff\xff", content_type=content_type)
+    assert answer["statusCode"] == 415
+    assert "proto=prometheus.WriteRequest or io.prometheus.write.v2.Request" in answer["body"]
+    assert not receiver.entries
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
+def test_other_content_encodings_are_415(receiver, encoding):
+    answer = receiver.post(Body2().add(TARGET, (1.0, NOW_MS)).bytes(), headers={"Content-Encoding": encoding})
+    assert answer["statusCode"] == 415
+
+
+@pytest.mark.parametrize("content_type", [V1, V2])
+def test_a_corrupt_body_is_400(receiver, content_type):
+    for body in (b"\xff\xff\xff", packed(b"\xff\xff\xff"), b""):
+        assert receiver.post(body, content_type, compressed=False)["statusCode"] == 400
+
+
+# Metrics
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize(
+    "labels",
+    [
+        metric("up"),
+        TARGET,
+        {**TARGET, "job": "test\njob\n"},
+        metric("resource.cpu.usage", **{"job.name": "testjob", "instance.name": "localhost:9090"}),
+        metric("resource cpu usage", **{"job name": "testjob", "instance name": "localhost:9090"}),
+    ],
+    ids=["name", "target", "newlines", "dots", "spaces"],
+)
+def test_a_single_metric_comes_back_bit_for_bit(receiver, labels, value):
+    expect(receiver.post(Body2().add(labels, (VALUES[value], NOW_MS)).bytes()), 204, 1, 0, 0)
+    assert receiver.by_labels() == {(tuple(sorted(labels.items())), NOW_MS): bits(VALUES[value])}
+
+
+@pytest.mark.parametrize("labels", [{}, {"job": "testjob", "instance": "localhost:9090"}, {"__name__": ""}])
+def test_a_metric_without_a_name_is_400(receiver, labels):
+    expect(receiver.post(Body2().add(labels, (1.0, NOW_MS)).bytes()), 400, 0, 0, 0)
+    assert receiver.meter.sums["SamplesRejected.no-name"] == 1
+
+
+def test_an_old_created_timestamp_changes_nothing(receiver):
+    body = Body2().add(metric("http_requests_total", job="api"), (100.0, NOW_MS), created_ms=NOW_MS - HOUR_MS)
+    expect(receiver.post(body.bytes()), 204, 1, 0, 0)
+    assert len(receiver.stored().samples) == 1
+
+
+def test_a_fresh_created_timestamp_is_a_zero(receiver):
+    body = Body2().add(metric("http_requests_total", job="api"), (100.0, NOW_MS), created_ms=NOW_MS - 7_000)
+    expect(receiver.post(body.bytes()), 204, 1, 0, 0)
+    assert sorted((ts_ms, value) for (*_, ts_ms), value in receiver.stored().samples.items()) == [
+        (NOW_MS - 7_000, 0),
+        (NOW_MS, bits(100.0)),
+    ]
+
+
+def test_the_start_of_a_sample_is_a_zero_too(receiver):
+    body = Body2().add(metric("http_requests_total"), (5.0, NOW_MS))
+    body.series[0].samples[0].start_timestamp = NOW_MS - 1
+    expect(receiver.post(body.bytes()), 204, 1, 0, 0)
+    assert {ts_ms for *_, ts_ms in receiver.stored().samples} == {NOW_MS - 1, NOW_MS}
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize(("nameless", "status"), [(0, 204), (1, 400), (4, 400)])
+def test_of_several_metrics_the_good_ones_are_stored(receiver, value, nameless, status):
+    body = Body2()
+    for number in range(4):
+        labels = {"job": "testjob", "instance": f"localhost:{9090 + number}"}
+        body.add(labels if number < nameless else metric("up", **labels), (VALUES[value], NOW_MS))
+    expect(receiver.post(body.bytes()), status, 4 - nameless, 0, 0)
+    assert list(receiver.by_labels().values()) == [bits(VALUES[value])] * (4 - nameless)
+
+
+# 1.0
+
+
+def test_1_0_is_taken(receiver):
+    body = body_1(series_1(TARGET, (1.0, NOW_MS)), series_1(metric("http_requests_total"), (100.0, NOW_MS)))
+    for content_type in (V1, f"{V1}; proto=prometheus.WriteRequest"):
+        expect(receiver.post(body, content_type), 204, 2, 0, 0)
+    assert len(receiver.stored().samples) == 2
+
+
+def test_a_corrupt_body_of_1_0_is_400(receiver):
+    body = b"\xff" + packed(body_1(series_1(metric("error_test"), (1.0, NOW_MS))))[1:]
+    assert receiver.post(body, V1, compressed=False)["statusCode"] == 400
+
+
+# Metadata
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "text", "unit"),
+    [
+        (1, "counter", "Total number of HTTP requests", "requests"),
+        (2, "gauge", "Current CPU usage percentage", "percent"),
+        (3, "histogram", "Request duration in seconds", "seconds"),
+        (4, "gaugehistogram", "Temperature distribution gauge histogram", "celsius"),
+        (5, "summary", "Request latency summary", "seconds"),
+        (6, "info", "Build information", ""),
+        (7, "stateset", "Node state information", ""),
+        (0, "unknown", "Unknown metric type", ""),
+        (1, "counter", "", ""),
+        (2, "gauge", 'Test metric with\nnewlines and "quotes"', "bytes/sec"),
+        (99, "unknown", "a type of the future", ""),
+    ],
+)
+def test_metadata_is_kept(receiver, kind, name, text, unit):
+    expect(receiver.post(Body2().add(metric("m"), (1.0, NOW_MS), about=(kind, text, unit)).bytes()), 204, 1, 0, 0)
+    assert receiver.stored().metrics == {"m": (name, text, unit)}
+
+
+def test_metadata_with_a_created_timestamp(receiver):
+    body = Body2().add(
+        metric("http_requests_total", job="api"),
+        (150.0, NOW_MS),
+        created_ms=NOW_MS - HOUR_MS,
+        about=(1, "Total", "requests"),
+    )
+    expect(receiver.post(body.bytes()), 204, 1, 0, 0)
+
+
+def test_metadata_of_several_metrics(receiver):
+    body = Body2()
+    for name in ("cpu_usage", "memory_usage"):
+        body.add(metric(name), (85.5, NOW_MS), about=(2, name, "percent"))
+    body.add(metric("disk_usage", device="sda1"), (75.2, NOW_MS), about=(2, "Disk", "percent"))
+    expect(receiver.post(body.bytes()), 204, 3, 0, 0)
+    assert receiver.stored().metrics.keys() == {"cpu_usage", "memory_usage", "disk_usage"}
+
+
+def test_metadata_of_many_labels(receiver):
+    labels = metric("http_request_duration_seconds", job="api", instance="localhost:8080", method="GET", status="200")
+    body = Body2().add(
+        labels, about=(3, "HTTP", "seconds"), histograms=[histogram(positive=True, negative=True, zero=True)]
+    )
+    expect(receiver.post(body.bytes()), 204, 0, 1, 0)
+
+
+@pytest.mark.parametrize(("labels", "status"), [({"job": "test"}, 400), ({"__name__": ""}, 400), (metric("ok"), 204)])
+def test_metadata_needs_a_name(receiver, labels, status):
+    body = Body2().add(labels, (1.0, NOW_MS), about=(1, "Test help", "unit"))
+    assert receiver.post(body.bytes())["statusCode"] == status
+    assert bool(receiver.stored().metrics) == (status == 204)
+
+
+def test_metadata_of_1_0_comes_alone(receiver):
+    about = message("MetricMetadata")(type=1, metric_family_name="http_requests_total", help="Total", unit="requests")
+    expect(receiver.post(body_1(metadata=[about]), V1), 204, 0, 0, 0)
+    assert receiver.stored().metrics == {"http_requests_total": ("counter", "Total", "requests")}
+
+
+def test_metadata_goes_onto_the_stream_when_it_changes_and_once_an_hour(receiver):
+    def post(text):
+        before = len(receiver.entries)
+        receiver.post(Body2().add(metric("m"), about=(1, text, "")).bytes())
+        return len(receiver.entries) - before
+
+    assert [post("a"), post("a"), post("b"), post("b")] == [2, 0, 1, 0]  # the source too at first
+    receiver.now_ms += limits.FACTS_S * 1000
+    assert post("b") == 2
+
+
+# Exemplars and histograms
+
+
+@pytest.mark.parametrize(
+    ("labels", "exemplar"),
+    [
+        (metric("http_requests_total", job="api"), TRACE),
+        (metric("cpu_usage", instance="host1"), {"user_id": "user123"}),
+        (metric("simple_counter"), {}),
+        (metric("unicode_test", region="🌍"), {"trace_id": "unicode_trace_测试"}),
+    ],
+)
+def test_exemplars_are_taken_and_counted(receiver, labels, exemplar):
+    answer = receiver.post(Body2().add(labels, (1.0, NOW_MS), exemplars=[exemplar]).bytes())
+    expect(answer, 204, 1, 0, 1)
+    assert answer["headers"]["Carbyne-Skipped"] == "exemplar=1"
+    assert receiver.meter.sums["SamplesPassedOver.exemplar"] == 1
+
+
+def test_several_exemplars_with_times_of_their_own(receiver):
+    body = Body2()
+    for back_ms in (HOUR_MS, 60_000, 0):
+        body.add(metric("latency_hist"), (0.05, NOW_MS - back_ms), exemplars=[TRACE])
+    expect(receiver.post(body.bytes()), 204, 3, 0, 3)
+    assert len(receiver.stored().samples) == 3
+
+
+@pytest.mark.parametrize("labels", [{"job": "test"}, {"__name__": ""}])
+def test_exemplars_need_a_name(receiver, labels):
+    expect(receiver.post(Body2().add(labels, (1.0, NOW_MS), exemplars=[TRACE]).bytes()), 400, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"positive": True, "negative": True, "zero": True},
+        {"custom": True},
+        {"positive": True, "zero": True},
+        {"negative": True},
+        {"zero": True},
+        {},
+    ],
+    ids=["all", "custom", "positive", "negative", "zero", "empty"],
+)
+def test_histograms_are_taken_and_counted(receiver, parts):
+    body = Body2().add(metric("test_histogram", job="test"), histograms=[histogram(**parts)], exemplars=[TRACE])
+    answer = receiver.post(body.bytes())
+    expect(answer, 204, 0, 1, 1)
+    assert answer["headers"]["Carbyne-Skipped"] == "exemplar=1, histogram=1"
+    assert not receiver.stored().samples
+
+
+def test_histograms_of_floats_and_of_nan(receiver):
+    floats = message("Histogram")(count_float=2.5, sum=1.0, zero_count_float=0.5, positive_counts=[1.5, 0.5])
+    floats.positive_spans.add(length=2)
+    nan = histogram(positive=True, count=25, total=math.nan)
+    expect(receiver.post(Body2().add(metric("h"), histograms=[floats, nan]).bytes()), 204, 0, 2, 0)
+
+
+@pytest.mark.parametrize("broken", ["count", "spans", "negative"])
+def test_broken_histograms_are_400(receiver, broken):
+    made = histogram(positive=True, count=99 if broken == "count" else None)
+    if broken == "spans":
+        made.positive_spans.add(length=2**32 - 1)
+    if broken == "negative":
+        made.positive_deltas[0] = -50
+    body = Body2().add(metric("minimal_hist"), histograms=[made]).add(metric("fine"), (1.0, NOW_MS))
+    expect(receiver.post(body.bytes()), 400, 1, 0, 0)
+
+
+def test_many_of_everything(receiver):
+    body = Body2()
+    for number in range(50):
+        name = metric(f"counter_metric_{number}", series=f"series_{number}")
+        body.add(name, (100.0 * number, NOW_MS), about=(1, f"Counter {number}", "count"), exemplars=[TRACE])
+        shape = histogram(positive=True, negative=number % 2 == 0, zero=True)
+        body.add(metric(f"histogram_{number}"), histograms=[shape], exemplars=[TRACE])
+    expect(receiver.post(body.bytes()), 204, 50, 50, 100)
+    assert len(receiver.stored().samples) == len(receiver.stored().metrics) == 50
+
+
+def test_metadata_and_exemplars_without_data(receiver):
+    expect(receiver.post(Body2().add(metric("orphan_metric"), about=(1, "Orphaned", "count")).bytes()), 204, 0, 0, 0)
+    expect(receiver.post(Body2().add(metric("orphan_metric"), exemplars=[TRACE]).bytes()), 204, 0, 0, 1)
+
+
+def test_special_characters(receiver):
+    labels = {**TARGET, "job": "test-job_with.special@chars", "environment": "test🚀 {a=b},%\x01\x7f"}
+    about = (2, 'äöü, newlines\nand "quotes"', "special/units")
+    expect(receiver.post(Body2().add(labels, (42.0, NOW_MS), about=about, exemplars=[TRACE]).bytes()), 204, 1, 0, 1)
+    assert receiver.by_labels() == {(tuple(sorted(labels.items())), NOW_MS): bits(42.0)}
+
+
+# What is stored
+
+
+def test_sources_are_targets_and_keys_are_the_other_labels(receiver):
+    body = Body2()
+    body.add({**TARGET, "zone": "b", "cpu": "0"}, (1.0, NOW_MS)).add({**TARGET, "__name__": "x"}, (2.0, NOW_MS))
+    body.add({**TARGET, "instance": "localhost:9091"}, (3.0, NOW_MS)).add(metric("up", job="batch"), (4.0, NOW_MS))
+    receiver.post(body.bytes())
+    stored = receiver.stored()
+    keys_of = {}
+    for _, source, key, _ in stored.samples:
+        keys_of.setdefault(source, set()).add(key)
+    [bucket] = [source for source in keys_of if "bucket" in source]
+    assert sorted(map(sorted, keys_of.values())) == [["up"], ["up{cpu=0,zone=b}", "x"], ["up{job=batch}"]]
+    assert keys_of[bucket] == {"up{job=batch}"}
+    assert sorted(filter(None, stored.targets.values())) == [
+        "{instance=localhost:9090,job=testjob}",
+        "{instance=localhost:9091,job=testjob}",
+    ]
+
+
+def test_times_are_exact_and_the_last_of_two_values_stands(receiver):
+    for body, content_type in (
+        (Body2().add(TARGET, (1.0, NOW_MS - 1), (2.0, NOW_MS), (3.0, NOW_MS)).bytes(), V2),
+        (body_1(series_1(TARGET, (1.0, NOW_MS - 1), (2.0, NOW_MS)), series_1(TARGET, (3.0, NOW_MS))), V1),
+    ):
+        mine = Receiver()
+        assert mine.post(body, content_type)["statusCode"] == 204
+        assert {(ts_ms, value) for (*_, ts_ms), value in mine.stored().samples.items()} == {
+            (NOW_MS - 1, bits(1.0)),
+            (NOW_MS, bits(3.0)),
+        }
+
+
+def test_both_versions_and_any_order_of_labels_name_one_series(receiver):
+    labels = {**TARGET, "a": "1", "b": "2", "gone": ""}
+    receiver.post(Body2().add(dict(reversed(labels.items())), (1.0, NOW_MS)).bytes())
+    receiver.post(body_1(series_1(labels, (1.0, NOW_MS))), V1)
+    [(_, _, key, _)] = receiver.stored().samples
+    assert key == "up{a=1,b=2}"
+
+
+@pytest.mark.parametrize("carrier", ["Bearer secret", "Basic dXNlcjpzZWNyZXQ="])
+def test_keys_come_as_prometheus_sends_them(receiver, carrier):
+    body = Body2().add(TARGET, (1.0, NOW_MS)).bytes()
+    answer = receiver.post(body, headers={"X-Api-Key": "", "Authorization": carrier}, path="/api/v1/push")
+    assert answer["statusCode"] == 204
+    assert receiver.post(body, headers={"X-Api-Key": "wrong"})["statusCode"] == 403
+
+
+def test_2xx_only_when_the_stream_has_all_and_a_retry_is_the_same(receiver):
+    body = Body2().add(TARGET, (1.0, NOW_MS), about=(1, "help", "")).bytes()
+    receiver.refuse = True
+    answer = receiver.post(body)
+    assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (503, str(limits.RETRY_AFTER_S))
+    assert "SamplesAccepted" not in receiver.meter.sums
+    receiver.refuse = False
+    receiver.post(body)
+    once = receiver.stored()
+    assert len(once.samples) == len(once.targets) == len(once.metrics) == 1, "facts too were put again"
+    receiver.post(body)
+    assert receiver.stored() == once
+
+
+def test_samples_out_of_time_are_400_after_the_rest(receiver):
+    ahead_ms = NOW_MS + limits.AHEAD_MS_MAX + 2_000
+    answer = receiver.post(Body2().add(TARGET, (1.0, 5), (2.0, NOW_MS), (3.0, ahead_ms), (4.0, -(2**63))).bytes())
+    expect(answer, 400, 1, 0, 0)
+    text = json.loads(answer["body"])["error"]["message"]
+    assert "too-far-ahead: 1" in text and "too-old: 2, such as up" in text
+    assert answer["headers"]["Carbyne-Skipped"] == "too-far-ahead=1, too-old=2"
+
+
+# Limits
+
+
+def test_over_the_rate_is_503(receiver):
+    receiver.store.standing = Standing(Limits(samples_per_minute=1), {NOW_MS // 60_000: 5})
+    answer = receiver.post(Body2().add(TARGET, (1.0, NOW_MS)).bytes())
+    assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (503, str(limits.TENANT_CACHE_S))
+
+
+def test_over_the_limit_of_series_only_new_ones_are_refused(receiver):
+    old, new = metric("old"), metric("new")
+    receiver.post(Body2().add(old, (1.0, NOW_MS)).bytes())
+    receiver.store.standing = Standing(Limits(active_series=1), series=5, hour=NOW_MS // HOUR_MS)
+    receiver.now_ms += 1000 * limits.SERIES_LEARNED_S
+    answer = receiver.post(Body2().add(old, (2.0, NOW_MS)).add(new, (2.0, NOW_MS)).bytes())
+    expect(answer, 400, 1, 0, 0)
+    assert "active-series: 1, such as new" in answer["body"]
+    assert [key for _, _, key, _ in receiver.stored().samples] == ["old"]
+
+
+def test_a_writer_that_has_not_learned_refuses_no_series(receiver):
+    receiver.store.standing = Standing(Limits(active_series=1), series=5, hour=NOW_MS // HOUR_MS)
+    expect(receiver.post(Body2().add(metric("m"), (2.0, NOW_MS)).bytes()), 204, 1, 0, 0)
+
+
+def test_a_target_has_a_limit_of_its_own(receiver):
+    receiver.store.standing = Standing(Limits(series_per_source=3))
+    body = Body2()
+    for number in range(5):
+        body.add({**TARGET, "n": str(number)}, (1.0, NOW_MS))
+    body.add({**TARGET, "instance": "another"}, (1.0, NOW_MS))
+    answer = receiver.post(body.bytes())
+    expect(answer, 400, 4, 0, 0)
+    assert answer["headers"]["Carbyne-Skipped"] == "series-per-source=2"
+    receiver.now_ms += HOUR_MS
+    again = Body2().add({**TARGET, "n": "4"}, (1.0, receiver.now_ms)).bytes()
+    expect(receiver.post(again), 204, 1, 0, 0)
+
+
+LONG = "x" * limits.LABEL_VALUE_BYTES_MAX
+
+
+@pytest.mark.parametrize(
+    ("reason", "labels"),
+    [
+        ("no-name", [("a", "b")]),
+        ("duplicate-label", [("__name__", "m"), ("a", "b"), ("a", "c")]),
+        ("empty-label-name", [("__name__", "m"), ("", "b")]),
+        ("label-name-too-long", [("__name__", "m"), ("a" * (limits.LABEL_NAME_BYTES_MAX + 1), "b")]),
+        ("label-name-too-long", [("__name__", "m" * (limits.METRIC_NAME_BYTES_MAX + 1))]),
+        ("label-value-too-long", [("__name__", "m"), ("a", LONG + "x")]),
+        ("series-too-long", [("__name__", "m"), ("a", LONG), ("b", LONG)]),
+        ("too-many-labels", [("__name__", "m"), *((f"l{n}", "x") for n in range(limits.LABELS_MAX))]),
+    ],
+)
+def test_labels_have_limits_and_reasons(receiver, reason, labels):
+    body = body_1(series_1(labels, (1.0, NOW_MS)), series_1(TARGET, (1.0, NOW_MS)))
+    answer = receiver.post(body, V1)
+    expect(answer, 400, 1, 0, 0)
+    assert answer["headers"]["Carbyne-Skipped"] == f"{reason}=1"
+    assert receiver.meter.sums[f"SamplesRejected.{reason}"] == 1
+    assert len(answer["body"]) < 1_000
+
+
+def test_the_longest_labels_are_stored(receiver):
+    labels = [("__name__", "m"), *((f"l{n:02}", "x") for n in range(limits.LABELS_MAX - 3)), ("a", LONG), ("job", LONG)]
+    labels.append(("instance", LONG))
+    assert len(labels) == limits.LABELS_MAX + 1
+    del labels[1]
+    expect(receiver.post(body_1(series_1(labels, (1.0, NOW_MS))), V1), 204, 1, 0, 0)
+
+
+# Pairs of replicas
+
+
+def replica(name, cluster="eu", number=1.0, at_ms=NOW_MS):
+    return Body2().add({**TARGET, "cluster": cluster, "__replica__": name}, (number, at_ms)).bytes()
+
+
+def values(receiver):
+    return {struct.unpack("<d", struct.pack("<Q", value))[0] for value in receiver.stored().samples.values()}
+
+
+def test_one_replica_of_a_pair_is_taken_and_its_label_dropped(receiver):
+    expect(receiver.post(replica("a", number=1.0)), 204, 1, 0, 0)
+    answer = receiver.post(replica("b", number=2.0))
+    expect(answer, 204, 1, 0, 0)
+    assert answer["headers"]["Carbyne-Skipped"] == "not-elected=1"
+    expect(receiver.post(replica("b", cluster="us", number=3.0)), 204, 1, 0, 0)
+    assert values(receiver) == {1.0, 3.0}
+    assert {key for _, _, key, _ in receiver.stored().samples} == {"up{cluster=eu}", "up{cluster=us}"}
+    assert receiver.meter.sums["SamplesAccepted"] == 2
+
+
+def test_another_replica_is_elected_after_half_a_minute_of_silence(receiver):
+    receiver.post(replica("a", number=1.0))
+    for _ in range(5):
+        receiver.now_ms += 15_000
+        receiver.post(replica("a", number=1.0))
+        receiver.post(replica("b", number=2.0))
+    assert values(receiver) == {1.0}
+    receiver.now_ms += 1000 * limits.PAIR_SILENT_S
+    receiver.post(replica("b", number=3.0))
+    receiver.post(replica("a", number=4.0))
+    assert values(receiver) == {3.0}, "of one time and series the last"
+
+
+def test_the_election_holds_across_writers_and_costs_few_writes(receiver):
+    other = Receiver(receiver.store)
+    receiver.post(replica("a"))
+    other.post(replica("b", number=2.0))
+    assert not other.stored().samples
+    for _ in range(60):
+        receiver.now_ms += 1_000
+        other.now_ms = receiver.now_ms
+        receiver.post(replica("a"))
+        other.post(replica("b", number=2.0))
+    assert not other.stored().samples
+    assert receiver.store.elections <= 2 + 60 // limits.PAIR_NOTED_S + 1 + 60 // limits.PAIR_SILENT_S + 1
+
+
+def test_labels_of_a_pair_may_have_other_names(receiver):
+    receiver.store.standing = Standing(pair_labels=("group", "r"))
+    for name in ("a", "b"):
+        labels = {**TARGET, "group": "g", "r": name, "__replica__": "kept"}
+        receiver.post(Body2().add(labels, (1.0, NOW_MS)).bytes())
+    assert [key for _, _, key, _ in receiver.stored().samples] == ["up{__replica__=kept,group=g}"]
+
+
+def test_a_replica_without_a_cluster_is_no_pair(receiver):
+    for name in ("a", "b"):
+        expect(receiver.post(Body2().add({**TARGET, "__replica__": name}, (1.0, NOW_MS)).bytes()), 204, 1, 0, 0)
+    assert len(receiver.stored().samples) == 2
+    assert receiver.store.elections == 0
+
+
+def test_a_body_asks_for_few_elections(receiver):
+    body = Body2()
+    for number in range(limits.PAIRS_PER_BODY_MAX + 5):
+        body.add({**TARGET, "cluster": f"c{number}", "__replica__": "a"}, (1.0, NOW_MS))
+    answer = receiver.post(body.bytes())
+    expect(answer, 400, limits.PAIRS_PER_BODY_MAX, 0, 0)
+    assert answer["headers"]["Carbyne-Skipped"] == "too-many-pairs=5"
+
+
+# Hostile bodies
+
+
+def test_text_that_is_no_utf8_spoils_its_series_alone(receiver):
+    good = body_1(series_1(TARGET, (1.0, NOW_MS)))
+    bad = body_1(series_1({"__name__": "up", "a": "XX"}, (1.0, NOW_MS))).replace(b"XX", b"\xff\xfe")
+    expect(receiver.post(good + bad, V1), 400, 1, 0, 0)
+    assert receiver.meter.sums["SamplesRejected.bad-text"] == 1
+
+
+@pytest.mark.parametrize("references", [[1], [1, 2, 3], [1, 99], [2**32 - 1, 1]])
+def test_references_without_symbols_spoil_their_series_alone(receiver, references):
+    body = Body2().add(TARGET, (1.0, NOW_MS)).add(metric("m"), (1.0, NOW_MS))
+    body.series[1].labels_refs[:] = references
+    expect(receiver.post(body.bytes()), 400, 1, 0, 0)
+    assert receiver.meter.sums["SamplesRejected.bad-reference"] == 1
+
+
+def test_metadata_without_symbols_is_ignored(receiver):
+    body = Body2().add(TARGET, (1.0, NOW_MS), about=(1, "a", ""))
+    body.series[0].metadata.help_ref = 10**6
+    expect(receiver.post(body.bytes()), 204, 1, 0, 0)
+
+
+@pytest.mark.parametrize("content_type", [V1, V2])
+def test_every_length_cut_off_is_400_or_less_data(content_type):
+    body = packed(
+        Body2().add(TARGET, (1.0, NOW_MS)).bytes() if content_type == V2 else body_1(series_1(TARGET, (1.0, NOW_MS)))
+    )
+    receiver = Receiver()
+    for length in range(len(body)):
+        assert receiver.post(body[:length], content_type, compressed=False)["statusCode"] == 400
+    assert not receiver.entries
+
+
+def test_every_byte_changed_is_an_answer_and_never_503():
+    for content_type, plain in (
+        (V1, body_1(series_1(TARGET, (1.0, NOW_MS)))),
+        (V2, Body2().add(TARGET, (1.0, NOW_MS), histograms=[histogram(positive=True)]).bytes()),
+    ):
+        receiver = Receiver()
+        for at in range(len(plain)):
+            for flip in (0x01, 0x08, 0x80, 0xFF):
+                body = plain[:at] + bytes([plain[at] ^ flip]) + plain[at + 1 :]
+                assert receiver.post(body, content_type)["statusCode"] in (204, 400), (at, flip)
+
+
+def test_a_bomb_is_413_before_it_is_inflated(receiver):
+    ten_mb = packed(bytes(10 * 1024 * 1024))
+    assert len(ten_mb) < 600_000
+    assert receiver.post(ten_mb, compressed=False)["statusCode"] == 413
+    claims_4_gb = b"\xff\xff\xff\xff\x0f" + b"\0" * 100
+    assert receiver.post(claims_4_gb, compressed=False)["statusCode"] in (400, 413)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "unit"),
+    [(V1, b"\x0a\x00"), (V1, b"\x1a\x00"), (V2, b"\x2a\x00"), (V2, b"\x22\x00")],
+    ids=["series-1", "metadata-1", "series-2", "symbols-2"],
+)
+def test_too_many_messages_are_413(receiver, content_type, unit):
+    assert receiver.post(unit * (limits.SAMPLES_PER_BODY_MAX + 1), content_type)["statusCode"] == 413
+
+
+def test_too_many_samples_are_413(receiver):
+    inside = b"\x12\x00" * (limits.SAMPLES_PER_BODY_MAX + 1)
+    size = protobuf._varint(len(inside) + len(LABEL))
+    assert receiver.post(b"\x0a" + size + LABEL + inside, V1)["statusCode"] == 413
+
+
+LABEL = b"\x0a\x0d\x0a\x08__name__\x12\x01m"
+
+
+def test_deep_nesting_is_an_answer(receiver):
+    deep = b""
+    for _ in range(200):
+        deep = b"\x0a" + protobuf._varint(len(deep)) + deep
+    assert receiver.post(b"\x7b" * 100_000, V1)["statusCode"] == 400
+    assert receiver.post(deep, V1)["statusCode"] in (204, 400)
+
+
+def test_the_table_of_messages_is_what_the_library_would_make():
+    from google.protobuf import descriptor_pb2  # noqa: PLC0415 - only this test needs it
+
+    described = descriptor_pb2.FileDescriptorProto.FromString(protobuf.description())
+    assert described.SerializeToString() == protobuf.description()
+    assert {one.name: len(one.field) for one in described.message_type} == {
+        name: len(fields) for name, fields in protobuf.MESSAGES.items()
+    }
+
+
+def test_parse_is_the_mirror_of_keys():
+    assert parse("up{a=%3D,b=%25}") == {"__name__": "up", "a": "=", "b": "%"}
+    assert parse("loadavg5") == {"__name__": "loadavg5"}
+    assert parse("") == {}
