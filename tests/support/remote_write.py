@@ -128,6 +128,13 @@ class Stored(NamedTuple):
     targets: dict
     metrics: dict
 
+    def by_labels(self):
+        """{(labels as sorted pairs, ts_ms): bits}, of targets with their labels."""
+        return {
+            (tuple(sorted((parse(self.targets.get(source, "")) | parse(key)).items())), ts_ms): bits
+            for (_, source, key, ts_ms), bits in self.samples.items()
+        }
+
 
 class LabelledAccounts:
     """An AccountStore of one tenant; ``standing`` may be replaced; ``elections``: how often the table was asked."""
@@ -204,28 +211,28 @@ class Receiver:
         return APPS["writer"].handle(event, lambda: self.writer)
 
     def stored(self):
-        found = Stored({}, {}, {})
-        for tag, data in self.entries:
-            record = records.decode(data)
-            if isinstance(record, records.FactsRecord):
-                found.targets.update(record.targets)
-                found.metrics.update(record.metrics)
-                assert all(keys.lane_tag(keys.lane_of(record.tenant, one)) == tag for one in record.targets)
-                continue
-            for row in record.rows:
-                assert keys.lane_tag(keys.lane_of(record.tenant, row.source)) == tag
-                series = keys.split_series(record.lists[row.series])
-                for key, bits in zip(series, struct.unpack(f"<{len(series)}Q", row.values), strict=True):
-                    found.samples[record.tenant, row.source, key, row.ts_ms] = bits
-        return found
+        return stored_of(self.entries)
 
     def by_labels(self):
-        """{(labels as sorted pairs, ts_ms): bits}, of targets with their labels."""
-        found = self.stored()
-        return {
-            (tuple(sorted((parse(found.targets.get(source, "")) | parse(key)).items())), ts_ms): bits
-            for (_, source, key, ts_ms), bits in found.samples.items()
-        }
+        return self.stored().by_labels()
+
+
+def stored_of(entries):
+    """What (lane, record) of a stream say."""
+    found = Stored({}, {}, {})
+    for tag, data in entries:
+        record = records.decode(data)
+        if isinstance(record, records.FactsRecord):
+            found.targets.update(record.targets)
+            found.metrics.update(record.metrics)
+            assert all(keys.lane_tag(keys.lane_of(record.tenant, one)) == tag for one in record.targets)
+            continue
+        for row in record.rows:
+            assert keys.lane_tag(keys.lane_of(record.tenant, row.source)) == tag
+            series = keys.split_series(record.lists[row.series])
+            for key, bits in zip(series, struct.unpack(f"<{len(series)}Q", row.values), strict=True):
+                found.samples[record.tenant, row.source, key, row.ts_ms] = bits
+    return found
 
 
 def written(answer):

@@ -7,7 +7,9 @@ requests and what they ask of the answer.
 import json
 import math
 import struct
+from pathlib import Path
 
+import cramjam
 import pytest
 from carbyne.core import limits
 from carbyne.core.labels import parse
@@ -39,6 +41,7 @@ VALUES = {
     "minus-inf": -math.inf,
     "stale": STALE,
 }
+GOLDEN = Path(__file__).parents[1] / "golden"
 HOUR_MS = 3_600_000
 TARGET = {"__name__": "up", "job": "testjob", "instance": "localhost:9090"}
 TRACE = {"trace_id": "abc123def456"}
@@ -180,6 +183,22 @@ def test_1_0_is_taken(receiver):
 def test_a_corrupt_body_of_1_0_is_400(receiver):
     body = b"\xff" + packed(body_1(series_1(metric("error_test"), (1.0, NOW_MS))))[1:]
     assert receiver.post(body, V1, compressed=False)["statusCode"] == 400
+
+
+@pytest.mark.parametrize("name", ["samples", "metadata"])
+def test_bodies_of_prometheus_2_42_are_read_as_recorded(receiver, name):
+    """Of its own scrape, as it put them on the wire."""
+    body = (GOLDEN / f"remote-write-1-{name}.snappy").read_bytes()
+    sent = message("WriteRequest").FromString(bytes(cramjam.snappy.decompress_raw(body)))
+    receiver.now_ms = max((sample.timestamp for one in sent.timeseries for sample in one.samples), default=NOW_MS)
+    assert receiver.post(body, V1, compressed=False)["statusCode"] == 204
+    assert receiver.by_labels() == {
+        (tuple(sorted((label.name, label.value) for label in one.labels)), sample.timestamp): bits(sample.value)
+        for one in sent.timeseries
+        for sample in one.samples
+    }
+    assert receiver.stored().metrics.keys() == {about.metric_family_name for about in sent.metadata}
+    assert sent.timeseries or sent.metadata
 
 
 # Metadata

@@ -38,6 +38,7 @@ class Taking:
     def __init__(self, times_ms: range, admit: Callable[[Identity], str]) -> None:
         self._times_ms = times_ms
         self._admit = admit
+        self._seen = 0
         self.rows: dict[tuple[str, int], dict[str, Bits]] = {}
         self.targets: dict[str, str] = {}
         self.metadata: dict[str, records.Metric] = {}
@@ -51,7 +52,9 @@ class Taking:
 
         ``created_ms``: when a counter began, 0 if unknown.  RequestError 413 for more than a body may have.
         """
-        self._count(len(samples))
+        self._seen += len(samples)
+        if self._seen > SAMPLES_PER_BODY_MAX:
+            raise RequestError(413, f"the body has more than {SAMPLES_PER_BODY_MAX} samples; send fewer at once")
         if reason := self._admit(identity):
             if reason != NOT_ELECTED:
                 self.refuse(reason, identity.key, len(samples))
@@ -59,15 +62,17 @@ class Taking:
             self.samples += len(samples)
             self.passed_over[NOT_ELECTED] += len(samples)
             return True
-        source, key = identity.source, identity.key
+        source, key, rows = identity.source, identity.key, self.rows
         self.targets[source] = identity.target
         for ts_ms, bits in samples:
             if ts_ms not in self._times_ms:
                 self.refuse(TOO_OLD if ts_ms < self._times_ms.start else TOO_FAR_AHEAD, key)
                 continue
             self.samples += 1
-            self.rows.setdefault((source, ts_ms), {})[key] = bits
-            if 0 < ts_ms - created_ms <= CREATED_BACK_MS and created_ms in self._times_ms:
+            if (source, ts_ms) not in rows:
+                rows[source, ts_ms] = {}
+            rows[source, ts_ms][key] = bits
+            if created_ms and 0 < ts_ms - created_ms <= CREATED_BACK_MS and created_ms in self._times_ms:
                 self.rows.setdefault((source, created_ms), {}).setdefault(key, 0)
         return True
 
@@ -75,10 +80,6 @@ class Taking:
         """Count what can't be stored."""
         self.refused[reason] += number
         self.shown.setdefault(reason, shown[:REFUSED_SHOWN_BYTES])
-
-    def _count(self, number: int) -> None:
-        if self.samples + sum(self.refused.values()) + number > SAMPLES_PER_BODY_MAX:
-            raise RequestError(413, f"the body has more than {SAMPLES_PER_BODY_MAX} samples; send fewer at once")
 
     def pass_over(self, histograms: int, exemplars: int) -> None:
         """Take what is not stored, and count that."""

@@ -101,14 +101,17 @@ def _parse_2(body: bytes, identities: Identities, taking: Taking) -> None:
     request = protobuf.message("Request2").FromString(body)
     symbols = list(_few(request.symbols))
     parse_series = protobuf.message("Series2").FromString
+    told: set[str] = set()
     for data in _few(request.timeseries):
         series = parse_series(data)
         key = _take(series, _Symbols(symbols, series.labels), identities, taking, series.created)
-        if key and series.HasField("metadata"):
+        metric, _, _ = key.partition("{")
+        if metric not in told and series.HasField("metadata"):
+            told.add(metric)
             about = series.metadata
             texts = [symbols[index] for index in (about.help, about.unit) if index < len(symbols)]
             if len(texts) == 2:
-                _note(taking, labels.metric_of(key), about.type, *texts)
+                _note(taking, labels.metric_of(metric), about.type, *texts)
 
 
 class _Symbols:
@@ -136,7 +139,8 @@ def _take(
     created_ms: int = 0,
 ) -> str:
     """Take what a series has; its key, empty if the series is refused."""
-    samples = [(sample.timestamp, sample.bits) for sample in series.samples]
+    sent = series.samples
+    samples = [(sample.timestamp, sample.bits) for sample in sent]
     try:
         if len(raw) > 2 * LABELS_MAX:
             raise SeriesRefused(TOO_MANY, f"a series of {len(raw)} parts of labels")
@@ -145,7 +149,7 @@ def _take(
         taking.refuse(refused.reason, refused.shown, max(1, len(samples) + len(series.histograms)))
         return ""
     if not created_ms and samples:
-        created_ms = series.samples[0].created
+        created_ms = sent[0].created
     if not taking.add(identity, samples, created_ms):
         return ""
     if series.histograms or series.exemplars:
