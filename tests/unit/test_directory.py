@@ -1,28 +1,47 @@
 """The directory keeps what rows don't say of labelled series, with few writes."""
 
-import pytest
-from carbyne.core.errors import RetryableError
-from carbyne.store.directory import Directory, MetricEntry, SourceEntry
+import random
+from unittest.mock import patch
 
-from tests.support.fakes import FakeTable
+import pytest
+from carbyne.core import labels
+from carbyne.core.errors import RequestError, RetryableError
+from carbyne.core.keys import SourceKey
+from carbyne.read import finder as module
+from carbyne.read.finder import Finder
+from carbyne.store import directory as store
+from carbyne.store.catalogue import SeriesSpan
+from carbyne.store.directory import Directory, ListedSource, MetricEntry
+
+from tests.support.fakes import Crash, FakeTable
 
 DAY_S = 86_400
 KEEP_S = 460 * DAY_S
 
 
 class Counted(FakeTable):
-    """Counts written items; ``away`` makes writes fail after the first item."""
+    """Counts written items; ``ends``: a call of that number crashes after it took effect."""
 
     def __init__(self):
         super().__init__()
-        self.written, self.away = 0, False
+        self.written, self.ends = 0, None
 
     def write(self, puts, removals):
-        if self.away:
-            super().write(puts[:1], removals)
-            raise RetryableError("the table is away")
-        self.written += len(puts)
         super().write(puts, removals)
+        self._done(len(puts))
+
+    def put(self, *arguments):
+        done = super().put(*arguments)
+        self._done(done)
+        return done
+
+    def _done(self, items):
+        self.written += items
+        if self.ends is not None:
+            self.ends -= 1
+            if self.ends < 0:
+                self.ends = None
+                raise Crash("the ingester ends here")
 
 
 @pytest.fixture
@@ -50,44 +69,205 @@ def directory(table, clock):
 UP = {"up": ("gauge", "Is it up?", "")}
 
 
+def listed(target="", first=20_000, last=20_000, names=()):
+    return ListedSource(target, first, last, None if names is None else frozenset(names))
+
+
 def test_facts_come_back_of_their_tenant_alone(directory):
     targets = {f"prom/{number:024x}": f"{{instance=h{number},job=node}}" for number in range(100)}
-    directory.note("acme", targets, UP)
-    directory.note("a:b", {"prom/x": ""}, {})
-    assert {source: entry.target for source, entry in directory.sources("acme").items()} == targets
+    directory.note("acme", targets, UP, {})
+    directory.note("a:b", {"prom/x": ""}, {}, {})
+    assert directory.sources("acme") == {source: listed(target) for source, target in targets.items()}
     assert directory.metrics("acme") == {"up": MetricEntry("gauge", "Is it up?", "")}
-    assert directory.sources("a:b") == {"prom/x": SourceEntry("", 20_000, 20_000)}
+    assert directory.sources("a:b") == {"prom/x": listed()}
     assert directory.sources("a") == {}
 
 
 def test_a_fact_is_written_once_a_day_and_when_it_changes(directory, table, clock):
-    def note(**metrics):
+    def note(names=(), **metrics):
         before = table.written
-        directory.note("acme", {"prom/a": "{instance=a}"}, metrics or UP)
+        directory.note("acme", {"prom/a": "{instance=a}"}, metrics or UP, {"prom/a": set(names)})
         return table.written - before
 
-    assert [note(), note(), note(up=("counter", "", ""))] == [2, 0, 1]
+    assert [note(), note(), note(up=("counter", "", "")), note(["a"]), note(["a"])] == [2, 0, 1, 3, 0]
     clock.now_s += DAY_S
-    assert note(up=("counter", "", "")) == 1
-    assert directory.sources("acme") == {"prom/a": SourceEntry("{instance=a}", 20_000, 20_001)}
+    assert note(["a", "b"]) == 2, "the entry, and a set of names"
+    assert directory.sources("acme") == {"prom/a": listed("{instance=a}", 20_000, 20_001, ["a", "b"])}
 
 
-def test_another_instance_keeps_the_first_day(table, clock):
-    Directory(table, KEEP_S, clock).note("acme", {"prom/a": ""}, {})
+def test_targets_with_the_same_names_share_their_set(directory, table):
+    names = {f"metric_{number}" for number in range(300)}
+    directory.note("acme", {}, {}, {f"prom/{number}": names for number in range(50)})
+    assert table.written == 51
+    assert all(one.names == names for one in directory.sources("acme").values())
+
+
+def test_two_instances_lose_no_names_of_each_other(table, clock):
+    first, second = Directory(table, KEEP_S, clock), Directory(table, KEEP_S, clock)
+    first.note("acme", {"prom/a": "{instance=a}"}, {}, {"prom/a": {"a"}})
+    second.note("acme", {}, {}, {"prom/a": {"b"}})
     clock.now_s += 5 * DAY_S
-    Directory(table, KEEP_S, clock).note("acme", {"prom/a": ""}, {})
-    assert Directory(table, KEEP_S, clock).sources("acme") == {"prom/a": SourceEntry("", 20_000, 20_005)}
+    first.note("acme", {"prom/a": "{instance=a}"}, {}, {"prom/a": {"c"}})
+    assert second.sources("acme") == {"prom/a": listed("{instance=a}", 20_000, 20_005, "abc")}
 
 
-def test_what_failed_is_written_again(directory, table):
-    table.away = True
-    with pytest.raises(RetryableError):
-        directory.note("acme", {"prom/a": "", "prom/b": ""}, UP)
-    table.away = False
-    directory.note("acme", {"prom/a": "", "prom/b": ""}, UP)
-    assert directory.sources("acme").keys() == {"prom/a", "prom/b"}
+def test_an_entry_that_always_changes_is_retryable(directory, table):
+    directory.note("acme", {"prom/a": ""}, {}, {})
+    with patch.object(table, "put", lambda *_: False), pytest.raises(RetryableError, match="keeps changing"):
+        directory.note("acme", {"prom/a": "{instance=new}"}, {}, {})
+
+
+def test_more_names_than_an_item_takes_may_be_any(directory):
+    with patch.object(store, "DIRECTORY_NAMES_BYTES_MAX", 1_000):
+        directory.note("acme", {}, {}, {"prom/a": {f"metric_{number}" for number in range(500)}})
+    directory.note("acme", {}, {}, {"prom/a": {"another"}})
+    assert directory.sources("acme")["prom/a"].names is None
 
 
 def test_entries_outlive_their_samples_and_no_longer(directory, table, clock):
-    directory.note("acme", {"prom/a": ""}, UP)
+    directory.note("acme", {"prom/a": ""}, UP, {"prom/a": {"up"}})
     assert {item.expires_s for item in table.items.values()} == {int(clock.now_s) + KEEP_S}
+
+
+# Finding
+
+
+class World:
+    """Posts go through a directory into ``rows``: source -> key -> span; ``all``: the plain dict of what was stored."""
+
+    def __init__(self, seed):
+        self.dice = random.Random(seed)
+        self.clock, self.table = Clock(), Counted()
+        self.rows, self.all = {}, {}
+        self.ingester = Directory(self.table, KEEP_S, self.clock)
+        self.finder = Finder(Directory(self.table, KEEP_S, self.clock), self.spans, self.clock)
+
+    def spans(self, source):
+        return dict(self.rows.get(source, {}))
+
+    def post(self):
+        """A row of a target with some of its series; the ingester may end anywhere, and the batch comes again."""
+        series = [self.labels() for _ in range(self.dice.randint(1, 4))]
+        by_source = {}
+        for one in series:
+            by_source.setdefault(labels.source_of(one), []).append(one)
+        while True:
+            self.table.ends = self.dice.choice([None, None, 0, 1, 2])
+            try:
+                for source, of_source in by_source.items():
+                    target = labels.text(labels.target_of(of_source[0]))
+                    names = {source: {one["__name__"] for one in of_source}}
+                    self.ingester.note("acme", {source: target} if self.dice.random() < 0.8 else {}, {}, {})
+                    self.ingester.note("acme", {source: target}, {}, names)
+                    self.store(SourceKey("acme", source), of_source)
+                break
+            except Crash:
+                self.ingester = Directory(self.table, KEEP_S, self.clock)
+        self.table.ends = None
+
+    def store(self, source, series):
+        at_ms = int(1000 * self.clock.now_s)
+        for one in series:
+            key = labels.key_of(one)
+            span = self.rows.setdefault(source, {}).get(key, SeriesSpan(at_ms, at_ms))
+            self.rows[source][key] = span.joined(SeriesSpan(at_ms, at_ms))
+            self.all[tuple(sorted(one.items()))] = self.rows[source][key]
+
+    def delete(self):
+        """All series of a source, as a delete and its cleaning leave them."""
+        if not self.rows:
+            return
+        source = self.dice.choice(sorted(self.rows))
+        gone = self.rows.pop(source)
+        self.all = {
+            key: span
+            for key, span in self.all.items()
+            if not (labels.source_of(dict(key)) == source.source and labels.key_of(dict(key)) in gone)
+        }
+
+    def labels(self):
+        pick = self.dice.choice
+        found = {
+            "__name__": pick(["up", "load", "cpu{x}", "a,b"]),
+            "job": pick(["", "node", "api=1"]),
+            "instance": pick(["", "a:1", "b:2", "c%3"]),
+            "zone": pick(["", "x", "y\n"]),
+        }
+        return {name: value for name, value in found.items() if value}
+
+    def matchers(self):
+        made = []
+        for _ in range(self.dice.randint(1, 3)):
+            name = self.dice.choice(["__name__", "job", "instance", "zone", "nowhere"])
+            value = self.dice.choice(["", "up", "node", "a:1", "x", "cpu{x}", "a"])
+            made.append((name, self.dice.choice([value.__eq__, value.__ne__, _begins(value), _begins_not(value)])))
+        return made
+
+    def check(self):
+        self.clock.now_s += 3.5
+        now_ms = int(1000 * self.clock.now_s)
+        from_ms = now_ms - self.dice.choice([60_000, 86_400_000, 10 * 86_400_000])
+        to_ms = now_ms - self.dice.choice([0, 0, 30_000, 86_400_000])
+        selectors = [self.matchers() for _ in range(self.dice.randint(1, 2))]
+        found = [tuple(sorted(one.labels.items())) for one in self.finder.find("acme", selectors, from_ms, to_ms)]
+        assert len(found) == len(set(found))
+        assert set(found) == {
+            key
+            for key, span in self.all.items()
+            if span.first_ms <= to_ms and span.last_ms >= from_ms
+            for one in [dict(key)]
+            if any(all(test(one.get(name, "")) for name, test in matchers) for matchers in selectors)
+        }
+
+
+def _begins(value):
+    return lambda text: text.startswith(value)
+
+
+def _begins_not(value):
+    return lambda text: not text.startswith(value)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_it_finds_what_a_plain_dict_finds(seed):
+    world = World(seed)
+    for _ in range(60):
+        step = world.dice.random()
+        if step < 0.5:
+            world.post()
+        elif step < 0.55:
+            world.delete()
+        elif step < 0.65:
+            world.clock.now_s += world.dice.choice([60, 3_600, 86_400])
+        else:
+            world.check()
+
+
+def test_a_new_series_is_found_within_the_age_of_the_cache():
+    world = World(1)
+    assert world.finder.find("acme", [[("__name__", "up".__eq__)]], 0, 2**45) == []
+    world.ingester.note("acme", {"prom/a": "{instance=a}"}, {}, {"prom/a": {"up"}})
+    world.rows[SourceKey("acme", "prom/a")] = {"up": SeriesSpan(0, 2**44)}
+    world.clock.now_s += 3.1
+    [found] = world.finder.find("acme", [[("__name__", "up".__eq__)]], 0, 2**45)
+    assert found.labels == {"__name__": "up", "instance": "a"}
+    assert world.finder.names("acme", 0, 2**45) == {"up"}
+    assert world.finder.find("other", [[("__name__", "up".__eq__)]], 0, 2**45) == []
+
+
+def test_only_sources_that_may_match_are_read():
+    world = World(1)
+    targets = {f"prom/{number}": f"{{instance=h{number},job=node}}" for number in range(1_000)}
+    names = {source: {"up", f"only_{source}"} for source in targets}
+    world.ingester.note("acme", targets, {}, names)
+    asked = []
+    world.finder._spans = lambda source: asked.append(source) or {}
+    world.finder.find("acme", [[("instance", "h7".__eq__)]], 0, 2**45)
+    world.finder.find("acme", [[("__name__", "only_prom/9".__eq__), ("job", "node".__eq__)]], 0, 2**45)
+    assert [source.source for source in asked] == ["prom/7", "prom/9"]
+    with pytest.raises(RequestError, match="leave 1000 targets to look into, at most 500") as caught:
+        world.finder.find("acme", [[("zone", "x".__eq__)]], 0, 2**45)
+    assert caught.value.status == 422
+    with patch.object(module, "FOUND_SERIES_MAX", 1), pytest.raises(RequestError, match="leave 2 series"):
+        world.finder._spans = lambda source: dict.fromkeys("ab", SeriesSpan(0, 1))
+        world.finder.find("acme", [[("instance", "h7".__eq__)]], 0, 2**45)

@@ -96,10 +96,10 @@ class System:
         self.late.update({key: rows for key, rows in groups.items() if key[0] not in self.late_away})
         return {source: RetryableError("no") for source, _ in groups if source in self.late_away}
 
-    def _note_facts(self, tenant, targets, metrics):
+    def _note_facts(self, tenant, targets, metrics, names):
         if "facts" in self.away:
             raise RetryableError("the table is away")
-        self.facts.append((tenant, targets, metrics, len(self.hot.written)))
+        self.facts.append((tenant, targets, metrics, names, len(self.hot.written)))
 
     def _keep(self, stamp, data, reason):
         if "quarantine" in self.away:
@@ -149,15 +149,23 @@ FACTS = records.encode(records.FactsRecord("acme", {"prom/a": "{instance=a}"}, {
 def test_facts_are_kept_before_rows(system):
     rows = record(("prom/a", 60_000, b"up", 1.0))
     assert system.ingest(("1", FACTS), ("2", rows)) is None
-    assert system.facts == [("acme", {"prom/a": "{instance=a}"}, {"up": ("gauge", "", "")}, 0)]
+    assert system.facts == [("acme", {"prom/a": "{instance=a}"}, {"up": ("gauge", "", "")}, {"prom/a": {"up"}}, 0)]
     assert len(system.hot.written) == 1
 
 
-def test_rows_wait_for_the_facts_of_their_source_and_others_do_not(system):
+def test_names_are_kept_once_for_each_list(system):
+    for sequence, series in ((1, b"a{x=1}\nb"), (2, b"a{x=1}\nb"), (3, b"c%2C{x=1}\nd")):
+        values = struct.pack("<2d", 1.0, 2.0)
+        (data,) = records.pack("acme", [("prom/a", 60_000 * sequence, series, values)], 10**6)
+        assert system.ingest((str(sequence), data)) is None
+    assert [names for _, _, _, names, _ in system.facts] == [{"prom/a": {"a", "b"}}, {"prom/a": {"c,", "d"}}]
+
+
+def test_labelled_rows_wait_for_their_facts_and_others_do_not(system):
     system.away = {"facts"}
-    rows = record(("prom/a", 60_000, b"up", 1.0))
-    assert system.ingest(("1", GOOD), ("2", FACTS), ("3", rows), ("4", record(("prom/b", 60_000, b"up", 1.0)))) == "2"
-    assert {source.source for source, *_ in system.hot.rows} == {"host/a", "prom/b"}
+    rows, bolts = record(("prom/a", 60_000, b"up", 1.0)), record(("host/b", 60_000, b"up", 1.0), tenant="bolt")
+    assert system.ingest(("1", GOOD), ("2", FACTS), ("3", rows), ("4", bolts)) == "2"
+    assert {source.source for source, *_ in system.hot.rows} == {"host/a", "host/b"}
     system.away = set()
     assert system.ingest(("2", FACTS), ("3", rows)) is None
     assert {source.source for source, *_ in system.hot.rows} == {"prom/a"}

@@ -308,6 +308,11 @@ def metrics_item(tenant: str) -> str:
     return f"facts:{escape(tenant)}:metrics"
 
 
+def names_item(tenant: str) -> str:
+    """Partition key, in the blocks table, of the sets of names of a tenant's labelled metrics, by hash."""
+    return f"facts:{escape(tenant)}:names"
+
+
 def pair_item(tenant: str, cluster: str) -> str:
     """Partition key, in the accounts table, of the election between the replicas of a pair of senders."""
     return f"pair#{tenant}#{sha256(cluster.encode()).hexdigest()}"

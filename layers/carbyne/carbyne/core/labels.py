@@ -16,6 +16,7 @@ JOB: Final = "job"
 INSTANCE: Final = "instance"
 BUCKETS: Final = 16
 KIND: Final = "prom"
+_PREFIX: Final = f"{KIND}/"
 _HASH_BYTES: Final = 12
 _ESCAPED: Final = str.maketrans({code: f"%{code:02X}" for code in (*range(0x20), *map(ord, "%,={}\x7f"))})
 
@@ -27,6 +28,11 @@ def source_of(labels: Mapping[str, str]) -> str:
         return f"{KIND}/{blake2b(target.encode(), digest_size=_HASH_BYTES).hexdigest()}"
     number = blake2b(labels.get(NAME, "").encode(), digest_size=8).digest()[0] % BUCKETS
     return f"{KIND}/bucket-{number:02d}"
+
+
+def is_labelled(source: str) -> bool:
+    """Whether a source has labelled series."""
+    return source.startswith(_PREFIX)
 
 
 def key_of(labels: Mapping[str, str]) -> str:

@@ -32,10 +32,18 @@ METRIC_NAME_BYTES_MAX: Final = 512
 """The name of a labelled metric, in UTF-8: it is a sort key of the directory."""
 DIRECTORY_ITEM_BYTES_MAX: Final = 40_000
 """An entry of the directory: two labels of LABEL_VALUE_BYTES_MAX whose every character may be escaped, or help."""
+DIRECTORY_NAMES_BYTES_MAX: Final = 300_000
+"""A set of metric names in the directory; a source with more may have any name, and is always looked into."""
 DIRECTORY_REMEMBERED_MAX: Final = 100_000
 """Entries of the directory that an ingester remembers having written today: some 30 MB; then it writes them again."""
-FACT_COST_US: Final = 6_000
-"""A fact: it is read, and written with others."""
+DIRECTORY_CACHE_S: Final = 3
+"""How long a reader goes by what it read of the directory: a new series is found within 5 s of its post."""
+FOUND_SOURCES_MAX: Final = 500
+"""Targets into whose series one call looks: each is a query of the table and a call of Redis, eight at a time."""
+FOUND_SERIES_MAX: Final = 200_000
+"""Series that one call takes apart, some 5 us each."""
+FACT_COST_US: Final = 10_000
+"""A fact: an entry is read and put."""
 LABELS_MAX: Final = 64
 """Labels of one series; Prometheus' targets have 5 to 20."""
 LABEL_NAME_BYTES_MAX: Final = 1_024

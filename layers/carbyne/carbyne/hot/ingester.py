@@ -8,19 +8,21 @@ done.  Anything else leaves its records in the stream: the batch goes on from th
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from math import inf
 from typing import NamedTuple, Protocol
 
-from carbyne.core import stamps
+from carbyne.core import labels, stamps
 from carbyne.core.errors import CorruptDataError, RetryableError, UnknownVersionError
-from carbyne.core.keys import SourceKey, Window, list_identity
+from carbyne.core.keys import SourceKey, Window, list_identity, split_series
 from carbyne.core.limits import (
     DELETE_COST_US,
     FACT_COST_US,
     INGEST_RESERVE_S,
     LATE_MARGIN_S,
     LATE_ROW_SAMPLES,
+    LISTS_REMEMBERED_MAX,
     PORTION_COST_US_MAX,
     RECORD_BYTES_PER_US,
     ROW_COST_US,
@@ -53,9 +55,15 @@ class LateWriter(Protocol):
 
 
 class FactsLog(Protocol):
-    """Keeps what rows don't say of labelled series; RetryableError if it can't."""
+    """Keeps what rows don't say of labelled series, and which names they have; RetryableError if it can't."""
 
-    def note(self, tenant: str, targets: Mapping[str, str], metrics: Mapping[str, tuple[str, str, str]]) -> None: ...
+    def note(
+        self,
+        tenant: str,
+        targets: Mapping[str, str],
+        metrics: Mapping[str, tuple[str, str, str]],
+        names: Mapping[str, Set[str]],
+    ) -> None: ...
 
 
 class RecordQuarantine(Protocol):
@@ -85,9 +93,16 @@ class _Facts(NamedTuple):
     number: int
     record: records.FactsRecord
 
-    @property
-    def sources(self) -> Iterable[SourceKey]:
-        return (SourceKey(self.record.tenant, source) for source in self.record.targets)
+
+class _Said:
+    """What a portion says of one tenant's labelled series, and the numbers of the records that wait for it."""
+
+    def __init__(self) -> None:
+        self.targets: dict[str, str] = {}
+        self.metrics: dict[str, records.Metric] = {}
+        self.names: dict[str, set[str]] = {}
+        self.lists: set[int] = set()
+        self.numbers: set[int] = set()
 
 
 _Content = list[_Arrival] | _Delete | _Facts
@@ -143,6 +158,7 @@ class Ingester:
         self._deletes = deletes
         self._late = late
         self._facts = facts
+        self._listed: set[int] = set()
         self._quarantine = quarantine
         self._tenant_exists = tenant_exists
         self._schedule = schedule
@@ -167,10 +183,9 @@ class Ingester:
                 _log.warning("out of time: %d of %d records wait for the next call", len(entries) - tried, len(entries))
                 failed.add(tried)
                 break
-            failed |= portion.failed | self._note_facts(portion.facts)
-            unknown = {source for facts in portion.facts if facts.number in failed for source in facts.sources}
-            failed |= {arrival.number for arrival in portion.arrivals if arrival.source in unknown}
-            failed |= self._store([one for one in portion.arrivals if one.source not in unknown], arrived_ms)
+            unknown = self._note_facts(portion)
+            failed |= portion.failed | unknown
+            failed |= self._store([one for one in portion.arrivals if one.number not in unknown], arrived_ms)
             failed |= self._delete(portion.deletes, arrived_ms)
             arrivals += portion.arrivals
             tried = portion.end
@@ -263,16 +278,39 @@ class Ingester:
         self._meter.add("RowsTooOld", len(rows) - len(kept))
         return kept
 
-    def _note_facts(self, facts: Iterable[_Facts]) -> set[int]:
-        """Keep facts, before the rows that they are about; the numbers of the records of which that failed."""
+    def _note_facts(self, portion: _Portion) -> set[int]:
+        """Keep facts and new names before the rows of their sources; the numbers of records for which that failed."""
         failed: set[int] = set()
-        for number, record in facts:
+        for tenant, said in self._said_of(portion).items():
             try:
-                self._facts.note(record.tenant, record.targets, record.metrics)
+                self._facts.note(tenant, said.targets, said.metrics, said.names)
+                self._listed |= said.lists
             except RetryableError as error:
-                _log.warning("facts of %s wait: %s", record.tenant, error)
-                failed.add(number)
+                _log.warning("facts of %s wait: %s", tenant, error)
+                failed |= said.numbers
+        if len(self._listed) > LISTS_REMEMBERED_MAX:
+            self._listed.clear()
         return failed
+
+    def _said_of(self, portion: _Portion) -> dict[str, _Said]:
+        tenants: defaultdict[str, _Said] = defaultdict(_Said)
+        for number, record in portion.facts:
+            said = tenants[record.tenant]
+            said.targets |= record.targets
+            said.metrics |= record.metrics
+            said.numbers.add(number)
+        for arrival in portion.arrivals:
+            tenant, source = arrival.source
+            if not labels.is_labelled(source):
+                continue
+            known = hash((tenant, source, arrival.row.identity))
+            if known not in self._listed:
+                said = tenants[tenant]
+                said.names.setdefault(source, set()).update(map(labels.metric_of, split_series(arrival.row.series)))
+                said.lists.add(known)
+            if tenant in tenants:
+                tenants[tenant].numbers.add(arrival.number)
+        return tenants
 
     def _delete(self, deletes: Iterable[_Delete], arrived_ms: Sequence[int]) -> set[int]:
         """Note deletes; the numbers of the records that could not be, and of those behind the first of them: a store

@@ -13,12 +13,19 @@ from numpy.typing import NDArray
 
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.keys import RAW, SourceKey, Window
-from carbyne.core.limits import AHEAD_MS_MAX, HOT_SERIES_MAX, LATEST_BACK_MS, LATEST_READERS, POINTS_MAX
+from carbyne.core.limits import (
+    AHEAD_MS_MAX,
+    BACKLOG_FREE_S,
+    HOT_SERIES_MAX,
+    LATEST_BACK_MS,
+    LATEST_READERS,
+    POINTS_MAX,
+)
 from carbyne.read.views import HotPart, Views, late_columns, pending_of, span_of
 from carbyne.samples.blocks import decode
 from carbyne.samples.columns import EMPTY, Columns, between, column, merge
 from carbyne.samples.rollups import Span, aggregate, buckets_of, choose
-from carbyne.store.catalogue import Catalogue
+from carbyne.store.catalogue import Catalogue, SeriesSpan, Spans, spans_of
 from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps
 
 REBUILDING = "hot tier is being rebuilt: recent samples may be missing"
@@ -271,6 +278,20 @@ class Reader:
         """Every series that the source ever had; empty for an unknown source."""
         late = {name for rows in self._catalogue.pending(source).late for name in decode(rows.data).series}
         return self._hot.series(source) | late | self._catalogue.series(source).keys()
+
+    def spans(self, source: SourceKey) -> Spans:
+        """Every series that the source ever had, with the times between which it has samples: of one that no block has
+        yet all since a window before the longest backlog."""
+        now_ms = self._now_ms()
+        recent = SeriesSpan(now_ms - (BACKLOG_FREE_S + self._length_s) * 1000, now_ms + AHEAD_MS_MAX)
+        hot = self._hot.series(source)
+        spans = self._catalogue.series(source)
+        for name in hot:
+            spans[name] = spans[name].joined(recent) if name in spans else recent
+        for rows in self._catalogue.pending(source).late:
+            for name, span in spans_of(decode(rows.data)).items():
+                spans[name] = spans[name].joined(span) if name in spans else span
+        return spans
 
     def known(self, source: SourceKey, *, partial: bool) -> tuple[set[str], list[str]]:
         """As ``series``, with what is missing in it where that need not be an error."""

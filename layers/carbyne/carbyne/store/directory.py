@@ -1,30 +1,43 @@
-"""The directory of labelled series: a tenant's sources with the labels of their targets, and what its metrics are.
+"""The directory of labelled series: a tenant's sources, the labels of their targets and the names of their metrics.
 
-Items of the blocks table, in DIRECTORY_SHARDS partitions of a tenant for its sources and one for its metrics.  They are
-written by the ingester before the rows of a source, once a day at most unless they change: whoever lists them has seen
-every source whose rows can be read, and on which days it had any.
+Sources are indexed, not series: an entry for each series and label would cost twenty times as much to write.  Items of
+the blocks table, in DIRECTORY_SHARDS partitions of a tenant for its sources, one for its sets of names, each stored
+once by its hash, and one for what its metrics are.  The ingester writes them before the rows of a new source or name,
+and else once a day, so whoever lists them finds every source whose rows can be read, and the days on which it had any.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Set
+from hashlib import blake2b
+from typing import Final, NamedTuple
 
 import msgspec
 
 from carbyne.core import keys
 from carbyne.core.documents import Document
+from carbyne.core.errors import RetryableError
 from carbyne.core.items import Item, Table
-from carbyne.core.limits import DAY_S, DIRECTORY_ITEM_BYTES_MAX, DIRECTORY_REMEMBERED_MAX
+from carbyne.core.limits import (
+    DAY_S,
+    DIRECTORY_ITEM_BYTES_MAX,
+    DIRECTORY_NAMES_BYTES_MAX,
+    DIRECTORY_REMEMBERED_MAX,
+    WRITE_TRIES_MAX,
+)
 
 VERSION: Final = 1
+_HASH_BYTES: Final = 12
+ANY_NAME: Final = b"*"
+"""In the place of a hash: a source with more names than an item takes, which may have any."""
 
 
 class SourceEntry(msgspec.Struct, frozen=True, array_like=True):
     """``target``: labels of its target as canonical text, empty if it has none; days since 1970 of its first and its
-    last facts."""
+    last facts; ``names``: hash of its set of metric names, empty before any, or ANY_NAME."""
 
     target: str
     first_day: int
     last_day: int
+    names: bytes = b""
 
 
 class MetricEntry(msgspec.Struct, frozen=True, array_like=True):
@@ -35,23 +48,35 @@ class MetricEntry(msgspec.Struct, frozen=True, array_like=True):
     unit: str
 
 
-DirectoryEntry = SourceEntry | MetricEntry
-_SOURCES: Final = Document(
-    "source of the directory",
-    SourceEntry,
-    version=VERSION,
-    level=1,
-    bytes_max=DIRECTORY_ITEM_BYTES_MAX,
-    inflated_max=DIRECTORY_ITEM_BYTES_MAX,
-)
-_METRICS: Final = Document(
-    "metric of the directory",
-    MetricEntry,
-    version=VERSION,
-    level=1,
-    bytes_max=DIRECTORY_ITEM_BYTES_MAX,
-    inflated_max=DIRECTORY_ITEM_BYTES_MAX,
-)
+class _NameSet(msgspec.Struct, frozen=True, array_like=True):
+    names: list[str]
+
+
+class ListedSource(NamedTuple):
+    """A source as it is listed; ``names``: of its metrics, None if they may be any."""
+
+    target: str
+    first_day: int
+    last_day: int
+    names: frozenset[str] | None
+
+
+class _Known(NamedTuple):
+    entry: SourceEntry
+    item: Item
+
+
+_Key = tuple[str, str]
+
+
+def _kind(body: type, bytes_max: int) -> Document:  # type: ignore[type-arg]
+    what = "entry of the directory"
+    return Document(what, body, version=VERSION, level=3, bytes_max=bytes_max, inflated_max=bytes_max)
+
+
+_SOURCES: Final[Document[SourceEntry]] = _kind(SourceEntry, DIRECTORY_ITEM_BYTES_MAX)
+_METRICS: Final[Document[MetricEntry]] = _kind(MetricEntry, DIRECTORY_ITEM_BYTES_MAX)
+_NAMES: Final[Document[_NameSet]] = _kind(_NameSet, DIRECTORY_NAMES_BYTES_MAX)
 
 
 class Directory:
@@ -61,48 +86,107 @@ class Directory:
         self._table = table
         self._keep_s = keep_s
         self._now_s = now_s
-        self._written: dict[tuple[str, str], DirectoryEntry] = {}
+        self._known: dict[_Key, _Known] = {}
+        self._metrics: dict[_Key, MetricEntry] = {}
+        self._sets: dict[_Key, frozenset[str]] = {}
 
-    def sources(self, tenant: str) -> dict[str, SourceEntry]:
-        """All sources of a tenant."""
-        return {
+    def sources(self, tenant: str) -> dict[str, ListedSource]:
+        """All sources of a tenant; RetryableError."""
+        entries = {
             source: _SOURCES.unpack(item.data)
             for partition in keys.directory_partitions(tenant)
             for source, item in self._table.query(partition, "", keys.SORT_LAST)
         }
+        sets = {entry.names: self._names_of(tenant, entry.names) for entry in entries.values()}
+        return {
+            source: ListedSource(entry.target, entry.first_day, entry.last_day, sets[entry.names])
+            for source, entry in entries.items()
+        }
 
     def metrics(self, tenant: str) -> dict[str, MetricEntry]:
-        """All metrics of a tenant about which anything was said."""
+        """All metrics of a tenant about which anything was said; RetryableError."""
         items = self._table.query(keys.metrics_item(tenant), "", keys.SORT_LAST)
         return {name: _METRICS.unpack(item.data) for name, item in items}
 
-    def note(self, tenant: str, targets: Mapping[str, str], metrics: Mapping[str, tuple[str, str, str]]) -> None:
-        """Keep these facts; RetryableError.  What this instance wrote today already is not written again."""
+    def note(
+        self,
+        tenant: str,
+        targets: Mapping[str, str],
+        metrics: Mapping[str, tuple[str, str, str]],
+        names: Mapping[str, Set[str]],
+    ) -> None:
+        """Keep facts, and names of metrics by source; RetryableError.
+
+        What this instance has written or read of today is not written again.
+        """
+        for source in targets.keys() | names.keys():
+            self._note_source(tenant, source, targets.get(source, ""), names.get(source, frozenset()))
+        self._note_metrics(keys.metrics_item(tenant), metrics)
+        for memory in (self._known, self._metrics, self._sets):
+            if len(memory) > DIRECTORY_REMEMBERED_MAX:
+                memory.clear()
+
+    def _note_source(self, tenant: str, source: str, target: str, names: Set[str]) -> None:
+        """Entries are changed on the version that was read: no two instances lose each other's names."""
+        key = keys.directory_partition(tenant, source), source
+        for _ in range(WRITE_TRIES_MAX):
+            known = self._known.get(key) or self._read(key)
+            entry = self._changed(tenant, known and known.entry, target, names)
+            if known and entry == known.entry:
+                return
+            item = Item(_SOURCES.pack(entry), int(self._now_s()) + self._keep_s)
+            if self._table.put(*key, item, known and known.item):
+                self._known[key] = _Known(entry, item)
+                return
+            self._known.pop(key, None)
+        raise RetryableError(f"the entry of {source} keeps changing under us")
+
+    def _read(self, key: _Key) -> _Known | None:
+        item = self._table.get(*key)
+        if item is None:
+            return None
+        self._known[key] = _Known(_SOURCES.unpack(item.data), item)
+        return self._known[key]
+
+    def _changed(self, tenant: str, entry: SourceEntry | None, target: str, names: Set[str]) -> SourceEntry:
         day = int(self._now_s()) // DAY_S
-        entries: dict[tuple[str, str], DirectoryEntry] = {}
-        for source, target in targets.items():
-            key = keys.directory_partition(tenant, source), source
-            entries[key] = SourceEntry(target, self._first_day(key, day), day)
-        for name, metric in metrics.items():
-            entries[keys.metrics_item(tenant), name] = MetricEntry(*metric)
-        self._write({key: entry for key, entry in entries.items() if self._written.get(key) != entry})
+        if entry is None:
+            return SourceEntry(target, day, day, self._joined(tenant, b"", names))
+        days = min(entry.first_day, day), max(entry.last_day, day)
+        return SourceEntry(target or entry.target, *days, self._joined(tenant, entry.names, names))
 
-    def _first_day(self, key: tuple[str, str], day: int) -> int:
-        """As the table has it for a source that this instance has not written."""
-        known = self._written.get(key)
-        if known is None and (item := self._table.get(*key)):
-            known = _SOURCES.unpack(item.data)
-        return min(known.first_day, day) if isinstance(known, SourceEntry) else day
+    def _joined(self, tenant: str, known: bytes, names: Set[str]) -> bytes:
+        """The hash of the set with these names as well, which is there then."""
+        before = self._names_of(tenant, known)
+        if before is None or names <= before:
+            return known
+        joined = before | names
+        data = _NAMES.pack(_NameSet(sorted(joined)))
+        if sum(len(name.encode()) + 3 for name in joined) > DIRECTORY_NAMES_BYTES_MAX - 16:
+            return ANY_NAME
+        identity = blake2b("\n".join(sorted(joined)).encode(), digest_size=_HASH_BYTES).digest()
+        partition = keys.names_item(tenant)
+        if (partition, identity.hex()) not in self._sets:
+            self._table.write([(partition, identity.hex(), Item(data, int(self._now_s()) + self._keep_s))], [])
+            self._sets[partition, identity.hex()] = joined
+        return identity
 
-    def _write(self, entries: Mapping[tuple[str, str], DirectoryEntry]) -> None:
-        if not entries:
-            return
+    def _names_of(self, tenant: str, identity: bytes) -> frozenset[str] | None:
+        if identity in (b"", ANY_NAME):
+            return None if identity else frozenset()
+        key = keys.names_item(tenant), identity.hex()
+        if key not in self._sets:
+            item = self._table.get(*key)
+            if item is None:  # removed after KEEP_S, while a source still names it: any name, rather than none
+                return None
+            self._sets[key] = frozenset(_NAMES.unpack(item.data).names)
+        return self._sets[key]
+
+    def _note_metrics(self, partition: str, metrics: Mapping[str, tuple[str, str, str]]) -> None:
+        entries = {name: MetricEntry(*metric) for name, metric in metrics.items()}
+        new = {name: entry for name, entry in entries.items() if self._metrics.get((partition, name)) != entry}
         expires_s = int(self._now_s()) + self._keep_s
-        self._table.write([(*key, Item(_packed(entry), expires_s)) for key, entry in entries.items()], [])
-        if len(self._written) >= DIRECTORY_REMEMBERED_MAX:
-            self._written.clear()
-        self._written.update(entries)
-
-
-def _packed(entry: DirectoryEntry) -> bytes:
-    return _SOURCES.pack(entry) if isinstance(entry, SourceEntry) else _METRICS.pack(entry)
+        puts = [(partition, name, Item(_METRICS.pack(entry), expires_s)) for name, entry in new.items()]
+        if puts:
+            self._table.write(puts, [])
+        self._metrics.update({(partition, name): entry for name, entry in new.items()})
