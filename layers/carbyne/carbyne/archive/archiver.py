@@ -104,6 +104,6 @@ class Archiver:
             self._meter.add("BlocksQuarantined", 1)
 
     def _grows(self, image: Image) -> bool:
-        """Whether each seal of an open window writes this block anew: it is copied when the window has closed."""
+        """Whether each seal of an open window writes this block again: it is copied when the window has closed."""
         is_open = image.key.window.end_s * 1000 > self._now_ms()
         return image.key.resolution != RAW and is_open and not image.removed

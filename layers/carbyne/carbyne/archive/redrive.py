@@ -1,7 +1,7 @@
 """Redriving: what was set aside goes back to where it would have gone, and only then leaves the failure bucket.
 
 A record goes back into the stream within a RedrivenRecord, which keeps the stamp that the record had when it arrived
-first: put anew it would count as newer than all that came meanwhile.  A block goes through the archiver's own steps,
+first: put again it would count as newer than all that came meanwhile.  A block goes through the archiver's own steps,
 which merge by stamp.  Both may be repeated: a crash between the work and the removal of the object does no harm.  If
 the ingester sets a redriven record aside once more, it is as a new object, by the new record's own stamp, so removing
 the old one loses nothing.

@@ -51,7 +51,7 @@ def replay(arguments: Namespace, desk: Desk) -> None:
         desk.progress(so_far(now, notes.of(job.token)))
         time.sleep(POLL_S)
     if now and now.token != job.token:
-        return desk.say(f"replay {job.token} was begun anew as {now.token}: see it with --show")
+        return desk.say(f"replay {job.token} was begun again as {now.token}: see it with --show")
     return desk.say(in_the_end(job.token, notes.of(job.token)))
 
 

@@ -36,7 +36,7 @@ class Graph(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def create(registry: Registry, tenant: str, graphs: Sequence[Graph]) -> None:
-    """Define graphs, or define them anew; those that did not change cost no write.
+    """Define graphs, or define them again; those that did not change cost no write.
 
     RequestError 400 for a malformed one, and then nothing is defined, or if there would be too many.
     """

@@ -71,8 +71,8 @@ class SeriesSpan(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """``sealed``: the windows that ever had a block.  ``again``: those whose block was made anew after it had been
-    removed, or after nobody knows what; what an earlier block held may lie in the archive alone."""
+    """``sealed``: the windows that ever had a block.  ``again``: those whose block was made again after it had been
+    removed, or after an unknown history; what an earlier block held may lie in the archive alone."""
 
     sealed: set[Window]
     again: set[Window]
@@ -291,7 +291,7 @@ class Catalogue:
         return self._change(source, resolution, lambda windows: _added(windows.sealed, window))
 
     def mark_again(self, source: SourceKey, resolution: str, window: Window) -> None:
-        """Note that the window is about to have a block anew, so that the archive may hold what this one lacks."""
+        """Note that the window is about to have a block again, so that the archive may hold what this one lacks."""
         self._change(source, resolution, lambda windows: _added(windows.again, window))
 
     def open_days(self, source: SourceKey) -> set[Window]:

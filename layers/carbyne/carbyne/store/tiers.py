@@ -1,6 +1,6 @@
 """The blocks of a source over both tiers behind Redis: the table first, then the archive for what the table lacks.
 
-The source's index of sealed windows says what exists, and it is read after the table: a block that was made anew in
+The source's index of sealed windows says what exists, and it is read after the table: a block that was made again in
 between is marked there before it could be read.  The clock decides nothing.
 """
 
@@ -104,7 +104,7 @@ class BlockTiers:
         return parts, there
 
     def _lacking(self, of: BlockQuery, there: set[Window], gaps: Gaps) -> tuple[list[Window], Markers]:
-        """The windows of which the archive may hold more than the table: removed from it, or made anew in it; and the
+        """The windows of which the archive may hold more than the table: removed from it, or made again in it; and the
         deletes of the source's raw samples."""
         markers: Markers = ()
         try:
