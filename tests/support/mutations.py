@@ -151,7 +151,7 @@ RECORDED = [
     ("PUT", "/api/v0/services/Shop/roles/web/metadata/env", b'["a"]'),
     ("GET", "/api/v0/org", b""),
     ("GET", "/openapi.json", b""),
-    ("GET", "/api/v0/monitors", b""),
+    ("GET", "/api/v0/alerts", b""),
 ]
 
 
