@@ -106,6 +106,7 @@ def test_limits_of_a_tenant(run, aws, table):
         ["body-bytes", "-"],
         ["old-windows-per-minute", "-"],
         ["deletes-per-minute", "-"],
+        ["series-per-source", "-"],
     ]
     DynamoUsage(aws.client("dynamodb"), table).add("shop", {1_700_000_000 // 60: 40})
     assert run("tenants limits --tenant shop --samples-per-minute 500")[0] == "samples-per-minute\t500\t40"

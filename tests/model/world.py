@@ -4,7 +4,7 @@ import json
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from functools import cache, partial
 from itertools import count
@@ -585,7 +585,7 @@ CROWDED = {
     "carbyne.store.catalogue.CATALOGUE_PAGE_SERIES_MAX": 2,
     "carbyne.seal.backlog.BACKLOG_STEP_WINDOWS": 1,
     "carbyne.stream.putter.PUT_RECORDS_MAX": 2,
-    "carbyne.intake.writer.ROW_SERIES_MAX": 2,
+    "carbyne.intake.packing.ROW_SERIES_MAX": 2,
 }
 """Bounds so small that few samples meet all of them."""
 ALWAYS = {
@@ -607,11 +607,7 @@ def bounds(*, crowded: bool, leases: bool):
     if not leases:
         leases = ("carbyne.adapters.redis.windows.SEAL_LEASE_MS", "carbyne.seal.backlog.SEAL_LEASE_MS")
         changed = changed | dict.fromkeys(leases, 0)
-    patches = [patch(name, value) for name, value in changed.items()]
-    for one in patches:
-        one.start()
-    try:
+    with ExitStack() as patches:  # a bound that has gone leaves none of the others changed
+        for name, value in changed.items():
+            patches.enter_context(patch(name, value))
         yield
-    finally:
-        for one in patches:
-            one.stop()

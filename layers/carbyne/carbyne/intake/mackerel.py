@@ -39,9 +39,11 @@ _CHARACTERS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234
 """Of a metric name, by Mackerel's documents; host ids are held to the same."""
 
 _SPACE: Final = b" \t\r\n"
-_STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+# Groups are atomic, not possessive: Python before 3.11.5 forgets where a possessive group has to begin.
+_STRING: Final = rb'"[^"\\]*+(?>(?:\\.[^"\\]*+)*)"'
 _TOKEN: Final = re.compile(
-    rb'%b|[\[{]++(?:(?:[^\[\]{}"]++|%b)++[\[{]++)*+|[\]}]++(?:[^\[\]{}"]++[\]}]++)*+|,' % (_STRING, _STRING), re.DOTALL
+    rb'%b|[\[{]++(?>(?:(?>(?:[^\[\]{}"]++|%b)+)[\[{]++)*)|[\]}]++(?>(?:[^\[\]{}"]++[\]}]++)*)|,' % (_STRING, _STRING),
+    re.DOTALL,
 )
 """A string, a run of opening or of closing brackets with what stands between, or a comma."""
 _QUOTE: Final = ord('"')
