@@ -120,6 +120,23 @@ def test_the_system_view_says_what_the_cluster_is(cluster, redis):
     assert seals.open >= seals.due >= 0
 
 
+def test_a_replica_that_the_topology_leaves_out_is_asked_all_the_same(cluster, redis, monkeypatch):
+    """As a server leaves out those that copy, whatever their size."""
+    cluster.wait_until_ok()
+    replica = next(node for node in cluster.nodes if "role:slave" in node.ask("INFO", "replication"))
+    refresh = redis._refresh
+
+    def without(silent):
+        refresh(silent)
+        redis._client.nodes_manager.nodes_cache.pop(f"127.0.0.1:{replica.port}", None)
+
+    monkeypatch.setattr(redis, "_refresh", without)
+    seen = next(node for node in RedisSystem(redis).nodes() if node.node.endswith(f":{replica.port}"))
+    assert seen.used_bytes and seen.role == "replica"
+    monkeypatch.undo()
+    redis._refresh(None)
+
+
 class Meter(dict):
     def add(self, name, amount=1):
         self[name] = self.get(name, 0) + amount

@@ -192,7 +192,8 @@ class Nodes:
                 flags=frozenset(entry["flags"].split(",")),
                 slots=sum(int(slots[-1]) - int(slots[0]) + 1 for slots in entry["slots"]),
                 replicas=replicas[entry["node_id"]],
-                memory=self._asked(nodes[name], "INFO", "memory") if name in nodes else None,
+                # The client's topology leaves out a replica that is copying: it is asked at its address.
+                memory=self._asked(nodes.get(name) or _node_at(name), "INFO", "memory"),
             )
             for name, entry in sorted(table.items())
         ]
@@ -378,6 +379,11 @@ class Nodes:
             self._client.nodes_manager.initialize([self._endpoint], last_failed_node_name=silent)
         except UNREACHABLE as error:
             _log.warning("no node tells the topology of the Redis cluster: %s", error)
+
+
+def _node_at(name: str) -> ClusterNode:
+    host, _, port = name.rpartition(":")
+    return ClusterNode(host, int(port))  # type: ignore[no-untyped-call]
 
 
 def _as_lost(error: Exception) -> Exception:
