@@ -22,6 +22,7 @@ from carbyne.promql.scope import QuerySpan
 from carbyne.read.mackerel import Queries
 from carbyne.read.prometheus import Parameters, QuerySuccess
 from carbyne.read.sources import SourceSelector
+from carbyne.read.targets import AllOf, TargetSelector
 
 Fields = dict[str, Any]
 UNITS_MS: Final = {
@@ -44,7 +45,7 @@ def at_one_time(queries: Queries, tenant: str, given: Parameters) -> QuerySucces
     text = given.required("query")
     at_ms = _time_ms(given, "time", queries.now_ms())
     options = _options(given)
-    answer = query.instant(text, at_ms, SourceSelector(queries.reader, tenant, queries.sources), options)
+    answer = query.instant(text, at_ms, _selector(queries, tenant), options)
     return _success(answer, given, text, at_ms)
 
 
@@ -57,8 +58,8 @@ def over_a_span(queries: Queries, tenant: str, given: Parameters) -> QuerySucces
     step_ms = _duration_ms("step", given.required("step"))
     if step_ms <= 0:
         raise QueryError("bad_data", 'invalid parameter "step": it must be longer than zero')
-    selector = SourceSelector(queries.reader, tenant, queries.sources)
-    answer = query.over(text, QuerySpan(start_ms, end_ms, step_ms), selector, _options(given))
+    span = QuerySpan(start_ms, end_ms, step_ms)
+    answer = query.over(text, span, _selector(queries, tenant), _options(given))
     return _success(answer, given, text, end_ms)
 
 
@@ -70,6 +71,12 @@ def formatted(given: Parameters) -> QuerySuccess:
 def parsed(given: Parameters) -> QuerySuccess:
     """The answer of ``parse_query``."""
     return QuerySuccess(described(parse(given.required("query"))))
+
+
+def _selector(queries: Queries, tenant: str) -> AllOf:
+    """Of hosts and services, and of what has labels."""
+    known = SourceSelector(queries.reader, tenant, queries.sources)
+    return AllOf(known, TargetSelector(queries.reader, tenant, queries.find))
 
 
 def _options(given: Parameters) -> Options:

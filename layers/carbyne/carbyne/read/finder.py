@@ -33,6 +33,15 @@ class FoundSeries(NamedTuple):
     labels: Mapping[str, str]
 
 
+FindSeries = Callable[[str, Sequence[Matchers], int, int], Sequence[FoundSeries]]
+"""As ``Finder.find``."""
+
+
+def no_series(tenant: str, selectors: Sequence[Matchers], from_ms: int, to_ms: int) -> Sequence[FoundSeries]:
+    """In the place of a finder, where there is none."""
+    return ()
+
+
 class Finder:
     """``spans``: of all series of a source; ``clock``: seconds, by which the directory is read again."""
 

@@ -14,6 +14,7 @@ from carbyne.http.message import Request, Response, if_changed, json_response, o
 from carbyne.http.routes import PAGE, Call, Parameter, Route, Seconds, Text
 from carbyne.read.answers import Latest, Names, Point, Points, Stored, StoredWindow
 from carbyne.read.batch import Batch, BatchAnswer, ReadSpan
+from carbyne.read.finder import FindSeries, no_series
 from carbyne.read.placement import Storage
 from carbyne.read.reader import How, Reader
 from carbyne.read.registered import ListSources, no_sources
@@ -35,13 +36,15 @@ def now_never() -> int:
 
 
 class Queries(NamedTuple):
-    """What answers reads; ``is_registered``: whether the registry knows a source; ``sources``: all that it knows."""
+    """What answers reads; ``is_registered``: whether the registry knows a source; ``sources``: all that it knows;
+    ``find``: labelled series."""
 
     reader: Reader
     storage: Storage
     batch: Batch
     is_registered: Callable[[SourceKey], bool] = all_registered
     sources: ListSources = no_sources
+    find: FindSeries = no_series
     now_ms: Callable[[], int] = now_never
 
 

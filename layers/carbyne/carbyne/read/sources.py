@@ -3,7 +3,7 @@
 Who a host is says another series, ``carbyne_host_info``, one for each of its roles, to be joined.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Final
@@ -25,8 +25,22 @@ INFO_STEP_MS: Final = 60_000
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
+def threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(BATCH_READERS)
+
+
+def bounded(of_sources: Iterable[Sequence[SeriesSamples]]) -> Iterator[SeriesSamples]:
+    """The series of all sources; QueryError ``execution`` once they are more than a query may read."""
+    series, samples = 0, 0
+    for read in of_sources:
+        series, samples = series + len(read), samples + sum(len(each.ts_ms) for each in read)
+        if series > QUERY_SERIES_MAX or samples > QUERY_SAMPLES_MAX:
+            raise QueryError(
+                "execution",
+                f"a selector matches more than {min(series, QUERY_SERIES_MAX)} series or {QUERY_SAMPLES_MAX}"
+                f" samples: name fewer, or ask for a shorter time (so far {series} series, {samples} samples)",
+            )
+        yield from read
 
 
 class SourceSelector:
@@ -54,16 +68,7 @@ class SourceSelector:
                 "execution",
                 f'a selector matches {len(chosen)} sources, more than {QUERY_SOURCES_MAX}: name some by source=~"..."',
             )
-        series, samples = 0, 0
-        for read in _threads().map(lambda source: self._of_source(source, tests, selection), chosen):
-            series, samples = series + len(read), samples + sum(len(each.ts_ms) for each in read)
-            if series > QUERY_SERIES_MAX or samples > QUERY_SAMPLES_MAX:
-                raise QueryError(
-                    "execution",
-                    f"a selector matches more than {min(series, QUERY_SERIES_MAX)} series or {QUERY_SAMPLES_MAX}"
-                    f" samples: name fewer, or ask for a shorter time (so far {series} series, {samples} samples)",
-                )
-            yield from read
+        yield from bounded(threads().map(lambda source: self._of_source(source, tests, selection), chosen))
 
     def _of_source(self, source: str, tests: "_Tests", selection: Selection) -> list[SeriesSamples]:
         key = SourceKey(self._tenant, source)

@@ -26,6 +26,7 @@ from carbyne.hot.failovers import Failovers
 from carbyne.hot.marks import Marks
 from carbyne.hot.served import ServedReads
 from carbyne.read.batch import Batch
+from carbyne.read.finder import Finder
 from carbyne.read.mackerel import Queries, all_registered
 from carbyne.read.placement import Storage
 from carbyne.read.reader import Reader
@@ -33,6 +34,7 @@ from carbyne.read.registered import ListSources, no_sources
 from carbyne.read.views import Views
 from carbyne.store.cached import BlockCache, CachedTiers
 from carbyne.store.catalogue import Catalogue
+from carbyne.store.directory import Directory
 from carbyne.store.tiers import BlockTiers
 from carbyne.tenants.accounts import Accounts
 from carbyne.wiring.clock import now_ms
@@ -82,7 +84,16 @@ def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
         sealed_s=Marks(ports.table).sealed_s,
     )
     storage = Storage(ports.windows, warm, ports.cold, catalogue)
-    queries = Queries(samples, storage, Batch(samples), ports.is_registered, ports.sources, ports.now_ms)
+    directory = Directory(ports.table, settings.cold_raw_s, lambda: ports.now_ms() / 1000)
+    queries = Queries(
+        samples,
+        storage,
+        Batch(samples),
+        ports.is_registered,
+        ports.sources,
+        Finder(directory, samples.spans, lambda: ports.now_ms() / 1000).find,
+        ports.now_ms,
+    )
     return ReaderDeps(ports.accounts, queries)
 
 

@@ -1,0 +1,73 @@
+"""What Prometheus writes is what PromQL reads: through writer, stream, ingester, Redis, blocks and the directory."""
+
+import json
+import struct
+
+import pytest
+
+from tests.support.pipeline import APPS, Pipeline, flush, http_event
+from tests.support.remote_write import V2, Body2, packed
+
+NOW_S = 1_700_000_400
+NOW_MS = NOW_S * 1000
+STALE = struct.unpack(">d", bytes.fromhex("7ff0000000000002"))[0]
+UP = {"__name__": "up", "job": "node", "instance": "web1:9100"}
+IDLE = {"__name__": "cpu_seconds", "job": "node", "instance": "web1:9100", "mode": "idle", "path": "a{b=c},%"}
+GONE = {"__name__": "up", "job": "node", "instance": "web2:9100"}
+LONE = {"__name__": "batch_size", "zone": "ü"}
+
+
+@pytest.fixture(scope="module")
+def path(cluster):
+    flush(cluster)
+    pipeline = Pipeline(cluster, NOW_S, tenants={"secret": "acme", "other": "rival"})
+    body = Body2().add(UP, *((1.0, NOW_MS - 15_000 * n - 1) for n in reversed(range(20))))
+    body.add(IDLE, *((100.0 - n, NOW_MS - 15_000 * n - 7) for n in reversed(range(20))))
+    body.add(GONE, (1.0, NOW_MS - 60_000), (STALE, NOW_MS - 30_000)).add(LONE, (0.5, NOW_MS - 1_000))
+    headers = {"X-Api-Key": "secret", "Content-Type": V2, "Content-Encoding": "snappy"}
+    event = http_event("POST", "/api/v1/write", headers=headers, body=packed(body.bytes()))
+    assert APPS["writer"].handle(event, lambda: pipeline.writer)["statusCode"] == 204
+    pipeline.post([("web1", "loadavg5", NOW_S - 60, 1.5)])
+    pipeline.deliver()
+    yield pipeline
+    pipeline.close()
+
+
+def ask(path, query, api_key="secret", **given):
+    answer = path.get("/api/v1/query", ("query", query), ("time", NOW_S), *given.items(), api_key=api_key)
+    body = json.loads(answer["body"])
+    assert answer["statusCode"] == 200, body
+    return [(each["metric"], each["value"][1]) for each in body["data"]["result"]]
+
+
+def test_a_series_has_all_the_labels_that_it_was_written_with(path):
+    assert ask(path, 'cpu_seconds{mode="idle"}') == [(IDLE, "100")]
+    assert ask(path, '{job=~"no.*", instance!="web2:9100"}') == [(IDLE, "100"), (UP, "1")]
+    assert ask(path, 'batch_size{zone="ü"}') == [(LONE, "0.5")]
+    assert ask(path, 'up{job="other"}') == []
+
+
+def test_a_stale_marker_ends_a_series_at_its_millisecond(path):
+    assert ask(path, 'up{instance="web2:9100"}') == []
+    before = path.get("/api/v1/query", ("query", 'up{instance="web2:9100"}'), ("time", NOW_S - 30.001))
+    assert len(json.loads(before["body"])["data"]["result"]) == 1
+
+
+def test_rates_are_of_exact_times(path):
+    ((labels, value),) = ask(path, "rate(cpu_seconds[2m])")
+    assert labels == {name: IDLE[name] for name in IDLE if name != "__name__"}
+    assert float(value) == pytest.approx(1 / 15)
+
+
+def test_labelled_series_are_not_seen_by_another_tenant(path):
+    assert ask(path, '{__name__!=""}', api_key="other") == []
+
+
+def test_what_was_sealed_reads_as_before(path):
+    before = ask(path, 'sum_over_time({job="node"}[5m])')
+    path.now_s += 8 * 3600
+    try:
+        assert path.seal() > 0
+    finally:
+        path.now_s = NOW_S
+    assert ask(path, 'sum_over_time({job="node"}[5m])') == before
