@@ -12,6 +12,8 @@ from carbyne.queue.queues import NewMessage, Queues, QueueTime
 
 LEASE_S = 8
 DIES = 0.05
+SHARES = (1 / 3, 2 / 3)
+"""Of the jobs that are published when something is lost."""
 
 
 class Jobs:
@@ -39,12 +41,15 @@ class Jobs:
         time it is asked, a third and two thirds on the way."""
         threads = [threading.Thread(target=self._publish, args=(first,)) for first in (0, 1)]
         threads += [threading.Thread(target=self._work, args=(random.Random(at),)) for at in range(workers)]
-        threads += [threading.Thread(target=self._lose, args=(losses(),))]
         for thread in threads:
             thread.start()
         end_s = time.monotonic() + limit_s
+        losing = losses()
         while not self._is_over() and time.monotonic() < end_s:
-            time.sleep(0.1)
+            if self.losses < len(SHARES) and len(self.published) >= self.number * SHARES[self.losses]:
+                next(losing)  # not in a thread: with it Linux would end the servers that it starts
+                self.losses += 1
+            time.sleep(0.05)
         self._done.set()
         for thread in threads:
             thread.join(60)
@@ -90,13 +95,6 @@ class Jobs:
             if leases and not dies:  # at once, since a lease runs on while Redis is away
                 self._patiently(lambda: queues.acknowledge(self.queue, leases))  # noqa: B023 - called at once
 
-    def _lose(self, losses):
-        for share in (3, 1.5):
-            while len(self.published) < self.number / share and not self._done.is_set():
-                time.sleep(0.02)
-            next(losses)
-            self.losses += 1
-
     def _patiently(self, ask):
         end_s = time.monotonic() + 60
         while True:
@@ -108,7 +106,7 @@ class Jobs:
                 time.sleep(0.1)
 
     def _is_over(self):
-        is_published = len(self.published) == self.number and self.losses == 2
+        is_published = len(self.published) == self.number and self.losses == len(SHARES)
         return is_published and self.published <= self.runs.keys() and not any(self.left())
 
 
