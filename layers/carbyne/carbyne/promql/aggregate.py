@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from carbyne.core.errors import QueryError
-from carbyne.promql.frames import Floats, Frame, Ints, Mask, groups_of, joined, stacked
+from carbyne.promql.frames import Floats, Frame, Ints, Mask, groups_of
 from carbyne.promql.labels import NAME, Labels, drop, keep, put
 from carbyne.promql.numbers import plain
 from carbyne.promql.over_time import of_sorted
@@ -170,8 +170,3 @@ def _with_label(key: Labels, labels: Labels, label: str, node: Aggregate) -> Lab
     if node.without:
         return key
     return put(key, label, dict(labels)[label])
-
-
-def united(frames: Sequence[Frame], steps: int) -> Frame:
-    """Rows of several frames, those of equal labels joined."""
-    return joined(stacked(frames, steps))

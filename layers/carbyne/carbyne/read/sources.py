@@ -3,7 +3,7 @@
 Who a host is says another series, ``carbyne_host_info``, one for each of its roles, to be joined.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Final
@@ -13,9 +13,9 @@ import numpy as np
 from carbyne.core.errors import QueryError
 from carbyne.core.keys import RAW, SourceKey
 from carbyne.core.limits import BATCH_READERS, QUERY_SAMPLES_MAX, QUERY_SERIES_MAX, QUERY_SOURCES_MAX
-from carbyne.promql.labels import NAME, made
+from carbyne.promql.labels import NAME, Labels, made
 from carbyne.promql.select import Selection, SeriesSamples, Test, test_of, tests_of
-from carbyne.read.reader import How, Reader
+from carbyne.read.reader import How, Many, Reader
 from carbyne.read.registered import ListSources, RegisteredSource
 
 SOURCE: Final = "source"
@@ -41,6 +41,15 @@ def bounded(of_sources: Iterable[Sequence[SeriesSamples]]) -> Iterator[SeriesSam
                 f" samples: name fewer, or ask for a shorter time (so far {series} series, {samples} samples)",
             )
         yield from read
+
+
+def series_of(many: Many, labels_of: Callable[[str], Labels]) -> list[SeriesSamples]:
+    """What was read of a source, as series with the labels of their keys."""
+    return [
+        SeriesSamples(labels_of(key), group.ts_ms, bits.view(np.float64))
+        for group in many.columns.groups
+        for key, bits in zip(group.series, group.values, strict=True)
+    ]
 
 
 class SourceSelector:
@@ -76,11 +85,7 @@ class SourceSelector:
         if not names:
             return []
         many = self._reader.read_many(key, sorted(names), selection.after_ms + 1, selection.until_ms, How(RAW))
-        return [
-            SeriesSamples(made({NAME: name, SOURCE: source}), group.ts_ms, bits.view(np.float64))
-            for group in many.columns.groups
-            for name, bits in zip(group.series, group.values, strict=True)
-        ]
+        return series_of(many, lambda name: made({NAME: name, SOURCE: source}))
 
 
 class _Tests:

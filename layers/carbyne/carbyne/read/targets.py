@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
 from carbyne.core.errors import QueryError, RequestError
 from carbyne.core.keys import RAW, SourceKey
 from carbyne.promql.labels import Labels, made
 from carbyne.promql.select import Selection, Selector, SeriesSamples, test_of
 from carbyne.read.finder import FindSeries
 from carbyne.read.reader import How, Reader
-from carbyne.read.sources import bounded, threads
+from carbyne.read.sources import bounded, series_of, threads
 
 _RAW: Final = How(RAW)
 
@@ -40,11 +38,7 @@ class TargetSelector:
 
     def _of_target(self, source: SourceKey, keys: dict[str, Labels], selection: Selection) -> list[SeriesSamples]:
         many = self._reader.read_many(source, sorted(keys), selection.after_ms + 1, selection.until_ms, _RAW)
-        return [
-            SeriesSamples(keys[key], group.ts_ms, bits.view(np.float64))
-            for group in many.columns.groups
-            for key, bits in zip(group.series, group.values, strict=True)
-        ]
+        return series_of(many, keys.__getitem__)
 
 
 class AllOf:

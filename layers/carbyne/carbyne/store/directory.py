@@ -7,6 +7,7 @@ and else once a day, so whoever lists them finds every source whose rows can be 
 """
 
 from collections.abc import Callable, Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -17,6 +18,7 @@ from carbyne.core.documents import Document
 from carbyne.core.errors import RetryableError
 from carbyne.core.items import Item, Table
 from carbyne.core.limits import (
+    BATCH_READERS,
     DAY_S,
     DIRECTORY_ITEM_BYTES_MAX,
     DIRECTORY_NAMES_BYTES_MAX,
@@ -92,11 +94,10 @@ class Directory:
 
     def sources(self, tenant: str) -> dict[str, ListedSource]:
         """All sources of a tenant; RetryableError."""
-        entries = {
-            source: _SOURCES.unpack(item.data)
-            for partition in keys.directory_partitions(tenant)
-            for source, item in self._table.query(partition, "", keys.SORT_LAST)
-        }
+        partitions = keys.directory_partitions(tenant)
+        with ThreadPoolExecutor(BATCH_READERS) as readers:  # all at once: it saves round trips
+            pages = readers.map(lambda partition: list(self._table.query(partition, "", keys.SORT_LAST)), partitions)
+            entries = {source: _SOURCES.unpack(item.data) for page in pages for source, item in page}
         sets = {entry.names: self._names_of(tenant, entry.names) for entry in entries.values()}
         return {
             source: ListedSource(entry.target, entry.first_day, entry.last_day, sets[entry.names])
