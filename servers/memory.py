@@ -57,6 +57,7 @@ class MemoryTable:
                 self.units_of[partition.partition(":")[0]] += write_units(partition, sort, item)
 
     def query(self, partition: str, first: str, last: str) -> list[tuple[str, Item]]:
+        assert first and last, "DynamoDB refuses an empty sort key"
         with self._lock:
             self.calls["query"] += 1
             rows = (

@@ -50,6 +50,16 @@ def test_a_sample_is_readable_within_two_seconds(system):
     assert time.monotonic() - sent_s < 2
 
 
+def test_a_query_of_promql_finds_the_samples_of_this_machine(system):
+    [host] = system.call("/api/v0/hosts")[1]["hosts"]
+    latest = system.call(f"/api/v0/tsdb/latest?hostId={host['id']}&name=loadavg5")[1]["tsdbLatest"][host["id"]]
+    point = latest["loadavg5"]
+    status, answer = system.call(f"/api/v1/query?query=loadavg5&time={point['time']}")
+    assert (status, answer["status"]) == (200, "success"), answer
+    [series] = answer["data"]["result"]
+    assert (series["value"][0], float(series["value"][1])) == (point["time"], point["value"])
+
+
 def test_this_machine_posts_its_own_metrics(system):
     [host] = system.call("/api/v0/hosts")[1]["hosts"]
     status, answer = system.call(f"/api/v0/tsdb/latest?hostId={host['id']}&name=loadavg5&name=memory.used")

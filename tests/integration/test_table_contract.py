@@ -9,7 +9,7 @@ from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.core import stamps
 from carbyne.core.errors import RetryableError
 from carbyne.core.items import Item
-from carbyne.core.keys import BlockKey, SourceKey, Window
+from carbyne.core.keys import SORT_FIRST, SORT_LAST, BlockKey, SourceKey, Window
 from carbyne.core.limits import BLOCK_BYTES_MAX, PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
 from carbyne.samples.columns import Rows, from_rows
 from carbyne.samples.markers import Marker
@@ -56,6 +56,13 @@ def test_what_was_put_is_there(table, item):
     assert table.put("p", "s", item, None)
     assert table.get("p", "s") == item
     assert table.query("p", "s", "s") == [("s", item)]
+
+
+def test_a_whole_partition_is_between_the_first_and_the_last_sort_key(table):
+    items = [("\x01", Item(b"low")), ("a", Item(b"middle")), ("\U0010fffe", Item(b"high"))]
+    for sort, item in items:
+        assert table.put("whole", sort, item, None)
+    assert table.query("whole", SORT_FIRST, SORT_LAST) == items
 
 
 def test_a_put_needs_the_version_that_is_there(table):

@@ -48,7 +48,7 @@ class Table(Protocol):
         """
 
     def query(self, partition: str, first: str, last: str) -> list[tuple[str, Item]]:
-        """(sort key, item) from ``first`` to ``last``, both included, ascending."""
+        """(sort key, item) from ``first`` to ``last``, both included and not empty, ascending."""
 
 
 class Blocks(Protocol):

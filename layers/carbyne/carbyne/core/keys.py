@@ -285,6 +285,8 @@ def list_identity(blob: bytes) -> bytes:
 
 DIRECTORY_SHARDS: Final = 16
 """Partitions of a tenant's sources in the directory: a partition takes 1,000 writes a second."""
+SORT_FIRST: Final = "\0"
+"""No sort key is before it: DynamoDB refuses an empty one, in a condition too."""
 SORT_LAST: Final = "\U0010ffff"
 """Behind every sort key."""
 

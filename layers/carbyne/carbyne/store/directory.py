@@ -96,7 +96,7 @@ class Directory:
         """All sources of a tenant; RetryableError."""
         partitions = keys.directory_partitions(tenant)
         with ThreadPoolExecutor(BATCH_READERS) as readers:  # all at once: it saves round trips
-            pages = readers.map(lambda partition: list(self._table.query(partition, "", keys.SORT_LAST)), partitions)
+            pages = readers.map(self._all, partitions)
             entries = {source: _SOURCES.unpack(item.data) for page in pages for source, item in page}
         sets = {entry.names: self._names_of(tenant, entry.names) for entry in entries.values()}
         return {
@@ -106,8 +106,11 @@ class Directory:
 
     def metrics(self, tenant: str) -> dict[str, MetricEntry]:
         """All metrics of a tenant about which anything was said; RetryableError."""
-        items = self._table.query(keys.metrics_item(tenant), "", keys.SORT_LAST)
+        items = self._all(keys.metrics_item(tenant))
         return {name: _METRICS.unpack(item.data) for name, item in items}
+
+    def _all(self, partition: str) -> list[tuple[str, Item]]:
+        return self._table.query(partition, keys.SORT_FIRST, keys.SORT_LAST)
 
     def note(
         self,
