@@ -8,9 +8,9 @@ not in the figures.  It fails if a sample can't be read back.
 
 import time
 
+from harness.neighbours import Neighbours
+from harness.pipeline import LENGTH_S, Pipeline, stored_bytes
 from servers.valkey import Cluster
-from tests.support.neighbours import Neighbours
-from tests.support.pipeline import LENGTH_S, Pipeline, stored_bytes
 
 DELETES, HOSTS, WINDOWS = 60, 10, 30
 

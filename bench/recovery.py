@@ -38,8 +38,8 @@ from carbyne.intake.packing import entries_of
 from carbyne.read.reader import How
 from carbyne.stream.arrived import Arrived
 
+from harness.pipeline import LENGTH_S, Pipeline, flush, stored_bytes, with_role
 from servers.valkey import Cluster
-from tests.support.pipeline import LENGTH_S, Pipeline, flush, stored_bytes, with_role
 
 START_S = 1_700_006_400 - 6 * LENGTH_S
 METRICS = [f"custom.app.worker{i:02d}.requests" for i in range(100)]

@@ -36,8 +36,8 @@ from carbyne.hot.replay import Replayer, Supervisor
 from carbyne.intake.packing import entries_of
 from carbyne.samples.columns import column
 
+from harness.pipeline import APPS, LENGTH_S, Pipeline, kinesis_event
 from servers.valkey import Cluster, Node
-from tests.support.pipeline import APPS, LENGTH_S, Pipeline, kinesis_event
 
 START_S = 1_700_006_400
 METRICS = 100

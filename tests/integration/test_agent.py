@@ -7,8 +7,8 @@ import random
 import pytest
 from carbyne.registry.ids import new_host_id
 
+from harness.pipeline import Pipeline
 from tests.support.agent import METRICS, PLUGIN, QUEUE_ENTRIES, TIMEOUT_S, Agent, NetworkError, Simulation
-from tests.support.pipeline import Pipeline
 from tests.support.registry_system import System, event
 
 START_S = 1_699_999_987

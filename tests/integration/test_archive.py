@@ -19,10 +19,10 @@ from carbyne.core.limits import DAY_S, RECONCILE_AHEAD_DAYS
 from carbyne.store.catalogue import Catalogue
 from carbyne.wiring import reconciler as wiring_reconciler
 
+from harness.pipeline import LENGTH_S, Pipeline, flush, load_app
+from harness.wired import reconciler_settings
 from tests.support.fakes import Crash, Steps
-from tests.support.pipeline import LENGTH_S, Pipeline, flush, load_app
 from tests.support.stores import create_blocks_table
-from tests.support.wired import reconciler_settings
 
 ARCHIVER = load_app("archiver")
 DAY_START_S = 1_800_000_000 // DAY_S * DAY_S

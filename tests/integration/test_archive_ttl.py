@@ -14,10 +14,10 @@ from carbyne.core.keys import SourceKey
 from carbyne.samples import blocks
 from carbyne.store.catalogue import Catalogue, spans_of
 
+from harness.pipeline import load_app
 from tests.support import dynamodb_local
 from tests.support.blocks import KEY, ONE, TWO, Meter
 from tests.support.fakes import NoDeletes
-from tests.support.pipeline import load_app
 from tests.support.stores import create_blocks_table
 
 ARCHIVER = load_app("archiver")

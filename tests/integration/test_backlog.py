@@ -13,12 +13,12 @@ from carbyne.core.keys import SourceKey, Window
 from carbyne.registry.ids import new_host_id
 from carbyne.samples.rollups import AGGREGATES
 
+from harness.pipeline import LENGTH_S, SCHEDULE, Pipeline, flush
 from servers import plain
 from tests.integration.test_agent import KEY, Endpoint
 from tests.integration.test_sealing_volume import reference
 from tests.support.agent import COLLECT_S, QUEUE_ENTRIES, Agent, Entry, Simulation
 from tests.support.fakes import FakeTable, write_units
-from tests.support.pipeline import LENGTH_S, SCHEDULE, Pipeline, flush
 from tests.support.registry_system import System
 
 DAY_S = 86_400

@@ -15,9 +15,9 @@ import pytest
 from carbyne.core.keys import SourceKey, Window, lane_due
 from samtranslator.yaml_helper import yaml_parse
 
+from harness.pipeline import master_of
 from tests.expansion import Expansion, transform
 from tests.support.lambda_rie import BuiltFunction, build_for_here, environment, pythons
-from tests.support.pipeline import master_of
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent

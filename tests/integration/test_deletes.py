@@ -9,9 +9,9 @@ from carbyne.core.keys import RAW, BlockKey
 from carbyne.samples import blocks
 from carbyne.samples.columns import column
 
+from harness.pipeline import flush
 from tests.integration.test_archive import HOST, MINUTES, NAMES, SOURCE, WINDOWS, Path
 from tests.support.fakes import Crash, Steps
-from tests.support.pipeline import flush
 
 GONE = NAMES[0]
 FROM_S, TO_S = WINDOWS[0].start_s + 60 * MINUTES[1], WINDOWS[2].start_s + 60 * MINUTES[3]

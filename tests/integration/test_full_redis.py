@@ -7,8 +7,8 @@ from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core.limits import ADMIT_MINUTES, EARLY_FILL_MAX
 
+from harness.pipeline import LENGTH_S, Pipeline, flush
 from servers.valkey import Cluster
-from tests.support.pipeline import LENGTH_S, Pipeline, flush
 
 START_S = 1_700_006_400
 ROOM_BYTES = 2_500_000

@@ -23,8 +23,8 @@ from carbyne.samples.columns import column
 from carbyne.stream import records
 from redis.cluster import RedisCluster
 
+from harness.pipeline import LENGTH_S, Pipeline, flush, master_of, replica_of, slot_of, stored_bytes, with_role
 from servers.valkey import Cluster
-from tests.support.pipeline import LENGTH_S, Pipeline, flush, master_of, replica_of, slot_of, stored_bytes, with_role
 
 NOW_S = 1_800_007_212
 """Halfway through a window."""

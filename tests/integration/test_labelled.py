@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from tests.support.pipeline import APPS, Pipeline, flush, http_event
+from harness.pipeline import APPS, Pipeline, flush, http_event
 from tests.support.remote_write import V2, Body2, packed
 
 NOW_S = 1_700_000_400

@@ -9,9 +9,9 @@ from carbyne.core.keys import SourceKey, lane_tag
 from carbyne.hot.replay import Replayer
 from redis.crc import key_slot
 
+from harness.pipeline import LENGTH_S, _slots, master_of, replica_of
 from servers.valkey import Cluster
 from tests.integration.test_replay import HOSTS, START_S, System
-from tests.support.pipeline import LENGTH_S, _slots, master_of, replica_of
 
 PROMOTED_S = 20
 

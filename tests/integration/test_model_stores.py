@@ -12,8 +12,8 @@ from carbyne.core.keys import Window, lane_state
 from carbyne.core.settings import RedisSettings
 from carbyne.wiring.redis import nodes
 
+from harness.pipeline import flush, with_role
 from tests.model.simulation import Simulation
-from tests.support.pipeline import flush, with_role
 from tests.support.stores import create_blocks_table
 
 

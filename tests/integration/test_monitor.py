@@ -18,7 +18,7 @@ from carbyne.registry import hosts, metadata
 from carbyne.registry.store import Registry
 from carbyne.wiring.redis import one_node
 
-from tests.support.pipeline import Pipeline, load_app, replica_of, with_role
+from harness.pipeline import Pipeline, load_app, replica_of, with_role
 from tests.support.registry_store import MemoryStore
 
 NOW_S = 1_700_000_000 // 60 * 60

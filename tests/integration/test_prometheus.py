@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.pipeline import flush
+from harness.pipeline import flush
 from tests.support.prometheus_door import PROMETHEUS
 from tests.support.prometheus_run import run
 

@@ -21,10 +21,10 @@ from carbyne.samples import blocks
 from carbyne.store.catalogue import Catalogue, spans_of
 from carbyne.wiring import reconciler as wiring_reconciler
 
+from harness.wired import reconciler_settings
 from tests.support import dynamodb_local
 from tests.support.blocks import KEY, ONE, TWO, Meter
 from tests.support.stores import create_blocks_table
-from tests.support.wired import reconciler_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTS = 5

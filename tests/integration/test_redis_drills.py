@@ -15,9 +15,9 @@ from carbyne.hot.followers import MastersItem
 from carbyne.hot.jobs import Jobs
 from carbyne.hot.replay import Replayer, Supervisor
 
+from harness.pipeline import APPS, kinesis_event, master_of, replica_of, with_role
 from servers.valkey import Cluster
 from tests.integration.test_replay import Readers
-from tests.support.pipeline import APPS, kinesis_event, master_of, replica_of, with_role
 from tests.support.redis_load import NAMES, Load
 
 RECOVERED_S = 120

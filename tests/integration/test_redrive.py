@@ -28,11 +28,11 @@ from carbyne.samples.markers import Marker
 from carbyne.store.catalogue import Catalogue
 from carbyne.stream.arrived import Image
 
+from harness.pipeline import LENGTH_S, Pipeline, flush
 from local.sources import shards_of
 from local.template import ARNS
 from servers.lambdas import FunctionError
 from tests.support.blocks import KEY, ONE, TWO, Meter, everything
-from tests.support.pipeline import LENGTH_S, Pipeline, flush
 from tests.support.stores import create_blocks_table
 
 ROOT = Path(__file__).resolve().parents[2]

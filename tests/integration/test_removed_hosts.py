@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.pipeline import LENGTH_S, Pipeline, flush
+from harness.pipeline import LENGTH_S, Pipeline, flush
 from tests.support.registry_system import System
 
 START_S = 1_700_006_400  # where a window begins

@@ -11,7 +11,7 @@ from carbyne.hot.jobs import Jobs, demand
 from carbyne.hot.replay import Replayer, Supervisor
 from redis.cluster import RedisCluster
 
-from tests.support.pipeline import APPS, LENGTH_S, Pipeline, kinesis_event
+from harness.pipeline import APPS, LENGTH_S, Pipeline, kinesis_event
 
 START_S = 1_700_006_400  # where a window begins
 assert START_S % LENGTH_S == 0

@@ -14,9 +14,9 @@ from carbyne.core.keys import BlockKey, is_block
 from carbyne.samples.rollups import choose
 from carbyne.stream.arrived import Image
 
+from harness.pipeline import LENGTH_S, SCHEDULE, Pipeline
 from servers import plain
 from tests.support.fakes import FakeBlocks, FakeTable, NoDeletes, write_units
-from tests.support.pipeline import LENGTH_S, SCHEDULE, Pipeline
 from tests.support.stores import create_blocks_table
 
 DAY_S = 86_400

@@ -13,8 +13,8 @@ from carbyne.core import keys
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey, Window
 
+from harness.pipeline import LENGTH_S, SCHEDULE, Pipeline, flush, master_of, with_role
 from tests.support.fakes import FakeTable
-from tests.support.pipeline import LENGTH_S, SCHEDULE, Pipeline, flush, master_of, with_role
 from tests.support.turns import Turns
 
 START_S = (int(time.time()) // LENGTH_S + 10) * LENGTH_S

@@ -17,8 +17,8 @@ from carbyne.samples.schedule import LATE_SHARE
 from carbyne.store.tree import read_blocks
 from carbyne.stream import records
 
+from harness.pipeline import LENGTH_S, SCHEDULE, Pipeline, flush
 from tests.support.fakes import FakeTable, item_bytes, write_units
-from tests.support.pipeline import LENGTH_S, SCHEDULE, Pipeline, flush
 from tests.support.stores import create_blocks_table
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "data" / "host-metrics.jsonl.gz"

@@ -15,8 +15,8 @@ from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.sketch import Sketch
 from carbyne.tenants.usage import Counted, HeldMemory, Limits, Standing, Usage, UsedRow
 
+from harness.pipeline import APPS, MemoryStream, http_event
 from tests.support.fakes import NoDeletes
-from tests.support.pipeline import APPS, MemoryStream, http_event
 
 NOW_S = 1_700_000_000
 MINUTE = NOW_S // 60

@@ -56,13 +56,13 @@ from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring import reconciler as wiring_reconciler
 from carbyne.wiring import sealer as wiring_sealer
 
+from harness.pipeline import MemoryAccounts
+from harness.wired import ingester_settings, reader_settings, reconciler_settings, sealer_settings
 from tests.model.faults import Faults, FaultyNodes, FaultyStore, Inline
 from tests.model.oracle import Oracle
 from tests.model.pages import PagedTable
 from tests.model.redis import MemoryNodes, MemoryRedis
 from tests.support.fakes import DictCache, FakeBlocks, NoDeletes
-from tests.support.pipeline import MemoryAccounts
-from tests.support.wired import ingester_settings, reader_settings, reconciler_settings, sealer_settings
 
 RETENTION_S = 460 * DAY_S
 SCHEDULE = SealSchedule(120, 1800)

@@ -12,7 +12,7 @@ from carbyne.cluster.figures import FIGURES, PREFIX, metrics
 from carbyne.core.limits import REDIS_TIMEOUT_S
 from carbyne.wiring.redis import one_node
 
-from tests.support.pipeline import with_role
+from harness.pipeline import with_role
 
 MODULE = "github.com/mackerelio/mackerel-agent-plugins/mackerel-plugin-redis@latest"
 OURS = {"operations", "sync", "fork", "spread", "cpu", "latency", "latency_events", "link"}

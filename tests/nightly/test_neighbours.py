@@ -6,8 +6,8 @@ import time
 import pytest
 from carbyne.tenants.usage import Limits
 
-from tests.support.neighbours import Neighbours
-from tests.support.pipeline import LENGTH_S, Pipeline, flush
+from harness.neighbours import Neighbours
+from harness.pipeline import LENGTH_S, Pipeline, flush
 
 pytestmark = pytest.mark.nightly
 

@@ -1,20 +1,11 @@
 """Stores in memory under the names that tests use, and ports that stop or count."""
 
+from harness.wired import NoDeletes
 from servers.memory import MemoryBlocks as FakeBlocks
 from servers.memory import MemoryTable as FakeTable
 from servers.memory import item_bytes, write_units
 
 __all__ = ["Crash", "FakeBlocks", "FakeTable", "NoDeletes", "Steps", "item_bytes", "write_units"]
-
-
-class NoDeletes:
-    """The deletes of sources that have none."""
-
-    def of(self, source):
-        return 0
-
-    def markers(self, source):
-        return []
 
 
 class Crash(Exception):

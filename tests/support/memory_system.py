@@ -29,12 +29,12 @@ from carbyne.tenants.accounts import Accounts
 from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring.openapi import TABLES
 
+from harness.wired import reader_settings
 from tests.support.fakes import DictCache, FakeBlocks, FakeTable, NoDeletes
 from tests.support.page_system import MemorySessions, page_deps
 from tests.support.queue_stores import MemoryQueueWorld
 from tests.support.registry_store import MemoryRegistered, MemoryStore
 from tests.support.registry_system import Keys, load_app
-from tests.support.wired import reader_settings
 
 APPS = {function: load_app(function) for function in TABLES}
 LENGTH_S = 14_400

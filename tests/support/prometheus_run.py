@@ -7,7 +7,7 @@ import numpy as np
 from carbyne.core import keys
 from carbyne.samples.columns import column
 
-from tests.support.pipeline import APPS, LENGTH_S, Pipeline
+from harness.pipeline import APPS, LENGTH_S, Pipeline
 from tests.support.prometheus_door import DoorServer, Prometheus, until
 from tests.support.remote_write import bits, stored_of
 

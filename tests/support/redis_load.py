@@ -13,8 +13,8 @@ from carbyne.cli.desk import Desk
 from carbyne.core.errors import RetryableError
 from carbyne.hot.jobs import Jobs
 
+from harness.pipeline import LENGTH_S, Pipeline
 from servers.valkey import Node
-from tests.support.pipeline import LENGTH_S, Pipeline
 
 START_S = 1_700_006_400  # where a window begins
 assert START_S % LENGTH_S == 0

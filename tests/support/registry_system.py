@@ -15,8 +15,8 @@ from carbyne.stream import records
 from carbyne.tenants.accounts import BOTH, Accounts, Grant, Permission
 from carbyne.tenants.usage import Standing
 
+from harness.pipeline import http_event
 from tests.support.page_system import SECRET
-from tests.support.pipeline import http_event
 from tests.support.registry_store import MemoryStore
 from tests.support.remote_write import V2
 

@@ -18,7 +18,7 @@ from carbyne.tenants.accounts import BOTH, Accounts, Elected, Grant
 from carbyne.tenants.usage import Standing
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from tests.support.pipeline import APPS, http_event
+from harness.pipeline import APPS, http_event
 
 V1 = "application/x-protobuf"
 V2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request"

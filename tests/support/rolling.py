@@ -23,10 +23,10 @@ from carbyne.stream.arrived import Image
 from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring import sealer as wiring_sealer
 
+from harness.wired import reader_settings, sealer_settings
 from servers import plain
 from tests.support.fakes import Crash, DictCache, FakeBlocks, FakeTable, Steps
 from tests.support.turns import Turns
-from tests.support.wired import reader_settings, sealer_settings
 
 SOURCE = SourceKey("acme", "host/a")
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000

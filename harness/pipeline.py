@@ -38,10 +38,10 @@ from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring import sealer as wiring_sealer
 from carbyne.wiring.redis import nodes
 
-from tests.support.fakes import FakeTable, NoDeletes
-from tests.support.wired import ingester_settings, reader_settings, sealer_settings
+from harness.wired import NoDeletes, ingester_settings, reader_settings, sealer_settings
+from servers.memory import MemoryTable
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 LENGTH_S = 14_400
 RETENTION_S = 460 * 86_400
 WARM_S = 7 * 86_400
@@ -202,8 +202,8 @@ class Pipeline:
         self.stream = MemoryStream()
         self.accounts = MemoryAccounts(tenants or {"secret": "acme"})
         self.quarantine = quarantine or MemoryQuarantine()
-        self.table = table or FakeTable()
-        self.cold = WarmBlocks(FakeTable())
+        self.table = table or MemoryTable()
+        self.cold = WarmBlocks(MemoryTable())
         self.retention = Retention(hot_s, 604_800)
         self.warm_s = dict.fromkeys(RESOLUTIONS, WARM_S)
         self._open = []
@@ -325,9 +325,9 @@ class Pipeline:
 
     def _nodes(self):
         followers = Followers(MastersItem(self.table), lambda: self.now_s)
-        found = nodes(RedisSettings(self.endpoint, False), self._alone, followers)
-        self._open.append(found)
-        return found
+        connected = nodes(RedisSettings(self.endpoint, False), self._alone, followers)
+        self._open.append(connected)
+        return connected
 
     def _alone(self, calls):
         self.counts["WritesWithoutReplica"] += calls

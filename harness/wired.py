@@ -45,3 +45,13 @@ def reader_settings(length_s, retention_s, raw_s=None):
     """``retention_s``: of every resolution, ``raw_s``: of raw samples if it differs."""
     cold = {f"cold_{resolution}_s": retention_s for resolution in RESOLUTIONS}
     return settings(ReaderSettings, raw_window_s=length_s, **cold | {"cold_raw_s": raw_s or retention_s})
+
+
+class NoDeletes:
+    """The deletes of sources that have none."""
+
+    def of(self, source):
+        return 0
+
+    def markers(self, source):
+        return []

@@ -11,7 +11,7 @@ from collections import Counter
 from carbyne.core.keys import RAW, SourceKey, Window
 from carbyne.store.catalogue import Catalogue
 
-from tests.support.pipeline import LENGTH_S
+from harness.pipeline import LENGTH_S
 
 READABLE_S_MAX = 5.0
 """Within which the other tenant's samples are readable, at p99."""
