@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "monitor": BASE | {"cluster", "intake", "registry"},
     "registry": BASE | {"http", "tenants"},
     "checks": BASE | {"intake", "registry"},
+    "alerts": {"core"},
     "page": {"core", "http", "tenants"},
     "queue": {"core", "http", "tenants"},
     "adapters": BASE | {"read", "tenants", "registry", "archive", "cluster", "page", "queue", "checks"},

@@ -445,6 +445,14 @@ CHECK_RESERVE_S: Final = 25.0
 CHECK_LEASE_S: Final = 60
 """How long a worker has its checks: then it died."""
 
+# Alerts
+ALERT_HORIZON_MS: Final = 60 * 60 * 1000
+"""How far back samples are judged again: a later one changes no alert.  An agent's backlog of an hour fits."""
+ALERT_SPACING_MS: Final = 10 * 60 * 1000
+"""Samples that are averaged or counted lie at most so far apart on average: cron jobs post each ten minutes."""
+SILENT_MINUTES: Final = 6
+"""A host is gone after so many minutes without a post: agents wait 60 s after an error, and post 119 s late at most."""
+
 # Queues
 QUEUE_NAME_CHARACTERS_MAX: Final = 64
 """The name of a queue."""

@@ -1,0 +1,1 @@
+"""Alerts: what samples and silence mean for a monitor, and what was said about it."""
