@@ -19,12 +19,12 @@ local state_key, ready, delayed, leases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local from, to, done, taken, lease = ARGV[1], ARGV[2], ARGV[3] == "1", tonumber(ARGV[4]), tonumber(ARGV[5])
 local SECTION, BUILDING, WHOLE, LOST = "replication", "r", "w", "l"
 local master = string.match(redis.call("INFO", SECTION), "master_replid:(%x+)")
-local held = redis.call("HMGET", state_key, "m", "s", "c", "b", "q")
-if held[1] ~= master then return {LOST, ""} end
-if held[2] ~= BUILDING or held[3] ~= from then return {held[2], held[3]} end
+local state = redis.call("HMGET", state_key, "m", "s", "c", "b", "q")
+if state[1] ~= master then return {LOST, ""} end
+if state[2] ~= BUILDING or state[3] ~= from then return {state[2], state[3]} end
 local time = redis.call("TIME")
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local free, highest = tonumber(held[4]) + lease, math.max(tonumber(held[5] or 0) or 0, taken)
+local free, highest = tonumber(state[4]) + lease, math.max(tonumber(state[5] or 0) or 0, taken)
 for i = 6, #ARGV, 3 do
   local id, number, due = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   highest = math.max(highest, number)

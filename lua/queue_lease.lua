@@ -16,10 +16,10 @@ local state_key, ready, leases, tokens = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local lease = tonumber(ARGV[1])
 local SECTION, WHOLE, LOST, UNNOTED, DIGITS = "replication", "w", "l", "n", 16
 local master = string.match(redis.call("INFO", SECTION), "master_replid:(%x+)")
-local held = redis.call("HMGET", state_key, "m", "s", "l")
-if held[1] ~= master then return {LOST} end
-if held[2] ~= WHOLE then return {held[2]} end
-if lease > tonumber(held[3]) then return {UNNOTED} end
+local state = redis.call("HMGET", state_key, "m", "s", "l")
+if state[1] ~= master then return {LOST} end
+if state[2] ~= WHOLE then return {state[2]} end
+if lease > tonumber(state[3]) then return {UNNOTED} end
 local time = redis.call("TIME")
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local result = {WHOLE}

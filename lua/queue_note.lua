@@ -10,8 +10,8 @@
 
 local state_key = KEYS[1]
 local taken, lease = tonumber(ARGV[1]), tonumber(ARGV[2])
-local held = redis.call("HMGET", state_key, "t", "l")
-if not held[1] then return 0 end
-taken, lease = math.max(taken, tonumber(held[1])), math.max(lease, tonumber(held[2]))
+local noted = redis.call("HMGET", state_key, "t", "l")
+if not noted[1] then return 0 end
+taken, lease = math.max(taken, tonumber(noted[1])), math.max(lease, tonumber(noted[2]))
 redis.call("HSET", state_key, "t", string.format("%.0f", taken), "l", string.format("%.0f", lease))
 return 1

@@ -15,11 +15,11 @@ local state_key, ready, delayed, leases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local count, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local SECTION, WHOLE, LOST = "replication", "w", "l"
 local master = string.match(redis.call("INFO", SECTION), "master_replid:(%x+)")
-local held = redis.call("HMGET", state_key, "m", "s", "q")
-if held[1] ~= master then return {LOST, 0, 0} end
-if held[2] ~= WHOLE then return {held[2], 0, 0} end
+local state = redis.call("HMGET", state_key, "m", "s", "q")
+if state[1] ~= master then return {LOST, 0, 0} end
+if state[2] ~= WHOLE then return {state[2], 0, 0} end
 local length = redis.call("ZCARD", ready) + redis.call("ZCARD", delayed) + redis.call("ZCARD", leases)
 if length + count > limit then return {WHOLE, 0, length} end
-local highest = tonumber(held[3])
+local highest = tonumber(state[3])
 redis.call("HSET", state_key, "q", string.format("%.0f", highest + count))
 return {WHOLE, highest + 1, length}

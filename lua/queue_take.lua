@@ -20,9 +20,9 @@ local state_key, ready, delayed, leases, tries, tokens = KEYS[1], KEYS[2], KEYS[
 local token, most, lease, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local SECTION, WHOLE, LOST, UNNOTED, MOVES, DIGITS = "replication", "w", "l", "n", 200, 16
 local master = string.match(redis.call("INFO", SECTION), "master_replid:(%x+)")
-local held = redis.call("HMGET", state_key, "m", "s", "t", "l")
-if held[1] ~= master then return {LOST, 0, {}, {}} end
-if held[2] ~= WHOLE then return {held[2], 0, {}, {}} end
+local state = redis.call("HMGET", state_key, "m", "s", "t", "l")
+if state[1] ~= master then return {LOST, 0, {}, {}} end
+if state[2] ~= WHOLE then return {state[2], 0, {}, {}} end
 local time = redis.call("TIME")
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
@@ -37,9 +37,9 @@ end
 
 wake(delayed)
 wake(leases)
-local noted = tonumber(held[3])
+local noted = tonumber(state[3])
 local first = redis.call("ZRANGE", ready, "-inf", "+inf", "BYSCORE", "LIMIT", 0, most, "WITHSCORES")
-if #first > 0 and lease > tonumber(held[4]) then return {UNNOTED, math.max(noted, tonumber(first[#first])), {}, {}} end
+if #first > 0 and lease > tonumber(state[4]) then return {UNNOTED, math.max(noted, tonumber(first[#first])), {}, {}} end
 local leased, worn = {}, {}
 for i = 1, #first, 2 do
   local id, number = first[i], tonumber(first[i + 1])

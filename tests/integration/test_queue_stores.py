@@ -122,6 +122,8 @@ def test_dead_letters_are_listed_and_revived(table, queue):
 
 def test_a_note_only_grows(table, queue):
     assert table.note(queue) is None
+    table.make(queue)
+    table.make(queue)
     assert table.raise_note(queue, QueueNote()) == QueueNote()
     assert table.raise_note(queue, QueueNote(5, 70)) == QueueNote(5, 70)
     assert table.raise_note(queue, QueueNote(9, 60)) == QueueNote(9, 70)
@@ -222,3 +224,31 @@ def test_a_thousand_jobs_through_killed_workers_a_killed_master_and_a_flushed_re
     assert jobs.lost() == set()
     assert jobs.twice() <= jobs.died
     assert len(jobs.died) > 5 and jobs.losses == 2
+
+
+def test_a_queue_is_cleared_kind_by_kind_and_its_note_goes_last(table, queue):
+    other = QueueKey("b", queue.name)
+    for each in (queue, other):
+        table.make(each)
+        table.put(each, [stored(number) for number in (1, 2)])
+        table.put_later(each, [stored(3, due_ms=NOW_MS)])
+        table.put_once(each, stored(4), " ", NOW_MS // 1000, later=False)
+        table.bury(each, stored(2, tries=5))
+    assert table.condemn(queue, 100) and table.condemn(queue, 90)
+    assert table.note(queue) == QueueNote(deleted_s=100)
+    assert table.clear(queue, 2) == 2
+    assert (table.clear(queue, 100), table.clear(queue, 100)) == (3, 0)
+    assert (table.page(queue, "", 9), table.dead(queue, "", 9), table.count_later(queue)) == ([], [], 0)
+    assert (len(table.page(other, "", 9)), table.count_dead(other), table.count_later(other)) == (2, 1, 1)
+    table.end(queue, QueueNote(deleted_s=90))
+    assert table.note(queue)
+    table.end(queue, QueueNote(deleted_s=100))
+    assert table.note(queue) is None and table.raise_note(queue, NOTE) is None
+    table.audited(queue, 7)
+    assert not table.condemn(queue, 200) and table.note(queue) is None
+
+
+def test_a_queue_that_is_dropped_is_lost(order, queue):
+    assert order.push(queue, [(stored(1).id, 0)]) == WHOLE
+    order.drop(queue)
+    assert (order.look(queue).state, order.reserve(queue, 1).state) == (LOST, LOST)

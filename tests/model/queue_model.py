@@ -13,7 +13,7 @@ from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.keys import QueueKey
 from carbyne.core.limits import MESSAGE_TRIES_MAX
 from carbyne.queue.ports import QueueNote, number_of
-from carbyne.queue.queues import NewMessage, Queues
+from carbyne.queue.queues import NewMessage, Queues, TakenMessage
 from carbyne.queue.sweep import Sweep
 
 from tests.model.faults import KINDS, Faults, FaultyNodes, FaultyStore, KilledError
@@ -44,7 +44,8 @@ class Held(NamedTuple):
 class QueueSimulation:
     """``published``: body -> (when it is due, numbers of the publish that began and ended before), of acknowledged
     messages; ``due_ms``: the earliest time for each; ``done``: acknowledged by takers; ``asked``: those and the ones
-    whose acknowledgement failed, or is on its way; ``held``: lease -> taker."""
+    whose acknowledgement failed, or is on its way; ``held``: lease -> taker; ``gone``: acknowledged to their publishers
+    before the queue was deleted."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -61,7 +62,9 @@ class QueueSimulation:
         self.lost_until_ms = 0
         self._copy: tuple[Any, Any] | None = None
         self._bodies = self._events = self._depth = 0
-        self._losses = 0
+        self._losses = self._deletes = 0
+        self._is_deleting = self._is_unanswered = False
+        self.gone: set[int] = set()
         self.instances = [self._instance() for _ in range(2)]
 
     def run(self, steps: int = STEPS) -> None:
@@ -78,6 +81,7 @@ class QueueSimulation:
     def _step(self, *, faulty: bool) -> None:
         choices = [self._publish] * 4 + [self._take] * 6 + [self._finish] * 4
         choices += [self._keep, self._release, self._die, self._time, self._sweep, self._flush, self._fail_over]
+        choices += [self._delete] * (self.random.random() < 0.2)
         self.random.choice(choices)(faulty=faulty)
 
     def _others(self) -> None:
@@ -115,15 +119,19 @@ class QueueSimulation:
         ids = self._called(faulty, lambda queues: queues.publish(QUEUE, messages))
         if ids is None and key and self._chance(0.5):
             ids = self._called(False, lambda queues: queues.publish(QUEUE, messages))
-        if ids is not None:
+        if ids is not None and not self._is_undecided():
             self._events += 1
             due_ms = self.world.now_ms + delay_ms
             self.published |= dict.fromkeys(bodies, (due_ms, begun, self._events))
 
+    def _is_undecided(self) -> bool:
+        """A delete that died is at its end when a sweep goes on with it: it deletes what is published until then."""
+        return self._is_unanswered and self.world.table.notes.get(QUEUE, QueueNote()).deleted_s > 0
+
     def _take(self, *, faulty: bool) -> None:
         lease_s, most, begun_ms = self.random.choice(LEASES_S), self.random.choice((1, 3, 9)), self.world.now_ms
         free, losses, events = self._free(begun_ms), self._losses, self._events
-        before, done = dict(self.held), set(self.done)
+        before, done, deletes = dict(self.held), self.done | self.gone, self._deletes
         self._events += 1
         taken = self._called(faulty, lambda queues: queues.take(QUEUE, most, 0, lease_s))
         if taken is None:
@@ -136,15 +144,17 @@ class QueueSimulation:
         span_ms = lease_s * 1000
         for message, body in zip(taken, bodies, strict=True):
             self.tries[body] = max(self.tries.get(body, 0) + 1, message.tries)
-            self.held[message.lease] = Held(body, message.lease, begun_ms + span_ms, self.world.now_ms + span_ms, True)
+            self.held[message.lease] = Held(
+                body, message.lease, begun_ms + span_ms, self.world.now_ms + span_ms, self._deletes == deletes
+            )
 
     def _check(self, taken: Any, bodies: list[int], free: set[int], done: set[int]) -> None:
-        """``done``: what was acknowledged before the take began."""
+        """``done``: what was acknowledged, or deleted, before the take began."""
         for body in bodies:
             if body not in self.maybe:
                 raise QueueBrokenError(f"{body} was never published")
             if body in done:
-                raise QueueBrokenError(f"{body} came after its acknowledgement")
+                raise QueueBrokenError(f"{body} came after its acknowledgement, or after its queue was deleted")
             if any(
                 each.body == body and each.until_ms > self.world.now_ms and each.is_alive for each in self.held.values()
             ):
@@ -223,7 +233,24 @@ class QueueSimulation:
         if mine := self._pick():
             self.held[mine.lease] = mine._replace(is_alive=False)
 
+    def _delete(self, *, faulty: bool) -> None:
+        """Whatever was published before goes; a publish that ends later is acknowledged only if it is not lost."""
+        before, is_first = set(self.published), not self._is_deleting
+        self._events, self._deletes, self._is_deleting = self._events + 1, self._deletes + 1, True
+        deleted = self._called(faulty, lambda queues: queues.delete(QUEUE))
+        self._events, self._deletes, self._is_deleting = self._events + 1, self._deletes + 1, not is_first
+        for body in list(self.published):
+            del self.published[body]
+        self.held.clear()
+        self._after_a_loss()
+        self._is_unanswered = deleted is None
+        if deleted and not deleted[1]:
+            self.gone |= before
+
     def _time(self, *, faulty: bool) -> None:
+        """Not while a queue is being deleted: a request ends long before another queue of that name is made."""
+        if self._is_deleting:
+            return
         self.world.sleep(self.random.choice((0.1, 1, 6, 31, 200)))
 
     def _sweep(self, *, faulty: bool) -> None:
@@ -260,18 +287,24 @@ class QueueSimulation:
         for pause_s in [31] * 60 + [3_600]:
             self.world.sleep(pause_s)
             self.world.sweep()
-            for message in iter(lambda: next(iter(self.world.queues.take(QUEUE, 1, 0, 5)), None), None):
-                if int(message.body) in self.done:
+            for message in iter(self._last, None):
+                if int(message.body) in self.done | self.gone:
                     raise QueueBrokenError(f"{message.body!r} came after its acknowledgement")
                 self.world.queues.acknowledge(QUEUE, [message.lease])
                 self.done.add(int(message.body))
         dead = {int(letter.body) for letter in self.world.table.letters.values()}
         if lacking := self.published.keys() - self.done - self.asked - dead:
             raise QueueBrokenError(f"{sorted(lacking)} were acknowledged and never came")
-        with suppress(RequestError):
+        if self.world.table.notes.get(QUEUE):
             state = self.world.queues.state(QUEUE)
             if state[:3] != (0, 0, 0) or self.world.table.messages or self.world.table.later:
                 raise QueueBrokenError(f"left at the end: {state}, {sorted(self.world.table.messages)}")
+
+    def _last(self) -> TakenMessage | None:
+        """None as well if the queue is deleted."""
+        with suppress(RequestError):
+            return next(iter(self.world.queues.take(QUEUE, 1, 0, 5)), None)
+        return None
 
 
 def _copied(value: Any) -> Any:

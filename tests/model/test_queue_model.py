@@ -1,15 +1,16 @@
 """Random schedules of a queue, and bugs that they find: each patches the product while a simulation runs."""
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from unittest.mock import patch
 
 import pytest
 from carbyne.adapters.redis.nodes import Script
 from carbyne.adapters.redis.queue import RedisQueues
-from carbyne.core.errors import RetryableError
+from carbyne.core.errors import RequestError, RetryableError
 from carbyne.queue import building, queues
 from carbyne.queue.building import Builder
+from carbyne.queue.deletion import Deletion
 from carbyne.queue.ports import WHOLE, QueueNote
 from carbyne.queue.queues import Queues
 
@@ -97,6 +98,22 @@ def redis_first(publish):
     return changed
 
 
+def overtaken(push):
+    def changed(self, queue, messages):
+        with suppress(RequestError):
+            push(self, queue, messages)
+
+    return changed
+
+
+def forgotten(clear):
+    def changed(self, queue):
+        self._table.end(queue, self._table.note(queue) or QueueNote())
+        return clear(self, queue)
+
+    return changed
+
+
 class _Late:
     """Takes puts and makes them afterwards."""
 
@@ -109,7 +126,7 @@ class _Late:
 
 BUGS = {
     "another master counts as the one that the queue was built on": lambda: script(
-        "queue_take", ("held[1] ~= master", "not held[1]")
+        "queue_take", ("state[1] ~= master", "not state[1]")
     ),
     "what may be leased is given away after a loss": lambda: replaced(RedisQueues, "fill", no_hold),
     "a queue that is being built is empty in silence": lambda: replaced(Queues, "_take", silent),
@@ -130,6 +147,9 @@ BUGS = {
         "queue_fill", ("if due > now", "if false")
     ),
     "a queue is built out of its first page": lambda: replaced(Builder, "build", one_page),
+    "a publish that a delete overtook is acknowledged": lambda: replaced(Builder, "push", overtaken),
+    "a queue that is deleted stays in Redis": lambda: replaced(RedisQueues, "drop", lambda _: lambda *_: None),
+    "a deleted queue is forgotten before its items went": lambda: replaced(Deletion, "_clear", forgotten),
     "take leases before the table noted it": lambda: script("queue_take", ("if number > noted then", "if false then")),
 }
 SLOW = {"a lease is extended under any token", "an acknowledgement that the table did not take counts"}

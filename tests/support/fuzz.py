@@ -10,6 +10,7 @@ from pathlib import Path
 
 import schemathesis
 from carbyne.core.keys import api_key_item
+from carbyne.core.limits import QUEUE_DELETION_S
 from carbyne.http import openapi
 from carbyne.intake.remote_write import MEDIA_TYPE
 from carbyne.page.sessions import Session
@@ -120,6 +121,8 @@ class Fuzz:
         self._call("POST", "/api/v0/services/shop/tsdb", [sample])
         self._call("POST", "/api/v0/graph-defs/create", [{"name": "custom.known"}])
         if "/queues/" in label:
+            self.system.queue_world.sleep(QUEUE_DELETION_S)  # what a case before deleted is gone
+            self.system.queue_world.sweep()
             self._call("POST", "/carbyne/v1/queues/jobs/messages", {"messages": [{"body": 1}]})
         for kind, body in KNOWN_THINGS.items():
             if f"/{kind}/" in label:

@@ -139,6 +139,7 @@ class MemorySystem:
         registry = Registry(
             self.store, lambda: int(now_s()), lambda: uuid.uuid4().hex[:11], Putter(self.hot, moment).put
         )
+        self.queue_world = MemoryQueueWorld(int(now_s() * 1000))
         self.deps = {
             "writer": Writer(
                 accounts,
@@ -152,7 +153,7 @@ class MemorySystem:
             "reader": wiring_reader.assemble(reader_settings(LENGTH_S, RETENTION_S), ports),
             "registry": (accounts, registry),
             "page": page_deps(accounts, self.keys, self.sessions, lambda: int(now_s())),
-            "queue": QueueDeps(accounts, MemoryQueueWorld(int(now_s() * 1000)).queues, None),
+            "queue": QueueDeps(accounts, self.queue_world.queues, None),
         }
 
     def handle(self, event):

@@ -55,6 +55,11 @@ class MemoryQueueTable:
         self._check()
         self.later |= {(queue, each.id): each for each in messages}
 
+    def remove_later(self, queue, messages):
+        self._check()
+        for each in messages:
+            self.later.pop((queue, each.id), None)
+
     def due(self, queue, until_ms, most):
         self._check()
         held = [each for (of, _), each in self.later.items() if of == queue and each.due_ms <= until_ms]
@@ -103,13 +108,38 @@ class MemoryQueueTable:
 
     def raise_note(self, queue, note):
         self._check()
-        held = self.notes.get(queue, QueueNote())
-        self.notes[queue] = QueueNote(max(held.taken, note.taken), max(held.lease_ms, note.lease_ms), held.audited_s)
-        return self.notes[queue]
+        if known := self.notes.get(queue):
+            taken, lease_ms = max(known.taken, note.taken), max(known.lease_ms, note.lease_ms)
+            self.notes[queue] = known._replace(taken=taken, lease_ms=lease_ms)
+        return self.notes.get(queue)
+
+    def make(self, queue):
+        self._check()
+        self.notes.setdefault(queue, QueueNote())
 
     def audited(self, queue, now_s):
         self._check()
-        self.notes[queue] = self.notes[queue]._replace(audited_s=now_s)
+        if queue in self.notes:
+            self.notes[queue] = self.notes[queue]._replace(audited_s=now_s)
+
+    def condemn(self, queue, now_s):
+        self._check()
+        if known := self.notes.get(queue):
+            self.notes[queue] = known._replace(deleted_s=max(now_s, known.deleted_s))
+        return known is not None
+
+    def clear(self, queue, most):
+        self._check()
+        items = [(kind, key) for kind in (self.later, self.letters, self.messages, self.keys) for key in kind]
+        cleared = [(kind, key) for kind, key in items if key[0] == queue][:most]
+        for kind, key in cleared:
+            del kind[key]
+        return len(cleared)
+
+    def end(self, queue, note):
+        self._check()
+        if queue in self.notes and self.notes[queue].deleted_s == note.deleted_s > 0:
+            del self.notes[queue]
 
     def queues(self, tenant=""):
         self._check()

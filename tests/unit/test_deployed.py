@@ -260,7 +260,7 @@ def test_a_functions_policy_stays_small(resources):
         "Writer": 5,
         "Reader": 21,
         "Page": 8,
-        "Queue": 11,
+        "Queue": 12,
         "Registry": 1,
     }
 

@@ -111,3 +111,11 @@ def test_a_function_of_the_stack_says_the_tenant_itself(ask):
     assert publish(ask, 1, key="", tenant="b").status == 200
     assert ask("GET", "", key="key-b").body["waiting"] == 1
     assert json.loads(ask("GET", "/nothing", key="", tenant="b").text)["error"]
+
+
+def test_a_queue_is_deleted_by_who_may_read_and_write(ask):
+    publish(ask, 1, 2)
+    assert ask("DELETE", "", key="key-a-reads").status == 403
+    assert ask("DELETE", "").body == {"deleted": 2, "more": False}
+    assert ask("GET", "").status == 404
+    assert publish(ask, 3).status == 503

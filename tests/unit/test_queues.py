@@ -4,6 +4,7 @@ import pytest
 from carbyne.core import limits
 from carbyne.core.errors import OverLimitError, RequestError, RetryableError
 from carbyne.core.keys import QueueKey, takers
+from carbyne.queue import deletion
 from carbyne.queue import queues as module
 from carbyne.queue.queues import NewMessage, QueueState
 
@@ -334,3 +335,85 @@ def test_a_taker_of_before_gives_nothing_away_after_a_loss(world):
     assert world.queues.extend(JOBS, [old.lease], 0) == []
     assert take(world) == [], "the other taker lives"
     assert world.queues.extend(JOBS, [new.lease], 30) == []
+
+
+def everything_of(world, queue):
+    """What any store has of a queue, but for its note."""
+    table = world.table
+    items = [
+        key for kind in (table.messages, table.later, table.letters, table.keys) for key in kind if key[0] == queue
+    ]
+    return items + [key for key in world.redis.values if key.decode().endswith(f":{queue.path}")]
+
+
+def test_a_queue_that_is_deleted_takes_everything_with_it_and_can_be_made_again(world):
+    other = QueueKey("b", "jobs")
+    publish(world, 7, queue=other)
+    publish(world, 1, key="k")
+    publish(world, 2, delay_ms=86_400_000)
+    publish(world, 3)
+    for _ in range(limits.MESSAGE_TRIES_MAX + 1):
+        take(world, most=1)
+        world.sleep(30)
+    publish(world, 4, 5)
+    assert world.table.letters and world.table.later and world.table.keys
+    leased = take(world, most=1)[0].lease
+    count = len(world.table.messages) + len(world.table.later) + len(world.table.letters) + len(world.table.keys)
+    assert world.queues.delete(JOBS) == (count - 1, False)  # all but the message of the other tenant
+    assert everything_of(world, JOBS) == [] and world.queues.names("a") == []
+    for ask in (take, lambda world: world.queues.state(JOBS), lambda world: world.queues.extend(JOBS, [leased], 30)):
+        with pytest.raises(RequestError, match="unknown"):
+            ask(world)
+    with pytest.raises(RetryableError, match="in two minutes"):
+        publish(world, 6)
+    world.sleep(limits.QUEUE_DELETION_S)
+    world.sweep()
+    assert (JOBS in world.table.notes, everything_of(world, JOBS)) == (False, [])
+    publish(world, 6)
+    assert bodies(take(world)) == [6] and bodies(take(world, queue=other)) == [7]
+
+
+def test_another_instance_learns_that_a_queue_was_deleted(world):
+    publish(world, 1)
+    another = world.instance()
+    assert bodies(another.take(JOBS, 1, 0, 30)) == [1]
+    world.queues.delete(JOBS)
+    with pytest.raises(RequestError, match="unknown"):
+        another.take(JOBS, 1, 0, 30)
+    world.sleep(limits.QUEUE_DELETION_S)
+    world.sweep()
+    assert everything_of(world, JOBS) == []
+    another._known.add(JOBS)  # an instance that last heard of the queue while it was there
+    another.publish(JOBS, [NewMessage(b"2")])
+    assert bodies(take(world)) == [2]
+
+
+def test_a_long_queue_is_deleted_part_by_part_by_requests_or_by_the_sweep(world, monkeypatch):
+    monkeypatch.setattr(deletion, "PURGE_MESSAGES_MAX", 4)
+    publish(world, *range(10))
+    assert world.queues.delete(JOBS) == (4, True)
+    assert world.queues.delete(JOBS) == (4, True)
+    world.sweep()
+    assert everything_of(world, JOBS) == [] and JOBS in world.table.notes
+    assert world.queues.delete(JOBS) == (0, False)
+    world.sleep(limits.QUEUE_DELETION_S)
+    world.sweep()
+    with pytest.raises(RequestError, match="unknown"):
+        world.queues.delete(JOBS)
+
+
+@pytest.mark.parametrize("delay_ms", [0, 86_400_000])
+def test_a_publish_that_a_delete_overtakes_is_not_acknowledged(world, monkeypatch, delay_ms):
+    publish(world, 0)
+    name = "put_later" if delay_ms else "put"
+    put = getattr(world.table, name)
+
+    def overtaken(queue, messages):
+        if messages:
+            world.instance().delete(queue)
+        put(queue, messages)
+
+    monkeypatch.setattr(world.table, name, overtaken)
+    with pytest.raises(RetryableError, match="not published"):
+        publish(world, 1, delay_ms=delay_ms)
+    assert everything_of(world, JOBS) == []

@@ -149,9 +149,9 @@ def _unverified() -> ssl.SSLContext:
 
 def _expiry(secured: ssl.SSLSocket) -> int | None:
     """When the certificate of the target expires, verified or not."""
-    found = secured.getpeercert()
-    if found and "notAfter" in found:
-        return int(ssl.cert_time_to_seconds(str(found["notAfter"])))
+    verified = secured.getpeercert()
+    if verified and "notAfter" in verified:
+        return int(ssl.cert_time_to_seconds(str(verified["notAfter"])))
     der = secured.getpeercert(binary_form=True)
     return not_after(der) if der else None
 
@@ -185,8 +185,8 @@ def _told(error: Exception) -> str:
         return f"the certificate is not valid: {error.verify_message}"
     if isinstance(error, http.client.IncompleteRead):
         return f"the answer ends {error.expected or 'some'} bytes before the length that it promised"
-    found = (text for kinds, text in _CAUSES if isinstance(error, kinds))
-    return f"{next(found, 'no connection')}: {error or type(error).__name__}"[:300]
+    causes = (text for kinds, text in _CAUSES if isinstance(error, kinds))
+    return f"{next(causes, 'no connection')}: {error or type(error).__name__}"[:300]
 
 
 _CAUSES: Final = (

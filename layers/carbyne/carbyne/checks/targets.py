@@ -41,12 +41,12 @@ class Targets:
     def target(self, host: str, port: int) -> Reachable:
         """Where to connect; TargetError if the name has no address, none of IPv4, or one that is refused."""
         try:
-            found = [ipaddress.ip_address(address) for address in self._resolve(host, port)]
+            resolved = [ipaddress.ip_address(address) for address in self._resolve(host, port)]
         except (OSError, UnicodeError, ValueError):
             raise TargetError(f"the name {host} has no address") from None
-        if not found:
+        if not resolved:
             raise TargetError(f"the name {host} has no address")
-        addresses = [address for address in found if isinstance(address, ipaddress.IPv4Address)]
+        addresses = [address for address in resolved if isinstance(address, ipaddress.IPv4Address)]
         if not addresses:
             raise TargetError(f"{host} has addresses of IPv6 alone, which this deployment can't reach")
         for address in addresses:
@@ -63,7 +63,7 @@ class Targets:
 
 def resolve(host: str, port: int) -> list[str]:
     """All addresses that the system knows of a name."""
-    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    return [str(place[4][0]) for place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 def networks(text: str) -> list[Network]:

@@ -23,9 +23,9 @@ def judge(monitor: ExternalMonitor, asked: Asked, times_ms: list[float], now_s: 
     """The worst of all that a monitor looks at; ``times_ms``: its last response times, the newest last."""
     if asked.problem:
         return Verdict(CRITICAL, asked.problem)
-    found = [_of_status(monitor, asked), _of_text(monitor, asked), _of_times(monitor, times_ms)]
-    found.append(_of_certificate(monitor, asked, now_s))
-    worst = max((each for each in found if each), key=lambda each: _RANK[each.status], default=None)
+    parts = [_of_status(monitor, asked), _of_text(monitor, asked), _of_times(monitor, times_ms)]
+    parts.append(_of_certificate(monitor, asked, now_s))
+    worst = max((each for each in parts if each), key=lambda each: _RANK[each.status], default=None)
     return worst or Verdict(OK, f"{asked.status} in {asked.seconds * 1000:.0f} ms")
 
 

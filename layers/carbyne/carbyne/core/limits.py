@@ -495,6 +495,8 @@ QUEUE_AUDIT_S: Final = 3_600
 """How often a queue is compared with its table: a publisher that died between the two left a message in one alone."""
 PURGE_MESSAGES_MAX: Final = 2_000
 """Messages that one purge deletes: some seconds; the answer says whether there are more."""
+QUEUE_DELETION_S: Final = 60
+"""A queue that was deleted is not made again for so long: whoever began before is at its end, after 28 s at most."""
 DEAD_COUNTED_MAX: Final = 1_000
 """Dead letters that are counted: a query reads them whole."""
 SWEEP_RESERVE_S: Final = 10.0

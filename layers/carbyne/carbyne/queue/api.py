@@ -151,6 +151,13 @@ class Purged(QueueAnswer, frozen=True):
     more: bool
 
 
+class Deleted(QueueAnswer, frozen=True):
+    """``deleted``: items of the queue; ``more``: the rest goes within minutes, or at once by deleting it again."""
+
+    deleted: int
+    more: bool
+
+
 class QueueDeps(NamedTuple):
     """What the function takes."""
 
@@ -200,16 +207,20 @@ def get_queue(queues: Queues, call: Call) -> QueueFigures:
     return QueueFigures(state.waiting, state.delayed, state.leased, state.dead, oldest_s)
 
 
+def delete_queue(queues: Queues, call: Call) -> Deleted:
+    return Deleted(*queues.delete(_queue(call)))
+
+
 def delete_messages(queues: Queues, call: Call) -> Purged:
     return Purged(*queues.purge(_queue(call)))
 
 
 def get_dead(queues: Queues, call: Call) -> DeadLetters:
     after = (call.request.query.get("next") or [""])[0]
-    found = queues.dead(_queue(call), after, MESSAGES_PER_CALL_MAX + 1)
-    page = found[:MESSAGES_PER_CALL_MAX]
+    dead = queues.dead(_queue(call), after, MESSAGES_PER_CALL_MAX + 1)
+    page = dead[:MESSAGES_PER_CALL_MAX]
     letters = [DeadLetter(each.id, Raw(each.body), each.tries, each.died_s) for each in page]
-    return DeadLetters(letters, page[-1].id if len(found) > len(page) else None)
+    return DeadLetters(letters, page[-1].id if len(dead) > len(page) else None)
 
 
 def post_put_back(queues: Queues, call: Call) -> Count:
@@ -232,7 +243,7 @@ def _new(message: PublishedMessage) -> NewMessage:
 
 
 NEXT: Final = Parameter("next", Annotated[str, Meta(min_length=1)], "Continue behind a page: the `next` of its answer")
-UNKNOWN: Final = "Nothing was ever published in this queue"
+UNKNOWN: Final = "Nothing was published in this queue, or not since it was deleted"
 WRITE: Final = Permission.WRITE
 ROUTES: Final[tuple[Route[Queues], ...]] = (
     Route("GET", PATH, Permission.READ, "Names of the queues", QueueNames, get_queues),
@@ -242,6 +253,7 @@ ROUTES: Final[tuple[Route[Queues], ...]] = (
     Route("POST", f"{PATH}/{{name}}/extend", BOTH, "Keep messages", LostLeases, post_extend, Extension),
     Route("POST", f"{PATH}/{{name}}/release", BOTH, "Give messages back", LostLeases, post_release, Leases),
     Route("GET", f"{PATH}/{{name}}", Permission.READ, "Figures", QueueFigures, get_queue, not_found=UNKNOWN),
+    Route("DELETE", f"{PATH}/{{name}}", BOTH, "Delete a queue", Deleted, delete_queue, not_found=UNKNOWN),
     Route("DELETE", f"{PATH}/{{name}}/messages", BOTH, "Delete messages", Purged, delete_messages, not_found=UNKNOWN),
     Route("GET", f"{PATH}/{{name}}/dead", Permission.READ, "Dead letters", DeadLetters, get_dead, parameters=(NEXT,)),
     Route("POST", f"{PATH}/{{name}}/dead/put-back", BOTH, "Let them be taken again", Count, post_put_back, DeadIds),

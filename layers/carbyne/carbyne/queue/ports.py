@@ -50,11 +50,13 @@ class StoredMessage(NamedTuple):
 
 class QueueNote(NamedTuple):
     """What the table knows of a queue: messages up to number ``taken`` may have been taken, none for longer than
-    ``lease_ms``; ``audited_s``: when Redis was compared with the table."""
+    ``lease_ms``; ``audited_s``: when Redis was compared with the table; ``deleted_s``: when it was
+    deleted, 0 if it is not: then what is left of it goes."""
 
     taken: int = 0
     lease_ms: int = 0
     audited_s: int = 0
+    deleted_s: int = 0
 
 
 class Built(NamedTuple):
@@ -123,6 +125,9 @@ class QueueOrder(Protocol):
 
     def look(self, queue: QueueKey) -> QueueCounts: ...
 
+    def drop(self, queue: QueueKey) -> None:
+        """All that Redis has of the queue: its state is LOST from then on."""
+
     def enter(self, tenant: str, taker: str, span_ms: int) -> bool:
         """Whether one more taker of the tenant may wait."""
 
@@ -150,6 +155,8 @@ class QueueTable(Protocol):
     def put_later(self, queue: QueueKey, messages: Sequence[StoredMessage]) -> None:
         """New messages that are due in more than some minutes."""
 
+    def remove_later(self, queue: QueueKey, messages: Sequence[StoredMessage]) -> None: ...
+
     def due(self, queue: QueueKey, until_ms: int, most: int) -> list[StoredMessage]:
         """Of those, the first that are due until then."""
 
@@ -174,12 +181,24 @@ class QueueTable(Protocol):
     def remove_dead(self, queue: QueueKey, ids: Sequence[str]) -> None: ...
 
     def note(self, queue: QueueKey) -> QueueNote | None:
-        """None if nothing was ever published in the queue."""
+        """None if nothing was published in the queue since it was deleted, or ever."""
 
-    def raise_note(self, queue: QueueKey, note: QueueNote) -> QueueNote:
-        """QueueNote at least so much; what is noted then."""
+    def make(self, queue: QueueKey) -> None:
+        """A note, unless there is one."""
+
+    def raise_note(self, queue: QueueKey, note: QueueNote) -> QueueNote | None:
+        """Note at least so much, if there is a note; what is noted then."""
 
     def audited(self, queue: QueueKey, now_s: int) -> None: ...
+
+    def condemn(self, queue: QueueKey, now_s: int) -> bool:
+        """Note that the queue is deleted; False if there is no note."""
+
+    def clear(self, queue: QueueKey, most: int) -> int:
+        """Delete at most ``most`` items of the queue, of whatever kind but its note; how many, 0 if it has none."""
+
+    def end(self, queue: QueueKey, note: QueueNote) -> None:
+        """Remove the note of a queue that is deleted, unless it was deleted once more since ``note``."""
 
     def queues(self, tenant: str = "") -> list[tuple[QueueKey, QueueNote]]:
         """Every queue, or every one of a tenant."""

@@ -22,7 +22,8 @@ from carbyne.core.limits import (
     TAKEN_AHEAD,
     TAKERS_WAITING_MAX,
 )
-from carbyne.queue.building import Builder
+from carbyne.queue.building import Builder, Stated, unknown
+from carbyne.queue.deletion import Deletion
 from carbyne.queue.ports import (
     UNNOTED,
     Leased,
@@ -30,6 +31,7 @@ from carbyne.queue.ports import (
     QueueNote,
     QueueOrder,
     QueueTable,
+    Reserved,
     StoredMessage,
     id_of,
     published_ms_of,
@@ -86,15 +88,17 @@ class Queues:
         self._table = table
         self._time = time
         self._builder = Builder(order, table, time.monotonic)
+        self._deletion = Deletion(order, table, time.now_ms)
         self._known: set[QueueKey] = set()
 
     def publish(self, queue: QueueKey, messages: Sequence[NewMessage]) -> list[str]:
         """The ids of the messages, once the table and Redis have them.
 
-        RequestError 400 for the name of a queue, or one queue too many; OverLimitError if the queue is too long.
+        RequestError 400 for the name of a queue, or one queue too many; OverLimitError if the queue is too long;
+        RetryableError while the queue is being deleted.
         """
         self._make(queue)
-        reserved = self._builder.whole(queue, lambda: self._order.reserve(queue, len(messages)))
+        reserved = self._reserve(queue, len(messages))
         if reserved.first == 0:
             raise OverLimitError("queue-length", reserved.length, QUEUE_LENGTH_MAX)
         now_ms = self._time.now_ms()
@@ -113,10 +117,13 @@ class Queues:
             soon = [(ids[at], stored[at].due_ms) for at in range(len(ids)) if is_soon[at]]
             if soon:
                 self._builder.push(queue, soon)
-        except RetryableError:
+            if not all(is_soon) and not self._is_there(queue):
+                raise unknown(queue)
+        except (RetryableError, RequestError) as error:
             with suppress(RetryableError):  # or a message that its publisher sends again would be there twice
                 self._table.remove(queue, [each.id for each in plain])
-            raise
+                self._table.remove_later(queue, later)
+            raise RetryableError(f"not published: {error}") from error  # a queue that was deleted is made again
         return ids
 
     def take(self, queue: QueueKey, most: int, wait_s: float, lease_s: int) -> list[TakenMessage]:
@@ -158,21 +165,21 @@ class Queues:
             state, mine = self._order.lease(queue, lease_ms, pairs)
             return Leased(state, 0, {}, [])
 
-        while self._builder.whole(queue, ask).state == UNNOTED:
+        while self._whole(queue, ask).state == UNNOTED:
             self._note(queue, 0, lease_ms)
         return [lease for lease, kept in zip(leases, mine, strict=True) if not kept]
 
     def state(self, queue: QueueKey) -> QueueState:
         """RequestError 404 for an unknown queue."""
         self._require(queue)
-        look: QueueCounts = self._builder.whole(queue, lambda: self._order.look(queue))
+        look: QueueCounts = self._whole(queue, lambda: self._order.look(queue))
         later, dead = self._table.count_later(queue), self._table.count_dead(queue)
         oldest_ms = self._time.now_ms() - published_ms_of(look.first) if look.first else None
         return QueueState(look.waiting, look.delayed + later, look.leased, dead, oldest_ms)
 
     def names(self, tenant: str) -> list[str]:
         """The queues of a tenant, sorted."""
-        return sorted(queue.name for queue, _ in self._table.queues(tenant))
+        return sorted(queue.name for queue, note in self._table.queues(tenant) if not note.deleted_s)
 
     def dead(self, queue: QueueKey, after: str, most: int) -> list[StoredMessage]:
         """Dead letters behind an id, the oldest first."""
@@ -214,6 +221,14 @@ class Queues:
             purged += len(ids)
         return purged, True
 
+    def delete(self, queue: QueueKey) -> tuple[int, bool]:
+        """Delete the queue with all that is in it; how many items, and whether there are more: the sweep deletes them.
+
+        RequestError 404 for an unknown queue.
+        """
+        self._known.discard(queue)
+        return self._deletion.begin(queue)
+
     def _wait(self, queue: QueueKey, most: int, lease_ms: int, end_s: float) -> list[TakenMessage]:
         while (left_s := end_s - self._time.monotonic()) > 0:
             self._time.sleep(min(TAKE_POLL_S, left_s))
@@ -225,7 +240,7 @@ class Queues:
         """Messages that are ready now.  What the table does not have any more is dropped, and others are looked for."""
         token = self._time.random(16)
         while True:
-            leased = self._builder.whole(queue, lambda: self._order.take(queue, most, lease_ms, token))
+            leased = self._whole(queue, lambda: self._order.take(queue, most, lease_ms, token))
             if leased.state == UNNOTED:
                 self._note(queue, leased.number + TAKEN_AHEAD, lease_ms)
                 continue
@@ -257,25 +272,51 @@ class Queues:
             self._table.bury(queue, each._replace(tries=MESSAGE_TRIES_MAX, died_s=now_s))
 
     def _note(self, queue: QueueKey, taken: int, lease_ms: int) -> None:
-        self._order.note(queue, self._table.raise_note(queue, QueueNote(taken, lease_ms)))
+        note = self._table.raise_note(queue, QueueNote(taken, lease_ms))
+        if note is None:
+            self._known.discard(queue)
+            raise unknown(queue)
+        self._order.note(queue, note)
+
+    def _whole(self, queue: QueueKey, ask: Callable[[], Stated]) -> Stated:
+        """As the builder's; a queue that was deleted, perhaps by another instance, is known no longer."""
+        try:
+            return self._builder.whole(queue, ask)
+        except RequestError:
+            self._known.discard(queue)
+            raise
+
+    def _reserve(self, queue: QueueKey, count: int) -> Reserved:
+        try:
+            return self._whole(queue, lambda: self._order.reserve(queue, count))
+        except RequestError:
+            self._make(queue)
+            return self._whole(queue, lambda: self._order.reserve(queue, count))
+
+    def _is_there(self, queue: QueueKey) -> bool:
+        note = self._table.note(queue)
+        return note is not None and note.deleted_s == 0
 
     def _make(self, queue: QueueKey) -> None:
         if not _NAME.fullmatch(queue.name):
             rule = f"has 1 to {QUEUE_NAME_CHARACTERS_MAX} characters of a-z A-Z 0-9 _ . -"
             raise RequestError(400, f"the name of a queue {rule}; got {queue.name[:128]!r}")
-        if queue in self._known or self._table.note(queue):
-            self._known.add(queue)
+        if queue in self._known:
             return
-        known = len(self._table.queues(queue.tenant))
-        if known >= QUEUES_PER_TENANT_MAX:
-            raise RequestError(400, f"there are {known} queues, which is the limit; use one of them")
-        self._table.raise_note(queue, QueueNote())
+        note = self._table.note(queue)
+        if note and note.deleted_s:
+            raise RetryableError(f"queue {queue.name} is being deleted; publish again in two minutes")
+        if not note:
+            known = len(self._table.queues(queue.tenant))
+            if known >= QUEUES_PER_TENANT_MAX:
+                raise RequestError(400, f"there are {known} queues, which is the limit; delete one first")
+            self._table.make(queue)
         self._known.add(queue)
 
     def _require(self, queue: QueueKey) -> None:
         if queue not in self._known:
-            if not _NAME.fullmatch(queue.name) or not self._table.note(queue):
-                raise RequestError(404, f"queue {queue.name[:128]!r} is unknown; its first publish makes it")
+            if not _NAME.fullmatch(queue.name) or not self._is_there(queue):
+                raise unknown(queue)
             self._known.add(queue)
 
 
@@ -292,10 +333,10 @@ def _checked_id(text: str) -> str:
 
 def _parts(lease: str) -> tuple[str, str]:
     """Id and token of a lease."""
-    found = _LEASE.fullmatch(lease)
-    if not found:
+    parts = _LEASE.fullmatch(lease)
+    if not parts:
         raise RequestError(400, f"{lease[:100]!r} is no lease")
-    return found[1], found[2]
+    return parts[1], parts[2]
 
 
 def _before(message_id: str) -> str:

@@ -1,13 +1,15 @@
-"""What queues need without being asked, each minute: messages that become due, losses of Redis, forgotten publishes."""
+"""What queues need each minute without being asked: messages that become due, losses of Redis, forgotten publishes, and
+an end of those that are deleted."""
 
 import logging
 from collections.abc import Callable
 from random import Random
 
-from carbyne.core.errors import RetryableError
+from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.keys import QueueKey
 from carbyne.core.limits import DELAY_IN_REDIS_S, QUEUE_AUDIT_S, QUEUE_PAGE, SWEEP_RESERVE_S
 from carbyne.queue.building import Builder
+from carbyne.queue.deletion import Deletion
 from carbyne.queue.ports import QueueNote, QueueOrder, QueueTable
 
 _log = logging.getLogger(__name__)
@@ -24,6 +26,7 @@ class Sweep:
         self._table = table
         self._now_ms = now_ms
         self._builder = Builder(order, table, monotonic)
+        self._deletion = Deletion(order, table, now_ms)
 
     def run(self, seconds_left: Callable[[], float]) -> int:
         """How many queues were swept.  One that can't be is named in the log, and the next minute tries again."""
@@ -36,11 +39,14 @@ class Sweep:
             try:
                 self._sweep(queue, note)
                 swept += 1
-            except RetryableError as error:
+            except (RetryableError, RequestError) as error:  # the second one: it was deleted meanwhile
                 _log.warning("queue %s is swept the next minute: %s", queue.path, error)
         return swept
 
     def _sweep(self, queue: QueueKey, note: QueueNote) -> None:
+        if note.deleted_s:
+            self._deletion.go_on(queue, note)
+            return
         self._builder.whole(queue, lambda: self._order.look(queue))
         self._wake(queue)
         now_s = self._now_ms() // 1000

@@ -3,10 +3,11 @@
     pk  partition (S)   sk  sort (S)   b  body (B)   n  due, ms (N)   t  tries (N)   d  died, s (N)
 
 Messages sort by their ids, those that are due later by their due time.  A key of a publisher has ``i``, the message's
-id, and ``ttl``.  The note of a queue has ``taken``, ``lease`` (ms) and ``audited`` (s).
+id, and ``ttl``.  The note of a queue has ``taken``, ``lease`` (ms) and ``audited`` and ``deleted`` (s).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _CANCELLED = ("TransactionCanceledException",)
+_FAILED = "ConditionalCheckFailedException"
+_IS_NEW = "attribute_not_exists(pk)"
 _BEHIND_TIMES = ":"
 """Sorts behind every digit."""
 
@@ -38,6 +41,9 @@ class DynamoQueues:
     def put_later(self, queue: QueueKey, messages: Sequence[StoredMessage]) -> None:
         partition = queue.partition("later")
         self._write([{"PutRequest": {"Item": _item(partition, _later(each), each)}} for each in messages])
+
+    def remove_later(self, queue: QueueKey, messages: Sequence[StoredMessage]) -> None:
+        self._delete(queue.partition("later"), map(_later, messages))
 
     def put_once(self, queue: QueueKey, message: StoredMessage, key: str, now_s: int, *, later: bool) -> str:
         place = (queue.partition("later"), _later(message)) if later else (queue.partition("m"), message.id)
@@ -63,7 +69,7 @@ class DynamoQueues:
         return answer["Item"]["i"]["S"]
 
     def bodies(self, queue: QueueKey, ids: Sequence[str]) -> dict[str, bytes]:
-        found: dict[str, bytes] = {}
+        bodies: dict[str, bytes] = {}
         asked: dict[str, Any] = {
             self._table: {
                 "Keys": [_key(queue.partition("m"), each) for each in ids],
@@ -73,17 +79,17 @@ class DynamoQueues:
         }
         for _ in range(WRITE_TRIES_MAX):
             if not asked:
-                return found
+                return bodies
             with retryable("queues BatchGetItem"):
                 answer = self._client.batch_get_item(RequestItems=asked)
-            found |= {row["sk"]["S"]: bytes(row["b"]["B"]) for row in answer["Responses"].get(self._table, [])}
+            bodies |= {row["sk"]["S"]: bytes(row["b"]["B"]) for row in answer["Responses"].get(self._table, [])}
             asked = dict(answer.get("UnprocessedKeys", {}))
         if asked:
             raise RetryableError("queues BatchGetItem: not all items are read now")
-        return found
+        return bodies
 
     def remove(self, queue: QueueKey, ids: Sequence[str]) -> None:
-        self._write([{"DeleteRequest": {"Key": _key(queue.partition("m"), each)}} for each in ids])
+        self._delete(queue.partition("m"), ids)
 
     def page(self, queue: QueueKey, after: str, most: int) -> list[tuple[str, int]]:
         rows = self._rows(queue.partition("m"), "sk > :edge", after or " ", most, ProjectionExpression="sk, n")
@@ -114,7 +120,7 @@ class DynamoQueues:
         return self._move(queue, ("dead", message.id), ("m", message.id), message)
 
     def remove_dead(self, queue: QueueKey, ids: Sequence[str]) -> None:
-        self._write([{"DeleteRequest": {"Key": _key(queue.partition("dead"), each)}} for each in ids])
+        self._delete(queue.partition("dead"), ids)
 
     def note(self, queue: QueueKey) -> QueueNote | None:
         with retryable("queues GetItem"):
@@ -123,14 +129,41 @@ class DynamoQueues:
             )
         return _note(answer["Item"]) if "Item" in answer else None
 
-    def raise_note(self, queue: QueueKey, note: QueueNote) -> QueueNote:
+    def make(self, queue: QueueKey) -> None:
+        note = _key(QUEUES_ITEM, queue.path)
+        self._if(lambda: self._client.put_item(TableName=self._table, Item=note, ConditionExpression=_IS_NEW))
+
+    def raise_note(self, queue: QueueKey, note: QueueNote) -> QueueNote | None:
         """Each number on its own: another call may have raised the other one."""
         for name, value in (("taken", note.taken), ("lease", note.lease_ms)):
             self._raise(queue, name, value)
-        return self.note(queue) or note
+        return self.note(queue)
 
     def audited(self, queue: QueueKey, now_s: int) -> None:
         self._raise(queue, "audited", now_s)
+
+    def condemn(self, queue: QueueKey, now_s: int) -> bool:
+        self._raise(queue, "deleted", now_s)
+        return self.note(queue) is not None
+
+    def clear(self, queue: QueueKey, most: int) -> int:
+        """Dead letters twice: a taker, or someone who puts letters back, may move a message while this looks."""
+        cleared = 0
+        for partition in map(queue.partition, ("later", "dead", "m", "dead", "keys")):
+            if cleared < most:
+                rows = self._rows(partition, "sk >= :edge", "\0", most - cleared, ProjectionExpression="sk")
+                cleared += self._delete(partition, [row["sk"]["S"] for row in rows])
+        return cleared
+
+    def end(self, queue: QueueKey, note: QueueNote) -> None:
+        self._if(
+            lambda: self._client.delete_item(
+                TableName=self._table,
+                Key=_key(QUEUES_ITEM, queue.path),
+                ConditionExpression="deleted = :deleted",
+                ExpressionAttributeValues={":deleted": {"N": str(note.deleted_s)}},
+            )
+        )
 
     def queues(self, tenant: str = "") -> list[tuple[QueueKey, QueueNote]]:
         prefix = queue_prefix(tenant) if tenant else " "
@@ -139,19 +172,22 @@ class DynamoQueues:
         return [(QueueKey.of_path(row["sk"]["S"]), _note(row)) for row in rows]
 
     def _raise(self, queue: QueueKey, name: str, value: int) -> None:
-        with retryable("queues UpdateItem", passing=("ConditionalCheckFailedException",)):
-            try:
-                self._client.update_item(
-                    TableName=self._table,
-                    Key=_key(QUEUES_ITEM, queue.path),
-                    UpdateExpression="SET #name = :value",
-                    ConditionExpression="attribute_not_exists(#name) OR #name < :value",
-                    ExpressionAttributeNames={"#name": name},
-                    ExpressionAttributeValues={":value": {"N": str(value)}},
-                )
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                    raise
+        """A number of a note, if there is a note and the number is lower."""
+        self._if(
+            lambda: self._client.update_item(
+                TableName=self._table,
+                Key=_key(QUEUES_ITEM, queue.path),
+                UpdateExpression="SET #name = :value",
+                ConditionExpression="attribute_exists(pk) AND (attribute_not_exists(#name) OR #name < :value)",
+                ExpressionAttributeNames={"#name": name},
+                ExpressionAttributeValues={":value": {"N": str(value)}},
+            )
+        )
+
+    def _if(self, write: Callable[[], object]) -> None:
+        """A write with a condition, done or not."""
+        with suppress(ClientError), retryable("queues note", passing=(_FAILED,)):
+            write()
 
     def _move(self, queue: QueueKey, of: tuple[str, str], to: tuple[str, str], message: StoredMessage) -> bool:
         """From one partition (kind, sort key) to another, unless it is not there any more."""
@@ -201,6 +237,12 @@ class DynamoQueues:
     def _count(self, partition: str) -> int:
         return sum(1 for _ in self._rows(partition, "sk > :edge", " ", DEAD_COUNTED_MAX, ProjectionExpression="sk"))
 
+    def _delete(self, partition: str, sorts: Iterable[str]) -> int:
+        """How many items were asked for."""
+        requests = [{"DeleteRequest": {"Key": _key(partition, sort)}} for sort in sorts]
+        self._write(requests)
+        return len(requests)
+
     def _write(self, requests: list[Any]) -> None:
         for first in range(0, len(requests), BATCH_WRITE_MAX):
             self._write_batch(requests[first : first + BATCH_WRITE_MAX])
@@ -239,4 +281,4 @@ def _number(row: dict[str, Any], name: str) -> int:
 
 
 def _note(row: dict[str, Any]) -> QueueNote:
-    return QueueNote(_number(row, "taken"), _number(row, "lease"), _number(row, "audited"))
+    return QueueNote(*(_number(row, name) for name in ("taken", "lease", "audited", "deleted")))

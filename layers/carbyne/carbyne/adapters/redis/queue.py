@@ -47,8 +47,8 @@ class RedisQueues:
         return Built(state.decode(), reached.decode())
 
     def take(self, queue: QueueKey, most: int, lease_ms: int, token: str) -> Leased:
-        held = [*_order(queue), queue.tries, queue.tokens]
-        call = self._take.call(queue.lane, held, [token, most, lease_ms, MESSAGE_TRIES_MAX])
+        names = [*_order(queue), queue.tries, queue.tokens]
+        call = self._take.call(queue.lane, names, [token, most, lease_ms, MESSAGE_TRIES_MAX])
         state, number, leased, worn = self._written(call)
         messages = {message_id.decode(): tries for message_id, tries in list(pairwise(leased))[::2]}
         return Leased(state.decode(), number, messages, [message_id.decode() for message_id in worn])
@@ -57,18 +57,21 @@ class RedisQueues:
         self._written(self._note.call(queue.lane, [queue.state], [note.taken, note.lease_ms]))
 
     def lease(self, queue: QueueKey, lease_ms: int, leases: Sequence[tuple[str, str]]) -> tuple[str, list[bool]]:
-        held = [queue.state, queue.ready, queue.leases, queue.tokens]
-        state, *mine = self._written(self._lease.call(queue.lane, held, [lease_ms, *chain.from_iterable(leases)]))
+        names = [queue.state, queue.ready, queue.leases, queue.tokens]
+        state, *mine = self._written(self._lease.call(queue.lane, names, [lease_ms, *chain.from_iterable(leases)]))
         return state.decode(), list(map(bool, mine))
 
     def forget(self, queue: QueueKey, ids: Sequence[str]) -> None:
-        held = [queue.ready, queue.delayed, queue.leases, queue.tries, queue.tokens]
-        checked(self._nodes.run([self._forget.call(queue.lane, held, ids)])[0])
+        names = [queue.ready, queue.delayed, queue.leases, queue.tries, queue.tokens]
+        checked(self._nodes.run([self._forget.call(queue.lane, names, ids)])[0])
 
     def look(self, queue: QueueKey) -> QueueCounts:
         reply = checked(self._nodes.run([self._look.call(queue.lane, _order(queue), [])])[0])
         state, waiting, delayed, leased, first = reply
         return QueueCounts(state.decode(), waiting, delayed, leased, first.decode())
+
+    def drop(self, queue: QueueKey) -> None:
+        self._written(Command(queue.lane, ("DEL", *_order(queue), queue.tries, queue.tokens)))
 
     def enter(self, tenant: str, taker: str, span_ms: int) -> bool:
         args = [taker, span_ms, TAKERS_WAITING_MAX]
