@@ -2,22 +2,45 @@
 
 import numpy as np
 from carbyne.promql.labels import NAME, made
+from carbyne.promql.select import STALE_BITS
 
 from tests.support.promqltest import Memory
 
-START_MS = 1_700_000_000_000
+START_MS = 1_700_004_900_000
 STEP_MS = 15_000
 ROWS = 240
 OFFSET_MS = 3_141
 """How far samples are from round times, so that none is at the edge of a window."""
+LATE_SHARE = 0.02
+STALE = np.array([STALE_BITS], np.uint64).view(np.float64)[0]
 
 JOBS = [("api", "a"), ("api", "b"), ("db", "a")]
 BOUNDS = ["0.1", "0.5", "1", "5", "+Inf"]
 
 
-def samples(seed):
+class _Shifted(Memory):
+    def __init__(self, offset_ms):
+        super().__init__()
+        self.offset_ms = offset_ms
+
+
+def hard_samples(seed):
+    """Samples at round times, with stale markers: (all but some, those some, which come late)."""
+    random, series = np.random.default_rng(seed), samples(seed, 0).samples
+    for labels in list(series)[:: len(series) // 7]:
+        times = sorted(series[labels])
+        for at in random.integers(20, len(times), 2):
+            series[labels] |= dict.fromkeys(times[at - 8 : at], STALE)
+    late = {labels: {} for labels in series}
+    for labels, points in series.items():
+        for ts_ms in [ts_ms for ts_ms in points if random.random() < LATE_SHARE]:
+            late[labels][ts_ms] = points.pop(ts_ms)
+    return series, {labels: points for labels, points in late.items() if points}
+
+
+def samples(seed, offset_ms=OFFSET_MS):
     """A Memory with gauges, counters that are reset, histograms, gaps and NaN."""
-    random, memory = np.random.default_rng(seed), Memory()
+    random, memory = np.random.default_rng(seed), _Shifted(offset_ms)
     for nth, (job, instance) in enumerate(JOBS):
         labels = {"job": job, "instance": instance}
         _put(memory, {NAME: "gauge", **labels}, random.normal(10, 5, ROWS).round(3), random.random(ROWS) > 0.1)
@@ -37,7 +60,7 @@ def samples(seed):
 
 
 def _put(memory, labels, values, there):
-    times = START_MS + OFFSET_MS + np.arange(ROWS) * STEP_MS
+    times = START_MS + memory.offset_ms + np.arange(ROWS) * STEP_MS
     pairs = zip(times[there].tolist(), values[there].tolist(), strict=True)
     memory.samples[made(labels)] = dict(pairs)
 
@@ -58,8 +81,14 @@ RANGED = [
     *("max_over_time", "count_over_time", "last_over_time", "stddev_over_time", "stdvar_over_time"),
     *("present_over_time", "absent_over_time"),
 ]
+RANGED_OF_3 = [
+    *RANGED,
+    *("rate", "increase", "avg_over_time", "mad_over_time", "first_over_time", "ts_of_last_over_time"),
+    *("ts_of_max_over_time", "ts_of_min_over_time", "ts_of_first_over_time"),
+]
 PLAIN = ["abs", "ceil", "floor", "exp", "sqrt", "sgn", "ln", "log2", "sin", "atan", "deg", "timestamp", "absent"]
 AGGREGATES = ["sum", "min", "max", "count", "group"]
+AGGREGATES_OF_3 = [*AGGREGATES, "avg", "stddev", "stdvar"]
 ARITHMETIC = ["+", "-", "*", "/", "%", "^"]
 COMPARED = ["==", "!=", ">", "<", ">=", "<="]
 GROUPS = ["", " by (job)", " without (instance)", " by (job, instance)"]
@@ -71,10 +100,12 @@ class Queries:
     """Makes queries: each call gives another one.
 
     Means are left out, since 2.42 rounds them otherwise, and numbers to compare with are none that samples can reach.
+    ``of_3``: with all that only Prometheus 3 computes as we do.
     """
 
-    def __init__(self, seed):
+    def __init__(self, seed, *, of_3=False):
         self._random = np.random.default_rng(seed)
+        self._of_3 = of_3
 
     def _one(self, choices):
         return choices[int(self._random.integers(len(choices)))]
@@ -83,6 +114,7 @@ class Queries:
         """An instant vector."""
         kinds = [self._select, self._ranged, self._plain, self._aggregate, self._with_scalar, self._pair, self._ranked]
         kinds += [self._quantile, self._label, self._subquery, self._other]
+        kinds += [self._new] if self._of_3 else []
         return self._select(0) if depth <= 0 else self._one(kinds)(depth - 1)
 
     def _select(self, _):
@@ -98,7 +130,7 @@ class Queries:
         window = f"[{self._window()}]{self._one(['', '', ' offset 40s'])}"
         if self._one([True, False, False]):
             return f"{self._one(['rate', 'increase'])}(requests_total{window})"
-        return f"{self._one(RANGED)}({self._one(VECTORS)}{window})"
+        return f"{self._one(RANGED_OF_3 if self._of_3 else RANGED)}({self._one(VECTORS)}{window})"
 
     def _subquery(self, depth):
         function = self._one(["max_over_time", "sum_over_time", "count_over_time", "deriv"])
@@ -108,7 +140,8 @@ class Queries:
         return f"{self._one(PLAIN)}({self.vector(depth)})"
 
     def _aggregate(self, depth):
-        return f"{self._one(AGGREGATES)}{self._one(GROUPS)} ({self.vector(depth)})"
+        aggregates = AGGREGATES_OF_3 if self._of_3 else AGGREGATES
+        return f"{self._one(aggregates)}{self._one(GROUPS)} ({self.vector(depth)})"
 
     def _ranked(self, depth):
         return self._one(
@@ -155,5 +188,19 @@ class Queries:
                 f"round({self.vector(depth)}, 0.5)",
                 f"-({self.vector(depth)})",
                 f"vector(scalar({self.vector(depth)}))",
+            ]
+        )
+
+    def _new(self, depth):
+        return self._one(
+            [
+                f"limitk{self._one(GROUPS[:3])} (9, {self.vector(depth)})",
+                f"double_exponential_smoothing({self._one(VECTORS)}[{self._window()}], 0.3, 0.7)",
+                f"histogram_fraction(0.2, {self._one(['0.7', '+Inf'])}, rate(latency_bucket[{self._window()}]))",
+                f"sort_by_label({self.vector(depth)}, 'job')",
+                f"info({self._one(VECTORS)}, {{__name__='info', version=~'.+'}})",
+                f"avg_over_time(({self.vector(depth - 1)})[4m:{self._one(['30s', '1m'])}])",
+                f"{self._one(VECTORS)} + on (job, instance) group_left () fill (2) ({self.vector(depth)})",
+                f"({self.vector(depth)}) {self._one(COMPARED)} bool ({self.vector(depth)})",
             ]
         )

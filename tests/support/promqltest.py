@@ -1,30 +1,36 @@
 """Runs the test files of Prometheus' own engine (promql/promqltest/testdata/*.test) against ours.
 
-The files are not part of this repository; PROMQLTEST names the folder that has them.  Their language: ``load <step>``
-with series and values, ``clear``, and ``eval instant at <time> <query>`` or ``eval range from <start> to <end> step
-<step> <query>`` with what is expected.
+The files come with the oracle (``tests/support/oracle.py``).  Their language: ``load <step>`` with series and values,
+``clear``, and ``eval instant at <time> <query>`` or ``eval range from <start> to <end> step <step> <query>`` with what
+is expected.  As there, a statement about one time is asked again with all its selectors fixed at that time by ``@``, at
+other times, and in the middle of a range.
 """
 
 import math
-import os
 import re
-from collections import Counter
-from pathlib import Path
+from dataclasses import fields, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from carbyne.core.errors import QueryError
 from carbyne.promql import query
 from carbyne.promql.labels import NAME, drop, made, put
+from carbyne.promql.parsed import parse
 from carbyne.promql.scope import QuerySpan
 from carbyne.promql.select import STALE_BITS, SeriesSamples, tests_of
+from carbyne.promql.tree import Expr, FunctionCall, Select, Subquery, children
 
-FOLDER = Path(os.environ.get("PROMQLTEST", "~/.cache/carbyne/promqltest")).expanduser()
 STALE = np.array([STALE_BITS], np.uint64).view(np.float64)[0]
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_536_000_000}
 INSTANT = re.compile(r"eval(?:_(\w+))?\s+instant\s+(?:at\s+(\S+)\s+)?(.+)")
 RANGE = re.compile(r"eval(?:_(\w+))?\s+range\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)\s+(.+)")
 EXPECT = re.compile(r"expect\s+(ordered|fail|warn|no_warn|info|no_info)(?:\s+(regex|msg):(.+))?")
+OF_SPAN = re.compile(r"\b(start|end|range|step)\s*\(\s*\)")
+BY_TIME = {
+    *("time", "timestamp", "predict_linear", "start", "end", "range", "step", "day_of_month", "day_of_week"),
+    *("day_of_year", "days_in_month", "hour", "minute", "month", "year"),
+}
 COMMAND = re.compile(r"(load|eval)(_\w+)?\s|clear$")
 LABEL = re.compile(
     r'\s*("(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|[\w.:]+)\s*(?:=\s*("(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'))?\s*,?'
@@ -139,7 +145,7 @@ class Runner:
     def __init__(self, *, late_names=True):
         self.memory = Memory()
         self._options = query.Options(lambda: 0.0, late_names=late_names)
-        self.results = []
+        self.results, self.evaluations = [], 0
 
     def run(self, text):
         """Results of all statements."""
@@ -202,21 +208,40 @@ class Runner:
         expected = Expected(mode, lines)
         if expected.histograms:
             raise SkippedError("native histograms")
-        span = None
         if len(times) > 1:
             span = QuerySpan(*map(duration_ms, times))
+            return self._checked(expected, lambda: query.over(text, span, self.memory, self._options), span)
         at_ms = duration_ms(times[0] or "0")
+        return self._at_times(text, at_ms, expected)
+
+    def _at_times(self, text, at_ms, expected):
+        """A statement at its time, and with all selectors fixed at it at other times."""
         try:
-            answer = self._answer(text, at_ms, span)
+            tree = parse(text)
+        except QueryError as error:
+            return self._failed(expected, error)
+        for node, time_ms in [(tree, at_ms), *fixed(tree, at_ms)]:
+            self.evaluations += 1
+            span = QuerySpan(time_ms, time_ms, 0)
+            wrong = self._checked(expected, partial(self._answer, text, node, span), span)
+            in_range = tree.kind in {"vector", "scalar"} and not expected.ordered and not OF_SPAN.search(text)
+            if not wrong and in_range and not expected.fails:
+                wrong = self._in_range(text, node, time_ms)
+            if wrong:
+                return f"at {time_ms} ms: {wrong}"
+        return ""
+
+    def _answer(self, text, node, span):
+        return query.answer(text, node, span, self.memory, self._options)
+
+    def _checked(self, expected, ask, span):
+        try:
+            answer = ask()
         except QueryError as error:
             return self._failed(expected, error)
         if expected.fails:
             return "expected a failure"
-        wrong = expected.compare(answer, span or QuerySpan(at_ms, at_ms, 0)) or expected.compare_notes(answer)
-        by_span = re.search(r"\b(start|end|range|step)\s*\(\s*\)", text)
-        if not wrong and not span and answer.kind in {"vector", "scalar"} and not expected.ordered and not by_span:
-            return self._in_range(text, at_ms, answer)
-        return wrong
+        return expected.compare(answer, span) or expected.compare_notes(answer)
 
     def _failed(self, expected, error):
         reason = refused(error.message)
@@ -227,25 +252,43 @@ class Runner:
         told = [want for kind, how, want in expected.notes if kind == "fail" and how]
         return "" if all(said(expected, error.message, want) for want in told) else f"another error: {error.message}"
 
-    def _answer(self, text, at_ms, span):
-        if span:
-            return query.over(text, span, self.memory, self._options)
-        return query.instant(text, at_ms, self.memory, self._options)
-
-    def _in_range(self, text, at_ms, answer):
+    def _in_range(self, text, node, at_ms):
         """The middle of three steps is the same."""
         try:
-            three = query.over(text, QuerySpan(at_ms - 60_000, at_ms + 60_000, 60_000), self.memory, self._options)
+            once = self._answer(text, node, QuerySpan(at_ms, at_ms, 0)).frame
+            three = self._answer(text, node, QuerySpan(at_ms - 60_000, at_ms + 60_000, 60_000)).frame
         except QueryError as error:
             return f"in range: {error.message}"
-        alone = {labels: answer.frame.values[row, 0] for row, labels in enumerate(answer.frame.labels)}
-        middle = {
-            labels: three.frame.values[row, 1]
-            for row, labels in enumerate(three.frame.labels)
-            if three.frame.there[row, 1]
-        }
+        alone = {labels: once.values[row, 0] for row, labels in enumerate(once.labels)}
+        middle = {labels: three.values[row, 1] for row, labels in enumerate(three.labels) if three.there[row, 1]}
         same = alone.keys() == middle.keys() and all(almost(alone[key], middle[key]) for key in alone)
         return "" if same else f"in range: {middle} instead of {alone}"
+
+
+def fixed(tree, at_ms):
+    """(tree, time): all selectors looking at ``at_ms``, asked at other times; none if it matters when it is asked."""
+    if any(isinstance(node, FunctionCall) and node.name in BY_TIME for node in _nodes(tree)):
+        return []
+    times = [-10 * at_ms, 0, at_ms // 5, at_ms, 10 * at_ms] if at_ms else [-1000, 0, 1000]
+    return [(_fixed(tree, at_ms), time_ms) for time_ms in times]
+
+
+def _nodes(tree):
+    return [tree, *(below for child in children(tree) for below in _nodes(child))]
+
+
+def _fixed(node, at_ms):
+    """A subquery is fixed as a whole: its body looks at its steps."""
+    if isinstance(node, Select | Subquery):
+        return replace(node, at=at_ms if node.at is None else node.at)
+    changed = {
+        field.name: _fixed(getattr(node, field.name), at_ms)
+        for field in fields(node)
+        if isinstance(getattr(node, field.name), Expr)
+    }
+    if isinstance(node, FunctionCall):
+        changed["arguments"] = tuple(_fixed(argument, at_ms) for argument in node.arguments)
+    return replace(node, **changed)
 
 
 def refused(message):
@@ -365,13 +408,3 @@ def almost(one, other):
     if math.isnan(one) or math.isnan(other):
         return math.isnan(one) and math.isnan(other)
     return one == other or math.isclose(one, other, rel_tol=1e-6, abs_tol=0) or abs(one - other) < 1e-300
-
-
-def files():
-    """The files that are here."""
-    return sorted(FOLDER.glob("*.test"))
-
-
-def count(results):
-    """Outcome -> number."""
-    return Counter(result.outcome for result in results)

@@ -8,6 +8,7 @@ import statistics
 from fractions import Fraction
 
 import pytest
+from carbyne.core.errors import QueryError
 
 from tests.support.promqltest import Memory, Runner, almost, query
 
@@ -251,3 +252,47 @@ def test_a_histogram_that_falls_is_repaired_and_says_so():
         " https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile), from buckets 2 to 2,"
         " with a max diff of 2, over 1 samples from 1970-01-01T00:00:00Z to 1970-01-01T00:00:00Z (1:25)"
     ]
+
+
+CHURNED = """load 1m
+    work{instance="a", job="1"} 0+1x9
+    other{instance="b", job="1"} 0+1x9
+    target_info{instance="a", job="1", version="old"} 1 1 1 stale
+    target_info{instance="a", job="1", version="new"} _ _ _ 1x6
+    target_info{instance="b", job="1", version="only"} 1x9
+    lone{instance="b"} 1x9
+    target_info{instance="b", zone="z"} 1x9
+"""
+OLD, NEW = {"instance=a,job=1,version=old": 1}, {"instance=a,job=1,version=new": 1}
+BOTH_OF = {"instance=b,job=1,version=only": 1}
+INFO_LOOKS = {
+    "info(group by (instance, job) (work))": NEW,
+    "info(group by (instance, job) (work @ 60))": OLD,
+    "info(group by (instance, job) (work offset 4m))": OLD,
+    "info(last_over_time(group by (instance, job) (work)[1m:1m] @ 120))": OLD,
+    "info(group by (instance, job) (work @ 60 or other))": NEW | BOTH_OF,
+    "info(group by (instance, job) (work @ 60 or other @ 60))": OLD | BOTH_OF,
+    "info(group by (instance, job) (work) * scalar(other @ 60))": NEW,
+    "info(lone)": {"instance=b,zone=z": 1},
+}
+"""Where all selectors of the argument look, and else at the step."""
+
+
+@pytest.mark.parametrize("text", INFO_LOOKS)
+def test_info_looks_where_its_selectors_all_look(text):
+    runner = Runner(late_names=False)
+    runner.run(CHURNED)
+    assert value(runner.memory, text) == INFO_LOOKS[text]
+
+
+def test_a_number_begins_at_its_sign(loaded):
+    answer = query.instant("quantile(-  0.5, up)", 0, loaded, query.Options(lambda: 0.0))
+    assert answer.warnings == ["PromQL warning: quantile value should be between 0 and 1, got -0.5 (1:10)"]
+    answer = query.instant("quantile(1 - -2, up)", 0, loaded, query.Options(lambda: 0.0))
+    assert answer.warnings[0].endswith("got 3 (1:10)")
+
+
+def test_a_bad_pattern_of_label_replace_is_an_error_of_execution(loaded):
+    with pytest.raises(QueryError, match="invalid regular expression in label_replace") as error:
+        query.instant('label_replace(up, "a", "", "b", "(")', 0, loaded, query.Options(lambda: 0.0))
+    assert error.value.kind == "execution"

@@ -15,10 +15,18 @@ Elementwise = Callable[[Floats], Floats]
 DAY_S: Final = 86_400
 DATE_S_MAX: Final = 2**55
 """Seconds from 1970 that a date is computed of: a billion years."""
+PER_LN2: Final = 1.4426950408889634
+LOG10_OF_2: Final = 0.30102999566398120
 
 
 def _sign(values: Floats) -> Floats:
     return np.where(values < 0, -1.0, np.where(values > 0, 1.0, values))
+
+
+def _log2(values: Floats) -> Floats:
+    """By the steps of Go's library, so that the last bit is Prometheus': ``%`` makes much of it."""
+    fraction, exponent = np.frexp(values)
+    return np.where(fraction == 0.5, exponent - 1.0, np.log(fraction) * PER_LN2 + exponent)
 
 
 OF_NUMBERS: Final[Mapping[str, Elementwise]] = {
@@ -36,8 +44,8 @@ OF_NUMBERS: Final[Mapping[str, Elementwise]] = {
     "exp": np.exp,
     "floor": np.floor,
     "ln": np.log,
-    "log10": np.log10,
-    "log2": np.log2,
+    "log10": lambda values: _log2(values) * LOG10_OF_2,
+    "log2": _log2,
     "rad": lambda values: values * np.pi / 180,
     "sgn": _sign,
     "sin": np.sin,

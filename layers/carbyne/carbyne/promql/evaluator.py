@@ -10,7 +10,7 @@ from carbyne.promql import calls, operations
 from carbyne.promql.called import Evaluated, as_frame, as_scalar, as_vector
 from carbyne.promql.frames import Floats, Frame, Ints
 from carbyne.promql.invariant import is_invariant
-from carbyne.promql.scope import Scope
+from carbyne.promql.scope import Scope, fixed_ms
 from carbyne.promql.select import Selection, SeriesSamples
 from carbyne.promql.tree import (
     Aggregate,
@@ -98,8 +98,7 @@ class Evaluator:
 
     def _reference(self, at: At, offset_ms: int) -> Ints:
         """The times that a selector looks at, [T]."""
-        span = self.scope.span
-        fixed = {"start": span.start_ms, "end": span.end_ms}[at] if isinstance(at, str) else at
+        fixed = fixed_ms(at, self.scope.span)
         times = self.times_ms if fixed is None else np.full(self.steps, fixed, np.int64)
         return np.asarray(times - offset_ms)
 

@@ -1,6 +1,6 @@
 """``info``: adds to series the labels of the info series (``target_info``) of the same job and instance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -8,8 +8,9 @@ import numpy as np
 import re2
 
 from carbyne.core.errors import QueryError
-from carbyne.promql.frames import Floats, Frame, Ints, Mask, joined, single, stacked
+from carbyne.promql.frames import Floats, Frame, Ints, Mask, groups_of, joined, single, stacked
 from carbyne.promql.labels import NAME, Labels, get, keep, made, text
+from carbyne.promql.scope import QuerySpan, fixed_ms
 from carbyne.promql.select import test_of, tests_of
 from carbyne.promql.tree import At, Expr, FunctionCall, Match, Select, Subquery, bare, children
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 IDENTIFYING: Final = ("instance", "job")
 TARGET: Final = Match(NAME, "=", "target_info")
 ANY_INFO: Final = Match(NAME, "=~", ".+_info")
+Reference = tuple[At, int]
+"""``@`` and offset in ms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,22 +55,29 @@ def _read(
     evaluator: "Evaluator", node: FunctionCall, series: Sequence[Labels], matches: Sequence[Match]
 ) -> Mapping[Labels, Infos]:
     """Info series by their name and identity."""
-    ids = [_of_identity(series, name) for name in IDENTIFYING]
-    if not any(ids):
-        return {}
-    first = _first_selector(node.arguments[0])
-    at, offset_ms = _reference_of(first) if first else (None, 0)
-    select = Select(node.start, "vector", (*(each for each in ids if each), *matches), offset_ms, at)
-    frame, when = evaluator.select(select)
-    groups: dict[Labels, list[int]] = {}
-    for row, labels in enumerate(frame.labels):
-        groups.setdefault(keep(labels, {NAME, *IDENTIFYING}), []).append(row)
-    return {key: Infos([frame.labels[r] for r in rows], frame.there[rows], when[rows]) for key, rows in groups.items()}
+    at, offset_ms = _reference_of(node.arguments[0], evaluator.scope.span)
+    infos: dict[Labels, Infos] = {}
+    for identity in _identities(series):
+        select = Select(node.start, "vector", (*identity, *matches), offset_ms, at)
+        frame, when = evaluator.select(select)
+        groups = groups_of(keep(labels, {NAME, *IDENTIFYING}) for labels in frame.labels)
+        for key, rows in groups.items():
+            infos[key] = Infos([frame.labels[row] for row in rows], frame.there[rows], when[rows])
+    return infos
 
 
-def _of_identity(series: Sequence[Labels], name: str) -> Match | None:
-    values = sorted({get(labels, name) for labels in series} - {""})
-    return Match(name, "=~", "|".join(map(re2.escape, values))) if values else None
+def _identities(series: Sequence[Labels]) -> list[list[Match]]:
+    """Matchers of the info series: one list for the series that have both labels, one for those with one of them."""
+    has = {tuple(bool(get(labels, name)) for name in IDENTIFYING) for labels in series}
+    return [
+        [_of_identity(series, which, name) for name in IDENTIFYING] for which in sorted(has, reverse=True) if any(which)
+    ]
+
+
+def _of_identity(series: Sequence[Labels], which: tuple[bool, ...], name: str) -> Match:
+    alike = [labels for labels in series if tuple(bool(get(labels, each)) for each in IDENTIFYING) == which]
+    values = sorted({get(labels, name) for labels in alike})
+    return Match(name, "=~", "|".join(map(re2.escape, values))) if any(values) else Match(name, "=", "")
 
 
 def _enriched(frame: Frame, row: int, found: Mapping[Labels, Infos], data: Sequence[Match]) -> list[Frame]:
@@ -116,22 +126,37 @@ def _joined(base: Labels, infos: Sequence[Labels], data: Sequence[Match]) -> Lab
     return made({**own, **more})
 
 
-def _reference_of(path: Sequence[Expr]) -> tuple[At, int]:
-    """Where the innermost selector looks: its ``@`` and offset, with those of the subqueries around it."""
-    select = path[-1]
-    assert isinstance(select, Select)
+def _reference_of(node: Expr, span: QuerySpan) -> tuple[At, int]:
+    """``@`` and offset of all selectors of the argument if they look at the same time, else of none: the steps."""
+    references = list(_references(node, ()))
+    first = references[0]
+    same = first and all(each and _instant(each, span) == _instant(first, span) for each in references)
+    return first if first and same else (None, 0)
+
+
+def _instant(reference: Reference, span: QuerySpan) -> tuple[bool, int]:
+    """Whether it is one time for all steps, and which, or how far from each step, in ms."""
+    at = fixed_ms(reference[0], span)
+    return (False, reference[1]) if at is None else (True, at - reference[1])
+
+
+def _references(node: Expr, around: Sequence[Subquery]) -> Iterator[Reference | None]:
+    """Where each selector of an instant or range vector looks, the subqueries around it included; None for a vector
+    without one, which is of the steps."""
+    if node.kind not in {"vector", "matrix"}:
+        return
+    if isinstance(node, Select):
+        yield _within(node, around)
+        return
+    inner = (*around, node) if isinstance(node, Subquery) else around
+    below = [node.arguments[0]] if isinstance(node, FunctionCall) and node.name == "info" else children(node)
+    references = [reference for child in below for reference in _references(child, inner)]
+    yield from references or [None]
+
+
+def _within(select: Select, around: Sequence[Subquery]) -> Reference:
     at, offset_ms = select.at, select.offset_ms
-    for node in reversed(path[:-1]):
-        if at is None and isinstance(node, Subquery):
-            offset_ms += node.offset_ms
-            at = node.at
+    for subquery in reversed(around):
+        if at is None:
+            at, offset_ms = subquery.at, offset_ms + subquery.offset_ms
     return at, offset_ms
-
-
-def _first_selector(node: Expr) -> list[Expr] | None:
-    """The way from a node to the first selector in it."""
-    for child in children(node):
-        path = [child] if isinstance(child, Select) else _first_selector(child)
-        if path:
-            return [node, *path]
-    return [node] if isinstance(node, Select) else None

@@ -5,10 +5,10 @@ from typing import Final
 from carbyne.promql.tree import Expr, FunctionCall, Select, Subquery, bare, children
 
 BY_TIME: Final = frozenset(
-    {"time", "timestamp", "start_timestamp", "predict_linear"}
+    {"time", "timestamp", "start_timestamp", "predict_linear", "info"}
     | {"day_of_month", "day_of_week", "day_of_year", "days_in_month", "hour", "minute", "month", "year"}
 )
-"""Functions that look at the time of the step."""
+"""Functions that look at the time of the step; ``info`` where its selectors look at several."""
 
 
 def is_invariant(node: Expr) -> bool:

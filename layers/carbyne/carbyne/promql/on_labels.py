@@ -22,7 +22,7 @@ CHUNK: Final = re.compile(r"\d+|\D+", re.ASCII)
 def replace_label(called: Called) -> Frame:
     """``label_replace``: a label made of what a regular expression finds in another one."""
     target, template, source = (called.text(at) for at in (1, 2, 3))
-    compiled = pattern(called.text(4), "label_replace()")
+    compiled = pattern(called.text(4), "label_replace()", "execution")
     _check_name(target, "destination", "label_replace")
 
     def changed(labels: Labels) -> Labels | None:

@@ -69,8 +69,11 @@ class Cursor:
         return self._next(lambda token: token.text == "{" or (token.kind == "word" and token.text == name))
 
     def number(self) -> int | None:
-        """Of a number."""
-        return self._next(lambda token: token.kind == "number" or token.text.lower() in {"inf", "nan"})
+        """Of a number, with the signs before it."""
+        before = self._at
+        start = self._next(lambda token: token.kind == "number" or token.text.lower() in {"inf", "nan"})
+        signed = start is not None and all(token.text in {"+", "-"} for token in self._tokens[before : self._at - 1])
+        return self._tokens[before].start if signed else start
 
     def string(self) -> int | None:
         """Of a string."""

@@ -50,7 +50,7 @@ class QueryAnswer:
 
 def instant(query: str, at_ms: int, selector: Selector, options: Options) -> QueryAnswer:
     """The value at one time."""
-    return _answer(query, parse(query), QuerySpan(at_ms, at_ms, 0), selector, options)
+    return answer(query, parse(query), QuerySpan(at_ms, at_ms, 0), selector, options)
 
 
 def over(query: str, span: QuerySpan, selector: Selector, options: Options) -> QueryAnswer:
@@ -69,12 +69,13 @@ def over(query: str, span: QuerySpan, selector: Selector, options: Options) -> Q
             f"the query has {steps} steps, more than {QUERY_STEPS_MAX} for each series: take a longer step or a"
             " shorter span",
         )
-    answer = _answer(query, node, span, selector, options)
-    assert answer.frame is not None
-    return replace(answer, kind="matrix", frame=in_order(answer.frame))
+    at_steps = answer(query, node, span, selector, options)
+    assert at_steps.frame is not None
+    return replace(at_steps, kind="matrix", frame=in_order(at_steps.frame))
 
 
-def _answer(query: str, node: Expr, span: QuerySpan, selector: Selector, options: Options) -> QueryAnswer:
+def answer(query: str, node: Expr, span: QuerySpan, selector: Selector, options: Options) -> QueryAnswer:
+    """The value of a tree at the steps of a span; ``query``: its text, for the places of warnings."""
     notes, budget = Remarks(), Budget(options.timeout_s, options.now_s)
     scope = Scope(selector, span, options.lookback_ms, Naming(options.late_names), notes, budget, {})
     with np.errstate(all="ignore"):

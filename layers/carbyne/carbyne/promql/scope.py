@@ -10,6 +10,7 @@ from carbyne.promql.called import Naming
 from carbyne.promql.frames import Ints
 from carbyne.promql.remarks import Remarks
 from carbyne.promql.select import Selection, Selector, SeriesSamples
+from carbyne.promql.tree import At
 
 
 class QuerySpan(NamedTuple):
@@ -22,6 +23,13 @@ class QuerySpan(NamedTuple):
     def times(self) -> Ints:
         """The steps."""
         return np.arange(self.start_ms, self.end_ms + 1, self.step_ms or 1, dtype=np.int64)
+
+
+def fixed_ms(at: At, span: QuerySpan) -> int | None:
+    """The time that ``@`` means, in ms; None without it."""
+    if isinstance(at, str):
+        return span.start_ms if at == "start" else span.end_ms
+    return at
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,14 +48,14 @@ class Selector(Protocol):
 Test = Callable[[str], bool]
 
 
-def pattern(source: str, about: str) -> "re2._Regexp":
-    """A regular expression of RE2 in which ``.`` takes line ends too.  QueryError ``bad_data`` if it is none."""
+def pattern(source: str, about: str, kind: str = "bad_data") -> "re2._Regexp":
+    """A regular expression of RE2 in which ``.`` takes line ends too.  QueryError of ``kind`` if it is none."""
     try:
         return _compiled(source)
     except re2.error as error:
         reason = error.args[0] if error.args else ""
         said = reason.decode() if isinstance(reason, bytes) else str(reason)
-        raise QueryError("bad_data", f"invalid regular expression in {about}: {source}: {said}") from None
+        raise QueryError(kind, f"invalid regular expression in {about}: {source}: {said}") from None
 
 
 @lru_cache(maxsize=256)
