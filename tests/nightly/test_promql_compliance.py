@@ -3,10 +3,10 @@
 import pytest
 from carbyne.promql.scope import QuerySpan
 
+from harness.pipeline import flush
 from tests.support import oracle
 from tests.support.both import Both, between, boundary_ms
 from tests.support.compliance import FOLDER, TEMPLATES, queries, samples
-from tests.support.pipeline import flush
 
 MINUTE_MS = 60_000
 BOUNDARY_MS = boundary_ms(1_790_000_000_000)

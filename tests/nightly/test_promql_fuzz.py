@@ -6,9 +6,9 @@ sealed; then some come late, of both halves.
 
 import pytest
 
+from harness.pipeline import flush
 from tests.support import oracle
 from tests.support.both import Both, between, boundary_ms
-from tests.support.pipeline import flush
 from tests.support.prometheus import SPAN
 from tests.support.promql_fuzz import Queries, hard_samples
 

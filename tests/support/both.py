@@ -6,8 +6,8 @@ import re
 
 from carbyne.promql.scope import QuerySpan
 
+from harness.pipeline import APPS, LENGTH_S, Pipeline, http_event
 from tests.support import oracle
-from tests.support.pipeline import APPS, LENGTH_S, Pipeline, http_event
 from tests.support.remote_write import V1, body_1, packed, series_1
 
 SAMPLES_AT_ONCE = 2_000
