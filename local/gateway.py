@@ -20,24 +20,26 @@ from werkzeug.wrappers import Request, Response
 from servers.lambdas import PAYLOAD_BYTES_MAX, Function, FunctionError
 
 DEFAULT = "$default"
+METHOD = "method"
 BODY_BYTES_MAX = 10 * 1024 * 1024
 HEAD_BYTES_MAX = 10_240
 TEXT = re.compile(r"text/.*|application/(json|xml|javascript)")
 
 
 class Gateway:
-    """A WSGI application; a rule is the method and the path as sent, "/GET/a/<b>"."""
+    """A WSGI application; a rule is the method and the path as sent, "/GET/a/<b>"; those with fewer names go first."""
 
     def __init__(self) -> None:
         self.rules = Map(merge_slashes=False)
         self.default: Function | None = None
 
     def add(self, key: str, function: Function) -> None:
-        """``key``: "GET /a/{b}" or, where slashes may follow, "GET /a/{b+}"; DEFAULT for what no other one takes."""
+        """``key``: "GET /a/{b}" or, where slashes may follow, "GET /a/{b+}"; "ANY" is each method; DEFAULT for what no
+        other one takes."""
         if key == DEFAULT:
             self.default = function
             return
-        path = re.sub(r"\{(\w+)\}", r"<\1>", re.sub(r"\{(\w+)\+\}", r"<path:\1>", key))
+        path = re.sub(r"\{(\w+)\}", r"<\1>", re.sub(r"\{(\w+)\+\}", r"<path:\1>", re.sub("^ANY ", f"<{METHOD}>", key)))
         self.rules.add(Rule(f"/{path.replace(' ', '')}", endpoint=(key, function)))
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # noqa: ANN401
@@ -55,13 +57,14 @@ class Gateway:
         if len(uri) + sum(len(name) + len(value) for name, value in request.headers) > HEAD_BYTES_MAX:
             raise RequestHeaderFieldsTooLarge
         path, _, query = uri.partition("?")
-        (key, function), parameters = self._match(f"/{request.method}{path}")
+        (key, function), parameters = self.match(f"/{request.method}{path}")
         event = {**event_of(request, key, path, query, parameters), **body_of(request)}
         if len(json.dumps(event)) > PAYLOAD_BYTES_MAX:
             raise RequestEntityTooLarge
         return response_of(function.invoke(event))
 
-    def _match(self, path: str) -> tuple[tuple[str, Function], Mapping[str, str]]:
+    def match(self, path: str) -> tuple[tuple[str, Function], Mapping[str, str]]:
+        """Key and function of the route that takes a method and path, and the parts of the path that have a name."""
         try:
             return self.rules.bind("").match(path)
         except NotFound:
@@ -79,7 +82,7 @@ def event_of(request: Request, key: str, path: str, query: str, parameters: Mapp
     only_if_there = {
         "cookies": cookies.split("; ") if cookies else None,
         "queryStringParameters": {name: ",".join(values) for name, values in request.args.lists()},
-        "pathParameters": {name: unquote(value) for name, value in parameters.items()},
+        "pathParameters": {name: unquote(value) for name, value in parameters.items() if name != METHOD},
     }
     http = {"method": request.method, "path": unquote(path), "protocol": request.environ["SERVER_PROTOCOL"]}
     api = {"accountId": "123456789012", "apiId": "local", "domainName": headers.get("host"), "domainPrefix": "local"}

@@ -258,9 +258,9 @@ def test_a_functions_policy_stays_small(resources):
     permissions = [body["FunctionName"]["Ref"] for body in of_type(resources, "AWS::Lambda::Permission").values()]
     assert {name: permissions.count(name) for name in permissions} == {
         "Writer": 5,
-        "Reader": 21,
+        "Reader": 8,
         "Page": 8,
-        "Queue": 12,
+        "Queue": 2,
         "Registry": 1,
     }
 

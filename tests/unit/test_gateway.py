@@ -67,6 +67,25 @@ def test_an_empty_body_is_absent(client, function):
     assert function.event["isBase64Encoded"] is False
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "key", "parts"),
+    [
+        ("GET", "/hosts/a/metrics", "GET /hosts/{id}/metrics", {"id": "a"}),
+        ("POST", "/hosts/a/metrics", "ANY /hosts/{path+}", {"path": "a/metrics"}),
+        ("GET", "/hosts/a/b/metrics", "ANY /hosts/{path+}", {"path": "a/b/metrics"}),
+        ("DELETE", "/hosts/a", "ANY /hosts/{path+}", {"path": "a"}),
+    ],
+)
+def test_a_route_of_any_method_and_path_comes_behind_those_with_names(function, method, path, key, parts):
+    gateway = Gateway()
+    for each in ("ANY /hosts/{path+}", "GET /hosts/{id}/metrics"):
+        gateway.add(each, function)
+    Client(gateway).open(path, method=method)
+    assert function.event["routeKey"] == key
+    assert function.event["pathParameters"] == parts
+    assert function.event["requestContext"]["http"]["method"] == method
+
+
 def test_event_has_the_form_of_payload_2(client, function):
     client.get(
         "/hosts/a%20b/metrics?name=x&name=y%2Fz&from=1", headers=[("X-Api-Key", "k"), ("X-B", "1"), ("X-B", "2")]

@@ -1,5 +1,6 @@
-"""Tables of routes: which one takes a request, and that the template sends each function exactly its routes."""
+"""Tables of routes: which one takes a request, and that the gateway sends each function exactly its routes."""
 
+import re
 from pathlib import Path
 from typing import get_type_hints
 
@@ -13,6 +14,7 @@ from carbyne.read.prometheus import QuerySuccess
 from carbyne.tenants.accounts import Permission
 from carbyne.wiring.openapi import TABLES
 
+from local.gateway import DEFAULT, Gateway
 from local.template import pairs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +50,7 @@ def test_parts_of_a_path(wanted, path, parts):
 
 
 def in_template():
-    """Folder of a function -> (method, path) of its events."""
+    """Folder of a function -> the keys of its routes."""
     functions = [pairs(node) for node in RESOURCES.values() if pairs(node)["Type"].value == "AWS::Serverless::Function"]
     return {
         properties["CodeUri"].value: sorted(routes_of(properties))
@@ -58,17 +60,53 @@ def in_template():
 
 
 def routes_of(properties):
-    """(method, path) of a function's events; ("", "") is every other one."""
+    """The keys of a function's routes; DEFAULT is what no other one takes."""
     events = [pairs(event) for event in pairs(properties.get("Events")).values()]
-    found = [pairs(event["Properties"]) for event in events if event["Type"].value == "HttpApi"]
-    return [(event["Method"].value, event["Path"].value) if "Path" in event else ("", "") for event in found]
+    routes = [pairs(event["Properties"]) for event in events if event["Type"].value == "HttpApi"]
+    return [f"{event['Method'].value} {event['Path'].value}" if "Path" in event else DEFAULT for event in routes]
 
 
-def test_the_template_has_the_routes_of_the_code():
-    """Writer's and reader's by name; the registry takes what they leave."""
-    in_code = {f"functions/{name}": sorted((one.method, one.path) for one in table) for name, table in TABLES.items()}
-    site = sorted([*in_code["functions/page"], *((one.method, one.path) for one in UNDESCRIBED)])
-    assert in_template() == {**in_code, "functions/registry": [("", "")], "functions/page": site}
+def gateway_of_the_template():
+    """The folder of a function stands for it."""
+    gateway = Gateway()
+    for folder, keys in in_template().items():
+        for key in keys:
+            gateway.add(key, folder)
+    return gateway
+
+
+def in_code():
+    """Folder of a function -> (method, path) of what it answers."""
+    tables = {f"functions/{name}": [(row.method, row.path) for row in table] for name, table in TABLES.items()}
+    tables["functions/page"] += [(row.method, row.path) for row in UNDESCRIBED]
+    return tables
+
+
+def test_the_gateway_sends_each_function_the_routes_of_its_code():
+    """The gateway prefers a route whose path has no `+`, and takes the registry's only if no other one fits."""
+    gateway = gateway_of_the_template()
+    for folder, routes in in_code().items():
+        for method, path in routes:
+            (_, chosen), _ = gateway.match(f"/{method}{re.sub(r'[{}+]', '', path)}")
+            assert chosen == folder, (method, path)
+
+
+def test_the_template_has_no_route_that_the_code_lacks():
+    code = {folder: [f"{method} {path}" for method, path in routes] for folder, routes in in_code().items()}
+    for folder, keys in in_template().items():
+        for key in keys:
+            if key != DEFAULT:
+                prefix = key.removeprefix("ANY ").removesuffix("{path+}")
+                assert key in code[folder] or sum(f" {prefix}" in route for route in code[folder]) > 1, key
+
+
+@pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v1/write", "/carbyne/v1/queues/a/nothing", "/nothing"])
+def test_a_path_that_no_function_has_reaches_one_that_says_so(path):
+    gateway = gateway_of_the_template()
+    (_, folder), _ = gateway.match(f"/GET{path}")
+    assert folder in ("functions/reader", "functions/queue", "functions/registry")
+    rows = TABLES[folder.removeprefix("functions/")]
+    assert all(row.parts_of("GET", path) is None for row in rows)
 
 
 def test_no_two_routes_take_the_same_request():

@@ -185,7 +185,8 @@ def test_every_resource_has_a_purpose(name):
 
 def test_it_can_be_read():
     lines = TEXT.splitlines()
-    assert len(lines) <= 1_720, "1,600 for the twelve functions of before, and 120 for queues and checks: 0130, 0131"
+    effective = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    assert len(effective) <= 1_550, "decision 0170 says how they are counted"
     patterns = ('{"type": "metric"', "Pattern: ", "AccessString: ", '[{"expression"', "Value: !Sub https")
     assert [line for line in lines if len(line) > 120 and not line.lstrip(" -").startswith(patterns)] == []
 
