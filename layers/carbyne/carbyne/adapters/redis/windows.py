@@ -5,11 +5,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
-import numpy as np
-
 from carbyne.adapters.redis.nodes import Command, MasterMemory, Nodes, Reply, Script, checked, mapping
 from carbyne.adapters.redis.replication import Followed, Replication
-from carbyne.core.errors import CorruptDataError, InvariantError, RetryableError, UnknownVersionError
+from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.keys import (
     SourceKey,
     Window,
@@ -17,8 +15,6 @@ from carbyne.core.keys import (
     lane_due,
     lane_since,
     lane_state,
-    list_identity,
-    split_series,
 )
 from carbyne.core.limits import (
     CONFIRM_ROWS_MAX,
@@ -29,16 +25,14 @@ from carbyne.core.limits import (
     SIZED_PER_CALL,
 )
 from carbyne.core.stamps import STAMP_BYTES, ZERO
-from carbyne.samples.columns import EMPTY, Columns, Rows, merge
-from carbyne.samples.fragments import Fragment, from_fragments, from_lists
-from carbyne.samples.indexes import head_of, unpack
+from carbyne.samples.columns import Columns
+from carbyne.samples.decoded import columns_of
 from carbyne.samples.markers import Marker, of_row
-from carbyne.samples.rows import BITMAP, DELETED, DENSE, HEAD_BYTES, RUNS, SPARSE, STATE_BYTES, WHOLE
+from carbyne.samples.rows import DELETED, STATE_BYTES, WHOLE
 
 _log = logging.getLogger(__name__)
 
 FIRST_CHUNK = 16
-IDENTITY = slice(8, 16)
 EVER_S = 2**40
 """After the end of every window."""
 TICK = "tick"
@@ -175,7 +169,7 @@ class HotWindows:
             yield sum(sizes[3 * number : 3 * number + 3]), source, window
 
     def claim(self, source: SourceKey, window: Window) -> bool:
-        """Whether the window is due still and nobody else has claimed it."""
+        """Whether the window is due still and no other sealer has claimed it."""
         keys = [lane_due(source.lane), lane_claims(source.lane)]
         call = self._claim.call(source.lane, keys, [source.member(window), SEAL_LEASE_MS])
         return bool(checked(self._nodes.run([call])[0]))
@@ -194,16 +188,9 @@ class HotWindows:
         lists, dictionary = (
             mapping(self._ask(source, "HGETALL", key)) for key in (source.lists(window), source.dictionary(window))
         )
-        try:
-            if (kind := max((value[STAMP_BYTES] for value in values.values()), default=DENSE)) > BITMAP:
-                raise UnknownVersionError(f"row of kind {kind}; this code knows up to {BITMAP}")
-            older = from_lists([*_dense(values, lists), *_sparse(values, dictionary)])
-            columns = merge([_coded(values, dictionary), older])
-        except (ValueError, LookupError, InvariantError) as error:
-            raise CorruptDataError(f"rows of {source.path} in window {window.token}: {error!r}") from error
         return WindowRows(
             [(field, value[:STAMP_BYTES]) for field, value in values.items()],
-            columns,
+            columns_of(values, lists, dictionary),
             [of_row(value) for value in values.values() if value[STAMP_BYTES] == DELETED],
             sum(len(key) + len(value) for pairs in (values, lists, dictionary) for key, value in pairs.items()),
         )
@@ -269,73 +256,3 @@ def _due_keys(lanes: int) -> list[list[str]]:
 
 def _number(score: bytes) -> int | None:
     return int(float(score)) if score else None
-
-
-def _coded(values: Mapping[bytes, bytes], dictionary: Mapping[bytes, bytes]) -> Columns:
-    """The samples of rows that name their series by the dictionary; ValueError if one has other series than its field
-    says."""
-    by_form: dict[tuple[bytes, bytes], list[tuple[bytes, bytes]]] = {}
-    for field, value in values.items():
-        if value[STAMP_BYTES] in (RUNS, BITMAP):
-            by_form.setdefault((field[IDENTITY], head_of(value)), []).append((field, value))
-    if not by_form:
-        return EMPTY
-    names = sorted(dictionary)
-    ranks = np.empty(len(names), np.int64)
-    ranks[[int(dictionary[name]) for name in names]] = np.arange(len(names))
-    fragments = [_fragment(identity, head, names, ranks, rows) for (identity, head), rows in by_form.items()]
-    return from_fragments([name.decode() for name in names], fragments)
-
-
-def _fragment(
-    identity: bytes,
-    head: bytes,
-    names: Sequence[bytes],
-    ranks: "np.ndarray[tuple[int], np.dtype[np.int64]]",
-    rows: Sequence[tuple[bytes, bytes]],
-) -> Fragment:
-    """The rows that have one head; ``ranks``: by index, where its name stands in ``names``, which ascend."""
-    series = ranks[unpack(head, len(names))]
-    if list_identity(b"\n".join([names[rank] for rank in np.sort(series).tolist()])) != identity:
-        raise ValueError(f"the dictionary gives a row of list {identity.hex()} other series")
-    start = STAMP_BYTES + len(head)
-    values = np.frombuffer(b"".join([value[start:] for _, value in rows]), "<u8").astype(np.uint64)
-    return Fragment(series, _times(rows), _stamps(rows), values.reshape(len(rows), len(series)))
-
-
-def _dense(values: Mapping[bytes, bytes], lists: Mapping[bytes, bytes]) -> Iterator[Rows]:
-    """The rows of each list."""
-    by_list: dict[bytes, list[tuple[bytes, bytes]]] = {}
-    for field, value in values.items():
-        if value[STAMP_BYTES] == DENSE:
-            by_list.setdefault(field[IDENTITY], []).append((field, value))
-    for identity, rows in by_list.items():
-        packed = b"".join([value[HEAD_BYTES:] for _, value in rows])
-        yield _batch(rows, tuple(split_series(lists[identity])), np.frombuffer(packed, "<u8"))
-
-
-def _sparse(values: Mapping[bytes, bytes], dictionary: Mapping[bytes, bytes]) -> Iterator[Rows]:
-    """Each row that names its series by the dictionary; that this is the row's own one shows in the list's identity."""
-    names = {int(index): series for series, index in dictionary.items()}
-    for field, value in values.items():
-        if value[STAMP_BYTES] == SPARSE:
-            size = (len(value) - HEAD_BYTES) // 12
-            blob = b"\n".join([names[index] for index in np.frombuffer(value, "<u4", size, HEAD_BYTES).tolist()])
-            if list_identity(blob) != field[IDENTITY]:
-                raise ValueError(f"the dictionary gives a row of list {field[IDENTITY].hex()} other series")
-            bits = np.frombuffer(value, "<u8", size, HEAD_BYTES + 4 * size)
-            yield _batch([(field, value)], tuple(split_series(blob)), bits)
-
-
-def _batch(
-    rows: Sequence[tuple[bytes, bytes]], series: tuple[str, ...], values: "np.ndarray[tuple[int], np.dtype[np.uint64]]"
-) -> Rows:
-    return Rows(series, _times(rows), _stamps(rows), values.astype(np.uint64).reshape(len(rows), len(series)))
-
-
-def _times(rows: Sequence[tuple[bytes, bytes]]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    return np.frombuffer(b"".join([field[:8] for field, _ in rows]), ">i8").astype(np.int64)
-
-
-def _stamps(rows: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
-    return [value[:STAMP_BYTES] for _, value in rows]
