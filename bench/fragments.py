@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from carbyne.adapters.redis.commands import checked
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core import stamps
 from carbyne.core.keys import SourceKey, Window, join_series, list_identity
 from carbyne.core.settings import RedisSettings
 from carbyne.samples.columns import column
-from carbyne.samples.rows import HotRow, RowGroup
+from carbyne.samples.rows import HotQuery, HotRow, RowGroup
 from carbyne.wiring.redis import nodes
 
 from bench.hot import cpu_s, memory
@@ -128,7 +129,8 @@ def check_reads(store: HotStore, load: Load, source: SourceKey, taken: np.ndarra
     """Milliseconds of a read of one series over the whole window."""
     start = time.perf_counter()
     for i in range(0, len(load.names), max(1, len(load.names) // 10)):
-        columns = store.read(source, 0, WINDOW.end_s * 1000, LENGTH_S, [load.names[i]]).columns
+        query = HotQuery(0, WINDOW.end_s * 1000, LENGTH_S, [load.names[i]])
+        columns = checked(store.read_each([source], query)[source]).columns
         there = np.flatnonzero(taken[:, i])
         assert np.array_equal(column(columns, load.names[i])[1].view(np.float64), load.values[0, there, i])
     return (time.perf_counter() - start) * 100

@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from carbyne.adapters.redis.commands import checked
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.core import stamps
 from carbyne.core.keys import SourceKey, Window, join_series, list_identity
 from carbyne.core.settings import RedisSettings
 from carbyne.samples.columns import column
-from carbyne.samples.rows import HotRow, RowGroup
+from carbyne.samples.rows import HotQuery, HotRow, RowGroup
 from carbyne.wiring.redis import nodes
 from redis.cluster import RedisCluster
 
@@ -118,7 +119,8 @@ def multi_hmset_writer(client: RedisCluster, values: np.ndarray) -> Callable[[],
 
 def check_rows(store: HotStore, values: np.ndarray, sources: list[SourceKey]) -> None:
     for host in random.Random(1).sample(range(len(sources)), 20):
-        columns = store.read(sources[host], 0, WINDOW.end_s * 1000, LENGTH_S, METRICS).columns
+        query = HotQuery(0, WINDOW.end_s * 1000, LENGTH_S, METRICS)
+        columns = checked(store.read_each([sources[host]], query)[sources[host]]).columns
         for metric, name in enumerate(METRICS):
             assert np.array_equal(column(columns, name)[1].view(np.float64), values[host, :, metric]), (host, name)
 

@@ -97,10 +97,11 @@ class Hot:
     def __init__(self) -> None:
         self.windows: dict[Window, Columns] = {}
 
-    def read_each(self, sources, from_ms, to_ms, length_s, series, *, newest=False):
-        held = [columns for window, columns in self.windows.items() if window.overlaps(from_ms, to_ms)]
-        found = between(restrict(held[0], set(series).__contains__), from_ms, to_ms + 1) if held else EMPTY
-        read = HotRead(True, [bool(found.groups)] * len(series), found, [*self.windows], {*self.windows})
+    def read_each(self, sources, query):
+        held = [columns for window, columns in self.windows.items() if window.overlaps(query.from_ms, query.to_ms)]
+        asked = set(query.series).__contains__
+        found = between(restrict(held[0], asked), query.from_ms, query.to_ms + 1) if held else EMPTY
+        read = HotRead(True, [bool(found.groups)] * len(query.series), found, [*self.windows], {*self.windows})
         return dict.fromkeys(sources, read)
 
     def rows(self, source, window):

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "layers" / "carbyne"), str(ROOT)]
 
 from carbyne.adapters.lambda_ import BATCH_SIZE
+from carbyne.adapters.redis.commands import checked
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core.keys import SourceKey
 from carbyne.hot.jobs import Jobs
@@ -35,6 +36,7 @@ from carbyne.hot.progress import Notes, Progress
 from carbyne.hot.replay import Replayer, Supervisor
 from carbyne.intake.packing import entries_of
 from carbyne.samples.columns import column
+from carbyne.samples.rows import HotQuery
 
 from harness.pipeline import APPS, LENGTH_S, Pipeline, kinesis_event
 from servers.valkey import Cluster, Node
@@ -122,7 +124,7 @@ def check(pipeline: Pipeline, names: list[str], values: Values) -> None:
     times_ms = (START_S + 60 * np.arange(values.shape[1])) * 1000
     for host in range(values.shape[0]):
         source = SourceKey("acme", f"host/h{host:05d}")
-        read = pipeline.store.read(source, 0, int(times_ms[-1]), LENGTH_S, names)
+        read = checked(pipeline.store.read_each([source], HotQuery(0, int(times_ms[-1]), LENGTH_S, names))[source])
         assert read.whole, host
         for metric, name in enumerate(names):
             ts_ms, bits = column(read.columns, name)[:2]

@@ -4,13 +4,14 @@ import struct
 
 import numpy as np
 import pytest
+from carbyne.adapters.redis.commands import checked
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.core import stamps
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey, Window, join_series, lane_due, lane_state, list_identity
 from carbyne.core.settings import RedisSettings
 from carbyne.samples.columns import column
-from carbyne.samples.rows import HotRow, RowGroup
+from carbyne.samples.rows import HotQuery, HotRow, RowGroup
 from carbyne.wiring.redis import nodes
 from redis.cluster import RedisCluster
 
@@ -49,9 +50,13 @@ def write(store, source, *rows, window=WINDOW):
     return store.write({source.lane: [RowGroup(source, window, window.end_s * 1000, False, list(rows))]})[source.lane]
 
 
+def answer(store, source, from_ms, to_ms, series, *, newest=False):
+    return checked(store.read_each([source], HotQuery(from_ms, to_ms, LENGTH_S, series, newest))[source])
+
+
 def read(store, source, *series, from_ms=T0_MS, to_ms=T0_MS + LENGTH_S * 1000 - 1, newest=False):
     """{ts_ms: value} of each series, settled by stamp."""
-    found = store.read(source, from_ms, to_ms, LENGTH_S, series, newest=newest)
+    found = answer(store, source, from_ms, to_ms, series, newest=newest)
     return [by_ts(found, name) for name in series]
 
 
@@ -66,7 +71,7 @@ SOURCE = SourceKey("acme", "host/a")
 def test_a_row_reads_back(store):
     assert write(store, SOURCE, row(T0_MS, {"a": 1.5, "b": -0.0})) == (1, False)
     assert read(store, SOURCE, "a", "b", "c") == [{T0_MS: 1.5}, {T0_MS: -0.0}, {}]
-    hot = store.read(SOURCE, T0_MS, T0_MS, LENGTH_S, ["a", "c"])
+    hot = answer(store, SOURCE, T0_MS, T0_MS, ["a", "c"])
     assert hot.whole and hot.known == [True, False] and hot.windows == [WINDOW]
     assert store.series(SOURCE) == {"a", "b"}
 
@@ -132,7 +137,7 @@ def test_many_sources_are_read_in_as_many_rounds_as_the_longest_of_them_takes(st
     assert [len(of_a) for [of_a] in alone.values()] == [1 + 5 * number for number in range(40)]
     rounds, run = [], store._nodes.run
     monkeypatch.setattr(store._nodes, "run", lambda calls, **how: rounds.append(len(calls)) or run(calls, **how))
-    together = store.read_each(sources, T0_MS, T0_MS + LENGTH_S * 1000 - 1, LENGTH_S, ["a"])
+    together = store.read_each(sources, HotQuery(T0_MS, T0_MS + LENGTH_S * 1000 - 1, LENGTH_S, ["a"]))
     assert {source: [by_ts(found, "a")] for source, found in together.items()} == alone
     assert rounds[0] == 40 and len(rounds) > 2 and rounds == sorted(rounds, reverse=True)
 
@@ -182,7 +187,7 @@ def test_an_empty_master_is_noticed(store, cluster):
     write(store, SOURCE, row(T0_MS, {"a": 1.0}))
     with raw(cluster) as redis:
         redis.delete(lane_state(SOURCE.lane))
-        assert not store.read(SOURCE, T0_MS, T0_MS, LENGTH_S, ["a"]).whole
+        assert not answer(store, SOURCE, T0_MS, T0_MS, ["a"]).whole
         assert write(store, SOURCE, row(T0_MS + 1, {"a": 1.0}, 2)).lost
         assert redis.get(lane_state(SOURCE.lane))[:1] == b"r"
         store.init()
@@ -194,7 +199,7 @@ def test_a_lost_tail_is_noticed(store, cluster):
     with raw(cluster) as redis:
         redis.set(lane_state(SOURCE.lane), b"w" + stamps.pack(1, "6"))
     assert write(store, SOURCE, row(T0_MS + 1, {"a": 1.0}, 8)).lost
-    assert not store.read(SOURCE, T0_MS, T0_MS, LENGTH_S, ["a"]).whole
+    assert not answer(store, SOURCE, T0_MS, T0_MS, ["a"]).whole
 
 
 def test_a_full_master_refuses_and_says_so(store, cluster):

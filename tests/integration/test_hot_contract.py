@@ -10,15 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
+from carbyne.adapters.redis.commands import SCRIPTS, Command, Script, checked
 from carbyne.adapters.redis.hot import HotStore
-from carbyne.adapters.redis.nodes import SCRIPTS, Command, Script
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core import stamps
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey, Window, join_series, lane_claims, lane_due, lane_state, list_identity
 from carbyne.core.settings import RedisSettings
 from carbyne.samples.columns import Columns
-from carbyne.samples.rows import BITMAP, DENSE, RUNS, SPARSE, HotRow, RowGroup
+from carbyne.samples.rows import BITMAP, DENSE, RUNS, SPARSE, HotQuery, HotRow, RowGroup
 from carbyne.wiring.redis import nodes
 from lupa import lua51
 
@@ -146,7 +146,8 @@ class Actions:
         from_ms = window.start_s * 1000 - self.rng.choice([0, 2, 30]) * LENGTH_S * 1000
         to_ms = min((window.end_s + LENGTH_S) * 1000, from_ms + 1_000 * self.rng.choice([20, 86_400, 10**6]))
         asked = self.rng.sample(self.names, self.rng.randint(1, 12))
-        self.hot.read(source, from_ms, to_ms, length_s, asked, newest=self.rng.random() < 0.3)
+        query = HotQuery(from_ms, to_ms, length_s, asked, newest=self.rng.random() < 0.3)
+        checked(self.hot.read_each([source], query)[source])
 
     def series(self):
         self.hot.series(self.rng.choice(self.sources))
@@ -307,5 +308,6 @@ def test_a_row_of_a_later_kind_is_an_error_in_both(both):
     HotStore(both).write({source.lane: [RowGroup(source, window, 0, False, [row])]})
     later = row.stamp + b"\x7f" + row.values
     both.run([Command(source.lane, ("HSET", source.rows(window), row.field, later))])
+    read = HotStore(both).read_each([source], HotQuery(row.ts_ms, row.ts_ms, LENGTH_S, ["a"]))[source]
     with pytest.raises(RetryableError, match="row of kind 127"):
-        HotStore(both).read(source, row.ts_ms, row.ts_ms, LENGTH_S, ["a"])
+        checked(read)

@@ -14,12 +14,14 @@ from zlib import crc32
 import numpy as np
 import pytest
 import redis
-from carbyne.adapters.redis.nodes import Command, Nodes
+from carbyne.adapters.redis.commands import Command, checked
+from carbyne.adapters.redis.nodes import Nodes
 from carbyne.adapters.s3.quarantine import S3Quarantine
 from carbyne.core import keys, limits, stamps
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.samples.columns import column
+from carbyne.samples.rows import HotQuery
 from carbyne.stream import records
 from redis.cluster import RedisCluster
 
@@ -50,8 +52,8 @@ def source_of(host, tenant="acme"):
 
 
 def stored(path, source, names, from_s=WINDOW_S - LENGTH_S, to_s=NOW_S + 600):
-    """{name: {ts_s: value}} by HotStore.read, which must be whole."""
-    answer = path.store.read(source, from_s * 1000, to_s * 1000, LENGTH_S, names)
+    """{name: {ts_s: value}} as a reader gets it, which must be whole."""
+    answer = checked(path.store.read_each([source], HotQuery(from_s * 1000, to_s * 1000, LENGTH_S, names))[source])
     assert answer.whole
     columns = ((name, column(answer.columns, name)) for name in names)
     return {

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 from carbyne.adapters.dynamodb.table import DynamoTable
-from carbyne.adapters.redis.nodes import Command
+from carbyne.adapters.redis.commands import Command
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.core.keys import Window, lane_state
 from carbyne.core.settings import RedisSettings

@@ -10,7 +10,7 @@ import time
 
 import pytest
 from carbyne.adapters.redis.cache import RedisCache
-from carbyne.adapters.redis.nodes import Command
+from carbyne.adapters.redis.commands import Command
 from carbyne.adapters.redis.sessions import RedisSessions
 from carbyne.adapters.redis.system import RedisSystem
 from carbyne.core.keys import SourceKey, api_key_item, cached, session_handle

@@ -6,6 +6,7 @@ Records, blocks, stubs and pages of the catalogue have the same in the tests of 
 import struct
 
 import pytest
+from carbyne.adapters.redis.commands import checked
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core import stamps
@@ -13,7 +14,7 @@ from carbyne.core.errors import RetryableError, UnknownVersionError
 from carbyne.core.keys import SourceKey, Window, join_series, list_identity
 from carbyne.core.settings import RedisSettings
 from carbyne.core.stamps import STAMP_BYTES
-from carbyne.samples.rows import BITMAP, HotRow, RowGroup
+from carbyne.samples.rows import BITMAP, HotQuery, HotRow, RowGroup
 from carbyne.wiring.redis import nodes
 from redis.cluster import RedisCluster
 
@@ -62,8 +63,9 @@ def test_a_row_of_a_later_kind_is_neither_sealed_nor_read_as_something_else(conn
     later = make_later(redis, unknown)
     with pytest.raises(UnknownVersionError, match=f"row of kind {BITMAP + 1}; this code knows up to {BITMAP}"):
         windows.rows(SOURCE, WINDOW)
+    read = store.read_each([SOURCE], HotQuery(T0_MS, T0_MS + 1, LENGTH_S, ["a"]))[SOURCE]
     with pytest.raises(RetryableError, match=f"row of kind {BITMAP + 1}; this code knows up to {BITMAP}"):
-        store.read(SOURCE, T0_MS, T0_MS + 1, LENGTH_S, ["a"])
+        checked(read)
     assert redis.hget(SOURCE.rows(WINDOW), unknown.field) == later, "it is still there for newer code"
 
 

@@ -8,8 +8,8 @@ from unittest.mock import patch
 from carbyne.adapters import kinesis
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.adapters.redis import hot
+from carbyne.adapters.redis.commands import Script
 from carbyne.adapters.redis.hot import HotStore
-from carbyne.adapters.redis.nodes import Script
 from carbyne.archive import archiver
 from carbyne.archive.archiver import Archiver
 from carbyne.archive.compared import Day

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import Any
 
-from carbyne.adapters.redis.nodes import Command
+from carbyne.adapters.redis.commands import Command
 from carbyne.adapters.redis.replication import Followed, Replication
 from carbyne.core.keys import lane_of_tag
 from lupa import lua51

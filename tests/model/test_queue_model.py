@@ -5,7 +5,7 @@ from contextlib import ExitStack, suppress
 from unittest.mock import patch
 
 import pytest
-from carbyne.adapters.redis.nodes import Script
+from carbyne.adapters.redis.commands import Script
 from carbyne.adapters.redis.queue import RedisQueues
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.queue import building, queues

@@ -14,8 +14,8 @@ from unittest.mock import patch
 import numpy as np
 from botocore.exceptions import ClientError, ReadTimeoutError
 from carbyne.adapters.kinesis import KinesisStream
+from carbyne.adapters.redis.commands import Command
 from carbyne.adapters.redis.hot import HotStore
-from carbyne.adapters.redis.nodes import Command
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.archive.archiver import Archiver, restore
 from carbyne.archive.reconciler import Reconciler

@@ -60,9 +60,9 @@ class MemoryHot:
             self._store(records.decode(data), stamps.pack(1, str(next(self._sequence))))
         return []
 
-    def read_each(self, sources, from_ms, to_ms, length_s, series, *, newest=False):
+    def read_each(self, sources, query):
         try:
-            return {source: self._read(source, from_ms, to_ms, series) for source in sources}
+            return {source: self._read(source, query.from_ms, query.to_ms, query.series) for source in sources}
         except RetryableError as error:
             return dict.fromkeys(sources, error)
 

@@ -3,7 +3,7 @@
 from hashlib import sha1
 from pathlib import Path
 
-from carbyne.adapters.redis.nodes import Script
+from carbyne.adapters.redis.commands import Script
 from carbyne.core.keys import lane_due, lane_since, lane_state
 from carbyne.core.stamps import ZERO
 

@@ -4,8 +4,10 @@ import time
 from collections import Counter
 
 import numpy as np
+from carbyne.adapters.redis.commands import checked
 from carbyne.core import keys
 from carbyne.samples.columns import column
+from carbyne.samples.rows import HotQuery
 
 from harness.pipeline import APPS, LENGTH_S, Pipeline
 from tests.support.prometheus_door import DoorServer, Prometheus, until
@@ -75,7 +77,7 @@ def _in_redis(pipeline, stored):
         ordered = sorted(names)
         for first in range(0, len(ordered), SERIES_AT_ONCE):
             part = ordered[first : first + SERIES_AT_ONCE]
-            answer = pipeline.store.read(source, 0, 2**43, LENGTH_S, part)
+            answer = checked(pipeline.store.read_each([source], HotQuery(0, 2**43, LENGTH_S, part))[source])
             assert answer.whole
             for name in part:
                 ts_ms, values = column(answer.columns, name)

@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 
-from carbyne.adapters.redis.nodes import Command
+from carbyne.adapters.redis.commands import Command
 from carbyne.core.errors import RetryableError
 from carbyne.queue.queues import NewMessage, Queues, QueueTime
 

@@ -61,12 +61,12 @@ class Hot:
         self.expire()
         return [window for window in self.windows if window not in self.expiry_ms]
 
-    def read_each(self, sources, from_ms, to_ms, length_s, series, *, newest=False):
+    def read_each(self, sources, query):
         self.expire()
-        held = [_columns(rows) for window, rows in self.windows.items() if window.overlaps(from_ms, to_ms)]
-        columns = from_rows([row for rows in held for row in rows])
-        known = [name in columns.series for name in series]
-        found = between(restrict(columns, series.__contains__), from_ms, to_ms + 1)
+        overlapping = [rows for window, rows in self.windows.items() if window.overlaps(query.from_ms, query.to_ms)]
+        columns = from_rows([row for rows in overlapping for row in _columns(rows)])
+        known = [name in columns.series for name in query.series]
+        found = between(restrict(columns, query.series.__contains__), query.from_ms, query.to_ms + 1)
         return dict.fromkeys(sources, HotRead(True, known, found, sorted(self.windows, reverse=True), set()))
 
     def series(self, source):

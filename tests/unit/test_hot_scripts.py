@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from carbyne.adapters.redis.commands import checked
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core import stamps
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey, Window, join_series, lane_state, list_identity
-from carbyne.samples.rows import STATE_BYTES, HotRow, RowGroup
+from carbyne.samples.rows import STATE_BYTES, HotQuery, HotRow, RowGroup
 
 from tests.model.redis import MemoryNodes, MemoryRedis
 from tests.model.world import MemoryStores
@@ -47,8 +48,8 @@ class System:
 
     def complete(self):
         """The windows of which a read takes Redis to have every row, around the whole span."""
-        read = self.hot.read(SOURCE, START_MS, END_MS - 1, WINDOW.length_s, ["m"])
-        return read.complete
+        query = HotQuery(START_MS, END_MS - 1, WINDOW.length_s, ["m"])
+        return checked(self.hot.read_each([SOURCE], query)[SOURCE]).complete
 
     def write_to(self, window, *rows):
         self.hot.write({SOURCE.lane: [RowGroup(SOURCE, window, END_MS, fresh=True, rows=list(rows))]})

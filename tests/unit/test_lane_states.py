@@ -4,12 +4,12 @@ import struct
 from copy import deepcopy
 
 import pytest
+from carbyne.adapters.redis.commands import Command, checked
 from carbyne.adapters.redis.hot import HotStore
-from carbyne.adapters.redis.nodes import Command
 from carbyne.adapters.redis.windows import Arrivals, HotWindows
 from carbyne.core import stamps
 from carbyne.core.keys import SourceKey, Window, join_series, lane_since, list_identity
-from carbyne.samples.rows import HotRow, RowGroup
+from carbyne.samples.rows import HotQuery, HotRow, RowGroup
 
 from tests.model.redis import MemoryNodes, MemoryRedis
 
@@ -43,7 +43,8 @@ class Lane:
 
     def complete(self):
         from_ms, to_ms = WINDOW.start_s * 1000, WINDOW.end_s * 1000 - 1
-        return self.new_store().read(SOURCE, from_ms, to_ms, WINDOW.length_s, ["m"]).complete
+        query = HotQuery(from_ms, to_ms, WINDOW.length_s, ["m"])
+        return checked(self.new_store().read_each([SOURCE], query)[SOURCE]).complete
 
     def due(self):
         return [window for _, _, window in self.windows.due(self.now_s * 1000, self.now_s - GRACE_S).windows]

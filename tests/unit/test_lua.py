@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from carbyne.adapters.redis.nodes import Script as Loaded
+from carbyne.adapters.redis.commands import Script as Loaded
 from carbyne.core import stamps
 from carbyne.samples import rows
 from carbyne.stream import records

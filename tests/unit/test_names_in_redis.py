@@ -4,6 +4,7 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
+from carbyne.adapters.redis.commands import checked
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core import stamps
@@ -11,7 +12,7 @@ from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.keys import SourceKey, Window, join_series, list_identity
 from carbyne.core.limits import WRITE_ROUNDS_MAX
 from carbyne.samples.columns import column
-from carbyne.samples.rows import BITMAP, DENSE, RUNS, SPARSE, HotRow, RowGroup
+from carbyne.samples.rows import BITMAP, DENSE, RUNS, SPARSE, HotQuery, HotRow, RowGroup
 
 from tests.model.world import MemoryStores
 from tests.support.older import write_older
@@ -56,16 +57,19 @@ class System:
         rows = self.nodes.redis.values[SOURCE.rows(WINDOW).encode()]
         return {value[len(stamps.ZERO)] for value in rows.values()}
 
+    def read(self, names):
+        return checked(self.hot.read_each([SOURCE], HotQuery(START_MS, END_MS, WINDOW.length_s, names))[SOURCE])
+
     def assert_all_is_read(self):
         """By the sealer, and by a reader, one series after the other and all at once."""
         names = sorted({name for name, _ in self.expected})
         rows = self.windows.rows(SOURCE, WINDOW).columns
-        together = self.hot.read(SOURCE, START_MS, END_MS, WINDOW.length_s, names)
+        together = self.read(names)
         assert all(together.known)
         for columns in (rows, together.columns):
             assert {(name, ts): v for name in names for ts, v in samples(columns, name)} == self.expected
         for name in names:
-            alone = self.hot.read(SOURCE, START_MS, END_MS, WINDOW.length_s, [name]).columns
+            alone = self.read([name]).columns
             assert dict(samples(alone, name)) == {ts: v for (of, ts), v in self.expected.items() if of == name}
         assert self.hot.series(SOURCE) == set(names)
 

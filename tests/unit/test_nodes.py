@@ -3,7 +3,8 @@
 from types import SimpleNamespace
 
 import pytest
-from carbyne.adapters.redis.nodes import Command, Nodes, Script, checked
+from carbyne.adapters.redis.commands import Command, Script, checked
+from carbyne.adapters.redis.nodes import Nodes
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import lane_state
 from carbyne.core.limits import REDIS_BUDGET_S, WAIT_MS

@@ -49,11 +49,11 @@ class Tiers:
         self.away = set()
         self.asked = []
 
-    def read_each(self, sources, from_ms, to_ms, length_s, series, *, newest=False):
-        assert length_s == LENGTH_S and from_ms <= to_ms
-        known = [name in self.columns.series for name in series]
+    def read_each(self, sources, query):
+        assert query.length_s == LENGTH_S and query.from_ms <= query.to_ms
+        known = [name in self.columns.series for name in query.series]
         try:
-            self._ask("hot", from_ms, to_ms)
+            self._ask("hot", query.from_ms, query.to_ms)
         except RetryableError as error:
             return dict.fromkeys(sources, error)
         return dict.fromkeys(sources, HotRead(self.whole, known, self.columns, [], self.complete))
@@ -78,8 +78,8 @@ class HotTier:
     def __init__(self, tiers):
         self.tiers = tiers
 
-    def read_each(self, *args, **more):
-        return self.tiers.read_each(*args, **more)
+    def read_each(self, sources, query):
+        return self.tiers.read_each(sources, query)
 
     def series(self, source):
         self.tiers._ask("lists")
@@ -343,8 +343,8 @@ def test_one_source_that_can_not_be_read_ends_the_whole_of_latest(tiers, reader)
     away, there = SourceKey("acme", "host/away"), SOURCE
     read = tiers.read_each
 
-    def read_one(sources, *span, **named):
-        return {**read(sources, *span, **named), away: RetryableError("its node is away")}
+    def read_one(sources, query):
+        return {**read(sources, query), away: RetryableError("its node is away")}
 
     tiers.read_each, tiers.columns = read_one, samples("m", {NOW_MS: 1.0})
     with pytest.raises(RetryableError, match="its node is away"):
@@ -366,11 +366,11 @@ def test_the_last_ms_of_a_span_must_lie_in_a_window_that_hot_has_wholly(tiers, r
 class NewestAlone(HotTier):
     """As Redis answers: of each series its newest sample alone, if that is asked for."""
 
-    def read_each(self, *args, newest=False, **more):
-        [(source, answer)] = super().read_each(*args, newest=newest, **more).items()
+    def read_each(self, sources, query):
+        [(source, answer)] = super().read_each(sources, query).items()
         last_ms = max((int(group.ts_ms[-1]) for group in answer.columns.groups), default=0)
         last = answer._replace(columns=between(answer.columns, last_ms, last_ms + 1))
-        return {source: last if newest else answer}
+        return {source: last if query.newest else answer}
 
 
 def test_latest_is_what_a_delete_left_though_redis_knows_nothing_of_it(tiers):

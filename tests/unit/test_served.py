@@ -7,6 +7,7 @@ from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.hot.failovers import failed_over
 from carbyne.hot.served import ServedReads
+from carbyne.samples.rows import HotQuery
 
 SOURCE = SourceKey("acme", "host/a")
 LANE = SOURCE.lane
@@ -54,7 +55,7 @@ class Redis:
         self.asked.append("masters")
         return dict(self.served)
 
-    def read_each(self, sources, from_ms, to_ms, length_s, series, *, newest=False):
+    def read_each(self, sources, query):
         self.between()
         self.asked.append("read")
         self.read_last = list(sources)
@@ -65,11 +66,14 @@ class Redis:
 
     def ask_each(self, *sources):
         self.asked = []
-        return {source: answer.whole for source, answer in self.reads.read_each(sources, 0, 1, 14_400, ["m"]).items()}
+        return {
+            source: answer.whole
+            for source, answer in self.reads.read_each(sources, HotQuery(0, 1, 14_400, ["m"])).items()
+        }
 
     def ask(self):
         self.asked = []
-        answer = self.reads.read_each([SOURCE], 0, 1, 14_400, ["m"])[SOURCE]
+        answer = self.reads.read_each([SOURCE], HotQuery(0, 1, 14_400, ["m"]))[SOURCE]
         return answer.whole
 
 
@@ -128,7 +132,7 @@ def test_without_the_note_there_is_no_answer(redis):
 
     redis.Notes.masters, kept = lambda self: away(), redis.Notes.masters
     try:
-        assert isinstance(redis.reads.read_each([SOURCE], 0, 1, 14_400, ["m"])[SOURCE], RetryableError)
+        assert isinstance(redis.reads.read_each([SOURCE], HotQuery(0, 1, 14_400, ["m"]))[SOURCE], RetryableError)
     finally:
         redis.Notes.masters = kept
 
@@ -143,5 +147,5 @@ def test_a_doubt_that_can_not_be_settled_fails_that_source_alone(redis):
         raise RetryableError("the cluster is away")
 
     redis.masters = away
-    answers = redis.reads.read_each([SOURCE, other], 0, 1, 14_400, ["m"])
+    answers = redis.reads.read_each([SOURCE, other], HotQuery(0, 1, 14_400, ["m"]))
     assert isinstance(answers[SOURCE], RetryableError) and answers[other].whole

@@ -5,12 +5,13 @@ the note of masters is taken before Redis is asked, and the answer says under wh
 never come back, so a note may be as old as it likes while they agree.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Generic, Protocol, Self, TypeVar
 
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.hot.followers import Serving
+from carbyne.samples.rows import HotQuery
 
 
 class ServedAnswer(Protocol):
@@ -29,14 +30,7 @@ class HotReads(Protocol[Given_co]):
     """The hot tier.  ``read_each`` has a RetryableError for a source that can't be asked, ``series`` raises it."""
 
     def read_each(
-        self,
-        sources: Iterable[SourceKey],
-        from_ms: int,
-        to_ms: int,
-        length_s: int,
-        series: Sequence[str],
-        *,
-        newest: bool = False,
+        self, sources: Iterable[SourceKey], query: HotQuery
     ) -> Mapping[SourceKey, Given_co | RetryableError]: ...
     def series(self, source: SourceKey) -> set[str]: ...
 
@@ -63,20 +57,11 @@ class ServedReads(Generic[Known]):
         self._lanes = lanes
         self._noted: Mapping[int, str] = {}
 
-    def read_each(
-        self,
-        sources: Iterable[SourceKey],
-        from_ms: int,
-        to_ms: int,
-        length_s: int,
-        series: Sequence[str],
-        *,
-        newest: bool = False,
-    ) -> dict[SourceKey, Known | RetryableError]:
+    def read_each(self, sources: Iterable[SourceKey], query: HotQuery) -> dict[SourceKey, Known | RetryableError]:
         """See ``reader.HotReader``."""
 
         def ask(some: Iterable[SourceKey]) -> dict[SourceKey, Known | RetryableError]:
-            return dict(self._hot.read_each(some, from_ms, to_ms, length_s, series, newest=newest)) if some else {}
+            return dict(self._hot.read_each(some, query)) if some else {}
 
         sources, noted = list(sources), self._noted  # other threads read as well
         answers = ask([source for source in sources if source.lane in noted])
@@ -91,7 +76,7 @@ class ServedReads(Generic[Known]):
             return answers | dict.fromkeys(again, error)
 
     def series(self, source: SourceKey) -> set[str]:
-        """See ``reader.Hot``."""
+        """See ``reader.HotReader``."""
         return self._hot.series(source)
 
     def _proven(

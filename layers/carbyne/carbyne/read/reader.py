@@ -25,6 +25,7 @@ from carbyne.read.views import HotPart, Views, late_columns, pending_of, span_of
 from carbyne.samples.blocks import decode
 from carbyne.samples.columns import EMPTY, Columns, between, column, merge
 from carbyne.samples.rollups import Span, aggregate, buckets_of, choose
+from carbyne.samples.rows import HotQuery
 from carbyne.store.catalogue import Catalogue, SeriesSpan, Spans, spans_of
 from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps
 
@@ -61,14 +62,7 @@ class HotReader(Protocol):
     """The hot tier.  ``read_each`` has a RetryableError for a source that can't be asked, ``series`` raises it."""
 
     def read_each(
-        self,
-        sources: Iterable[SourceKey],
-        from_ms: int,
-        to_ms: int,
-        length_s: int,
-        series: Sequence[str],
-        *,
-        newest: bool = False,
+        self, sources: Iterable[SourceKey], query: HotQuery
     ) -> Mapping[SourceKey, HotAnswer | RetryableError]: ...
     def series(self, source: SourceKey) -> set[str]: ...
 
@@ -236,7 +230,7 @@ class Reader:
         """
         now_ms = self._now_ms()
         span = now_ms - LATEST_BACK_MS, now_ms + AHEAD_MS_MAX
-        hot = self._hot.read_each(sources, *span, self._length_s, series, newest=True)
+        hot = self._hot.read_each(sources, HotQuery(*span, self._length_s, series, newest=True))
         latest, older = {}, {}
         for source, answer in hot.items():
             gaps = Gaps(partial=partial)
@@ -307,7 +301,7 @@ class Reader:
         return series, gaps.warnings
 
     def _hot_part(self, source: SourceKey, from_ms: int, to_ms: int, series: Sequence[str], gaps: Gaps) -> HotAnswer:
-        answer = self._hot.read_each([source], from_ms, to_ms, self._length_s, series)[source]
+        answer = self._hot.read_each([source], HotQuery(from_ms, to_ms, self._length_s, series))[source]
         return self._checked(answer, source, to_ms, gaps)
 
     def _checked(self, answer: HotAnswer | RetryableError, source: SourceKey, to_ms: int, gaps: Gaps) -> HotAnswer:

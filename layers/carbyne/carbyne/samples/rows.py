@@ -13,6 +13,7 @@ the identity of its payload.  Older code stored rows of two more kinds, which ar
 float64 LE for each series of the list, and sparse (1), u32 LE index for each, then float64 LE.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from carbyne.core.keys import SourceKey, Window
@@ -55,6 +56,17 @@ class HotRow(NamedTuple):
     def value(self) -> bytes:
         """The value of a delete, and of a row as older code stored it."""
         return self.stamp + bytes((self.kind,)) + self.values
+
+
+class HotQuery(NamedTuple):
+    """Asks the hot tier for the samples of ``series`` from ``from_ms`` to ``to_ms``, both included.  ``length_s``:
+    today's window length; ``newest``: of each series only those of its newest ts."""
+
+    from_ms: int
+    to_ms: int
+    length_s: int
+    series: Sequence[str]
+    newest: bool = False
 
 
 class RowGroup(NamedTuple):

@@ -8,7 +8,8 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from carbyne.adapters.redis.nodes import Command, Nodes
+from carbyne.adapters.redis.commands import Command
+from carbyne.adapters.redis.nodes import Nodes
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import CACHE_COUNTS, SourceKey, cached
 from carbyne.core.limits import CACHE_FILL_MAX, CACHE_LOOK_S, CACHE_S

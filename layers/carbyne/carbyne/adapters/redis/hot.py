@@ -5,15 +5,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from carbyne.adapters.redis.commands import Command, Reply, Script, checked, mapping
 from carbyne.adapters.redis.dictionaries import Base, Dictionaries, names_of
-from carbyne.adapters.redis.nodes import Command, Nodes, Reply, Script, checked, mapping
+from carbyne.adapters.redis.nodes import Nodes
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey, Window, lane_due, lane_since, lane_state, split_series
 from carbyne.core.limits import CALL_BYTES_MAX, LANES, READ_BYTES_MAX, READ_WINDOWS, WRITE_ROUNDS_MAX
 from carbyne.core.stamps import STAMP_BYTES, ZERO
 from carbyne.samples.columns import Columns, Rows, from_rows
 from carbyne.samples.markers import Marker, erase, of_row
-from carbyne.samples.rows import LIST_BYTES, WHOLE, HotRow, RowGroup
+from carbyne.samples.rows import LIST_BYTES, WHOLE, HotQuery, HotRow, RowGroup
 
 SAMPLE = np.dtype([("ts_ms", ">i8"), ("stamp", f"V{STAMP_BYTES}"), ("value", "<u8")])
 """One sample as the read script gives it; ``value`` holds the bits of a float64."""
@@ -104,30 +105,12 @@ class HotStore:
             source: reply for source, reply in zip(windows, replies, strict=True) if isinstance(reply, RetryableError)
         }
 
-    def read(
-        self, source: SourceKey, from_ms: int, to_ms: int, length_s: int, series: Sequence[str], *, newest: bool = False
-    ) -> HotRead:
-        """``read_each`` of one source; raises its RetryableError."""
-        read: HotRead = checked(self.read_each([source], from_ms, to_ms, length_s, series, newest=newest)[source])
-        return read
+    def read_each(self, sources: Iterable[SourceKey], query: HotQuery) -> dict[SourceKey, HotRead | RetryableError]:
+        """The answer of each source; RetryableError for one whose lane can't be asked.
 
-    def read_each(
-        self,
-        sources: Iterable[SourceKey],
-        from_ms: int,
-        to_ms: int,
-        length_s: int,
-        series: Sequence[str],
-        *,
-        newest: bool = False,
-    ) -> dict[SourceKey, HotRead | RetryableError]:
-        """The samples of ``series`` from ``from_ms`` to ``to_ms``, both included, of each source; RetryableError for
-        one whose lane can't be asked.
-
-        ``length_s``: today's window length; ``newest``: of each series only those of its newest ts.  The next calls of
-        all sources go together: one source after the other, their round trips would add up.
+        The next calls of all sources go together: one source after the other, their round trips would add up.
         """
-        readings = {source: self._reading(source, from_ms, to_ms, length_s, series, newest) for source in sources}
+        readings = {source: self._reading(source, query) for source in sources}
         answers: dict[SourceKey, HotRead | RetryableError] = {}
         calls = {source: next(reading) for source, reading in readings.items()}
         while calls:
@@ -142,24 +125,22 @@ class HotStore:
                     answers[source] = error
         return answers
 
-    def _reading(
-        self, source: SourceKey, from_ms: int, to_ms: int, length_s: int, series: Sequence[str], newest: bool
-    ) -> Generator[Command, Reply, HotRead]:
+    def _reading(self, source: SourceKey, query: HotQuery) -> Generator[Command, Reply, HotRead]:
         """Yields each call of one source and takes its reply."""
-        declared = _declared(from_ms, to_ms, length_s)
-        part = yield from self._read_windows(source, from_ms, to_ms, declared, series, newest)
+        declared = _declared(query)
+        part = yield from self._read_windows(source, query, declared)
         whole, known, samples, complete, markers = part.whole, part.known, part.samples, part.complete, part.markers
         masters = part.masters
         windows = sorted(part.windows, reverse=True)
-        more = [window for window in windows if window not in declared and window.overlaps(from_ms, to_ms)]
+        more = [window for window in windows if window not in declared and window.overlaps(query.from_ms, query.to_ms)]
         for length in {window.length_s for window in more}:  # of one length, so that none overlap: see read.lua's next
             same = [window for window in more if window.length_s == length]
-            part = yield from self._read_windows(source, from_ms, to_ms, same, series, newest)
+            part = yield from self._read_windows(source, query, same)
             known = [a or b for a, b in zip(known, part.known, strict=True)]
             samples = [a + b for a, b in zip(samples, part.samples, strict=True)]
             whole, complete, markers = whole and part.whole, complete | part.complete, markers | part.markers
             masters = masters | part.masters
-        columns = erase(from_rows(map(_rows, series, samples)), markers)
+        columns = erase(from_rows(map(_rows, query.series, samples)), markers)
         master = masters.pop() if len(masters) == 1 else ""
         return HotRead(whole, known, columns, windows, complete, master)
 
@@ -239,22 +220,17 @@ class HotStore:
         self._seen[lane] = reply[2], max(seen, highest) if token == reply[2] else highest
 
     def _read_windows(
-        self,
-        source: SourceKey,
-        from_ms: int,
-        to_ms: int,
-        windows: Sequence[Window],
-        series: Sequence[str],
-        newest: bool,
+        self, source: SourceKey, query: HotQuery, windows: Sequence[Window]
     ) -> Generator[Command, Reply, _Part]:
         """All calls that it takes; of what several calls say of state and completeness, the worst."""
         keys = [lane_state(source.lane), source.windows]
         for window in windows:
             keys += (source.rows(window), source.lists(window), source.dictionary(window))
         declared = [len(windows), *(window.token for window in windows)]
+        series, to_ms = query.series, query.to_ms
         result = _Part(True, [], [False] * len(series), [b""] * len(series), set(windows), set(), set())
         while True:
-            args = [from_ms, to_ms, int(newest), READ_BYTES_MAX, *declared, *series]
+            args = [query.from_ms, to_ms, int(query.newest), READ_BYTES_MAX, *declared, *series]
             reply = yield self._read.call(source.lane, keys, args)
             result, next_ms = _continued(result, reply), reply[2]
             if next_ms < 0:
@@ -304,9 +280,10 @@ def _highest(groups: Iterable[RowGroup]) -> bytes:
     return max(row.stamp for group in groups for row in group.rows)
 
 
-def _declared(from_ms: int, to_ms: int, length_s: int) -> list[Window]:
+def _declared(query: HotQuery) -> list[Window]:
     """The newest windows of today's length that overlap the span, newest first."""
-    newest = Window.holding(to_ms, length_s)
-    oldest = Window.holding(from_ms, length_s)
+    length_s = query.length_s
+    newest = Window.holding(query.to_ms, length_s)
+    oldest = Window.holding(query.from_ms, length_s)
     count = min(READ_WINDOWS, (newest.start_s - oldest.start_s) // length_s + 1)
     return [Window(newest.start_s - i * length_s, length_s) for i in range(count)]

@@ -6,83 +6,27 @@ only together with the WAIT behind it on the same connection.
 """
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from hashlib import sha1
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from redis import exceptions
 from redis.cluster import ClusterNode, RedisCluster
 
-from carbyne.adapters.redis.replication import (
-    WHO,
-    Followed,
-    Replication,
-    RequiredReplicas,
-    acks,
-    followed_of,
-    lacking_of,
-    replication_of,
-)
+from carbyne.adapters.redis.acknowledgements import Acknowledgements
+from carbyne.adapters.redis.commands import REROUTED, Command, Reply, as_lost, final
+from carbyne.adapters.redis.replication import Followed, Replication, RequiredReplicas, followed_of, replication_of
 from carbyne.cluster.topology import slots_of_lanes
 from carbyne.core.errors import RetryableError
-from carbyne.core.limits import LANES, REDIS_BUDGET_S, WAIT_MS
+from carbyne.core.limits import LANES, REDIS_BUDGET_S
 
 _log = logging.getLogger(__name__)
 
-SCRIPTS = Path(__file__).parents[3] / "lua"
 RETRY_PAUSE_S = 0.1
-REROUTED = (
-    exceptions.MovedError,
-    exceptions.ReadOnlyError,
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.ClusterDownError,
-    exceptions.MasterDownError,
-    exceptions.BusyLoadingError,
-    exceptions.TryAgainError,
-)
-"""Errors after which the same call may succeed within the budget, on this node or on another one."""
 SILENT = (exceptions.ConnectionError, exceptions.TimeoutError)
 UNREACHABLE = (exceptions.RedisError, exceptions.RedisClusterException, OSError, IndexError)
 """What redis-py raises when it can't learn the topology: two families, and IndexError for a node without a cluster."""
-
-
-class Script(NamedTuple):
-    """A registered script: its text and SHA-1."""
-
-    text: str
-    sha: str
-
-    @classmethod
-    def load(cls, name: str) -> "Script":
-        """The script ``lua/<name>.lua``, with the files of ``lua/parts`` where it has ``-- include <part>``."""
-        return _loaded(name)
-
-    def call(self, lane: int, keys: Sequence[str], args: Sequence[Any]) -> "Command":
-        return Command(lane, ("EVALSHA", self.sha, len(keys), *keys, *args), self)
-
-
-@cache
-def _loaded(name: str) -> Script:
-    text = re.sub(r"^-- include (\w+)$", _part, (SCRIPTS / f"{name}.lua").read_text(), flags=re.MULTILINE)
-    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-
-def _part(include: re.Match[str]) -> str:
-    return (SCRIPTS / "parts" / f"{include[1]}.lua").read_text()
-
-
-class Command(NamedTuple):
-    """One command of one lane; ``script`` if it is an EVALSHA."""
-
-    lane: int
-    words: tuple[Any, ...]
-    script: Script | None = None
 
 
 class MasterMemory(NamedTuple):
@@ -108,16 +52,11 @@ class Member(NamedTuple):
     memory: Mapping[str, Any] | None
 
 
-Reply = Any
-"""What redis-py makes of a RESP2 reply, or the RetryableError of a call that did not count."""
-
-
 class Nodes:
     """Runs calls on the masters that serve their lanes.
 
-    ``endpoint``: (host, port) that leads to the cluster even when every node known so far is gone.  ``alone``: called
-    with the number of write calls that a master took which has no replica to wait for.  ``monotonic`` and ``sleep`` in
-    seconds.  ``followers``: the replicas that must have a write, of masters that are noted; of another one any must.
+    ``endpoint``: (host, port) that leads to the cluster even when every node known so far is gone.  ``monotonic`` and
+    ``sleep`` in seconds.  ``alone`` and ``followers``: see ``Acknowledgements``.
     """
 
     def __init__(
@@ -129,16 +68,13 @@ class Nodes:
         alone: Callable[[int], None] = lambda _: None,
         followers: RequiredReplicas | None = None,
     ) -> None:
-        self._followers = followers
-        self._waited: dict[str, int] = {}
         self._client = cast(Any, client)  # redis-py's methods are only half typed
         self._monotonic = monotonic
         self._sleep = sleep
-        self._alone = alone
         self._endpoint = endpoint
         self._slots = slots_of_lanes()
         self._threads = ThreadPoolExecutor(max_workers=16)
-        self._without_replica: set[str] = set()
+        self._acknowledgements = Acknowledgements(self._client, alone, followers)
 
     def run(self, calls: Sequence[Command], *, replicated: bool = False) -> list[Reply]:
         """The reply of each call, in order; a call that failed until the budget was spent has a RetryableError.
@@ -157,7 +93,7 @@ class Nodes:
             self._refresh(silent)
             if self._monotonic() > end_s:  # nodes that hang made even the question long
                 break
-        return [_final(reply) for reply in replies]
+        return [final(reply) for reply in replies]
 
     def shards(self) -> list[MasterMemory]:
         """Every master; RetryableError if one can't be asked."""
@@ -269,88 +205,18 @@ class Nodes:
         first = len([pipe.execute_command(*command) for command in before])
         for call in calls:
             pipe.execute_command(*call.words)
-        behind = self._behind(node) if replicated else []
+        behind = self._acknowledgements.behind(node) if replicated else []
         for command in behind:
             pipe.execute_command(*command)
         try:
             replies: list[Reply] = pipe.execute(raise_on_error=False)[first:]
         except (exceptions.RedisError, OSError) as error:
-            return [_as_lost(error)] * len(calls)
+            return [as_lost(error)] * len(calls)
         told: list[Reply] = replies[len(calls) :]
         replies = replies[: len(calls)]
         if not replicated:
             return replies
-        if self._followers:
-            return self._acknowledged(node, calls[-1], replies, told)
-        return self._confirmed(node, replies, told[0] if told else None)
-
-    def _behind(self, node: ClusterNode) -> list[tuple[Any, ...]]:
-        """What is asked behind calls, to know who has them: see ``_acknowledged``."""
-        count = self._waited[node.name] if node.name in self._waited else int(not self._is_alone(node))
-        wait: list[tuple[Any, ...]] = [("WAIT", count, WAIT_MS)] if count else []
-        return [WHO, *wait, WHO] if self._followers else wait
-
-    def _acknowledged(self, node: ClusterNode, last: Command, replies: list[Reply], told: list[Reply]) -> list[Reply]:
-        """The replies, if the replicas that must have the calls do, or are struck out of the note now; else errors.
-
-        A master's offset, asked behind the calls, is compared with what each replica has got after WAIT.  WAIT counts
-        those that are not noted as well; so if one lacks the calls, the ``last`` call is sent once more, with a WAIT
-        for as many as must have it.
-        """
-        acknowledged = told[1] if len(told) == 3 else None
-        try:
-            before, after = acks(told[0]), acks(told[-1])
-            required = self._followers.required(before.master) if self._followers else None
-            if required is None:
-                self._waited.pop(node.name, None)
-                return self._confirmed(node, replies, acknowledged)
-            waited = self._waited.get(node.name, int(acknowledged is not None))
-            self._waited[node.name] = len(required)
-            lacking = lacking_of(required, before, after)
-            if lacking and (waited < len(required) or (isinstance(acknowledged, int) and acknowledged >= waited)):
-                again = self._client.get_redis_connection(node).pipeline(transaction=False)
-                for command in (last.words, ("WAIT", len(required), WAIT_MS), WHO):
-                    again.execute_command(*command)
-                lacking = lacking_of(required, before, acks(again.execute(raise_on_error=False)[-1]))
-            if lacking and self._followers:
-                _log.error("replicas of %s lack writes and count for no failover: %s", node.name, sorted(lacking))
-                self._followers.leave(before.master, lacking)
-        except (RetryableError, exceptions.RedisError, OSError) as error:
-            lost = error if isinstance(error, RetryableError) else _as_lost(error)
-            return [reply if isinstance(reply, Exception) else lost for reply in replies]
-        if len(lacking) == len(required):
-            self._alone(len(replies))
-        return replies
-
-    def _is_alone(self, node: ClusterNode) -> bool:
-        """Whether a node that had no replica the last time still has none: then nobody would end a WAIT early."""
-        if node.name in self._without_replica and self._has_replica(node):
-            self._without_replica.discard(node.name)
-        return node.name in self._without_replica
-
-    def _confirmed(self, node: ClusterNode, replies: list[Reply], acknowledged: Reply) -> list[Reply]:
-        """The replies, or errors where no replica has what the node took; None if it was known to have none."""
-        if acknowledged is None:
-            self._alone(len(replies))
-            return replies
-        if isinstance(acknowledged, int) and acknowledged >= 1:
-            return replies
-        if isinstance(acknowledged, Exception) or self._has_replica(node):
-            error = RetryableError(f"no replica of {node.name} acknowledged within {WAIT_MS} ms: {acknowledged}")
-            return [reply if isinstance(reply, Exception) else error for reply in replies]
-        self._without_replica.add(node.name)
-        self._alone(len(replies))
-        return replies
-
-    def _has_replica(self, node: ClusterNode) -> bool:
-        """Whether the node itself knows a replica of its own that the cluster has not given up."""
-        connection = self._client.get_redis_connection(node)
-        try:
-            table = connection.execute_command("CLUSTER NODES")
-        except (exceptions.RedisError, OSError):
-            return True
-        mine = next(entry["node_id"] for entry in table.values() if "myself" in entry["flags"])
-        return any(entry["master_id"] == mine and "fail" not in entry["flags"].split(",") for entry in table.values())
+        return self._acknowledgements.counted(node, calls[-1], replies, told)
 
     def _info(self, node: ClusterNode) -> dict[str, Any] | None:
         """All that a node says of itself, None if it does not answer."""
@@ -384,25 +250,3 @@ class Nodes:
 def _node_at(name: str) -> ClusterNode:
     host, _, port = name.rpartition(":")
     return ClusterNode(host, int(port))  # type: ignore[no-untyped-call]
-
-
-def _as_lost(error: Exception) -> Exception:
-    return error if isinstance(error, REROUTED) else exceptions.ConnectionError(str(error))
-
-
-def _final(reply: Reply) -> Reply:
-    if isinstance(reply, Exception) and not isinstance(reply, RetryableError):
-        return RetryableError(f"Redis: {type(reply).__name__}: {reply}")
-    return reply
-
-
-def checked(reply: Reply) -> Reply:
-    """The reply, or its RetryableError raised."""
-    if isinstance(reply, RetryableError):
-        raise reply
-    return reply
-
-
-def mapping(reply: Reply) -> Mapping[bytes, bytes]:
-    """The reply of HGETALL, which redis-py gives in one of two forms."""
-    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from itertools import chain, pairwise
 
-from carbyne.adapters.redis.nodes import Command, Nodes, Reply, Script, checked
+from carbyne.adapters.redis.commands import Command, Reply, Script, checked
+from carbyne.adapters.redis.nodes import Nodes
 from carbyne.core import keys
 from carbyne.core.keys import QueueKey
 from carbyne.core.limits import MESSAGE_TRIES_MAX, QUEUE_LENGTH_MAX, TAKERS_WAITING_MAX

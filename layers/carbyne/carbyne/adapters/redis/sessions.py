@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from carbyne.adapters.redis.nodes import Command, Nodes, checked
+from carbyne.adapters.redis.commands import Command, checked
+from carbyne.adapters.redis.nodes import Nodes
 from carbyne.core import keys
 from carbyne.core.limits import SESSION_S_MAX
 from carbyne.page.sessions import Session

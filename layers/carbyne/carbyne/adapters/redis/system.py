@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from carbyne.adapters.redis.nodes import Command, Member, Nodes, Reply, checked
+from carbyne.adapters.redis.commands import Command, Reply, checked
+from carbyne.adapters.redis.nodes import Member, Nodes
 from carbyne.core.keys import CACHE_COUNTS, lane_due, lane_state
 from carbyne.core.limits import LANES
 from carbyne.page.system import Cache, Lanes, RedisNode, Seals

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from carbyne.adapters.redis.nodes import Command, MasterMemory, Nodes, Reply, Script, checked, mapping
+from carbyne.adapters.redis.commands import Command, Reply, Script, checked, mapping
+from carbyne.adapters.redis.nodes import MasterMemory, Nodes
 from carbyne.adapters.redis.replication import Followed, Replication
 from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.keys import (
