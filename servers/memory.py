@@ -11,7 +11,7 @@ from carbyne.core.limits import DAY_S
 
 class MemoryTable:
     """An ``items.Table``.  ``calls``: how often each method was asked; ``units_of``: write units so far by the kind of
-    item, which is what its partition begins with; ``changed``: items that were put, until somebody clears it."""
+    item, which is what its partition begins with; ``changed``: items that were put, until a test clears it."""
 
     def __init__(self) -> None:
         self.items: dict[tuple[str, str], Item] = {}

@@ -108,7 +108,7 @@ def test_a_full_redis_empties_itself_and_all_that_was_acknowledged_reads_back(sy
         system.minute()
         assert system.ingest(), "the sealer keeps room in it"
         system.path.seal()
-    assert ("loud", LOUD[0], NAMES[0], system.path.now_s) in system.accepted, "and nobody is refused any more"
+    assert ("loud", LOUD[0], NAMES[0], system.path.now_s) in system.accepted, "and no tenant is refused any more"
     system.expect_all()
     system.expect_all("5m")
     system.path.now_s = START_S + 2 * LENGTH_S

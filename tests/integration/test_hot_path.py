@@ -408,7 +408,7 @@ def test_a_master_whose_replica_is_gone_for_good_counts_alone(path, cluster):
     before_s = time.monotonic()
     path.post([("web1", "m", NOW_S - 60, 2.0)])
     assert path.ingest(path.stream.records[1:]) is None
-    assert time.monotonic() - before_s < limits.WAIT_MS / 1000, "nobody waits for a replica that is known to be gone"
+    assert time.monotonic() - before_s < limits.WAIT_MS / 1000, "no write waits for a replica that is known to be gone"
     replica.restart()
     cluster.wait_until_ok()
     deliver_to_replicas(path, path.stream.records)
@@ -526,7 +526,7 @@ def deliver_to_replicas(path, batch):
 
 @contextlib.contextmanager
 def node_timeout(cluster, milliseconds):
-    """Nobody gives a silent node up for so long."""
+    """The cluster gives no silent node up for so long."""
     before = {node: node.node_timeout_ms for node in cluster.nodes}
     for node in cluster.nodes:
         node.ask("CONFIG SET", "cluster-node-timeout", milliseconds)

@@ -1,4 +1,4 @@
-"""Nodes of Redis die, hang and copy each other anew while hosts post and read: nothing is lost, nobody asks for help.
+"""Nodes of Redis die, hang and copy each other again while hosts post and read: nothing is lost, no operator acts.
 
 The functions' own clients follow; what Redis lost the sealer finds and the stream gives back.  Times are printed.
 """

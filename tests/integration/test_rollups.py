@@ -33,7 +33,7 @@ VIEWS_S = {
 }
 METRICS = 20
 UNITS_A_DAY_MAX = 230
-"""Write units of it: 195 when this was written, with two late minutes a day, each of which writes its blocks anew."""
+"""Write units of it: 195 when this was written, with two late minutes a day, each of which writes its blocks again."""
 READ_METRICS = 3
 """Of which every view is compared."""
 

@@ -602,7 +602,7 @@ def test_a_claimed_window_is_left_alone_until_its_lease_ends(make, monkeypatch):
 
 
 def test_the_dictionary_of_a_window_that_came_again_names_no_row_of_the_one_before(make, monkeypatch):
-    """A sealer has read the rows when another one seals and deletes them, and the window begins anew with a list that
+    """A sealer has read the rows when another one seals and deletes them, and the window begins again with a list that
     gets the indexes of the old one."""
     crowd(monkeypatch)
     world = make(hot_s=0)

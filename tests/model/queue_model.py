@@ -174,7 +174,7 @@ class QueueSimulation:
                 raise QueueBrokenError(f"{later} came before {body}")
 
     def _free(self, now_ms: int) -> set[int]:
-        """Acknowledged messages that a take must find: due, in nobody's hands, not given up."""
+        """Acknowledged messages that a take must find: due, not leased, not given up."""
         hands = {each.body for each in self.held.values() if each.latest_ms > now_ms}
         # What is due later is in the table until a sweep, so nothing is said of it here; the end says that it came.
         worn = {body for body, tries in self.tries.items() if tries >= MESSAGE_TRIES_MAX}

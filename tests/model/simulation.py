@@ -249,7 +249,7 @@ class Simulation:
         }, "more was put than was sent"
 
     def delete(self) -> None:
-        """Somebody deletes one or all series of a source, for some span or for all time."""
+        """A tenant deletes one or all series of a source, for some span or for all time."""
         if not self._taken():
             return
         chance, world = self.chance, self.world
@@ -269,7 +269,7 @@ class Simulation:
         world.stream.plan = []
 
     def newcomer(self) -> None:
-        """A record of a tenant that nobody knows yet, or knows by now."""
+        """A record of a tenant that is unknown, or was registered meanwhile."""
         now_s, data = self.world.now_s, pack("<d", self._value())
         new = self.chance.choice(SOURCES), self.chance.choice(NAMES), (now_s - self.chance.choice([0, 7200])) // 60
         self._newcomers.append(self.chance.choice([new, *self._newcomers[-2:]]))
@@ -306,7 +306,7 @@ class Simulation:
         self.world.stream.plan = []
 
     def poison(self) -> None:
-        """A record on the stream that nobody can store."""
+        """A record on the stream that can't be stored."""
         stranger = SamplesRecord("stranger", [join_series(["a"])], [Row(HOSTS[0], START_S * 1000, 0, bytes(8))])
         sound = self.world.stream.records[-1][1] if self.world.stream.records else b"\1\1"
         data = self.chance.choice([b"", b"no record", sound[:-1], sound + b"x", records.encode(stranger)])
@@ -360,7 +360,7 @@ class Simulation:
 
     def restart(self) -> None:
         which = self.chance.randrange(2)
-        self._note(f"ingester {which} starts anew")
+        self._note(f"ingester {which} starts again")
         self.ingesters[which] = self.world.ingester(self.faults[which])
 
     def seal(self) -> None:

@@ -128,7 +128,7 @@ def test_what_was_deleted_ahead_of_the_clock_stays_deleted_when_its_record_comes
 
 
 def test_a_delete_leaves_nothing_in_the_archive():
-    """Nobody changes the table's block any more, whose copy in S3 was made when it was sealed."""
+    """The table's block never changes again, whose copy in S3 was made when it was sealed."""
     story = Story(at_s=0, hot_s=0)
     for minute in range(10):
         story.post(minute * MINUTE_S, float(minute))

@@ -304,7 +304,7 @@ class Life:
         self.world.now_ms += minutes * 60_000
 
     def seal(self):
-        """One or two sealers at once, perhaps of one window, while somebody reads; each may crash anywhere."""
+        """One or two sealers at once, perhaps of one window, while a client reads; each may crash anywhere."""
         due = self.world.due()
         if not due:
             return

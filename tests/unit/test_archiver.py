@@ -164,7 +164,7 @@ def test_a_sound_block_beside_a_corrupt_archive_is_set_aside_with_the_true_reaso
     assert world.take(blocks.encode(ONE)) is None
     [(_, data, reason)] = world.quarantine.kept
     assert data == blocks.encode(ONE) and reason.startswith("the block is sound")
-    assert world.cold.get(KEY) == Item(b"\1nonsense"), "nobody but a human may throw it away"
+    assert world.cold.get(KEY) == Item(b"\1nonsense"), "only an operator may throw it away"
 
 
 @pytest.mark.parametrize("where", ["image", "archive"])

@@ -229,7 +229,7 @@ def test_windows_and_markers_come_in_one_query() -> None:
 
 
 def test_of_deletes_of_one_series_and_span_the_latest_is_kept() -> None:
-    """Or somebody who deletes each minute would make reads slower and slower."""
+    """Or a tenant that deletes each minute would make reads slower and slower."""
     catalogue = World().catalogue
     later, latest = (EVERYTHING._replace(stamp=stamps.pack(1, number)) for number in ("8", "9"))
     for marker in (EVERYTHING, latest, later, latest, EVERYTHING):

@@ -14,14 +14,14 @@ from tests.expansion import EXISTING, MANAGED, Expansion, transform
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "layers" / "carbyne" / "carbyne"
-NOBODY = "this policy names no resource, and a role of our own for each function would say no less with 200 more lines:"
+SHARED = "this policy names no resource, and a role of our own for each function would say no less with 200 more lines:"
 WIDE = {
-    "AWSLambdaBasicExecutionRole": f"{NOBODY} it writes logs",
-    "AWSLambdaVPCAccessExecutionRole": f"{NOBODY} it attaches functions to subnets, and EC2 has no names for that yet",
-    "AWSLambdaKinesisExecutionRole": f"{NOBODY} it reads streams for the event source, and there is one stream here",
+    "AWSLambdaBasicExecutionRole": f"{SHARED} it writes logs",
+    "AWSLambdaVPCAccessExecutionRole": f"{SHARED} it attaches functions to subnets, and EC2 has no names for that yet",
+    "AWSLambdaKinesisExecutionRole": f"{SHARED} it reads streams for the event source, and there is one stream here",
     "ReplayerRole": "Lambda lists streams when the mapping is made, and streams in a list have no names",
     "SupervisorRole": "mappings have no name before they are made: the function that they feed is the condition",
-    "AWSLambdaDynamoDBExecutionRole": f"{NOBODY} it reads streams for the event source, and there is one here",
+    "AWSLambdaDynamoDBExecutionRole": f"{SHARED} it reads streams for the event source, and there is one here",
 }
 """Managed policies with the resource ``*``, and why each is acceptable."""
 MODULES = {"replay": "replayer", "relief": "sealer", "backlog": "sealer", "cache": "reader"}

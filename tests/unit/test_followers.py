@@ -150,7 +150,7 @@ def test_of_two_replicas_each_proves_its_own_promotion(counted):
 
 
 def test_lanes_that_came_from_another_master_make_replicas_prove_themselves_again(counted):
-    """Keys that are moved are writes that waited for nobody."""
+    """Keys are moved without a WAIT."""
     counted.lanes = range(LANES - 1)
     other = Failovers(counted.table, counted, lambda: counted.now_s)
     moved = Master(A)
@@ -165,7 +165,7 @@ def test_lanes_that_came_from_another_master_make_replicas_prove_themselves_agai
 
 
 def test_no_write_of_a_master_counts_for_which_another_one_was_taken(counted):
-    """It may be cut off and take writes still, which nobody would look for any more."""
+    """It may be cut off and take writes still, which no look would find any more."""
     counted.promote()
     counted.now_s += FOLLOWERS_KNOWN_S + 1
     for work in (lambda: counted.writes.required(A), lambda: counted.writes.leave(A, [NAME])):
@@ -184,7 +184,7 @@ def test_striking_out_meets_the_successor_even_if_the_note_was_read_before(count
 
 
 def test_a_replica_that_is_struck_out_while_the_sealer_looks_is_not_taken(counted):
-    """The look's note is put only if nobody changed it meanwhile."""
+    """The look's note is put only if it is unchanged meanwhile."""
     counted.served = Master(B, A, "replica", replicas=frozenset())
     masters = counted.masters
 

@@ -175,7 +175,7 @@ def test_an_append_that_was_lost_is_not_taken_for_another_one(system):
 
 
 def test_groups_of_one_window_in_one_call_are_asked_together(system):
-    """What one of them makes the writer learn anew, the others need as well."""
+    """What one of them makes the writer learn again, the others need as well."""
     many = [f"many{number:04d}" for number in range(600)]
     system.write(0, many)
     other = system.writer()

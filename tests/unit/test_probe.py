@@ -133,7 +133,7 @@ def test_the_probe_tells_all_nodes_and_measures_the_worst():
     assert set(answer["nodes"][1][4]) == {None}
     assert meter.peaks["RedisNodesAway"] == 1 and meter.peaks["RedisMemoryPercent"] == 100
     assert meter.peaks["RedisDelaySeconds"] == 1 and meter.flushed == 1
-    assert meter.peaks["RedisBusyPercent"] == 0, "told, though not known yet: silence means that nobody looks"
+    assert meter.peaks["RedisBusyPercent"] == 0, "told, though not known yet: silence means that the probe does not run"
     later = [reading(at_s=NOW_S + 60, used_cpu_user_main_thread="20"), AWAY]
     nodes.readings_now = [*later, reading("10.0.0.3:6379", at_s=NOW_S + 60, shard=2)]
     answer = probe.run(NOW_S + 60)

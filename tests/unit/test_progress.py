@@ -57,7 +57,7 @@ def test_what_comes_behind_the_fences_does_not_count(table):
 def test_each_replay_begins_its_own_note(table):
     reader = Reader(table)
     reader.take(1000, data=FENCE)
-    reader.take(1010)  # noted by nobody: the replay is over
+    reader.take(1010)  # not noted: the replay is over
     reader.token, reader.now_s = "next", 9000.0
     reader.take(1000)
     assert Notes(table).of("next") == [Note("next", 9000, 9001, 1000, 1009, 10)]

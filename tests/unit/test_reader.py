@@ -150,16 +150,16 @@ def test_hot_is_asked_before_warm_since_samples_move_that_way(tiers, reader):
 
 def test_the_archive_is_asked_for_what_the_table_lacks_and_for_nothing_else(tiers, reader):
     start_ms = [NOW_MS - days * 86_400_000 for days in (9, 8, 1)]
-    gone, anew, there = (Window.holding(ts_ms, LENGTH_S) for ts_ms in start_ms)
+    gone, later, there = (Window.holding(ts_ms, LENGTH_S) for ts_ms in start_ms)
     tiers.archive(gone, samples("m", {start_ms[0]: 1.0}))
-    tiers.archive(anew, samples("m", {start_ms[1]: 2.0, start_ms[1] + 1: 2.5}, sequence=3))
-    tiers.seal(anew, samples("m", {start_ms[1]: 3.0}, sequence=4))
+    tiers.archive(later, samples("m", {start_ms[1]: 2.0, start_ms[1] + 1: 2.5}, sequence=3))
+    tiers.seal(later, samples("m", {start_ms[1]: 3.0}, sequence=4))
     tiers.seal(there, samples("m", {start_ms[2]: 4.0}))
-    tiers.again = {anew}
+    tiers.again = {later}
     assert read(reader)[0] == dict(
         zip([*start_ms[:2], start_ms[1] + 1, start_ms[2]], [1.0, 3.0, 2.5, 4.0], strict=True)
     )
-    assert [window for name, *window in tiers.asked if name == "cold"] == [[gone], [anew]]
+    assert [window for name, *window in tiers.asked if name == "cold"] == [[gone], [later]]
 
 
 @pytest.mark.parametrize("away", ["hot", "warm", "index", "cold"])
@@ -283,7 +283,7 @@ def test_latest_is_the_newest_of_both_tiers_and_leaves_out_what_has_none(tiers, 
 
 @pytest.mark.parametrize("ahead_ms", [-MINUTE_MS, 0, MINUTE_MS])
 def test_a_sample_ahead_of_the_clock_may_be_deleted_as_any_other(tiers, reader, ahead_ms):
-    """The delete is noted, its row is on its way: only a window that is complete asks nobody else."""
+    """The delete is noted, its row is on its way: only a window that is complete needs no other tier."""
     tiers.columns = samples("m", {NOW_MS - 2 * MINUTE_MS: 1.0, NOW_MS + ahead_ms: 2.0}, sequence=3)
     tiers.markers = [Marker(stamps.pack(1, "9"), "m", NOW_MS + ahead_ms, NOW_MS + ahead_ms)]
     assert reader.latest([SOURCE], ["m"])[SOURCE].samples == {"m": (NOW_MS - 2 * MINUTE_MS, 1.0)}

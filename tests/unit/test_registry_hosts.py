@@ -32,7 +32,7 @@ def test_an_agent_that_registers_twice_gets_one_host(system):
     again = system.host(customIdentifier="i-1", roleFullnames=["shop:db"], name="other")
     assert first == again
     assert (get(system, first)["name"], get(system, first)["roles"]) == ("other", {"shop": ["db", "web"]})
-    assert system.host() != system.host(), "without a custom identifier nobody knows that they are one"
+    assert system.host() != system.host(), "without a custom identifier they can't be known as one"
 
 
 def test_an_update_changes_what_is_in_it_and_adds_roles(system):

@@ -337,7 +337,7 @@ def test_markers_are_asked_for_again_when_somebody_else_came_first(store):
 
 @pytest.mark.parametrize("at", [2, 3])
 def test_a_delete_that_is_noted_between_the_merge_and_its_end_is_obeyed(store, at):
-    """Its own seal may have cleaned the block before this put, and nobody would clean it again."""
+    """Its own seal may have cleaned the block before this put, and it would never be cleaned again."""
     noted, turn = [], []
 
     def step():

@@ -1,7 +1,7 @@
 """What the reconciler has compared: which days of expiry, since when, and how far the one is that it is at.
 
-A day is settled when no block can come to expire on it any more: whatever was put after its comparison began expires
-later.  Each run compares the days that are not settled, so with a week in the table every block is compared once.  How
+A day is complete when no block can come to expire on it any more: whatever was put after its comparison began expires
+later.  Each run compares the days that are not complete, so with a week in the table every block is compared once.  How
 far a run came within a day is noted after each batch, so that the next run goes on there.
 """
 

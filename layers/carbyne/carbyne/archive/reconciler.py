@@ -133,7 +133,7 @@ class Reconciler:
         return self._now_ms() // 1000 // DAY_S
 
     def _compare(self, key: BlockKey) -> bool | None:
-        """Whether the archive lacked something of the block, None if nobody can say."""
+        """Whether the archive lacked something of the block, None if it can't be compared."""
         try:
             return self._missing(key)
         except CarbyneError as error:

@@ -76,9 +76,9 @@ class Desk:
         return Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
 
     def agrees(self, question: str) -> bool:
-        """Whether the operator says yes; RequestError if nobody is at the keyboard."""
+        """Whether the operator says yes; RequestError without a terminal."""
         if not sys.stdin.isatty():
-            raise RequestError(400, "nobody is here to confirm it: give --yes")
+            raise RequestError(400, "this needs a confirmation and there is no terminal: give --yes")
         self.end_progress()
         sys.stderr.write(f"{question} [y/N] ")
         sys.stderr.flush()
@@ -92,8 +92,8 @@ class Desk:
         return f"cb_{secrets.token_urlsafe(32)}"
 
     def post_form(self, url: str, headers: Mapping[str, str], form: Mapping[str, str]) -> tuple[int, bytes]:
-        """Status and body of the answer to a form; RequestError for a URL of another kind, RetryableError if nobody
-        answers."""
+        """Status and body of the answer to a form; RequestError for a URL of another kind, RetryableError without
+        an answer."""
         if not url.startswith(("http://", "https://")):
             raise RequestError(400, f"a URL begins with http:// or https://; got {url[:100]!r}")
         request = Request(url, urlencode(form).encode(), dict(headers))  # noqa: S310 - checked above

@@ -77,7 +77,7 @@ def revoke(arguments: Namespace, desk: Desk) -> None:
     if not keys:
         raise RequestError(404, f"no key has the id {arguments.id}; carbyne keys list shows them")
     accounts.revoke_key(client, table, arguments.id)
-    desk.remark(f"revoked {arguments.id} of {keys[0].tenant}; within {TENANT_CACHE_S} seconds nobody takes it any more")
+    desk.remark(f"revoked {arguments.id} of {keys[0].tenant}; it is refused within {TENANT_CACHE_S} seconds")
 
 
 def _permission(arguments: Namespace) -> Permission:

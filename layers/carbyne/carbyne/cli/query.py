@@ -49,10 +49,10 @@ def add(groups: "Groups") -> None:
 
 def query(arguments: Namespace, desk: "Desk") -> None:
     """RequestError with the server's words if it refuses; RetryableError if it can't be reached."""
-    found = _ask(arguments, desk)
-    for note in (*found.get("warnings", ()), *found.get("infos", ())):
+    answered = _ask(arguments, desk)
+    for note in (*answered.get("warnings", ()), *answered.get("infos", ())):
         desk.remark(note)
-    series = _series(found["data"])
+    series = _series(answered["data"])
     if arguments.csv:
         desk.say(_as_csv(series))
     elif arguments.graph:
@@ -80,8 +80,8 @@ def _ask(arguments: Namespace, desk: "Desk") -> Answered:
     if status != 200:
         error = answer.get("error", answer)
         raise RequestError(status, error if isinstance(error, str) else str(error.get("message", answer)))
-    found: Answered = answer
-    return found
+    answered: Answered = answer
+    return answered
 
 
 def _series(data: Answered) -> list[Series]:
@@ -137,7 +137,7 @@ def _as_graph(series: Series) -> tuple[str, ...]:
 
 
 def _seconds(text: str) -> int:
-    found = re.fullmatch(r"(\d{1,6})([smhdw])", text)
-    if not found or not int(found[1]):
+    length = re.fullmatch(r"(\d{1,6})([smhdw])", text)
+    if not length or not int(length[1]):
         raise ValueError(text)
-    return int(found[1]) * SECONDS[found[2]]
+    return int(length[1]) * SECONDS[length[2]]

@@ -78,7 +78,7 @@ class Probe:
         return answer
 
     def _count(self, readings: Sequence[Reading], known: Mapping[str, Mapping[str, float]]) -> None:
-        """The worst of all nodes.  Zeros as well: an alarm must tell all well from nobody who looks."""
+        """The worst of all nodes.  Zeros as well: an alarm must tell "all is well" from "the probe does not run"."""
         self._meter.peak("RedisNodesAway", sum(reading.figures is None for reading in readings))
         self._meter.peak(
             "RedisDelaySeconds", max((_delay_s(reading.figures) for reading in readings if reading.figures), default=0)

@@ -7,7 +7,7 @@ from carbyne.core.errors import RequestError
 from carbyne.core.limits import SOURCE_NAME_BYTES_MAX
 
 OPERATOR: Final = "carbyne"
-"""The tenant of whoever runs the system, which keeps what it tells of itself; nobody else may have this name."""
+"""The operator's tenant, which keeps what the system tells of itself; no other tenant may have this name."""
 _SERVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{1,62}")
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _NAMESPACE: Final = re.compile(r"[-a-zA-Z0-9_]{1,128}")

@@ -4,7 +4,7 @@ A delete is a record of the stream like any other, and its stamp decides: what a
 after it stays.  The durable marker beside the catalogue is obeyed wherever raw samples are merged, so that neither a
 replay nor a late merge brings anything back.  It says how far the sealer has cleaned the blocks and recomputed their
 rollups; until then readers compute what it concerns from raw samples.  The windows of the source that Redis has get a
-row of their own beside, since reads that have all of a window from there ask nobody else.  So a delete costs the same
+row of their own beside, since reads that have all of a window from there ask no other tier.  So a delete costs the same
 whatever it deletes.
 """
 

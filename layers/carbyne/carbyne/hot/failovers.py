@@ -1,6 +1,6 @@
 """Lost tails: a master that was replaced may have acknowledged writes that its successor never got.
 
-Nobody can ask the old master, and no instance need remember what was acknowledged.  So the replication id under which
+The old master can't be asked, and no instance need remember what was acknowledged.  So the replication id under which
 each lane is served is noted in the blocks table; a lane that is served under another one is not whole any more, and is
 replayed.  Whether the tail was lost does not show; that it was not does in three cases: the new master is a replica
 that had every write that counts (``followers``), the lane moved to another shard, or the operator's tool noted that it
@@ -64,7 +64,7 @@ class Failovers:
             self._lanes.begin(lost, "", force=True)
         ids = {**noted, **{lane: master.id for lane, master in seen.items()}}
         after = note_of(note, ids, seen, replicas, _heirs(note, seen, lost), asked_s, self._now_s())
-        if after != note:  # unless somebody else noted something meanwhile: then the next look compares with that
+        if after != note:  # if another instance noted something meanwhile, the next look compares with that
             self._item.save(after, item)
         return Look(lost, {lane for lane, master in seen.items() if noted.get(lane) == master.id})
 

@@ -75,7 +75,7 @@ class MastersItem:
         return (_NOTE.unpack(item.data), item) if item else (EMPTY_NOTE, None)
 
     def save(self, note: MastersNote, replaces: Item | None) -> bool:
-        """Whether nobody else had changed the note meanwhile."""
+        """Whether the note was unchanged meanwhile."""
         return self._table.put(REPLAY_ITEM, _SORT, Item(_NOTE.pack(note)), replaces)
 
 
@@ -180,7 +180,7 @@ def note_of(
     order = {id_: at for at, id_ in enumerate(sorted(set(ids.values())))}
     of_lane = [order[ids[lane]] if lane in ids else _NOWHERE for lane in range(LANES)]
     noted = note.of_lanes()
-    grown = {ids[lane] for lane in ids if noted.get(lane) != ids[lane]}  # moved keys are writes that waited for nobody
+    grown = {ids[lane] for lane in ids if noted.get(lane) != ids[lane]}  # keys move without a WAIT
     masters = {master.id: master for master in served.values()}
     shards = []
     for id_ in order:

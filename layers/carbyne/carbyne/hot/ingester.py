@@ -136,7 +136,7 @@ class _Portion:
 
 class Ingester:
     """``epoch``: of the stream; ``length_s``: of a raw window; ``retention_s``: of raw samples; ``now_ms``: the clock;
-    ``usage``: counts what tenants send, None where somebody else has counted it."""
+    ``usage``: counts what tenants send, None where another function has counted it."""
 
     def __init__(
         self,

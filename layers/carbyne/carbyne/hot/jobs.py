@@ -56,7 +56,7 @@ class Jobs:
         return job.token if job and job.left else None
 
     def save(self, job: Job, replaces: Item | None) -> bool:
-        """Whether nobody else had changed the job meanwhile."""
+        """Whether the job was unchanged meanwhile."""
         return self._table.put(REPLAY_ITEM, _SORT, Item(_JOB.pack(job)), replaces)
 
 
@@ -70,5 +70,5 @@ def demand(jobs: Jobs, lanes: Iterable[int], token: str, now_s: int) -> Job:
         raise InvariantError("BUG: a replay needs lanes")
     demanded = Job(token, asked, now_s, len(asked), demanded=True)
     if not jobs.save(demanded, item):
-        raise RetryableError("somebody else began a replay just now")
+        raise RetryableError("another replay began just now")
     return demanded

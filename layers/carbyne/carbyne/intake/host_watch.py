@@ -1,4 +1,4 @@
-"""Tells of samples whose host is not registered, or is retired: they are stored, and somebody should know.
+"""Tells of samples whose host is not registered, or is retired: they are stored, and the operator is told.
 
 Each host is looked up once in UNKNOWN_HOST_S by an instance, and named once in that time: in its log and in the answer
 to the post.  A post never fails or waits long for this: what can't be looked up now counts as registered.

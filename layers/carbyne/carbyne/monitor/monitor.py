@@ -49,7 +49,7 @@ class Monitor:
         return sum(map(len, rows.values()))
 
     def _known_hosts(self) -> dict[str, str]:
-        """name -> host id of the nodes that have a live host; somebody may have retired one since the last minute."""
+        """name -> host id of the nodes that have a live host; an operator may retire one at any time."""
         if not self._is_prepared:
             self._make_tenant()
             graphs.create(self._registry, OPERATOR, definitions())

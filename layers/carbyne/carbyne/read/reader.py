@@ -1,4 +1,4 @@
-"""Reads: one answer over all tiers, settled by arrival stamp.
+"""Reads: one answer over all tiers; the greatest arrival stamp wins.
 
 The tiers are asked one after the other in the direction in which samples move, so that a sample on its way is met in
 the one or the other.
@@ -148,7 +148,7 @@ class Reader:
 
         Raises RequestError 404 for a series that the source never had, 400 for more than POINTS_MAX points,
         RetryableError if a tier can't be asked or is not whole; ``partial`` makes warnings of the latter, and then
-        nobody can say that a series is unknown.
+        an unknown series is no error.
         """
         asked, gaps = self._asked(from_ms, to_ms, how), Gaps(partial=how.partial)
         if asked.is_over:
@@ -318,7 +318,7 @@ class Reader:
         """Whether all windows until ``to_ms`` are in blocks, so that Redis can lack nothing of them."""
         end_s = Window.holding(to_ms, self._length_s).end_s
         try:
-            return end_s * 1000 <= self._now_ms() and end_s <= self._sealed_s(source.lane)  # an open one asks nobody
+            return end_s * 1000 <= self._now_ms() and end_s <= self._sealed_s(source.lane)  # an open one needs no look
         except RetryableError:
             return False
 

@@ -181,7 +181,7 @@ def decode(block: bytes) -> Columns:
 
 
 def decode_series(block: bytes, chosen: Collection[str]) -> Columns:
-    """The series of a block that are in ``wanted``; other streams are not decoded.  Raises the errors of ``decode``."""
+    """The series of a block that are in ``chosen``; other streams are not decoded.  Raises the errors of ``decode``."""
     return _sole(block, chosen)
 
 
@@ -282,7 +282,7 @@ def _columns(body: _Body) -> Columns:
 
 
 def _columns_of(body: _Body, chosen: Collection[str]) -> Columns:
-    """The series of a body that are in ``wanted``; groups without one are skipped."""
+    """The series of a body that are in ``chosen``; groups without one are skipped."""
     stamps, groups = _unpack_stamps(body.stamps), []
     for packed in body.groups:
         names = split_series(packed.names)
@@ -295,7 +295,7 @@ def _columns_of(body: _Body, chosen: Collection[str]) -> Columns:
 
 
 def _rows_of(names: Sequence[str], chosen: Collection[str]) -> list[int]:
-    """The indexes in ``names``, which ascend, of those in ``wanted``."""
+    """The indexes in ``names``, which ascend, of those in ``chosen``."""
     rows = ((bisect_left(names, series), series) for series in chosen)
     return sorted(row for row, series in rows if row < len(names) and names[row] == series)
 

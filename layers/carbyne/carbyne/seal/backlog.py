@@ -66,7 +66,7 @@ class Backlog:
                 self._meter.add("SealsFailed", 1)
 
     def _work(self, entry: WorkEntry, seconds_left: Callable[[], float]) -> None:
-        """Work on one source for a slice of time, unless somebody else does."""
+        """Work on one source for a slice of time, unless another sealer does."""
         claimed = self._worklist.postpone(entry, self._now_ms() + SEAL_LEASE_MS)
         if claimed is None:
             return

@@ -121,15 +121,15 @@ class Relief:
 
     def _refuse(self, shard: ShardMemory, windows: Sequence[Sized]) -> None:
         """Refuse the tenants that hold more than an equal share of what there is for unsealed rows."""
-        held = Counter[str]()
+        used_bytes = Counter[str]()
         for size, source, _ in windows:
-            held[source.tenant] += size
-        others_bytes = max(0, shard.used_bytes - held.total())
-        allowed = max(0, int(ADMIT_FILL_MAX * shard.max_bytes) - others_bytes) // max(1, len(held))
-        for tenant, used in held.most_common(ADMIT_TENANTS_MAX):
-            if used <= allowed:
+            used_bytes[source.tenant] += size
+        others_bytes = max(0, shard.used_bytes - used_bytes.total())
+        allowed = max(0, int(ADMIT_FILL_MAX * shard.max_bytes) - others_bytes) // max(1, len(used_bytes))
+        for tenant, tenant_bytes in used_bytes.most_common(ADMIT_TENANTS_MAX):
+            if tenant_bytes <= allowed:
                 return
             try:
-                self._admission.refuse(tenant, used, allowed, self._now_ms() // 1000)
+                self._admission.refuse(tenant, tenant_bytes, allowed, self._now_ms() // 1000)
             except RetryableError as error:
                 _log.warning("posts of %s are let in though it fills Redis: %s", tenant, error)

@@ -6,8 +6,8 @@ leave neither a stale bucket nor lose each other's.  A recomputed bucket has a g
 so that where table and archive both have it, the later one wins.
 
 A bucket that was there and has no sample any more, since all of them were deleted, stays with a count of 0, which wins
-over what the archive may have.  A seal that deletes writes its buckets again whether or not they differ, so that nobody
-who read the samples before that can put what he made of them.
+over what the archive may have.  A seal that deletes writes its buckets again whether or not they differ, so a
+concurrent roller's stale result fails its conditional put.
 
 A daily bucket is written when its day has closed: the first seal after that writes those of all series of the source,
 and notes the day; from then on a seal writes those of its own series.  Until then readers answer a day from its hours.

@@ -83,7 +83,7 @@ def rewrite(target: Target, key: BlockKey, change: Change, series: Collection[st
     anything changed.
 
     What a part holds is read first, then ``change`` is asked, then its answer is put on the version that was read; if
-    that has changed, it begins again.  RetryableError if somebody else changes the item time and again.
+    that has changed, it begins again.  RetryableError if other writers keep changing the item.
     """
     if series is not None and not series:
         return False

@@ -29,7 +29,7 @@ _FIRST, _LAST = "!", "\x7f"
 
 
 class WorkEntry(NamedTuple):
-    """``due_ms``: when the source is to be worked on, or until when somebody does."""
+    """``due_ms``: when the source is to be worked on, or when the lease of the sealer that works on it ends."""
 
     source: SourceKey
     due_ms: int
@@ -55,7 +55,7 @@ class Worklist:
         raise RetryableError(f"the entry of {source.source} keeps changing under us")
 
     def holds(self, source: SourceKey, token: str) -> bool:
-        """Whether nobody has touched the entry of a source since ``add`` gave it this token."""
+        """Whether the entry of a source is unchanged since ``add`` gave it this token."""
         item = self._table.get(*_place(source))
         return item is not None and _WORK.unpack(item.data).token == token
 

@@ -28,7 +28,7 @@ _ID: Final = re.compile(r"\b[0-9a-f]{40}\b")
 
 
 class HandoverNotes(Protocol):
-    """Where planned changes of masters are noted, so that nobody takes them for a loss; ids are of replications."""
+    """Where planned changes of masters are noted, so that no reader takes them for a loss; ids are of replications."""
 
     def opened(self, before: str, lanes: Iterable[int]) -> None: ...
     def proven(self, before: str, after: str, lanes: Iterable[int]) -> None: ...
@@ -55,7 +55,7 @@ class Admin:
         """The cluster as it is now."""
         return self._view.look()
 
-    def settled(self) -> Topology:
+    def agreed(self) -> Topology:
         """The cluster once all of its nodes agree what it is; RetryableError if they don't in time."""
         self._until("the nodes agree on who serves what", lambda: self.look().agreed)
         return self.look()
@@ -164,7 +164,7 @@ class Admin:
         return bool(self._client(node).execute_command("COMMAND INFO", "cluster|migrateslots")[0])
 
     def _atomic(self, _: Topology, source: Node, target: Node, slots: Sequence[int]) -> Iterator[Sequence[int]]:
-        """The server copies a set of slots behind the scenes and hands all of them over in one moment."""
+        """The server copies a set of slots behind the scenes and hands all of them over at once."""
         client = self._client(source)
         for first in range(0, len(slots), MIGRATE_SLOTS):
             part = slots[first : first + MIGRATE_SLOTS]

@@ -153,9 +153,9 @@ class Dictionaries:
     def of(self, source: SourceKey, window: Window) -> Dictionary:
         """What is known of this one; of a window that was not met before, that it has no names."""
         key = source, window
-        found = self._known.setdefault(key, Dictionary())
+        dictionary = self._known.setdefault(key, Dictionary())
         self._known.move_to_end(key)
-        return found
+        return dictionary
 
     def trim(self) -> None:
         """Forget those that were not used for longest."""

@@ -233,10 +233,10 @@ class Nodes:
 
     def followers(self, names: Collection[str]) -> dict[str, Followed]:
         """What the replicas with these names say of themselves; without those that do not answer, or are unknown."""
-        found = [
+        nodes = [
             self._client.get_node(host=host, port=int(port)) for host, _, port in (n.rpartition(":") for n in names)
         ]
-        infos = {name: self._info(node) for name, node in zip(names, found, strict=True) if node}
+        infos = {name: self._info(node) for name, node in zip(names, nodes, strict=True) if node}
         return {name: followed for name, info in infos.items() if info and (followed := followed_of(info))}
 
     def _refresh(self, silent: str | None) -> None:

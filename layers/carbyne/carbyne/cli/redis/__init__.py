@@ -215,7 +215,7 @@ def _handovers(arguments: Namespace, desk: Desk) -> Handovers | None:
 
 
 def _manageable(admin: "Admin", arguments: Namespace) -> Topology:
-    """What the cluster is; RequestError if somebody else runs it."""
+    """What the cluster is; RequestError if a cloud service runs it."""
     now = admin.look()
     if now.service:
         raise RequestError(403, f"{now.service} runs this cluster: use {AWS_CALLS[arguments.command]}")

@@ -13,17 +13,17 @@ from carbyne.core.limits import STATUS_S
 
 
 class Cluster(Protocol):
-    """``settled``: what the cluster is once its nodes agree; ``do``: one step, which tells its progress.
+    """``agreed``: what the cluster is once its nodes agree; ``do``: one step, which tells its progress.
     RetryableError."""
 
-    def settled(self) -> Topology: ...
+    def agreed(self) -> Topology: ...
     def do(self, step: Step, progress: Callable[[str], None]) -> None: ...
 
 
 def carry_out(plan: Plan, cluster: Cluster, desk: Desk, *, confirmed: bool) -> None:
     """Do what the plan says until nothing is left.  RequestError if it must not be done, RetryableError if a step
     failed or was interrupted: the same command goes on there."""
-    steps = plan(cluster.settled())
+    steps = plan(cluster.agreed())
     if not steps:
         desk.remark("nothing to do: the cluster is so already")
         return
@@ -43,7 +43,7 @@ def _carry_out(plan: Plan, steps: list[Step], cluster: Cluster, desk: Desk) -> N
         step = steps[0]
         desk.remark(f"{done + 1}/{done + len(steps)}  {step}")
         cluster.do(step, _seldom(desk))
-        done, steps = done + 1, plan(cluster.settled())
+        done, steps = done + 1, plan(cluster.agreed())
         if steps and type(steps[0]) is type(step) and steps[0] == step:
             raise RetryableError(f"it had no effect: {step}. See status, then try again")
     desk.say(f"done: {done} step{'' if done == 1 else 's'} in {time.monotonic() - begun_s:.1f} s")
