@@ -11,7 +11,7 @@ from carbyne.samples import blocks
 from carbyne.samples.columns import Columns, column, flaw
 from carbyne.samples.markers import DELETE_TS_MS, Marker, erase, of_row, row_of
 from carbyne.samples.rows import DELETED
-from carbyne.samples.schedule import SealSchedule
+from carbyne.samples.schedule import RawTimes, SealSchedule
 from carbyne.store.catalogue import Catalogue
 from carbyne.stream.records import TS_MS_MAX
 from hypothesis import given
@@ -112,8 +112,8 @@ class World:
         self.work = []
         self.expires_s = None
         self.fails = ""
-        schedule = SealSchedule(120, 0)
-        self.deletes = Deletes(self, self, self, self, schedule, LENGTH_S, RETENTION_S, lambda: NOW_MS)
+        times = RawTimes(SealSchedule(120, 0), LENGTH_S, RETENTION_S, lambda: NOW_MS)
+        self.deletes = Deletes(self, self, self, self, times)
 
     def add_marker(self, source, marker, expires_s):
         self._step("marker")

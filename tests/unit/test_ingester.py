@@ -10,8 +10,8 @@ from carbyne.core import stamps
 from carbyne.core.errors import InvariantError, RetryableError
 from carbyne.core.keys import SourceKey, Window, lane_of
 from carbyne.core.limits import INGEST_RESERVE_S, WINDOW_COST_US
-from carbyne.hot.ingester import Ingester
-from carbyne.samples.schedule import SealSchedule
+from carbyne.hot.ingester import Ingester, RecordSinks
+from carbyne.samples.schedule import RawTimes, SealSchedule
 from carbyne.stream import records
 from carbyne.stream.arrived import Arrived
 
@@ -59,24 +59,23 @@ class System:
         self.hot = Hot()
         self.kept = {}
         self.deletes = []
-        self.asked = 0
+        self.asked, self.now_ms = 0, NOW_MS
         self.late, self.late_away = {}, set()
         self.away = set()
         self.meter = Meter()
         self.used = []
         self.facts = []
         self.ingester = Ingester(
-            hot=self.hot,
-            deletes=SimpleNamespace(note=self._note),
-            late=SimpleNamespace(put=self._put_late),
-            facts=SimpleNamespace(note=self._note_facts),
-            quarantine=SimpleNamespace(put=self._keep),
+            sinks=RecordSinks(
+                hot=self.hot,
+                deletes=SimpleNamespace(note=self._note),
+                late=SimpleNamespace(put=self._put_late),
+                facts=SimpleNamespace(note=self._note_facts),
+                quarantine=SimpleNamespace(put=self._keep),
+            ),
             tenant_exists=self._exists,
-            schedule=SealSchedule(120, 0),
             epoch=EPOCH,
-            length_s=LENGTH_S,
-            retention_s=RETENTION_S,
-            now_ms=lambda: NOW_MS,
+            times=RawTimes(SealSchedule(120, 0), LENGTH_S, RETENTION_S, lambda: self.now_ms),
             meter=self.meter,
             usage=SimpleNamespace(take=self.used.extend),
         )
@@ -369,7 +368,7 @@ def redriven(sequence, data):
 
 def test_a_redriven_record_keeps_its_stamp_and_is_not_counted_as_use(system):
     fresh_ms = NOW_MS // 1000 // LENGTH_S * LENGTH_S * 1000
-    system.ingester._now_ms = lambda: fresh_ms + 1000
+    system.now_ms = fresh_ms + 1000
     assert system.ingest(("9", redriven("3", record(("host/a", fresh_ms, b"m", 1.0))))) is None
     assert list(system.hot.rows.values()) == [(stamps.pack(EPOCH, "3"), struct.pack("<d", 1.0))]
     ((groups,),) = [lanes.values() for lanes in system.hot.written]
@@ -407,7 +406,7 @@ def test_a_row_is_late_by_its_arrival_and_not_by_the_clock(system, arrived_s, la
     """An ingester that lags, and a replay, put each row where it was put before."""
     rows = [("host/a", NOW_MS, b"m", 1.0), ("host/a", CLOSED_S * 1000, b"m", 2.0)]
     for clock_ms in (NOW_MS - 10**9, NOW_MS + 10**9):
-        system.ingester._now_ms = lambda clock_ms=clock_ms: clock_ms
+        system.now_ms = clock_ms
         system.late.clear()
         assert system.ingester.ingest([Arrived("1", record(*rows), "", arrived_s)]) is None
         assert [row.ts_ms for rows in system.late.values() for row in rows] == [NOW_MS] * late

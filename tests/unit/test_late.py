@@ -9,7 +9,7 @@ from carbyne.hot.late import LateLog
 from carbyne.samples import blocks
 from carbyne.samples.columns import column, merge
 from carbyne.samples.rows import HotRow
-from carbyne.samples.schedule import SealSchedule
+from carbyne.samples.schedule import RawTimes, SealSchedule
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.worklist import Worklist
 
@@ -32,7 +32,7 @@ class World:
         self.table = FakeTable()
         self.steps, self.failing, self.fails = [], {}, ""
         self.catalogue, self.worklist = Catalogue(self.table), Worklist(self.table, iter("abcdefgh").__next__)
-        self.log = LateLog(self, self, self, SealSchedule(120, 0), LENGTH_S, lambda: NOW_MS)
+        self.log = LateLog(self, self, self, RawTimes(SealSchedule(120, 0), LENGTH_S, 0, lambda: NOW_MS))
 
     def make_partial(self, windows):
         self.steps.append(("partial", {source: set(some) for source, some in windows.items()}))

@@ -10,7 +10,7 @@ from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.items import Item
 from carbyne.core.keys import RESOLUTIONS, BlockKey, SourceKey, Window
 from carbyne.core.limits import AHEAD_MS_MAX, LATEST_BACK_MS, LATEST_READERS
-from carbyne.read.reader import REBUILDING, How, Newest, Reader
+from carbyne.read.reader import REBUILDING, How, Newest, Reader, ReadTimes
 from carbyne.read.views import Views
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows
@@ -127,7 +127,9 @@ def reader(tiers):
     catalogue, retention_s = Catalogue(tiers), dict.fromkeys(RESOLUTIONS, RETENTION_S)
     blocks_of = BlockTiers(tiers, Cold(tiers), catalogue)
     views, sealed_s = Views(blocks_of, catalogue), lambda lane: tiers.sealed_s
-    return Reader(HotTier(tiers), blocks_of, views, catalogue, LENGTH_S, retention_s, lambda: NOW_MS, sealed_s)
+    return Reader(
+        HotTier(tiers), blocks_of, views, catalogue, ReadTimes(LENGTH_S, retention_s, sealed_s, lambda: NOW_MS)
+    )
 
 
 def read(reader, series="m", from_ms=0, to_ms=2**42, partial=False):
@@ -379,7 +381,7 @@ def test_latest_is_what_a_delete_left_though_redis_knows_nothing_of_it(tiers):
     blocks_of = BlockTiers(tiers, Cold(tiers), catalogue)
     views = Views(blocks_of, catalogue)
     hot = NewestAlone(tiers)
-    reader = Reader(hot, blocks_of, views, catalogue, LENGTH_S, retention_s, lambda: NOW_MS, lambda lane: 0)
+    reader = Reader(hot, blocks_of, views, catalogue, ReadTimes(LENGTH_S, retention_s, lambda lane: 0, lambda: NOW_MS))
     before_ms, deleted_ms = NOW_MS - 2 * MINUTE_MS, NOW_MS - MINUTE_MS
     tiers.columns = samples("m", {before_ms: 1.0, deleted_ms: 2.0}, sequence=3)
     tiers.markers = [Marker(stamps.pack(1, "9"), "m", deleted_ms, deleted_ms)]

@@ -15,7 +15,7 @@ from carbyne.core.limits import SEAL_RESERVE_S
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Rows, from_rows
 from carbyne.samples.schedule import SealSchedule
-from carbyne.seal.sealer import Retention, Sealer
+from carbyne.seal.sealer import Retention, SealDuties, Sealer, SealStores, SealTimes
 from carbyne.store.catalogue import Catalogue, SeriesSpan, Windows
 from carbyne.store.worklist import Worklist
 
@@ -118,17 +118,9 @@ class World:
         self.hot, self.table, self.meter = Hot(self.steps, held), Table(self.steps), Meter()
         self.warm, self.catalogue = WarmBlocks(self.table), Catalogue(self.table)
         self.sealer = Sealer(
-            self.hot,
-            self.warm,
-            FakeBlocks(),
-            self.catalogue,
-            Rollups(self.steps),
-            Worklist(self.table, lambda: uuid4().hex),
-            None,
-            self,
-            SCHEDULE,
-            retention,
-            lambda: self.now_ms,
+            SealStores(self.hot, self.warm, FakeBlocks(), self.catalogue),
+            SealDuties(Rollups(self.steps), Worklist(self.table, lambda: uuid4().hex), None, self),
+            SealTimes(SCHEDULE, retention, lambda: self.now_ms),
             self.meter,
         )
 

@@ -8,7 +8,7 @@ row of their own beside, since reads that have all of a window from there ask no
 whatever it deletes.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 from carbyne.core.errors import RetryableError
@@ -17,7 +17,7 @@ from carbyne.core.limits import AHEAD_MS_MAX, MARKER_EXTRA_S
 from carbyne.hot.outcomes import HotWriter, LaneOutcome
 from carbyne.samples.markers import Marker, row_of
 from carbyne.samples.rows import RowGroup
-from carbyne.samples.schedule import SealSchedule
+from carbyne.samples.schedule import RawTimes
 
 
 class MarkerStore(Protocol):
@@ -39,27 +39,16 @@ class WindowsOfSource(Protocol):
 
 
 class Deletes:
-    """Notes deletes.  ``length_s``: of a raw window; ``retention_s``: of raw samples; ``now_ms``: the clock."""
+    """Notes deletes."""
 
     def __init__(
-        self,
-        markers: MarkerStore,
-        work: WorkQueue,
-        windows: WindowsOfSource,
-        hot: HotWriter,
-        schedule: SealSchedule,
-        length_s: int,
-        retention_s: int,
-        now_ms: Callable[[], int],
+        self, markers: MarkerStore, work: WorkQueue, windows: WindowsOfSource, hot: HotWriter, times: RawTimes
     ) -> None:
         self._markers = markers
         self._work = work
         self._windows = windows
         self._hot = hot
-        self._schedule = schedule
-        self._length_s = length_s
-        self._retention_s = retention_s
-        self._now_ms = now_ms
+        self._times = times
 
     def note(self, source: SourceKey, marker: Marker, arrived_ms: int = 0) -> LaneOutcome | None:
         """Note a delete for good; what the write to the lane did, None if there was nothing to write.
@@ -70,16 +59,16 @@ class Deletes:
         may begin with rows from before the delete, should these come late, are told as well.  Raises RetryableError;
         safe to repeat.
         """
-        now_ms = self._now_ms()
+        now_ms = self._times.now_ms()
         self._markers.add_marker(source, marker, self._expires_s(marker, now_ms))
-        self._work.add(source, self._schedule.late_ms(source, self._length_s, now_ms))
+        self._work.add(source, self._times.schedule.late_ms(source, self._times.length_s, now_ms))
         windows = {*self._windows.windows(source), *self._beginning(now_ms)}
         row = row_of(marker)
         groups = [
             RowGroup(
                 source,
                 window,
-                self._schedule.due_ms(source, window, now_ms),
+                self._times.schedule.due_ms(source, window, now_ms),
                 fresh=False,
                 rows=[row],
                 arrived_ms=arrived_ms,
@@ -96,11 +85,12 @@ class Deletes:
 
     def _expires_s(self, marker: Marker, now_ms: int) -> int:
         """When the last sample that it deletes is past retention."""
-        return min(now_ms, marker.to_ms) // 1000 + self._retention_s + MARKER_EXTRA_S
+        return min(now_ms, marker.to_ms) // 1000 + self._times.retention_s + MARKER_EXTRA_S
 
     def _beginning(self, now_ms: int) -> Iterable[Window]:
         """The windows that samples may open now."""
-        step_ms = self._length_s * 1000
+        step_ms = self._times.length_s * 1000
         return (
-            Window.holding(ts_ms, self._length_s) for ts_ms in range(now_ms, now_ms + AHEAD_MS_MAX + step_ms, step_ms)
+            Window.holding(ts_ms, self._times.length_s)
+            for ts_ms in range(now_ms, now_ms + AHEAD_MS_MAX + step_ms, step_ms)
         )

@@ -33,7 +33,7 @@ from carbyne.hot.late import LateGroups
 from carbyne.hot.outcomes import HotWriter, LaneOutcome
 from carbyne.samples.markers import Marker
 from carbyne.samples.rows import HotRow, RowGroup
-from carbyne.samples.schedule import SealSchedule
+from carbyne.samples.schedule import RawTimes
 from carbyne.stream import records
 from carbyne.stream.arrived import Arrived
 from carbyne.tenants.usage import Usage, UsedRow
@@ -134,38 +134,33 @@ class _Portion:
         self.end = number + 1
 
 
+class RecordSinks(NamedTuple):
+    """Where the content of records goes: rows into Redis, deletes, late rows, facts, and corrupt records."""
+
+    hot: HotWriter
+    deletes: DeleteLog
+    late: LateWriter
+    facts: FactsLog
+    quarantine: RecordQuarantine
+
+
 class Ingester:
-    """``epoch``: of the stream; ``length_s``: of a raw window; ``retention_s``: of raw samples; ``now_ms``: the clock;
-    ``usage``: counts what tenants send, None where another function has counted it."""
+    """``epoch``: of the stream; ``usage``: counts what tenants send, None where another function has counted it."""
 
     def __init__(
         self,
-        hot: HotWriter,
-        deletes: DeleteLog,
-        late: LateWriter,
-        facts: FactsLog,
-        quarantine: RecordQuarantine,
+        sinks: RecordSinks,
         tenant_exists: Callable[[str], bool],
-        schedule: SealSchedule,
         epoch: int,
-        length_s: int,
-        retention_s: int,
-        now_ms: Callable[[], int],
+        times: RawTimes,
         meter: Meter,
         usage: Usage | None = None,
     ) -> None:
-        self._hot = hot
-        self._deletes = deletes
-        self._late = late
-        self._facts = facts
+        self._hot, self._deletes, self._late, self._facts, self._quarantine = sinks
         self._listed: set[int] = set()
-        self._quarantine = quarantine
         self._tenant_exists = tenant_exists
-        self._schedule = schedule
         self._epoch = epoch
-        self._length_s = length_s
-        self._retention_s = retention_s
-        self._now_ms = now_ms
+        self._times = times
         self._meter = meter
         self._usage = usage
 
@@ -221,7 +216,7 @@ class Ingester:
             return DELETE_COST_US
         if isinstance(content, _Facts):
             return FACT_COST_US * (len(content.record.targets) + len(content.record.metrics))
-        windows = {(arrival.source, arrival.row.ts_ms // 1000 // self._length_s) for arrival in content or ()}
+        windows = {(arrival.source, arrival.row.ts_ms // 1000 // self._times.length_s) for arrival in content or ()}
         return WINDOW_COST_US * len(windows) + ROW_COST_US * len(content or ()) + len(entry.data) // RECORD_BYTES_PER_US
 
     def _content(self, number: int, entry: Arrived) -> _Content:
@@ -269,11 +264,11 @@ class Ingester:
 
     def _is_late(self, ts_ms: int, arrived_s: float) -> bool:
         """By when the record arrived in the stream: the ingester may lag, and a replay puts each row where it was."""
-        return self._schedule.is_past(Window.holding(ts_ms, self._length_s), int(arrived_s * 1000))
+        return self._times.schedule.is_past(Window.holding(ts_ms, self._times.length_s), int(arrived_s * 1000))
 
     def _kept(self, rows: Sequence[records.Row]) -> list[records.Row]:
         """Those that a writer would take today: to merge others would wipe their rollups."""
-        oldest_ms = self._now_ms() - (self._retention_s - LATE_MARGIN_S) * 1000
+        oldest_ms = self._times.now_ms() - (self._times.retention_s - LATE_MARGIN_S) * 1000
         kept = [row for row in rows if row.ts_ms >= oldest_ms]
         self._meter.add("RowsTooOld", len(rows) - len(kept))
         return kept
@@ -349,7 +344,7 @@ class Ingester:
         """Note late rows; the numbers of the records of sources that failed."""
         groups: dict[tuple[SourceKey, Window], list[HotRow]] = {}
         for arrival in arrivals:
-            window = Window.holding(arrival.row.ts_ms, self._length_s)
+            window = Window.holding(arrival.row.ts_ms, self._times.length_s)
             groups.setdefault((arrival.source, window), []).append(arrival.row)
         try:
             failed = self._late.put(groups)
@@ -370,14 +365,14 @@ class Ingester:
         self, arrivals: Iterable[_Arrival], arrived_ms: Sequence[int]
     ) -> tuple[list[RowGroup], dict[int, set[int]]]:
         """Groups with each (source, ts, list) once, of its highest stamp, and the record numbers behind each lane."""
-        now_ms = self._now_ms()
+        now_ms = self._times.now_ms()
         groups: dict[tuple[SourceKey, Window], dict[tuple[int, bytes], HotRow]] = {}
         members: dict[int, set[int]] = {}
         first: dict[tuple[SourceKey, Window], int] = {}
         old: set[tuple[SourceKey, Window]] = set()
         for number, source, row, redriven, _ in arrivals:
             members.setdefault(source.lane, set()).add(number)
-            window = Window.holding(row.ts_ms, self._length_s)
+            window = Window.holding(row.ts_ms, self._times.length_s)
             rows = groups.setdefault((source, window), {})
             first.setdefault((source, window), arrived_ms[number])
             if redriven:
@@ -389,8 +384,8 @@ class Ingester:
             RowGroup(
                 source,
                 window,
-                due_ms=self._schedule.due_ms(source, window, now_ms),
-                fresh=(source, window) not in old and self._schedule.is_fresh(window, now_ms),
+                due_ms=self._times.schedule.due_ms(source, window, now_ms),
+                fresh=(source, window) not in old and self._times.schedule.is_fresh(window, now_ms),
                 rows=list(rows.values()),
                 arrived_ms=first[source, window],
             )

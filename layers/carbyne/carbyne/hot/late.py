@@ -16,7 +16,7 @@ from carbyne.core.keys import SourceKey, Window, split_series
 from carbyne.core.limits import LISTED_REMEMBERED_MAX
 from carbyne.samples.columns import Columns, Rows, from_rows
 from carbyne.samples.rows import HotRow
-from carbyne.samples.schedule import SealSchedule
+from carbyne.samples.schedule import RawTimes
 
 Noted = TypeVar("Noted")
 LateGroups = Mapping[tuple[SourceKey, Window], Sequence[HotRow]]
@@ -42,23 +42,13 @@ class LateStore(Protocol):
 
 
 class LateLog:
-    """Notes late rows.  ``length_s``: of a raw window; ``now_ms``: the clock."""
+    """Notes late rows."""
 
-    def __init__(
-        self,
-        hot: PartialWindows,
-        store: LateStore,
-        work: WorkTokens,
-        schedule: SealSchedule,
-        length_s: int,
-        now_ms: Callable[[], int],
-    ) -> None:
+    def __init__(self, hot: PartialWindows, store: LateStore, work: WorkTokens, times: RawTimes) -> None:
         self._hot = hot
         self._store = store
         self._work = work
-        self._schedule = schedule
-        self._length_s = length_s
-        self._now_ms = now_ms
+        self._times = times
         self._tokens: dict[SourceKey, str] = {}
 
     def put(self, groups: LateGroups) -> Mapping[SourceKey, RetryableError]:
@@ -106,7 +96,7 @@ class LateLog:
         return token
 
     def _list(self, source: SourceKey) -> str:
-        return self._work.add(source, self._schedule.late_ms(source, self._length_s, self._now_ms()))
+        return self._work.add(source, self._times.schedule.late_ms(source, self._times.length_s, self._times.now_ms()))
 
 
 def _columns(rows: Sequence[HotRow]) -> Columns:

@@ -117,29 +117,25 @@ class Newest(NamedTuple):
     warnings: list[str]
 
 
-class Reader:
+class ReadTimes(NamedTuple):
     """``length_s``: of a raw window today; ``retention_s``: how far back each resolution is kept; ``sealed_s``: until
-    when the windows of a lane are sealed, seconds, or RetryableError."""
+    when the windows of a lane are sealed, seconds, or RetryableError; ``now_ms``: the clock."""
 
-    def __init__(
-        self,
-        hot: HotReader,
-        tiers: BlockTiers,
-        views: Views,
-        catalogue: Catalogue,
-        length_s: int,
-        retention_s: Mapping[str, int],
-        now_ms: Callable[[], int],
-        sealed_s: Callable[[int], int],
-    ) -> None:
+    length_s: int
+    retention_s: Mapping[str, int]
+    sealed_s: Callable[[int], int]
+    now_ms: Callable[[], int]
+
+
+class Reader:
+    """Answers for one source, or for many at once, out of all tiers."""
+
+    def __init__(self, hot: HotReader, tiers: BlockTiers, views: Views, catalogue: Catalogue, times: ReadTimes) -> None:
         self._hot = hot
-        self._sealed_s = sealed_s
         self._tiers = tiers
         self._views = views
         self._catalogue = catalogue
-        self._length_s = length_s
-        self._retention_s = retention_s
-        self._now_ms = now_ms
+        self._length_s, self._retention_s, self._sealed_s, self._now_ms = times
         self._threads = ThreadPoolExecutor(LATEST_READERS)
 
     def read(self, source: SourceKey, series: str, from_ms: int, to_ms: int, how: How = HOW) -> ReadAnswer:

@@ -1,5 +1,6 @@
 """When a window is due for sealing."""
 
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 from zlib import crc32
 
@@ -56,3 +57,13 @@ class SealSchedule(NamedTuple):
     def _jitter_ms(self, source: SourceKey, length_s: int) -> int:
         spread_ms = 1000 * min(self.jitter_s, length_s // 8)
         return crc32(source.path.encode()) % spread_ms if spread_ms else 0
+
+
+class RawTimes(NamedTuple):
+    """The times of raw samples: ``schedule`` of their seals, ``length_s`` of a window today, ``retention_s`` of
+    samples, and the clock ``now_ms``."""
+
+    schedule: SealSchedule
+    length_s: int
+    retention_s: int
+    now_ms: Callable[[], int]

@@ -91,36 +91,43 @@ class Retention(NamedTuple):
     warm_raw_s: int
 
 
-class Sealer:
-    """``seconds_left``: of this run; ``now_ms``: the clock."""
+class SealStores(NamedTuple):
+    """Where samples are: Redis, the table, the archive, and what the table's catalogue says of both."""
 
-    def __init__(
-        self,
-        hot: SealableWindows,
-        warm: Blocks,
-        cold: Blocks,
-        catalogue: Catalogue,
-        rollups: Rollups,
-        worklist: Worklist,
-        admission: Admission,
-        replays: Replays,
-        schedule: SealSchedule,
-        retention: Retention,
-        now_ms: Callable[[], int],
-        meter: Meter,
-    ) -> None:
-        self._hot = hot
-        self._warm = warm
-        self._cold = cold
-        self._catalogue = catalogue
-        self._rollups = rollups
-        self._replays = replays
-        self._schedule = schedule
-        self._retention = retention
-        self._now_ms = now_ms
+    hot: SealableWindows
+    warm: Blocks
+    cold: Blocks
+    catalogue: Catalogue
+
+
+class SealDuties(NamedTuple):
+    """What a run has to see to beside the windows that are due."""
+
+    rollups: Rollups
+    worklist: Worklist
+    admission: Admission
+    replays: Replays
+
+
+class SealTimes(NamedTuple):
+    """When windows are sealed, how long what is sealed is kept, and the clock."""
+
+    schedule: SealSchedule
+    retention: Retention
+    now_ms: Callable[[], int]
+
+
+class Sealer:
+    """The use case of the function, with what it needs from outside."""
+
+    def __init__(self, stores: SealStores, duties: SealDuties, times: SealTimes, meter: Meter) -> None:
+        self._hot, self._warm, self._cold, self._catalogue = stores
+        self._rollups, self._replays = duties.rollups, duties.replays
+        self._schedule, self._retention, self._now_ms = times
         self._meter = meter
-        self._backlog = Backlog(worklist, catalogue, self.merge, now_ms, meter)
-        self._relief = Relief(ReliefPorts(hot, admission, partial(self._try_seal, early=True), now_ms, meter))
+        early = partial(self._try_seal, early=True)
+        self._backlog = Backlog(duties.worklist, self._catalogue, self.merge, times.now_ms, meter)
+        self._relief = Relief(ReliefPorts(self._hot, duties.admission, early, times.now_ms, meter))
 
     def run(self, seconds_left: Callable[[], float]) -> int:
         """Seal what is due, earliest first, until done or out of time, and before it what fills Redis; the number of

@@ -22,14 +22,14 @@ from carbyne.core.meter import Meter
 from carbyne.core.settings import IngesterSettings, load
 from carbyne.hot.deletes import Deletes
 from carbyne.hot.followers import Followers, MastersItem
-from carbyne.hot.ingester import Ingester, RecordQuarantine
+from carbyne.hot.ingester import Ingester, RecordQuarantine, RecordSinks
 from carbyne.hot.jobs import Jobs
 from carbyne.hot.lanes import ensure_initialised
 from carbyne.hot.late import LateLog
 from carbyne.hot.marks import Ticking
 from carbyne.hot.progress import Notes, Progress
 from carbyne.hot.replay import Replayer
-from carbyne.samples.schedule import SealSchedule
+from carbyne.samples.schedule import RawTimes, SealSchedule
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.directory import Directory
 from carbyne.store.worklist import Worklist
@@ -56,28 +56,19 @@ class IngesterPorts(NamedTuple):
 def assemble(settings: IngesterSettings, ports: IngesterPorts) -> Ingester:
     """An ingester out of its ports."""
     schedule = SealSchedule(settings.seal_grace_s, settings.seal_jitter_s)
+    times = RawTimes(schedule, settings.raw_window_s, settings.cold_raw_s, ports.now_ms)
     catalogue, worklist = Catalogue(ports.table), Worklist(ports.table, lambda: uuid4().hex)
     return Ingester(
-        hot=ports.hot,
-        deletes=Deletes(
-            catalogue,
-            worklist,
-            ports.windows,
-            ports.hot,
-            schedule,
-            settings.raw_window_s,
-            settings.cold_raw_s,
-            ports.now_ms,
+        sinks=RecordSinks(
+            hot=ports.hot,
+            deletes=Deletes(catalogue, worklist, ports.windows, ports.hot, times),
+            late=LateLog(ports.hot, catalogue, worklist, times),
+            facts=Directory(ports.table, settings.cold_raw_s, lambda: ports.now_ms() / 1000),
+            quarantine=ports.quarantine,
         ),
-        late=LateLog(ports.hot, catalogue, worklist, schedule, settings.raw_window_s, ports.now_ms),
-        facts=Directory(ports.table, settings.cold_raw_s, lambda: ports.now_ms() / 1000),
-        quarantine=ports.quarantine,
         tenant_exists=ports.accounts.tenant_exists,
-        schedule=schedule,
         epoch=settings.stream_epoch,
-        length_s=settings.raw_window_s,
-        retention_s=settings.cold_raw_s,
-        now_ms=ports.now_ms,
+        times=times,
         meter=ports.meter,
         usage=ports.usage,
     )

@@ -29,7 +29,7 @@ from carbyne.read.batch import Batch
 from carbyne.read.finder import Finder
 from carbyne.read.mackerel import Queries, all_registered
 from carbyne.read.placement import Storage
-from carbyne.read.reader import Reader
+from carbyne.read.reader import Reader, ReadTimes
 from carbyne.read.registered import ListSources, no_sources
 from carbyne.read.views import Views
 from carbyne.store.cached import BlockCache, CachedTiers
@@ -78,10 +78,9 @@ def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
             lambda: ports.now_ms() - (settings.cold_raw_s - DAY_S) * 1000,
         ),
         catalogue=catalogue,
-        length_s=settings.raw_window_s,
-        retention_s=by_resolution(settings, "cold"),
-        now_ms=ports.now_ms,
-        sealed_s=Marks(ports.table).sealed_s,
+        times=ReadTimes(
+            settings.raw_window_s, by_resolution(settings, "cold"), Marks(ports.table).sealed_s, ports.now_ms
+        ),
     )
     storage = Storage(ports.windows, warm, ports.cold, catalogue)
     directory = Directory(ports.table, settings.cold_raw_s, lambda: ports.now_ms() / 1000)

@@ -28,7 +28,7 @@ from carbyne.hot.replay import Watch
 from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.relief import Admission
 from carbyne.seal.roller import Roller
-from carbyne.seal.sealer import Retention, Sealer
+from carbyne.seal.sealer import Retention, SealDuties, Sealer, SealStores, SealTimes
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockTiers
 from carbyne.store.worklist import Worklist
@@ -57,28 +57,23 @@ def assemble(settings: SealerSettings, ports: SealerPorts) -> Sealer:
     tiers = BlockTiers(warm, ports.cold, catalogue)
     warm_s = by_resolution(settings, "warm")
     failovers = Failovers(ports.table, ports.hot, lambda: ports.now_ms() // 1000)
+    watch = Watch(
+        Jobs(ports.table),
+        Marks(ports.table, settings.seal_grace_s),
+        Notes(ports.table),
+        failovers,
+        ports.hot,
+        ports.initialised,
+        ports.new_token,
+        ports.now_ms,
+    )
+    rollups = Roller(warm, tiers, catalogue, warm_s, settings.cold_raw_s, ports.now_ms)
+    schedule = SealSchedule(settings.seal_grace_s, settings.seal_jitter_s)
     return Sealer(
-        hot=ports.hot,
-        warm=warm,
-        cold=ports.cold,
-        catalogue=catalogue,
-        rollups=Roller(warm, tiers, catalogue, warm_s, settings.cold_raw_s, ports.now_ms),
-        worklist=Worklist(ports.table, ports.new_token),
-        admission=ports.admission,
-        replays=Watch(
-            Jobs(ports.table),
-            Marks(ports.table, settings.seal_grace_s),
-            Notes(ports.table),
-            failovers,
-            ports.hot,
-            ports.initialised,
-            ports.new_token,
-            ports.now_ms,
-        ),
-        schedule=SealSchedule(settings.seal_grace_s, settings.seal_jitter_s),
-        retention=Retention(settings.hot_s, settings.warm_raw_s),
-        now_ms=ports.now_ms,
-        meter=ports.meter,
+        SealStores(ports.hot, warm, ports.cold, catalogue),
+        SealDuties(rollups, Worklist(ports.table, ports.new_token), ports.admission, watch),
+        SealTimes(schedule, Retention(settings.hot_s, settings.warm_raw_s), ports.now_ms),
+        ports.meter,
     )
 
 
