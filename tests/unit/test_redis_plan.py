@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from carbyne.cli import parser
 from carbyne.cli.redis.picture import as_json, picture
-from carbyne.cluster import plan
+from carbyne.cluster import layout, plan
 from carbyne.cluster.steps import Await, Follow, Forget, Meet, Move, Own, Promote, Settle
 from carbyne.cluster.topology import (
     SLOTS,
@@ -148,9 +148,9 @@ def test_replicas_are_on_other_hosts_than_their_masters(hosts, replicas):
     names = [(host, 7000 + at) for at, host in enumerate(hosts * (2 if len(hosts) < 6 else 1))]
     if hosts == "aaaabc":
         with pytest.raises(RequestError, match="masters"):
-            plan.roles(names, replicas)
+            layout.roles(names, replicas)
         return
-    roles = plan.roles(names, replicas)
+    roles = layout.roles(names, replicas)
     assert sorted([*roles.masters, *roles.follows]) == sorted(f"{host}:{port}" for host, port in names)
     for master in roles.masters:
         copies = [master, *(replica for replica, of in roles.follows.items() if of == master)]
@@ -173,15 +173,15 @@ def test_replicas_are_on_other_hosts_than_their_masters(hosts, replicas):
 )
 def test_nodes_that_make_no_cluster_are_refused(hosts, replicas, why):
     with pytest.raises(RequestError, match=why):
-        plan.roles([(host, 7000 + at) for at, host in enumerate(hosts)], replicas)
+        layout.roles([(host, 7000 + at) for at, host in enumerate(hosts)], replicas)
 
 
 def test_one_host_may_have_all():
-    assert len(plan.roles([("a", 7000 + at) for at in range(6)], 1).follows) == 3
+    assert len(layout.roles([("a", 7000 + at) for at in range(6)], 1).follows) == 3
 
 
 def test_a_cluster_is_created_and_creating_goes_on_where_it_stopped():
-    roles = plan.roles([(host, port) for port in (1, 2) for host in "abc"], 1)
+    roles = layout.roles([(host, port) for port in (1, 2) for host in "abc"], 1)
     fresh = {name: newcomer(name) for name in [*roles.masters, *roles.follows]}
     first = next(iter(roles.masters))
     start = Topology((node(first),))

@@ -4,62 +4,20 @@ A plan is made again after every step, so that an interrupted command goes on wh
 and an empty plan means that it is done.  RequestError refuses what would lose slots or the last copy of some.
 """
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import zip_longest
-from typing import NamedTuple
 
+from carbyne.cluster.layout import NodeRoles
+from carbyne.cluster.spread import spread
 from carbyne.cluster.steps import Await, Follow, Forget, Meet, Move, Own, Promote, Settle, Step
-from carbyne.cluster.topology import SLOTS, VOTERS_MIN, Newcomer, Node, Topology, lanes_in, lanes_of_slots
+from carbyne.cluster.topology import VOTERS_MIN, Newcomer, Node, Topology
 from carbyne.core.errors import RequestError
-from carbyne.core.limits import LANES
 
 Plan = Callable[[Topology], list[Step]]
 """The steps that are left; RequestError if they must not be done."""
 
 
-class NodeRoles(NamedTuple):
-    """Who is to be what in a new cluster.  ``masters``: name -> its slots; ``follows``: replica -> its master."""
-
-    masters: Mapping[str, tuple[int, ...]]
-    follows: Mapping[str, str]
-
-
-def roles(names: Sequence[tuple[str, int]], replicas: int) -> NodeRoles:
-    """Masters over all hosts in turn, and ``replicas`` of each on other hosts where there are any.
-
-    RequestError if the nodes are too few, don't divide into shards, or can't be kept apart on their hosts.
-    """
-    if len(names) % (1 + replicas):
-        raise RequestError(400, f"{len(names)} nodes do not divide into shards of {1 + replicas}")
-    count = len(names) // (1 + replicas)
-    if count < VOTERS_MIN:
-        need = VOTERS_MIN * (1 + replicas)
-        raise RequestError(400, f"give {need} nodes or more: with under {VOTERS_MIN} masters none is ever replaced")
-    if len(set(names)) != len(names):
-        raise RequestError(400, "a node is named twice")
-    hosts: dict[str, list[tuple[str, int]]] = {}
-    for node in names:
-        hosts.setdefault(node[0], []).append(node)
-    in_turn = [node for row in zip_longest(*hosts.values()) for node in row if node]
-    masters, rest = in_turn[:count], in_turn[count:]
-    follows: dict[tuple[str, int], tuple[str, int]] = {}
-    for _ in range(replicas):
-        left = Counter(node[0] for node in rest if node not in follows)
-        free = sorted(
-            (node for node in rest if node not in follows), key=lambda node: -left[node[0]]
-        )  # fullest hosts first
-        chosen = _apart(masters, free, follows, alone=len(hosts) == 1)
-        follows |= {replica: master for master, replica in chosen.items()}
-    slots = _even_spans(count)
-    return NodeRoles(
-        {_name(node): slots[at] for at, node in enumerate(masters)},
-        {_name(replica): _name(master) for replica, master in follows.items()},
-    )
-
-
 def create(node_roles: NodeRoles, newcomers: Mapping[str, Newcomer], topology: Topology) -> list[Step]:
-    """Slots first, while no node knows another; then everybody meets the first, then replicas follow."""
+    """Slots first, while no node knows another; then every node meets the first, then replicas follow."""
     first = next(iter(node_roles.masters))
     steps: list[Step] = []
     for name, slots in node_roles.masters.items():
@@ -97,7 +55,7 @@ def leave(names: Collection[str], without_replica: bool, topology: Topology) -> 
     _check_copies(leaving, orphans, without_replica, topology)
     if steps := settle(topology):
         return steps
-    moves = _spread(topology, masters) if any(node.slots for node in leaving) else []
+    moves = spread(topology, masters) if any(node.slots for node in leaving) else []
     copies = {node.name: sum(replica.master_id == node.id for replica in staying) for node in masters}
     follows: list[Step] = []
     for orphan in orphans:
@@ -115,7 +73,7 @@ def rebalance(weights: Mapping[str, float], topology: Topology) -> list[Step]:
     masters = [node for node in topology.masters if node.alive]
     if steps := settle(topology):
         return steps
-    return _spread(topology, masters, weights)
+    return spread(topology, masters, weights)
 
 
 def failover(successors: Iterable[str], topology: Topology) -> list[Step]:
@@ -195,109 +153,6 @@ def settle(topology: Topology) -> list[Step]:
     return steps + [Move(source, target, tuple(sorted(slots))) for (source, target), slots in moves.items()]
 
 
-def _spread(topology: Topology, masters: Sequence[Node], weights: Mapping[str, float] | None = None) -> list[Step]:
-    """Moves until each of ``masters`` has its share of the lanes, and the others no slot."""
-    share = _shares(masters, weights or {})
-    need = {node.name: share[node.name] - node.lanes for node in masters}
-    steps: list[Step] = []
-    for source in topology.masters:
-        gives = source.lanes - share.get(source.name, 0)
-        empties = source.name not in share
-        left = sorted(source.slots) if gives > 0 or empties else []
-        for target in sorted(need, key=lambda name: -need[name]):
-            lanes = min(gives, need[target])
-            if lanes <= 0:
-                continue
-            taken = _run(left, lanes)
-            moved = lanes_in(taken)
-            gives, need[target] = gives - moved, need[target] - moved
-            left = [slot for slot in left if slot not in taken]
-            if moved:
-                steps.append(Move(source.name, target, tuple(sorted(taken))))
-        if empties and left:
-            target, taken = max(need, key=lambda name: need[name]), set(left)
-            if steps and isinstance(last := steps[-1], Move) and last.source == source.name:
-                steps.pop()
-                target, taken = last.target, taken | set(last.slots)
-            steps.append(Move(source.name, target, tuple(sorted(taken))))
-    return steps
-
-
-def _run(slots: Sequence[int], lanes: int) -> set[int]:
-    """The last of ``slots`` that have so many lanes together, those between them without any included."""
-    of_slot, taken, between = lanes_of_slots(), set[int](), set[int]()
-    for slot in reversed(slots):
-        if not lanes:
-            break
-        if not of_slot[slot]:
-            between.add(slot)
-        elif of_slot[slot] <= lanes:
-            lanes -= of_slot[slot]
-            taken |= between | {slot}
-            between = set()
-    return taken
-
-
-def _shares(masters: Sequence[Node], weights: Mapping[str, float]) -> dict[str, int]:
-    """Lanes that each master is to have; what does not divide stays where most lanes are."""
-    if unknown := set(weights) - {node.name for node in masters}:
-        raise RequestError(400, f"no master that answers is called {', '.join(sorted(unknown))}")
-    limits = {node.name: node.figures.memory_max_bytes if node.figures else 0 for node in masters}
-    by_memory = all(limits.values())
-    weight = {name: float(weights.get(name, 1) * (limit if by_memory else 1)) for name, limit in limits.items()}
-    total = sum(weight.values())
-    if total <= 0:
-        raise RequestError(400, "some master must have a weight above 0")
-    share = {node.name: int(LANES * weight[node.name] / total) for node in masters}
-    most = sorted(masters, key=lambda node: (share[node.name] - node.lanes, node.name))
-    for node in [master for master in most if weight[master.name]][: LANES - sum(share.values())]:
-        share[node.name] += 1
-    return share
-
-
-def _even_spans(count: int) -> list[tuple[int, ...]]:
-    """All slots as ``count`` unbroken spans with as many lanes each."""
-    spans: list[list[int]] = [[]]
-    lanes, of_slot = 0, lanes_of_slots()
-    for slot in range(SLOTS):
-        if lanes * count >= LANES * len(spans) and len(spans) < count:
-            spans.append([])
-        spans[-1].append(slot)
-        lanes += of_slot[slot]
-    return [tuple(span) for span in spans]
-
-
-def _apart(
-    masters: Sequence[tuple[str, int]],
-    free: Sequence[tuple[str, int]],
-    follows: Mapping[tuple[str, int], tuple[str, int]],
-    *,
-    alone: bool,
-) -> dict[tuple[str, int], tuple[str, int]]:
-    """master -> a replica on a host that has no copy of its lanes yet: a matching by augmenting paths."""
-    hosts = {
-        master: {master[0]} | {replica[0] for replica, of in follows.items() if of == master} for master in masters
-    }
-    taken: dict[tuple[str, int], tuple[str, int]] = {}
-
-    def place(master: tuple[str, int], tried: set[tuple[str, int]]) -> bool:
-        for replica in free:
-            if replica in tried or (not alone and replica[0] in hosts[master]):
-                continue
-            tried.add(replica)
-            if replica not in taken or place(taken[replica], tried):
-                taken[replica] = master
-                return True
-        return False
-
-    for master in masters:
-        if not place(master, set()):
-            raise RequestError(
-                409, f"no host is left for a replica of {_name(master)} that has no copy of it: spread the nodes"
-            )
-    return {master: replica for replica, master in taken.items()}
-
-
 def _meeting(names: Iterable[str], by: str, topology: Topology) -> list[Step]:
     strangers = tuple(name for name in names if topology.find(name) is None)
     return [Meet(strangers, by)] if strangers else []
@@ -357,7 +212,3 @@ def _least_copied(topology: Topology, leaving: Node) -> Node | None:
 def _slots_of(name: str, newcomers: Mapping[str, Newcomer], topology: Topology) -> frozenset[int]:
     node = topology.find(name)
     return node.slots if node else newcomers[name].slots if name in newcomers else frozenset()
-
-
-def _name(node: tuple[str, int]) -> str:
-    return f"{node[0]}:{node[1]}"

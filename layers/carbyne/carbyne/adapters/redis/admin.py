@@ -4,26 +4,21 @@ Every step looks first what is done already, so that it can be repeated after it
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final, Protocol
 
 from redis import RedisError, ResponseError
 from redis.credentials import CredentialProvider
 
-from carbyne.adapters.redis.view import Client, Info, View, as_job, ip_of, parse_info, running
+from carbyne.adapters.redis.slots import SlotMoves, Told
+from carbyne.adapters.redis.view import Client, Info, View, ip_of, parse_info
 from carbyne.cluster.steps import Await, Follow, Forget, Meet, Move, Own, Promote, Settle, Step
-from carbyne.cluster.topology import Newcomer, Node, Topology, address, lanes_in, lanes_of, lanes_of_slots, spans
+from carbyne.cluster.topology import Newcomer, Node, Topology, address, lanes_in, lanes_of, spans
 from carbyne.core.errors import RetryableError
-from carbyne.core.limits import FAILOVER_PAUSE_MS, MIGRATE_KEYS, MIGRATE_MS, MIGRATE_SLOTS, REDIS_STEP_S, REDIS_SYNC_S
-
-Told = Callable[[str], None]
-"""Told what is done of a step that takes long."""
+from carbyne.core.limits import FAILOVER_PAUSE_MS, REDIS_STEP_S, REDIS_SYNC_S
 
 _PAUSE_S: Final = 0.1
-_MIGRATE_TRIES: Final = 3
-_ATOMIC_MOVES_SINCE: Final = 9
-"""The first version of Valkey that moves slots at once, in jobs of its own."""
 _ID: Final = re.compile(r"\b[0-9a-f]{40}\b")
 
 
@@ -46,7 +41,7 @@ class Admin:
         sleep: Callable[[float], None],
     ) -> None:
         self._view = view
-        self._login = login
+        self._slots = SlotMoves(self._client, login, sleep)
         self._handovers = handovers
         self._monotonic = monotonic
         self._sleep = sleep
@@ -80,7 +75,7 @@ class Admin:
                 case Settle():
                     self._settle(now, step)
                 case Await():
-                    self._await(self._of(now, step.node), progress)
+                    self._slots.await_others(self._of(now, step.node), progress)
                 case Promote():
                     self._promote(now, step)
                 case Forget():
@@ -140,14 +135,15 @@ class Admin:
     def _move(self, now: Topology, step: Move, progress: Told) -> None:
         source, target = self._node(now, step.source), self._node(now, step.target)
         slots = [slot for slot in step.slots if slot in source.slots]
-        self._await(self._client(source), progress)
+        self._slots.await_others(self._client(source), progress)
         self._until(f"{step.target} takes part", lambda: self._is_ready(self._client(target)))
         before, after = (self._replication(self._client(node))["master_replid"] for node in (source, target))
         self._handovers.proven(before, after, lanes_of(slots))
-        moves = self._atomic if self._is_atomic(source) and self._is_atomic(target) else self._by_key
+        has_atomic = self._slots.is_atomic(source) and self._slots.is_atomic(target)
+        moves = self._slots.atomic if has_atomic else self._slots.by_key
         is_open = {opened.slot for node in (source, target) for opened in node.open_slots}
         if is_open & set(slots):
-            moves = self._by_key  # begun so, to be ended so
+            moves = self._slots.by_key  # begun so, to be ended so
         done = 0
         for part in moves(now, source, target, slots):
             done += len(part)
@@ -158,67 +154,6 @@ class Admin:
     def _is_ready(client: Client) -> bool:
         """Whether a node serves its cluster, which a new one does after some seconds."""
         return bool(client.cluster("INFO")["cluster_state"] == "ok")
-
-    def _is_atomic(self, node: Node) -> bool:
-        """Whether it has Valkey's CLUSTER MIGRATESLOTS."""
-        return bool(self._client(node).execute_command("COMMAND INFO", "cluster|migrateslots")[0])
-
-    def _atomic(self, _: Topology, source: Node, target: Node, slots: Sequence[int]) -> Iterator[Sequence[int]]:
-        """The server copies a set of slots behind the scenes and hands all of them over at once."""
-        client = self._client(source)
-        for first in range(0, len(slots), MIGRATE_SLOTS):
-            part = slots[first : first + MIGRATE_SLOTS]
-            ranges = [edge for span in spans(part) for edge in span]
-            client.cluster("MIGRATESLOTS", "SLOTSRANGE", *ranges, "NODE", target.id)
-            self._await(client, lambda _: None)
-            last = as_job(client.execute_command("CLUSTER GETSLOTMIGRATIONS")[0])
-            if last["state"] != "success":
-                raise RedisError(f"the server gave up: {last['state']}, {last['message']}")
-            yield part
-
-    def _await(self, client: Client, progress: Told) -> None:
-        version = parse_info(client.execute_command("INFO", "server")).get("valkey_version", "0")
-        if int(version.partition(".")[0]) < _ATOMIC_MOVES_SINCE:
-            return
-        while jobs := running(client.execute_command("CLUSTER GETSLOTMIGRATIONS")):
-            progress(f"slots {jobs[0]['slot_ranges']} are under way: {jobs[0]['state']}")
-            self._sleep(_PAUSE_S / 2)
-
-    def _by_key(self, now: Topology, source: Node, target: Node, slots: Sequence[int]) -> Iterator[Sequence[int]]:
-        """Slots of lanes one at a time, so that few scripts meet a lane that is in two places; the others together."""
-        for part in _few_lanes(slots):
-            self._set_slots(target, part, "IMPORTING", source)
-            self._set_slots(source, part, "MIGRATING", target)
-            for slot in part:
-                self._move_keys(source, target, slot)
-            others = [node for node in now.masters if node.alive and node not in (source, target)]
-            for node in [target, source, *others]:
-                self._set_slots(node, part, "NODE", target)
-            yield part
-
-    def _set_slots(self, at: Node, slots: Sequence[int], state: str, other: Node) -> None:
-        pipe = self._client(at).pipeline(transaction=False)
-        for slot in slots:
-            pipe.execute_command("CLUSTER SETSLOT", slot, state, other.id)
-        pipe.execute()
-
-    def _move_keys(self, source: Node, target: Node, slot: int) -> None:
-        """A key that both have is the source's: the target got it from a move that was cut off."""
-        client = self._client(source)
-        while keys := client.cluster("GETKEYSINSLOT", slot, MIGRATE_KEYS):
-            for left in reversed(range(_MIGRATE_TRIES)):
-                try:
-                    self._migrate(client, target, keys)
-                    break
-                except ResponseError as error:
-                    if not left or not str(error).startswith("IOERR"):
-                        raise
-
-    def _migrate(self, client: Client, target: Node, keys: Sequence[bytes]) -> None:
-        shown = self._login.get_credentials() if self._login else ()
-        login = ["AUTH2", *("default", *shown)[-2:]] if shown else []
-        command = [target.ip, target.port, "", 0, MIGRATE_MS, "REPLACE", *login, "KEYS", *keys]
-        client.execute_command("MIGRATE", *command)
 
     def _settle(self, now: Topology, step: Settle) -> None:
         client = self._of(now, step.node)
@@ -311,15 +246,3 @@ def plainly(text: str, now: Topology) -> str:
         return node.name if node else "a node"
 
     return _ID.sub(name, text)
-
-
-def _few_lanes(slots: Iterable[int]) -> Iterator[list[int]]:
-    """Slots in parts of which each ends with the only one that has a lane."""
-    of_slot, part = lanes_of_slots(), list[int]()
-    for slot in slots:
-        part.append(slot)
-        if of_slot[slot] or len(part) == MIGRATE_SLOTS:
-            yield part
-            part = []
-    if part:
-        yield part

@@ -18,7 +18,7 @@ from carbyne.adapters.dynamodb.table import DynamoTable
 from carbyne.cli.desk import Desk, add_deployment
 from carbyne.cli.redis.picture import as_json, picture
 from carbyne.cli.redis.work import carry_out
-from carbyne.cluster import plan
+from carbyne.cluster import layout, plan
 from carbyne.cluster.steps import Step
 from carbyne.cluster.topology import Topology, address
 from carbyne.core.errors import RequestError
@@ -102,7 +102,7 @@ def create(arguments: Namespace, desk: Desk) -> None:
     with _admin(arguments) as admin:
         _manageable(admin, arguments)
         nodes = [admin.newcomer(*node) for node in arguments.nodes]
-        roles = plan.roles([(node.host, node.port) for node in nodes], arguments.replicas)
+        roles = layout.roles([(node.host, node.port) for node in nodes], arguments.replicas)
 
         def left(now: Topology) -> list[Step]:
             fresh = [node for node in nodes if len(now.nodes) == 1 or now.find(node.name) is None]
