@@ -25,6 +25,12 @@ class MemoryTable:
             self.calls["get"] += 1
             return self.items.get((partition, sort))
 
+    def get_each(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Item]:
+        assert len(set(places)) == len(places), "a place twice"
+        with self._lock:
+            self.calls["get_each"] += 1
+            return {place: self.items[place] for place in places if place in self.items}
+
     def put(self, partition: str, sort: str, item: Item, replaces: Item | None) -> bool:
         with self._lock:
             self.calls["put"] += 1

@@ -65,6 +65,15 @@ def test_a_whole_partition_is_between_the_first_and_the_last_sort_key(table):
     assert table.query("whole", SORT_FIRST, SORT_LAST) == items
 
 
+def test_many_items_are_got_at_once(table):
+    """More than a call takes, of several partitions, some of them large and some not there."""
+    places = [(f"p{number % 3}", f"s{number:03d}") for number in range(205)]
+    items = {place: Item(bytes([number]) * (30_000 if number < 5 else 3)) for number, place in enumerate(places)}
+    table.write([(*place, item) for place, item in items.items()], [])
+    assert table.get_each([*places, ("p0", "nowhere"), ("nowhere", "s000")]) == items
+    assert table.get_each([]) == {}
+
+
 def test_a_put_needs_the_version_that_is_there(table):
     one, two, three = Item(b"one"), Item(b"two", FAR_S), Item(b"three")
     assert not table.put("p", "s", two, one), "nothing is there"

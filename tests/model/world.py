@@ -277,6 +277,9 @@ class _Recorded:
     def get(self, partition: str, sort: str) -> Item | None:
         return self._world.stores.table.get(partition, sort)
 
+    def get_each(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Item]:
+        return self._world.stores.table.get_each(places)
+
     def query(self, partition: str, first: str, last: str) -> list[tuple[str, Item]]:
         return self._world.stores.table.query(partition, first, last)
 

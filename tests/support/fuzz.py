@@ -139,12 +139,11 @@ class Fuzz:
             case.query["name"] = "m"
         if label.startswith("DELETE /carbyne") and case.query and isinstance(case.query.get("source"), str):
             case.query = {"source": f"host/{known['id']}"}
-        if label.endswith(("/query", "/query_range", "/format_query", "/parse_query")):
-            asked = {"query": "loadavg5"} | (SPAN if label.endswith("_range") else {})
-            if label.startswith("GET"):
-                case.query = asked
-            else:
-                case.query, case.body, case.media_type = {}, asked, "application/x-www-form-urlencoded"
+        asked = _asked(label)
+        if asked and label.startswith("GET"):
+            case.query = asked
+        elif asked:
+            case.query, case.body, case.media_type = {}, asked, "application/x-www-form-urlencoded"
         case.body = KNOWN_BODIES.get(label, case.body)
         if label.endswith(("/ack", "/extend", "/release")):
             taken = self._call("POST", "/carbyne/v1/queues/jobs/take", {"max": 1, "lease_s": 30})["messages"]
@@ -154,6 +153,13 @@ class Fuzz:
         answer = answer_of(self.system.handle(event(method, url, body)))
         assert answer.status == 200, answer.text
         return answer.body
+
+
+def _asked(label):
+    """What to ask Prometheus' API for; None of other operations."""
+    if label.endswith(("/query", "/query_range", "/format_query", "/parse_query")):
+        return {"query": "loadavg5"} | (SPAN if label.endswith("_range") else {})
+    return {"match[]": "m"} if label.endswith(("/series", "/labels")) else None
 
 
 LABELS = [f"{method.upper()} {path}" for path, one in DOCUMENT["paths"].items() for method in one]

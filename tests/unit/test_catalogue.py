@@ -137,6 +137,20 @@ def test_a_page_that_always_changes_is_retryable(catalogue, table):
     assert table.calls["query"] == SEAL_TRIES_MAX
 
 
+def test_the_series_of_many_sources_in_one_call_and_those_of_large_ones(catalogue, table):
+    sources = [SourceKey("acme", f"host/{number}") for number in range(5)]
+    for number, source in enumerate(sources[1:], start=1):
+        catalogue.add_series(source, seen(3_000 if number == 3 else number))
+    table.calls.clear()
+    assert catalogue.series_each(sources) == {source: catalogue.series(source) for source in sources}
+    assert table.calls == {"get_each": 1, "query": 1 + len(sources)}, (
+        "one query of the large source, and the test's own"
+    )
+    long = {"x" * 4_000 + str(number): SeriesSpan(1, 2) for number in range(100)}
+    catalogue.add_series(SOURCE, long)
+    assert catalogue.series_each([SOURCE]) == {SOURCE: long} and len(pages(table)) > 1
+
+
 spans = st.dictionaries(
     series_keys, st.tuples(st.integers(0, 50), st.integers(50, 99)).map(lambda pair: SeriesSpan(*pair)), max_size=9
 )

@@ -5,10 +5,10 @@ from unittest.mock import patch
 
 import pytest
 from carbyne.core import labels
-from carbyne.core.errors import RequestError, RetryableError
+from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.read import finder as module
-from carbyne.read.finder import Finder
+from carbyne.read.finder import Finder, TooMuchError
 from carbyne.store import directory as store
 from carbyne.store.catalogue import SeriesSpan
 from carbyne.store.directory import Directory, ListedSource, MetricEntry
@@ -142,8 +142,8 @@ class World:
         self.ingester = Directory(self.table, KEEP_S, self.clock)
         self.finder = Finder(Directory(self.table, KEEP_S, self.clock), self.spans, self.clock)
 
-    def spans(self, source):
-        return dict(self.rows.get(source, {}))
+    def spans(self, sources, to_ms):
+        return ((source, dict(self.rows.get(source, {}))) for source in sources)
 
     def post(self):
         """A row of a target with some of its series; the ingester may end anywhere, and the batch comes again."""
@@ -251,7 +251,6 @@ def test_a_new_series_is_found_within_the_age_of_the_cache():
     world.clock.now_s += 3.1
     [found] = world.finder.find("acme", [[("__name__", "up".__eq__)]], 0, 2**45)
     assert found.labels == {"__name__": "up", "instance": "a"}
-    assert world.finder.names("acme", 0, 2**45) == {"up"}
     assert world.finder.find("other", [[("__name__", "up".__eq__)]], 0, 2**45) == []
 
 
@@ -261,13 +260,16 @@ def test_only_sources_that_may_match_are_read():
     names = {source: {"up", f"only_{source}"} for source in targets}
     world.ingester.note("acme", targets, {}, names)
     asked = []
-    world.finder._spans = lambda source: asked.append(source) or {}
+    world.finder._spans = lambda sources, to_ms: (asked.append(source) or (source, {}) for source in sources)
     world.finder.find("acme", [[("instance", "h7".__eq__)]], 0, 2**45)
     world.finder.find("acme", [[("__name__", "only_prom/9".__eq__), ("job", "node".__eq__)]], 0, 2**45)
     assert [source.source for source in asked] == ["prom/7", "prom/9"]
-    with pytest.raises(RequestError, match="leave 1000 targets to look into, at most 500") as caught:
+    with (
+        patch.object(module, "FOUND_SOURCES_MAX", 500),
+        pytest.raises(TooMuchError, match="leave 1000 targets to look into, at most 500") as caught,
+    ):
         world.finder.find("acme", [[("zone", "x".__eq__)]], 0, 2**45)
     assert caught.value.status == 422
-    with patch.object(module, "FOUND_SERIES_MAX", 1), pytest.raises(RequestError, match="leave 2 series"):
-        world.finder._spans = lambda source: dict.fromkeys("ab", SeriesSpan(0, 1))
+    with patch.object(module, "FOUND_SERIES_MAX", 1), pytest.raises(TooMuchError, match="more than 1 series"):
+        world.finder._spans = lambda sources, to_ms: [(sources[0], dict.fromkeys("ab", SeriesSpan(0, 1)))]
         world.finder.find("acme", [[("instance", "h7".__eq__)]], 0, 2**45)

@@ -11,6 +11,7 @@ from carbyne.core.limits import BODY_BYTES_MAX, QUERY_FIELDS_MAX
 from carbyne.http import openapi
 from carbyne.http.routes import JSON
 from carbyne.page.sessions import Session
+from carbyne.read import finder
 from carbyne.wiring.openapi import TABLES
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
@@ -85,6 +86,9 @@ QUERIES = {
     "/api/v1/query_range": f"query=m&start={NOW_S - 600}&end={NOW_S}&step=60",
     "/api/v1/format_query": "query=m",
     "/api/v1/parse_query": "query=m",
+    "/api/v1/series": "match[]=m",
+    "/api/v1/labels": "match[]=m",
+    "/api/v1/label/{name}/values": "match[]=m",
     "/carbyne/v1/storage": f"source=host%2Fhost1&from={NOW_S - 600}&to={NOW_S}",
 }
 
@@ -229,7 +233,10 @@ def refusals(system, function, route):
         yield ask(system, route, parts=dict.fromkeys(PARTS, "none-of-these"))
         yield ask(system, route, parts=dict.fromkeys(PARTS, "a/b"))
     if route.unprocessable:
-        yield ask(system, route, query=QUERIES[route.path].replace("query=m", "query=topk(NaN,m)"))
+        impossible = QUERIES[route.path].replace("query=m", "query=topk(NaN,m)").replace("[]=m", "[]=m{zone!='x'}")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(finder, "FOUND_SOURCES_MAX", 0)
+            yield ask(system, route, parts=PARTS | {"name": "__name__"}, query=impossible)
     if "bulk" in route.path:
         ids = {"ids": ["none-of-these"], "status": "working"}
         yield ask(system, route, body=json.dumps(ids).encode())

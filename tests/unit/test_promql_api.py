@@ -15,8 +15,8 @@ from carbyne.promql.tree import Match
 from carbyne.read.api import route
 from carbyne.read.mackerel import Queries
 from carbyne.read.reader import Many
-from carbyne.read.registered import RegisteredSource
-from carbyne.read.sources import HOST_INFO, SourceSelector
+from carbyne.read.registered import HOST_INFO, RegisteredSource
+from carbyne.read.sources import SourceSelector
 from carbyne.samples.columns import Columns, Group
 
 from tests.unit.test_read_mackerel import ACCOUNTS

@@ -18,12 +18,14 @@ from carbyne.queue.api import QueueDeps
 from carbyne.queue.ports import QueueTable
 from carbyne.queue.queues import NewMessage
 from carbyne.read.batch import BatchAnswer
+from carbyne.read.listings import LabelTexts
 from carbyne.read.prometheus import QuerySuccess
 from carbyne.read.reader import Many, Newest, ReadAnswer
 from carbyne.read.registered import RegisteredSource
 from carbyne.registry.monitors import ExternalState, keep_state
 from carbyne.registry.store import Key, Registry
 from carbyne.samples.columns import EMPTY
+from carbyne.store.directory import MetricEntry
 from carbyne.stream import records
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import NO_KEY, Accounts
@@ -73,10 +75,10 @@ QUERIES = [
     "?source=host%2Fhost-b",
     "?service=shop&customIdentifier=i-b&caseInsensitive=true",
     "?service=shop&from=1699999000&to=1700001000",
-    f"?query=%7B__name__=~%22.%2B%22%7D&time={NOW_S}&start={NOW_S}&end={NOW_S}&step=60",
+    f"?query=%7B__name__=~%22.%2B%22%7D&time={NOW_S}&start={NOW_S}&end={NOW_S}&step=60&match[]=up",
 ]
 OF_NONE = {
-    *(f"/api/v1/{name}" for name in ("format_query", "parse_query", "query_exemplars", "metadata", "rules", "alerts")),
+    *(f"/api/v1/{name}" for name in ("format_query", "parse_query", "query_exemplars", "rules", "alerts")),
     "/api/v1/status/buildinfo",
 }
 """What answers alike whoever asks."""
@@ -129,6 +131,9 @@ class WatchedTiers:
         if self.name == "sources":
             self.touched.add(arguments[0])
             return [RegisteredSource(f"host/host-{arguments[0]}", MARK if arguments[0] == "b" else "plain")]
+        if arguments and isinstance(arguments[0], str):  # listings of a tenant
+            self.touched.add(arguments[0])
+            return self._listed(MARK if arguments[0] == "b" else "plain")
         if self.name == "read" and isinstance(arguments[0], list):  # a batch
             self.touched.update(source.tenant for source in arguments[0])
             return BatchAnswer("raw", 0, []), []
@@ -136,6 +141,13 @@ class WatchedTiers:
         sources = [one for one in given if isinstance(one, SourceKey)]
         self.touched.update(source.tenant for source in sources)
         return self._answer(self.name, sources, arguments)
+
+    def _listed(self, mark):
+        if self.name == "metrics":
+            return {mark: MetricEntry("gauge", mark, "")}
+        if self.name == "find":
+            return []
+        return [(("__name__", mark),)] if self.name == "series" else LabelTexts([mark], [])
 
     def _answer(self, name, sources, arguments):
         known = any(source.tenant == "b" for source in sources)

@@ -47,6 +47,9 @@ class Table(Protocol):
         In no order, and some of it may be done after an error.
         """
 
+    def get_each(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Item]:
+        """Those items that are there, by partition and sort key; each place once."""
+
     def query(self, partition: str, first: str, last: str) -> list[tuple[str, Item]]:
         """(sort key, item) from ``first`` to ``last``, both included and not empty, ascending."""
 

@@ -38,8 +38,12 @@ DIRECTORY_REMEMBERED_MAX: Final = 100_000
 """Entries of the directory that an ingester remembers having written today: some 30 MB; then it writes them again."""
 DIRECTORY_CACHE_S: Final = 3
 """How long a reader goes by what it read of the directory: a new series is found within 5 s of its post."""
-FOUND_SOURCES_MAX: Final = 500
-"""Targets into whose series one call looks: each is a query of the table and a call of Redis, eight at a time."""
+DIRECTORY_CACHED_SOURCES_MAX: Final = 200_000
+"""Sources of other tenants' directories that a reader keeps in the meantime: some 120 MB."""
+FOUND_SOURCES_MAX: Final = 1_000
+"""Sources into whose series one call looks: two items of the table each, and three calls of Redis."""
+FOUND_AT_ONCE: Final = 100
+"""Sources whose series are asked for in one go: one BatchGetItem."""
 FOUND_SERIES_MAX: Final = 200_000
 """Series that one call takes apart, some 5 us each."""
 FACT_COST_US: Final = 10_000
@@ -112,6 +116,8 @@ LATEST_BACK_MS: Final = 24 * 60 * 60 * 1000
 """How old the latest sample of a series may be."""
 
 # Queries in PromQL
+SELECTORS_MAX: Final = 32
+"""``match[]`` of one request: each is tested on all sources of the tenant."""
 QUERY_BYTES_MAX: Final = 16 * 1024
 """The text of a query: the longest that Grafana's tools make has 8 KB, and parsing it takes 2 ms."""
 QUERY_DEPTH_MAX: Final = 100
@@ -298,6 +304,8 @@ BLOCK_INFLATED_BYTES_MAX: Final = 8 * 1024 * 1024
 """Bound of inflating a block: 20 times a full block, since only names compress that well."""
 BLOCK_SAMPLES_MAX: Final = 4_000_000
 """Samples of one block (32 MB as arrays): constants compress to almost nothing, but a reader decodes all of them."""
+BATCH_GET_MAX: Final = 100
+"""DynamoDB BatchGetItem: items of one call."""
 BATCH_WRITE_MAX: Final = 25
 """DynamoDB BatchWriteItem: items of one call."""
 CATALOGUE_PAGE_SERIES_MAX: Final = 1_200

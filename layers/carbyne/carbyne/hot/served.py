@@ -33,6 +33,7 @@ class HotReads(Protocol[Given_co]):
         self, sources: Iterable[SourceKey], query: HotQuery
     ) -> Mapping[SourceKey, Given_co | RetryableError]: ...
     def series(self, source: SourceKey) -> set[str]: ...
+    def series_each(self, sources: Sequence[SourceKey]) -> Mapping[SourceKey, Mapping[str, tuple[int, int]]]: ...
 
 
 class MasterNotes(Protocol):
@@ -78,6 +79,10 @@ class ServedReads(Generic[Known]):
     def series(self, source: SourceKey) -> set[str]:
         """See ``reader.HotReader``."""
         return self._hot.series(source)
+
+    def series_each(self, sources: Sequence[SourceKey]) -> Mapping[SourceKey, Mapping[str, tuple[int, int]]]:
+        """See ``known.HotSeries``."""
+        return self._hot.series_each(sources)
 
     def _proven(
         self, answers: dict[SourceKey, Known | RetryableError], noted: Mapping[int, str]

@@ -5,11 +5,11 @@ from typing import Final
 from carbyne.core.errors import RequestError
 from carbyne.http.message import Request, Response
 from carbyne.http.routes import dispatch
-from carbyne.read import mackerel, prometheus
+from carbyne.read import mackerel, metadata, prometheus
 from carbyne.read.mackerel import Queries
 from carbyne.tenants.accounts import Accounts
 
-ROUTES: Final = (*mackerel.ROUTES, *prometheus.ROUTES)
+ROUTES: Final = (*mackerel.ROUTES, *prometheus.ROUTES, *metadata.ROUTES)
 PROMETHEUS: Final = "/api/v1/"
 """What begins so has errors in Prometheus' form."""
 

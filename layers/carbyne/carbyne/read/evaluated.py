@@ -43,7 +43,7 @@ TIME_S_MAX: Final = 2**43
 def at_one_time(queries: Queries, tenant: str, given: Parameters) -> QuerySuccess:
     """The answer of ``query``."""
     text = given.required("query")
-    at_ms = _time_ms(given, "time", queries.now_ms())
+    at_ms = time_ms(given, "time", queries.now_ms())
     options = _options(given)
     answer = query.instant(text, at_ms, _selector(queries, tenant), options)
     return _success(answer, given, text, at_ms)
@@ -52,7 +52,7 @@ def at_one_time(queries: Queries, tenant: str, given: Parameters) -> QuerySucces
 def over_a_span(queries: Queries, tenant: str, given: Parameters) -> QuerySuccess:
     """The answer of ``query_range``."""
     text = given.required("query")
-    start_ms, end_ms = _time_ms(given, "start"), _time_ms(given, "end")
+    start_ms, end_ms = time_ms(given, "start"), time_ms(given, "end")
     if end_ms < start_ms:
         raise QueryError("bad_data", 'invalid parameter "end": end timestamp must not be before start time')
     step_ms = _duration_ms("step", given.required("step"))
@@ -86,7 +86,8 @@ def _options(given: Parameters) -> Options:
     return Options(time.monotonic, lookback_ms, min(timeout_s, QUERY_TIMEOUT_S))
 
 
-def _time_ms(given: Parameters, name: str, default_ms: int | None = None) -> int:
+def time_ms(given: Parameters, name: str, default_ms: int | None = None) -> int:
+    """A time of a query; QueryError ``bad_data`` for none, or one that is missing without a default."""
     text = given.text(name)
     if not text and default_ms is not None:
         return default_ms

@@ -1,18 +1,24 @@
-"""Finds labelled series: the directory first, then the series of the sources that are left.
+"""Finds series by their labels: the directory first, then the series of the sources that are left.
 
 A selector is a list of (label, test); a series is found if it passes all tests of one selector, where a label that it
-lacks is empty.  What a selector says of job, instance and the metric's name is tested on the directory alone; the
-series of a source are read only if these tests pass.  How many sources and series one call looks into is bounded.
+lacks is empty.  What a selector says of a source's own labels and of metrics' names is tested on the directory alone;
+the series of a source are read only if these tests pass.  How many sources and series one call looks into is bounded.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from carbyne.core import labels
 from carbyne.core.errors import RequestError
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import BATCH_READERS, DAY_S, DIRECTORY_CACHE_S, FOUND_SERIES_MAX, FOUND_SOURCES_MAX
+from carbyne.core.limits import (
+    DAY_S,
+    DIRECTORY_CACHE_S,
+    DIRECTORY_CACHED_SOURCES_MAX,
+    FOUND_SERIES_MAX,
+    FOUND_SOURCES_MAX,
+)
+from carbyne.read.registered import SOURCE, RegisteredSource
 from carbyne.store.catalogue import Spans
 from carbyne.store.directory import ListedSource
 
@@ -35,6 +41,40 @@ class FoundSeries(NamedTuple):
 
 FindSeries = Callable[[str, Sequence[Matchers], int, int], Sequence[FoundSeries]]
 """As ``Finder.find``."""
+SpansOf = Callable[[Sequence[SourceKey], int], Iterator[tuple[SourceKey, Spans]]]
+"""As ``KnownSeries.spans``."""
+
+
+class TooMuchError(RequestError):
+    """422: the selectors leave more sources or series than one call looks into."""
+
+    def __init__(self, what: str, most: int) -> None:
+        message = f"the selectors leave {what} to look into, at most {most}; name a job, instance or metric"
+        super().__init__(422, message)
+
+
+class KnownSource(NamedTuple):
+    """A source as the directory or the registry knows it.
+
+    ``labels``: that all of its series have; ``names``: of its metrics, None if they may be any; ``others``: names of
+    the labels that its series may have besides, None if any.
+    """
+
+    source: SourceKey
+    labels: Mapping[str, str]
+    names: frozenset[str] | None
+    others: frozenset[str] | None
+
+    def says(self, label: str) -> bool:
+        """Whether the value of a label, which may be none, is known without the series."""
+        if label in self.labels or (self.labels and label in (labels.JOB, labels.INSTANCE)):
+            return True  # the series of a target have neither of the two in their keys
+        return self.others is not None and label not in self.others and label != labels.NAME
+
+    def labels_of(self, key: str) -> Mapping[str, str]:
+        """All labels of one of its series."""
+        inner = labels.parse(key) if labels.is_labelled(self.source.source) else {labels.NAME: key}
+        return {**self.labels, **inner}
 
 
 def no_series(tenant: str, selectors: Sequence[Matchers], from_ms: int, to_ms: int) -> Sequence[FoundSeries]:
@@ -42,87 +82,128 @@ def no_series(tenant: str, selectors: Sequence[Matchers], from_ms: int, to_ms: i
     return ()
 
 
-class Finder:
-    """``spans``: of all series of a source; ``clock``: seconds, by which the directory is read again."""
+class _Listed(NamedTuple):
+    """A source of the directory with the days on which it had samples."""
 
-    def __init__(self, directory: SourceList, spans: Callable[[SourceKey], Spans], clock: Callable[[], float]) -> None:
+    target: KnownSource
+    first_day: int
+    last_day: int
+
+
+class Finder:
+    """``spans``: of all series of sources; ``clock``: seconds, by which the directory is read again."""
+
+    def __init__(self, directory: SourceList, spans: SpansOf, clock: Callable[[], float]) -> None:
         self._directory = directory
         self._spans = spans
         self._clock = clock
-        self._listed: dict[str, tuple[Mapping[str, ListedSource], float]] = {}
+        self._cached: dict[str, tuple[list[_Listed], float]] = {}
 
-    def find(self, tenant: str, selectors: Sequence[Matchers], from_ms: int, to_ms: int) -> list[FoundSeries]:
+    def find(
+        self,
+        tenant: str,
+        selectors: Sequence[Matchers],
+        from_ms: int,
+        to_ms: int,
+        registered: Sequence[RegisteredSource] = (),
+    ) -> list[FoundSeries]:
         """The series with samples in the span, both ends included, that a selector finds; in the order of their keys.
 
-        Each is found once.  RequestError 422 for more sources or series than one call looks into.
+        Each is found once; of hosts and services those of ``registered``.  TooMuchError for more than one call looks
+        into.
         """
-        targets = {
-            SourceKey(tenant, source): _labels_of(listed)
-            for source, listed in self._in_span(tenant, from_ms, to_ms)
-            if any(_may_have(listed, matchers) for matchers in selectors)
-        }
+        targets = {target.source: target for target in self.targets(tenant, selectors, from_ms, to_ms, registered)}
         if len(targets) > FOUND_SOURCES_MAX:
-            raise _too_many(f"{len(targets)} targets", FOUND_SOURCES_MAX)
-        with ThreadPoolExecutor(BATCH_READERS) as readers:
-            spans = dict(zip(targets, readers.map(self._spans, targets), strict=True))
-        if (looked_at := sum(map(len, spans.values()))) > FOUND_SERIES_MAX:
-            raise _too_many(f"{looked_at} series", FOUND_SERIES_MAX)
-        found = (
-            FoundSeries(source, key, {**targets[source], **labels.parse(key)})
-            for source, of_source in spans.items()
-            for key, span in of_source.items()
-            if span.first_ms <= to_ms and span.last_ms >= from_ms
-        )
+            raise TooMuchError(f"{len(targets)} targets", FOUND_SOURCES_MAX)
         return sorted(
-            (series for series in found if any(_has(series.labels, matchers) for matchers in selectors)),
+            self._of_targets(targets, [_Sought(matchers) for matchers in selectors], from_ms, to_ms),
             key=lambda series: (series.key, series.source),
         )
 
-    def names(self, tenant: str, from_ms: int, to_ms: int) -> set[str] | None:
-        """All names of metrics of the sources in the span, by the directory alone; None if it does not know them."""
-        sets = [listed.names for _, listed in self._in_span(tenant, from_ms, to_ms)]
-        return None if None in sets else {name for names in sets if names for name in names}
+    def targets(
+        self,
+        tenant: str,
+        selectors: Sequence[Matchers],
+        from_ms: int,
+        to_ms: int,
+        registered: Sequence[RegisteredSource] = (),
+    ) -> list[KnownSource]:
+        """The sources whose series a selector may find in the span, by the directory alone and to the day."""
+        sought = [_Sought(matchers) for matchers in selectors]
+        hosts = (_of_registry(tenant, source) for source in registered)
+        candidates = [*self._in_span(tenant, from_ms, to_ms), *hosts]
+        return [target for target in candidates if any(each.may_be_of(target) for each in sought)]
 
-    def _in_span(self, tenant: str, from_ms: int, to_ms: int) -> Iterator[tuple[str, ListedSource]]:
+    def _of_targets(
+        self, targets: Mapping[SourceKey, KnownSource], sought: Sequence["_Sought"], from_ms: int, to_ms: int
+    ) -> Iterator[FoundSeries]:
+        looked_at = 0
+        for source, spans in self._spans(list(targets), to_ms):
+            looked_at += len(spans)
+            if looked_at > FOUND_SERIES_MAX:
+                raise TooMuchError(f"more than {FOUND_SERIES_MAX} series", FOUND_SERIES_MAX)
+            for key, span in spans.items():
+                if span.first_ms <= to_ms and span.last_ms >= from_ms:
+                    of_series = targets[source].labels_of(key)
+                    if any(each.finds(of_series) for each in sought):
+                        yield FoundSeries(source, key, of_series)
+
+    def _in_span(self, tenant: str, from_ms: int, to_ms: int) -> Iterator[KnownSource]:
         """Days are those of arrival: a sample may be a day early or some days late."""
         first_day, last_day = from_ms // 1000 // DAY_S, to_ms // 1000 // DAY_S
-        for source, listed in self._sources(tenant).items():
+        for listed in self._listed(tenant):
             if listed.last_day + 1 >= first_day and listed.first_day - _LATE_DAYS <= last_day:
-                yield source, listed
+                yield listed.target
 
-    def _sources(self, tenant: str) -> Mapping[str, ListedSource]:
-        known = self._listed.get(tenant)
-        if known and known[1] > self._clock():
-            return known[0]
-        if len(self._listed) >= _TENANTS_MAX:
-            self._listed.clear()
-        sources = self._directory.sources(tenant)
-        self._listed[tenant] = sources, self._clock() + DIRECTORY_CACHE_S
-        return sources
+    def _listed(self, tenant: str) -> list[_Listed]:
+        listed, until_s = self._cached.get(tenant, ([], 0.0))
+        if until_s > self._clock():
+            return listed
+        listed = [
+            _Listed(_of_directory(tenant, source, entry), entry.first_day, entry.last_day)
+            for source, entry in self._directory.sources(tenant).items()
+        ]
+        others = sum(len(cached) for other, (cached, _) in self._cached.items() if other != tenant)
+        if others + len(listed) > DIRECTORY_CACHED_SOURCES_MAX:
+            self._cached.clear()
+        self._cached[tenant] = listed, self._clock() + DIRECTORY_CACHE_S
+        return listed
 
 
-_LATE_DAYS = 460
+_LATE_DAYS: Final = 460
 """A sample may be as old as raw retention when its source is first heard of."""
-_TENANTS_MAX = 100
 
 
-def _labels_of(listed: ListedSource) -> Mapping[str, str]:
-    return labels.parse(listed.target) if listed.target else {}
+class _Sought:
+    """A selector taken apart: tests of metrics' names, and of other labels."""
+
+    def __init__(self, matchers: Matchers) -> None:
+        self._matchers = matchers
+        self._of_name = [test for label, test in matchers if label == labels.NAME]
+        self._of_labels = [(label, test) for label, test in matchers if label != labels.NAME]
+        self._known: dict[frozenset[str] | None, bool] = {None: True}
+
+    def may_be_of(self, target: KnownSource) -> bool:
+        """Whether a series of the source may pass, by what is known without its series."""
+        for label, test in self._of_labels:
+            if target.says(label) and not test(target.labels.get(label, "")):
+                return False
+        return not self._of_name or self._may_be_named(target.names)
+
+    def finds(self, of_series: Mapping[str, str]) -> bool:
+        return all(test(of_series.get(label, "")) for label, test in self._matchers)
+
+    def _may_be_named(self, names: frozenset[str] | None) -> bool:
+        """Targets of a job share their set of names, which is tested once."""
+        if names not in self._known:
+            self._known[names] = any(all(test(name) for test in self._of_name) for name in names or ())
+        return self._known[names]
 
 
-def _may_have(listed: ListedSource, matchers: Matchers) -> bool:
-    """Whether a series of the source may pass, by what the directory says of it."""
-    target = _labels_of(listed)
-    of_target = [(name, test) for name, test in matchers if name in (labels.JOB, labels.INSTANCE)]
-    of_name = [test for name, test in matchers if name == labels.NAME]
-    if target and not _has(target, of_target):
-        return False
-    return listed.names is None or not of_name or any(all(test(name) for test in of_name) for name in listed.names)
+def _of_directory(tenant: str, source: str, listed: ListedSource) -> KnownSource:
+    target = labels.parse(listed.target) if listed.target else {}
+    return KnownSource(SourceKey(tenant, source), target, listed.names, None)
 
 
-def _has(found: Mapping[str, str], matchers: Iterable[tuple[str, Callable[[str], bool]]]) -> bool:
-    return all(test(found.get(name, "")) for name, test in matchers)
-
-
-def _too_many(what: str, most: int) -> RequestError:
-    return RequestError(422, f"the selectors leave {what} to look into, at most {most}; name a job, instance or metric")
+def _of_registry(tenant: str, registered: RegisteredSource) -> KnownSource:
+    return KnownSource(SourceKey(tenant, registered.source), {SOURCE: registered.source}, None, frozenset())

@@ -15,6 +15,7 @@ from carbyne.http.routes import PAGE, Call, Parameter, Route, Seconds, Text
 from carbyne.read.answers import Latest, Names, Point, Points, Stored, StoredWindow
 from carbyne.read.batch import Batch, BatchAnswer, ReadSpan
 from carbyne.read.finder import FindSeries, no_series
+from carbyne.read.listings import NO_LISTINGS, Listings
 from carbyne.read.placement import Storage
 from carbyne.read.reader import How, Reader
 from carbyne.read.registered import ListSources, no_sources
@@ -37,7 +38,7 @@ def now_never() -> int:
 
 class Queries(NamedTuple):
     """What answers reads; ``is_registered``: whether the registry knows a source; ``sources``: all that it knows;
-    ``find``: labelled series."""
+    ``find``: labelled series; ``listings``: of all series."""
 
     reader: Reader
     storage: Storage
@@ -45,6 +46,7 @@ class Queries(NamedTuple):
     is_registered: Callable[[SourceKey], bool] = all_registered
     sources: ListSources = no_sources
     find: FindSeries = no_series
+    listings: Listings = NO_LISTINGS
     now_ms: Callable[[], int] = now_never
 
 

@@ -42,11 +42,16 @@ class Parameters:
     """The parameters of a request: those of its query, and those of a form in its body."""
 
     def __init__(self, request: Request) -> None:
-        self._values = {**request.query, **_form(request)}
+        form = _form(request)
+        self._values = {name: [*form.get(name, []), *request.query.get(name, [])] for name in {**form, **request.query}}
 
     def text(self, name: str, default: str = "") -> str:
         """The first value of a parameter."""
         return self._values.get(name, [default])[0]
+
+    def every(self, name: str) -> list[str]:
+        """All values of a parameter."""
+        return self._values.get(name, [])
 
     def required(self, name: str) -> str:
         """QueryError ``bad_data`` if it is not there."""
@@ -97,11 +102,6 @@ def parse_query(_: Queries, call: Call) -> QuerySuccess:
     return evaluated.parsed(Parameters(call.request))
 
 
-def metadata(_: Queries, __: Call) -> QuerySuccess:
-    """Kinds, units and descriptions of metrics are not stored yet."""
-    return QuerySuccess({})
-
-
 def exemplars(_: Queries, __: Call) -> QuerySuccess:
     """Exemplars are not stored."""
     return QuerySuccess([])
@@ -147,7 +147,7 @@ EXEMPLARS: Final = (
 FAILS: Final = "The query can't be computed, or would read too much"
 
 
-def _both(path: str, summary: str, handler: Any, parameters: Any, fails: str = "") -> tuple[Route[Queries], ...]:  # noqa: ANN401
+def both(path: str, summary: str, handler: Any, parameters: Any, fails: str = "") -> tuple[Route[Queries], ...]:  # noqa: ANN401
     """GET, and POST with the parameters as a form."""
     rows = (("GET", summary), ("POST", f"{summary}; parameters may be a form in the body"))
     return tuple(
@@ -166,12 +166,11 @@ def _get(path: str, summary: str, handler: Any) -> Route[Queries]:  # noqa: ANN4
 
 
 ROUTES: Final = (
-    *_both("/api/v1/query", "The value of a query at one time", instant_query, INSTANT, FAILS),
-    *_both("/api/v1/query_range", "The values of a query at steps of a span", range_query, RANGE, FAILS),
-    *_both("/api/v1/format_query", "A query, written evenly", format_query, (QUERY,)),
-    *_both("/api/v1/parse_query", "A query as a tree", parse_query, (QUERY,)),
-    *_both("/api/v1/query_exemplars", "Exemplars, of which there are none", exemplars, EXEMPLARS),
-    _get("/api/v1/metadata", "Kinds and descriptions of metrics, of which none are stored", metadata),
+    *both("/api/v1/query", "The value of a query at one time", instant_query, INSTANT, FAILS),
+    *both("/api/v1/query_range", "The values of a query at steps of a span", range_query, RANGE, FAILS),
+    *both("/api/v1/format_query", "A query, written evenly", format_query, (QUERY,)),
+    *both("/api/v1/parse_query", "A query as a tree", parse_query, (QUERY,)),
+    *both("/api/v1/query_exemplars", "Exemplars, of which there are none", exemplars, EXEMPLARS),
     _get("/api/v1/rules", "Recording rules, of which there are none", rules),
     _get("/api/v1/alerts", "Alerts of rules, of which there are none", alerts),
     _get("/api/v1/status/buildinfo", "The version of Prometheus' API that this is", build_info),

@@ -15,7 +15,6 @@ from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.keys import RAW, SourceKey, Window
 from carbyne.core.limits import (
     AHEAD_MS_MAX,
-    BACKLOG_FREE_S,
     HOT_SERIES_MAX,
     LATEST_BACK_MS,
     LATEST_READERS,
@@ -26,7 +25,7 @@ from carbyne.samples.blocks import decode
 from carbyne.samples.columns import EMPTY, Columns, between, column, merge
 from carbyne.samples.rollups import Span, aggregate, buckets_of, choose
 from carbyne.samples.rows import HotQuery
-from carbyne.store.catalogue import Catalogue, SeriesSpan, Spans, spans_of
+from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps
 
 REBUILDING = "hot tier is being rebuilt: recent samples may be missing"
@@ -269,20 +268,6 @@ class Reader:
         late = {name for rows in self._catalogue.pending(source).late for name in decode(rows.data).series}
         return self._hot.series(source) | late | self._catalogue.series(source).keys()
 
-    def spans(self, source: SourceKey) -> Spans:
-        """Every series that the source ever had, with the times between which it has samples: of one that no block has
-        yet all since a window before the longest backlog."""
-        now_ms = self._now_ms()
-        recent = SeriesSpan(now_ms - (BACKLOG_FREE_S + self._length_s) * 1000, now_ms + AHEAD_MS_MAX)
-        hot = self._hot.series(source)
-        spans = self._catalogue.series(source)
-        for name in hot:
-            spans[name] = spans[name].joined(recent) if name in spans else recent
-        for rows in self._catalogue.pending(source).late:
-            for name, span in spans_of(decode(rows.data)).items():
-                spans[name] = spans[name].joined(span) if name in spans else span
-        return spans
-
     def known(self, source: SourceKey, *, partial: bool) -> tuple[set[str], list[str]]:
         """As ``series``, with what is missing in it where that need not be an error."""
         gaps, series = Gaps(partial=partial), set[str]()
@@ -299,6 +284,10 @@ class Reader:
     def _hot_part(self, source: SourceKey, from_ms: int, to_ms: int, series: Sequence[str], gaps: Gaps) -> HotAnswer:
         answer = self._hot.read_each([source], HotQuery(from_ms, to_ms, self._length_s, series))[source]
         return self._checked(answer, source, to_ms, gaps)
+
+    def check(self, answer: HotAnswer | RetryableError, source: SourceKey, to_ms: int) -> None:
+        """RetryableError if Redis may lack something of the source until then."""
+        self._checked(answer, source, to_ms, Gaps(partial=False))
 
     def _checked(self, answer: HotAnswer | RetryableError, source: SourceKey, to_ms: int, gaps: Gaps) -> HotAnswer:
         """What Redis gave; a gap if that is nothing or not all, unless blocks have all of the span."""

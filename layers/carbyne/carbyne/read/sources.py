@@ -16,10 +16,8 @@ from carbyne.core.limits import BATCH_READERS, QUERY_SAMPLES_MAX, QUERY_SERIES_M
 from carbyne.promql.labels import NAME, Labels, made
 from carbyne.promql.select import Selection, SeriesSamples, Test, test_of, tests_of
 from carbyne.read.reader import How, Many, Reader
-from carbyne.read.registered import ListSources, RegisteredSource
+from carbyne.read.registered import HOST_INFO, SOURCE, ListSources, RegisteredSource, infos_of
 
-SOURCE: Final = "source"
-HOST_INFO: Final = "carbyne_host_info"
 INFO_STEP_MS: Final = 60_000
 """Between two samples of an info series, as between those of an agent."""
 
@@ -109,16 +107,11 @@ def _all_of(selection: Selection, label: str) -> Test:
 
 def _infos(sources: Sequence[RegisteredSource], selection: Selection) -> Iterator[SeriesSamples]:
     """The info series of hosts as they are now, with a sample each minute."""
-    tests = _Tests(selection)
-    if not tests.name(HOST_INFO):
+    if not _Tests(selection).name(HOST_INFO):
         return
     matches = tests_of(selection.matches)
     first_ms = selection.after_ms // INFO_STEP_MS * INFO_STEP_MS + INFO_STEP_MS
     ts_ms = np.arange(first_ms, selection.until_ms + 1, INFO_STEP_MS, dtype=np.int64)
-    for each in sources:
-        roles = [(service, role) for service, names in each.roles.items() for role in names or [""]] or [("", "")]
-        for service, role in roles if each.host else ():
-            about = {"host": each.host, "status": each.status, "service": service, "role": role}
-            labels = made({NAME: HOST_INFO, SOURCE: each.source, **about})
-            if matches(labels):
-                yield SeriesSamples(labels, ts_ms, np.ones(len(ts_ms)))
+    for labels in map(made, infos_of(sources)):
+        if matches(labels):
+            yield SeriesSamples(labels, ts_ms, np.ones(len(ts_ms)))

@@ -41,6 +41,7 @@ from carbyne.core.limits import (
     CATALOGUE_PAGE_SERIES_MAX,
     RAW_WINDOW_S_MAX,
     SEAL_TRIES_MAX,
+    SERIES_KEY_BYTES_MAX,
 )
 from carbyne.samples import blocks
 from carbyne.samples.columns import Columns
@@ -58,6 +59,8 @@ assert HOURLY < BACKLOG < CLOSED < MARKERS < CHANGE < RAW
 _NOTE_BYTES: Final = 8
 """Of each half of a note: the chain of all changes, and the last one."""
 _AFTER_MARKERS: Final = MARKERS + "~"
+_PAGE_SORT: Final = "{:06d}"
+"""Sort key of a page of series, by its number."""
 
 
 class SeriesSpan(NamedTuple):
@@ -175,6 +178,14 @@ class Catalogue:
     def series(self, source: SourceKey) -> Spans:
         """Every series that was ever sealed, with when it was seen."""
         return _joined(spans for _, _, spans in self._pages(source))
+
+    def series_each(self, sources: Sequence[SourceKey]) -> dict[SourceKey, Spans]:
+        """``series`` of each source, in one call but for those that have several pages."""
+        pages = self._table.get_each([(series_item(source), _PAGE_SORT.format(0)) for source in sources])
+        first = {source: pages.get((series_item(source), _PAGE_SORT.format(0))) for source in sources}
+        spans = {source: _spans(item) if item else Spans() for source, item in first.items()}
+        full = [source for source, of_page in spans.items() if _may_be_full(of_page)]
+        return spans | {source: self.series(source) for source in full}
 
     def add_series(self, source: SourceKey, seen: Spans) -> None:
         """Extend the spans of the series in ``seen``, adding those that are new."""
@@ -339,7 +350,7 @@ class Catalogue:
         while names:
             room = _room(spans, names)
             spans = _joined([spans, {name: new[name] for name in names[:room]}])
-            if not self._table.put(series_item(source), f"{number:06d}", _page(spans), item):
+            if not self._table.put(series_item(source), _PAGE_SORT.format(number), _page(spans), item):
                 return False
             names, number, item, spans = names[room:], number + 1, None, Spans()
         return True
@@ -369,6 +380,11 @@ def _room(spans: Spans, names: Sequence[str]) -> int:
     series_left = max(0, CATALOGUE_PAGE_SERIES_MAX - len(spans))
     sizes = accumulate(len(name.encode()) + 1 for name in islice(names, series_left))
     return sum(1 for _ in takewhile(lambda size: size < bytes_left, sizes))
+
+
+def _may_be_full(spans: Spans) -> bool:
+    """Whether a page may have had no room for a name, so that another one was begun."""
+    return _room(spans, ["x" * SERIES_KEY_BYTES_MAX]) == 0
 
 
 def _spans(item: Item) -> Spans:

@@ -5,7 +5,7 @@ the entry another token, and the sealer removes the entry that it read before it
 put meanwhile stays.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import msgspec
@@ -58,6 +58,11 @@ class Worklist:
         """Whether the entry of a source is unchanged since ``add`` gave it this token."""
         item = self._table.get(*_place(source))
         return item is not None and _WORK.unpack(item.data).token == token
+
+    def listed(self, sources: Collection[SourceKey]) -> set[SourceKey]:
+        """Those sources that have an entry: no other one has late rows."""
+        entries = self._table.get_each([_place(source) for source in sources])
+        return {source for source in sources if _place(source) in entries}
 
     def due(self, now_ms: int) -> list[WorkEntry]:
         """The entries that are due, earliest first."""

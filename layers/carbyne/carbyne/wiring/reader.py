@@ -27,6 +27,8 @@ from carbyne.hot.marks import Marks
 from carbyne.hot.served import ServedReads
 from carbyne.read.batch import Batch
 from carbyne.read.finder import Finder
+from carbyne.read.known import KnownSeries
+from carbyne.read.listings import Listings
 from carbyne.read.mackerel import Queries, all_registered
 from carbyne.read.placement import Storage
 from carbyne.read.reader import Reader, ReadTimes
@@ -36,6 +38,7 @@ from carbyne.store.cached import BlockCache, CachedTiers
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.directory import Directory
 from carbyne.store.tiers import BlockTiers
+from carbyne.store.worklist import Worklist
 from carbyne.tenants.accounts import Accounts
 from carbyne.wiring.clock import now_ms
 from carbyne.wiring.redis import nodes
@@ -69,8 +72,9 @@ def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
     warm, catalogue = WarmBlocks(ports.table), Catalogue(ports.table)
     failovers = Failovers(ports.table, ports.windows, lambda: ports.now_ms() // 1000)
     tiers = BlockTiers(warm, ports.cold, catalogue)
+    hot = ServedReads(ports.hot, failovers, ports.windows)
     samples = Reader(
-        hot=ServedReads(ports.hot, failovers, ports.windows),
+        hot=hot,
         tiers=tiers,
         views=Views(
             CachedTiers(tiers, catalogue, ports.cache, settings.raw_window_s),
@@ -84,13 +88,17 @@ def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
     )
     storage = Storage(ports.windows, warm, ports.cold, catalogue)
     directory = Directory(ports.table, settings.cold_raw_s, lambda: ports.now_ms() / 1000)
+    late = Worklist(ports.table, lambda: "")  # which is read alone
+    known = KnownSeries(hot, late, catalogue, settings.raw_window_s, ports.now_ms, samples.check)
+    finder = Finder(directory, known.spans, lambda: ports.now_ms() / 1000)
     queries = Queries(
         samples,
         storage,
         Batch(samples),
         ports.is_registered,
         ports.sources,
-        Finder(directory, samples.spans, lambda: ports.now_ms() / 1000).find,
+        finder.find,
+        Listings(finder, ports.sources, directory.metrics),
         ports.now_ms,
     )
     return ReaderDeps(ports.accounts, queries)

@@ -15,7 +15,7 @@ from carbyne.adapters.aws import retryable
 from carbyne.core.errors import RetryableError
 from carbyne.core.items import Item, Table
 from carbyne.core.keys import RAW, BlockKey, SourceKey, Window, block_sort, is_block
-from carbyne.core.limits import BATCH_WRITE_MAX, DAY_S, RAW_WINDOW_S_MAX, WRITE_TRIES_MAX
+from carbyne.core.limits import BATCH_GET_MAX, BATCH_WRITE_MAX, DAY_S, RAW_WINDOW_S_MAX, WRITE_TRIES_MAX
 from carbyne.samples.rollups import BY_NAME
 
 if TYPE_CHECKING:
@@ -90,6 +90,20 @@ class DynamoTable:
             if not requests:
                 return
         raise RetryableError(f"blocks BatchWriteItem: {len(requests)} items are not taken now")
+
+    def get_each(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Item]:
+        left: list[Any] = [{"pk": {"S": partition}, "sk": {"S": sort}} for partition, sort in places]
+        items: dict[tuple[str, str], Item] = {}
+        for _ in range(WRITE_TRIES_MAX + len(left) // BATCH_GET_MAX):
+            if not left:
+                return items
+            asked, left = left[:BATCH_GET_MAX], left[BATCH_GET_MAX:]
+            with retryable("blocks BatchGetItem"):
+                answer = self._client.batch_get_item(RequestItems={self._name: {"Keys": asked, "ConsistentRead": True}})
+            rows = answer["Responses"].get(self._name, [])
+            items |= {(row["pk"]["S"], row["sk"]["S"]): of_attributes(row) for row in rows}
+            left += answer.get("UnprocessedKeys", {}).get(self._name, {"Keys": []})["Keys"]
+        raise RetryableError(f"blocks BatchGetItem: {len(left)} items are not given now")
 
     def query(self, partition: str, first: str, last: str) -> list[tuple[str, Item]]:
         items: list[tuple[str, Item]] = []

@@ -146,14 +146,32 @@ class HotStore:
 
     def series(self, source: SourceKey) -> set[str]:
         """Every series that a window of the source in Redis knows; empty if the source has no window there."""
-        tokens = checked(self._nodes.run([Command(source.lane, ("HKEYS", source.windows))])[0])
-        windows = [Window.parse(token.decode()) for token in tokens]
-        calls = [Command(source.lane, ("HKEYS", source.dictionary(window))) for window in windows]
-        calls += [Command(source.lane, ("HGETALL", source.lists(window))) for window in windows]
+        return set(self.series_each([source])[source])
+
+    def series_each(self, sources: Sequence[SourceKey]) -> dict[SourceKey, dict[str, tuple[int, int]]]:
+        """The same of each source: name -> first and last ms of the windows that know it.
+
+        RetryableError if one of the sources can't be asked.
+        """
+        tokens = self._nodes.run([Command(source.lane, ("HKEYS", source.windows)) for source in sources])
+        windows = [
+            (source, Window.parse(token.decode()))
+            for source, reply in zip(sources, tokens, strict=True)
+            for token in checked(reply)
+        ]
+        calls = [Command(source.lane, ("HKEYS", source.dictionary(window))) for source, window in windows]
+        calls += [Command(source.lane, ("HGETALL", source.lists(window))) for source, window in windows]
         replies = [checked(reply) for reply in self._nodes.run(calls)]
-        names = {name.decode() for reply in replies[: len(windows)] for name in reply}
-        lists = [item for reply in replies[len(windows) :] for item in mapping(reply).items()]
-        return names.union(*(split_series(blob) for field, blob in lists if len(field) == LIST_BYTES))
+        known: dict[SourceKey, dict[str, tuple[int, int]]] = {source: {} for source in sources}
+        count = len(windows)
+        for (source, window), coded, lists in zip(windows, replies[:count], replies[count:], strict=True):
+            blobs = (blob for field, blob in mapping(lists).items() if len(field) == LIST_BYTES)
+            names = {name.decode() for name in coded}.union(*map(split_series, blobs))
+            first_ms, last_ms, of_source = window.start_s * 1000, window.end_s * 1000 - 1, known[source]
+            for name in names:
+                first, last = of_source.get(name, (first_ms, last_ms))
+                of_source[name] = min(first, first_ms), max(last, last_ms)
+        return known
 
     def _write_once(self, batches: Sequence[LaneBatch], result: dict[int, Written | RetryableError]) -> list[LaneBatch]:
         """Write the batches of lanes that have no error in ``result``, and add to it; the groups to be sent again."""
