@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
+from carbyne.read import cardinality
 
 from harness.pipeline import APPS, Pipeline, flush, http_event
 from tests.support.prometheus_door import until
@@ -146,6 +147,33 @@ def test_a_new_series_is_listed_and_found_five_seconds_after_its_post(path):
         assert ours(path, "series", match('{instance="web3:9100"}'))[1]["data"] == [target]
     finally:
         path.now_s = NOW_S
+
+
+def test_an_explosion_is_seen_in_the_report(path):
+    """A target with a label of many values, as Redis has it right after its post."""
+    boom = [{"__name__": "hits", "instance": "web7:80", "job": "shop", "user": f"u{n}"} for n in range(3_000)]
+    path.now_s += 20  # what is cached is older
+    write(path, packed(body_1(*(series_1(labels, (1.0, NOW_MS)) for labels in boom))))
+    status, body = ours(path, "status/tsdb", [("limit", 2)])
+    assert (status, body["status"]) == (200, "success")
+    data = body["data"]
+    assert data["headStats"]["numSeries"] == 3_008
+    assert data["seriesCountByMetricName"][0] == {"name": "hits", "value": 3_000}
+    assert data["labelValueCountByLabelName"][0] == {"name": "user", "value": 3_000}
+    assert data["seriesCountByTarget"][0] == {"name": "instance=web7:80,job=shop", "value": 3_000}
+    assert [entry["name"] for entry in data["memoryInBytesByLabelName"]] == ["instance", "user"]
+    assert data["seriesCountByLabelValuePair"][0] == {"name": "__name__=hits", "value": 3_000}
+    assert ours(path, "status/tsdb", [("limit", 0)])[1]["error"] == "limit must be a positive number"
+    assert ours(path, "status/tsdb", [], "other")[1]["data"]["seriesCountByTarget"] == []
+
+
+def test_the_report_looks_into_the_largest_targets_and_says_so(path, monkeypatch):
+    monkeypatch.setattr(cardinality, "FOUND_SERIES_MAX", 3_000)
+    data = ours(path, "status/tsdb", [])[1]
+    assert data["data"]["seriesCountByMetricName"] == [{"name": "hits", "value": 3_000}]
+    assert data["warnings"] == [
+        f"1 of {len(data['data']['seriesCountByTarget'])} targets are looked into, the largest ones"
+    ]
 
 
 def test_a_retired_series_leaves_listings_of_other_times(path):

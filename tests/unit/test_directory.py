@@ -4,14 +4,15 @@ import random
 from unittest.mock import patch
 
 import pytest
-from carbyne.core import labels
+from carbyne.core import keys, labels
 from carbyne.core.errors import RetryableError
+from carbyne.core.items import Item
 from carbyne.core.keys import SourceKey
 from carbyne.read import finder as module
 from carbyne.read.finder import Finder, TooMuchError
 from carbyne.store import directory as store
 from carbyne.store.catalogue import SeriesSpan
-from carbyne.store.directory import Directory, ListedSource, MetricEntry
+from carbyne.store.directory import Directory, ListedNames, ListedSource, MetricEntry
 
 from tests.support.fakes import Crash, FakeTable
 
@@ -70,7 +71,7 @@ UP = {"up": ("gauge", "Is it up?", "")}
 
 
 def listed(target="", first=20_000, last=20_000, names=()):
-    return ListedSource(target, first, last, None if names is None else frozenset(names))
+    return ListedSource(target, first, last, ListedNames(frozenset(names), frozenset()))
 
 
 def test_facts_come_back_of_their_tenant_alone(directory):
@@ -99,7 +100,22 @@ def test_targets_with_the_same_names_share_their_set(directory, table):
     names = {f"metric_{number}" for number in range(300)}
     directory.note("acme", {}, {}, {f"prom/{number}": names for number in range(50)})
     assert table.written == 51
-    assert all(one.names == names for one in directory.sources("acme").values())
+    assert all(entry.names.metrics == names for entry in directory.sources("acme").values())
+
+
+def test_names_of_labels_are_kept_with_those_of_metrics(directory):
+    directory.note("acme", {}, {}, {"prom/a": {"cpu{a%2Cb=1,mode=idle}", "up"}})
+    directory.note("acme", {}, {}, {"prom/a": {"cpu{mode=user,zone=x}"}})
+    assert directory.sources("acme")["prom/a"].names == ({"cpu", "up"}, {"a,b", "mode", "zone"})
+
+
+def test_sets_of_earlier_code_may_have_any_label(directory, table):
+    item = Item(store._NAMES.pack(store._NameSet(["up"])), 2**31)
+    table.write([(keys.names_item("acme"), "aa", item)], [])
+    entry = store.SourceEntry("{instance=a}", 20_000, 20_000, bytes.fromhex("aa"))
+    table.put(keys.directory_partition("acme", "prom/a"), "prom/a", Item(store._SOURCES.pack(entry)), None)
+    directory.note("acme", {}, {}, {"prom/a": {"cpu{mode=idle}"}})
+    assert directory.sources("acme")["prom/a"].names == ({"cpu", "up"}, None)
 
 
 def test_two_instances_lose_no_names_of_each_other(table, clock):
@@ -121,7 +137,7 @@ def test_more_names_than_an_item_takes_may_be_any(directory):
     with patch.object(store, "DIRECTORY_NAMES_BYTES_MAX", 1_000):
         directory.note("acme", {}, {}, {"prom/a": {f"metric_{number}" for number in range(500)}})
     directory.note("acme", {}, {}, {"prom/a": {"another"}})
-    assert directory.sources("acme")["prom/a"].names is None
+    assert directory.sources("acme")["prom/a"].names == (None, None)
 
 
 def test_entries_outlive_their_samples_and_no_longer(directory, table, clock):
@@ -156,9 +172,9 @@ class World:
             try:
                 for source, of_source in by_source.items():
                     target = labels.text(labels.target_of(of_source[0]))
-                    names = {source: {one["__name__"] for one in of_source}}
+                    series = {source: set(map(labels.key_of, of_source))}
                     self.ingester.note("acme", {source: target} if self.dice.random() < 0.8 else {}, {}, {})
-                    self.ingester.note("acme", {source: target}, {}, names)
+                    self.ingester.note("acme", {source: target}, {}, series)
                     self.store(SourceKey("acme", source), of_source)
                 break
             except Crash:
@@ -257,13 +273,14 @@ def test_a_new_series_is_found_within_the_age_of_the_cache():
 def test_only_sources_that_may_match_are_read():
     world = World(1)
     targets = {f"prom/{number}": f"{{instance=h{number},job=node}}" for number in range(1_000)}
-    names = {source: {"up", f"only_{source}"} for source in targets}
-    world.ingester.note("acme", targets, {}, names)
+    series = {source: {"up{zone=y}", f"only_{source}"} for source in targets}
+    world.ingester.note("acme", targets, {}, series)
     asked = []
     world.finder._spans = lambda sources, to_ms: (asked.append(source) or (source, {}) for source in sources)
     world.finder.find("acme", [[("instance", "h7".__eq__)]], 0, 2**45)
     world.finder.find("acme", [[("__name__", "only_prom/9".__eq__), ("job", "node".__eq__)]], 0, 2**45)
     assert [source.source for source in asked] == ["prom/7", "prom/9"]
+    assert world.finder.find("acme", [[("mode", "x".__eq__)]], 0, 2**45) == [], "no target has this label"
     with (
         patch.object(module, "FOUND_SOURCES_MAX", 500),
         pytest.raises(TooMuchError, match="leave 1000 targets to look into, at most 500") as caught,

@@ -157,7 +157,10 @@ def test_names_are_kept_once_for_each_list(system):
         values = struct.pack("<2d", 1.0, 2.0)
         (data,) = records.pack("acme", [("prom/a", 60_000 * sequence, series, values)], 10**6)
         assert system.ingest((str(sequence), data)) is None
-    assert [names for _, _, _, names, _ in system.facts] == [{"prom/a": {"a", "b"}}, {"prom/a": {"c,", "d"}}]
+    assert [series for _, _, _, series, _ in system.facts] == [
+        {"prom/a": {"a{x=1}", "b"}},
+        {"prom/a": {"c%2C{x=1}", "d"}},
+    ]
 
 
 def test_labelled_rows_wait_for_their_facts_and_others_do_not(system):

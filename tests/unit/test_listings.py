@@ -50,7 +50,7 @@ def queries():
         source, key = labels.source_of(series), labels.key_of(series)
         target = labels.text(labels.target_of(series))
         about = {series["__name__"]: ("gauge", f"About {series['__name__']}", "seconds")}
-        directory.note("acme", {source: target}, about, {source: {series["__name__"]}})
+        directory.note("acme", {source: target}, about, {source: {key}})
         seen = SeriesSpan(clock[0] * 1000, (clock[0] + 60) * 1000)
         spans.setdefault(SourceKey("acme", source), {})[key] = seen
         clock[0] = NOW_S
@@ -221,6 +221,7 @@ def few():
         ("label/__name__/values", {"match": '{job!=""}'}, ["cpu", "gone", "rule:sum", "up"], [BY_DAY]),
         ("label/__name__/values", {"match": '{__name__=~"c.*|g.*|u.*",instance!=""}'}, ["cpu", "gone", "up"], [BY_DAY]),
         ("label/__name__/values", {"match": "sales"}, ["sales"], [BY_DAY, UNKNOWN]),
+        ("labels", {"match": '{job=~".+"}'}, ["__name__", "instance", "job", "left", "mode", "zone.name"], [BY_DAY]),
         ("label/source/values", {}, ["host/h1", "service/shop"], [BY_DAY]),
     ],
 )
@@ -237,7 +238,7 @@ def test_beyond_the_bound_the_directory_answers(queries, path, given, texts, war
     [
         ("series", {"match": '{instance=~".+"}'}),
         ("label/mode/values", {}),
-        ("label/job/values", {"match": '{mode="idle"}'}),
+        ("label/job/values", {"match": '{job="node",mode!="idle"}'}),
     ],
 )
 def test_beyond_the_bound_the_rest_is_refused_with_a_reason(queries, path, given):

@@ -8,7 +8,7 @@ control characters are percent-escaped.  A metric without further labels is its 
 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 NAME: Final = "__name__"
@@ -19,6 +19,13 @@ KIND: Final = "prom"
 _PREFIX: Final = f"{KIND}/"
 _HASH_BYTES: Final = 12
 _ESCAPED: Final = str.maketrans({code: f"%{code:02X}" for code in (*range(0x20), *map(ord, "%,={}\x7f"))})
+
+
+class NamesOfSeries(NamedTuple):
+    """Names of metrics, and of the labels that series have besides."""
+
+    metrics: frozenset[str]
+    labels: frozenset[str]
 
 
 def source_of(labels: Mapping[str, str]) -> str:
@@ -59,6 +66,17 @@ def parse(text: str) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in others.removesuffix("}").split(",")] if others else []
     named = {NAME: unquote(name)} if name else {}
     return named | {unquote(label): unquote(value) for label, _, value in pairs}
+
+
+def names_in(keys: Iterable[str]) -> NamesOfSeries:
+    """All names in some keys."""
+    metrics, names = set[str](), set[str]()
+    for key in keys:
+        metric, _, others = key.partition("{")
+        metrics.add(metric)
+        if others:
+            names.update(pair.partition("=")[0] for pair in others[:-1].split(","))
+    return NamesOfSeries(frozenset(map(unquote, metrics)), frozenset(map(unquote, names)))
 
 
 def metric_of(key: str) -> str:

@@ -42,6 +42,8 @@ DIRECTORY_CACHED_SOURCES_MAX: Final = 200_000
 """Sources of other tenants' directories that a reader keeps in the meantime: some 120 MB."""
 FOUND_SOURCES_MAX: Final = 1_000
 """Sources into whose series one call looks: two items of the table each, and three calls of Redis."""
+COUNTED_SOURCES_MAX: Final = 50_000
+"""Sources whose series one report counts: two commands of Redis each, some 2 s together."""
 FOUND_AT_ONCE: Final = 100
 """Sources whose series are asked for in one go: one BatchGetItem."""
 FOUND_SERIES_MAX: Final = 200_000

@@ -55,14 +55,15 @@ class LateWriter(Protocol):
 
 
 class FactsLog(Protocol):
-    """Keeps what rows don't say of labelled series, and which names they have; RetryableError if it can't."""
+    """Keeps what rows don't say of labelled series, and which names are in the keys of a source's ``series``;
+    RetryableError if it can't."""
 
     def note(
         self,
         tenant: str,
         targets: Mapping[str, str],
         metrics: Mapping[str, tuple[str, str, str]],
-        names: Mapping[str, Set[str]],
+        series: Mapping[str, Set[str]],
     ) -> None: ...
 
 
@@ -100,7 +101,7 @@ class _Said:
     def __init__(self) -> None:
         self.targets: dict[str, str] = {}
         self.metrics: dict[str, records.Metric] = {}
-        self.names: dict[str, set[str]] = {}
+        self.series: dict[str, set[str]] = {}
         self.lists: set[int] = set()
         self.numbers: set[int] = set()
 
@@ -278,7 +279,7 @@ class Ingester:
         failed: set[int] = set()
         for tenant, said in self._said_of(portion).items():
             try:
-                self._facts.note(tenant, said.targets, said.metrics, said.names)
+                self._facts.note(tenant, said.targets, said.metrics, said.series)
                 self._listed |= said.lists
             except RetryableError as error:
                 _log.warning("facts of %s wait: %s", tenant, error)
@@ -301,7 +302,7 @@ class Ingester:
             known = hash((tenant, source, arrival.row.identity))
             if known not in self._listed:
                 said = tenants[tenant]
-                said.names.setdefault(source, set()).update(map(labels.metric_of, split_series(arrival.row.series)))
+                said.series.setdefault(source, set()).update(split_series(arrival.row.series))
                 said.lists.add(known)
             if tenant in tenants:
                 tenants[tenant].numbers.add(arrival.number)

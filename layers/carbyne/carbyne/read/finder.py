@@ -202,7 +202,7 @@ class _Sought:
 
 def _of_directory(tenant: str, source: str, listed: ListedSource) -> KnownSource:
     target = labels.parse(listed.target) if listed.target else {}
-    return KnownSource(SourceKey(tenant, source), target, listed.names, None)
+    return KnownSource(SourceKey(tenant, source), target, listed.names.metrics, listed.names.labels)
 
 
 def _of_registry(tenant: str, registered: RegisteredSource) -> KnownSource:

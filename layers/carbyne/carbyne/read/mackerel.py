@@ -14,6 +14,7 @@ from carbyne.http.message import Request, Response, if_changed, json_response, o
 from carbyne.http.routes import PAGE, Call, Parameter, Route, Seconds, Text
 from carbyne.read.answers import Latest, Names, Point, Points, Stored, StoredWindow
 from carbyne.read.batch import Batch, BatchAnswer, ReadSpan
+from carbyne.read.cardinality import CardinalityReport, no_report
 from carbyne.read.finder import FindSeries, no_series
 from carbyne.read.listings import NO_LISTINGS, Listings
 from carbyne.read.placement import Storage
@@ -38,7 +39,8 @@ def now_never() -> int:
 
 class Queries(NamedTuple):
     """What answers reads; ``is_registered``: whether the registry knows a source; ``sources``: all that it knows;
-    ``find``: labelled series; ``listings``: of all series."""
+    ``find``: labelled series; ``listings``: of all series; ``report``: of
+    what makes most of them."""
 
     reader: Reader
     storage: Storage
@@ -47,6 +49,7 @@ class Queries(NamedTuple):
     sources: ListSources = no_sources
     find: FindSeries = no_series
     listings: Listings = NO_LISTINGS
+    report: Callable[[str], CardinalityReport] = no_report
     now_ms: Callable[[], int] = now_never
 
 

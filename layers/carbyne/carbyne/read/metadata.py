@@ -1,6 +1,7 @@
 """The HTTP side of listings: Prometheus' API for labels, series and metadata, which dashboards offer to choose from."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Final
 
@@ -23,6 +24,9 @@ ESCAPED: Final = "U__"
 """What begins so in a path is a label's name of which some characters are written as numbers."""
 _CODE: Final = re.compile(r"_(?:_|([0-9A-Fa-f]{1,6})_)")
 _ESCAPED_NAME: Final = re.compile(r"(?:[^_]|_(?:_|[0-9A-Fa-f]{1,6}_))*")
+TOP: Final = 10
+TOP_MAX: Final = 10_000
+"""Entries of each list of the report on cardinality: by default, and at most."""
 ALWAYS_MS: Final = (-(2**53), 2**53)
 """The span of a request that names none."""
 
@@ -61,6 +65,36 @@ def metadata(queries: Queries, call: Call) -> QuerySuccess:
         for name, entry in ((name, entries[name]) for name in names[: limit if limit >= 0 else None])
     }
     return QuerySuccess(about)
+
+
+def cardinality(queries: Queries, call: Call) -> QuerySuccess:
+    """As Prometheus' ``status/tsdb``, with the targets as well."""
+    limit = _number(Parameters(call.request), "limit", TOP)
+    if limit < 1:
+        raise QueryError("bad_data", "limit must be a positive number")
+    report = queries.report(call.tenant)
+
+    def top(counts: Counter[str]) -> list[dict[str, Any]]:
+        ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+        return [{"name": name, "value": number} for name, number in ordered[: min(limit, TOP_MAX)]]
+
+    pairs = Counter({f"{label}={value}": number for (label, value), number in report.of_pairs.items()})
+    head = {
+        "numSeries": report.series,
+        "numLabelPairs": len(pairs),
+        "chunkCount": 0,
+        "minTime": report.since_ms,
+        "maxTime": queries.now_ms(),
+    }
+    data = {
+        "headStats": head,
+        "seriesCountByMetricName": top(report.of_metrics),
+        "labelValueCountByLabelName": top(report.values),
+        "memoryInBytesByLabelName": top(report.value_bytes),
+        "seriesCountByLabelValuePair": top(pairs),
+        "seriesCountByTarget": top(report.of_sources),
+    }
+    return QuerySuccess(data, report.warnings or UNSET)
 
 
 def unescaped(name: str) -> str:
@@ -153,6 +187,11 @@ ROUTES: Final = (
     Route(
         *("GET", "/api/v1/metadata", Permission.READ, "Types and descriptions of metrics", QuerySuccess, metadata),
         parameters=METRIC,
+        error=QueryFailure,
+    ),
+    Route(
+        *("GET", "/api/v1/status/tsdb", Permission.READ, "What makes the most series", QuerySuccess, cardinality),
+        parameters=(Parameter("limit", Annotated[int, Meta(ge=1)], "Entries of each list"),),
         error=QueryFailure,
     ),
 )

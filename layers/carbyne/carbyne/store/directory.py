@@ -1,4 +1,4 @@
-"""The directory of labelled series: a tenant's sources, the labels of their targets and the names of their metrics.
+"""The directory of labelled series: a tenant's sources, the labels of their targets, names of metrics and labels.
 
 Sources are indexed, not series: an entry for each series and label would cost twenty times as much to write.  Items of
 the blocks table, in DIRECTORY_SHARDS partitions of a tenant for its sources, one for its sets of names, each stored
@@ -17,6 +17,7 @@ from carbyne.core import keys
 from carbyne.core.documents import Document
 from carbyne.core.errors import RetryableError
 from carbyne.core.items import Item, Table
+from carbyne.core.labels import NamesOfSeries, names_in
 from carbyne.core.limits import (
     BATCH_READERS,
     DAY_S,
@@ -34,7 +35,7 @@ ANY_NAME: Final = b"*"
 
 class SourceEntry(msgspec.Struct, frozen=True, array_like=True):
     """``target``: labels of its target as canonical text, empty if it has none; days since 1970 of its first and its
-    last facts; ``names``: hash of its set of metric names, empty before any, or ANY_NAME."""
+    last facts; ``names``: hash of its set of names, empty before any, or ANY_NAME."""
 
     target: str
     first_day: int
@@ -51,16 +52,36 @@ class MetricEntry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _NameSet(msgspec.Struct, frozen=True, array_like=True):
+    """``labels``: names of labels, None in the sets of earlier code, which did not keep them."""
+
     names: list[str]
+    labels: list[str] | None = None
+
+
+class ListedNames(NamedTuple):
+    """Names of metrics, and of the labels that their series have besides those of their target; None if they may be
+    any."""
+
+    metrics: frozenset[str] | None
+    labels: frozenset[str] | None
+
+    def joined(self, other: NamesOfSeries) -> "ListedNames":
+        """With those of further series."""
+        metrics = None if self.metrics is None else self.metrics | other.metrics
+        return ListedNames(metrics, None if self.labels is None else self.labels | other.labels)
+
+
+_NONE: Final = ListedNames(frozenset(), frozenset())
+_ANY: Final = ListedNames(None, None)
 
 
 class ListedSource(NamedTuple):
-    """A source as it is listed; ``names``: of its metrics, None if they may be any."""
+    """A source as it is listed; ``names``: in its series."""
 
     target: str
     first_day: int
     last_day: int
-    names: frozenset[str] | None
+    names: ListedNames
 
 
 class _Known(NamedTuple):
@@ -90,19 +111,31 @@ class Directory:
         self._now_s = now_s
         self._known: dict[_Key, _Known] = {}
         self._metrics: dict[_Key, MetricEntry] = {}
-        self._sets: dict[_Key, frozenset[str]] = {}
+        self._sets: dict[_Key, ListedNames] = {}
 
     def sources(self, tenant: str) -> dict[str, ListedSource]:
         """All sources of a tenant; RetryableError."""
         partitions = keys.directory_partitions(tenant)
         with ThreadPoolExecutor(BATCH_READERS) as readers:  # all at once: it saves round trips
             pages = readers.map(self._all, partitions)
-            entries = {source: _SOURCES.unpack(item.data) for page in pages for source, item in page}
-        sets = {entry.names: self._names_of(tenant, entry.names) for entry in entries.values()}
+            entries = {
+                source: self._entry((partition, source), item)
+                for partition, page in zip(partitions, pages, strict=True)
+                for source, item in page
+            }
+        self._trim()
+        sets = {identity: self._names_of(tenant, identity) for identity in {entry.names for entry in entries.values()}}
         return {
             source: ListedSource(entry.target, entry.first_day, entry.last_day, sets[entry.names])
             for source, entry in entries.items()
         }
+
+    def _entry(self, key: _Key, item: Item) -> SourceEntry:
+        """What an item says, which most items said before."""
+        known = self._known.get(key)
+        if known is None or known.item != item:
+            known = self._known[key] = _Known(_SOURCES.unpack(item.data), item)
+        return known.entry
 
     def metrics(self, tenant: str) -> dict[str, MetricEntry]:
         """All metrics of a tenant about which anything was said; RetryableError."""
@@ -117,20 +150,23 @@ class Directory:
         tenant: str,
         targets: Mapping[str, str],
         metrics: Mapping[str, tuple[str, str, str]],
-        names: Mapping[str, Set[str]],
+        series: Mapping[str, Set[str]],
     ) -> None:
-        """Keep facts, and names of metrics by source; RetryableError.
+        """Keep facts, and the names in keys of series by source; RetryableError.
 
         What this instance has written or read of today is not written again.
         """
-        for source in targets.keys() | names.keys():
-            self._note_source(tenant, source, targets.get(source, ""), names.get(source, frozenset()))
+        for source in targets.keys() | series.keys():
+            self._note_source(tenant, source, targets.get(source, ""), names_in(series.get(source, ())))
         self._note_metrics(keys.metrics_item(tenant), metrics)
+        self._trim()
+
+    def _trim(self) -> None:
         for memory in (self._known, self._metrics, self._sets):
             if len(memory) > DIRECTORY_REMEMBERED_MAX:
                 memory.clear()
 
-    def _note_source(self, tenant: str, source: str, target: str, names: Set[str]) -> None:
+    def _note_source(self, tenant: str, source: str, target: str, names: NamesOfSeries) -> None:
         """Entries are changed on the version that was read: no two instances lose each other's names."""
         key = keys.directory_partition(tenant, source), source
         for _ in range(WRITE_TRIES_MAX):
@@ -152,38 +188,45 @@ class Directory:
         self._known[key] = _Known(_SOURCES.unpack(item.data), item)
         return self._known[key]
 
-    def _changed(self, tenant: str, entry: SourceEntry | None, target: str, names: Set[str]) -> SourceEntry:
+    def _changed(self, tenant: str, entry: SourceEntry | None, target: str, names: NamesOfSeries) -> SourceEntry:
         day = int(self._now_s()) // DAY_S
         if entry is None:
             return SourceEntry(target, day, day, self._joined(tenant, b"", names))
         days = min(entry.first_day, day), max(entry.last_day, day)
         return SourceEntry(target or entry.target, *days, self._joined(tenant, entry.names, names))
 
-    def _joined(self, tenant: str, known: bytes, names: Set[str]) -> bytes:
+    def _joined(self, tenant: str, known: bytes, names: NamesOfSeries) -> bytes:
         """The hash of the set with these names as well, which is there then."""
         before = self._names_of(tenant, known)
-        if before is None or names <= before:
+        joined = before.joined(names)
+        if joined == before:
             return known
-        joined = before | names
-        data = _NAMES.pack(_NameSet(sorted(joined)))
-        if sum(len(name.encode()) + 3 for name in joined) > DIRECTORY_NAMES_BYTES_MAX - 16:
+        if joined.metrics is None or _bytes_of(joined) > DIRECTORY_NAMES_BYTES_MAX - 32:
             return ANY_NAME
-        identity = blake2b("\n".join(sorted(joined)).encode(), digest_size=_HASH_BYTES).digest()
-        partition = keys.names_item(tenant)
-        if (partition, identity.hex()) not in self._sets:
-            self._table.write([(partition, identity.hex(), Item(data, int(self._now_s()) + self._keep_s))], [])
-            self._sets[partition, identity.hex()] = joined
+        return self._set(tenant, joined, joined.metrics)
+
+    def _set(self, tenant: str, names: ListedNames, metrics: frozenset[str]) -> bytes:
+        """The hash of a set, which is there then."""
+        body = _NameSet(sorted(metrics), None if names.labels is None else sorted(names.labels))
+        identity = blake2b(msgspec.json.encode(body), digest_size=_HASH_BYTES).digest()
+        key = keys.names_item(tenant), identity.hex()
+        if key not in self._sets:
+            self._table.write([(*key, Item(_NAMES.pack(body), int(self._now_s()) + self._keep_s))], [])
+            self._sets[key] = names
         return identity
 
-    def _names_of(self, tenant: str, identity: bytes) -> frozenset[str] | None:
+    def _names_of(self, tenant: str, identity: bytes) -> ListedNames:
         if identity in (b"", ANY_NAME):
-            return None if identity else frozenset()
+            return _ANY if identity else _NONE
         key = keys.names_item(tenant), identity.hex()
         if key not in self._sets:
             item = self._table.get(*key)
             if item is None:  # removed after KEEP_S, while a source still names it: any name, rather than none
-                return None
-            self._sets[key] = frozenset(_NAMES.unpack(item.data).names)
+                return _ANY
+            body = _NAMES.unpack(item.data)
+            self._sets[key] = ListedNames(
+                frozenset(body.names), None if body.labels is None else frozenset(body.labels)
+            )
         return self._sets[key]
 
     def _note_metrics(self, partition: str, metrics: Mapping[str, tuple[str, str, str]]) -> None:
@@ -194,3 +237,7 @@ class Directory:
         if puts:
             self._table.write(puts, [])
         self._metrics.update({(partition, name): entry for name, entry in new.items()})
+
+
+def _bytes_of(names: ListedNames) -> int:
+    return sum(len(name.encode()) + 3 for name in (*(names.metrics or ()), *(names.labels or ())))

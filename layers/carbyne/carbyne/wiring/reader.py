@@ -26,6 +26,7 @@ from carbyne.hot.failovers import Failovers
 from carbyne.hot.marks import Marks
 from carbyne.hot.served import ServedReads
 from carbyne.read.batch import Batch
+from carbyne.read.cardinality import Cardinality
 from carbyne.read.finder import Finder
 from carbyne.read.known import KnownSeries
 from carbyne.read.listings import Listings
@@ -99,6 +100,7 @@ def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
         ports.sources,
         finder.find,
         Listings(finder, ports.sources, directory.metrics),
+        Cardinality(finder, ports.sources, ports.hot, known.spans, ports.now_ms).report,
         ports.now_ms,
     )
     return ReaderDeps(ports.accounts, queries)

@@ -153,12 +153,7 @@ class HotStore:
 
         RetryableError if one of the sources can't be asked.
         """
-        tokens = self._nodes.run([Command(source.lane, ("HKEYS", source.windows)) for source in sources])
-        windows = [
-            (source, Window.parse(token.decode()))
-            for source, reply in zip(sources, tokens, strict=True)
-            for token in checked(reply)
-        ]
+        windows = self._windows(sources)
         calls = [Command(source.lane, ("HKEYS", source.dictionary(window))) for source, window in windows]
         calls += [Command(source.lane, ("HGETALL", source.lists(window))) for source, window in windows]
         replies = [checked(reply) for reply in self._nodes.run(calls)]
@@ -172,6 +167,27 @@ class HotStore:
                 first, last = of_source.get(name, (first_ms, last_ms))
                 of_source[name] = min(first, first_ms), max(last, last_ms)
         return known
+
+    def counts_each(self, sources: Sequence[SourceKey], since_ms: int) -> dict[SourceKey, int]:
+        """How many series each source has in the window, of those that end after ``since_ms``, that has most.
+
+        RetryableError as of ``series_each``.
+        """
+        windows = [pair for pair in self._windows(sources) if pair[1].end_s * 1000 > since_ms]
+        calls = [Command(source.lane, ("HLEN", source.dictionary(window))) for source, window in windows]
+        counts = dict.fromkeys(sources, 0)
+        for (source, _), reply in zip(windows, self._nodes.run(calls), strict=True):
+            counts[source] = max(counts[source], checked(reply))
+        return counts
+
+    def _windows(self, sources: Sequence[SourceKey]) -> list[tuple[SourceKey, Window]]:
+        """Every window that Redis knows of each source."""
+        tokens = self._nodes.run([Command(source.lane, ("HKEYS", source.windows)) for source in sources])
+        return [
+            (source, Window.parse(token.decode()))
+            for source, reply in zip(sources, tokens, strict=True)
+            for token in checked(reply)
+        ]
 
     def _write_once(self, batches: Sequence[LaneBatch], result: dict[int, Written | RetryableError]) -> list[LaneBatch]:
         """Write the batches of lanes that have no error in ``result``, and add to it; the groups to be sent again."""
