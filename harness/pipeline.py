@@ -32,7 +32,7 @@ from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.sealer import Retention
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import BOTH, Accounts, Grant
-from carbyne.tenants.usage import HeldMemory, Limits, Standing
+from carbyne.tenants.usage import HeldMemory, Limits, Standing, TakenBody
 from carbyne.wiring import ingester as wiring_ingester
 from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring import sealer as wiring_sealer
@@ -134,7 +134,7 @@ class MemoryAccounts:
             old_windows_per_minute=10**9
         )  # tests post years at once, on a clock that stands; see test_neighbours for the real ones
         self.spent = Counter()
-        self.memory = {}
+        self.memory, self.bodies = {}, {}
         self.away = False
 
     def grant_of(self, api_key):
@@ -146,7 +146,12 @@ class MemoryAccounts:
         return tenant in self.tenant_of_key.values()
 
     def standing_of(self, tenant):
-        return Standing(self.limits, memory=self.memory.get(tenant)) if self.has_tenant(tenant) else None
+        known = self.has_tenant(tenant)
+        return Standing(self.limits, memory=self.memory.get(tenant), bodies=self.bodies) if known else None
+
+    def note_taken(self, tenant, body, taken, minute):
+        self._ask()
+        self.bodies[body] = TakenBody(taken, minute)
 
     def refuse(self, tenant, used_bytes, allowed_bytes, now_s):
         self._ask()

@@ -8,12 +8,12 @@ from carbyne.adapters.dynamodb import usage
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts, add_key, add_tenant
 from carbyne.adapters.dynamodb.usage import DynamoUsage
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import ADMIT_MINUTES, TENANT_CACHE_S, USAGE_MINUTES_HELD
+from carbyne.core.limits import ADMIT_MINUTES, TAKEN_BODIES_MAX, TENANT_CACHE_S, USAGE_MINUTES_HELD
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.sketch import Sketch
-from carbyne.tenants.usage import Counted, HeldMemory, Limits, Standing, Usage, UsedRow
+from carbyne.tenants.usage import Counted, HeldMemory, Limits, Standing, TakenBody, Usage, UsedRow
 
 from harness.pipeline import APPS, MemoryStream, http_event
 from tests.support.fakes import NoDeletes
@@ -135,6 +135,21 @@ def test_what_is_asked_for_leaves_the_item_small_and_makes_no_tenant(client, tab
     item = client.get_item(TableName=table, Key={"pk": {"S": "tenant#acme"}})["Item"]
     assert len([name for name in item if name.startswith("d")]) <= 2 * USAGE_MINUTES_HELD
     assert accounts.spend("nobody", "deletes_per_minute", MINUTE, 1) == 0
+    assert accounts.standing_of("nobody") is None
+
+
+def test_pieces_of_bodies_are_noted_and_the_oldest_are_forgotten(client, table, standing):
+    accounts = DynamoAccounts(client, table)
+    for taken in (300, 600):
+        accounts.note_taken("acme", "00ff", taken, MINUTE)
+    accounts.note_taken("acme", "aa", 40, MINUTE + 1)
+    assert standing().bodies == {"00ff": TakenBody(600, MINUTE), "aa": TakenBody(40, MINUTE + 1)}
+    accounts.note_taken("acme", "aa", 0, MINUTE + 2)
+    assert standing().bodies == {"00ff": TakenBody(600, MINUTE)}
+    for number in range(TAKEN_BODIES_MAX):
+        accounts.note_taken("acme", f"{number:024x}", 1, MINUTE + 1)
+    assert "00ff" not in standing().bodies and len(standing().bodies) == TAKEN_BODIES_MAX
+    accounts.note_taken("nobody", "aa", 40, MINUTE)
     assert accounts.standing_of("nobody") is None
 
 

@@ -20,9 +20,10 @@ from carbyne.intake.writer import Writer
 from carbyne.stream import putter, records
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import BOTH, Accounts, Grant, Permission
-from carbyne.tenants.usage import HeldMemory, Limits, Standing
+from carbyne.tenants.usage import HeldMemory, Limits, Standing, TakenBody
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 ROOT = Path(__file__).parents[2]
 TIME_S = 1_700_000_040
@@ -47,7 +48,7 @@ class Keys:
     minute; ``deletes``: that sources have."""
 
     def __init__(self):
-        self.spent, self.deletes = Counter(), {}
+        self.spent, self.deletes, self.bodies = Counter(), {}, {}
 
     away = False
     standing = Standing()
@@ -61,7 +62,10 @@ class Keys:
         return tenant == "acme"
 
     def standing_of(self, tenant):
-        return self.standing if tenant == "acme" else None
+        return structs.replace(self.standing, bodies=self.bodies) if tenant == "acme" else None
+
+    def note_taken(self, tenant, body, taken, minute):
+        self.bodies[body] = TakenBody(taken, minute)
 
     def spend(self, tenant, limit, minute, number):
         """What all writers counted, as accounts; how many deletes a source has, beside it."""
@@ -536,11 +540,72 @@ def test_windows_count_and_not_samples():
     assert 6 <= system.keys.spent.total() <= 7
 
 
-def test_a_post_that_no_minute_could_take_is_refused_for_good():
+LONG = backlog(1_000 * 4, 4 * HOUR_S)
+"""One sample in each of 1,000 windows, three of which any agent may have."""
+
+
+def test_a_post_with_more_old_windows_than_a_minute_allows_is_taken_piece_by_piece():
+    """A sender that repeats its body gets a 200 in the end, when all of it is on the stream, and not before."""
+    system, retries = System(), 0
+    while (answer := system.post(LONG))["statusCode"] == 503:
+        retries += 1
+        assert answer["headers"]["Retry-After"] == str(limits.TENANT_CACHE_S)
+        assert "old-windows-per-body: 997 of at most 300; samples older than 8 h" in answer["body"]
+        assert f"the first {300 * retries} are stored" in answer["body"]
+        assert len(system.stream.values()) == 3 + 300 * retries
+        system.keys.spent.clear()  # the next minute
+    assert (answer["statusCode"], retries) == (200, 3)
+    assert len(system.stream.values()) == len(LONG) == 1_000
+    assert system.keys.spent.total() == 97, "each window is counted once"
+    assert system.post(LONG)["statusCode"] == 503, "a body that was taken is a new one"
+
+
+def test_a_piece_waits_for_the_next_minute_as_other_posts_do():
     system = System()
-    answer = system.post(backlog(2_700 * 4, 4 * HOUR_S))
-    assert answer["statusCode"] == 413 and f"at most {limits.OLD_WINDOWS_PER_BODY_MAX}" in answer["body"]
-    assert not system.stream.applied and not system.keys.spent
+    assert [system.post(LONG)["statusCode"] for _ in range(2)] == [503, 503]
+    answer = system.post(LONG)
+    assert "old-windows-per-minute: 900 of at most 600" in answer["body"] and len(system.stream.values()) == 603
+    system.keys.spent.clear()
+    assert "the first 900 are stored" in system.post(LONG)["body"]
+
+
+def test_a_piece_is_as_large_as_the_tenants_minute():
+    system = System()
+    system.keys.standing = Standing(Limits(old_windows_per_minute=40))
+    for minute in range(5):
+        system.keys.spent.clear()
+        assert system.post(backlog(203 * 4, 4 * HOUR_S))["statusCode"] == (200 if minute == 4 else 503)
+    system = System()
+    system.keys.standing = Standing(Limits(old_windows_per_minute=0))
+    assert system.post(backlog(30 * 4, 4 * HOUR_S))["statusCode"] == 503
+
+
+def test_a_piece_counts_only_when_it_is_on_the_stream():
+    system = System(*[throttled] * 50)
+    assert "temporarily unavailable" in system.post(LONG)["body"] and not system.keys.bodies
+    system.stream.outcomes.clear()
+    assert "the first 300 are stored" in system.post(LONG)["body"]
+    assert len(system.stream.values()) == 303
+
+
+def test_a_body_that_was_left_an_hour_ago_begins_again():
+    system = System()
+    system.post(LONG)
+    [(digest, taken)] = system.keys.bodies.items()
+    assert taken == TakenBody(300, TIME_S // 60)
+    system.keys.bodies[digest] = TakenBody(300, TIME_S // 60 - limits.TAKEN_BODY_MINUTES - 1)
+    assert "the first 300 are stored" in system.post(LONG)["body"]
+
+
+def test_two_long_posts_do_not_take_each_others_pieces():
+    system, other = System(), backlog(1_000 * 4, 4 * HOUR_S, host="h2")
+    for upto in (300, 600, 900):
+        for body in (LONG, other):
+            system.keys.spent.clear()
+            assert f"the first {upto} are stored" in system.post(body)["body"]
+    system.keys.spent.clear()
+    assert [system.post(body)["statusCode"] for body in (LONG, other)] == [200, 200]
+    assert len(system.stream.values()) == 2_000
 
 
 def test_a_post_of_old_samples_waits_while_they_can_not_be_counted():

@@ -369,7 +369,11 @@ OLD_WINDOWS_PER_MINUTE_MAX: Final = 600
 """A tenant's (source, raw window) pairs of a minute with older samples, unless its item says otherwise: the sealer
 merges some ten of them a second."""
 OLD_WINDOWS_PER_BODY_MAX: Final = 300
-"""The same of one post, which could never be taken if it had more than a minute allows."""
+"""The same of one post; one with more is taken piece by piece, each time that it is sent."""
+TAKEN_BODIES_MAX: Final = 100
+"""Bodies of a tenant of which a piece is taken, and others are not: some 30 bytes each, in its item."""
+TAKEN_BODY_MINUTES: Final = 60
+"""How long such a body is remembered after its last piece: its sender tries again in minutes."""
 LATE_ROW_SAMPLES: Final = 100
 """A row that comes after its window counts as so many samples at least: it is an item of its own in the table."""
 USAGE_MINUTES_KEPT: Final = 10

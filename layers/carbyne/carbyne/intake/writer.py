@@ -7,17 +7,12 @@ overwrites, so that is harmless, while a lost one is not.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from carbyne.core import keys, names
 from carbyne.core.errors import OverLimitError, RequestError
-from carbyne.core.limits import (
-    BACKLOG_FREE_S,
-    MARKERS_PER_SOURCE_MAX,
-    NAME_BYTES_MAX,
-    OLD_WINDOWS_PER_BODY_MAX,
-)
+from carbyne.core.limits import MARKERS_PER_SOURCE_MAX, NAME_BYTES_MAX
 from carbyne.core.meter import Meter
 from carbyne.http.answers import DONE, Success
 from carbyne.http.message import (
@@ -35,7 +30,8 @@ from carbyne.intake import mackerel, remote_write
 from carbyne.intake.door import Door
 from carbyne.intake.host_watch import UNKNOWN_HOSTS_HEADER, HostWatch
 from carbyne.intake.labelled import Taking
-from carbyne.intake.packing import BITS, entries_of
+from carbyne.intake.packing import BITS, FLOATS, RowValues, entries_of
+from carbyne.intake.pieces import Pieces
 from carbyne.stream import records
 from carbyne.stream.putter import Entry, Putter, Stream, Time, deletion
 from carbyne.tenants.accounts import BOTH, Accounts
@@ -79,6 +75,7 @@ class Writer:
         self._time = time
         self._hosts = hosts
         self._door = Door(accounts, time)
+        self._pieces = Pieces(accounts, windows.length_s)
         self._logged: dict[str, int] = {}
 
     def route(self, request: Request) -> Response:
@@ -90,12 +87,14 @@ class Writer:
 
     def post_of_hosts(self, call: Call) -> Response:
         """``POST /api/v0/tsdb``: samples of any hosts."""
-        return self._store(call.tenant, mackerel.parse(self._admitted(call), self._storable()))
+        body = self._admitted(call)
+        return self._store(call.tenant, body, mackerel.parse(body, self._storable()))
 
     def post_of_service(self, call: Call) -> Response:
         """``POST /api/v0/services/{service}/tsdb``: samples of one service, which need not be registered."""
         service = names.service(call.parts["service"])
-        return self._store(call.tenant, mackerel.parse(self._admitted(call), self._storable(), service))
+        body = self._admitted(call)
+        return self._store(call.tenant, body, mackerel.parse(body, self._storable(), service))
 
     def post_of_prometheus(self, call: Call) -> Response:
         """``POST /api/v1/write``: labelled samples by remote write.  204 when all of it is on the stream; 400 when all
@@ -105,8 +104,7 @@ class Writer:
         times = self._storable()
         taking = self._door.taking(tenant, range(1000 * times.start, 1000 * times.stop))
         remote_write.parse(message, body, self._door.identities(tenant, remote_write.PAIRS_OF[message]), taking)
-        self._spend_old(tenant, taking.rows)
-        self._putter.put([*self._door.facts.entries(tenant, taking), *entries_of(tenant, taking.rows, BITS)])
+        self._put(tenant, body, taking.rows, BITS, self._door.facts.entries(tenant, taking))
         self._door.facts.told(tenant, taking)
         return self._answer(taking)
 
@@ -175,9 +173,8 @@ class Writer:
     def _storable(self) -> range:
         return mackerel.storable(self._time.now_ms(), self._windows.retention_s)
 
-    def _store(self, tenant: str, samples: mackerel.Samples) -> Response:
-        self._spend_old(tenant, samples.rows)
-        self._putter.put(entries_of(tenant, samples.rows))
+    def _store(self, tenant: str, body: bytes, samples: mackerel.Samples) -> Response:
+        self._put(tenant, body, samples.rows)
         self._count(samples.accepted, samples.skipped)
         return json_response(200, DONE, {**skipped_header(samples.skipped), **self._unknown_hosts(tenant, samples)})
 
@@ -195,23 +192,19 @@ class Writer:
             self._meter.add("SamplesOfUnknownHosts", sum(sizes[host_id] for host_id in unknown.hosts))
         return unknown.header
 
-    def _spend_old(self, tenant: str, rows: Iterable[tuple[str, int]]) -> None:
-        """Count the windows of samples that are older than any agent's backlog: each is merged into a block of its own.
+    def _put(self, tenant: str, body: bytes, rows: RowValues, form: str = FLOATS, before: Sequence[Entry] = ()) -> None:
+        """Put the rows of a body on the stream, behind other entries; OverLimitError unless all of them are there then.
 
-        RequestError 413 for more than a post may have, OverLimitError for more than the tenant may in this minute.
+        Windows of samples that are older than any agent's backlog are counted, as each is merged into a block of its
+        own; a body with many of them is taken piece by piece, one each time that it is sent.
         """
-        oldest_ms = self._time.now_ms() - BACKLOG_FREE_S * 1000
-        length_ms = self._windows.length_s * 1000
-        old = {(source, ts_ms // length_ms) for source, ts_ms in rows if ts_ms < oldest_ms}
-        if len(old) > OLD_WINDOWS_PER_BODY_MAX:
-            self._note_refused(tenant, "old-windows-per-body")
-            raise RequestError(
-                413,
-                f"samples older than {BACKLOG_FREE_S // 3600} h lie in {len(old)} windows of"
-                f" {self._windows.length_s} s; send at most {OLD_WINDOWS_PER_BODY_MAX} at once",
-            )
-        if old:
-            self._spend(tenant, "old_windows_per_minute", len(old))
+        try:
+            piece = self._pieces.next(tenant, body, rows, self._time.now_ms())
+            self._putter.put([*before, *entries_of(tenant, piece.rows, form)])
+            self._pieces.taken(tenant, piece, self._time.now_ms())
+        except OverLimitError as over:
+            self._note_refused(tenant, over.limit)
+            raise
 
     def _count(self, accepted: int, skipped: Counter[str]) -> None:
         self._meter.add("SamplesAccepted", accepted)

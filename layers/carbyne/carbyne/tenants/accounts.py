@@ -13,7 +13,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from carbyne.core import keys
 from carbyne.core.errors import OverLimitError, RequestError
-from carbyne.core.limits import API_KEY_BYTES_MAX, TENANT_CACHE_ENTRIES_MAX, TENANT_CACHE_S
+from carbyne.core.limits import API_KEY_BYTES_MAX, TAKEN_BODY_MINUTES, TENANT_CACHE_ENTRIES_MAX, TENANT_CACHE_S
 from carbyne.tenants import tokens
 from carbyne.tenants.usage import MINUTE_S, Standing
 
@@ -77,6 +77,9 @@ class AccountStore(Protocol):
     def spend(self, tenant: str, limit: str, minute: int, number: int) -> int:
         """Count ``number`` of what a limit (a field of ``Limits``) bounds; how many all counted in the minute."""
 
+    def note_taken(self, tenant: str, body: str, taken: int, minute: int) -> None:
+        """Note that a piece of a body came in this minute, and how many old windows of it are taken; 0 forgets it."""
+
     def elect(self, tenant: str, cluster: str, replica: str, now_ms: int, silent_ms: int) -> Elected:
         """Elect ``replica`` of a pair if it is elected already, or the elected one was not seen for ``silent_ms``; who
         is elected then.  The mark of ``replica`` is refreshed only if it is elected."""
@@ -136,6 +139,18 @@ class Accounts:
         used = self._store.spend(tenant, limit, now_s // MINUTE_S, number)
         if used > allowed:
             raise OverLimitError(limit.replace("_", "-"), used, allowed)
+
+    def taken(self, tenant: str, body: str, now_s: int) -> int:
+        """How many old windows of a body (its digest) are taken, as the store has it now; RetryableError."""
+        standing = self._store.standing_of(tenant)
+        taken = standing.bodies.get(body) if standing else None
+        if taken is None or now_s // MINUTE_S - taken.minute > TAKEN_BODY_MINUTES:
+            return 0
+        return taken.windows
+
+    def note_taken(self, tenant: str, body: str, taken: int, now_s: int) -> None:
+        """Note that so many are, 0 to forget the body; RetryableError."""
+        self._store.note_taken(tenant, body, taken, now_s // MINUTE_S)
 
     def elect(self, tenant: str, cluster: str, replica: str, now_ms: int, silent_ms: int) -> Elected:
         """As the store says."""

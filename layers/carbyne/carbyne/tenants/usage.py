@@ -64,10 +64,17 @@ class HeldMemory(msgspec.Struct, frozen=True):
     minute: int
 
 
+class TakenBody(msgspec.Struct, frozen=True):
+    """How many old windows of a body are taken, and the minute since 1970 of its last piece."""
+
+    windows: int
+    minute: int
+
+
 class Standing(msgspec.Struct, frozen=True):
     """Limits and usage of a tenant.  ``samples``: minute since 1970 -> samples; ``series``: of ``hour`` since 1970;
     ``memory``: None if it never filled Redis; ``pair_labels``: names of the labels that say which pair of senders a
-    series came from, and which of the two."""
+    series came from, and which of the two; ``bodies``: digest -> those that are taken in part."""
 
     limits: Limits = Limits()
     samples: Mapping[int, int] = {}
@@ -75,6 +82,7 @@ class Standing(msgspec.Struct, frozen=True):
     hour: int = 0
     memory: HeldMemory | None = None
     pair_labels: tuple[str, str] = PAIR_LABELS
+    bodies: Mapping[str, TakenBody] = {}
 
     def samples_at(self, now_s: int) -> int:
         """Samples of the busiest of the last MINUTES_LOOKED_AT minutes."""

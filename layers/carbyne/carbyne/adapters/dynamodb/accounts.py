@@ -73,6 +73,9 @@ class DynamoAccounts:
     def spend(self, tenant: str, limit: str, minute: int, number: int) -> int:
         return usage.spend(self._client, self._table, tenant, limit, minute, number)
 
+    def note_taken(self, tenant: str, body: str, taken: int, minute: int) -> None:
+        usage.note_taken(self._client, self._table, tenant, body, taken, minute)
+
     def elect(self, tenant: str, cluster: str, replica: str, now_ms: int, silent_ms: int) -> Elected:
         request: dict[str, Any] = {
             "TableName": self._table,

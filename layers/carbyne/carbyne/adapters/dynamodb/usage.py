@@ -4,8 +4,9 @@
 that arrived in this minute since 1970, of some minutes; ``w<minute>``, ``d<minute>``: old windows and deletes that were
 asked for.  ``series``, ``series_hour``, ``series_estimate``: a sketch of the series, the hour since 1970 that it is of,
 and how many it says they are.  ``pair_cluster``, ``pair_replica``: names of a pair's labels, where not the defaults.
-``memory_used``, ``memory_allowed``, ``memory_minute``: the bytes that
-it held of a full shard of Redis in that minute, and how many it may hold.
+``memory_used``, ``memory_allowed``, ``memory_minute``: the bytes that it held of a full shard of Redis in that minute,
+and how many it may hold.  ``taken_<digest>``: the minute of the last piece of a body, and how many of its old windows
+are taken, as text with a blank between them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +17,8 @@ from botocore.exceptions import ClientError
 
 from carbyne.adapters.aws import retryable
 from carbyne.core import keys
-from carbyne.core.limits import USAGE_MINUTES_HELD
-from carbyne.tenants.usage import MINUTE_S, PAIR_LABELS, Counted, HeldMemory, Limits, Standing
+from carbyne.core.limits import TAKEN_BODIES_MAX, USAGE_MINUTES_HELD
+from carbyne.tenants.usage import MINUTE_S, PAIR_LABELS, Counted, HeldMemory, Limits, Standing, TakenBody
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -30,6 +31,7 @@ LIMITS: Final = tuple(field.name for field in msgspec.structs.fields(Limits))
 SPENT: Final = {"old_windows_per_minute": "w", "deletes_per_minute": "d"}
 """Limits that are counted when something is asked for, and what the attributes of their minutes begin with."""
 MEMORY: Final = ("memory_used", "memory_allowed", "memory_minute")
+BODY: Final = "taken_"
 FAILED_CONDITION: Final = "ConditionalCheckFailedException"
 
 
@@ -42,6 +44,7 @@ def standing(item: "Item") -> Standing:
         hour=_number(item, "series_hour"),
         memory=HeldMemory(*(_number(item, name) for name in MEMORY)) if MEMORY[0] in item else None,
         pair_labels=(_text(item, PAIR[0], PAIR_LABELS[0]), _text(item, PAIR[1], PAIR_LABELS[1])),
+        bodies=_bodies(item),
     )
 
 
@@ -69,6 +72,19 @@ def spend(client: "DynamoDBClient", table: str, tenant: str, limit: str, minute:
         return 0
     _tidy(client, table, tenant, sorted(_minutes(item, SPENT[limit])))
     return _number(item, name)
+
+
+def note_taken(client: "DynamoDBClient", table: str, tenant: str, body: str, taken: int, minute: int) -> None:
+    """Note how many old windows of a body are taken, 0 to forget it; those that came longest ago are forgotten."""
+    name = BODY + body
+    if not taken:
+        _update(client, table, tenant, f"REMOVE {name}", {})
+        return
+    item = _update(client, table, tenant, f"SET {name} = :taken", {":taken": {"S": f"{minute} {taken}"}})
+    bodies = _bodies(item or {})
+    if len(bodies) > TAKEN_BODIES_MAX:
+        oldest = min(bodies, key=lambda digest: (bodies[digest].minute, digest))
+        _update(client, table, tenant, f"REMOVE {BODY}{oldest}", {})
 
 
 class DynamoUsage:
@@ -137,6 +153,12 @@ def _clause(verb: str, parts: Sequence[str]) -> str:
 
 def _minutes(item: "Item", kind: str = "m") -> list[str]:
     return [name for name in item if name[0] == kind and name[1:].isdecimal()]
+
+
+def _bodies(item: "Item") -> dict[str, TakenBody]:
+    texts = {name: _text(item, name, "") for name in item if name.startswith(BODY)}
+    split = {name: text.split() for name, text in texts.items()}
+    return {name[len(BODY) :]: TakenBody(int(taken), int(minute)) for name, (minute, taken) in split.items()}
 
 
 def _number(item: "Item", name: str) -> int:
