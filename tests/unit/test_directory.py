@@ -1,6 +1,8 @@
 """The directory keeps what rows don't say of labelled series, with few writes."""
 
 import random
+from contextlib import suppress
+from threading import Barrier
 from unittest.mock import patch
 
 import pytest
@@ -8,6 +10,7 @@ from carbyne.core import keys, labels
 from carbyne.core.errors import RetryableError
 from carbyne.core.items import Item
 from carbyne.core.keys import SourceKey
+from carbyne.core.limits import DIRECTORY_WRITERS
 from carbyne.read import finder as module
 from carbyne.read.finder import Finder, TooMuchError
 from carbyne.store import directory as store
@@ -116,6 +119,57 @@ def test_sets_of_earlier_code_may_have_any_label(directory, table):
     table.put(keys.directory_partition("acme", "prom/a"), "prom/a", Item(store._SOURCES.pack(entry)), None)
     directory.note("acme", {}, {}, {"prom/a": {"cpu{mode=idle}"}})
     assert directory.sources("acme")["prom/a"].names == ({"cpu", "up"}, None)
+
+
+class Together(Counted):
+    """Lets nobody read before so many do at once."""
+
+    def __init__(self, readers):
+        super().__init__()
+        self.readers = Barrier(readers, timeout=5)
+
+    def get(self, *key):
+        if key[1].startswith("prom/") and key[1] != "prom/0":
+            self.readers.wait()
+        return super().get(*key)
+
+
+def test_new_targets_are_read_and_put_at_the_same_time(clock):
+    """One after the other, a thousand new targets of one tenant hold up all tenants of a shard for ten seconds."""
+    table = Together(DIRECTORY_WRITERS)
+    sources = [f"prom/{number}" for number in range(1 + 4 * DIRECTORY_WRITERS)]
+    Directory(table, KEEP_S, clock).note("acme", dict.fromkeys(sources, ""), {}, {source: {"up"} for source in sources})
+    assert table.written == len(sources) + 1, "an entry each, and the set of names once"
+    assert Directory(table, KEEP_S, clock).sources("acme") == {source: listed(names=["up"]) for source in sources}
+
+
+def test_an_outage_takes_the_time_of_few_entries(directory, table):
+    asked = []
+    with (
+        patch.object(table, "get", lambda *key: asked.append(key)),
+        patch.object(table, "put", raising),
+        pytest.raises(RetryableError),
+    ):
+        directory.note("acme", {f"prom/{number}": "" for number in range(1_000)}, {}, {"prom/0": {"up"}})
+    assert len(asked) <= 4 * DIRECTORY_WRITERS
+
+
+def raising(*_):
+    raise RetryableError("the table is away")
+
+
+@pytest.mark.parametrize("ends", range(0, 40, 3))
+def test_an_ingester_that_dies_between_entries_lists_no_source_without_its_names(table, clock, ends):
+    """And the next one, which gets the same records again, lists all of them."""
+    names = {f"prom/{number}": {"up", f"of_{number % 3}"} for number in range(30)}
+    table.ends = ends
+    with suppress(Crash):
+        Directory(table, KEEP_S, clock).note("acme", {}, {}, names)
+    table.ends = None
+    for source, entry in Directory(table, KEEP_S, clock).sources("acme").items():
+        assert entry == listed(names=names[source])
+    Directory(table, KEEP_S, clock).note("acme", {}, {}, names)
+    assert Directory(table, KEEP_S, clock).sources("acme").keys() == names.keys()
 
 
 def test_two_instances_lose_no_names_of_each_other(table, clock):

@@ -9,7 +9,7 @@ import pytest
 from carbyne.core import stamps
 from carbyne.core.errors import InvariantError, RetryableError
 from carbyne.core.keys import SourceKey, Window, lane_of
-from carbyne.core.limits import INGEST_RESERVE_S, WINDOW_COST_US
+from carbyne.core.limits import FACT_COST_US, INGEST_RESERVE_S, WINDOW_COST_US
 from carbyne.hot.ingester import Ingester, RecordSinks
 from carbyne.samples.schedule import RawTimes, SealSchedule
 from carbyne.stream import records
@@ -171,6 +171,28 @@ def test_labelled_rows_wait_for_their_facts_and_others_do_not(system):
     system.away = set()
     assert system.ingest(("2", FACTS), ("3", rows)) is None
     assert {source.source for source, *_ in system.hot.rows} == {"prom/a"}
+
+
+def test_rows_that_wait_for_no_facts_are_written_before_these(system):
+    """A tenant with many new targets holds up its own rows alone."""
+    rows, bolts = record(("prom/a", 60_000, b"up", 1.0)), record(("prom/b", 60_000, b"up", 1.0), tenant="bolt")
+    assert system.ingest(("1", bolts)) is None
+    assert system.ingest(("2", FACTS), ("3", rows), ("4", bolts), ("5", GOOD)) is None
+    first, second = (
+        {group.source for groups in lanes.values() for group in groups} for lanes in system.hot.written[1:]
+    )
+    assert first == {SourceKey("bolt", "prom/b"), SourceKey("acme", "host/a")}
+    assert second == {SourceKey("acme", "prom/a")}
+    assert [noted for *_, noted in system.facts] == [0, 2]
+
+
+def test_new_names_cost_as_facts_do(system, monkeypatch):
+    monkeypatch.setattr("carbyne.hot.ingester.PORTION_COST_US_MAX", 3 * FACT_COST_US)
+    entries = [(str(number), record((f"prom/{number}", 60_000, b"up", 1.0))) for number in range(1, 7)]
+    assert system.ingest(*entries) is None
+    assert [len(names) for _, _, _, names, _ in system.facts] == [2, 2, 2]
+    assert system.ingest(*entries) is None
+    assert len(system.facts) == 3 and len(system.hot.written) == 4, "known names cost nothing"
 
 
 def test_redriven_facts_are_facts(system):

@@ -179,9 +179,7 @@ class Ingester:
                 _log.warning("out of time: %d of %d records wait for the next call", len(entries) - tried, len(entries))
                 failed.add(tried)
                 break
-            unknown = self._note_facts(portion)
-            failed |= portion.failed | unknown
-            failed |= self._store([one for one in portion.arrivals if one.number not in unknown], arrived_ms)
+            failed |= portion.failed | self._store_portion(portion, arrived_ms)
             failed |= self._delete(portion.deletes, arrived_ms)
             arrivals += portion.arrivals
             tried = portion.end
@@ -217,8 +215,13 @@ class Ingester:
             return DELETE_COST_US
         if isinstance(content, _Facts):
             return FACT_COST_US * (len(content.record.targets) + len(content.record.metrics))
-        windows = {(arrival.source, arrival.row.ts_ms // 1000 // self._times.length_s) for arrival in content or ()}
-        return WINDOW_COST_US * len(windows) + ROW_COST_US * len(content or ()) + len(entry.data) // RECORD_BYTES_PER_US
+        rows = content or []
+        windows = {(arrival.source, arrival.row.ts_ms // 1000 // self._times.length_s) for arrival in rows}
+        named = {
+            row.source for row in rows if labels.is_labelled(row.source.source) and _list_of(row) not in self._listed
+        }
+        rows_us = WINDOW_COST_US * len(windows) + ROW_COST_US * len(rows) + FACT_COST_US * len(named)
+        return rows_us + len(entry.data) // RECORD_BYTES_PER_US
 
     def _content(self, number: int, entry: Arrived) -> _Content:
         """What a record says: nothing if it is corrupt and now quarantined."""
@@ -274,10 +277,23 @@ class Ingester:
         self._meter.add("RowsTooOld", len(rows) - len(kept))
         return kept
 
-    def _note_facts(self, portion: _Portion) -> set[int]:
-        """Keep facts and new names before the rows of their sources; the numbers of records for which that failed."""
+    def _store_portion(self, portion: _Portion, arrived_ms: Sequence[int]) -> set[int]:
+        """Write the rows and keep the facts; the numbers of the records of which something failed.
+
+        Rows that wait for facts, or for names, come after those, and nothing else waits for them.
+        """
+        said = self._said_of(portion)
+        waiting = {number for of_tenant in said.values() for number in of_tenant.numbers}
+        failed = self._store([arrival for arrival in portion.arrivals if arrival.number not in waiting], arrived_ms)
+        unknown = self._note_facts(said)
+        known = waiting - unknown
+        stored = self._store([arrival for arrival in portion.arrivals if arrival.number in known], arrived_ms)
+        return failed | unknown | stored
+
+    def _note_facts(self, tenants: Mapping[str, _Said]) -> set[int]:
+        """Keep facts and new names; the numbers of records for which that failed."""
         failed: set[int] = set()
-        for tenant, said in self._said_of(portion).items():
+        for tenant, said in tenants.items():
             try:
                 self._facts.note(tenant, said.targets, said.metrics, said.series)
                 self._listed |= said.lists
@@ -299,8 +315,7 @@ class Ingester:
             tenant, source = arrival.source
             if not labels.is_labelled(source):
                 continue
-            known = hash((tenant, source, arrival.row.identity))
-            if known not in self._listed:
+            if (known := _list_of(arrival)) not in self._listed:
                 said = tenants[tenant]
                 said.series.setdefault(source, set()).update(split_series(arrival.row.series))
                 said.lists.add(known)
@@ -392,6 +407,11 @@ class Ingester:
             )
             for (source, window), rows in groups.items()
         ], members
+
+
+def _list_of(arrival: _Arrival) -> int:
+    """Stands for the source and its list of series."""
+    return hash((arrival.source, arrival.row.identity))
 
 
 def _used(arrival: _Arrival, entry: Arrived) -> UsedRow:

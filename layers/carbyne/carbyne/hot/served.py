@@ -5,7 +5,7 @@ the note of masters is taken before Redis is asked, and the answer says under wh
 never come back, so a note may be as old as it likes while they agree.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Generic, Protocol, Self, TypeVar
 
 from carbyne.core.errors import RetryableError

@@ -6,7 +6,7 @@ once by its hash, and one for what its metrics are.  The ingester writes them be
 and else once a day, so whoever lists them finds every source whose rows can be read, and the days on which it had any.
 """
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -24,6 +24,7 @@ from carbyne.core.limits import (
     DIRECTORY_ITEM_BYTES_MAX,
     DIRECTORY_NAMES_BYTES_MAX,
     DIRECTORY_REMEMBERED_MAX,
+    DIRECTORY_WRITERS,
     WRITE_TRIES_MAX,
 )
 
@@ -92,6 +93,16 @@ class _Known(NamedTuple):
 _Key = tuple[str, str]
 
 
+NO_NAMES: Final = names_in(())
+
+
+def _in_turn(sources: Iterable[str], names: Mapping[str, NamesOfSeries]) -> list[list[str]]:
+    """The sources in two groups: one source of each set of names, which stores it, then those that find it stored."""
+    first = {names.get(source, NO_NAMES): source for source in sorted(sources, reverse=True)}
+    storing = sorted(first.values())
+    return [group for group in (storing, sorted(set(sources) - set(storing))) if group]
+
+
 def _kind(body: type, bytes_max: int) -> Document:  # type: ignore[type-arg]
     what = "entry of the directory"
     return Document(what, body, version=VERSION, level=3, bytes_max=bytes_max, inflated_max=bytes_max)
@@ -156,8 +167,14 @@ class Directory:
 
         What this instance has written or read of today is not written again.
         """
-        for source in targets.keys() | series.keys():
-            self._note_source(tenant, source, targets.get(source, ""), names_in(series.get(source, ())))
+        names = {source: names_in(keys_of) for source, keys_of in series.items()}
+
+        def note(source: str) -> None:
+            self._note_source(tenant, source, targets.get(source, ""), names.get(source, NO_NAMES))
+
+        for sources in _in_turn(targets.keys() | names.keys(), names):
+            with ThreadPoolExecutor(DIRECTORY_WRITERS) as writers:  # a thousand new targets are seconds one by one
+                list(writers.map(note, sources))  # after an error none is begun: an outage takes the time of one
         self._note_metrics(keys.metrics_item(tenant), metrics)
         self._trim()
 

@@ -18,6 +18,7 @@ from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.quarantine import S3Quarantine
 from carbyne.core.items import Table
+from carbyne.core.limits import DIRECTORY_WRITERS
 from carbyne.core.meter import Meter
 from carbyne.core.settings import IngesterSettings, load
 from carbyne.hot.deletes import Deletes
@@ -98,7 +99,7 @@ def _ports(function: str) -> tuple[IngesterSettings, IngesterPorts]:
     telemetry.log_as_json(function)
     settings = load(IngesterSettings, os.environ)
     meter = Meter(time.monotonic, telemetry.emf(function, settings.stack))
-    dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=3))
+    dynamodb = boto3.client("dynamodb", config=aws.config(1, 2, tries=3, connections=DIRECTORY_WRITERS))
     s3 = boto3.client("s3", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=3))
     table = DynamoTable(dynamodb, settings.blocks_table)
     followers = Followers(MastersItem(table), time.time)
