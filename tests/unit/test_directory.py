@@ -93,7 +93,7 @@ def test_a_fact_is_written_once_a_day_and_when_it_changes(directory, table, cloc
         directory.note("acme", {"prom/a": "{instance=a}"}, metrics or UP, {"prom/a": set(names)})
         return table.written - before
 
-    assert [note(), note(), note(up=("counter", "", "")), note(["a"]), note(["a"])] == [2, 0, 1, 3, 0]
+    assert [note(), note(), note(up=("counter", "", "")), note(["a"]), note(["a"])] == [3, 0, 1, 3, 0]
     clock.now_s += DAY_S
     assert note(["a", "b"]) == 2, "the entry, and a set of names"
     assert directory.sources("acme") == {"prom/a": listed("{instance=a}", 20_000, 20_001, ["a", "b"])}

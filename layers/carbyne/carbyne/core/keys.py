@@ -248,6 +248,10 @@ def series_item(source: SourceKey) -> str:
     return f"series:{source.path}"
 
 
+TARGET_SORT: Final = "target"
+"""Sort key, beside a source's series catalogue, of the labels of its target: behind the catalogue's pages."""
+
+
 def series_hash(series: str) -> int:
     """64 bits of BLAKE2b of a series key, as an integer: its leading bits choose the part of a split row."""
     return int.from_bytes(blake2b(series.encode(), digest_size=8).digest(), "big")

@@ -17,6 +17,7 @@ INSTANCE: Final = "instance"
 BUCKETS: Final = 16
 KIND: Final = "prom"
 _PREFIX: Final = f"{KIND}/"
+_BUCKET: Final = f"{KIND}/bucket-"
 _HASH_BYTES: Final = 12
 _ESCAPED: Final = str.maketrans({code: f"%{code:02X}" for code in (*range(0x20), *map(ord, "%,={}\x7f"))})
 
@@ -34,12 +35,17 @@ def source_of(labels: Mapping[str, str]) -> str:
         target = f"{_escape(labels.get(JOB, ''))},{_escape(labels[INSTANCE])}"
         return f"{KIND}/{blake2b(target.encode(), digest_size=_HASH_BYTES).hexdigest()}"
     number = blake2b(labels.get(NAME, "").encode(), digest_size=8).digest()[0] % BUCKETS
-    return f"{KIND}/bucket-{number:02d}"
+    return f"{_BUCKET}{number:02d}"
 
 
 def is_labelled(source: str) -> bool:
     """Whether a source has labelled series."""
     return source.startswith(_PREFIX)
+
+
+def is_bucket(source: str) -> bool:
+    """Whether the series of a labelled source have no instance."""
+    return source.startswith(_BUCKET)
 
 
 def key_of(labels: Mapping[str, str]) -> str:

@@ -17,6 +17,7 @@ from carbyne.core import keys
 from carbyne.core.documents import Document
 from carbyne.core.errors import RetryableError
 from carbyne.core.items import Item, Table
+from carbyne.core.keys import SourceKey
 from carbyne.core.labels import NamesOfSeries, names_in
 from carbyne.core.limits import (
     BATCH_READERS,
@@ -168,9 +169,11 @@ class Directory:
         What this instance has written or read of today is not written again.
         """
         names = {source: names_in(keys_of) for source, keys_of in series.items()}
+        day = int(self._now_s()) // DAY_S
 
         def note(source: str) -> None:
-            self._note_source(tenant, source, targets.get(source, ""), names.get(source, NO_NAMES))
+            of_source = SourceKey(tenant, source)
+            self._note_source(of_source, targets.get(source, ""), (day, day), names.get(source, NO_NAMES))
 
         for sources in _in_turn(targets.keys() | names.keys(), names):
             with ThreadPoolExecutor(DIRECTORY_WRITERS) as writers:  # a thousand new targets are seconds one by one
@@ -183,20 +186,35 @@ class Directory:
             if len(memory) > DIRECTORY_REMEMBERED_MAX:
                 memory.clear()
 
-    def _note_source(self, tenant: str, source: str, target: str, names: NamesOfSeries) -> None:
-        """Entries are changed on the version that was read: no two instances lose each other's names."""
-        key = keys.directory_partition(tenant, source), source
+    def restore(self, source: SourceKey, days: tuple[int, int], series: Set[str]) -> bool:
+        """Make the entry of a source of its series, and of its first and last day, again; whether its target is known.
+
+        What the entry has besides stays.  RetryableError.
+        """
+        item = self._table.get(keys.series_item(source), keys.TARGET_SORT)
+        self._note_source(source, item.data.decode() if item else "", days, names_in(series))
+        self._trim()
+        return item is not None
+
+    def _note_source(self, source: SourceKey, target: str, days: tuple[int, int], names: NamesOfSeries) -> None:
+        """Entries are changed on the version that was read: no two instances lose each other's names.
+
+        A target that is new is written beside the series of its source before: an entry can be made again of the two.
+        """
+        key = keys.directory_partition(*source), source.source
         for _ in range(WRITE_TRIES_MAX):
             known = self._known.get(key) or self._read(key)
-            entry = self._changed(tenant, known and known.entry, target, names)
+            entry = self._changed(source.tenant, known and known.entry, target, days, names)
             if known and entry == known.entry:
                 return
+            if target and (known is None or known.entry.target != target):
+                self._table.write([(keys.series_item(source), keys.TARGET_SORT, Item(target.encode()))], [])
             item = Item(_SOURCES.pack(entry), int(self._now_s()) + self._keep_s)
             if self._table.put(*key, item, known and known.item):
                 self._known[key] = _Known(entry, item)
                 return
             self._known.pop(key, None)
-        raise RetryableError(f"the entry of {source} keeps changing under us")
+        raise RetryableError(f"the entry of {source.source} keeps changing under us")
 
     def _read(self, key: _Key) -> _Known | None:
         item = self._table.get(*key)
@@ -205,12 +223,14 @@ class Directory:
         self._known[key] = _Known(_SOURCES.unpack(item.data), item)
         return self._known[key]
 
-    def _changed(self, tenant: str, entry: SourceEntry | None, target: str, names: NamesOfSeries) -> SourceEntry:
-        day = int(self._now_s()) // DAY_S
+    def _changed(
+        self, tenant: str, entry: SourceEntry | None, target: str, days: tuple[int, int], names: NamesOfSeries
+    ) -> SourceEntry:
+        first, last = days
         if entry is None:
-            return SourceEntry(target, day, day, self._joined(tenant, b"", names))
-        days = min(entry.first_day, day), max(entry.last_day, day)
-        return SourceEntry(target or entry.target, *days, self._joined(tenant, entry.names, names))
+            return SourceEntry(target, first, last, self._joined(tenant, b"", names))
+        joined = self._joined(tenant, entry.names, names)
+        return SourceEntry(target or entry.target, min(entry.first_day, first), max(entry.last_day, last), joined)
 
     def _joined(self, tenant: str, known: bytes, names: NamesOfSeries) -> bytes:
         """The hash of the set with these names as well, which is there then."""

@@ -180,6 +180,12 @@ class HotStore:
             counts[source] = max(counts[source], checked(reply))
         return counts
 
+    def sources(self) -> set[SourceKey]:
+        """Every source with a window in Redis that is not sealed; RetryableError if a lane can't be asked."""
+        calls = [Command(lane, ("ZRANGE", lane_due(lane), 0, -1)) for lane in range(LANES)]
+        members = [member.decode() for reply in self._nodes.run(calls) for member in checked(reply)]
+        return {SourceKey.of_member(member)[0] for member in members}
+
     def _windows(self, sources: Sequence[SourceKey]) -> list[tuple[SourceKey, Window]]:
         """Every window that Redis knows of each source."""
         tokens = self._nodes.run([Command(source.lane, ("HKEYS", source.windows)) for source in sources])
