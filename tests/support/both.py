@@ -89,7 +89,7 @@ def compared(ours, theirs, tolerance):
 
 def _notes(body, kind):
     """The oracle counts samples again with each step that it merges notes of."""
-    return sorted(re.sub(r"over \d+ samples", "over some samples", note) for note in body.get(kind, ()))
+    return sorted(re.sub(r"over -?\d+ samples", "over some samples", note) for note in body.get(kind, ()))
 
 
 def _points(body):

@@ -100,6 +100,7 @@ class Queries:
     """Makes queries: each call gives another one.
 
     Means are left out, since 2.42 rounds them otherwise, and numbers to compare with are none that samples can reach.
+    ``%`` is of samples as they are: of large computed numbers it would make the last bit the first.
     ``of_3``: with all that only Prometheus 3 computes as we do.
     """
 
@@ -156,12 +157,16 @@ class Queries:
     def _with_scalar(self, depth):
         number = self._one(["2.0003", "0.5001", "-1.0007", "0.0001", "NaN", "scalar(info) * 1.0002", "(time() % 7.7)"])
         op = self._one([*ARITHMETIC, *COMPARED, *(f"{each} bool" for each in COMPARED)])
+        if op == "%":
+            return f"{self._select(0)} % {number}"
         sides = [f"({self.vector(depth)})", number]
         return f" {op} ".join(sides if self._one([True, False]) else sides[::-1])
 
     def _pair(self, depth):
         op = self._one([*ARITHMETIC, *COMPARED, "> bool", "and", "or", "unless"])
         sides = f"({self.vector(depth)})", f"({self.vector(depth)})"
+        if op == "%":
+            return f"{self._select(0)} % {self._select(0)}"
         if op in {"and", "or", "unless"}:
             return f"{sides[0]} {op} {self._one(['', 'on (job) ', 'ignoring (instance) '])}{sides[1]}"
         matched = self._one(MATCHED)

@@ -19,17 +19,19 @@ NEAR: Final = 1.1
 
 def rate(windows: SampleWindows) -> Computed:
     """Increase per second of a counter."""
-    values, there = increase(windows)
-    return values / windows.range_s, there
+    return _extrapolated(windows, _grown(windows), windows.first()[1], windows.range_s)
 
 
 def increase(windows: SampleWindows) -> Computed:
     """Increase of a counter over the window, as if samples reached both ends where they come near."""
+    return _extrapolated(windows, _grown(windows), windows.first()[1])
+
+
+def _grown(windows: SampleWindows) -> Floats:
     grown = _difference(windows)
-    _, value = windows.first()
     for at, steps, lost in _drops(windows):
         grown[at, steps] += lost
-    return _extrapolated(windows, grown, value)
+    return grown
 
 
 def delta(windows: SampleWindows) -> Computed:
@@ -56,8 +58,9 @@ def _drops(windows: SampleWindows) -> list[tuple[int, slice, float]]:
     return found
 
 
-def _extrapolated(windows: SampleWindows, grown: Floats, counter: Floats | None) -> Computed:
-    """``grown`` stretched to the ends of the window.  ``counter``: the first values, if it can't have been below 0."""
+def _extrapolated(windows: SampleWindows, grown: Floats, counter: Floats | None, per_s: float = 1.0) -> Computed:
+    """``grown`` stretched to the ends of the window, in ``per_s`` seconds.  ``counter``: the first values, if it can't
+    have been below 0."""
     (first_ms, _), (last_ms, _) = windows.first(), windows.last()
     sampled = (last_ms - first_ms) / 1000
     between = sampled / (windows.counts - 1)
@@ -69,7 +72,7 @@ def _extrapolated(windows: SampleWindows, grown: Floats, counter: Floats | None)
         to_zero = np.where((grown > 0) & (counter >= 0), sampled * (counter / grown), before)
         before = np.where(to_zero < before, to_zero, before)
     factor = np.where(sampled == 0, 1.0, (sampled + before + after) / sampled)
-    return grown * factor, windows.counts > 1
+    return grown * (factor / per_s), windows.counts > 1
 
 
 def instant_rate(windows: SampleWindows) -> Computed:
