@@ -9,24 +9,15 @@ import time
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from random import random
 from typing import TYPE_CHECKING
 
-from carbyne.adapters.dynamodb.accounts import DynamoAccounts
-from carbyne.adapters.dynamodb.table import DynamoTable
-from carbyne.adapters.kinesis import KinesisStream
-from carbyne.adapters.s3.objects import ColdBlocks
-from carbyne.adapters.s3.redrive import S3Failures
-from carbyne.archive.archiver import restore
 from carbyne.archive.redrive import BlockRedriver, Failures, Kept, Origin, Outcome, RecordRedriver
 from carbyne.cli.desk import Desk, accounts_table, add_deployment
 from carbyne.core.errors import RequestError, RetryableError
-from carbyne.core.limits import REDRIVE_BUDGET_S
 from carbyne.core.stamps import EPOCH_MAX
 from carbyne.samples import blocks
-from carbyne.store.catalogue import Catalogue
-from carbyne.stream.putter import Entry, Putter, Time
-from carbyne.tenants.accounts import Accounts
+from carbyne.stream.putter import Entry
+from carbyne.wiring import operator
 
 if TYPE_CHECKING:
     from carbyne.cli.desk import Groups
@@ -106,29 +97,27 @@ class _Shown:
 
 def _records(arguments: Namespace, desk: Desk, progress: _Progress) -> RecordRedriver:
     stream = desk.table(arguments, "StreamName", "stream")
-    putting = Time(now_ms=lambda: 1000 * desk.now_s(), clock=time.monotonic, sleep=time.sleep, random=random)
-    putter = Putter(KinesisStream(desk.client("kinesis"), stream), putting, budget_s=REDRIVE_BUDGET_S)
+    putter = operator.putter(desk.client("kinesis"), stream, desk.now_s)
 
     def put(entries: Sequence[Entry]) -> None:
         putter.put(entries)
         progress.work(len(entries))
 
-    accounts = DynamoAccounts(desk.dynamodb(), accounts_table(desk, arguments))
     return RecordRedriver(
         failures=_failures(arguments, desk, "FailureBucketName", "failure_bucket"),
         put=(lambda _: None) if arguments.dry_run else put,
-        tenant_exists=Accounts(accounts, time.monotonic).tenant_exists,
+        tenant_exists=operator.tenant_exists(desk.dynamodb(), accounts_table(desk, arguments)),
         origin=Origin(arguments.origin or stream, _epoch_of(arguments, desk)),
         sleep=(lambda _: None) if arguments.dry_run else time.sleep,
     )
 
 
 def _blocks(arguments: Namespace, desk: Desk, progress: _Progress) -> BlockRedriver:
-    cold = ColdBlocks(desk.client("s3"), desk.table(arguments, "BlocksBucketName", "bucket"))
-    catalogue = Catalogue(DynamoTable(desk.dynamodb(), desk.table(arguments, "BlocksTableName", "table")))
+    table = operator.blocks_table(desk.dynamodb(), desk.table(arguments, "BlocksTableName", "table"))
+    restore = operator.restoring(desk.client("s3"), desk.table(arguments, "BlocksBucketName", "bucket"), table)
 
     def put(key: "BlockKey", data: bytes) -> None:
-        restore(cold, catalogue, key, data)
+        restore(key, data)
         progress.work(1)
 
     failures = _failures(arguments, desk, "ArchiveFailureBucketName", "archive_failure_bucket")
@@ -136,7 +125,7 @@ def _blocks(arguments: Namespace, desk: Desk, progress: _Progress) -> BlockRedri
 
 
 def _failures(arguments: Namespace, desk: Desk, output: str, option: str) -> Failures:
-    failures = S3Failures(desk.client("s3"), desk.table(arguments, output, option))
+    failures = operator.failures(desk.client("s3"), desk.table(arguments, output, option))
     return _Shown(failures) if arguments.dry_run else failures
 
 

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from carbyne.adapters.dynamodb.table import DynamoTable
 from carbyne.cli.desk import Desk, add_deployment
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import LANES
 from carbyne.hot.jobs import Job, Jobs, demand
 from carbyne.hot.progress import Note, Notes, speed
+from carbyne.wiring import operator
 
 if TYPE_CHECKING:
     from carbyne.cli.desk import Groups
@@ -38,7 +38,7 @@ def add(groups: "Groups") -> None:
 
 def replay(arguments: Namespace, desk: Desk) -> None:
     """RetryableError while another replay runs, RequestError if there is none to show."""
-    table = DynamoTable(desk.dynamodb(), desk.table(arguments, "BlocksTableName", "table"))
+    table = operator.blocks_table(desk.dynamodb(), desk.table(arguments, "BlocksTableName", "table"))
     jobs, notes = Jobs(table), Notes(table)
     job = jobs.load()[0] if arguments.show else demand(jobs, range(LANES), uuid4().hex, int(time.time()))
     if job is None:

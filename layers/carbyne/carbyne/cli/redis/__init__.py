@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from carbyne.adapters.dynamodb.table import DynamoTable
 from carbyne.cli.desk import Desk, add_deployment
 from carbyne.cli.redis.picture import as_json, picture
 from carbyne.cli.redis.work import carry_out
@@ -24,7 +23,7 @@ from carbyne.cluster.topology import Topology, address
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import STATUS_S
 from carbyne.hot.handovers import Handovers
-from carbyne.wiring import redis_admin
+from carbyne.wiring import operator, redis_admin
 
 if TYPE_CHECKING:
     from carbyne.adapters.redis.admin import Admin
@@ -210,7 +209,7 @@ def _handovers(arguments: Namespace, desk: Desk) -> Handovers | None:
     if not (arguments.stack or arguments.table):
         desk.remark("no --stack or --table: lanes that change their master are replayed from the stream afterwards")
         return None
-    table = DynamoTable(desk.dynamodb(), desk.table(arguments, "BlocksTableName", "table"))
+    table = operator.blocks_table(desk.dynamodb(), desk.table(arguments, "BlocksTableName", "table"))
     return Handovers(table, desk.now_s)
 
 
