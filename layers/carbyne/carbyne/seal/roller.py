@@ -111,25 +111,25 @@ class Roller:
     def _rewrite(self, key: BlockKey, of: _RollupPart, series: Collection[str]) -> bool:
         expires_s = max(key.window.end_s, self._now_ms() // 1000) + self._warm_s[of.resolution.name]
         target = Target(self._warm, expires_s, self._catalogue.making(key))
-        concerned = {*series, *self._deleted(key.source, of)}
-        return rewrite(target, key, partial(self._recomputed, key.source, of, concerned), keys_of(concerned))
+        series = {*series, *self._deleted(key.source, of)}
+        return rewrite(target, key, partial(self._recomputed, key.source, of, series), keys_of(series))
 
     def _deleted(self, source: SourceKey, of: _RollupPart) -> Collection[str]:
         """The series that have buckets here of which something is deleted."""
-        named = {marker.series for marker in of.deletes.markers}
-        return rolled_names(self._stored(source, of, None)) if "" in named else named
+        series = {marker.series for marker in of.deletes.markers}
+        return rolled_names(self._stored(source, of, None)) if "" in series else series
 
     def _recomputed(
         self, source: SourceKey, of: _RollupPart, series: Collection[str], part: str, stored: Columns
     ) -> Columns:
         """``stored`` with the buckets of the span recomputed for those of ``series`` that lie in ``part``."""
-        mine = [name for name in series if blocks.in_part(name, part)]
-        kept, replaced = _apart(stored, set(keys_of(mine)), of.span)
-        before = self._stored(source, of, keys_of(mine)) if of.deletes.markers else replaced
+        series = [name for name in series if blocks.in_part(name, part)]
+        kept, replaced = _apart(stored, set(keys_of(series)), of.span)
+        before = self._stored(source, of, keys_of(series)) if of.deletes.markers else replaced
         if of.deletes.is_past:
             fresh = restamped(undeleted(before, of.deletes.markers, of.resolution.bucket_s), stamps.ZERO)
         else:
-            fresh = self._fresh(source, of, mine)
+            fresh = self._fresh(source, of, series)
         fresh = merge([fresh, blanked(before)])
         if not of.deletes.markers and fresh == restamped(replaced, stamps.ZERO):
             return stored
@@ -137,16 +137,19 @@ class Roller:
 
     def _fresh(self, source: SourceKey, of: _RollupPart, series: Sequence[str]) -> Columns:
         """The buckets as the finer samples give them."""
-        finer, span = of.resolution.finer, of.span
-        names = series if finer == RAW else keys_of(series)
-        samples = self._tiers.read(BlockQuery(source, finer, span[0], span[1] - 1, names), Gaps(partial=False))
-        return roll(between(samples, *span), of.resolution.bucket_s)
+        resolution = of.resolution
+        series = series if resolution.finer == RAW else keys_of(series)
+        return roll(self._between(source, resolution.finer, of.span, series), resolution.bucket_s)
 
     def _stored(self, source: SourceKey, of: _RollupPart, series: Collection[str] | None) -> Columns:
         """The buckets that table and archive have."""
-        start, end = of.span
-        query = BlockQuery(source, of.resolution.name, start, end - 1, series)
-        return between(self._tiers.read(query, Gaps(partial=False)), start, end)
+        return self._between(source, of.resolution.name, of.span, series)
+
+    def _between(self, source: SourceKey, resolution: str, span: Span, series: Collection[str] | None) -> Columns:
+        """What table and archive have of a span."""
+        start_ms, end_ms = span
+        query = BlockQuery(source, resolution, start_ms, end_ms - 1, series)
+        return between(self._tiers.read(query, Gaps(partial=False)), start_ms, end_ms)
 
     def _later(self, replaced: Columns) -> bytes:
         """A stamp after all of ``replaced``, and after those of a block that the table has no more."""
@@ -162,7 +165,7 @@ def _by_window(resolution: Resolution, span: Span) -> Iterator[tuple[Window, Spa
 
 def _apart(columns: Columns, series: Collection[str], span: Span) -> tuple[Columns, Columns]:
     """What is neither of ``series`` nor in the span, and the rest."""
-    mine = restrict(columns, series.__contains__)
-    others = restrict(columns, lambda name: name not in series)
-    outside = [between(mine, *apart) for apart in ((-TS_MS_MAX, span[0]), (span[1], TS_MS_MAX + 1))]
-    return merge([others, *outside]), between(mine, *span)
+    replaced = restrict(columns, series.__contains__)
+    kept = restrict(columns, lambda name: name not in series)
+    earlier, later = between(replaced, -TS_MS_MAX, span[0]), between(replaced, span[1], TS_MS_MAX + 1)
+    return merge([kept, earlier, later]), between(replaced, *span)
