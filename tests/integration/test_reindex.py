@@ -127,7 +127,7 @@ def test_the_command(aws):
     stored = DynamoTable(client, name)
     source = SourceKey("acme", labels.source_of(SERIES[0]))
     Catalogue(stored).add_series(source, {"up": SeriesSpan(NOW_S * 1000, NOW_S * 1000)})
-    stored.write([(keys.series_item(source), keys.TARGET_SORT, Item(b"{instance=web0:80,job=node}"))], [])
+    stored.write([(source.series_item, keys.TARGET_SORT, Item(b"{instance=web0:80,job=node}"))], [])
     for of in (source, SourceKey("acme", "host/h1")):
         key = BlockKey(of, RAW, Window(0, 14_400))
         stored.write([(key.partition, key.sort, Item(b"block", (TODAY + 459) * DAY_S))], [])

@@ -667,10 +667,10 @@ def _(simulation: Simulation) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """the tenant is left out of the index of windows"""
-    return [patch.object(catalogue, "windows_item", lambda source: f"windows:{keys.escape(source.source)}")]
+    return [patch.object(SourceKey, "windows_item", property(lambda source: f"windows:{keys.escape(source.source)}"))]
 
 
 @bug
 def _(simulation: Simulation) -> Patches:
     """the tenant is left out of the catalogue of series"""
-    return [patch.object(catalogue, "series_item", lambda source: f"series:{keys.escape(source.source)}")]
+    return [patch.object(SourceKey, "series_item", property(lambda source: f"series:{keys.escape(source.source)}"))]

@@ -10,7 +10,7 @@ from carbyne.adapters.dynamodb.table import WarmBlocks
 from carbyne.adapters.redis.cache import RedisCache
 from carbyne.core import stamps
 from carbyne.core.errors import RetryableError
-from carbyne.core.keys import SourceKey, Window, windows_item
+from carbyne.core.keys import SourceKey, Window
 from carbyne.read.reader import How
 from carbyne.samples.columns import Rows, from_rows
 from carbyne.samples.markers import Marker
@@ -60,7 +60,7 @@ def test_a_source_never_gets_what_is_kept_of_another_tenants(world):
     """Both are in one lane, and of both the same was noted last: that a day was closed, say."""
     other = next(one for one in (SourceKey("other", f"host/{n}") for n in count()) if one.lane == SOURCE.lane)
     assert read(world)[0].samples == 24
-    world.table.items[windows_item(other), CHANGE] = world.table.items[windows_item(SOURCE), CHANGE]
+    world.table.items[other.windows_item, CHANGE] = world.table.items[SOURCE.windows_item, CHANGE]
     of_both = [BlockQuery(source, "raw", BASE_MS, BASE_MS + 4 * HOUR_MS - 1, ("a",)) for source in (SOURCE, other)]
     assert [tiers(world).read(of, Gaps(partial=False)).samples for of in of_both] == [24, 0]
 

@@ -8,7 +8,7 @@ import pytest
 from carbyne.core import frame
 from carbyne.core.errors import CorruptDataError, RetryableError, UnknownVersionError
 from carbyne.core.items import Item
-from carbyne.core.keys import SourceKey, Window, series_item, windows_item
+from carbyne.core.keys import SourceKey, Window
 from carbyne.core.limits import CATALOGUE_PAGE_SERIES_MAX, SEAL_TRIES_MAX, SERIES_KEY_BYTES_MAX
 from carbyne.store import catalogue as module
 from carbyne.store.catalogue import Catalogue, SeriesSpan, Windows
@@ -62,7 +62,7 @@ def seen(count, first_ms=10, last_ms=20):
 
 
 def pages(table):
-    return sorted(sort for of, sort in table.items if of == series_item(SOURCE))
+    return sorted(sort for of, sort in table.items if of == SOURCE.series_item)
 
 
 def window(number, length_s=LENGTH_S):
@@ -129,7 +129,7 @@ def test_a_page_that_always_changes_is_retryable(catalogue, table):
 
     def come_first():
         turn.append(1)
-        table.items[series_item(SOURCE), "000000"] = module._page({"other": SeriesSpan(0, len(turn))})
+        table.items[SOURCE.series_item, "000000"] = module._page({"other": SeriesSpan(0, len(turn))})
 
     table.step = come_first
     with pytest.raises(RetryableError, match="keep changing"):
@@ -193,9 +193,9 @@ def test_years_of_windows_are_a_few_bytes(catalogue, table):
     many = [window(number) for number in range(5, 5 + 460 * 6) if number != 1000]
     for one in many[:50] + many[-50:]:
         catalogue.add_window(SOURCE, "raw", one)
-    table.items[windows_item(SOURCE), "raw"] = Item(module._INDEXES.pack(module._Index(module._runs(many), [])))
+    table.items[SOURCE.windows_item, "raw"] = Item(module._INDEXES.pack(module._Index(module._runs(many), [])))
     assert catalogue.windows(SOURCE, "raw").sealed == set(many)
-    assert item_bytes(windows_item(SOURCE), "raw", table.items[windows_item(SOURCE), "raw"]) < 200
+    assert item_bytes(SOURCE.windows_item, "raw", table.items[SOURCE.windows_item, "raw"]) < 200
 
 
 @given(st.sets(st.tuples(st.integers(0, 40), st.sampled_from([60, 3600, 14_400]))), st.sets(st.integers(0, 40)))
@@ -241,7 +241,7 @@ def test_of_two_sealers_one_is_the_first(order, marks):
     ],
 )
 def test_damage_is_a_typed_error_and_stays(catalogue, table, data, error):
-    table.items[series_item(SOURCE), "000000"] = table.items[windows_item(SOURCE), "raw"] = Item(data)
+    table.items[SOURCE.series_item, "000000"] = table.items[SOURCE.windows_item, "raw"] = Item(data)
     for ask in (
         lambda: catalogue.series(SOURCE),
         lambda: catalogue.add_series(SOURCE, seen(1)),
@@ -250,4 +250,4 @@ def test_damage_is_a_typed_error_and_stays(catalogue, table, data, error):
     ):
         with pytest.raises(error):
             ask()
-    assert table.items[series_item(SOURCE), "000000"].data == data
+    assert table.items[SOURCE.series_item, "000000"].data == data

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 from carbyne.core.errors import InvariantError, RetryableError
-from carbyne.core.keys import BlockKey, SourceKey, Window, series_item, windows_item
+from carbyne.core.keys import BlockKey, SourceKey, Window
 from carbyne.stream.arrived import Arrived, Image, records_of
 from carbyne.stream.arrived import images_of as arrived_images
 from carbyne.stream.events import answer_changes, answer_records
@@ -139,7 +139,7 @@ def test_a_deliberate_delete_shows_no_block(identity):
 
 
 @pytest.mark.parametrize("name", ["INSERT", "MODIFY", "REMOVE"])
-@pytest.mark.parametrize("partition", [windows_item(KEY.source), series_item(KEY.source), "rawish:a:b:"])
+@pytest.mark.parametrize("partition", [KEY.source.windows_item, KEY.source.series_item, "rawish:a:b:"])
 def test_the_catalogue_is_no_block(name, partition):
     assert images_of(change(name, key=(partition, "raw"), userIdentity=BY_TTL)) == []
 

@@ -2,7 +2,7 @@
 
 import pytest
 from carbyne.core.errors import RetryableError
-from carbyne.core.keys import CLOSED, RESOLUTIONS, BlockKey, Window, windows_item
+from carbyne.core.keys import CLOSED, RESOLUTIONS, BlockKey, Window
 from carbyne.read.reader import How
 from carbyne.store.catalogue import HOURLY
 
@@ -132,7 +132,7 @@ def test_an_index_of_days_that_can_not_be_read_is_on_request_a_warning(world, mo
     query = world.table.query
 
     def away(partition, first, last):
-        if partition == windows_item(SOURCE):
+        if partition == SOURCE.windows_item:
             raise RetryableError("the index is away")
         return query(partition, first, last)
 
@@ -145,10 +145,10 @@ def test_an_index_of_days_that_can_not_be_read_is_on_request_a_warning(world, mo
 
 def test_the_index_of_days_is_one_query(world):
     days_of(world, 1)
-    assert (windows_item(SOURCE), HOURLY) in world.table.items
+    assert (SOURCE.windows_item, HOURLY) in world.table.items
     world.now_ms += 5 * HOUR_MS
     world.seal_all()
-    assert (windows_item(SOURCE), CLOSED) in world.table.items
+    assert (SOURCE.windows_item, CLOSED) in world.table.items
     before = world.table.calls["query"]
     assert world.catalogue.open_days(SOURCE) == set()
     assert world.table.calls["query"] == before + 1

@@ -71,7 +71,7 @@ class Window(NamedTuple):
 
 
 class SourceKey(NamedTuple):
-    """One source of one tenant, and the keys of its samples in Redis."""
+    """One source of one tenant, and the keys of what is stored of it."""
 
     tenant: str
     source: str
@@ -119,6 +119,16 @@ class SourceKey(NamedTuple):
         """The mirror of ``member``."""
         tenant, source, token = member.split(":")
         return cls(unquote(tenant), unquote(source)), Window.parse(token)
+
+    @property
+    def windows_item(self) -> str:
+        """Partition key, in the blocks table, of the index of all windows of the source that were ever sealed."""
+        return f"windows:{self.path}"
+
+    @property
+    def series_item(self) -> str:
+        """Partition key, in the blocks table, of the source's series catalogue."""
+        return f"series:{self.path}"
 
     def _in_window(self, kind: str, window: Window) -> str:
         return f"{{{lane_tag(self.lane)}}}:{kind}:{self.path}:{window.token}"
@@ -209,11 +219,6 @@ def block_sort(window: Window) -> str:
     return f"{window.start_s:010d}+{window.length_s}"
 
 
-def windows_item(source: SourceKey) -> str:
-    """Partition key, in the blocks table, of the index of all windows of a source that were ever sealed."""
-    return f"windows:{source.path}"
-
-
 MARKERS: Final = "deleted#"
 """Prefix of the sort keys of a source's deletes, in the partition of its index of windows; they sort between CLOSED and
 RAW."""
@@ -241,11 +246,6 @@ def work_partition(number: int) -> str:
 def marker_sort(identity: bytes) -> str:
     """Sort key of the latest delete of one series and span (``markers.Marker.identity``)."""
     return f"{MARKERS}{identity.hex()}"
-
-
-def series_item(source: SourceKey) -> str:
-    """Partition key, in the blocks table, of a source's series catalogue."""
-    return f"series:{source.path}"
 
 
 TARGET_SORT: Final = "target"

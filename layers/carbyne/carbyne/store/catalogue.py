@@ -29,10 +29,8 @@ from carbyne.core.keys import (
     join_series,
     late_sort,
     marker_sort,
-    series_item,
     split_series,
     window_of_late,
-    windows_item,
 )
 from carbyne.core.limits import (
     CATALOGUE_INFLATED_BYTES_MAX,
@@ -181,8 +179,8 @@ class Catalogue:
 
     def series_each(self, sources: Sequence[SourceKey]) -> dict[SourceKey, Spans]:
         """``series`` of each source, in one call but for those that have several pages."""
-        pages = self._table.get_each([(series_item(source), _PAGE_SORT.format(0)) for source in sources])
-        first = {source: pages.get((series_item(source), _PAGE_SORT.format(0))) for source in sources}
+        pages = self._table.get_each([(source.series_item, _PAGE_SORT.format(0)) for source in sources])
+        first = {source: pages.get((source.series_item, _PAGE_SORT.format(0))) for source in sources}
         spans = {source: _spans(item) if item else Spans() for source, item in first.items()}
         full = [source for source, of_page in spans.items() if _may_be_full(of_page)]
         return spans | {source: self.series(source) for source in full}
@@ -196,33 +194,33 @@ class Catalogue:
 
     def windows(self, source: SourceKey, resolution: str) -> Windows:
         """The windows of this resolution that were ever sealed."""
-        item = self._table.get(windows_item(source), resolution)
+        item = self._table.get(source.windows_item, resolution)
         return _windows(item) if item else Windows(set(), set())
 
     def raw(self, source: SourceKey) -> tuple[Windows, list[Marker]]:
         """The windows of raw blocks that were ever sealed and the markers of deletes, in one query."""
-        items = self._table.query(windows_item(source), MARKERS, RAW)
+        items = self._table.query(source.windows_item, MARKERS, RAW)
         markers = [_marker(item) for sort, item in items if sort not in (CHANGE, RAW)]
         return _index(items), markers
 
     def markers(self, source: SourceKey) -> list[Marker]:
         """The markers of deletes."""
-        return [_marker(item) for _, item in self._table.query(windows_item(source), MARKERS, _AFTER_MARKERS)]
+        return [_marker(item) for _, item in self._table.query(source.windows_item, MARKERS, _AFTER_MARKERS)]
 
     def add_marker(self, source: SourceKey, marker: Marker, expires_s: int) -> None:
         """Note a delete, with all blocks to be cleaned, unless another one says the same or more; those that it covers
         itself go."""
         for _ in range(SEAL_TRIES_MAX):
-            items = dict(self._table.query(windows_item(source), MARKERS, _AFTER_MARKERS))
+            items = dict(self._table.query(source.windows_item, MARKERS, _AFTER_MARKERS))
             noted = {sort: _marker(item) for sort, item in items.items()}
             if any(other.covers(marker) for other in noted.values()):
                 return
             sort = marker_sort(marker.identity)
             item = _noted(marker, _first_ms(marker), expires_s)
-            if not self._table.put(windows_item(source), sort, item, items.get(sort)):
+            if not self._table.put(source.windows_item, sort, item, items.get(sort)):
                 continue
             for covered in (of for of, other in noted.items() if of != sort and marker.covers(other)):
-                self._table.remove(windows_item(source), covered, items[covered])
+                self._table.remove(source.windows_item, covered, items[covered])
             return
         raise RetryableError(f"the deletes of {source.source} keep changing under us")
 
@@ -235,7 +233,7 @@ class Catalogue:
         for delete in deletes:
             rest_ms = None if left_ms is None or left_ms > delete.marker.to_ms else max(delete.left_ms, left_ms)
             item = _noted(delete.marker, rest_ms, delete.item.expires_s)
-            if not self._table.put(windows_item(source), marker_sort(delete.marker.identity), item, delete.item):
+            if not self._table.put(source.windows_item, marker_sort(delete.marker.identity), item, delete.item):
                 raise RetryableError(f"the deletes of {source.source} changed under us")
             if rest_ms is not None:
                 result.append(OpenDelete(delete.marker, rest_ms, item))
@@ -244,7 +242,7 @@ class Catalogue:
     def add_late(self, late: Iterable[tuple[SourceKey, Window, Columns]]) -> None:
         """Note late rows, of each source and window once: from now on their windows count as not sealed."""
         items = [
-            (windows_item(source), late_sort(window, item.version), item)
+            (source.windows_item, late_sort(window, item.version), item)
             for source, window, columns in late
             for item in (Item(data) for _, data in blocks.encode_parts(columns))
         ]
@@ -252,17 +250,17 @@ class Catalogue:
 
     def pending(self, source: SourceKey, *, days: bool = False) -> Pending:
         """What the blocks lack, in one query; the open days only if ``days`` are asked for."""
-        return _pending(self._table.query(windows_item(source), HOURLY if days else BACKLOG, _AFTER_MARKERS))
+        return _pending(self._table.query(source.windows_item, HOURLY if days else BACKLOG, _AFTER_MARKERS))
 
     def work(self, source: SourceKey) -> tuple[Windows, Pending]:
         """The windows of raw blocks and what the blocks lack, in one query."""
-        items = self._table.query(windows_item(source), BACKLOG, RAW)
+        items = self._table.query(source.windows_item, BACKLOG, RAW)
         return _index(items), _pending(items)
 
     def remove_late(self, source: SourceKey, rows: Iterable[LateRows]) -> None:
         """Remove late rows that their block holds.  Equal rows that are noted again meanwhile go as well: the block has
         them."""
-        self._table.write([], [(windows_item(source), late.sort) for late in rows])
+        self._table.write([], [(source.windows_item, late.sort) for late in rows])
 
     def making(self, key: BlockKey) -> Callable[[], None]:
         """Note that the window of ``key`` is about to have a block; returns what must be called before one is made.
@@ -280,7 +278,7 @@ class Catalogue:
         What blocks say may be kept under the note if it was read before them.  Who takes what is kept under a note must
         have read Redis and what is pending before the note: a change that is noted later is still found there.
         """
-        items = self._table.query(windows_item(source), MARKERS, CHANGE)
+        items = self._table.query(source.windows_item, MARKERS, CHANGE)
         note = next((item.data for sort, item in items if sort == CHANGE), b"")
         return note, [_marker(item) for sort, item in items if sort != CHANGE]
 
@@ -291,11 +289,11 @@ class Catalogue:
         no earlier version comes again; a change that is noted twice at once is one.  A put that fails is as good as one
         that does not: another note came after our blocks were there.
         """
-        item = self._table.get(windows_item(source), CHANGE)
+        item = self._table.get(source.windows_item, CHANGE)
         before, last = (item.data[:_NOTE_BYTES], item.data[_NOTE_BYTES:]) if item else (b"", b"")
         ours = _digest(change)
         if ours != last:
-            self._table.put(windows_item(source), CHANGE, Item(_digest(before + ours) + ours), item)
+            self._table.put(source.windows_item, CHANGE, Item(_digest(before + ours) + ours), item)
 
     def add_window(self, source: SourceKey, resolution: str, window: Window) -> bool:
         """Note that the window is about to have a block; whether it never had one."""
@@ -307,7 +305,7 @@ class Catalogue:
 
     def open_days(self, source: SourceKey) -> set[Window]:
         """The days of which hourly blocks exist, but not yet all daily buckets."""
-        return _open_days(self._table.query(windows_item(source), HOURLY, CLOSED))
+        return _open_days(self._table.query(source.windows_item, HOURLY, CLOSED))
 
     def close_day(self, source: SourceKey, day: Window) -> None:
         """Note that every series has its bucket of this day; later changes bring their own."""
@@ -316,17 +314,17 @@ class Catalogue:
     def _change(self, source: SourceKey, resolution: str, change: Callable[[Windows], bool]) -> bool:
         """Whether ``change``, made to the windows as they are, changed anything."""
         for _ in range(SEAL_TRIES_MAX):
-            item = self._table.get(windows_item(source), resolution)
+            item = self._table.get(source.windows_item, resolution)
             windows = _windows(item) if item else Windows(set(), set())
             if not change(windows):
                 return False
             changed = _Index(_runs(sorted(windows.sealed)), _runs(sorted(windows.again)))
-            if self._table.put(windows_item(source), resolution, Item(_INDEXES.pack(changed)), item):
+            if self._table.put(source.windows_item, resolution, Item(_INDEXES.pack(changed)), item):
                 return True
         raise RetryableError(f"the windows of {source.source} keep changing under us")
 
     def _pages(self, source: SourceKey) -> list[tuple[str, Item, Spans]]:
-        pages = self._table.query(series_item(source), "0", "9")
+        pages = self._table.query(source.series_item, "0", "9")
         return [(sort, item, _spans(item)) for sort, item in pages]
 
     def _try_add_series(self, source: SourceKey, seen: Spans) -> bool:
@@ -337,7 +335,7 @@ class Catalogue:
             changed = {name: spans[name].joined(left.pop(name)) for name in spans.keys() & left.keys()}
             if any(spans[name] != span for name, span in changed.items()):
                 spans.update(changed)
-                if not self._table.put(series_item(source), sort, _page(spans), item):
+                if not self._table.put(source.series_item, sort, _page(spans), item):
                     return False
         return not left or self._add_new(source, pages, left)
 
@@ -345,12 +343,12 @@ class Catalogue:
         """Fill the last page, then further ones; False if another sealer changed one of them meanwhile."""
         number, item, spans, names = len(pages), None, Spans(), list(new)
         if pages and _room(pages[-1][2], names):
-            number, item = number - 1, self._table.get(series_item(source), pages[-1][0])
+            number, item = number - 1, self._table.get(source.series_item, pages[-1][0])
             spans = _spans(item) if item else Spans()
         while names:
             room = _room(spans, names)
             spans = _joined([spans, {name: new[name] for name in names[:room]}])
-            if not self._table.put(series_item(source), _PAGE_SORT.format(number), _page(spans), item):
+            if not self._table.put(source.series_item, _PAGE_SORT.format(number), _page(spans), item):
                 return False
             names, number, item, spans = names[room:], number + 1, None, Spans()
         return True

@@ -191,7 +191,7 @@ class Directory:
 
         What the entry has besides stays.  RetryableError.
         """
-        item = self._table.get(keys.series_item(source), keys.TARGET_SORT)
+        item = self._table.get(source.series_item, keys.TARGET_SORT)
         self._note_source(source, item.data.decode() if item else "", days, names_in(series))
         self._trim()
         return item is not None
@@ -208,7 +208,7 @@ class Directory:
             if known and entry == known.entry:
                 return
             if target and (known is None or known.entry.target != target):
-                self._table.write([(keys.series_item(source), keys.TARGET_SORT, Item(target.encode()))], [])
+                self._table.write([(source.series_item, keys.TARGET_SORT, Item(target.encode()))], [])
             item = Item(_SOURCES.pack(entry), int(self._now_s()) + self._keep_s)
             if self._table.put(*key, item, known and known.item):
                 self._known[key] = _Known(entry, item)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from carbyne.adapters.aws import retryable
-from carbyne.core.keys import MARKERS, SourceKey, windows_item
+from carbyne.core.keys import MARKERS, SourceKey
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -22,7 +22,7 @@ class MarkerCount:
             answer = self._client.query(
                 TableName=self._table,
                 KeyConditionExpression="pk = :pk AND begins_with(sk, :first)",
-                ExpressionAttributeValues={":pk": {"S": windows_item(source)}, ":first": {"S": MARKERS}},
+                ExpressionAttributeValues={":pk": {"S": source.windows_item}, ":first": {"S": MARKERS}},
                 Select="COUNT",
             )
         return answer["Count"]
