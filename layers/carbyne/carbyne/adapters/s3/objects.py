@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ABSENT: Final = ("NoSuchKey", "404")
 CONFLICTS: Final = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404", "409", "412")
-"""Somebody else put or removed the object meanwhile: read, merge, put again."""
+"""Another writer put or removed the object meanwhile: read, merge, put again."""
 
 
 class ColdBlocks:
