@@ -71,3 +71,14 @@ def test_what_was_sealed_reads_as_before(path):
     finally:
         path.now_s = NOW_S
     assert ask(path, 'sum_over_time({job="node"}[5m])') == before
+
+
+def test_stats_say_what_was_read_of_each_tier(path):
+    def tiers():
+        answer = path.get("/api/v1/query", ("query", 'up{instance="web1:9100"}'), ("time", NOW_S), ("stats", "all"))
+        return json.loads(answer["body"])["data"]["stats"]["tiers"]
+
+    first, second = tiers(), tiers()
+    assert first["hot"]["calls"] >= 1
+    assert first["warm"]["bytes"] + first["cache"]["bytes"] > 0
+    assert (second["warm"]["bytes"], second["cache"]["calls"]) == (0, 1)

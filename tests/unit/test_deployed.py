@@ -24,13 +24,14 @@ WIDE = {
     "AWSLambdaDynamoDBExecutionRole": f"{SHARED} it reads streams for the event source, and there is one here",
 }
 """Managed policies with the resource ``*``, and why each is acceptable."""
-MODULES = {"replay": "replayer", "relief": "sealer", "backlog": "sealer", "cache": "reader"}
+MODULES = {"replay": "replayer", "relief": "sealer", "backlog": "sealer", "cache": "reader", "near": "reader"}
 """Modules that are not called like the function whose metrics they emit."""
 NOT_ALARMED = {
     ("writer", "SamplesRejected.*"): "the sum of all reasons is alarmed; these say why",
     ("writer", "SamplesPassedOver.*"): "what is taken and not stored on purpose; the answer says so",
     ("reader", "CacheHits"): "reads of blocks that the cache spared",
     ("reader", "CacheMisses"): "a slower read and nothing else",
+    ("reader", "CacheNearHits"): "reads that did not even ask the cache in Redis",
     ("writer", "PutRetries"): "a retry that succeeds is normal; one that does not is a 503, which is alarmed",
     ("writer", "PostsRefused"): "a 503, which is alarmed; the log names the tenant",
     ("writer", "PostsRefused.*"): "says which limit",

@@ -17,7 +17,9 @@ from carbyne.read.mackerel import Queries
 from carbyne.read.reader import Many
 from carbyne.read.registered import HOST_INFO, RegisteredSource
 from carbyne.read.sources import SourceSelector
+from carbyne.read.spent import Spent, as_stats
 from carbyne.samples.columns import Columns, Group
+from carbyne.store.tiers import Taken
 
 from tests.unit.test_read_mackerel import ACCOUNTS
 
@@ -177,6 +179,23 @@ def test_a_limit_cuts_and_says_so(reader):
     assert len(body["data"]["result"]) == 1
     assert body["warnings"] == ["results truncated due to limit"]
     assert body["data"]["stats"]["seriesRead"] == 2
+    assert body["data"]["stats"]["samples"]["totalQueryableSamples"] == 10
+
+
+def test_what_a_query_cost_is_counted_by_tier():
+    spent = Spent()
+    taken = [Taken("warm", 4097), Taken("warm", 10), Taken("cold", 9), Taken("hot", 8)]
+    spent.add(Many(Columns((), ()), "1h", [], taken))
+    spent.add(Many(Columns((), ()), "raw", [], taken[3:]))
+    stats = as_stats(spent, (1, 2))
+    assert stats["tiers"] == {
+        "hot": {"calls": 2, "bytes": 16},
+        "cache": {"calls": 0, "bytes": 0},
+        "warm": {"calls": 2, "bytes": 4107},
+        "cold": {"calls": 1, "bytes": 9},
+    }
+    assert stats["dollars"] == pytest.approx(3 * 0.125e-6 + 0.4e-6)
+    assert spent.infos() == ["Carbyne info: computed from rollups of 1h, exactly"]
 
 
 def test_infos_come_with_the_answer(reader):
@@ -186,7 +205,7 @@ def test_infos_come_with_the_answer(reader):
 
 def test_too_many_sources_are_refused_with_the_figures():
     many = [RegisteredSource(f"host/{nth}") for nth in range(QUERY_SOURCES_MAX + 1)]
-    selector = SourceSelector(FakeReader(), "acme", lambda _: many)
+    selector = SourceSelector(FakeReader(), "acme", lambda _: many, Spent())
     with pytest.raises(Exception, match=f"matches {QUERY_SOURCES_MAX + 1} sources, more than {QUERY_SOURCES_MAX}"):
         selector.select(Selection((Match("__name__", "=", "x"),), 0, 1))
 
@@ -196,7 +215,7 @@ def test_a_registry_that_is_away_is_no_empty_answer(reader):
         raise RetryableError("the registry is away")
 
     with pytest.raises(RetryableError):
-        SourceSelector(reader, "acme", away).select(Selection((Match("__name__", "=", "x"),), 0, 1))
+        SourceSelector(reader, "acme", away, Spent()).select(Selection((Match("__name__", "=", "x"),), 0, 1))
 
 
 def test_what_data_sources_ask_besides(reader):

@@ -141,6 +141,10 @@ QUERY_SAMPLES_MAX: Final = 5_000_000
 """Samples that a query reads, and values that one of its operations gives: 40 MB, of which an operation has ten."""
 QUERY_POINTS_MAX: Final = 150_000
 """Points of the answer to a query: what fits into a Lambda answer of 6 MB."""
+ROLLED_READS_MAX: Final = 64
+"""Reads of one source into which a window is cut to be served by rollups: each takes some round trips."""
+ROLLED_SPAN_MS_MAX: Final = 20 * 366 * 86_400_000
+"""The longest span that is served by rollups: far longer than any is kept."""
 QUERY_TIMEOUT_S: Final = 20.0
 """How long a query is computed: the function ends after 25 s."""
 QUERY_LOOKBACK_MS: Final = 5 * 60 * 1000
@@ -554,6 +558,8 @@ CACHE_LOOK_S: Final = 10.0
 """How often an instance asks how full Redis is, and notes how often the cache had something."""
 CACHE_ENTRY_BYTES_MAX: Final = 512 * 1024
 """One entry: a week of a hundred metrics in buckets of an hour has 100,000."""
+CACHE_NEAR_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Entries that one instance of the reader keeps in its own memory, of 1 GB."""
 CACHE_INFLATED_BYTES_MAX: Final = 8 * 1024 * 1024
 """The same before compression."""
 CHECK_HOSTS_MAX: Final = 100

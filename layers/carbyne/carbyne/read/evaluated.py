@@ -22,6 +22,7 @@ from carbyne.promql.scope import QuerySpan
 from carbyne.read.mackerel import Queries
 from carbyne.read.prometheus import Parameters, QuerySuccess
 from carbyne.read.sources import SourceSelector
+from carbyne.read.spent import Spent, as_stats
 from carbyne.read.targets import AllOf, TargetSelector
 
 Fields = dict[str, Any]
@@ -44,9 +45,9 @@ def at_one_time(queries: Queries, tenant: str, given: Parameters) -> QuerySucces
     """The answer of ``query``."""
     text = given.required("query")
     at_ms = time_ms(given, "time", queries.now_ms())
-    options = _options(given)
-    answer = query.instant(text, at_ms, _selector(queries, tenant), options)
-    return _success(answer, given, text, at_ms)
+    options, spent = _options(given), Spent()
+    answer = query.instant(text, at_ms, _selector(queries, tenant, spent), options)
+    return _success(answer, given, spent, at_ms)
 
 
 def over_a_span(queries: Queries, tenant: str, given: Parameters) -> QuerySuccess:
@@ -59,8 +60,9 @@ def over_a_span(queries: Queries, tenant: str, given: Parameters) -> QuerySucces
     if step_ms <= 0:
         raise QueryError("bad_data", 'invalid parameter "step": it must be longer than zero')
     span = QuerySpan(start_ms, end_ms, step_ms)
-    answer = query.over(text, span, _selector(queries, tenant), _options(given))
-    return _success(answer, given, text, end_ms)
+    options, spent = _options(given), Spent()
+    answer = query.over(text, span, _selector(queries, tenant, spent), options)
+    return _success(answer, given, spent, end_ms)
 
 
 def formatted(given: Parameters) -> QuerySuccess:
@@ -73,10 +75,10 @@ def parsed(given: Parameters) -> QuerySuccess:
     return QuerySuccess(described(parse(given.required("query"))))
 
 
-def _selector(queries: Queries, tenant: str) -> AllOf:
+def _selector(queries: Queries, tenant: str, spent: Spent) -> AllOf:
     """Of hosts and services, and of what has labels."""
-    known = SourceSelector(queries.reader, tenant, queries.sources)
-    return AllOf(known, TargetSelector(queries.reader, tenant, queries.find))
+    registered = SourceSelector(queries.reader, tenant, queries.sources, spent)
+    return AllOf(registered, TargetSelector(queries.reader, tenant, queries.find, spent))
 
 
 def _options(given: Parameters) -> Options:
@@ -112,25 +114,25 @@ def _rfc3339_s(name: str, text: str) -> float:
 def _duration_ms(name: str, text: str) -> int:
     """Seconds, or as ``1h30m``."""
     if NUMBER.fullmatch(text):
-        found = float(text) * 1000
+        duration_ms = float(text) * 1000
     elif text and DURATION.fullmatch(text):
-        found = float(sum(int(size) * UNITS_MS[unit] for size, unit in re.findall(r"(\d+)(ms|[smhdwy])", text)))
+        duration_ms = float(sum(int(size) * UNITS_MS[unit] for size, unit in re.findall(r"(\d+)(ms|[smhdwy])", text)))
     else:
         raise QueryError("bad_data", f'invalid parameter "{name}": cannot parse {text[:40]!r} to a valid duration')
-    if not abs(found) < TIME_S_MAX * 1000:
+    if not abs(duration_ms) < TIME_S_MAX * 1000:
         raise QueryError("bad_data", f'invalid parameter "{name}": {text[:40]!r} is out of range')
-    return round(found)
+    return round(duration_ms)
 
 
-def _success(answer: QueryAnswer, given: Parameters, text: str, at_ms: int) -> QuerySuccess:
+def _success(answer: QueryAnswer, given: Parameters, spent: Spent, at_ms: int) -> QuerySuccess:
     data: Fields = {"resultType": answer.kind, "result": _result(answer, at_ms)}
-    warnings, infos = _some(answer.warnings, "warning"), _some(answer.infos, "info")
+    warnings, infos = _some(answer.warnings, "warning"), [*_some(answer.infos, "info"), *spent.infos()]
     limit = _limit(given)
     if limit and answer.kind in {"vector", "matrix"} and len(data["result"]) > limit:
         data["result"] = data["result"][:limit]
         warnings = [*warnings, "results truncated due to limit"]
     if given.text("stats"):
-        data["stats"] = {"seriesRead": answer.read[0], "samples": {"totalQueryableSamples": answer.read[1]}}
+        data["stats"] = as_stats(spent, answer.read)
     return QuerySuccess(data, warnings or UNSET, infos or UNSET)
 
 

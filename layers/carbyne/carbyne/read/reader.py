@@ -26,7 +26,7 @@ from carbyne.samples.columns import EMPTY, Columns, between, column, merge
 from carbyne.samples.rollups import Span, aggregate, buckets_of, choose
 from carbyne.samples.rows import HotQuery
 from carbyne.store.catalogue import Catalogue
-from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps
+from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps, Taken
 
 REBUILDING = "hot tier is being rebuilt: recent samples may be missing"
 
@@ -89,11 +89,13 @@ HOW: Final = How()
 
 
 class Many(NamedTuple):
-    """Several series of a source: raw samples, or buckets as a rollup block holds them; the rest as in ReadAnswer."""
+    """Several series of a source: raw samples, or buckets as a rollup block holds them; the rest as in ReadAnswer.
+    ``taken``: what each call of a store gave."""
 
     columns: Columns
     resolution: str
     warnings: list[str]
+    taken: Sequence[Taken] = ()
 
 
 class _Asked(NamedTuple):
@@ -168,7 +170,7 @@ class Reader:
         """
         asked, gaps = self._asked(from_ms, to_ms, how), Gaps(partial=how.partial)
         columns = EMPTY if asked.is_over else self._columns(source, series, asked, gaps)[0]
-        return Many(columns, asked.resolution, gaps.warnings)
+        return Many(columns, asked.resolution, gaps.warnings, gaps.taken)
 
     def sealed(self, source: SourceKey, from_ms: int, to_ms: int, how: How = HOW) -> bytes:
         """What names the samples of a span until one of them changes; to be asked before they are read.
@@ -283,7 +285,9 @@ class Reader:
 
     def _hot_part(self, source: SourceKey, from_ms: int, to_ms: int, series: Sequence[str], gaps: Gaps) -> HotAnswer:
         answer = self._hot.read_each([source], HotQuery(from_ms, to_ms, self._length_s, series))[source]
-        return self._checked(answer, source, to_ms, gaps)
+        checked = self._checked(answer, source, to_ms, gaps)
+        gaps.taken.append(Taken("hot", sum(group.values.nbytes for group in checked.columns.groups)))
+        return checked
 
     def check(self, answer: HotAnswer | RetryableError, source: SourceKey, to_ms: int) -> None:
         """RetryableError if Redis may lack something of the source until then."""

@@ -3,7 +3,7 @@
 Who a host is says another series, ``carbyne_host_info``, one for each of its roles, to be joined.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Final
@@ -11,12 +11,14 @@ from typing import Final
 import numpy as np
 
 from carbyne.core.errors import QueryError
-from carbyne.core.keys import RAW, SourceKey
+from carbyne.core.keys import SourceKey
 from carbyne.core.limits import BATCH_READERS, QUERY_SAMPLES_MAX, QUERY_SERIES_MAX, QUERY_SOURCES_MAX
-from carbyne.promql.labels import NAME, Labels, made
+from carbyne.promql.labels import NAME, made
 from carbyne.promql.select import Selection, SeriesSamples, Test, test_of, tests_of
-from carbyne.read.reader import How, Many, Reader
+from carbyne.read.reader import Reader
 from carbyne.read.registered import HOST_INFO, SOURCE, ListSources, RegisteredSource, infos_of
+from carbyne.read.rolled import SelectionRead
+from carbyne.read.spent import Spent
 
 INFO_STEP_MS: Final = 60_000
 """Between two samples of an info series, as between those of an agent."""
@@ -41,15 +43,6 @@ def bounded(of_sources: Iterable[Sequence[SeriesSamples]]) -> Iterator[SeriesSam
         yield from read
 
 
-def series_of(many: Many, labels_of: Callable[[str], Labels]) -> list[SeriesSamples]:
-    """What was read of a source, as series with the labels of their keys."""
-    return [
-        SeriesSamples(labels_of(key), group.ts_ms, bits.view(np.float64))
-        for group in many.columns.groups
-        for key, bits in zip(group.series, group.values, strict=True)
-    ]
-
-
 class SourceSelector:
     """A Selector of one tenant's hosts and services.
 
@@ -57,13 +50,13 @@ class SourceSelector:
     registry or a tier can't be asked.
     """
 
-    def __init__(self, reader: Reader, tenant: str, listed: ListSources) -> None:
-        self._reader, self._tenant, self._listed = reader, tenant, listed
+    def __init__(self, reader: Reader, tenant: str, listed: ListSources, spent: Spent) -> None:
+        self._reader, self._tenant, self._listed, self._spent = reader, tenant, listed, spent
 
     def select(self, selection: Selection) -> Sequence[SeriesSamples]:
         sources = self._listed(self._tenant)
-        found = [*_infos(sources, selection), *self._samples(sources, selection)]
-        return sorted(found, key=lambda series: series.labels)
+        selected = [*_infos(sources, selection), *self._samples(sources, selection)]
+        return sorted(selected, key=lambda series: series.labels)
 
     def _samples(self, sources: Sequence[RegisteredSource], selection: Selection) -> Iterator[SeriesSamples]:
         tests = _Tests(selection)
@@ -82,8 +75,8 @@ class SourceSelector:
         names = tests.names or [name for name in self._reader.known(key, partial=False)[0] if tests.name(name)]
         if not names:
             return []
-        many = self._reader.read_many(key, sorted(names), selection.after_ms + 1, selection.until_ms, How(RAW))
-        return series_of(many, lambda name: made({NAME: name, SOURCE: source}))
+        reading = SelectionRead(self._reader, key, sorted(names), selection, self._spent)
+        return reading.series(lambda name: made({NAME: name, SOURCE: source}))
 
 
 class _Tests:

@@ -129,7 +129,7 @@ def _levels(resolution: str, span: Span, fluid: Sequence[Span], days: Iterable[W
         rolled = BY_NAME[resolution]
         unsealed = [*fluid, *map(_span, days)] if rolled is DAY else fluid
         touched = [rolled.aligned(*part) for part in unsealed]
-        computed = [joined for part in spans for joined in _joined(touched, part)]
+        computed = [joined for part in spans for joined in joined_spans(touched, part)]
         levels.append(_Level(resolution, spans, computed))
         resolution, spans = rolled.finer, computed
     return [*levels, _Level(RAW, spans, [])] if spans else levels
@@ -142,12 +142,12 @@ def _combined(of_levels: Sequence[tuple[_Level, Columns]]) -> Columns:
         if level.resolution == RAW:
             columns = blocks
         else:
-            kept = [between(blocks, *rest) for part in level.spans for rest in _between_spans(level.computed, part)]
+            kept = [between(blocks, *rest) for part in level.spans for rest in between_spans(level.computed, part)]
             columns = merge([*kept, roll(columns, BY_NAME[level.resolution].bucket_s)])
     return columns
 
 
-def _joined(spans: Iterable[Span], within: Span) -> list[Span]:
+def joined_spans(spans: Iterable[Span], within: Span) -> list[Span]:
     """The parts of ``within`` that one of the spans covers, ascending, those that touch as one."""
     joined: list[Span] = []
     for from_ms, to_ms in sorted(spans):
@@ -159,7 +159,7 @@ def _joined(spans: Iterable[Span], within: Span) -> list[Span]:
     return joined
 
 
-def _between_spans(spans: Sequence[Span], within: Span) -> list[Span]:
+def between_spans(spans: Sequence[Span], within: Span) -> list[Span]:
     """What is left of ``within`` without those of ``spans`` that lie in it; they ascend and do not overlap."""
     inside = [span for span in spans if within[0] <= span[0] < within[1]]
     edges = [within[0], *(edge for span in inside for edge in span), within[1]]

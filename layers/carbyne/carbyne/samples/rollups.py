@@ -8,7 +8,7 @@ A bucket whose samples are all NaN, or were deleted, stays with count 0, and rea
 an earlier bucket of samples that were overwritten since, and nothing is ever removed there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -137,6 +137,24 @@ def buckets_of(rolled: Columns, series: str) -> Buckets:
     there = parts[0][0] > 0
     count, total, low, high = (part[:, there] for part in parts)
     return Buckets(group.ts_ms[there], count, total, low, high)
+
+
+def each_series(rolled: Columns, name: str) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.float64]]]:
+    """(series, starts, values) of one of AGGREGATES in all buckets that have a sample other than NaN."""
+    for group in rolled.groups:
+        rows, values = {key: row for row, key in enumerate(group.series)}, group.values.view(np.float64)
+        for series in _rolled_names(group):
+            there = values[rows[series + AGGREGATES["count"]]] > 0
+            yield series, group.ts_ms[there], values[rows[series + AGGREGATES[name]]][there]
+
+
+def blank_starts(rolled: Columns) -> NDArray[np.int64]:
+    """Where the buckets begin of which a series has no sample other than NaN, ascending."""
+    suffix, starts = AGGREGATES["count"], [np.empty(0, np.int64)]
+    for group in rolled.groups:
+        counts = [row for row, key in enumerate(group.series) if key.endswith(suffix)]
+        starts.append(group.ts_ms[(group.values.view(np.float64)[counts] == 0).any(axis=0)])
+    return np.unique(np.concatenate(starts))
 
 
 def aggregate(buckets: Buckets, name: str) -> NDArray[np.float64]:

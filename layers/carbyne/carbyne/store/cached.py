@@ -20,7 +20,7 @@ from carbyne.samples.columns import EMPTY, Columns, Group, merge
 from carbyne.samples.markers import erase
 from carbyne.samples.rollups import ROLLUPS
 from carbyne.store.catalogue import Catalogue
-from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps
+from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps, Taken
 
 
 class BlockCache(Protocol):
@@ -82,9 +82,12 @@ class CachedTiers:
             from_ms=of.from_ms // window_ms * window_ms, to_ms=-(-(of.to_ms + 1) // window_ms) * window_ms - 1
         )
         key = _key(version, whole)
-        columns = _columns(self._cache.get(of.source, key))
+        value = self._cache.get(of.source, key)
+        columns = _columns(value)
         if columns is None:
             columns = self._of_blocks(whole, gaps, key)
+        elif value:
+            gaps.taken.append(Taken("cache", len(value)))
         return erase(merge([hot, columns]), markers) if of.resolution == RAW else merge([hot, columns])
 
     def _of_blocks(self, of: BlockQuery, gaps: Gaps, key: str) -> Columns:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from typing import NamedTuple
 
-from carbyne.core.errors import CorruptDataError, RetryableError
+from carbyne.core.errors import CorruptDataError, InvariantError, RetryableError
 from carbyne.core.items import Blocks, Item, RangedBlocks
 from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
 from carbyne.core.limits import COLD_READERS
@@ -23,13 +23,21 @@ from carbyne.store.tree import read_blocks
 _log = logging.getLogger(__name__)
 
 
+class Taken(NamedTuple):
+    """What one call of a store gave: ``tier``: hot, cache, warm or cold."""
+
+    tier: str
+    bytes: int
+
+
 class Gaps:
-    """What a read could not ask.  Without ``partial`` the first gap ends the read, with RetryableError unless it is
-    damage; with it the answer goes on, and ``warnings`` says what may be missing."""
+    """What a read could not ask, and what it got: ``taken``, by call.  Without ``partial`` the first gap ends the read,
+    with RetryableError unless it is damage; with it the answer goes on, and ``warnings`` says what may be missing."""
 
     def __init__(self, *, partial: bool) -> None:
         self._partial = partial
         self._warnings: dict[str, None] = {}
+        self.taken: list[Taken] = []
 
     @property
     def warnings(self) -> list[str]:
@@ -47,8 +55,9 @@ class Gaps:
         return Gaps(partial=self._partial)
 
     def join(self, other: "Gaps") -> None:
-        """Take over what another part could not ask."""
+        """Take over what another part could not ask, and what it got."""
         self._warnings.update(other._warnings)
+        self.taken += other.taken
 
     def damage(self, key: BlockKey, cause: CorruptDataError) -> None:
         """A block can't be read, and never will be."""
@@ -68,6 +77,21 @@ class BlockQuery(NamedTuple):
     to_ms: int
     series: Collection[str] | None = None
     part: str = blocks.WHOLE
+
+
+class _Measured:
+    """A store that notes what it gives."""
+
+    def __init__(self, tier: str, store: Blocks, gaps: Gaps) -> None:
+        self._tier, self._store, self._gaps = tier, store, gaps
+
+    def get(self, key: BlockKey) -> Item | None:
+        item = self._store.get(key)
+        self._gaps.taken.append(Taken(self._tier, len(item.data) if item else 0))
+        return item
+
+    def put(self, key: BlockKey, item: Item, replaces: Item | None) -> bool:
+        raise InvariantError(f"BUG: a read puts {key}")
 
 
 class BlockTiers:
@@ -95,7 +119,8 @@ class BlockTiers:
         there: set[Window] = set()
         try:
             for key, item in self._warm.between(of.source, of.resolution, of.from_ms, of.to_ms):
-                columns = self._blocks(self._warm, key, item, of, gaps)
+                gaps.taken.append(Taken("warm", len(item.data)))
+                columns = self._blocks(_Measured("warm", self._warm, gaps), key, item, of, gaps)
                 parts += _present(columns)
                 if None not in columns:
                     there.add(key.window)
@@ -121,7 +146,8 @@ class BlockTiers:
 
     def _cold_parts(self, key: BlockKey, of: BlockQuery, gaps: Gaps) -> list[Columns]:
         try:
-            return _present(self._blocks(self._cold, key, self._cold.get(key), of, gaps))
+            cold = _Measured("cold", self._cold, gaps)
+            return _present(self._blocks(cold, key, cold.get(key), of, gaps))
         except RetryableError as error:
             gaps.note("the cold tier could not be read: old samples may be missing", error)
             return []

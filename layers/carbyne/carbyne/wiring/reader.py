@@ -19,7 +19,7 @@ from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.core.items import Blocks, Table
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import BATCH_READERS, COLD_READERS, DAY_S
+from carbyne.core.limits import BATCH_READERS, CACHE_NEAR_BYTES_MAX, COLD_READERS, DAY_S
 from carbyne.core.meter import Meter
 from carbyne.core.settings import ReaderSettings, by_resolution, load
 from carbyne.hot.failovers import Failovers
@@ -38,6 +38,7 @@ from carbyne.read.views import Views
 from carbyne.store.cached import BlockCache, CachedTiers
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.directory import Directory
+from carbyne.store.near import NearCache
 from carbyne.store.tiers import BlockTiers
 from carbyne.store.worklist import Worklist
 from carbyne.tenants.accounts import Accounts
@@ -114,6 +115,7 @@ def reader() -> ReaderDeps:
     dynamodb = boto3.client("dynamodb", config=aws.config(1, 2, tries=2, connections=2 * BATCH_READERS))
     s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
     redis = nodes(settings)
+    meter = Meter(time.monotonic, telemetry.emf("reader", settings.stack))
     ports = ReaderPorts(
         hot=HotStore(redis),
         windows=HotWindows(redis),
@@ -123,6 +125,6 @@ def reader() -> ReaderDeps:
         now_ms=now_ms,
         is_registered=Registered(dynamodb, settings.registry_table).has,
         sources=DynamoSources(dynamodb, settings.registry_table).of,
-        cache=RedisCache(redis, time.monotonic, Meter(time.monotonic, telemetry.emf("reader", settings.stack))),
+        cache=NearCache(RedisCache(redis, time.monotonic, meter), meter, CACHE_NEAR_BYTES_MAX),
     )
     return assemble(settings, ports)

@@ -1,0 +1,162 @@
+"""What a range selector reads: rollups where these give exactly what raw samples would, raw samples elsewhere.
+
+A bucket [start, end) stands for its samples if no window begins or ends within it: all of them are in the same windows.
+So windows are cut into the coarsest buckets that fit, and raw samples at their ends, as windows are (from, to].  A
+bucket takes the place of its samples as one sample with their greatest, or least, value.
+
+A bucket of which a series has nothing but NaN is read again from the next finer resolution, down to raw samples: NaN is
+left out of rollups, while the answer to only NaN is NaN.  Sums and counts are not served: PromQL adds with compensation
+and counts NaN.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carbyne.core.keys import RAW, SourceKey
+from carbyne.core.limits import ROLLED_READS_MAX, ROLLED_SPAN_MS_MAX
+from carbyne.promql.labels import Labels
+from carbyne.promql.select import Selection, SeriesSamples
+from carbyne.read.reader import How, Many, Reader
+from carbyne.read.spent import Spent
+from carbyne.read.views import between_spans, joined_spans
+from carbyne.samples.rollups import ROLLUPS, Resolution, Span, blank_starts, each_series
+
+EXACT: Final = {
+    "max_over_time": "max",
+    "min_over_time": "min",
+    "present_over_time": "max",
+    "absent_over_time": "max",
+}
+"""Functions whose answer rollups give exactly -> which value of a bucket stands for its samples."""
+RAW_BLOCK_MS: Final = ROLLUPS[0].window_s * 1000
+"""A block of raw samples, by which reads are compared: about as large as one of any rollup."""
+
+LabelsOf = Callable[[str], Labels]
+Times = NDArray[np.int64]
+SamplePoints = tuple[Times, NDArray[np.float64]]
+
+
+class RollupPlan(NamedTuple):
+    """``levels``: which buckets are read of each rollup, the coarsest first, as spans of whole buckets; ``rest``: the
+    spans of raw samples."""
+
+    levels: list[tuple[Resolution, list[Span]]]
+    rest: list[Span]
+
+
+def planned(selection: Selection, rollups: Sequence[Resolution] = ROLLUPS) -> RollupPlan:
+    """Which rollups serve a selection: none, unless that saves half of the blocks at least."""
+    span = (selection.after_ms + 1, selection.until_ms + 1)
+    raw = RollupPlan([], [span])
+    is_long = selection.window_ms > RAW_BLOCK_MS and span[1] - span[0] <= ROLLED_SPAN_MS_MAX
+    if selection.function not in EXACT or not is_long:
+        return raw
+    levels, rest, cuts = [], [span], _cuts(selection)
+    for rollup in reversed(rollups):
+        whole = [run for part in rest for run in _whole(rollup, part, cuts)]
+        levels.append((rollup, whole))
+        rest = [left for part in rest for left in between_spans(whole, part)]
+    plan = RollupPlan(levels, rest)
+    reads = [*(_reads(spans, rollup.window_s * 1000) for rollup, spans in levels), _reads(rest, RAW_BLOCK_MS)]
+    blocks = sum(blocks for each in reads for blocks in each.values())
+    saves = 2 * blocks <= _blocks(span, RAW_BLOCK_MS) and sum(map(len, reads)) <= ROLLED_READS_MAX
+    return plan if saves else raw
+
+
+class SelectionRead:
+    """One read of one source: of the series ``keys`` what the function of the selection needs of them."""
+
+    def __init__(
+        self, reader: Reader, source: SourceKey, keys: Sequence[str], selection: Selection, spent: Spent
+    ) -> None:
+        self._reader, self._source, self._keys, self._spent = reader, source, keys, spent
+        self._plan = planned(selection)
+        self._span = selection.after_ms + 1, selection.until_ms + 1
+        self._value = EXACT.get(selection.function, "")
+        self._points: dict[str, list[SamplePoints]] = {}
+
+    def series(self, labels: LabelsOf) -> list[SeriesSamples]:
+        """Those with samples; of a rollup one for each bucket, so that times may come twice.  Errors of ``Reader``."""
+        blank: list[Span] = []
+        for rollup, spans in self._plan.levels:
+            blank = list(self._rolled(rollup, joined_spans([*spans, *blank], self._span)))
+        self._raw(joined_spans([*self._plan.rest, *blank], self._span))
+        return [SeriesSamples(labels(key), *_in_order(parts)) for key, parts in self._points.items()]
+
+    def _rolled(self, rollup: Resolution, spans: Sequence[Span]) -> Iterator[Span]:
+        """Take the buckets of the spans; those of which a series has nothing but NaN."""
+        bucket_ms = rollup.bucket_s * 1000
+        for span in _reads(spans, rollup.window_s * 1000):
+            columns = self._many(span, rollup.name).columns
+            for key, start_ms, values in each_series(columns, self._value):
+                self._take(key, (start_ms + bucket_ms - 1, values), spans)
+            starts = blank_starts(columns)
+            for start_ms in starts[_inside(starts, spans)].tolist():
+                yield start_ms, start_ms + bucket_ms
+
+    def _raw(self, spans: Sequence[Span]) -> None:
+        for span in _reads(spans, RAW_BLOCK_MS):
+            for group in self._many(span, RAW).columns.groups:
+                for key, bits in zip(group.series, group.values, strict=True):
+                    self._take(key, (group.ts_ms, bits.view(np.float64)), spans)
+
+    def _many(self, span: Span, resolution: str) -> Many:
+        many = self._reader.read_many(self._source, self._keys, span[0], span[1] - 1, How(resolution))
+        self._spent.add(many)
+        return many
+
+    def _take(self, key: str, points: SamplePoints, spans: Sequence[Span]) -> None:
+        ts_ms, values = points
+        inside = _inside(ts_ms, spans)
+        if inside.any():
+            self._points.setdefault(key, []).append((ts_ms[inside], values[inside]))
+
+
+def _in_order(parts: Sequence[SamplePoints]) -> SamplePoints:
+    if len(parts) == 1:
+        return parts[0]
+    ts_ms, values = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    order = np.argsort(ts_ms, kind="stable")
+    return ts_ms[order], values[order]
+
+
+def _cuts(selection: Selection) -> Times:
+    """A window begins or ends between each of these ms and the next."""
+    last_ms = selection.until_ms - selection.window_ms
+    starts = np.arange(selection.after_ms, last_ms + 1, selection.step_ms or 1 << 62, dtype=np.int64)
+    return np.unique(np.concatenate([starts, starts + selection.window_ms]))
+
+
+def _whole(rollup: Resolution, span: Span, cuts: Times) -> list[Span]:
+    """The buckets of a span within which no cut is, those that touch as one."""
+    bucket_ms = rollup.bucket_s * 1000
+    starts = np.arange(-(-span[0] // bucket_ms) * bucket_ms, span[1] - bucket_ms + 1, bucket_ms, dtype=np.int64)
+    next_cut = np.append(cuts, np.iinfo(np.int64).max)[np.searchsorted(cuts, starts)]
+    is_whole = np.concatenate([[False], next_cut >= starts + bucket_ms - 1, [False]])
+    edges = np.flatnonzero(is_whole[1:] != is_whole[:-1])
+    ends = starts + bucket_ms
+    return [(int(starts[low]), int(ends[high - 1])) for low, high in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _reads(spans: Iterable[Span], block_ms: int) -> dict[Span, int]:
+    """Spans to read at once, and how many blocks each touches: those are joined between which no block lies."""
+    reads: list[Span] = []
+    for start, end in spans:
+        if reads and start // block_ms <= (reads[-1][1] - 1) // block_ms + 1:
+            reads[-1] = (reads[-1][0], end)
+        else:
+            reads.append((start, end))
+    return {span: _blocks(span, block_ms) for span in reads}
+
+
+def _blocks(span: Span, block_ms: int) -> int:
+    return (span[1] - 1) // block_ms - span[0] // block_ms + 1
+
+
+def _inside(ts_ms: Times, spans: Sequence[Span]) -> NDArray[np.bool_]:
+    """Which times are in one of the spans, which ascend."""
+    edges = np.array([edge for span in spans for edge in span], np.int64)
+    return np.asarray(np.searchsorted(edges, ts_ms, "right") % 2 == 1)

@@ -1,0 +1,60 @@
+"""What one query cost: series and samples, calls and bytes of each tier, and their price."""
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+from carbyne.core.keys import RAW, RESOLUTIONS
+from carbyne.read.reader import Many
+
+TIERS: Final = ("hot", "cache", "warm", "cold")
+READ_UNIT_BYTES: Final = 4096
+"""What one read unit of DynamoDB pays for in a consistent read."""
+READ_UNIT_DOLLARS: Final = 0.125e-6
+"""On demand, us-east-1."""
+OBJECT_DOLLARS: Final = 0.4e-6
+"""One GET of S3, us-east-1.  Redis is paid by the hour: a read of it costs nothing more."""
+
+
+class Spent:
+    """Of one query; reads of several threads may be added."""
+
+    def __init__(self) -> None:
+        self._calls: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
+        self._units = 0
+        self._resolutions: set[str] = set()
+        self._lock = threading.Lock()
+
+    def add(self, many: Many) -> None:
+        """One read of one source."""
+        with self._lock:
+            self._resolutions.add(many.resolution)
+            for taken in many.taken:
+                self._calls[taken.tier] += 1
+                self._bytes[taken.tier] += taken.bytes
+                self._units += -(-taken.bytes // READ_UNIT_BYTES) if taken.tier == "warm" else 0
+
+    def dollars(self) -> float:
+        """Of the read units and requests; neither Redis nor the function's time."""
+        return self._units * READ_UNIT_DOLLARS + self._calls["cold"] * OBJECT_DOLLARS
+
+    def of_tiers(self) -> Mapping[str, Mapping[str, int]]:
+        """Tier -> its calls and bytes."""
+        return {tier: {"calls": self._calls[tier], "bytes": self._bytes[tier]} for tier in TIERS}
+
+    def infos(self) -> list[str]:
+        """What the answer was made of, where that is not raw samples alone."""
+        rolled = [resolution for resolution in RESOLUTIONS if resolution in self._resolutions - {RAW}]
+        return [f"Carbyne info: computed from rollups of {', '.join(rolled)}, exactly"] if rolled else []
+
+
+def as_stats(spent: Spent, read: tuple[int, int]) -> dict[str, Any]:
+    """The ``stats`` of an answer; ``read``: series and samples."""
+    return {
+        "seriesRead": read[0],
+        "samples": {"totalQueryableSamples": read[1]},
+        "tiers": spent.of_tiers(),
+        "dollars": spent.dollars(),
+    }

@@ -1,0 +1,125 @@
+"""A range selector over rollups gives what it gives over raw samples, and reads less."""
+
+import numpy as np
+import pytest
+from carbyne.core.keys import RAW, SourceKey
+from carbyne.promql import query
+from carbyne.promql.labels import NAME, made
+from carbyne.promql.scope import QuerySpan
+from carbyne.promql.select import STALE_BITS, Selection
+from carbyne.read.reader import Many
+from carbyne.read.rolled import EXACT, SelectionRead, planned
+from carbyne.read.spent import Spent
+from carbyne.samples.columns import Columns, Group, between
+from carbyne.samples.rollups import BY_NAME, roll
+from carbyne.store.tiers import Taken
+
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+START_MS = 20_000 * DAY
+SOURCE = SourceKey("acme", "host/h1")
+STALE = np.array([STALE_BITS], np.uint64).view(np.float64)[0]
+OPTIONS = query.Options(lambda: 0.0)
+
+
+class RolledReader:
+    """Raw samples, ``series``: name -> (ts_ms, values), and their rollups; counts samples and buckets that it gives."""
+
+    def __init__(self, series):
+        groups = tuple(
+            Group((name,), ts_ms, np.zeros(len(ts_ms), np.uint32), values.view(np.uint64)[None, :])
+            for name, (ts_ms, values) in sorted(series.items())
+        )
+        self.columns = {RAW: Columns((b"\0" * 8,), groups)}
+        for rollup in BY_NAME.values():
+            self.columns[rollup.name] = roll(self.columns[rollup.finer], rollup.bucket_s)
+        self.given = dict.fromkeys(self.columns, 0)
+
+    def read_many(self, source, keys, from_ms, to_ms, how):
+        assert source == SOURCE and from_ms <= to_ms
+        span = BY_NAME[how.resolution].aligned(from_ms, to_ms + 1) if how.resolution != RAW else (from_ms, to_ms + 1)
+        columns = between(self.columns[how.resolution], *span)
+        self.given[how.resolution] += columns.samples
+        return Many(columns, how.resolution, [], [Taken("warm", 10)])
+
+
+class Reads:
+    """A Selector of one source, by rollups or by raw samples alone."""
+
+    def __init__(self, reader, *, rolled):
+        self.reader, self.rolled, self.spent = reader, rolled, Spent()
+
+    def select(self, selection):
+        chosen = selection if self.rolled else selection._replace(function="")
+        read = SelectionRead(self.reader, SOURCE, ["x", "y"], chosen, self.spent)
+        return sorted(read.series(lambda key: made({NAME: "m", "series": key})), key=lambda series: series.labels)
+
+
+def noisy(seed, days, every_ms):
+    """Two series with gaps, NaN, stale markers, and samples at the edges of buckets."""
+    random, series = np.random.default_rng(seed), {}
+    for name in ("x", "y"):
+        ts_ms = START_MS + np.arange(0, days * DAY, every_ms)
+        ts_ms = ts_ms + random.choice([0, 0, 1, every_ms - 1], len(ts_ms))
+        values = random.normal(0, 1, len(ts_ms)).round(2)
+        for at in random.integers(0, len(ts_ms), 6):
+            values[at : at + random.integers(1, len(ts_ms) // 6)] = random.choice([np.nan, STALE, np.inf, -0.0])
+        kept = random.random(len(ts_ms)) > 0.2
+        gap = random.integers(0, len(ts_ms))
+        kept[gap : gap + len(ts_ms) // 5] = False
+        series[name] = ts_ms[kept], values[kept]
+    return RolledReader(series)
+
+
+def answers(reader, text, span):
+    """By rollups and by raw samples."""
+    for rolled in (True, False):
+        answer = query.over(text, span, Reads(reader, rolled=rolled), OPTIONS)
+        yield [
+            (labels, values[there].tolist(), answer.times_ms[there].tolist())
+            for labels, values, there in zip(answer.frame.labels, answer.frame.values, answer.frame.there, strict=True)
+        ]
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("function", sorted(EXACT))
+def test_the_answer_is_that_of_raw_samples(seed, function):
+    random = np.random.default_rng(seed)
+    reader = noisy(seed, 40, 20 * MINUTE)
+    start = START_MS + int(random.integers(0, 40)) * DAY + int(random.choice([0, 1, 17 * MINUTE, HOUR - 1, 7 * HOUR]))
+    step = int(random.choice([DAY, 7 * DAY, DAY + 5 * MINUTE]))
+    steps = int(random.integers(0, 4))
+    window = random.choice(["30d", "17d", "9d13h", "12d1ms"])
+    text = f"{function}(m[{window}])" if seed % 2 else f"{function}(m[{window}] offset 3h)"
+    by_rollups, by_samples = answers(reader, text, QuerySpan(start, start + steps * step, step))
+    assert repr(by_rollups) == repr(by_samples)
+
+
+def test_ninety_days_take_a_twentieth_of_the_samples():
+    ts_ms = START_MS + np.arange(0, 90 * DAY, MINUTE) + 7
+    reader = RolledReader({"x": (ts_ms, np.sin(ts_ms / 1e7))})
+    asked = QuerySpan(START_MS + 90 * DAY - 1000, START_MS + 90 * DAY - 1000, 1)
+    reads = Reads(reader, rolled=True)
+    answer = query.over("max_over_time(m[90d])", asked, reads, OPTIONS)
+    assert answer.frame.values[0, 0] == np.sin(ts_ms / 1e7).max()
+    assert sum(reader.given.values()) * 20 < len(ts_ms)
+    assert reads.spent.infos() == ["Carbyne info: computed from rollups of 5m, 1h, 1d, exactly"]
+
+
+@pytest.mark.parametrize(
+    "function", ["sum_over_time", "count_over_time", "avg_over_time", "last_over_time", "rate", ""]
+)
+def test_what_rollups_do_not_give_exactly_is_read_raw(function):
+    plan = planned(Selection((), START_MS, START_MS + 90 * DAY, function, 90 * DAY, 0))
+    assert plan.levels == [] and plan.rest == [(START_MS + 1, START_MS + 90 * DAY + 1)]
+
+
+def test_windows_that_move_a_little_each_step_are_read_raw():
+    plan = planned(Selection((), START_MS, START_MS + 20 * DAY, "max_over_time", 10 * DAY, 5 * MINUTE))
+    assert plan.levels == []
+
+
+def test_a_sample_at_the_very_start_of_a_window_is_not_in_it():
+    reader = RolledReader({"x": (np.array([START_MS, START_MS + DAY, START_MS + 31 * DAY]), np.array([9.0, 1.0, 2.0]))})
+    at = START_MS + 30 * DAY
+    by_rollups, by_samples = answers(reader, "max_over_time(m[30d])", QuerySpan(at, at + DAY, DAY))
+    assert by_rollups == by_samples == [((("series", "x"),), [1.0, 2.0], [at, at + DAY])]
