@@ -141,6 +141,7 @@ class MemorySystem:
             self.cache,
             registered.has,
             registered.sources,
+            Putter(self.hot, moment).put,
         )
         registry = Registry(
             self.store, lambda: int(now_s()), lambda: uuid.uuid4().hex[:11], Putter(self.hot, moment).put

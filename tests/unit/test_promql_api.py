@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
+import yaml
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import QUERY_SOURCES_MAX
@@ -13,13 +14,16 @@ from carbyne.promql.numbers import of_answer
 from carbyne.promql.select import Selection
 from carbyne.promql.tree import Match
 from carbyne.read.api import route
-from carbyne.read.mackerel import Queries
+from carbyne.read.deletes import SeriesDeletes
+from carbyne.read.mackerel import Queries, ServerAbout
 from carbyne.read.reader import Many
 from carbyne.read.registered import HOST_INFO, RegisteredSource
+from carbyne.read.rules import AlertOfRule, RuleGroup, RuleOfGroup
 from carbyne.read.sources import SourceSelector
 from carbyne.read.spent import Spent, as_stats
 from carbyne.samples.columns import Columns, Group
 from carbyne.store.tiers import Taken
+from carbyne.stream import records
 
 from tests.unit.test_read_mackerel import ACCOUNTS
 
@@ -60,13 +64,15 @@ def reader():
     return FakeReader()
 
 
-def ask(reader, path, method="GET", form=None, **given):
+def ask(reader, path, method="GET", form=None, ports=None, **given):
     query = {name: [value] for name, value in given.items()}
-    headers = {"x-api-key": "secret", **({"content-type": "application/x-www-form-urlencoded"} if form else {})}
-    queries = Queries(reader, None, None, sources=lambda _: SOURCES, now_ms=lambda: NOW_MS)
+    key = "both" if path.startswith("admin/") else "secret"
+    headers = {"x-api-key": key, **({"content-type": "application/x-www-form-urlencoded"} if form else {})}
+    usual = {"sources": lambda _: SOURCES, "now_ms": lambda: NOW_MS}
+    queries = Queries(reader, None, None, **usual | (ports or {}))
     body = urlencode(form or {}).encode()
     answer = route(Request(method, f"/api/v1/{path}", query, headers, body), ACCOUNTS, queries)
-    return answer.status, json.loads(answer.body)
+    return answer.status, json.loads(answer.body) if answer.body else None
 
 
 def test_a_query_at_one_time(reader):
@@ -260,3 +266,118 @@ def test_numbers_as_prometheus_answers_have_them():
             "-Inf",
         ),
     ]
+
+
+ALERT = AlertOfRule({"alertname": "full"}, {"summary": "disk"}, "firing", "2023-11-14T22:00:00Z", "1e+00")
+GROUPS = [
+    RuleGroup(
+        "disks",
+        "",
+        [
+            RuleOfGroup("full", "disk > 1", "firing", 60, {}, {}, [ALERT], "ok", "2023-11-14T22:13:00Z", 0.01),
+            RuleOfGroup("slow", "disk > 2", "inactive", 0, {}, {}, [], "ok", "2023-11-14T22:13:00Z", 0.01),
+        ],
+        *(60, "2023-11-14T22:13:00Z", 0.02),
+    ),
+    RuleGroup("empty", "", [], 60, "2023-11-14T22:13:00Z", 0.0),
+]
+
+
+def test_rules_and_alerts_have_prometheus_form(reader):
+    tenants = []
+    listing = {"rules": lambda tenant: tenants.append(tenant) or GROUPS}
+    [group] = ask(reader, "rules", ports=listing)[1]["data"]["groups"]
+    assert (group["name"], group["interval"], len(group["rules"])) == ("disks", 60, 2)
+    full = group["rules"][0]
+    assert (full["type"], full["state"], full["lastEvaluation"]) == ("alerting", "firing", "2023-11-14T22:13:00Z")
+    alert = {"labels": {"alertname": "full"}, "annotations": {"summary": "disk"}, "state": "firing"}
+    alert |= {"activeAt": "2023-11-14T22:00:00Z", "value": "1e+00"}
+    assert full["alerts"] == [alert]
+    assert ask(reader, "alerts", ports=listing)[1]["data"] == {"alerts": [alert]}
+    assert tenants == ["acme", "acme"]
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"type": "record"}, []),
+        ({"type": "alert"}, ["full", "slow"]),
+        ({"rule_name[]": "slow"}, ["slow"]),
+        ({"rule_group[]": "others"}, []),
+        ({"file[]": "x.yml"}, []),
+        ({"exclude_alerts": "true"}, ["full", "slow"]),
+    ],
+)
+def test_rules_are_filtered(reader, given, names):
+    groups = ask(reader, "rules", ports={"rules": lambda _: GROUPS}, **given)[1]["data"]["groups"]
+    shown = [rule for group in groups for rule in group["rules"]]
+    assert [rule["name"] for rule in shown] == names
+    assert not ("exclude_alerts" in given and any(rule["alerts"] for rule in shown))
+
+
+def test_the_server_says_what_it_is(reader):
+    server = {"server": ServerAbout(14_400, {"raw": 460 * 86_400, "1d": 5}, NOW_MS - 1000)}
+    config = ask(reader, "status/config", ports=server)[1]["data"]["yaml"]
+    assert yaml.safe_load(config) == {
+        "carbyne": {"raw_window": "14400s", "retention": {"raw": f"{460 * 86_400}s", "1d": "5s"}}
+    }
+    flags = ask(reader, "status/flags", ports=server)[1]["data"]
+    assert (flags["query.lookback-delta"], flags["storage.tsdb.retention.time"]) == ("5m", "460d")
+    runtime = ask(reader, "status/runtimeinfo", ports=server)[1]["data"]
+    assert (runtime["startTime"], runtime["serverTime"]) == ("2023-11-14T22:13:19.000Z", "2023-11-14T22:13:20.000Z")
+    assert runtime["goroutineCount"] >= 1 and runtime["storageRetention"] == "460d"
+
+
+class Deletes:
+    """The ports of SeriesDeletes; ``kept`` deletes of each source before."""
+
+    def __init__(self, kept=0):
+        self.entries, self.spent, self.kept = [], [], kept
+
+    def ports(self):
+        return {"deletes": SeriesDeletes(self.entries.extend, self._spend, lambda _: self.kept)}
+
+    def _spend(self, *spent):
+        self.spent.append(spent)
+
+
+def test_series_are_deleted_by_selectors(reader):
+    deletes = Deletes()
+    form = {"match[]": '{__name__=~"cpu.*|loadavg5", source="host/h1"}', "start": "1699999000"}
+    status, body = ask(reader, "admin/tsdb/delete_series", "POST", form, deletes.ports())
+    assert (status, body) == (204, None)
+    deleted = [records.decode(data) for _, data in deletes.entries]
+    assert [(each.tenant, each.source, each.series, each.from_ms) for each in deleted] == [
+        ("acme", "host/h1", "cpu.user", 1_699_999_000_000),
+        ("acme", "host/h1", "loadavg5", 1_699_999_000_000),
+    ]
+    assert {each.to_ms for each in deleted} == {records.ALL_TIME_MS[1]}
+    assert deletes.spent == [("acme", 2)]
+
+
+@pytest.mark.parametrize(
+    ("form", "kept", "status", "says"),
+    [
+        ({}, 0, 400, "no match[] parameter"),
+        ({"match[]": "rate(x[5m])"}, 0, 400, "not a selector alone"),
+        ({"match[]": "x offset 5m"}, 0, 400, "not a selector alone"),
+        ({"match[]": "x", "start": "2", "end": "1"}, 0, 400, "not be before start"),
+        ({"match[]": "loadavg5"}, 500, 422, "501 deletes of single series"),
+        ({"match[]": '{source=~".+"}'}, 0, 422, "5 series match, more than 3"),
+    ],
+)
+def test_deletes_that_are_refused_delete_nothing(reader, form, kept, status, says, monkeypatch):
+    monkeypatch.setattr("carbyne.read.deletes.DELETED_SERIES_MAX", 3)
+    deletes = Deletes(kept)
+    answer = ask(reader, "admin/tsdb/delete_series", "PUT", form or {"start": "1"}, deletes.ports())
+    assert answer[0] == status and says in answer[1]["error"]
+    assert (deletes.entries, deletes.spent) == ([], [])
+
+
+def test_a_store_that_is_away_is_said_in_prometheus_form(reader):
+    def away(_):
+        raise RetryableError("the registry is away")
+
+    status, body = ask(reader, "query", ports={"sources": away}, query="loadavg5")
+    assert (status, body["errorType"]) == (503, "unavailable")
+    assert "send the request again" in body["error"] and "registry" not in body["error"]

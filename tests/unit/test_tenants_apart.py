@@ -21,6 +21,7 @@ from carbyne.queue.queues import NewMessage
 from carbyne.read.batch import BatchAnswer
 from carbyne.read.cardinality import no_report
 from carbyne.read.listings import LabelTexts
+from carbyne.read.mackerel import UNKNOWN_SERVER
 from carbyne.read.prometheus import QuerySuccess
 from carbyne.read.reader import Many, Newest, ReadAnswer
 from carbyne.read.registered import RegisteredSource
@@ -81,7 +82,7 @@ QUERIES = [
 ]
 OF_NONE = {
     *(f"/api/v1/{name}" for name in ("format_query", "parse_query", "query_exemplars", "rules", "alerts")),
-    "/api/v1/status/buildinfo",
+    *(f"/api/v1/status/{name}" for name in ("buildinfo", "config", "flags", "runtimeinfo")),
 }
 """What answers alike whoever asks."""
 PARTS = [
@@ -127,7 +128,7 @@ class WatchedTiers:
         self.name = name
 
     def __getattr__(self, name):
-        return WatchedTiers(self.touched, name)
+        return UNKNOWN_SERVER if name == "server" else WatchedTiers(self.touched, name)
 
     def __call__(self, *arguments, **named):
         if self.name == "sources":
@@ -147,7 +148,7 @@ class WatchedTiers:
     def _listed(self, mark):
         if self.name == "metrics":
             return {mark: MetricEntry("gauge", mark, "")}
-        if self.name == "find":
+        if self.name in {"find", "rules"}:
             return []
         if self.name == "report":
             return no_report("")._replace(of_metrics=Counter({mark: 1}))
@@ -160,6 +161,8 @@ class WatchedTiers:
             return dict.fromkeys(sources, Newest(samples, []))
         if name == "known":
             return ({MARK} if known else set()), []
+        if name == "now_ms":
+            return NOW_S * 1000
         if name == "read_many":
             return Many(EMPTY, "raw", [])
         if name == "series":

@@ -15,11 +15,13 @@ from carbyne.http.routes import PAGE, Call, Parameter, Route, Seconds, Text
 from carbyne.read.answers import Latest, Names, Point, Points, Stored, StoredWindow
 from carbyne.read.batch import Batch, BatchAnswer, ReadSpan
 from carbyne.read.cardinality import CardinalityReport, no_report
+from carbyne.read.deletes import NO_DELETES, SeriesDeletes
 from carbyne.read.finder import FindSeries, no_series
 from carbyne.read.listings import NO_LISTINGS, Listings
 from carbyne.read.placement import Storage
 from carbyne.read.reader import How, Reader
 from carbyne.read.registered import ListSources, no_sources
+from carbyne.read.rules import ListRules, no_rules
 from carbyne.samples.rollups import AGGREGATES
 from carbyne.tenants.accounts import Permission
 
@@ -37,10 +39,21 @@ def now_never() -> int:
     return 0
 
 
+class ServerAbout(NamedTuple):
+    """``retention_s``: by resolution; ``started_ms``: when this instance began."""
+
+    raw_window_s: int
+    retention_s: Mapping[str, int]
+    started_ms: int
+
+
+UNKNOWN_SERVER: Final = ServerAbout(0, {}, 0)
+
+
 class Queries(NamedTuple):
     """What answers reads; ``is_registered``: whether the registry knows a source; ``sources``: all that it knows;
-    ``find``: labelled series; ``listings``: of all series; ``report``: of
-    what makes most of them."""
+    ``find``: labelled series; ``listings``: of all series; ``report``: of what makes most of them; ``rules``: of
+    alerts; ``deletes``: of series; ``server``: who answers."""
 
     reader: Reader
     storage: Storage
@@ -51,6 +64,9 @@ class Queries(NamedTuple):
     listings: Listings = NO_LISTINGS
     report: Callable[[str], CardinalityReport] = no_report
     now_ms: Callable[[], int] = now_never
+    rules: ListRules = no_rules
+    deletes: SeriesDeletes = NO_DELETES
+    server: ServerAbout = UNKNOWN_SERVER
 
 
 def host_metrics(queries: Queries, call: Call) -> Response:

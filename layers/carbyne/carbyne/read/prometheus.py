@@ -3,6 +3,7 @@
 What evaluates (``carbyne.read.evaluated``) is imported with the first query: an instance that gets none starts sooner.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qs
@@ -10,12 +11,14 @@ from urllib.parse import parse_qs
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from carbyne.core.errors import QueryError, RequestError
-from carbyne.core.limits import FORM_BYTES_MAX, QUERY_FIELDS_MAX, RETRY_AFTER_S
+from carbyne.core.errors import OverLimitError, QueryError, RequestError, RetryableError
+from carbyne.core.limits import FORM_BYTES_MAX, QUERY_FIELDS_MAX, RETRY_AFTER_S, TENANT_CACHE_S
 from carbyne.http.message import Request, Response, inflate, json_response
 from carbyne.http.routes import Call, Parameter, Route, Text
 from carbyne.read.mackerel import Queries
 from carbyne.tenants.accounts import Permission
+
+_log = logging.getLogger(__name__)
 
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 VERSION: Final = "3.0.0"
@@ -26,7 +29,7 @@ KINDS: Final = {400: "bad_data", 403: "bad_data", 404: "not_found", 413: "bad_da
 class QueryFailure(msgspec.Struct, frozen=True, rename="camel", tag_field="status", tag="error"):
     """Why there is no answer."""
 
-    error_type: Literal["bad_data", "execution", "timeout", "not_found"]
+    error_type: Literal["bad_data", "execution", "timeout", "not_found", "unavailable"]
     error: str
 
 
@@ -78,6 +81,15 @@ def failed(error: RequestError) -> Response:
     return json_response(error.status, QueryFailure(kind, error.message), headers)
 
 
+def unavailable(error: RetryableError) -> Response:
+    """What can't be answered now; the same request may succeed later.  Only of its limits a tenant hears more."""
+    _log.warning("try again later: %s", error)
+    is_limit = isinstance(error, OverLimitError)
+    about, after_s = (str(error), TENANT_CACHE_S) if is_limit else ("temporarily unavailable", RETRY_AFTER_S)
+    failure = QueryFailure("unavailable", f"{about}; send the request again in {after_s} seconds")
+    return json_response(503, failure, {"Retry-After": str(after_s)})
+
+
 def instant_query(queries: Queries, call: Call) -> QuerySuccess:
     from carbyne.read import evaluated  # noqa: PLC0415 - 80 ms that only queries cost
 
@@ -105,22 +117,6 @@ def parse_query(_: Queries, call: Call) -> QuerySuccess:
 def exemplars(_: Queries, __: Call) -> QuerySuccess:
     """Exemplars are not stored."""
     return QuerySuccess([])
-
-
-def rules(_: Queries, __: Call) -> QuerySuccess:
-    """There are no recording rules; alerts are monitors, elsewhere."""
-    return QuerySuccess({"groups": []})
-
-
-def alerts(_: Queries, __: Call) -> QuerySuccess:
-    """As of ``rules``."""
-    return QuerySuccess({"alerts": []})
-
-
-def build_info(_: Queries, __: Call) -> QuerySuccess:
-    """What data sources ask to know which server this is."""
-    about = {"version": VERSION, "revision": "", "branch": "", "buildUser": "", "buildDate": "", "goVersion": ""}
-    return QuerySuccess({**about, "application": "Carbyne"})
 
 
 Timestamp = Annotated[str, Meta(min_length=1)]
@@ -161,17 +157,10 @@ def both(path: str, summary: str, handler: Any, parameters: Any, fails: str = ""
     )
 
 
-def _get(path: str, summary: str, handler: Any) -> Route[Queries]:  # noqa: ANN401
-    return Route("GET", path, Permission.READ, summary, QuerySuccess, handler, error=QueryFailure)
-
-
 ROUTES: Final = (
     *both("/api/v1/query", "The value of a query at one time", instant_query, INSTANT, FAILS),
     *both("/api/v1/query_range", "The values of a query at steps of a span", range_query, RANGE, FAILS),
     *both("/api/v1/format_query", "A query, written evenly", format_query, (QUERY,)),
     *both("/api/v1/parse_query", "A query as a tree", parse_query, (QUERY,)),
     *both("/api/v1/query_exemplars", "Exemplars, of which there are none", exemplars, EXEMPLARS),
-    _get("/api/v1/rules", "Recording rules, of which there are none", rules),
-    _get("/api/v1/alerts", "Alerts of rules, of which there are none", alerts),
-    _get("/api/v1/status/buildinfo", "The version of Prometheus' API that this is", build_info),
 )

@@ -58,25 +58,37 @@ class SourceSelector:
         selected = [*_infos(sources, selection), *self._samples(sources, selection)]
         return sorted(selected, key=lambda series: series.labels)
 
+    def matching(self, selection: Selection) -> list[tuple[SourceKey, str]]:
+        """The series that match, with or without samples in the span; errors as of ``select``."""
+        tests = _Tests(selection)
+        return [
+            (key, name) for key in self._chosen(self._listed(self._tenant), tests) for name in self._names(key, tests)
+        ]
+
     def _samples(self, sources: Sequence[RegisteredSource], selection: Selection) -> Iterator[SeriesSamples]:
         tests = _Tests(selection)
+        chosen = self._chosen(sources, tests)
+        yield from bounded(threads().map(lambda key: self._of_source(key, tests, selection), chosen))
+
+    def _chosen(self, sources: Sequence[RegisteredSource], tests: "_Tests") -> list[SourceKey]:
         if not tests.others:
-            return
-        chosen = [each.source for each in sources if tests.source(each.source)]
+            return []
+        chosen = [SourceKey(self._tenant, each.source) for each in sources if tests.source(each.source)]
         if len(chosen) > QUERY_SOURCES_MAX:
             raise QueryError(
                 "execution",
                 f'a selector matches {len(chosen)} sources, more than {QUERY_SOURCES_MAX}: name some by source=~"..."',
             )
-        yield from bounded(threads().map(lambda source: self._of_source(source, tests, selection), chosen))
+        return chosen
 
-    def _of_source(self, source: str, tests: "_Tests", selection: Selection) -> list[SeriesSamples]:
-        key = SourceKey(self._tenant, source)
-        names = tests.names or [name for name in self._reader.known(key, partial=False)[0] if tests.name(name)]
-        if not names:
+    def _of_source(self, key: SourceKey, tests: "_Tests", selection: Selection) -> list[SeriesSamples]:
+        if not (names := self._names(key, tests)):
             return []
-        reading = SelectionRead(self._reader, key, sorted(names), selection, self._spent)
-        return reading.series(lambda name: made({NAME: name, SOURCE: source}))
+        read = SelectionRead(self._reader, key, sorted(names), selection, self._spent)
+        return read.series(lambda name: made({NAME: name, SOURCE: key.source}))
+
+    def _names(self, key: SourceKey, tests: "_Tests") -> list[str]:
+        return tests.names or [name for name in self._reader.known(key, partial=False)[0] if tests.name(name)]
 
 
 class _Tests:

@@ -2,24 +2,27 @@
 
 import os
 import time
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from random import random
 from typing import NamedTuple
 
 import boto3
 
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
+from carbyne.adapters.dynamodb.deletes import MarkerCount
 from carbyne.adapters.dynamodb.registered import Registered
 from carbyne.adapters.dynamodb.sources import DynamoSources
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
+from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.redis.cache import RedisCache
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.core.items import Blocks, Table
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import BATCH_READERS, CACHE_NEAR_BYTES_MAX, COLD_READERS, DAY_S
+from carbyne.core.limits import BATCH_READERS, CACHE_NEAR_BYTES_MAX, COLD_READERS, DAY_S, PUT_CONNECT_S, PUT_READ_S
 from carbyne.core.meter import Meter
 from carbyne.core.settings import ReaderSettings, by_resolution, load
 from carbyne.hot.failovers import Failovers
@@ -27,13 +30,15 @@ from carbyne.hot.marks import Marks
 from carbyne.hot.served import ServedReads
 from carbyne.read.batch import Batch
 from carbyne.read.cardinality import Cardinality
+from carbyne.read.deletes import SeriesDeletes, no_stream, none_kept
 from carbyne.read.finder import Finder
 from carbyne.read.known import KnownSeries
 from carbyne.read.listings import Listings
-from carbyne.read.mackerel import Queries, all_registered
+from carbyne.read.mackerel import Queries, ServerAbout, all_registered
 from carbyne.read.placement import Storage
 from carbyne.read.reader import Reader, ReadTimes
 from carbyne.read.registered import ListSources, no_sources
+from carbyne.read.rules import ListRules, no_rules
 from carbyne.read.views import Views
 from carbyne.store.cached import BlockCache, CachedTiers
 from carbyne.store.catalogue import Catalogue
@@ -41,6 +46,7 @@ from carbyne.store.directory import Directory
 from carbyne.store.near import NearCache
 from carbyne.store.tiers import BlockTiers
 from carbyne.store.worklist import Worklist
+from carbyne.stream.putter import Entry, Putter, Time
 from carbyne.tenants.accounts import Accounts
 from carbyne.wiring.clock import now_ms
 from carbyne.wiring.redis import nodes
@@ -56,7 +62,8 @@ class ReaderDeps(NamedTuple):
 class ReaderPorts(NamedTuple):
     """``hot`` and ``windows``: rows in Redis; ``table``: of blocks; ``cold``: the archive; ``now_ms``: the clock;
     ``is_registered``: whether the registry knows a source; ``cache``: of what blocks said;
-    ``sources``: all that the registry knows."""
+    ``sources``: all that the registry knows; ``put``: records onto the stream; ``kept``: how many deletes of a source
+    are kept; ``rules``: of alerts."""
 
     hot: HotStore
     windows: HotWindows
@@ -67,6 +74,9 @@ class ReaderPorts(NamedTuple):
     cache: BlockCache
     is_registered: Callable[[SourceKey], bool] = all_registered
     sources: ListSources = no_sources
+    put: Callable[[Sequence[Entry]], None] = no_stream
+    kept: Callable[[SourceKey], int] = none_kept
+    rules: ListRules = no_rules
 
 
 def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
@@ -103,8 +113,15 @@ def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
         Listings(finder, ports.sources, directory.metrics),
         Cardinality(finder, ports.sources, ports.hot, known.spans, ports.now_ms).report,
         ports.now_ms,
+        ports.rules,
+        SeriesDeletes(ports.put, partial(_spend, ports), ports.kept),
+        ServerAbout(settings.raw_window_s, by_resolution(settings, "cold"), ports.now_ms()),
     )
     return ReaderDeps(ports.accounts, queries)
+
+
+def _spend(ports: ReaderPorts, tenant: str, deletes: int) -> None:
+    ports.accounts.spend(tenant, "deletes_per_minute", ports.now_ms() // 1000, deletes)
 
 
 @cache
@@ -113,6 +130,7 @@ def reader() -> ReaderDeps:
     telemetry.log_as_json("reader")
     settings = load(ReaderSettings, os.environ)
     dynamodb = boto3.client("dynamodb", config=aws.config(1, 2, tries=2, connections=2 * BATCH_READERS))
+    kinesis = boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, tries=1))
     s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
     redis = nodes(settings)
     meter = Meter(time.monotonic, telemetry.emf("reader", settings.stack))
@@ -125,6 +143,8 @@ def reader() -> ReaderDeps:
         now_ms=now_ms,
         is_registered=Registered(dynamodb, settings.registry_table).has,
         sources=DynamoSources(dynamodb, settings.registry_table).of,
+        put=Putter(KinesisStream(kinesis, settings.stream_name), Time(now_ms, time.monotonic, time.sleep, random)).put,
+        kept=MarkerCount(dynamodb, settings.blocks_table).of,
         cache=NearCache(RedisCache(redis, time.monotonic, meter), meter, CACHE_NEAR_BYTES_MAX),
     )
     return assemble(settings, ports)

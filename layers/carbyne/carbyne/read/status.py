@@ -1,0 +1,138 @@
+"""What Prometheus' API says of the server itself, its rules and alerts, and its administrative delete."""
+
+import os
+import socket
+import threading
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from carbyne.core.limits import QUERY_LOOKBACK_MS, QUERY_SAMPLES_MAX, QUERY_TIMEOUT_S
+from carbyne.http.message import Response
+from carbyne.http.routes import Call, Parameter, Route, Text
+from carbyne.read.mackerel import Queries
+from carbyne.read.prometheus import VERSION, Parameters, QueryFailure, QuerySuccess
+from carbyne.read.rules import RuleFilter, alerts_of, listed
+from carbyne.tenants.accounts import BOTH, Permission
+
+
+def build_info(_: Queries, __: Call) -> QuerySuccess:
+    """What data sources ask to know which server this is."""
+    about = {"version": VERSION, "revision": "", "branch": "", "buildUser": "", "buildDate": "", "goVersion": ""}
+    return QuerySuccess({**about, "application": "Carbyne"})
+
+
+def config(queries: Queries, _: Call) -> QuerySuccess:
+    """The settings that decide what a query finds, as YAML."""
+    lines = ["carbyne:", f"  raw_window: {queries.server.raw_window_s}s", "  retention:"]
+    kept = [f"    {resolution}: {seconds}s" for resolution, seconds in queries.server.retention_s.items()]
+    return QuerySuccess({"yaml": "\n".join([*lines, *kept, ""])})
+
+
+def flags(queries: Queries, _: Call) -> QuerySuccess:
+    """The flags of Prometheus that mean something here, with what is in force."""
+    return QuerySuccess(
+        {
+            "enable-feature": "promql-experimental-functions,promql-binop-fill-modifiers",
+            "query.lookback-delta": f"{QUERY_LOOKBACK_MS // 60_000}m",
+            "query.max-samples": str(QUERY_SAMPLES_MAX),
+            "query.timeout": f"{QUERY_TIMEOUT_S:g}s",
+            "storage.tsdb.retention.time": _retention(queries),
+            "web.enable-admin-api": "true",
+            "web.enable-remote-write-receiver": "true",
+        }
+    )
+
+
+def runtime_info(queries: Queries, _: Call) -> QuerySuccess:
+    """Of the instance that answers; ``goroutineCount`` are its threads."""
+    started = _rfc3339(queries.server.started_ms)
+    return QuerySuccess(
+        {
+            "startTime": started,
+            "CWD": "",
+            "hostname": socket.gethostname(),
+            "serverTime": _rfc3339(queries.now_ms()),
+            "reloadConfigSuccess": True,
+            "lastConfigTime": started,
+            "corruptionCount": 0,
+            "goroutineCount": threading.active_count(),
+            "GOMAXPROCS": os.cpu_count() or 1,
+            "GOMEMLIMIT": int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) * 2**20,
+            "GOGC": "",
+            "GODEBUG": "",
+            "storageRetention": _retention(queries),
+        }
+    )
+
+
+def _retention(queries: Queries) -> str:
+    return f"{queries.server.retention_s.get('raw', 0) // 86_400}d"
+
+
+def _rfc3339(ts_ms: int) -> str:
+    return datetime.fromtimestamp(ts_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def rules(queries: Queries, call: Call) -> QuerySuccess:
+    """Groups of alerting rules; there are no recording rules."""
+    query = call.request.query
+    only = RuleFilter(
+        query.get("type", [""])[0],
+        query.get("rule_name[]", ()),
+        query.get("rule_group[]", ()),
+        query.get("file[]", ()),
+        query.get("exclude_alerts", [""])[0] not in {"true", "1"},
+    )
+    return QuerySuccess({"groups": listed(queries.rules(call.tenant), only)})
+
+
+def alerts(queries: Queries, call: Call) -> QuerySuccess:
+    """Alerts that are pending or firing."""
+    return QuerySuccess({"alerts": alerts_of(queries.rules(call.tenant))})
+
+
+def delete_series(queries: Queries, call: Call) -> Response:
+    """Delete what the selectors match between two times: 204 when that is certain."""
+    from carbyne.read import evaluated  # noqa: PLC0415 - 80 ms that only queries cost
+
+    evaluated.deleted(queries, call.tenant, Parameters(call.request))
+    return Response(204, "")
+
+
+RULES: Final = (
+    Parameter("type", Text, "`alert` or `record`"),
+    Parameter("rule_name[]", list[str], "Names of rules"),
+    Parameter("rule_group[]", list[str], "Names of groups"),
+    Parameter("file[]", list[str], "Files of groups"),
+    Parameter("exclude_alerts", Text, "`true`: rules without their alerts"),
+)
+DELETE: Final = (
+    Parameter("match[]", list[Text], "Selectors of what is deleted", required=True),
+    Parameter("start", Text, "Seconds since 1970, or RFC 3339; without it from the beginning"),
+    Parameter("end", Text, "Without it to the end"),
+)
+
+
+def _get(path: str, summary: str, handler: Any, parameters: Any = ()) -> Route[Queries]:  # noqa: ANN401
+    return Route(
+        *("GET", path, Permission.READ, summary, QuerySuccess, handler), parameters=parameters, error=QueryFailure
+    )
+
+
+ROUTES: Final = (
+    _get("/api/v1/rules", "Alerting rules", rules, RULES),
+    _get("/api/v1/alerts", "Alerts of rules", alerts),
+    _get("/api/v1/status/buildinfo", "The version of Prometheus' API that this is", build_info),
+    _get("/api/v1/status/config", "Settings that decide what a query finds", config),
+    _get("/api/v1/status/flags", "Bounds of queries, as flags of Prometheus", flags),
+    _get("/api/v1/status/runtimeinfo", "The instance that answers", runtime_info),
+    *(
+        Route(
+            *(method, "/api/v1/admin/tsdb/delete_series", BOTH, "Delete series", None, delete_series),
+            parameters=DELETE,
+            error=QueryFailure,
+            unprocessable="The selectors match too many series",
+        )
+        for method in ("POST", "PUT")
+    ),
+)
