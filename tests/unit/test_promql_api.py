@@ -241,9 +241,12 @@ def test_what_data_sources_ask_besides(reader):
         "type": "vectorSelector",
         "name": "x",
         "offset": 60_000,
+        "offsetExpr": None,
+        "anchored": False,
+        "smoothed": False,
         "matchers": [
-            {"name": "__name__", "value": "x", "type": "="},
             {"name": "a", "value": "b", "type": "!="},
+            {"name": "__name__", "value": "x", "type": "="},
         ],
         "timestamp": None,
         "startOrEnd": None,
@@ -381,3 +384,40 @@ def test_a_store_that_is_away_is_said_in_prometheus_form(reader):
     status, body = ask(reader, "query", ports={"sources": away}, query="loadavg5")
     assert (status, body["errorType"]) == (503, "unavailable")
     assert "send the request again" in body["error"] and "registry" not in body["error"]
+
+
+GRAFANA = {
+    "health": ("query", {"query": "1+1", "time": "1700000000.123"}),
+    "instant, trailing comma": ("query", {"query": 'loadavg5{source="host/h1",}', "time": "1700000000"}),
+    "range of a panel": (
+        "query_range",
+        {"query": "sum by (source,) (rate(loadavg5[5m0s]))", "start": "1699999000", "end": "1700000000", "step": "15"},
+    ),
+    "range with fractions": (
+        "query_range",
+        {"query": "loadavg5", "start": "1699999999.5", "end": "1700000000.25", "step": "0.25"},
+    ),
+    "range in RFC 3339": (
+        "query_range",
+        {"query": "loadavg5", "start": "2023-11-14T22:00:00.000Z", "end": "2023-11-14T22:13:20Z", "step": "1m"},
+    ),
+    "all names": ("query", {"query": 'count by (__name__) ({__name__!=""})', "limit": "40000"}),
+    "metrics drilldown": (
+        "query_range",
+        {
+            "query": 'avg ({__name__="cpu.user", __ignore_usage__=""})',
+            **{"start": "1699999000", "end": "1700000000", "step": "30s", "timeout": "10s"},
+        },
+    ),
+    "exemplars": ("query_exemplars", {"query": "loadavg5", "start": "1699999000", "end": "1700000000"}),
+}
+"""Requests as Grafana's data source and its Metrics Drilldown make them."""
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("about", GRAFANA)
+def test_what_grafana_asks_is_answered(reader, method, about):
+    path, given = GRAFANA[about]
+    status, body = ask(reader, path, method, given) if method == "POST" else ask(reader, path, **given)
+    assert (status, body["status"]) == (200, "success")
+    assert about in {"health", "exemplars"} or body["data"]["result"]

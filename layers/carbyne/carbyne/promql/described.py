@@ -1,8 +1,9 @@
 """The tree of a query as Prometheus' ``parse_query`` has it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from carbyne.promql.elementwise import OF_DATES
 from carbyne.promql.labels import NAME
 from carbyne.promql.numbers import plain
 from carbyne.promql.tree import (
@@ -19,10 +20,20 @@ from carbyne.promql.tree import (
     Select,
     StringLiteral,
     Subquery,
+    ValueKind,
 )
 
 QueryTree = dict[str, Any]
 CARDS: Final = {"": "one-to-one", "left": "many-to-one", "right": "one-to-many"}
+VARIADIC: Final[Mapping[str, tuple[Sequence[ValueKind], int]]] = {
+    **dict.fromkeys(OF_DATES, (("vector",), 1)),
+    "round": (("vector", "scalar"), 1),
+    "info": (("vector", "vector"), 1),
+    "label_join": (("vector", "string", "string", "string"), -1),
+    **dict.fromkeys(("sort_by_label", "sort_by_label_desc"), (("vector", "string"), -1)),
+    "histogram_quantiles": (("vector", "string", "scalar", "scalar"), 9),
+}
+"""Functions that take more or fewer arguments -> the kinds that are listed, and how many more, -1 for any number."""
 
 
 def described(node: Expr) -> QueryTree:
@@ -31,12 +42,16 @@ def described(node: Expr) -> QueryTree:
 
 
 def _select(node: Select, kind: str = "vectorSelector", **more: object) -> QueryTree:
-    named = [match.value for match in node.matches if match.name == NAME and match.op == "="]
+    named = [match for match in node.matches if match.name == NAME and match.op == "="]
+    matches = [*(match for match in node.matches if match not in named), *named]
     return {
         "type": kind,
-        "name": named[0] if named else "",
+        "name": named[0].value if named else "",
         "offset": node.offset_ms,
-        "matchers": [{"name": match.name, "value": match.value, "type": match.op} for match in node.matches],
+        "offsetExpr": None,
+        "anchored": False,
+        "smoothed": False,
+        "matchers": [{"name": match.name, "value": match.value, "type": match.op} for match in matches],
         **_at(node.at),
         **more,
     }
@@ -48,7 +63,8 @@ def _at(at: At) -> QueryTree:
 
 def _subquery(node: Subquery) -> QueryTree:
     spans = {"range": node.range_ms, "offset": node.offset_ms, "step": node.step_ms or 0}
-    return {"type": "subquery", "expr": described(node.body), **spans, **_at(node.at)}
+    written = dict.fromkeys(("rangeExpr", "offsetExpr", "stepExpr"))
+    return {"type": "subquery", "expr": described(node.body), **spans, **written, **_at(node.at)}
 
 
 def _binary(node: Binary) -> QueryTree:
@@ -65,8 +81,9 @@ def _binary(node: Binary) -> QueryTree:
 
 
 def _call(node: FunctionCall) -> QueryTree:
-    kinds = [argument.kind for argument in node.arguments]
-    function = {"name": node.name, "argTypes": kinds, "variadic": 0, "returnType": node.kind}
+    given = [argument.kind for argument in node.arguments]
+    kinds, variadic = VARIADIC.get(node.name, (given, 0))
+    function = {"name": node.name, "argTypes": list(kinds), "variadic": variadic, "returnType": node.kind}
     return {"type": "call", "func": function, "args": list(map(described, node.arguments))}
 
 
@@ -85,7 +102,7 @@ DESCRIBED: Final[Mapping[type[Expr], Callable[[Any], QueryTree]]] = {
     NumberLiteral: lambda node: {"type": "numberLiteral", "val": plain(node.value)},
     StringLiteral: lambda node: {"type": "stringLiteral", "val": node.value},
     Select: _select,
-    Range: lambda node: _select(node.select, "matrixSelector", range=node.range_ms),
+    Range: lambda node: _select(node.select, "matrixSelector", range=node.range_ms, rangeExpr=None),
     Subquery: _subquery,
     Paren: lambda node: {"type": "parenExpr", "expr": described(node.body)},
     Minus: lambda node: {"type": "unaryExpr", "op": "-", "expr": described(node.body)},
