@@ -1,5 +1,6 @@
 """What the operator's commands work with: AWS clients, names of tables, the time, new keys, and where to write."""
 
+import os
 import secrets
 import sys
 import time
@@ -57,6 +58,10 @@ class Desk:
         """What only people want to read."""
         self.end_progress()
         sys.stderr.write(f"{line}\n")
+
+    def is_terminal(self) -> bool:
+        """Whether a person reads stdout, and may see colours."""
+        return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
     def progress(self, line: str) -> None:
         """How far a long command is: on a terminal in the place of the line before, else a remark."""

@@ -7,6 +7,7 @@ import os
 import re
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from carbyne.core.errors import RequestError, RetryableError
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 POINTS: Final = 240
 """Steps of a span that names none: a point for each few pixels of a graph."""
-BARS: Final = "▁▂▃▄▅▆▇█"
-WIDTH: Final = 60
+WIDTH: Final = 72
+HEIGHT: Final = 16
 """Characters of a graph."""
-
+COLORS: Final = ("green", "yellow", "blue", "magenta", "cyan", "red", "white", "black")
+GRAPHS_MAX: Final = len(COLORS)
 
 Answered = Mapping[str, Any]
 """The body of an answer, or a part of it."""
@@ -43,7 +45,7 @@ def add(groups: "Groups") -> None:
     command.add_argument("--key", default=os.environ.get("CARBYNE_API_KEY", ""), help="CARBYNE_API_KEY")
     form = command.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="a column for each series")
-    form.add_argument("--graph", action="store_true", help="a line of bars for each series")
+    form.add_argument("--graph", action="store_true", help="a plot of the values")
     command.set_defaults(run=query)
 
 
@@ -56,7 +58,9 @@ def query(arguments: Namespace, desk: "Desk") -> None:
     if arguments.csv:
         desk.say(_as_csv(series))
     elif arguments.graph:
-        desk.say_rows(("series", "least", "graph", "greatest"), [_as_graph(each) for each in series])
+        if len(series) > GRAPHS_MAX:
+            desk.remark(f"{GRAPHS_MAX} of {len(series)} series are shown: aggregate, or use topk()")
+        desk.say(_as_graph(series, colored=desk.is_terminal()))
     elif arguments.last:
         desk.say_rows(("series", "points", "least", "mean", "greatest", "last"), [_summary(each) for each in series])
     else:
@@ -119,21 +123,21 @@ def _summary(series: Series) -> tuple[str, ...]:
     return (series.name, str(len(series.points)), *(f"{figure:.6g}" for figure in (*figures, last)))
 
 
-def _as_graph(series: Series) -> tuple[str, ...]:
-    """The greatest value of each of WIDTH parts of the span as a bar, a space where there is none."""
-    numbers = _numbers(series)
-    if not numbers:
-        return (series.name, "", "", "")
-    least, greatest = min(numbers), max(numbers)
-    start, end = series.points[0][0], series.points[-1][0]
-    parts: dict[int, float] = {}
-    for time, value in series.points:
-        at = int((time - start) / ((end - start) or 1) * (WIDTH - 1))
-        if abs(float(value)) < float("inf"):
-            parts[at] = max(float(value), parts.get(at, least))
-    height = (greatest - least) or 1
-    bars = [BARS[int((parts[at] - least) / height * (len(BARS) - 1))] if at in parts else " " for at in range(WIDTH)]
-    return (series.name, f"{least:.6g}", "".join(bars), f"{greatest:.6g}")
+def _as_graph(series: Sequence[Series], *, colored: bool) -> str:
+    """A plot of at most GRAPHS_MAX series: in colours, else each with a letter of its own."""
+    import plotille  # noqa: PLC0415 - of make run's environment alone, and only this needs it
+
+    figure = plotille.Figure()
+    figure.width, figure.height, figure.with_colors, figure.origin = WIDTH, HEIGHT, colored, False
+    figure.register_label_formatter(float, lambda value, chars, delta, left=False: f"{value:{chars}.4g}"[:chars])
+    for nth, each in enumerate(series[:GRAPHS_MAX]):
+        points = [(datetime.fromtimestamp(time, UTC), float(value)) for time, value in each.points]
+        shown = [(time, value) for time, value in points if abs(value) < float("inf")]
+        marker = None if colored or len(series) == 1 else chr(ord("a") + nth)
+        if shown:
+            times, values = zip(*shown, strict=True)
+            figure.plot(times, values, label=each.name, lc=COLORS[nth] if colored else None, marker=marker)
+    return str(figure.show(legend=True))
 
 
 def _seconds(text: str) -> int:
