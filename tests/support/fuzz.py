@@ -50,6 +50,7 @@ KNOWN_BODIES = {
     "PUT /api/v0/graph-annotations/{id}": KNOWN_THINGS["graph-annotations"],
     "PUT /api/v0/hosts/{id}": {"name": "web", "meta": {}},
     "DELETE /api/v0/graph-defs": {"name": "custom.known"},
+    "POST /api/v0/services": {"name": "known-service", "memo": ""},
     "POST /api/v0/services/{service}/roles": {"name": "batch", "memo": ""},
     "POST /carbyne/v1/queues/{name}/dead/put-back": {"ids": ["0000000000000001-00000000001-00000001"]},
 }
