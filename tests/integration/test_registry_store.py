@@ -15,7 +15,7 @@ from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.http.message import Request
 from carbyne.http.routes import Call
-from carbyne.read.registered import RegisteredSource
+from carbyne.read.registered import PastInfo, RegisteredSource
 from carbyne.registry import hosts, services
 from carbyne.registry.api_hosts import delete_host
 from carbyne.registry.store import Key, Registry, RegistryChange, RegistryItem
@@ -198,8 +198,10 @@ def test_what_queries_ask_of_the_registry(store, registered):
     hosts.retire(registry, "t", retired)
     services.create(registry, "t", "my-shop_1", "")
     sources = registered.sources if isinstance(store, MemoryStore) else DynamoSources(store._client, store._table).of
+    hosts.set_status(registry, "t", live, "standby")
+    past = [PastInfo(1_700_000_000_000, "web", "working", {"shop": ["app", "web"]})]
     assert sorted(sources("t")) == [
-        RegisteredSource(f"host/{live}", "web", "working", {"shop": ["app", "web"]}),
+        RegisteredSource(f"host/{live}", "web", "standby", {"shop": ["app", "web"]}, 1_700_000_000_000, past),
         RegisteredSource("service/my-shop_1"),
         RegisteredSource("service/shop"),
     ]

@@ -17,7 +17,7 @@ from carbyne.read.api import route
 from carbyne.read.deletes import SeriesDeletes
 from carbyne.read.mackerel import Queries, ServerAbout
 from carbyne.read.reader import Many
-from carbyne.read.registered import HOST_INFO, RegisteredSource
+from carbyne.read.registered import HOST_INFO, PastInfo, RegisteredSource
 from carbyne.read.rules import AlertOfRule, RuleGroup, RuleOfGroup
 from carbyne.read.sources import SourceSelector
 from carbyne.read.spent import Spent, as_stats
@@ -421,3 +421,41 @@ def test_what_grafana_asks_is_answered(reader, method, about):
     status, body = ask(reader, path, method, given) if method == "POST" else ask(reader, path, **given)
     assert (status, body["status"]) == (200, "success")
     assert about in {"health", "exemplars"} or body["data"]["result"]
+
+
+def test_a_host_is_what_it_was_at_that_time(reader):
+    minute = 60_000
+    past = [
+        PastInfo(NOW_MS - 20 * minute, "old", "standby", {}),
+        PastInfo(NOW_MS - 10 * minute, "web1", "working", {"shop": ["app"]}),
+    ]
+    h1 = RegisteredSource("host/h1", "web1", "working", {"shop": ["web"]}, NOW_MS - 30 * minute, past)
+    ports = {"sources": lambda _: [h1]}
+
+    def roles_at(back_minutes):
+        at = str(NOW_MS / 1000 - 60 * back_minutes)
+        _, body = ask(reader, "query", ports=ports, query=HOST_INFO, time=at)
+        assert all(each["value"][1] == "1" for each in body["data"]["result"])
+        return [(each["metric"]["host"], each["metric"].get("role")) for each in body["data"]["result"]]
+
+    assert [roles_at(back) for back in (40, 25, 15, 9, 0)] == [
+        [],
+        [("old", None)],
+        [("web1", "app")],
+        [("web1", "web")],
+        [("web1", "web")],
+    ]
+    join = f'max_over_time((loadavg5 * on (source) group_left (role) {HOST_INFO}{{role!=""}})[18m:1m])'
+    _, body = ask(reader, "query", ports=ports, query=join)
+    assert sorted(each["metric"]["role"] for each in body["data"]["result"]) == ["app", "web"]
+
+
+def test_a_role_that_comes_back_is_one_series(reader):
+    back = [
+        PastInfo(NOW_MS - 180_000, "a", "working", {"shop": ["web"]}),
+        PastInfo(NOW_MS - 60_000, "a", "poweroff", {}),
+    ]
+    h1 = RegisteredSource("host/h1", "a", "working", {"shop": ["web"]}, NOW_MS - 600_000, back)
+    query = f'{HOST_INFO}{{status="working"}}[10m]'
+    [series] = ask(reader, "query", ports={"sources": lambda _: [h1]}, query=query)[1]["data"]["result"]
+    assert [NOW_MS // 1000 - time for time, _ in series["values"]] == [*range(560, 199, -60), 20]

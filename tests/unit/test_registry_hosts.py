@@ -9,7 +9,8 @@ from collections import Counter
 import pytest
 from carbyne.core import keys
 from carbyne.core.errors import RetryableError
-from carbyne.core.limits import HOST_BYTES_MAX, HOSTS_PER_BULK_MAX, ROLES_PER_HOST_MAX
+from carbyne.core.limits import HOST_BYTES_MAX, HOSTS_PER_BULK_MAX, PAST_HOSTS_MAX, ROLES_PER_HOST_MAX
+from carbyne.registry import hosts
 from carbyne.registry.ids import new_host_id
 from carbyne.stream.records import ALL_TIME_MS, DeleteRecord
 
@@ -291,6 +292,34 @@ def test_a_bad_host_is_refused_and_leaves_nothing(system, body, message):
         assert answer.status == 400
         assert re.search(message, answer.body["error"]["message"], re.I)
     assert system.store.table == before
+
+
+def stored(system, host):
+    return hosts.live(system.store, "a", host)
+
+
+def test_what_a_host_was_is_kept(system):
+    host = system.host(roleFullnames=["shop:web"])
+    system.ok("PUT", f"{HOSTS}/{host}", {"name": "web", "memo": "no change of who it is"})
+    assert stored(system, host).past == []
+    system.ok("POST", f"{HOSTS}/{host}/status", {"status": "standby"})
+    system.ok("PUT", f"{HOSTS}/{host}/role-fullnames", {"roleFullnames": []})
+    past = stored(system, host).past
+    assert [(each.name, each.status, each.roles) for each in past] == [
+        ("web", "working", {"shop": ["web"]}),
+        ("web", "standby", {"shop": ["web"]}),
+    ]
+    assert "past" not in get(system, host)
+
+
+def test_what_a_host_was_is_bounded_and_no_reason_to_refuse_it(system):
+    host = system.host()
+    for number in range(PAST_HOSTS_MAX + 2):
+        system.ok("PUT", f"{HOSTS}/{host}", {"name": f"n{number}"})
+    past = stored(system, host).past
+    assert [each.name for each in past] == [f"n{number}" for number in range(1, PAST_HOSTS_MAX + 1)]
+    system.ok("PUT", f"{HOSTS}/{host}", {"name": "full", "meta": {"x": "y" * (HOST_BYTES_MAX - 1_000)}})
+    assert (stored(system, host).name, stored(system, host).past) == ("full", [])
 
 
 def test_a_host_has_room(system):

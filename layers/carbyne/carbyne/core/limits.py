@@ -408,6 +408,8 @@ HOST_BYTES_MAX: Final = 300_000
 """A host as JSON, metadata included: an item takes 409,600 bytes, and an agent sends about 5,000."""
 HOST_NAME_CHARACTERS_MAX: Final = 255
 """A host's name; a fully qualified domain name has at most 253."""
+PAST_HOSTS_MAX: Final = 50
+"""Changes of one host's name, status and roles that are kept, for queries about the past."""
 HOSTS_PER_BULK_MAX: Final = 30
 """Hosts of one bulk call, as Mackerel documents."""
 ROLES_PER_HOST_MAX: Final = 100

@@ -9,17 +9,19 @@ from functools import cache
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from carbyne.core.errors import QueryError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import BATCH_READERS, QUERY_SAMPLES_MAX, QUERY_SERIES_MAX, QUERY_SOURCES_MAX
-from carbyne.promql.labels import NAME, made
-from carbyne.promql.select import Selection, SeriesSamples, Test, test_of, tests_of
+from carbyne.promql.labels import NAME, Labels, made
+from carbyne.promql.select import STALE_BITS, Selection, SeriesSamples, Test, test_of, tests_of
 from carbyne.read.reader import Reader
-from carbyne.read.registered import HOST_INFO, SOURCE, ListSources, RegisteredSource, infos_of
+from carbyne.read.registered import HOST_INFO, SOURCE, ListSources, RegisteredSource, info_times
 from carbyne.read.rolled import SelectionRead
 from carbyne.read.spent import Spent
 
+STALE: Final = float(np.array([STALE_BITS], np.uint64).view(np.float64)[0])
 INFO_STEP_MS: Final = 60_000
 """Between two samples of an info series, as between those of an agent."""
 
@@ -111,12 +113,20 @@ def _all_of(selection: Selection, label: str) -> Test:
 
 
 def _infos(sources: Sequence[RegisteredSource], selection: Selection) -> Iterator[SeriesSamples]:
-    """The info series of hosts as they are now, with a sample each minute."""
+    """The info series of hosts at the times at which they held: a sample each minute, and a stale marker behind, so
+    that what a host is no more does not look back into what it is."""
     if not _Tests(selection).name(HOST_INFO):
         return
-    matches = tests_of(selection.matches)
     first_ms = selection.after_ms // INFO_STEP_MS * INFO_STEP_MS + INFO_STEP_MS
     ts_ms = np.arange(first_ms, selection.until_ms + 1, INFO_STEP_MS, dtype=np.int64)
-    for labels in map(made, infos_of(sources)):
-        if matches(labels):
-            yield SeriesSamples(labels, ts_ms, np.ones(len(ts_ms)))
+    holds: dict[Labels, NDArray[np.bool_]] = {}
+    matches = tests_of(selection.matches)
+    for source in sources:
+        for given, since_ms, until_ms in info_times(source):
+            inside, labels = (ts_ms >= since_ms) & (ts_ms < until_ms), made(given)
+            if inside.any() and matches(labels):
+                holds[labels] = holds.get(labels, inside) | inside
+    for labels, held in holds.items():
+        ends = np.concatenate([[False], held[:-1] & ~held[1:]])
+        shown = held | ends
+        yield SeriesSamples(labels, ts_ms[shown], np.where(held, 1.0, STALE)[shown])

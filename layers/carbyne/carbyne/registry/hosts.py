@@ -16,6 +16,7 @@ from carbyne.core.limits import (
     HOST_BYTES_MAX,
     HOST_NAME_CHARACTERS_MAX,
     HOSTS_PER_BULK_MAX,
+    PAST_HOSTS_MAX,
     ROLES_PER_HOST_MAX,
     SORT_KEY_BYTES_MAX,
 )
@@ -38,8 +39,17 @@ class Check(msgspec.Struct, frozen=True):
     memo: str = ""
 
 
+class PastHost(msgspec.Struct, frozen=True):
+    """What a host was called, did and had until ``until_s``, since the one before, or since the host was created."""
+
+    until_s: int
+    name: str
+    status: Status
+    roles: RolesByService
+
+
 class StoredHost(msgspec.Struct, frozen=True, kw_only=True):
-    """As stored.  ``meta`` and ``interfaces`` are what the agent sent, byte by byte."""
+    """As stored.  ``meta`` and ``interfaces`` are what the agent sent, byte by byte; ``past``: the newest last."""
 
     id: str
     created_s: int
@@ -53,6 +63,7 @@ class StoredHost(msgspec.Struct, frozen=True, kw_only=True):
     roles: RolesByService = {}
     checks: list[Check] | None = None
     retired_s: int | None = None
+    past: list[PastHost] = []
 
 
 class HostForm(msgspec.Struct, frozen=True, rename="camel"):
@@ -87,7 +98,7 @@ def register(registry: Registry, tenant: str, form: HostForm) -> str:
         item = _holder(registry.store, tenant, form.custom_identifier or None)
         host = _host(item) if item else StoredHost(id=registry.new_id(), created_s=registry.now_s())
         changed = _applied(host, form, names)
-        return host.id if _save(registry.store, tenant, item, changed) else None
+        return host.id if _save(registry, tenant, item, changed) else None
 
     return settle(attempt)
 
@@ -211,7 +222,7 @@ def change(registry: Registry, tenant: str, host_id: str, edit: Callable[[Stored
 
     def attempt() -> bool | None:
         item = _live(registry.store, tenant, host_id)
-        return _save(registry.store, tenant, item, edit(_host(item))) or None
+        return _save(registry, tenant, item, edit(_host(item))) or None
 
     settle(attempt)
 
@@ -304,9 +315,12 @@ def _fits(host: StoredHost, query: Filter) -> bool:
     )
 
 
-def _save(store: Store, tenant: str, item: RegistryItem | None, host: StoredHost) -> bool:
+def _save(registry: Registry, tenant: str, item: RegistryItem | None, host: StoredHost) -> bool:
     """Write a host in the place of ``item``, with its identifier; RequestError 400 if another host has that."""
+    store, host = registry.store, _with_past(_host(item), host, registry.now_s()) if item else host
     body = body_of(host)
+    if len(body) > HOST_BYTES_MAX:  # what it was is not worth a refusal
+        body = body_of(msgspec.structs.replace(host, past=[]))
     if len(body) > HOST_BYTES_MAX:
         raise RequestError(413, f"the host has {len(body)} bytes; send at most {HOST_BYTES_MAX}")
     if item is not None and item.body == body:
@@ -316,6 +330,14 @@ def _save(store: Store, tenant: str, item: RegistryItem | None, host: StoredHost
         if move.body and (taken := store.get(move.key)) and taken.body.decode() != host.id:
             raise RequestError(400, f"host {taken.body.decode()} has the custom identifier {host.custom_identifier!r}")
     return store.write(RegistryChange(_key(tenant, host.id), body, item.version if item else 0), *moves)
+
+
+def _with_past(old: StoredHost, new: StoredHost, now_s: int) -> StoredHost:
+    """The new host with what it was until now, if that was something else."""
+    if (old.name, old.status, old.roles) == (new.name, new.status, new.roles):
+        return new
+    past = [*old.past, PastHost(now_s, old.name, old.status, old.roles)]
+    return msgspec.structs.replace(new, past=past[-PAST_HOSTS_MAX:])
 
 
 def _moves(tenant: str, old: StoredHost | None, new: StoredHost | None) -> list[RegistryChange]:

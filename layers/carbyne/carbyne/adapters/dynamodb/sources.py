@@ -8,25 +8,37 @@ import msgspec
 
 from carbyne.adapters.aws import retryable
 from carbyne.core import keys
-from carbyne.read.registered import RegisteredSource
+from carbyne.read.registered import PastInfo, RegisteredSource
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+
+class _Past(msgspec.Struct):
+    """What a host was."""
+
+    until_s: int
+    name: str
+    status: str
+    roles: dict[str, list[str]]
 
 
 class _Host(msgspec.Struct):
     """What queries need of a host."""
 
     id: str
+    created_s: int
     name: str = ""
     status: str = "working"
     roles: dict[str, list[str]] = {}
+    past: list[_Past] = []
 
 
 def host_source(body: str | bytes) -> RegisteredSource:
     """A host, of the registry's document."""
     host = msgspec.json.decode(body, type=_Host)
-    return RegisteredSource(f"host/{host.id}", host.name, host.status, host.roles)
+    past = [PastInfo(1000 * each.until_s, each.name, each.status, each.roles) for each in host.past]
+    return RegisteredSource(f"host/{host.id}", host.name, host.status, host.roles, 1000 * host.created_s, past)
 
 
 def service_source(sort_key: str) -> RegisteredSource:
