@@ -10,6 +10,7 @@ and counts NaN.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -47,6 +48,7 @@ class RollupPlan(NamedTuple):
     rest: list[Span]
 
 
+@lru_cache(maxsize=32)  # each source of a selection has the same plan
 def planned(selection: Selection, rollups: Sequence[Resolution] = ROLLUPS) -> RollupPlan:
     """Which rollups serve a selection: none, unless that saves half of the blocks at least."""
     span = (selection.after_ms + 1, selection.until_ms + 1)

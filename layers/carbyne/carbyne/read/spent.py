@@ -10,7 +10,7 @@ from carbyne.read.reader import Many
 
 TIERS: Final = ("hot", "cache", "warm", "cold")
 READ_UNIT_BYTES: Final = 4096
-"""What one read unit of DynamoDB pays for in a consistent read."""
+"""What one read unit of DynamoDB pays for in a consistent read; a query's items are added up first."""
 READ_UNIT_DOLLARS: Final = 0.125e-6
 """On demand, us-east-1."""
 OBJECT_DOLLARS: Final = 0.4e-6
@@ -34,7 +34,8 @@ class Spent:
             for taken in many.taken:
                 self._calls[taken.tier] += 1
                 self._bytes[taken.tier] += taken.bytes
-                self._units += -(-taken.bytes // READ_UNIT_BYTES) if taken.tier == "warm" else 0
+            warm = sum(taken.bytes for taken in many.taken if taken.tier == "warm")
+            self._units += -(-warm // READ_UNIT_BYTES)
 
     def dollars(self) -> float:
         """Of the read units and requests; neither Redis nor the function's time."""
