@@ -20,10 +20,10 @@ class Groups:
 
     def __init__(self, node: Aggregate, frame: Frame) -> None:
         self.frame = frame
-        found = groups_of(map(key_of(node), frame.labels))
-        self.labels = tuple(found)
-        self.members = list(found.values())
-        self.shape = (len(found), frame.values.shape[1])
+        groups = groups_of(map(key_of(node), frame.labels))
+        self.labels = tuple(groups)
+        self.members = list(groups.values())
+        self.shape = (len(groups), frame.values.shape[1])
 
     def walk(self) -> Iterator[tuple[Ints, Floats, Mask]]:
         """(groups, values, where there are any) of the first series of each group, then of the second, and so on."""
@@ -162,8 +162,8 @@ def count_values(node: Aggregate, frame: Frame, label: str) -> Frame:
 def _value_rows(frame: Frame, row: int, label: str) -> Sequence[tuple[Labels, Mask]]:
     values, there = frame.values[row], frame.there[row]
     texts = np.array([plain(value) for value in values], object)
-    found = sorted(set(texts[there]))
-    return [(put(frame.labels[row], label, text), there & (texts == text)) for text in found]
+    distinct = sorted(set(texts[there]))
+    return [(put(frame.labels[row], label, text), there & (texts == text)) for text in distinct]
 
 
 def _with_label(key: Labels, labels: Labels, label: str, node: Aggregate) -> Labels:

@@ -42,11 +42,11 @@ def quantiles(called: Called) -> Frame:
     for at in range(2, len(called)):
         which = called.scalar(at)
         note_quantiles(called, which, called.start(at))
-        found = _quantile(called, frame, which, called.start(0))
+        frame_of_quantile = _quantile(called, frame, which, called.start(0))
         values = sorted({of_label(each) for each in which})
         for value in values:
             steps = np.array([of_label(each) == value for each in which])
-            rows.append(_labelled(found.but(there=found.there & steps[None, :]), label, value))
+            rows.append(_labelled(frame_of_quantile.but(there=frame_of_quantile.there & steps[None, :]), label, value))
     return called.naming.loses(joined(stacked(rows, len(called.times_ms))))
 
 
@@ -71,9 +71,11 @@ def _quantile(called: Called, frame: Frame, which: Floats, start: int | None) ->
 
 def _quantile_of(called: Called, each: Histograms, which: Floats, labels: Labels, start: int | None) -> Floats:
     sound = (which >= 0) & (which <= 1)
-    found: Floats = np.where(np.isnan(which), np.nan, np.where(which < 0, -np.inf, np.where(which > 1, np.inf, np.nan)))
+    outside: Floats = np.where(
+        np.isnan(which), np.nan, np.where(which < 0, -np.inf, np.where(which > 1, np.inf, np.nan))
+    )
     if not np.isposinf(each.bounds[-1]):
-        return found
+        return outside
     raised, counts = _monotonic(each.counts)
     for step in np.flatnonzero(raised.any(axis=0) & sound):
         at = raised[:, step]
@@ -83,8 +85,8 @@ def _quantile_of(called: Called, each: Histograms, which: Floats, labels: Labels
         ts_ms = int(called.times_ms[each.steps[step]])
         called.notes.add(repaired(metric, start, ts_ms, (float(bounds.min()), float(bounds.max()), gap)))
     if len(each.bounds) < 2:
-        return found
-    return np.where(sound & (counts[-1] != 0), _interpolated(each.bounds, counts, which), found)
+        return outside
+    return np.where(sound & (counts[-1] != 0), _interpolated(each.bounds, counts, which), outside)
 
 
 def _interpolated(bounds: Floats, counts: Floats, which: Floats) -> Floats:

@@ -17,10 +17,10 @@ class Budget:
         self.series = 0
         self.samples = 0
 
-    def read(self, found: Sequence[SeriesSamples]) -> None:
+    def read(self, selected: Sequence[SeriesSamples]) -> None:
         """Count what was read.  QueryError ``execution`` if it is too much in all."""
-        self.series += len(found)
-        self.samples += sum(len(each.ts_ms) for each in found)
+        self.series += len(selected)
+        self.samples += sum(len(each.ts_ms) for each in selected)
         if self.series > QUERY_SERIES_MAX:
             _refuse("series", self.series, QUERY_SERIES_MAX, "name more labels")
         if self.samples > QUERY_SAMPLES_MAX:

@@ -72,16 +72,16 @@ class Evaluator:
         times = self._reference(node.at, node.offset_ms)
         lookback_ms = self.scope.lookback_ms
         after_ms = int(times[0]) - lookback_ms
-        found = self._read(Selection(node.matches, after_ms, int(times[-1]), step_ms=self.step_ms))
-        return newest(found, times, lookback_ms)
+        selected = self._read(Selection(node.matches, after_ms, int(times[-1]), step_ms=self.step_ms))
+        return newest(selected, times, lookback_ms)
 
     def windows(self, node: Range, function: str = "") -> SampleWindows:
         """The samples of series in the windows that end at each step; ``function``: what takes them."""
         ends = self._reference(node.select.at, node.select.offset_ms)
         after_ms = int(ends[0]) - node.range_ms
         matches = node.select.matches
-        found = self._read(Selection(matches, after_ms, int(ends[-1]), function, node.range_ms, self.step_ms))
-        return windows_of(found, (ends, self.times_ms), node.range_ms, self.scope.budget.tick)
+        selected = self._read(Selection(matches, after_ms, int(ends[-1]), function, node.range_ms, self.step_ms))
+        return windows_of(selected, (ends, self.times_ms), node.range_ms, self.scope.budget.tick)
 
     def subquery(self, node: Subquery) -> SampleWindows:
         """The values of an expression, at steps of its own, as the samples of windows."""

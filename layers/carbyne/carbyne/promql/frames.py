@@ -86,10 +86,10 @@ def stacked(frames: Iterable[Frame], steps: int) -> Frame:
 
 def groups_of(keys: Iterable[Labels]) -> dict[Labels, list[int]]:
     """Key -> the indices that have it, in the order in which keys come."""
-    found: dict[Labels, list[int]] = {}
+    groups: dict[Labels, list[int]] = {}
     for at, key in enumerate(keys):
-        found.setdefault(key, []).append(at)
-    return found
+        groups.setdefault(key, []).append(at)
+    return groups
 
 
 def joined(frame: Frame) -> Frame:
@@ -109,8 +109,8 @@ def _joined(frame: Frame, at: list[int]) -> Frame:
         raise QueryError("execution", SAME_LABELS)
     first = there.argmax(axis=0)
     values = frame.values[at][first, np.arange(there.shape[1])]
-    one = single(frame.labels[at[0]], values, anywhere(there, 0))
-    return replace(one, unnamed=anywhere(frame.unnamed[at][None, :], 1))
+    union = single(frame.labels[at[0]], values, anywhere(there, 0))
+    return replace(union, unnamed=anywhere(frame.unnamed[at][None, :], 1))
 
 
 def without_name(labels: Labels) -> Labels:

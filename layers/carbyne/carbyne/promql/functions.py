@@ -64,9 +64,9 @@ def of_windows(called: Called) -> Frame:
 
 def _scalar(called: Called) -> Floats:
     frame = called.frame()
-    one = frame.there.sum(axis=0) == 1
-    found = np.where(frame.there, frame.values, 0.0).sum(axis=0) if frame.series else np.zeros(len(one))
-    return np.where(one, found, np.nan)
+    single_valued = frame.there.sum(axis=0) == 1
+    totals = np.where(frame.there, frame.values, 0.0).sum(axis=0) if frame.series else np.zeros(len(single_valued))
+    return np.where(single_valued, totals, np.nan)
 
 
 def _vector(called: Called) -> Frame:

@@ -44,9 +44,9 @@ def info(evaluator: "Evaluator", node: FunctionCall) -> Frame:
     sought = names if positive else ([ANY_INFO, *names] if names else [TARGET])
     is_info = tests_of(sought)
     ids = [row for row in range(frame.series) if not is_info(keep(frame.labels[row], {NAME}))]
-    found = _read(evaluator, node, [frame.labels[row] for row in ids], [*sought, *data])
+    infos = _read(evaluator, node, [frame.labels[row] for row in ids], [*sought, *data])
     rows = [
-        _enriched(frame, row, found, data) if row in set(ids) else [frame.rows([row])] for row in range(frame.series)
+        _enriched(frame, row, infos, data) if row in set(ids) else [frame.rows([row])] for row in range(frame.series)
     ]
     return joined(stacked([part for parts in rows for part in parts], evaluator.steps)).filled()
 
@@ -80,11 +80,11 @@ def _of_identity(series: Sequence[Labels], which: tuple[bool, ...], name: str) -
     return Match(name, "=~", "|".join(map(re2.escape, values))) if any(values) else Match(name, "=", "")
 
 
-def _enriched(frame: Frame, row: int, found: Mapping[Labels, Infos], data: Sequence[Match]) -> list[Frame]:
+def _enriched(frame: Frame, row: int, infos_by_key: Mapping[Labels, Infos], data: Sequence[Match]) -> list[Frame]:
     """One series, cut where its info series change."""
     base = frame.labels[row]
     own = keep(base, IDENTIFYING)
-    infos = [each for key, each in found.items() if keep(key, IDENTIFYING) == own]
+    infos = [each for key, each in infos_by_key.items() if keep(key, IDENTIFYING) == own]
     chosen = np.array([_newest(each) for each in infos]).reshape(len(infos), frame.values.shape[1])
     patterns, which = np.unique(chosen, axis=1, return_inverse=True)
     parts = []

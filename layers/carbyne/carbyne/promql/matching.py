@@ -37,7 +37,7 @@ def combined(op: str, left: Frame, right: Frame, matching: Matching) -> Frame:
 
 def _has(frame: Frame, keys: "map[Labels]", key: GroupKey) -> Mask:
     """Where a frame has a series of each key, [keys, T]."""
-    present = {found: frame.there[rows].any(axis=0) for found, rows in groups_of(map(key, frame.labels)).items()}
+    present = {each: frame.there[rows].any(axis=0) for each, rows in groups_of(map(key, frame.labels)).items()}
     nowhere = np.zeros(frame.values.shape[1], bool)
     rows = [present.get(each, nowhere) for each in keys]
     return np.array(rows, bool).reshape(len(rows), len(nowhere))

@@ -26,19 +26,19 @@ def replace_label(called: Called) -> Frame:
     _check_name(target, "destination", "label_replace")
 
     def changed(labels: Labels) -> Labels | None:
-        found = compiled.fullmatch(get(labels, source))
-        return put(labels, target, _expanded(template, found, compiled.groupindex)) if found else None
+        match = compiled.fullmatch(get(labels, source))
+        return put(labels, target, _expanded(template, match, compiled.groupindex)) if match else None
 
     return _renamed(called.frame(), target, [changed(labels) for labels in called.frame().labels])
 
 
-def _expanded(template: str, found: "re.Match[str]", names: "dict[str, int]") -> str:
+def _expanded(template: str, match: "re.Match[str]", names: "dict[str, int]") -> str:
     def of(reference: "re.Match[str]") -> str:
         if reference[1]:
             return "$"
         name = reference[2] or reference[3]
         number = int(name) if name.isdecimal() else names.get(name, -1)
-        return (found.group(number) or "") if 0 <= number <= len(found.groups()) else ""
+        return (match.group(number) or "") if 0 <= number <= len(match.groups()) else ""
 
     return REFERENCE.sub(of, template)
 
@@ -145,17 +145,17 @@ def _sought(node: Expr) -> Labels:
     select = node.select if isinstance(node, Range) else node
     if not isinstance(select, Select):
         return ()
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     seen: set[str] = set()
     for match in select.matches:
         if match.name != NAME:
-            _note_match(match, found, seen)
-    return made(found)
+            _note_match(match, labels, seen)
+    return made(labels)
 
 
-def _note_match(match: Match, found: dict[str, str], seen: set[str]) -> None:
+def _note_match(match: Match, labels: dict[str, str], seen: set[str]) -> None:
     if match.op == "=" and match.name not in seen:
-        found[match.name] = match.value
+        labels[match.name] = match.value
         seen.add(match.name)
     else:
-        found.pop(match.name, None)
+        labels.pop(match.name, None)

@@ -135,8 +135,8 @@ def median_deviation(windows: SampleWindows) -> Computed:
         half = np.full(len(sizes), 0.5)
         distances = np.abs(ordered - of_sorted(ordered, sizes, strange, half)[:, None])
         distances.sort(axis=1)
-        found = of_sorted(distances, sizes, np.zeros_like(strange), half)
-        result[series, steps] = np.where(strange > 0, np.nan, found)
+        medians = of_sorted(distances, sizes, np.zeros_like(strange), half)
+        result[series, steps] = np.where(strange > 0, np.nan, medians)
     return result, windows.there
 
 
@@ -148,9 +148,9 @@ def of_sorted(ordered: Floats, counts: Ints, strange: Ints, which: Floats) -> Fl
     lower = np.floor(inside).astype(np.int64)
     upper = np.minimum(lower + 1, np.maximum(counts - 1, 0))
     weight = inside - np.floor(inside)
-    found = _nth(ordered, lower, strange) * (1 - weight) + _nth(ordered, upper, strange) * weight
-    found = np.where(which < 0, -np.inf, np.where(which > 1, np.inf, found))
-    return np.where(np.isnan(which) | (counts == 0), np.nan, found)
+    quantiles = _nth(ordered, lower, strange) * (1 - weight) + _nth(ordered, upper, strange) * weight
+    quantiles = np.where(which < 0, -np.inf, np.where(which > 1, np.inf, quantiles))
+    return np.where(np.isnan(which) | (counts == 0), np.nan, quantiles)
 
 
 def _nth(ordered: Floats, nth: Ints, strange: Ints) -> Floats:

@@ -90,8 +90,8 @@ def _refuse(message: str) -> NoReturn:
 def _explained(query: str, message: str) -> str:
     """Words for parts of PromQL that the library does not read, else what it says."""
     for sign, words in NOT_SERVED.items():
-        if found := sign.search(query):
-            return f"`{found[0].strip()}`: {words}"
+        if sought := sign.search(query):
+            return f"`{sought[0].strip()}`: {words}"
     if DURATION in message:
         return f"{message}: {ARITHMETIC}"
     if INFO.search(query) and "non-empty matcher" in message:

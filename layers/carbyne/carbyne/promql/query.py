@@ -95,9 +95,9 @@ def answer(query: str, node: Expr, span: QuerySpan, selector: Selector, options:
 
 def _of_windows(windows: SampleWindows) -> list[SeriesSamples]:
     """The samples of the only step, ordered by labels."""
-    found = [
+    sampled = [
         SeriesSamples(labels, windows.ts_ms[low:high], windows.values[low:high])
         for labels, low, high in zip(windows.labels, windows.low[:, 0], windows.high[:, 0], strict=True)
         if high > low
     ]
-    return sorted(found, key=lambda series: series.labels)
+    return sorted(sampled, key=lambda series: series.labels)

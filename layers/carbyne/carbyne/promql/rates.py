@@ -48,14 +48,14 @@ def _drops(windows: SampleWindows) -> list[tuple[int, slice, float]]:
 
     Windows move on with the steps, so these are neighbours.
     """
-    found = []
+    drops = []
     for index in np.flatnonzero(windows.values[1:] < windows.values[:-1]) + 1:
         at = int(np.searchsorted(windows.offsets, index, "right")) - 1
         begin = int(np.searchsorted(windows.high[at], index, "right"))
         end = int(np.searchsorted(windows.low[at], index - 1, "right"))
         if begin < end:
-            found.append((at, slice(begin, end), float(windows.values[index - 1])))
-    return found
+            drops.append((at, slice(begin, end), float(windows.values[index - 1])))
+    return drops
 
 
 def _extrapolated(windows: SampleWindows, grown: Floats, counter: Floats | None, per_s: float = 1.0) -> Computed:

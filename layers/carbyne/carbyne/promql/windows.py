@@ -20,10 +20,10 @@ def newest(series: Sequence[SeriesSamples], times_ms: Ints, lookback_ms: int) ->
     for at, each in enumerate(series):
         if not len(each.ts_ms):
             continue
-        found = np.searchsorted(each.ts_ms, times_ms, "right") - 1
-        near = np.maximum(found, 0)
+        newest_at = np.searchsorted(each.ts_ms, times_ms, "right") - 1
+        near = np.maximum(newest_at, 0)
         values[at], when[at] = each.values[near], each.ts_ms[near]
-        there[at] = (found >= 0) & (each.ts_ms[near] > times_ms - lookback_ms) & ~is_stale(each.values)[near]
+        there[at] = (newest_at >= 0) & (each.ts_ms[near] > times_ms - lookback_ms) & ~is_stale(each.values)[near]
     labels = tuple(each.labels for each in series)
     return Frame(labels, values, there, np.zeros(len(series), bool)), when
 

@@ -126,7 +126,7 @@ def _infos(sources: Sequence[RegisteredSource], selection: Selection) -> Iterato
             inside, labels = (ts_ms >= since_ms) & (ts_ms < until_ms), made(given)
             if inside.any() and matches(labels):
                 holds[labels] = holds.get(labels, inside) | inside
-    for labels, held in holds.items():
-        ends = np.concatenate([[False], held[:-1] & ~held[1:]])
-        shown = held | ends
-        yield SeriesSamples(labels, ts_ms[shown], np.where(held, 1.0, STALE)[shown])
+    for labels, holds_at in holds.items():
+        ends = np.concatenate([[False], holds_at[:-1] & ~holds_at[1:]])
+        shown = holds_at | ends
+        yield SeriesSamples(labels, ts_ms[shown], np.where(holds_at, 1.0, STALE)[shown])
