@@ -84,6 +84,25 @@ def test_stats_say_what_was_read_of_each_tier(path):
     assert (second["warm"]["bytes"], second["cache"]["calls"]) == (0, 1)
 
 
+GRAFANA = {
+    "labels": (("limit", 40000), ("start", NOW_S - 3600), ("end", NOW_S)),
+    "label/__name__/values": (("limit", 40000), ("match[]", '{__name__!=""}')),
+    "label/job/values": (("match[]", 'up{job=~".+",}'), ("limit", 40000)),
+    "label/U__zone/values": (),
+    "series": (("match[]", '{job="node",}'), ("limit", 40000)),
+    "metadata": (("limit", 40000),),
+}
+"""As Grafana asks for labels: escaped names, a comma behind the last matcher, its limit."""
+
+
+@pytest.mark.parametrize("call", GRAFANA)
+def test_grafanas_lists_are_answered(path, call):
+    answer = path.get(f"/api/v1/{call}", *GRAFANA[call])
+    body = json.loads(answer["body"])
+    assert (answer["statusCode"], body["status"]) == (200, "success"), body
+    assert call == "metadata" or body["data"]
+
+
 def test_series_are_deleted_by_their_labels(path):
     """The last test here, since what is deleted is gone."""
     query = [("match[]", 'cpu_seconds{mode="idle"}'), ("match[]", "none"), ("end", NOW_S - 120)]
