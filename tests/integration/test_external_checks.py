@@ -9,7 +9,7 @@ from carbyne.checks import asking as module
 from carbyne.checks.asking import Asking
 from carbyne.checks.targets import Targets, networks
 from carbyne.checks.verdicts import judge
-from carbyne.registry.monitors import ExternalMonitor
+from carbyne.registry.monitor_types import ExternalMonitor
 
 from tests.support.targets import Server, certificate
 
@@ -131,7 +131,7 @@ def test_the_address_that_was_judged_is_the_one_that_is_asked(server):
     """A name that has another address the second time gets no second time."""
     answers = iter([["127.0.0.1"]])
     asking = Asking(Targets(LOOPBACK, lambda *_: next(answers)), time.monotonic, ssl.create_default_context)
-    monitor = ExternalMonitor(id="m", type="external", name="n", url=server.url("/up"))
+    monitor = ExternalMonitor(id="m", name="n", url=server.url("/up"))
     assert asking.ask(monitor).status == 200
 
 
@@ -141,7 +141,7 @@ def test_looking_names_up_is_no_response_time(server):
         return ["127.0.0.1"]
 
     asking = Asking(Targets(LOOPBACK, slowly), time.monotonic, ssl.create_default_context)
-    monitor = ExternalMonitor(id="m", type="external", name="n", url=server.url("/moved"), follow_redirect=True)
+    monitor = ExternalMonitor(id="m", name="n", url=server.url("/moved"), follow_redirect=True)
     assert 0 < asking.ask(monitor).seconds < 0.2
 
 

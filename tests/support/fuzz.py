@@ -40,15 +40,19 @@ DOCUMENT = json.loads(Path(openapi.__file__).with_name("openapi.json").read_text
 KNOWN_THINGS = {
     "monitors": {"type": "external", "name": "known", "url": "https://example.com/"},
     "dashboards": {"title": "known"},
+    "downtimes": {"name": "known", "start": 0, "duration": 1},
+    "channels": {"type": "webhook", "name": "known", "url": "https://example.com/"},
+    "notification-groups": {"name": "known"},
+    "alert-group-settings": {"name": "known"},
     "graph-annotations": {"service": "shop", "title": "known", "from": 0, "to": 60},
 }
 SPAN = {"start": "0", "end": "600", "step": "60"}
 KNOWN_BODIES = {
-    "POST /api/v0/graph-annotations": KNOWN_THINGS["graph-annotations"],
-    "POST /api/v0/monitors": KNOWN_THINGS["monitors"],
-    "PUT /api/v0/monitors/{id}": KNOWN_THINGS["monitors"],
-    "PUT /api/v0/graph-annotations/{id}": KNOWN_THINGS["graph-annotations"],
     "PUT /api/v0/hosts/{id}": {"name": "web", "meta": {}},
+    **{f"POST /api/v0/{kind}": body for kind, body in KNOWN_THINGS.items()},
+    **{f"PUT /api/v0/{kind}/{{id}}": body for kind, body in KNOWN_THINGS.items()},
+    "PUT /api/v0/alerts/{id}": {"memo": "known"},
+    "POST /api/v0/alerts/{id}/close": {"reason": "known"},
     "DELETE /api/v0/graph-defs": {"name": "custom.known"},
     "POST /api/v0/services": {"name": "known-service", "memo": ""},
     "POST /api/v0/services/{service}/roles": {"name": "batch", "memo": ""},
@@ -129,6 +133,11 @@ class Fuzz:
         for kind, body in KNOWN_THINGS.items():
             if f"/{kind}/" in label:
                 known["id"] = self._call("POST", f"/api/v0/{kind}", body)["id"]
+        if "/alerts/" in label:
+            source = {"type": "host", "hostId": known["id"]}
+            report = {"source": source, "name": "ping", "status": "CRITICAL", "occurredAt": int(self.system.now_s())}
+            self._call("POST", "/api/v0/monitoring/checks/report", {"reports": [report]})
+            known["id"] = self._call("GET", "/api/v0/alerts?withClosed=true", None)["alerts"][0]["id"]
         if "/sessions/" in label:
             session = Session("a", api_key_item("key-a"), int(self.system.now_s()), int(self.system.now_s()), "")
             self.system.sessions.put(known["id"], session)

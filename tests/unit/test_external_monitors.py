@@ -10,7 +10,8 @@ from carbyne.checks.worker import METRIC, CheckWorker
 from carbyne.core.errors import RetryableError
 from carbyne.core.limits import CHECK_SPREAD_S, CHECK_WORKERS_MAX, CHECKS_PER_WORKER, EXTERNAL_MONITORS_PER_TENANT_MAX
 from carbyne.registry import monitors
-from carbyne.registry.monitors import ExternalMonitor, ExternalState
+from carbyne.registry.monitor_types import ExternalMonitor
+from carbyne.registry.monitors import ExternalState
 from carbyne.stream import records
 
 from tests.support.registry_system import NOW_S, System
@@ -111,8 +112,7 @@ def test_a_monitor_is_kept_as_it_was_sent(system):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"type": "host"}, "monitors of the type host are not there yet"),
-        ({"type": "connectivity"}, "not there yet"),
+        ({"type": "host"}, "`operator`"),
         ({"type": None}, "type"),
         ({"url": "ftp://shop.example/"}, "http:// or https://"),
         ({"url": "https:///x"}, "http:// or https://"),
@@ -161,7 +161,7 @@ def test_no_worker_is_called_for_nothing_and_never_too_many(system):
 
 
 def _form():
-    return monitors.ExternalForm(type="external", name="n", url="https://shop.example/")
+    return ExternalMonitor(name="n", url="https://shop.example/")
 
 
 def test_a_check_leaves_its_state_and_its_response_time(system):
@@ -271,5 +271,5 @@ def test_a_worker_whose_queue_is_away_says_so(system):
 )
 def test_response_times_are_averaged_over_minutes(times_ms, status):
     bounds = {"response_time_warning": 500, "response_time_critical": 1000, "response_time_duration": 3}
-    monitor = ExternalMonitor(id="m", type="external", name="n", url="https://shop.example/", **bounds)
+    monitor = ExternalMonitor(id="m", name="n", url="https://shop.example/", **bounds)
     assert judge(monitor, Asked("", 200), times_ms, NOW_S).status == status

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "read": BASE | {"http", "store", "tenants", "promql"},
     "promql": {"core", "samples"},
     "monitor": BASE | {"cluster", "intake", "registry"},
-    "registry": BASE | {"http", "tenants"},
+    "registry": BASE | {"http", "tenants", "alerts"},
     "checks": BASE | {"intake", "registry"},
     "alerts": {"core"},
     "page": {"core", "http", "tenants"},

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from carbyne.core.keys import EXTERNAL_ITEM, QueueKey, SourceKey, api_key_item
+from carbyne.core.keys import EXTERNAL_ITEM, JUDGED_ITEM, NOTIFICATIONS_ITEM, QueueKey, SourceKey, api_key_item
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.page.sessions import Session
 from carbyne.queue.api import QueueDeps
@@ -25,6 +25,7 @@ from carbyne.read.mackerel import UNKNOWN_SERVER
 from carbyne.read.prometheus import QuerySuccess
 from carbyne.read.reader import Many, Newest, ReadAnswer
 from carbyne.read.registered import RegisteredSource
+from carbyne.registry.alerts import alert_id
 from carbyne.registry.monitors import ExternalState, keep_state
 from carbyne.registry.store import Key, Registry
 from carbyne.samples.columns import EMPTY
@@ -45,6 +46,9 @@ from tests.support.remote_write import Body2, packed
 APPS = {name: load_app(name) for name in TABLES}
 ROUTES = [(function, route) for function, table in TABLES.items() for route in table]
 MARK = "secret-of-b"
+OF_ALL = (EXTERNAL_ITEM, JUDGED_ITEM, NOTIFICATIONS_ITEM)
+ALERT = alert_id(NOW_S, "mark")
+"""Of each tenant's alert: they have the same time and mark."""
 EVERYTHING = {
     "name": "onlyb",
     "memo": "m",
@@ -59,6 +63,8 @@ EVERYTHING = {
     "url": "https://shop.example/",
     "from": NOW_S,
     "to": NOW_S,
+    "start": NOW_S,
+    "duration": 60,
     "reports": [
         {
             "source": {"type": "host", "hostId": "host-b"},
@@ -70,8 +76,23 @@ EVERYTHING = {
     ],
 }
 SAMPLES = [{"hostId": "host-b", "name": "custom.onlyb", "time": NOW_S, "value": 2, "metrics": []}]
+DOCUMENTS = {
+    "downtimes": {"start": 0, "duration": 1},
+    "channels": {"type": "webhook", "url": "https://shop.example/", "addToDefaultNotificationGroup": False},
+    "notification-groups": {},
+    "alert-group-settings": {},
+}
 WRITE = packed(Body2().add({"__name__": "onlyb", "host": "host-b", "tenant": "b"}, (2.0, NOW_S * 1000)).bytes())
-BODIES = [EVERYTHING, {**EVERYTHING, "name": "fresh"}, {**EVERYTHING, "name": "custom.onlyb"}, SAMPLES, None, WRITE]
+BODIES = [
+    EVERYTHING,
+    {**EVERYTHING, "type": "webhook"},
+    {**EVERYTHING, "type": "group"},
+    {**EVERYTHING, "name": "fresh"},
+    {**EVERYTHING, "name": "custom.onlyb"},
+    SAMPLES,
+    None,
+    WRITE,
+]
 QUERIES = [
     "",
     "?hostId=host-b&name=m&source=host%2Fhost-b&from=0&to=2000000000",
@@ -83,6 +104,7 @@ QUERIES = [
 OF_NONE = {
     *(f"/api/v1/{name}" for name in ("format_query", "parse_query", "query_exemplars", "rules", "alerts")),
     *(f"/api/v1/status/{name}" for name in ("buildinfo", "config", "flags", "runtimeinfo")),
+    "/api/v0/users",
 }
 """What answers alike whoever asks."""
 PARTS = [
@@ -103,10 +125,11 @@ class WatchedStore(MemoryStore):
         return super().get(key)
 
     def items(self, pk, prefix=""):
-        self._note(Key(pk, ""))
+        self._note(Key(pk, prefix))
         return super().items(pk, prefix)
 
     def scan(self, pk, after=""):
+        assert pk not in OF_ALL
         self._note(Key(pk, ""))
         return super().scan(pk, after)
 
@@ -116,8 +139,9 @@ class WatchedStore(MemoryStore):
         return super().write(*changes)
 
     def _note(self, key):
-        """The list of all tenants' external monitors has the tenant in the sort key."""
-        self.touched.add((key.sk if key.pk == EXTERNAL_ITEM else key.pk).partition(":")[0])
+        """Lists of all tenants' things have the tenant in the sort key."""
+        if key.sk or key.pk not in OF_ALL:
+            self.touched.add((key.sk if key.pk in OF_ALL else key.pk).partition(":")[0])
 
 
 class WatchedTiers:
@@ -253,7 +277,10 @@ class World:
                 accounts, Stream(self.touched), NoDeletes(), RawWindows(14_400, 86_400 * 460), Meter(), clock
             ),
             "reader": ReaderDeps(*(accounts if field == "accounts" else tiers for field in ReaderDeps._fields)),
-            "registry": (accounts, Registry(self.store, lambda: NOW_S, lambda: next(ids), Stream(self.touched).put)),
+            "registry": (
+                accounts,
+                Registry(self.store, lambda: NOW_S, lambda: next(ids), Stream(self.touched).put, lambda: "mark"),
+            ),
         }
         sessions = WatchedSessions(self.touched)
         for tenant in ("a", "b"):
@@ -314,7 +341,9 @@ class World:
         graph = {"name": f"custom.{service}", "displayName": mark, "metrics": []}
         self._done("POST", "/api/v0/graph-defs/create", [graph], key)
         source = {"type": "host", "hostId": host}
-        report = {"source": source, "name": "ping", "status": "OK", "message": mark, "occurredAt": NOW_S}
+        report = {"source": source, "name": "ping", "status": "CRITICAL", "message": mark, "occurredAt": NOW_S}
+        for path, document in DOCUMENTS.items():
+            self._done("POST", f"/api/v0/{path}", {**document, "name": mark}, key)
         self._done("POST", "/api/v0/monitoring/checks/report", {"reports": [report]}, key)
 
     def _done(self, method, url, body, key):
@@ -324,8 +353,8 @@ class World:
 
 
 def _ids():
-    """Of a host, an annotation, a dashboard and a monitor of each tenant, then others."""
-    yield from ["host-b"] * 4 + ["host-a"] * 4
+    """Of a host, an annotation, a dashboard, a monitor and others of each tenant, then more."""
+    yield from ["host-b"] * (4 + len(DOCUMENTS)) + ["host-a"] * (4 + len(DOCUMENTS))
     for number in itertools.count():
         yield f"new{number}"
 
@@ -335,8 +364,12 @@ def requests(route):
     bodies = [None] if route.method == "GET" or route.answer is QuerySuccess else BODIES
     if route.path.startswith("/carbyne/v1/queues"):
         bodies = [{"messages": [{"body": 1}], "ids": [DEAD], "leases": [LEASE["b"]]}]
-    for parts, query, body in itertools.product(PARTS, QUERIES, bodies):
-        yield Request(route.method, route.path.replace("+}", "}").format_map(parts) + query, body)
+    queries = QUERIES
+    if any(f"/{kind}" in route.path for kind in (*DOCUMENTS, "alerts", "monitors")):  # which ask for nothing by a query
+        bodies, queries = [*bodies[:1], {**EVERYTHING, "type": "webhook"}, {"name": "fresh"}], ["", "?withClosed=true"]
+    for parts, query, body in itertools.product(PARTS, queries, bodies):
+        known = parts | {"id": ALERT} if "/alerts/" in route.path else parts
+        yield Request(route.method, route.path.replace("+}", "}").format_map(known) + query, body)
 
 
 def name(case):

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from carbyne.checks.targets import Reachable, TargetError, Targets
 from carbyne.core.limits import CHECK_ANSWER_BYTES_MAX, CHECK_REDIRECTS_MAX, CHECK_S
-from carbyne.registry.monitors import ExternalMonitor
+from carbyne.registry.monitor_types import ExternalMonitor
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CHUNK: Final = 65_536
@@ -60,7 +60,7 @@ class Asking:
         return Asked("", answer.status, answer.body, seconds, answer.expires_s)
 
     def _follow(self, monitor: ExternalMonitor, end_s: float, lookups_s: list[float]) -> _Answer:
-        url, method, body = monitor.url, monitor.method, monitor.request_body
+        url, method, body = monitor.url, monitor.method or "GET", monitor.request_body
         for _ in range(CHECK_REDIRECTS_MAX + 1):
             target = self._target(urlsplit(url), lookups_s)
             answer = self._request(target, urlsplit(url), method, body, monitor, end_s)
@@ -114,7 +114,7 @@ def _exchange(
     connection.sock = live
     headers = {"User-Agent": AGENT, "Accept": "*/*", "Connection": "close", "Host": url.netloc.rpartition("@")[2]}
     if urlsplit(monitor.url)[:2] == url[:2]:  # a redirect to another host gets none of the monitor's secrets
-        headers |= {header.name.title(): header.value for header in monitor.headers}
+        headers |= {header.name.title(): header.value for header in monitor.headers or ()}
     path = (url.path or "/") + (f"?{url.query}" if url.query else "")
     connection.request(method, path, body.encode() or None, {name: text.encode() for name, text in headers.items()})
     with connection.getresponse() as response:

@@ -4,7 +4,8 @@ from typing import Final, NamedTuple
 
 from carbyne.checks.asking import Asked
 from carbyne.core.limits import CHECK_TIMES_MAX, DAY_S
-from carbyne.registry.monitors import ExternalMonitor, ExternalState
+from carbyne.registry.monitor_types import ExternalMonitor
+from carbyne.registry.monitors import ExternalState
 
 OK: Final = "OK"
 WARNING: Final = "WARNING"

@@ -57,7 +57,7 @@ class CheckWorker:
             _log.error("workers are behind: a check of %s is skipped", job.tenant)
             return
         try:
-            monitor = monitors.get(store, job.tenant, job.monitor)
+            monitor = monitors.external(store, job.tenant, job.monitor)
         except RequestError:  # it was deleted
             return
         before = monitors.state(store, job.tenant, job.monitor)
@@ -69,5 +69,5 @@ class CheckWorker:
         if monitor.service and not asked.problem:
             source, value = f"service/{monitor.service}", {f"{METRIC}{monitor.id}": asked.seconds * 1000}
             self._registry.put(entries_of(job.tenant, {(source, job.minute * 60_000): value}))
-        state = after(before, verdict, times_ms, job.minute, monitor.max_check_attempts)
+        state = after(before, verdict, times_ms, job.minute, monitor.max_check_attempts or 1)
         monitors.keep_state(self._registry, job.tenant, job.monitor, state)

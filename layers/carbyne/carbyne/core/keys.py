@@ -396,6 +396,12 @@ EXTERNAL_ITEM: Final = "external-monitors"
 """Partition key, in the registry table, of one item for each external monitor, by tenant and id; no partition of a
 tenant has a name without a colon."""
 
+JUDGED_ITEM: Final = "judged-tenants"
+"""Partition key, in the registry table, of one item for each tenant that has monitors which the evaluator judges."""
+
+NOTIFICATIONS_ITEM: Final = "notifications"
+"""Partition key, in the registry table, of what must be sent still, by tenant, alert and number."""
+
 REPLAY_ITEM = "system#replay"
 """Partition key, in the blocks table, of the job that replays lanes."""
 

@@ -479,6 +479,32 @@ ALERT_SPACING_MS: Final = 10 * 60 * 1000
 """Samples that are averaged or counted lie at most so far apart on average: cron jobs post each ten minutes."""
 SILENT_MINUTES: Final = 6
 """A host is gone after so many minutes without a post: agents wait 60 s after an error, and post 119 s late at most."""
+MONITORS_PER_TENANT_MAX: Final = 10_000
+"""Monitors of a tenant, which the evaluator reads each minute: some 3 MB."""
+SCOPES_MAX: Final = 100
+"""Scopes of a monitor or downtime; a handful is usual."""
+EXPRESSION_CHARACTERS_MAX: Final = 10_000
+"""An expression or query of a monitor."""
+MISSING_MINUTES_MAX: Final = 7 * 24 * 60
+"""Minutes without a sample that a monitor may wait for."""
+NOTIFICATION_MINUTES_MAX: Final = 60 * 24 * 365
+"""Minutes between two notifications of an open alert."""
+DOWNTIMES_PER_TENANT_MAX: Final = 1_000
+"""Downtimes of a tenant, all of which are read before something is notified."""
+DOWNTIME_MINUTES_MAX: Final = 60 * 24 * 366
+"""The length of a downtime."""
+CHANNELS_PER_TENANT_MAX: Final = 500
+"""Channels of a tenant, and notification groups, and settings of alert groups: each list is read as a whole."""
+GROUP_MEMBERS_MAX: Final = 500
+"""Channels, groups, monitors or services of one notification group."""
+EMAILS_MAX: Final = 50
+"""Addresses of one channel: what Amazon SES takes in one message."""
+ALERTS_PER_PAGE: Final = 100
+"""Alerts, or entries of a log, of one page, as Mackerel documents."""
+ALERT_LOGS_MAX: Final = 999_999
+"""Entries of an alert's log: one each minute for two years."""
+ALERT_CHANGES_MAX: Final = 20
+"""Alerts that one transaction changes: it takes 100 items, and each change writes four."""
 
 # Queues
 QUEUE_NAME_CHARACTERS_MAX: Final = 64

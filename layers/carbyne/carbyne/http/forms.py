@@ -62,7 +62,8 @@ def _allowed(kind: Any, message: str) -> str:  # noqa: ANN401 - any type of a fo
     place: Any = msgspec.inspect.type_info(kind)
     for segment in _SEGMENT.finditer(path[1]):
         place = _inside(place, segment[1])
-    return f"; it must be one of {', '.join(map(str, place.values))}" if hasattr(place, "values") else ""
+    values = [value for option in getattr(place, "types", (place,)) for value in getattr(option, "values", ())]
+    return f"; it must be one of {', '.join(map(str, values))}" if values else ""
 
 
 def _inside(place: Any, field: str | None) -> Any:  # noqa: ANN401 - types of msgspec.inspect, which have no union

@@ -6,7 +6,16 @@ from typing import Any, Final
 
 from carbyne.http.message import Response
 from carbyne.http.routes import Call, Route
-from carbyne.registry import api_dashboards, api_hosts, api_metadata, api_monitoring, api_monitors, api_services
+from carbyne.registry import (
+    api_alerts,
+    api_channels,
+    api_dashboards,
+    api_hosts,
+    api_metadata,
+    api_monitoring,
+    api_monitors,
+    api_services,
+)
 from carbyne.registry.answers import Org
 from carbyne.registry.store import Registry
 from carbyne.tenants.accounts import NO_KEY, Permission
@@ -31,6 +40,8 @@ ROUTES: Final[tuple[Route[Registry], ...]] = (
     *api_hosts.ROUTES,
     *api_monitoring.ROUTES,
     *api_monitors.ROUTES,
+    *api_alerts.ROUTES,
+    *api_channels.ROUTES,
     *api_dashboards.ROUTES,
     *api_services.ROUTES,
     *api_metadata.ROUTES,

@@ -1,4 +1,4 @@
-"""Check reports: of each check of a host the latest state is kept.
+"""Check reports: of each check of a host the latest state is kept, and its alert is opened and closed with it.
 
 Reports come late and twice, since agents keep them until they are taken: only what happened later changes a state.
 """
@@ -6,7 +6,7 @@ Reports come late and twice, since agents keep them until they are taken: only w
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -22,7 +22,8 @@ from carbyne.core.limits import (
     NAME_BYTES_MAX,
     REPORTS_PER_BODY_MAX,
 )
-from carbyne.registry import hosts
+from carbyne.registry import alerts, hosts
+from carbyne.registry.alerts import Subject, Why
 from carbyne.registry.store import Key, Registry, RegistryChange, RegistryItem, Store, body_of, settle
 
 UNKNOWN_HOST: Final = "unknown-host"
@@ -71,6 +72,13 @@ class State(msgspec.Struct, frozen=True):
     def alert(self) -> str:
         """The status of the check's alert: OK without one."""
         return self.status if self.attempts >= self.attempts_max else OK
+
+
+class HostKey(NamedTuple):
+    """A host of a tenant."""
+
+    tenant: str
+    host_id: str
 
 
 def report(registry: Registry, tenant: str, reports: Sequence[Report]) -> Counter[str]:
@@ -123,10 +131,11 @@ def _keep(registry: Registry, tenant: str, host_id: str, reports: list[Report]) 
         hosts.live(registry.store, tenant, host_id)
     except RequestError:
         return Counter({UNKNOWN_HOST: len(reports)})
-    return settle(lambda: _keep_once(registry, _pk(tenant, host_id), reports))
+    return settle(lambda: _keep_once(registry, HostKey(tenant, host_id), reports))
 
 
-def _keep_once(registry: Registry, pk: str, reports: list[Report]) -> Counter[str] | None:
+def _keep_once(registry: Registry, host: HostKey, reports: list[Report]) -> Counter[str] | None:
+    pk = _pk(*host)
     items = {item.key: item for item in registry.store.items(pk, "check:")}
     now_s, states, refused = registry.now_s(), {key: _stored(item) for key, item in items.items()}, 0
     for each in sorted(reports, key=lambda each: min(each.occurred_at, now_s)):
@@ -135,10 +144,23 @@ def _keep_once(registry: Registry, pk: str, reports: list[Report]) -> Counter[st
             states[key] = _after(states.get(key), each, now_s)
         else:
             refused += 1
-    changes = [_change(key, state, items.get(key)) for key, state in states.items()]
-    news = [change for change in changes if change.version == 0 or change.body != items[change.key].body]
-    written = all(registry.store.write(change) for change in news)
+    changes = {key: _change(key, state, items.get(key)) for key, state in states.items()}
+    news = [change for key, change in changes.items() if change.version == 0 or change.body != items[key].body]
+    written = all(
+        registry.store.write(change, *_alerted(registry, host, items.get(change.key), states[change.key]))
+        for change in news
+    )
     return (Counter({TOO_MANY_CHECKS: refused}) if refused else Counter()) if written else None
+
+
+def _alerted(registry: Registry, host: HostKey, item: RegistryItem | None, state: State) -> list[RegistryChange]:
+    """What a report changes of the check's alert; a bad one opens another alert after a person closed the first."""
+    before = _stored(item).alert if item else OK
+    if state.alert == before == OK:
+        return []
+    subject = Subject(keys.check_monitor(state.name), f"host/{host.host_id}", "check")
+    why = Why(state.message, has_value=False)
+    return alerts.turned(registry, host.tenant, subject, state.alert, state.occurred_s, why)
 
 
 def _after(state: State | None, report: Report, now_s: int) -> State:

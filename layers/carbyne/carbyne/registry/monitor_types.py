@@ -1,0 +1,190 @@
+"""The types of monitors, with Mackerel's fields.  A field that is left out or null has no default that is kept, so that
+mkr pulls what it pushed."""
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from carbyne.core import names
+from carbyne.core.errors import RequestError
+from carbyne.core.limits import (
+    CHECK_ATTEMPTS_MAX,
+    CHECK_TIMES_MAX,
+    EXPRESSION_CHARACTERS_MAX,
+    EXTERNAL_BODY_CHARACTERS_MAX,
+    EXTERNAL_HEADERS_MAX,
+    EXTERNAL_TEXT_CHARACTERS_MAX,
+    MEMO_CHARACTERS_MAX,
+    MISSING_MINUTES_MAX,
+    NAME_BYTES_MAX,
+    NOTIFICATION_MINUTES_MAX,
+    TITLE_CHARACTERS_MAX,
+)
+from carbyne.registry.scopes import Scopes, check_scopes
+
+Ms = Annotated[float, Meta(gt=0, le=3_600_000)]
+Days = Annotated[int, Meta(ge=1, le=3_650)]
+HeaderText = Annotated[str, Meta(max_length=EXTERNAL_TEXT_CHARACTERS_MAX, pattern=r"^[^\r\n]*$")]
+Title = Annotated[str, Meta(min_length=1, max_length=TITLE_CHARACTERS_MAX)]
+MemoText = Annotated[str, Meta(max_length=MEMO_CHARACTERS_MAX)]
+Operator = Literal[">", "<"]
+Attempts = Annotated[int, Meta(ge=1, le=CHECK_ATTEMPTS_MAX)]
+AveragedMinutes = Annotated[int, Meta(ge=1, le=CHECK_TIMES_MAX)]
+MetricText = Annotated[str, Meta(min_length=1, max_length=NAME_BYTES_MAX)]
+Missing = Annotated[int, Meta(ge=1, le=MISSING_MINUTES_MAX)]
+Formula = Annotated[str, Meta(min_length=1, max_length=EXPRESSION_CHARACTERS_MAX)]
+Backward = Annotated[int, Meta(ge=0, le=60)]
+Sensitivity = Literal["insensitive", "normal", "sensitive"]
+NotificationMinutes = Annotated[int, Meta(ge=0, le=NOTIFICATION_MINUTES_MAX)]
+
+
+class _Monitor(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, tag_field="type"):
+    """``id``: given by the registry; ``notification_interval``: minutes between two notifications of an open alert,
+    None for one alone."""
+
+    id: Annotated[str, Meta(max_length=64)] = ""
+    memo: MemoText = ""
+    is_mute: bool = False
+    notification_interval: NotificationMinutes | None = None
+
+
+class _Named(_Monitor, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    name: Title
+
+
+class _Compared(_Named, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A value that is worse than a bound; without both bounds it never is."""
+
+    operator: Operator
+    warning: float | None = None
+    critical: float | None = None
+
+
+class ConnectivityMonitor(_Monitor, frozen=True, kw_only=True, rename="camel", omit_defaults=True, tag="connectivity"):
+    """Hosts that post nothing any more."""
+
+    name: Annotated[str, Meta(max_length=TITLE_CHARACTERS_MAX)] = ""
+    alert_status_on_gone: Literal["CRITICAL", "WARNING"] | None = None
+    scopes: Scopes | None = None
+    exclude_scopes: Scopes | None = None
+
+
+class HostMonitor(_Compared, frozen=True, kw_only=True, rename="camel", omit_defaults=True, tag="host"):
+    """A metric of each host in scope; ``duration``: samples that are averaged."""
+
+    metric: MetricText
+    duration: AveragedMinutes
+    max_check_attempts: Attempts | None = None
+    scopes: Scopes | None = None
+    exclude_scopes: Scopes | None = None
+
+
+class ServiceMonitor(_Compared, frozen=True, kw_only=True, rename="camel", omit_defaults=True, tag="service"):
+    """A metric of a service; ``missing_duration_...``: minutes without a sample."""
+
+    service: str
+    metric: MetricText
+    duration: AveragedMinutes
+    max_check_attempts: Attempts | None = None
+    missing_duration_warning: Missing | None = None
+    missing_duration_critical: Missing | None = None
+
+
+class HeaderField(msgspec.Struct, frozen=True):
+    """A header of the request."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+    value: HeaderText
+
+
+class ExternalMonitor(_Named, frozen=True, kw_only=True, rename="camel", omit_defaults=True, tag="external"):
+    """A URL.  Response times in ms, averaged over ``response_time_duration`` minutes; the expiry of certificates in
+    days; ``expected_status_code``: without it any below 400 will do; ``headers``: null leaves them as they are."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=2_048)]
+    method: Literal["GET", "POST", "PUT", "DELETE", "HEAD"] | None = None
+    service: str = ""
+    max_check_attempts: Attempts | None = None
+    response_time_duration: AveragedMinutes | None = None
+    response_time_warning: Ms | None = None
+    response_time_critical: Ms | None = None
+    contains_string: Annotated[str, Meta(max_length=EXTERNAL_TEXT_CHARACTERS_MAX)] = ""
+    certification_expiration_warning: Days | None = None
+    certification_expiration_critical: Days | None = None
+    skip_certificate_verification: bool = False
+    follow_redirect: bool = False
+    expected_status_code: Annotated[int, Meta(ge=100, le=599)] | None = None
+    request_body: Annotated[str, Meta(max_length=EXTERNAL_BODY_CHARACTERS_MAX)] = ""
+    headers: Annotated[list[HeaderField], Meta(max_length=EXTERNAL_HEADERS_MAX)] | None = None
+
+
+class ExpressionMonitor(_Compared, frozen=True, kw_only=True, rename="camel", omit_defaults=True, tag="expression"):
+    """An expression of Mackerel's functions."""
+
+    expression: Formula
+    evaluate_backward_minutes: Backward | None = None
+
+
+class QueryMonitor(_Compared, frozen=True, kw_only=True, rename="camel", omit_defaults=True, tag="query"):
+    """A query of PromQL: an alert for each of its series."""
+
+    query: Formula
+    legend: Annotated[str, Meta(max_length=TITLE_CHARACTERS_MAX)] = ""
+    evaluate_backward_minutes: Backward | None = None
+
+
+class AnomalyMonitor(_Named, frozen=True, kw_only=True, rename="camel", omit_defaults=True, tag="anomalyDetection"):
+    """Roles whose hosts behave unlike before; ``training_period_from``: seconds since 1970."""
+
+    scopes: Scopes | None = None
+    warning_sensitivity: Sensitivity | None = None
+    critical_sensitivity: Sensitivity | None = None
+    training_period_from: Annotated[int, Meta(ge=0, le=2**33)] | None = None
+    max_check_attempts: Attempts | None = None
+
+
+AnyMonitor = (
+    ConnectivityMonitor
+    | HostMonitor
+    | ServiceMonitor
+    | ExternalMonitor
+    | ExpressionMonitor
+    | QueryMonitor
+    | AnomalyMonitor
+)
+
+
+def checked(monitor: AnyMonitor) -> AnyMonitor:
+    """As it is kept; RequestError 400 that names the field."""
+    _check_service(monitor)
+    if isinstance(monitor, ConnectivityMonitor | HostMonitor):
+        check_scopes("excludeScopes", monitor.exclude_scopes)
+    if isinstance(monitor, ConnectivityMonitor | HostMonitor | AnomalyMonitor):
+        check_scopes("scopes", monitor.scopes)
+    if isinstance(monitor, ExternalMonitor):
+        check_url("url", monitor.url)
+        return monitor if monitor.headers is not None else msgspec.structs.replace(monitor, headers=[])
+    if isinstance(monitor, AnomalyMonitor):
+        return msgspec.structs.replace(monitor, scopes=monitor.scopes or [])
+    return monitor
+
+
+def _check_service(monitor: AnyMonitor) -> None:
+    if isinstance(monitor, ServiceMonitor) or (isinstance(monitor, ExternalMonitor) and monitor.service):
+        try:
+            names.service(monitor.service)
+        except RequestError as error:
+            raise RequestError(400, f"service: {error.message}") from None
+
+
+def check_url(field: str, url: str) -> None:
+    """RequestError 400 for one that can't be asked."""
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
+    except ValueError:
+        sound = False
+    if not sound or " " in url or "@" in urlsplit(url).netloc:
+        raise RequestError(400, f"{field} is http:// or https:// and a host, without user and password")
