@@ -4,7 +4,8 @@ import struct
 
 import numpy as np
 import pytest
-from carbyne.adapters.redis.commands import checked
+from carbyne.adapters.redis.arrivals import HotArrivals
+from carbyne.adapters.redis.commands import Command, checked
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.core import stamps
 from carbyne.core.errors import RetryableError
@@ -216,3 +217,20 @@ def test_a_full_master_refuses_and_says_so(store, cluster):
 def raw(cluster):
     host, _, port = cluster.endpoint.rpartition(":")
     return RedisCluster(host=host, port=int(port))
+
+
+def test_rows_are_counted_while_their_lane_is_whole(client, store):
+    """As the evaluator asks: what arrived since its last look, and what can't be known."""
+    arrivals = HotArrivals(client)
+    first, second, absent = (SourceKey("acme", f"host/{name}") for name in ("one", "two", "none"))
+    old = Window(WINDOW.start_s - 10 * LENGTH_S, LENGTH_S)
+    write(store, first, row(T0_MS, {"a": 1.0}), row(T0_MS + 60_000, {"a": 1.0}), row(T0_MS, {"b": 1.0}))
+    write(store, first, row(old.start_s * 1000, {"a": 1.0}, sequence=2), window=old)
+    write(store, second, row(T0_MS, {"a": 1.0}))
+    span = T0_MS, T0_MS + 3_600_000
+    assert arrivals.rows([first, second, absent], *span) == {first: 3, second: 1, absent: 0}
+    write(store, first, row(T0_MS, {"a": 2.0}, sequence=3))
+    assert arrivals.rows([first], *span) == {first: 3}, "the same row again is no arrival"
+    client.run([Command(second.lane, ("SET", lane_state(second.lane), b"r" + b"0" * 26))])
+    assert arrivals.rows([first, second], *span) == {first: 3, second: None}
+    assert arrivals.rows([], *span) == {}

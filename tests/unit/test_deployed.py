@@ -424,7 +424,8 @@ def test_every_event_source_is_watched(resources):
 def test_every_alarm_reaches_the_topic_and_knows_what_silence_means(resources):
     for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}], name
-        silence = "breaching" if name in ("SealerSilentAlarm", "RedisNodesAwayAlarm") else "notBreaching"
+        is_fault = name in ("SealerSilentAlarm", "AlertsSilentAlarm", "RedisNodesAwayAlarm")
+        silence = "breaching" if is_fault else "notBreaching"
         assert alarm["TreatMissingData"] == silence, name
 
 

@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "registry": BASE | {"http", "tenants", "alerts"},
     "checks": BASE | {"intake", "registry"},
     "alerts": {"core"},
+    "evaluate": BASE | {"alerts", "registry"},
     "page": {"core", "http", "tenants"},
     "queue": {"core", "http", "tenants"},
     "adapters": BASE | {"read", "tenants", "registry", "archive", "cluster", "page", "queue", "checks"},

@@ -29,6 +29,7 @@ SETTINGS = {
     "Queue": settings.QueueSettings,
     "Scheduler": settings.SchedulerSettings,
     "Worker": settings.WorkerSettings,
+    "Evaluator": settings.EvaluatorSettings,
 }
 
 

@@ -505,6 +505,18 @@ ALERT_LOGS_MAX: Final = 999_999
 """Entries of an alert's log: one each minute for two years."""
 ALERT_CHANGES_MAX: Final = 20
 """Alerts that one transaction changes: it takes 100 items, and each change writes four."""
+RULE_BACK_MS: Final = 120_000
+"""So far before a monitor is made it judges: agents post up to 119 s late."""
+HEARD_SHARDS: Final = 16
+"""Items of what was heard of a tenant's sources: 300 bytes of a source fit for 20,000 sources."""
+CLEARED_PER_LOOK: Final = 100
+"""Alerts that one look closes or reminds of beside those that samples change: each is a transaction."""
+EVALUATE_READERS: Final = 8
+"""Sources that a look reads at once."""
+EVALUATE_TENANT_S: Final = 20.0
+"""Time for one tenant in a minute: one with too many monitors waits for itself."""
+EVALUATE_RESERVE_S: Final = 15.0
+"""A look begins nothing with less time left: what it began ends within it."""
 
 # Queues
 QUEUE_NAME_CHARACTERS_MAX: Final = 64

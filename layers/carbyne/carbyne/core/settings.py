@@ -168,6 +168,10 @@ class ReaderSettings(RedisSettings, frozen=True, kw_only=True):
     cold_1d_s: int
 
 
+class EvaluatorSettings(ReaderSettings, frozen=True, kw_only=True):
+    """Of a reader; ``registry_table`` has monitors and alerts as well."""
+
+
 class PageSettings(RedisSettings, frozen=True, kw_only=True):
     """``accounts_table``: API keys, and what tokens are signed with; ``blocks_table``: where the replay is noted."""
 

@@ -22,7 +22,7 @@ from carbyne.core.limits import (
     NAME_BYTES_MAX,
     REPORTS_PER_BODY_MAX,
 )
-from carbyne.registry import alerts, hosts
+from carbyne.registry import alerts, hosts, rules
 from carbyne.registry.alerts import Subject, Why
 from carbyne.registry.store import Key, Registry, RegistryChange, RegistryItem, Store, body_of, settle
 
@@ -160,7 +160,8 @@ def _alerted(registry: Registry, host: HostKey, item: RegistryItem | None, state
         return []
     subject = Subject(keys.check_monitor(state.name), f"host/{host.host_id}", "check")
     why = Why(state.message, has_value=False)
-    return alerts.turned(registry, host.tenant, subject, state.alert, state.occurred_s, why)
+    changes = alerts.turned(registry, host.tenant, subject, state.alert, state.occurred_s, why)
+    return [*changes, *rules.listed(registry.store, host.tenant)]  # the evaluator closes those of retired hosts
 
 
 def _after(state: State | None, report: Report, now_s: int) -> State:

@@ -10,9 +10,12 @@ from urllib.parse import unquote
 
 import msgspec
 
+from carbyne.alerts.judging import OK
 from carbyne.core import keys
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import EXTERNAL_MONITORS_PER_TENANT_MAX, MONITORS_PER_TENANT_MAX
+from carbyne.registry import alerts, rules
+from carbyne.registry.alerts import Subject, Why
 from carbyne.registry.documents import Documents
 from carbyne.registry.monitor_types import AnyMonitor, ExternalMonitor, checked
 from carbyne.registry.store import Key, Registry, RegistryChange, Store, body_of, settle
@@ -44,12 +47,17 @@ def create(registry: Registry, tenant: str, form: AnyMonitor) -> AnyMonitor:
     form = checked(form)
     if isinstance(form, ExternalMonitor):
         _check_number(registry.store, tenant)
-    return MONITORS.create(registry, tenant, form, lambda made: _listed(registry.store, tenant, made))
+    return MONITORS.create(registry, tenant, form, lambda made: _beside(registry, tenant, made, is_new=True))
 
 
 def replace(registry: Registry, tenant: str, monitor_id: str, form: AnyMonitor) -> AnyMonitor:
     """RequestError 404 for an unknown id, 400 as of ``create``, and for another type."""
-    return MONITORS.replace(registry, tenant, monitor_id, checked(form), lambda old, _: _joined(old, form))
+    form_checked = checked(form)
+
+    def beside(made: AnyMonitor) -> list[RegistryChange]:
+        return _beside(registry, tenant, made, is_new=False)
+
+    return MONITORS.replace(registry, tenant, monitor_id, form_checked, lambda old, _: _joined(old, form), beside)
 
 
 def delete(registry: Registry, tenant: str, monitor_id: str) -> AnyMonitor:
@@ -57,9 +65,13 @@ def delete(registry: Registry, tenant: str, monitor_id: str) -> AnyMonitor:
 
     def beside(monitor: AnyMonitor) -> list[RegistryChange]:
         items = map(registry.store.get, (_job_key(tenant, monitor.id), _state_key(tenant, monitor.id)))
-        return [RegistryChange(item.key, None, item.version) for item in items if item]
+        found = [RegistryChange(item.key, None, item.version) for item in items if item]
+        return [*found, *rules.removed(registry.store, tenant, monitor.id)]
 
-    return MONITORS.delete(registry, tenant, monitor_id, beside)
+    gone = MONITORS.delete(registry, tenant, monitor_id, beside)
+    if isinstance(gone, ExternalMonitor):  # alerts of other types are closed by the evaluator
+        _close_alert(registry, tenant, monitor_id)
+    return gone
 
 
 def external(store: Store, tenant: str, monitor_id: str) -> ExternalMonitor:
@@ -68,11 +80,6 @@ def external(store: Store, tenant: str, monitor_id: str) -> ExternalMonitor:
     if not isinstance(monitor, ExternalMonitor):
         raise RequestError(404, f"monitor {monitor_id[:100]!r} is not external")
     return monitor
-
-
-def judged_tenants(store: Store) -> list[str]:
-    """Those that have, or had, monitors which the evaluator judges."""
-    return [unquote(item.key.sk) for item in store.scan(keys.JUDGED_ITEM)]
 
 
 def jobs(store: Store) -> Iterator[ExternalJob]:
@@ -100,10 +107,21 @@ def keep_state(registry: Registry, tenant: str, monitor_id: str, found: External
         item = registry.store.get(key)
         if item and msgspec.json.decode(item.body, type=ExternalState).minute >= found.minute:
             return False
-        written = registry.store.write(RegistryChange(key, body_of(found), item.version if item else 0))
-        return True if written else None
+        before = msgspec.json.decode(item.body, type=ExternalState).alert if item else OK
+        change = RegistryChange(key, body_of(found), item.version if item else 0)
+        return registry.store.write(change, *_alerted(registry, tenant, monitor_id, before, found)) or None
 
     return settle(attempt)
+
+
+def _alerted(
+    registry: Registry, tenant: str, monitor_id: str, before: str, found: ExternalState
+) -> list[RegistryChange]:
+    """What a check changes of the monitor's alert; a bad one opens another alert after a person closed the first."""
+    if found.alert == before == OK:
+        return []
+    why = Why(found.message, has_value=False)
+    return alerts.turned(registry, tenant, _subject(monitor_id), found.alert, found.minute * 60, why)
 
 
 def _check_number(store: Store, tenant: str) -> None:
@@ -123,12 +141,22 @@ def _joined(old: AnyMonitor, form: AnyMonitor) -> AnyMonitor:
     return checked(form)
 
 
-def _listed(store: Store, tenant: str, made: AnyMonitor) -> list[RegistryChange]:
-    """The item by which the scheduler or the evaluator finds a new monitor."""
+def _beside(registry: Registry, tenant: str, made: AnyMonitor, *, is_new: bool) -> list[RegistryChange]:
+    """What the scheduler or the evaluator finds a monitor by."""
     if isinstance(made, ExternalMonitor):
-        return [RegistryChange(_job_key(tenant, made.id), body_of(ExternalJob(tenant, made.id)), 0)]
-    key = Key(keys.JUDGED_ITEM, keys.escape(tenant))
-    return [] if store.get(key) else [RegistryChange(key, body_of(tenant), 0)]
+        return [RegistryChange(_job_key(tenant, made.id), body_of(ExternalJob(tenant, made.id)), 0)] if is_new else []
+    return rules.changed(registry, tenant, made, is_new=is_new)
+
+
+def _subject(monitor_id: str) -> Subject:
+    return Subject(monitor_id, f"external/{monitor_id}", "external")
+
+
+def _close_alert(registry: Registry, tenant: str, monitor_id: str) -> None:
+    known, _ = alerts.known_of(registry.store, tenant, _subject(monitor_id))
+    for said in known.said:
+        if said.closed_ms is None:
+            alerts.close(registry, tenant, said.id, "the monitor was deleted", "monitorDeleted")
 
 
 def _job_key(tenant: str, monitor_id: str) -> Key:

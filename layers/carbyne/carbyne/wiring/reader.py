@@ -18,6 +18,7 @@ from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.redis.cache import RedisCache
 from carbyne.adapters.redis.hot import HotStore
+from carbyne.adapters.redis.nodes import Nodes
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.core.items import Blocks, Table
@@ -129,12 +130,16 @@ def reader() -> ReaderDeps:
     """Made at the first request of an instance, then kept; RetryableError if Redis is away."""
     telemetry.log_as_json("reader")
     settings = load(ReaderSettings, os.environ)
+    return assemble(settings, ports_of(settings, nodes(settings), "reader"))
+
+
+def ports_of(settings: ReaderSettings, redis: Nodes, service: str) -> ReaderPorts:
+    """The real ones."""
     dynamodb = boto3.client("dynamodb", config=aws.config(1, 2, tries=2, connections=2 * BATCH_READERS))
     kinesis = boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, tries=1))
     s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
-    redis = nodes(settings)
-    meter = Meter(time.monotonic, telemetry.emf("reader", settings.stack))
-    ports = ReaderPorts(
+    meter = Meter(time.monotonic, telemetry.emf(service, settings.stack))
+    return ReaderPorts(
         hot=HotStore(redis),
         windows=HotWindows(redis),
         table=DynamoTable(dynamodb, settings.blocks_table),
@@ -147,4 +152,3 @@ def reader() -> ReaderDeps:
         kept=MarkerCount(dynamodb, settings.blocks_table).of,
         cache=NearCache(RedisCache(redis, time.monotonic, meter), meter, CACHE_NEAR_BYTES_MAX),
     )
-    return assemble(settings, ports)

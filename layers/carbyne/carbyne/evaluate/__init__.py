@@ -1,0 +1,1 @@
+"""Judges monitors each minute: reads what changed, writes what that changes."""

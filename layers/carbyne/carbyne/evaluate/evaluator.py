@@ -1,0 +1,59 @@
+"""Looks at the monitors of all tenants.
+
+Nothing is kept between two looks but what the registry's table has, and every change is conditional on it: looks may be
+repeated, overlap, and end at any time.
+"""
+
+import logging
+from collections.abc import Callable
+
+from carbyne.core.errors import RetryableError
+from carbyne.core.limits import EVALUATE_RESERVE_S, EVALUATE_TENANT_S
+from carbyne.evaluate.look import MINUTE_MS, Eyes, TenantLook
+from carbyne.evaluate.plan import plan
+from carbyne.registry import alerts, hosts, rules
+
+_log = logging.getLogger(__name__)
+
+
+class MonitorEvaluator:
+    """``monotonic``: seconds, by which a tenant's time is bounded."""
+
+    def __init__(self, eyes: Eyes, now_ms: Callable[[], int], monotonic: Callable[[], float]) -> None:
+        self._eyes = eyes
+        self._now_ms = now_ms
+        self._monotonic = monotonic
+
+    def run(self, seconds_left: Callable[[], float]) -> int:
+        """How many tenants were looked at.  Each minute begins with another one, so that all get their turn.
+
+        RetryableError if none could be.
+        """
+        tenants = sorted(rules.tenants(self._eyes.registry.store))
+        first = self._now_ms() // MINUTE_MS % (len(tenants) or 1)
+        done, failure = 0, None
+        for number, tenant in enumerate([*tenants[first:], *tenants[:first]]):
+            if seconds_left() < EVALUATE_RESERVE_S:
+                _log.error("monitors of %d tenants wait for the next minute", len(tenants) - number)
+                break
+            try:
+                self._look(tenant, seconds_left)
+                done += 1
+            except RetryableError as error:
+                _log.warning("monitors of %s wait for the next minute: %s", tenant, error)
+                failure = error
+        if failure and not done:
+            raise failure
+        return done
+
+    def _look(self, tenant: str, seconds_left: Callable[[], float]) -> None:
+        """At what of the tenant waited longest, as far as the time goes."""
+        store, begun_s = self._eyes.registry.store, self._monotonic()
+        made = plan(rules.find(store, tenant), hosts.everyone(store, tenant))
+        look = TenantLook(self._eyes, tenant, made, alerts.watched(store, tenant), self._now_ms())
+        for shard in look.shards():
+            if self._monotonic() - begun_s > EVALUATE_TENANT_S or seconds_left() < EVALUATE_RESERVE_S:
+                _log.error("some monitors of %s wait for the next minute", tenant)
+                break
+            look.judge(shard)
+        look.clear()

@@ -1,0 +1,218 @@
+"""One look at the monitors of a tenant."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Final, NamedTuple, Protocol
+from zlib import crc32
+
+import msgspec
+
+from carbyne.alerts.absence import Heard, listen
+from carbyne.alerts.judging import OK, Judgement, SamplePairs, judge
+from carbyne.core import keys
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import SourceKey
+from carbyne.core.limits import AHEAD_MS_MAX, ALERT_HORIZON_MS, CLEARED_PER_LOOK, HEARD_SHARDS
+from carbyne.evaluate.plan import SilenceTarget, ValueTarget, WatchPlan
+from carbyne.registry import alerts
+from carbyne.registry.alerts import StoredAlert, Subject, Trigger, Watched, Why
+from carbyne.registry.store import Key, Registry, RegistryChange, body_of
+
+_log = logging.getLogger(__name__)
+MINUTE_MS: Final = 60_000
+_REASONS: Final[dict[Trigger, str]] = {
+    "monitorDeleted": "the monitor was deleted",
+    "hostRetired": "the host was retired",
+    "outOfScope": "the monitor does not look at this any more",
+}
+
+
+class Arriving(Protocol):
+    """Rows in Redis; None for a source of which they can't be known: its lane is not whole, or does not answer."""
+
+    def rows(self, sources: Sequence[SourceKey], from_ms: int, to_ms: int) -> Mapping[SourceKey, int | None]: ...
+
+
+class RecentSamples(Protocol):
+    """Samples over all tiers; RetryableError if they can't be read whole."""
+
+    def read(self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int) -> Mapping[str, SamplePairs]: ...
+
+
+class Eyes(NamedTuple):
+    """What a look sees with; ``threads``: for the reads of sources."""
+
+    registry: Registry
+    arriving: Arriving
+    samples: RecentSamples
+    threads: Executor
+
+
+class HeardShard(msgspec.Struct, frozen=True):
+    """What was heard of some sources at the last look, in ``minute`` since 1970: by source, or source and metric."""
+
+    minute: int
+    heard: dict[str, Heard]
+
+
+class SourceShard(NamedTuple):
+    """Sources that are looked at together; ``before``: what was heard last, and ``version``: of its item."""
+
+    number: int
+    sources: list[str]
+    before: HeardShard
+    version: int
+
+
+class _Seen(NamedTuple):
+    """One source.  ``newest``: minute of the newest sample of each series that has one; ``is_done``: all that changed
+    was read and written."""
+
+    newest: Mapping[str, int]
+    is_done: bool
+
+
+_UNCHANGED: Final = _Seen({}, is_done=True)
+
+
+class TenantLook:
+    """``known``: what is known of subjects; ``now_ms``: of the whole look."""
+
+    def __init__(
+        self, eyes: Eyes, tenant: str, made: WatchPlan, known: Mapping[Subject, tuple[Watched, int]], now_ms: int
+    ) -> None:
+        self._eyes = eyes
+        self._tenant = tenant
+        self._plan = made
+        self._known = known
+        self._now_ms = now_ms
+
+    def shards(self) -> list[SourceShard]:
+        """All sources, those that waited longest first."""
+        sources: dict[int, list[str]] = {}
+        for source in self._plan.sources:
+            sources.setdefault(crc32(source.encode()) % HEARD_SHARDS, []).append(source)
+        shards = [SourceShard(number, of, *self._heard(number)) for number, of in sources.items()]
+        return sorted(shards, key=lambda shard: (shard.before.minute, shard.number))
+
+    def judge(self, shard: SourceShard) -> None:
+        """Judge the sources of a shard, then note what was heard of them.  RetryableError if a store is away."""
+        sources = [SourceKey(self._tenant, source) for source in shard.sources]
+        span = self._now_ms - ALERT_HORIZON_MS, self._now_ms + AHEAD_MS_MAX
+        rows = self._eyes.arriving.rows(sources, *span)
+        changed = [source for source in sources if _is_changed(shard.before.heard.get(source.source), rows[source])]
+        seen = dict(zip(changed, self._eyes.threads.map(self._judge_source, changed), strict=True))
+        heard = {
+            name: each
+            for source in sources
+            for name, each in self._listen(source.source, shard.before, rows[source], seen.get(source, _UNCHANGED))
+        }
+        body = body_of(HeardShard(self._now_ms // MINUTE_MS, heard))
+        self._eyes.registry.store.write(RegistryChange(_heard_key(self._tenant, shard.number), body, shard.version))
+
+    def clear(self) -> None:
+        """Close alerts of what is not watched any more, and remind of those that are open for long."""
+        registry, changed = self._eyes.registry, 0
+        for stored in alerts.opened(registry.store, self._tenant):
+            if changed >= CLEARED_PER_LOOK:
+                return
+            interval = self._plan.reminders.get(stored.subject.monitor, 0)
+            if trigger := _why_over(stored, self._plan):
+                alerts.close(registry, self._tenant, stored.alert.id, _REASONS[trigger], trigger)
+                changed += 1
+            elif interval and self._now_ms // 1000 - stored.notified_s >= interval * 60:
+                changed += alerts.remind(registry, self._tenant, stored)
+
+    def _judge_source(self, source: SourceKey) -> _Seen:
+        targets = self._plan.values.get(source.source, [])
+        waited = [each.series for each in self._plan.silences.get(source.source, ()) if each.series]
+        series = sorted({*(target.series for target in targets), *waited})
+        if not series:
+            return _UNCHANGED
+        from_ms = self._now_ms - ALERT_HORIZON_MS
+        back_ms = max((target.back_ms for target in targets), default=0)
+        try:
+            samples = self._eyes.samples.read(source, series, from_ms - back_ms, self._now_ms + AHEAD_MS_MAX)
+            written = [self._judge_value(target, samples.get(target.series, ()), from_ms) for target in targets]
+        except RetryableError as error:
+            _log.warning("%s of %s is judged in the next minute: %s", source.source, source.tenant, error)
+            return _Seen({}, is_done=False)
+        newest = {name: pairs[-1][0] // MINUTE_MS for name, pairs in samples.items() if pairs}
+        return _Seen(newest, all(written))
+
+    def _judge_value(self, target: ValueTarget, samples: SamplePairs, from_ms: int) -> bool:
+        """Whether what changed was written.  What another metric said before stays said."""
+        from_ms = max(from_ms, target.versions[0].since_ms)
+        judged = judge(target.versions, samples, from_ms)
+        if target.subject not in self._known and all(each.status == OK for each in judged):
+            return True
+        return self._write(target.subject, judged, from_ms, Why(target.series))
+
+    def _listen(self, source: str, before: HeardShard, rows: int | None, seen: _Seen) -> Iterator[tuple[str, Heard]]:
+        """What is heard now of a source and of metrics of it that are waited for; their silence is judged."""
+        minute = self._now_ms // MINUTE_MS
+        last_minute = before.minute or minute
+        known = before.heard.get(source)
+        heard = listen(known, rows, minute, last_minute)
+        yield source, heard if seen.is_done else Heard(known.rows if known else -1, heard.minute)  # changed still
+        for target in self._plan.silences.get(source, ()):
+            if not target.series:
+                self._judge_silence(target, heard, is_seen=rows is not None)
+                continue
+            name = f"{source} {target.series}"
+            newest = _newest(rows, seen, before.heard.get(name), target.series)
+            sampled = listen(before.heard.get(name), newest, minute, last_minute)
+            yield name, sampled
+            self._judge_silence(target, sampled, is_seen=newest is not None)
+
+    def _judge_silence(self, target: SilenceTarget, heard: Heard, *, is_seen: bool) -> None:
+        """What can't be seen is neither silent nor heard.  After a person closed its alert the source has to be heard
+        before another one opens."""
+        minute = self._now_ms // MINUTE_MS
+        silent = heard.silent_minutes(minute)
+        judgement = Judgement(minute * MINUTE_MS, target.bounds.status_of(silent), float(silent))
+        known = self._known.get(target.subject)
+        is_by_hand = known and any(ms > heard.minute * MINUTE_MS for ms in known[0].by_hand_ms)
+        if not is_seen or is_by_hand or (known is None and judgement.status == OK):
+            return
+        what = f"no sample of {target.series}" if target.series else "nothing was posted"
+        self._write(target.subject, [judgement], judgement.ts_ms, Why(f"{what} for {silent} minutes"))
+
+    def _write(self, subject: Subject, judged: Sequence[Judgement], from_ms: int, why: Why) -> bool:
+        registry = self._eyes.registry
+        before = self._known.get(subject, (Watched(subject), 0))
+        changes = alerts.changes(registry, self._tenant, before, judged, from_ms, why)
+        return not changes or registry.store.write(*changes)
+
+    def _heard(self, number: int) -> tuple[HeardShard, int]:
+        item = self._eyes.registry.store.get(_heard_key(self._tenant, number))
+        return (msgspec.json.decode(item.body, type=HeardShard), item.version) if item else (HeardShard(0, {}), 0)
+
+
+def _is_changed(before: Heard | None, rows: int | None) -> bool:
+    return rows is not None and (before is None or before.rows != rows)
+
+
+def _newest(rows: int | None, seen: _Seen, known: Heard | None, series: str) -> int | None:
+    """Minute of the newest sample of a series; None if it can't be known."""
+    if rows is None or not seen.is_done:
+        return None
+    return max(seen.newest.get(series, 0), known.rows if known else 0)
+
+
+def _why_over(stored: StoredAlert, made: WatchPlan) -> Trigger | None:
+    """Why an open alert has to be closed although no sample says so; None if it is watched."""
+    subject = stored.subject
+    kind, _, name = subject.source.partition("/")
+    if kind == "host" and name not in made.hosts:
+        return "hostRetired"
+    if subject.kind in ("check", "external"):
+        return None
+    if subject.monitor not in made.rules:
+        return "monitorDeleted"
+    return None if made.has(subject) else "outOfScope"
+
+
+def _heard_key(tenant: str, number: int) -> Key:
+    return Key(keys.registry_partition(tenant, "heard"), f"{number:02d}")

@@ -1,0 +1,139 @@
+"""Which monitor looks at which source, of one tenant."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from carbyne.alerts.absence import Bounds
+from carbyne.alerts.judging import Rule, RuleVersion
+from carbyne.core.limits import SILENT_MINUTES
+from carbyne.registry.alerts import Subject
+from carbyne.registry.hosts import StoredHost
+from carbyne.registry.monitor_types import ConnectivityMonitor, HostMonitor, ServiceMonitor
+from carbyne.registry.rules import MonitorVersion, MonitorVersions
+from carbyne.registry.scopes import is_in
+
+WATCHED: Final = ("working", "standby")
+"""Statuses of hosts that are judged, as Mackerel documents."""
+MISSING: Final = "missing"
+"""The part of a service's monitor that waits for samples."""
+
+
+class ValueTarget(NamedTuple):
+    """A metric of a source that a monitor judges."""
+
+    subject: Subject
+    series: str
+    versions: tuple[RuleVersion, ...]
+
+    @property
+    def back_ms(self) -> int:
+        return max(version.rule.back_ms for version in self.versions)
+
+
+class SilenceTarget(NamedTuple):
+    """A source that a monitor hears; ``series``: of a metric alone, empty for any row."""
+
+    subject: Subject
+    series: str
+    bounds: Bounds
+
+
+class WatchPlan(NamedTuple):
+    """By source; ``reminders``: minutes between two notifications, by monitor; ``rules``: ids of monitors; ``hosts``:
+    of the live ones."""
+
+    values: dict[str, list[ValueTarget]]
+    silences: dict[str, list[SilenceTarget]]
+    reminders: dict[str, int]
+    rules: frozenset[str]
+    hosts: frozenset[str]
+
+    @property
+    def sources(self) -> list[str]:
+        return sorted(self.values.keys() | self.silences.keys())
+
+    def has(self, subject: Subject) -> bool:
+        targets = [*self.values.get(subject.source, ()), *self.silences.get(subject.source, ())]
+        return any(target.subject == subject for target in targets)
+
+
+def plan(rules: Iterable[MonitorVersions], hosts: Iterable[StoredHost]) -> WatchPlan:
+    """Scopes are looked at once for all hosts that have the same roles."""
+    live = list(hosts)
+    scoping = _Scoping([host for host in live if host.status in WATCHED])
+    made = WatchPlan({}, {}, {}, frozenset(each.id for each in rules), frozenset(host.id for host in live))
+    for versions in rules:
+        _add(made, versions, scoping)
+    return made
+
+
+def _add(made: WatchPlan, versions: MonitorVersions, scoping: "_Scoping") -> None:
+    monitor = versions.current
+    if monitor.notification_interval and not monitor.is_mute:
+        made.reminders[versions.id] = monitor.notification_interval
+    match monitor:
+        case HostMonitor():
+            rules = _rules(versions.versions)
+            for source in scoping.sources(monitor.scopes, monitor.exclude_scopes):
+                target = ValueTarget(Subject(versions.id, source, "host"), monitor.metric, rules)
+                made.values.setdefault(source, []).append(target)
+        case ServiceMonitor():
+            source = f"service/{monitor.service}"
+            subject = Subject(versions.id, source, "service")
+            target = ValueTarget(subject, monitor.metric, _rules(versions.versions))
+            made.values.setdefault(source, []).append(target)
+            bounds = Bounds(monitor.missing_duration_warning, monitor.missing_duration_critical)
+            if bounds != Bounds(None, None):
+                missing = SilenceTarget(Subject(versions.id, source, "service", MISSING), monitor.metric, bounds)
+                made.silences.setdefault(source, []).append(missing)
+        case ConnectivityMonitor():
+            is_warning = monitor.alert_status_on_gone == "WARNING"
+            bounds = Bounds(SILENT_MINUTES, None) if is_warning else Bounds(None, SILENT_MINUTES)
+            for source in scoping.sources(monitor.scopes, monitor.exclude_scopes):
+                silence = SilenceTarget(Subject(versions.id, source, "connectivity"), "", bounds)
+                made.silences.setdefault(source, []).append(silence)
+
+
+def _rules(versions: Sequence[MonitorVersion]) -> tuple[RuleVersion, ...]:
+    """What a change of the metric made of a monitor is another monitor: its samples before that say nothing."""
+    last = versions[-1].monitor
+    alike = [version for version in versions if _judges(version) == _judges(versions[-1])]
+    assert isinstance(last, HostMonitor | ServiceMonitor)
+    return tuple(RuleVersion(version.since_ms, _rule(version)) for version in alike)
+
+
+def _judges(version: MonitorVersion) -> tuple[str, str]:
+    monitor = version.monitor
+    assert isinstance(monitor, HostMonitor | ServiceMonitor)
+    return monitor.metric, monitor.service if isinstance(monitor, ServiceMonitor) else ""
+
+
+def _rule(version: MonitorVersion) -> Rule:
+    monitor = version.monitor
+    assert isinstance(monitor, HostMonitor | ServiceMonitor)
+    attempts = monitor.max_check_attempts or 1
+    return Rule(monitor.operator, monitor.warning, monitor.critical, monitor.duration, attempts)
+
+
+class _Scoping:
+    """Hosts by their roles: a tenant has few sets of roles, however many hosts."""
+
+    def __init__(self, hosts: Sequence[StoredHost]) -> None:
+        self._by_roles: dict[str, list[StoredHost]] = {}
+        for host in hosts:
+            self._by_roles.setdefault(repr(sorted((name, sorted(of)) for name, of in host.roles.items())), []).append(
+                host
+            )
+        self._known: dict[tuple[str, str], list[str]] = {}
+
+    def sources(self, scopes: Sequence[str] | None, excluded: Sequence[str] | None) -> list[str]:
+        """Of the hosts in the scopes, of all without any, that are in none of the excluded ones."""
+        key = repr(scopes or []), repr(excluded or [])
+        if key not in self._known:
+            self._known[key] = [
+                f"host/{host.id}"
+                for alike in self._by_roles.values()
+                if (not scopes or is_in(scopes, alike[0].roles)) and not is_in(excluded, alike[0].roles)
+                for host in alike
+            ]
+        return self._known[key]

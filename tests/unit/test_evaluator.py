@@ -1,0 +1,331 @@
+"""What a look each minute makes of monitors: values, silence, scopes, and what can't be seen."""
+
+import msgspec
+import pytest
+from carbyne.core import keys
+from carbyne.core.errors import RetryableError
+from carbyne.core.keys import SourceKey
+from carbyne.core.limits import CLEARED_PER_LOOK, SILENT_MINUTES
+from carbyne.registry.alerts import Notice
+
+from tests.support.evaluation import Evaluation
+
+HOST = {
+    "type": "host",
+    "name": "load",
+    "metric": "loadavg5",
+    "operator": ">",
+    "warning": 1,
+    "critical": 5,
+    "duration": 1,
+}
+SERVICE = {**HOST, "type": "service", "name": "errors", "service": "shop", "metric": "errors"}
+GONE = {"type": "connectivity", "name": "gone"}
+
+
+@pytest.fixture
+def system():
+    return Evaluation()
+
+
+def monitor(system, body):
+    return system.ok("POST", "/api/v0/monitors", body)["id"]
+
+
+def notices(system):
+    """(saying, status) in the order in which they were made."""
+    found = [msgspec.json.decode(item.body, type=Notice) for item in system.store.items(keys.NOTIFICATIONS_ITEM)]
+    return [(each.saying, each.status) for each in sorted(found, key=lambda each: (each.created_s, each.entry))]
+
+
+def test_a_metric_of_a_host_opens_and_closes_an_alert(system):
+    host = system.host()
+    monitor_id = monitor(system, {**HOST, "maxCheckAttempts": 2})
+    for value in (0, 6, 6, 2, 0):
+        system.post(f"host/{host}", "loadavg5", value)
+        system.look()
+    [alert] = system.all_alerts()
+    assert (alert.monitor_id, alert.host_id, alert.type, alert.status) == (monitor_id, host, "host", "OK")
+    assert alert.closed_at - alert.opened_at == 120 and alert.message == "loadavg5"
+    assert notices(system) == [("opened", "CRITICAL"), ("changed", "WARNING"), ("closed", "OK")]
+
+
+def test_only_sources_with_new_rows_are_read(system):
+    first, second = system.host(), system.host()
+    monitor(system, HOST)
+    for host in (first, second):
+        system.post(f"host/{host}", "loadavg5", 0)
+    system.look()
+    system.post(f"host/{first}", "loadavg5", 0)
+    system.look(3)
+    assert system.arrived.reads == {SourceKey("a", f"host/{first}"): 2, SourceKey("a", f"host/{second}"): 1}
+
+
+def test_a_late_minute_is_judged_when_it_comes_and_corrects(system):
+    host = system.host()
+    monitor(system, HOST)
+    system.post(f"host/{host}", "loadavg5", 0, ago=1)
+    system.look()
+    system.now_s += 20 * 60
+    system.post(f"host/{host}", "loadavg5", 9, ago=2)
+    system.look()
+    [alert] = system.open_alerts()
+    system.post(f"host/{host}", "loadavg5", 9, ago=10)
+    system.look()
+    assert alert.opened_at - system.open_alerts()[0].opened_at == 7 * 60
+    system.post(f"host/{host}", "loadavg5", 0, ago=7)
+    system.look()
+    assert notices(system) == [
+        ("opened", "CRITICAL"),
+        ("corrected", "CRITICAL"),
+        ("opened", "CRITICAL"),
+        ("closed", "OK"),
+    ]
+
+
+def test_scopes_take_in_and_leave_out(system):
+    hosts = [system.host(roleFullnames=[role]) for role in ("shop:web", "shop:db", "blog:web")] + [system.host()]
+    monitor(system, {**HOST, "scopes": ["shop", "blog: web"], "excludeScopes": ["shop: db"]})
+    for host in hosts:
+        system.post(f"host/{host}", "loadavg5", 9)
+    system.look()
+    assert {alert.host_id for alert in system.open_alerts()} == {hosts[0], hosts[2]}
+
+
+def test_a_service_is_judged(system):
+    monitor(system, SERVICE)
+    system.post("service/shop", "errors", 3)
+    system.look()
+    [alert] = system.open_alerts()
+    assert (alert.type, alert.host_id, alert.status, alert.value) == ("service", "", "WARNING", 3.0)
+
+
+def test_a_host_that_stops_posting_is_gone_until_it_posts(system):
+    host = system.host()
+    monitor(system, {**GONE, "alertStatusOnGone": "WARNING"})
+    system.post(f"host/{host}", "loadavg5", 0)
+    system.look(SILENT_MINUTES)
+    assert system.open_alerts() == []
+    system.look()
+    [alert] = system.open_alerts()
+    assert (alert.status, alert.type, alert.message) == ("WARNING", "connectivity", "nothing was posted for 6 minutes")
+    system.look(100)
+    assert len(notices(system)) == 1
+    system.post(f"host/{host}", "loadavg5", 0, ago=500)
+    system.look()
+    assert system.open_alerts() == [] and notices(system) == [("opened", "WARNING"), ("closed", "OK")]
+
+
+def test_a_host_whose_alert_a_person_closed_has_to_be_heard_first(system):
+    host = system.host()
+    monitor(system, GONE)
+    system.look(10)
+    [alert] = system.open_alerts()
+    system.ok("POST", f"/api/v0/alerts/{alert.id}/close", {"reason": "switched off"})
+    system.look(30)
+    assert system.open_alerts() == []
+    system.post(f"host/{host}", "loadavg5", 0)
+    system.look(10)
+    assert len(system.open_alerts()) == 1
+
+
+def test_a_metric_of_a_service_that_is_missing_opens_an_alert_of_its_own(system):
+    monitor(system, {**SERVICE, "missingDurationWarning": 10, "missingDurationCritical": 20})
+    system.post("service/shop", "errors", 0)
+    statuses = {}
+    for minute in range(1, 25):
+        system.post("service/shop", "others", 0)
+        system.look()
+        statuses[minute] = [alert.status for alert in system.open_alerts()]
+    assert (statuses[10], statuses[11], statuses[20], statuses[21]) == ([], ["WARNING"], ["WARNING"], ["CRITICAL"])
+    system.post("service/shop", "errors", 0)
+    system.look()
+    assert system.open_alerts() == []
+
+
+def test_nothing_opens_or_closes_while_it_can_not_be_seen(system):
+    first, second = system.host(), system.host()
+    monitor(system, GONE)
+    monitor(system, HOST)
+    system.post(f"host/{first}", "loadavg5", 0)
+    system.post(f"host/{second}", "loadavg5", 9)
+    system.look(4)
+    before = notices(system)
+    system.arrived.unseen |= {SourceKey("a", f"host/{host}") for host in (first, second)}
+    system.post(f"host/{second}", "loadavg5", 0)
+    system.look(30)
+    assert notices(system) == before == [("opened", "CRITICAL")]
+    system.arrived.unseen.clear()
+    system.look(2)
+    assert notices(system) == [("opened", "CRITICAL"), ("closed", "OK")], "silence of three minutes before counts"
+    system.look()
+    assert [alert.type for alert in system.open_alerts()] == ["connectivity"]
+
+
+def test_what_can_not_be_read_is_judged_once_it_can(system):
+    host = system.host()
+    monitor(system, HOST)
+    system.arrived.unread.add(SourceKey("a", f"host/{host}"))
+    system.post(f"host/{host}", "loadavg5", 9)
+    system.look(5)
+    assert system.open_alerts() == []
+    system.arrived.unread.clear()
+    system.look()
+    assert len(system.open_alerts()) == 1
+    system.look()
+    assert system.arrived.reads.total() == 6, "and then it is read no more"
+
+
+def test_two_evaluators_at_once_open_one_alert(system):
+    host = system.host()
+    monitor(system, HOST)
+    system.post(f"host/{host}", "loadavg5", 9)
+    other = system.another()
+    system.now_s += 60
+    system.store.before_write = lambda: other.run(lambda: 50.0)
+    system.evaluator.run(lambda: 50.0)
+    assert notices(system) == [("opened", "CRITICAL")] and len(system.all_alerts()) == 1
+    system.look()
+    assert len(system.all_alerts()) == 1
+
+
+def test_a_change_that_was_not_written_is_judged_again(system):
+    host = system.host()
+    monitor(system, HOST)
+    system.post(f"host/{host}", "loadavg5", 9)
+    original = system.store.write
+    system.store.write = lambda *changes: len(changes) == 1 and original(*changes)
+    system.look()
+    assert system.all_alerts() == []
+    system.store.write = original
+    system.look()
+    assert len(system.open_alerts()) == 1
+
+
+def test_a_rule_judges_samples_of_its_time(system):
+    host = system.host()
+    monitor_id = monitor(system, {**HOST, "warning": None})
+    system.look(10)
+    system.post(f"host/{host}", "loadavg5", 3)
+    system.look(5)
+    system.ok("PUT", f"/api/v0/monitors/{monitor_id}", {**HOST, "warning": None, "critical": 2})
+    system.look()
+    system.post(f"host/{host}", "loadavg5", 3, ago=8)
+    system.look(2)
+    assert system.open_alerts() == [], "late, and of the rule before"
+    system.post(f"host/{host}", "loadavg5", 3)
+    system.look()
+    assert len(system.open_alerts()) == 1
+
+
+def test_another_metric_makes_another_rule(system):
+    host = system.host()
+    monitor_id = monitor(system, HOST)
+    system.post(f"host/{host}", "loadavg5", 9)
+    system.look()
+    system.ok("PUT", f"/api/v0/monitors/{monitor_id}", {**HOST, "metric": "loadavg1"})
+    system.post(f"host/{host}", "loadavg1", 0)
+    system.look()
+    assert notices(system) == [("opened", "CRITICAL"), ("closed", "OK")]
+
+
+@pytest.mark.parametrize(
+    ("act", "reason", "trigger"),
+    [
+        ("retire", "the host was retired", "hostRetired"),
+        ("delete", "the monitor was deleted", "monitorDeleted"),
+        ("roles", "the monitor does not look at this any more", "outOfScope"),
+        ("poweroff", "the monitor does not look at this any more", "outOfScope"),
+    ],
+    ids=lambda value: value.split()[0],
+)
+def test_an_alert_of_what_is_not_watched_any_more_is_closed(system, act, reason, trigger):
+    host = system.host(roleFullnames=["shop:web"])
+    monitor_id = monitor(system, {**HOST, "scopes": ["shop"]})
+    system.post(f"host/{host}", "loadavg5", 9)
+    system.look()
+    [alert] = system.open_alerts()
+    if act == "retire":
+        system.ok("POST", f"/api/v0/hosts/{host}/retire", {})
+    elif act == "delete":
+        system.ok("DELETE", f"/api/v0/monitors/{monitor_id}")
+    elif act == "roles":
+        system.ok("PUT", f"/api/v0/hosts/{host}/role-fullnames", {"roleFullnames": ["blog:web"]})
+    else:
+        system.ok("POST", f"/api/v0/hosts/{host}/status", {"status": "poweroff"})
+    system.look()
+    assert system.open_alerts() == []
+    assert system.ok("GET", f"/api/v0/alerts/{alert.id}")["reason"] == reason
+    assert system.ok("GET", f"/api/v0/alerts/{alert.id}/logs")["logs"][0]["trigger"] == trigger
+
+
+def test_the_alert_of_a_check_ends_with_its_host(system):
+    host = system.host()
+    report = {"source": {"type": "host", "hostId": host}, "name": "ping", "status": "CRITICAL"}
+    system.ok("POST", "/api/v0/monitoring/checks/report", {"reports": [{**report, "occurredAt": system.now_s}]})
+    system.look()
+    assert len(system.open_alerts()) == 1
+    system.ok("POST", f"/api/v0/hosts/{host}/retire", {})
+    system.look()
+    assert system.open_alerts() == []
+
+
+def test_an_open_alert_is_reminded_of(system):
+    host = system.host()
+    monitor(system, {**HOST, "notificationInterval": 10})
+    monitor(system, {**HOST, "notificationInterval": 10, "isMute": True})
+    system.post(f"host/{host}", "loadavg5", 9)
+    system.look(25)
+    assert notices(system) == [("opened", "CRITICAL")] * 2 + [("again", "CRITICAL")] * 2
+
+
+def test_a_look_does_what_it_has_time_for_and_the_next_one_the_rest(system):
+    hosts = [system.host() for _ in range(40)]
+    monitor(system, HOST)
+    for host in hosts:
+        system.post(f"host/{host}", "loadavg5", 9)
+    system.now_s += 60
+    for _ in range(20):
+        left = iter([50.0, 50.0, 50.0, 0.0])
+        system.evaluator.run(lambda left=left: next(left))
+    assert len(system.open_alerts()) == 40
+    assert max(system.arrived.reads.values()) <= 2
+
+
+def test_what_is_cleared_in_a_look_is_bounded(system):
+    hosts = [system.host() for _ in range(CLEARED_PER_LOOK + 5)]
+    monitor_id = monitor(system, HOST)
+    for host in hosts:
+        system.post(f"host/{host}", "loadavg5", 9)
+    system.look()
+    system.ok("DELETE", f"/api/v0/monitors/{monitor_id}")
+    system.look()
+    assert len(system.open_alerts()) == 5
+    system.look()
+    assert system.open_alerts() == []
+
+
+def test_an_evaluator_whose_table_is_away_says_so(system):
+    host = system.host()
+    monitor(system, HOST)
+    system.post(f"host/{host}", "loadavg5", 9)
+    system.store.away = True
+    with pytest.raises(RetryableError):
+        system.look()
+    system.store.away = False
+    system.look()
+    assert len(system.open_alerts()) == 1
+
+
+def test_every_tenant_has_its_turn(system):
+    for tenant in ("a", "b"):
+        system.ok("POST", "/api/v0/monitors", HOST, key=f"key-{tenant}")
+    firsts = []
+    for _ in range(4):
+        system.now_s += 60
+        left = iter([50.0, 0.0])
+        tenants = []
+        system.evaluator._look = lambda tenant, _, tenants=tenants: tenants.append(tenant)
+        assert system.evaluator.run(lambda left=left: next(left)) == 1
+        firsts += tenants
+    assert sorted(firsts) == ["a", "a", "b", "b"]
