@@ -18,7 +18,16 @@ NEVER = {
         "carbyne.http.openapi",
         "carbyne.wiring.openapi",
     },
-    "registry": {"numpy", "redis", "carbyne.read", "carbyne.intake", "carbyne.http.openapi", "carbyne.wiring.openapi"},
+    "registry": {
+        "numpy",
+        "redis",
+        "carbyne.read",
+        "carbyne.evaluate",
+        "carbyne.notify",
+        "carbyne.intake",
+        "carbyne.http.openapi",
+        "carbyne.wiring.openapi",
+    },
     "reader": {
         "carbyne.promql",
         "promql_parser",
@@ -29,7 +38,17 @@ NEVER = {
         "carbyne.wiring.openapi",
     },
     "queue": {"numpy", "carbyne.read", "carbyne.intake", "carbyne.registry", "carbyne.wiring.openapi"},
-    "scheduler": {"numpy", "redis", "carbyne.read", "carbyne.intake", "carbyne.queue", "carbyne.wiring.openapi"},
+    "scheduler": {
+        "numpy",
+        "redis",
+        "carbyne.read",
+        "carbyne.intake",
+        "carbyne.queue",
+        "carbyne.notify",
+        "carbyne.wiring.openapi",
+    },
+    "notifier": {"numpy", "redis", "carbyne.read", "carbyne.evaluate", "carbyne.wiring.openapi"},
+    "evaluator": {"carbyne.promql", "carbyne.intake", "carbyne.notify", "carbyne.wiring.openapi"},
     "worker": {"numpy", "redis", "carbyne.read", "carbyne.queue", "carbyne.wiring.openapi"},
 }
 LIST_LOADED = """

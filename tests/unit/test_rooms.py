@@ -28,9 +28,10 @@ MAY_IMPORT = {
     "checks": BASE | {"intake", "registry"},
     "alerts": {"core"},
     "evaluate": BASE | {"alerts", "registry"},
+    "notify": {"core", "alerts", "registry"},
     "page": {"core", "http", "tenants"},
     "queue": {"core", "http", "tenants"},
-    "adapters": BASE | {"read", "tenants", "registry", "archive", "cluster", "page", "queue", "checks"},
+    "adapters": BASE | {"read", "tenants", "registry", "archive", "cluster", "page", "queue", "checks", "notify"},
     "wiring": None,  # the only assembly sees everything
     "cli": None,
 }

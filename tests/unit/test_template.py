@@ -30,6 +30,7 @@ SETTINGS = {
     "Scheduler": settings.SchedulerSettings,
     "Worker": settings.WorkerSettings,
     "Evaluator": settings.EvaluatorSettings,
+    "Notifier": settings.NotifierSettings,
 }
 
 

@@ -17,8 +17,8 @@ class _Taken(msgspec.Struct, frozen=True):
     messages: list[CheckTaken]
 
 
-class InvokedQueue:
-    """A CheckQueue: a queue behind the queues' function; ``tenant``: whose it is."""
+class InvokedMessages:
+    """A queue behind the queues' function; ``tenant``: whose it is."""
 
     def __init__(self, client: "LambdaClient", function: str, tenant: str, name: str) -> None:
         self._client = client
@@ -26,18 +26,10 @@ class InvokedQueue:
         self._tenant = tenant
         self._path = f"/carbyne/v1/queues/{name}"
 
-    def publish(self, jobs: Sequence[tuple[CheckJob, int, str]]) -> None:
-        messages = [{"body": job, "delay_s": delay_s, "key": key} for job, delay_s, key in jobs]
-        self._call("messages", {"messages": messages})
-
-    def take(self, most: int, lease_s: int) -> list[CheckTaken]:
-        answer = self._call("take", {"max": most, "lease_s": lease_s})
-        return msgspec.json.decode(answer, type=_Taken).messages
-
     def acknowledge(self, leases: Sequence[str]) -> None:
-        self._call("ack", {"leases": leases})
+        self.call("ack", {"leases": leases})
 
-    def _call(self, what: str, body: object) -> str:
+    def call(self, what: str, body: object) -> str:
         """The body of the answer; RetryableError for a 503, RequestError for any other refusal."""
         path = f"{self._path}/{what}"
         event = {
@@ -54,6 +46,18 @@ class InvokedQueue:
         if told["statusCode"] != 200:
             raise RequestError(told["statusCode"], str(told["body"])[:300])
         return str(told["body"])
+
+
+class InvokedQueue(InvokedMessages):
+    """A CheckQueue."""
+
+    def publish(self, jobs: Sequence[tuple[CheckJob, int, str]]) -> None:
+        messages = [{"body": job, "delay_s": delay_s, "key": key} for job, delay_s, key in jobs]
+        self.call("messages", {"messages": messages})
+
+    def take(self, most: int, lease_s: int) -> list[CheckTaken]:
+        answer = self.call("take", {"max": most, "lease_s": lease_s})
+        return msgspec.json.decode(answer, type=_Taken).messages
 
 
 class CalledWorker:

@@ -517,6 +517,16 @@ EVALUATE_TENANT_S: Final = 20.0
 """Time for one tenant in a minute: one with too many monitors waits for itself."""
 EVALUATE_RESERVE_S: Final = 15.0
 """A look begins nothing with less time left: what it began ends within it."""
+NOTICES_PER_TENANT: Final = 100
+"""Notices of a tenant that are brought into the queue in a minute: a storm of one tenant does not hold up others."""
+SENT_AT_ONCE: Final = 16
+"""Deliveries that are made at the same time; each takes CHECK_S at most."""
+SEND_LEASE_S: Final = 60
+"""How long a notifier has its deliveries: then it died."""
+SEND_PAUSES_S: Final = (60, 240, 900, 900)
+"""Pauses between the tries of a delivery; a channel may be away for half an hour before it is a dead letter."""
+SEND_RESERVE_S: Final = 20.0
+"""A notifier begins nothing with less time left: what it began takes CHECK_S, and some calls."""
 
 # Queues
 QUEUE_NAME_CHARACTERS_MAX: Final = 64

@@ -198,6 +198,16 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     check_networks: str
 
 
+class NotifierSettings(msgspec.Struct, frozen=True):
+    """``registry_table``: what must be notified, and channels; ``queue``: name of the function of queues;
+    ``check_networks``: as of ``WorkerSettings``; ``mail_from``: the sender of mails, empty for none."""
+
+    registry_table: str
+    queue: str
+    check_networks: str
+    mail_from: str
+
+
 class QueueSettings(RedisSettings, frozen=True, kw_only=True):
     """``accounts_table``: API keys; ``queues_table``: messages."""
 

@@ -13,10 +13,11 @@ import msgspec
 
 from carbyne.alerts.decisions import Decided, Decision, SaidAlert, Saying, decide
 from carbyne.alerts.episodes import Turn, episodes, overlay
-from carbyne.alerts.judging import OK, Judgement
+from carbyne.alerts.judging import CRITICAL, OK, Judgement
 from carbyne.core import keys
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import ALERT_CHANGES_MAX, ALERT_LOGS_MAX, CHECK_MESSAGE_CHARACTERS_MAX
+from carbyne.registry import rules
 from carbyne.registry.store import Key, Registry, RegistryChange, RegistryItem, Store, body_of, settle
 
 Trigger = Literal["monitoring", "manual", "monitorDeleted", "hostRetired", "outOfScope"]
@@ -98,7 +99,8 @@ class LogEntry(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """What must be notified; ``entry``: number of the log's entry; ``again``: nothing changed, it is a reminder."""
+    """What must be notified; ``entry``: number of the log's entry; ``again``: nothing changed, it is a reminder;
+    ``was``: the last status that was not OK; ``channel``: the only one that is told, empty for all."""
 
     tenant: str
     alert: AlertRecord
@@ -108,6 +110,8 @@ class Notice(msgspec.Struct, frozen=True):
     entry: int
     created_s: int
     again: bool = False
+    was: str = ""
+    channel: str = ""
 
 
 class Why(NamedTuple):
@@ -241,12 +245,22 @@ def remind(registry: Registry, tenant: str, stored: StoredAlert) -> bool:
     now_s = registry.now_s()
     if item is None or msgspec.json.decode(item.body, type=StoredAlert) != stored:
         return False
-    made = msgspec.structs.replace(stored, notified_s=now_s)
-    notice = Notice(tenant, stored.alert, stored.subject, "again", stored.alert.status, stored.logs, now_s, again=True)
+    made, status = msgspec.structs.replace(stored, notified_s=now_s), stored.alert.status
+    notice = Notice(tenant, stored.alert, stored.subject, "again", status, stored.logs, now_s, again=True, was=status)
     number = f"{stored.logs}r{now_s}"
     return registry.store.write(
         RegistryChange(item.key, body_of(made), item.version), _notice(tenant, stored.alert.id, number, notice)
     )
+
+
+def test_call(registry: Registry, tenant: str, channel: str) -> None:
+    """Notify one channel of an alert that there is not."""
+    now_s, name = registry.now_s(), f"test-{registry.new_mark()}"
+    alert = AlertRecord(id=name, status=CRITICAL, monitor_id="", type="test", opened_at=now_s, message="a test")
+    subject = Subject("", "", "test")
+    notice = Notice(tenant, alert, subject, "test", CRITICAL, 1, now_s, was=CRITICAL, channel=channel)
+    change = _notice(tenant, alert.id, "1", notice)
+    settle(lambda: registry.store.write(change, *rules.listed(registry.store, tenant)) or None)
 
 
 def _first(items: Iterator[RegistryItem], most: int) -> list[RegistryItem]:
@@ -288,7 +302,8 @@ def _said(registry: Registry, tenant: str, subject: Subject, decision: Decision,
     if other:
         moved.append(RegistryChange(other.key, None, other.version))
     entry = _entry(registry, decision, alert, why, number)
-    notice = Notice(tenant, alert, subject, decision.kind.value, entry.status, number, registry.now_s())
+    now_s, was = registry.now_s(), decision.alert.status
+    notice = Notice(tenant, alert, subject, decision.kind.value, entry.status, number, now_s, was=was)
     log = RegistryChange(Key(_log_partition(tenant, alert.id), entry.id), body_of(entry), 0)
     return [*moved, log, _notice(tenant, alert.id, str(number), notice)]
 

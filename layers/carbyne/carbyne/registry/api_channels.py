@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from carbyne.http.answers import Answer
+from carbyne.http.answers import DONE, Answer, Success
 from carbyne.http.forms import form
 from carbyne.http.routes import Call, Route
-from carbyne.registry import channels
+from carbyne.registry import alerts, channels
 from carbyne.registry.channels import CHANNELS, GROUPS, SETTINGS, AlertGroupSetting, Channel, NotificationGroup, shown
 from carbyne.registry.downtimes import DOWNTIMES, Downtime, checked
 from carbyne.registry.store import Registry
@@ -82,6 +82,13 @@ def delete_channel(registry: Registry, call: Call) -> Channel:
     return shown(channels.delete_channel(registry, call.tenant, call.parts["id"]))
 
 
+def test_channel(registry: Registry, call: Call) -> Success:
+    """It is told within a minute."""
+    CHANNELS.get(registry.store, call.tenant, call.parts["id"])
+    alerts.test_call(registry, call.tenant, call.parts["id"])
+    return DONE
+
+
 def get_groups(registry: Registry, call: Call) -> NotificationGroups:
     return NotificationGroups(channels.groups(registry.store, call.tenant))
 
@@ -137,6 +144,7 @@ ROUTES: Final[tuple[Route[Registry], ...]] = (
     Route("POST", CHANNEL, BOTH, "Make a channel", Channel, post_channel, body=Channel),
     Route("PUT", f"{CHANNEL}/{{id}}", BOTH, "Replace a channel", Channel, put_channel, body=Channel),
     Route("DELETE", f"{CHANNEL}/{{id}}", BOTH, "Delete a channel", Channel, delete_channel),
+    Route("POST", "/carbyne/v1/channels/{id}/test", BOTH, "Tell a channel of a test", Success, test_channel),
     Route("GET", GROUP, Permission.READ, "Notification groups", NotificationGroups, get_groups),
     Route("POST", GROUP, BOTH, "Make a notification group", NotificationGroup, post_group, body=NotificationGroup),
     Route(

@@ -177,10 +177,15 @@ def for_each(registry: Registry, tenant: str, ids: Sequence[str], act: Callable[
 
 def get(store: Store, tenant: str, host_id: str) -> StoredHost:
     """A host, live or retired; RequestError 404 for an unknown one."""
+    if host := find_one(store, tenant, host_id):
+        return host
+    raise RequestError(404, f"host {host_id[:64]!r} is unknown")
+
+
+def find_one(store: Store, tenant: str, host_id: str) -> StoredHost | None:
+    """A host, live or retired, if there is one."""
     item = store.get(_key(tenant, host_id)) or store.get(_retired_key(tenant, host_id))
-    if item is None:
-        raise RequestError(404, f"host {host_id[:64]!r} is unknown")
-    return _host(item)
+    return _host(item) if item else None
 
 
 def live(store: Store, tenant: str, host_id: str) -> StoredHost:

@@ -121,7 +121,8 @@ def _alerted(
     if found.alert == before == OK:
         return []
     why = Why(found.message, has_value=False)
-    return alerts.turned(registry, tenant, _subject(monitor_id), found.alert, found.minute * 60, why)
+    changes = alerts.turned(registry, tenant, _subject(monitor_id), found.alert, found.minute * 60, why)
+    return [*changes, *rules.listed(registry.store, tenant)]  # by which what must be notified is found
 
 
 def _check_number(store: Store, tenant: str) -> None:

@@ -1,0 +1,1 @@
+"""Tells channels of alerts: which of them, in which words, until they took it."""

@@ -1,0 +1,142 @@
+"""What channels are told: Mackerel's JSON for webhooks, Slack's, and the text of a mail; and the signature."""
+
+import hmac
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final
+
+import msgspec
+
+from carbyne.notify.routing import About
+from carbyne.registry.alerts import Notice
+from carbyne.registry.channels import Channel, Mentions
+from carbyne.registry.hosts import StoredHost
+from carbyne.registry.monitor_types import ExpressionMonitor, HostMonitor, QueryMonitor, ServiceMonitor
+
+SIGNATURE: Final = "X-Carbyne-Signature"
+_COLOURS: Final = {"OK": "good", "WARNING": "warning", "CRITICAL": "danger"}
+_CORRECTIONS: Final = {
+    "late": "samples that came late",
+    "reopened": "samples that came late: it goes on",
+    "corrected": "samples that came late: other times",
+    "withdrawn": "samples that came late: it was none",
+    "again": "still open",
+    "test": "a test: no alert",
+}
+
+
+def webhook(notice: Notice, subject: About) -> bytes:
+    """With Mackerel's fields, and ``saying``: how it relates to what was told before."""
+    alert = notice.alert
+    told: dict[str, Any] = {
+        "orgName": notice.tenant,
+        "event": "alert",
+        "imageUrl": None,
+        "memo": subject.monitor.memo if subject.monitor else "",
+        "type": alert.type,
+        "message": alert.message,
+        "saying": notice.saying,
+    }
+    if subject.host:
+        told["host"] = _host(subject.host)
+    if subject.service:
+        told["service"] = {"id": subject.service, "name": subject.service, "memo": "", "roles": []}
+    told["alert"] = {
+        "id": alert.id,
+        "url": None,
+        "openedAt": alert.opened_at,
+        "closedAt": alert.closed_at,
+        "createdAt": notice.created_s * 1000,
+        "isOpen": alert.closed_at is None,
+        "status": notice.status.lower(),
+        "trigger": "monitor",
+        "monitorName": name_of(notice, subject),
+        **_bounds(notice, subject),
+    }
+    return msgspec.json.encode(told)
+
+
+def slack(notice: Notice, subject: About, channel: Channel) -> bytes:
+    """An incoming webhook's message; texts of a monitor or check can't mention people."""
+    mentions = channel.mentions or Mentions()
+    mention = {"OK": mentions.ok, "WARNING": mentions.warning, "CRITICAL": mentions.critical}.get(notice.status, "")
+    attachment = {"color": _COLOURS.get(notice.status, "warning"), "title": _escaped(title(notice, subject))}
+    attachment["text"] = _escaped("\n".join(_lines(notice, subject)))
+    attachment["fallback"] = attachment["title"]
+    return msgspec.json.encode({"text": mention, "attachments": [attachment]})
+
+
+def mail(notice: Notice, subject: About) -> str:
+    """The text of a mail."""
+    return "\n".join([title(notice, subject), "", *_lines(notice, subject), ""])
+
+
+def title(notice: Notice, subject: About) -> str:
+    """One line."""
+    source = subject.host.display_name or subject.host.name if subject.host else subject.service
+    correction = _CORRECTIONS.get(notice.saying, "")
+    parts = [f"[{notice.tenant}] {notice.status}: {name_of(notice, subject)}", f"at {source}" if source else ""]
+    text = " ".join([*filter(None, parts), *([f"({correction})"] if correction else [])])
+    return " ".join(text.split())
+
+
+def name_of(notice: Notice, subject: About) -> str:
+    """Of the monitor, or what stands for it."""
+    return (subject.monitor.name if subject.monitor else "") or notice.alert.message[:100] or notice.alert.type
+
+
+def signature(secret: str, now_s: int, body: bytes) -> str:
+    """``t=<seconds>,v1=<hex>``: HMAC-SHA256 of ``<seconds>.<body>``, as Stripe and others sign."""
+    digest = hmac.new(secret.encode(), f"{now_s}.".encode() + body, sha256).hexdigest()
+    return f"t={now_s},v1={digest}"
+
+
+def _lines(notice: Notice, subject: About) -> list[str]:
+    alert = notice.alert
+    times = [f"opened {_time(alert.opened_at)}"]
+    times += [] if alert.closed_at is None else [f"closed {_time(alert.closed_at)}"]
+    value = [] if alert.value is None else [f"value {alert.value:g}"]
+    reason = [alert.reason] if alert.reason else []
+    memo = [subject.monitor.memo] if subject.monitor and subject.monitor.memo else []
+    return [*([alert.message] if alert.message else []), *value, *reason, ", ".join(times), *memo, f"alert {alert.id}"]
+
+
+def _time(time_s: int) -> str:
+    return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _bounds(notice: Notice, subject: About) -> dict[str, Any]:
+    monitor = subject.monitor
+    if not isinstance(monitor, HostMonitor | ServiceMonitor | ExpressionMonitor | QueryMonitor):
+        return {}
+    label, duration = monitor.name, 1
+    if isinstance(monitor, HostMonitor | ServiceMonitor):
+        label, duration = monitor.metric, monitor.duration
+    return {
+        "metricLabel": label,
+        "metricValue": notice.alert.value,
+        "criticalThreshold": monitor.critical,
+        "warningThreshold": monitor.warning,
+        "monitorOperator": monitor.operator,
+        "duration": duration,
+    }
+
+
+def _host(host: StoredHost) -> dict[str, Any]:
+    roles = [(service, role) for service, of in host.roles.items() for role in of]
+    return {
+        "id": host.id,
+        "name": host.name,
+        "url": None,
+        "type": "unknown",
+        "status": host.status,
+        "memo": host.memo,
+        "isRetired": host.retired_s is not None,
+        "roles": [
+            {"fullname": f"{service}: {role}", "serviceName": service, "roleName": role} for service, role in roles
+        ],
+    }
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

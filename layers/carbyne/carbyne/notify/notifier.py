@@ -1,0 +1,167 @@
+"""Takes what must be notified, and sends it until it was taken.
+
+A notice leaves the table after the queue has a message of it for each channel; the queue gives a message until it is
+acknowledged, and sets it aside after five tries.  So an alert is announced at least once, or is a dead letter.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice, takewhile
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from carbyne.core import keys
+from carbyne.core.errors import RequestError, RetryableError
+from carbyne.core.limits import (
+    MESSAGES_PER_CALL_MAX,
+    NOTICES_PER_TENANT,
+    SEND_LEASE_S,
+    SEND_PAUSES_S,
+    SEND_RESERVE_S,
+    SENT_AT_ONCE,
+)
+from carbyne.notify import messages
+from carbyne.notify.routing import About, about, directions, hearing
+from carbyne.registry import rules
+from carbyne.registry.alerts import Notice
+from carbyne.registry.channels import CHANNELS, Channel
+from carbyne.registry.store import RegistryChange, RegistryItem, Store
+
+_log = logging.getLogger(__name__)
+QUEUE: Final = "notifications"
+"""The queue's name, among those of the operator's tenant."""
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """A notice for one channel."""
+
+    notice: Notice
+    channel: str
+
+
+class TakenDelivery(msgspec.Struct, frozen=True):
+    """``tries``: how often it was taken, this time included."""
+
+    lease: str
+    body: Delivery
+    tries: int
+
+
+class DeliveryQueue(Protocol):
+    """The queue of the operator's tenant.  All methods raise RetryableError."""
+
+    def publish(self, deliveries: Sequence[tuple[Delivery, str]]) -> None:
+        """Deliveries with their keys."""
+
+    def take(self, most: int, lease_s: int) -> list[TakenDelivery]: ...
+    def acknowledge(self, leases: Sequence[str]) -> None: ...
+    def extend(self, lease: str, lease_s: int) -> None: ...
+
+
+class Poster(Protocol):
+    """Posts to a URL of a tenant; why it was not taken, empty if it was.  What a target does raises nothing."""
+
+    def __call__(self, url: str, body: bytes, headers: dict[str, str]) -> str: ...
+
+
+class Mailer(Protocol):
+    """Mails a text; why it was not taken, empty if it was."""
+
+    def __call__(self, addresses: Sequence[str], subject: str, text: str) -> str: ...
+
+
+class Ways(NamedTuple):
+    """How channels are reached."""
+
+    post: Poster
+    mail: Mailer
+
+
+class Notifier:
+    """``store``: the registry's table."""
+
+    def __init__(self, store: Store, queue: DeliveryQueue, ways: Ways, now_s: Callable[[], int]) -> None:
+        self._store = store
+        self._queue = queue
+        self._ways = ways
+        self._now_s = now_s
+
+    def run(self, seconds_left: Callable[[], float]) -> int:
+        """How many deliveries were taken by their channels."""
+        for tenant in rules.tenants(self._store):
+            if seconds_left() < SEND_RESERVE_S:
+                _log.error("notices of %s and others wait for the next minute", tenant)
+                break
+            self._dispatch(tenant)
+        return self._send(seconds_left)
+
+    def _dispatch(self, tenant: str) -> None:
+        """Bring a tenant's notices into the queue: so many a minute, that others are not held up."""
+        items = list(islice(_notices(self._store, tenant), NOTICES_PER_TENANT))
+        if not items:
+            return
+        to = directions(self._store, tenant)
+        for item in items:
+            notice = msgspec.json.decode(item.body, type=Notice)
+            told = hearing(notice, about(self._store, tenant, notice), to, self._now_s())
+            for first in range(0, len(told), MESSAGES_PER_CALL_MAX):
+                part = told[first : first + MESSAGES_PER_CALL_MAX]
+                self._queue.publish([(Delivery(notice, each), _key(item, each)) for each in part])
+            self._store.write(RegistryChange(item.key, None, item.version))
+
+    def _send(self, seconds_left: Callable[[], float]) -> int:
+        sent = 0
+        with ThreadPoolExecutor(SENT_AT_ONCE) as threads:
+            while seconds_left() > SEND_RESERVE_S:
+                try:
+                    taken = self._queue.take(SENT_AT_ONCE, SEND_LEASE_S)
+                except RequestError:  # nothing was ever published
+                    return sent
+                if not taken:
+                    return sent
+                done = [lease for lease in threads.map(self._deliver, taken) if lease]
+                if done:
+                    self._queue.acknowledge(done)
+                sent += len(done)
+        return sent
+
+    def _deliver(self, taken: TakenDelivery) -> str:
+        """The lease if the channel took it; else it comes again, later each time."""
+        notice = taken.body.notice
+        item = self._store.get(CHANNELS.key(notice.tenant, taken.body.channel))
+        if item is None:  # it was deleted
+            return taken.lease
+        channel = CHANNELS.read(item)
+        problem = self._tell(channel, notice, about(self._store, notice.tenant, notice))
+        if not problem:
+            return taken.lease
+        _log.error("%s of %s was not told of %s: %s", channel.id, notice.tenant, notice.alert.id, problem[:300])
+        try:
+            self._queue.extend(taken.lease, SEND_PAUSES_S[min(taken.tries, len(SEND_PAUSES_S)) - 1])
+        except RetryableError:
+            _log.warning("the next try comes after the lease")
+        return ""
+
+    def _tell(self, channel: Channel, notice: Notice, subject: About) -> str:
+        if channel.type == "email":
+            addresses = channel.emails or []
+            text = messages.mail(notice, subject)
+            return self._ways.mail(addresses, messages.title(notice, subject), text) if addresses else ""
+        is_slack = channel.type == "slack"
+        body = messages.slack(notice, subject, channel) if is_slack else messages.webhook(notice, subject)
+        headers = {"Content-Type": "application/json"}
+        if channel.secret:
+            headers[messages.SIGNATURE] = messages.signature(channel.secret, self._now_s(), body)
+        return self._ways.post(channel.url, body, headers)
+
+
+def _notices(store: Store, tenant: str) -> Iterator[RegistryItem]:
+    prefix = f"{keys.escape(tenant)}:"
+    return takewhile(lambda item: item.key.sk.startswith(prefix), store.scan(keys.NOTIFICATIONS_ITEM, prefix))
+
+
+def _key(item: RegistryItem, channel: str) -> str:
+    """Of a message: a notice that is dispatched again publishes nothing."""
+    return f"{item.key.sk}:{channel}"

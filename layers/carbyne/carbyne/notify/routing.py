@@ -1,0 +1,87 @@
+"""Which channels hear of an alert."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from carbyne.alerts.judging import CRITICAL
+from carbyne.notify.downtimes import is_active, is_of
+from carbyne.registry import channels, hosts
+from carbyne.registry.alerts import Notice
+from carbyne.registry.channels import CHANNELS, DEFAULT, Channel, NotificationGroup
+from carbyne.registry.downtimes import DOWNTIMES, Downtime
+from carbyne.registry.hosts import RolesByService, StoredHost
+from carbyne.registry.monitor_types import AnyMonitor
+from carbyne.registry.monitors import MONITORS
+from carbyne.registry.store import Store
+
+
+class Directions(NamedTuple):
+    """What a tenant has set up."""
+
+    channels: Mapping[str, Channel]
+    groups: Sequence[NotificationGroup]
+    downtimes: Sequence[Downtime]
+
+
+class About(NamedTuple):
+    """What an alert is about, as far as it is there still.  ``roles``: of the host; of a service it alone."""
+
+    monitor: AnyMonitor | None
+    host: StoredHost | None
+    service: str
+    roles: RolesByService
+
+
+def directions(store: Store, tenant: str) -> Directions:
+    """Read once for all that a tenant has to be told."""
+    known = {channel.id: channel for channel in CHANNELS.find(store, tenant)}
+    return Directions(known, channels.groups(store, tenant), DOWNTIMES.find(store, tenant))
+
+
+def about(store: Store, tenant: str, notice: Notice) -> About:
+    """What is known of the monitor and the source of an alert."""
+    kind, _, name = notice.subject.source.partition("/")
+    host = hosts.find_one(store, tenant, name) if kind == "host" else None
+    service = name if kind == "service" else ""
+    roles = host.roles if host else {service: []} if service else {}
+    monitor_item = store.get(MONITORS.key(tenant, notice.subject.monitor))
+    return About(MONITORS.read(monitor_item) if monitor_item else None, host, service, roles)
+
+
+def hearing(notice: Notice, subject: About, to: Directions, now_s: int) -> list[str]:
+    """Ids of the channels, each once; none while the monitor is muted or a downtime lasts."""
+    if notice.channel:
+        return [notice.channel] if notice.channel in to.channels else []
+    monitor = notice.subject.monitor
+    is_mute = subject.monitor is not None and subject.monitor.is_mute
+    if is_mute or any(is_active(each, now_s) and is_of(each, monitor, subject.roles) for each in to.downtimes):
+        return []
+    groups = {group.id: group for group in to.groups}
+    named = [group for group in to.groups if group.id != DEFAULT and _is_named(group, monitor, subject.roles)]
+    skips = any(each.id == monitor and each.skip_default for group in named for each in group.monitors or ())
+    roots = named if skips else [*named, groups[DEFAULT]]
+    ids = dict.fromkeys(each for root in roots for each in _heard_by(root, groups, notice, set()))
+    return [each for each in ids if each in to.channels and _takes(to.channels[each])]
+
+
+def _is_named(group: NotificationGroup, monitor: str, roles: RolesByService) -> bool:
+    names_monitor = any(each.id == monitor for each in group.monitors or ())
+    return names_monitor or any(each.name in roles for each in group.services or ())
+
+
+def _heard_by(
+    group: NotificationGroup, groups: Mapping[str, NotificationGroup], notice: Notice, seen: set[str]
+) -> Iterator[str]:
+    """Channels of a group and of its children; groups may contain each other."""
+    if group.id in seen or (group.notification_level == "critical" and notice.was != CRITICAL):
+        return
+    seen.add(group.id)
+    yield from group.child_channel_ids or ()
+    children: Iterable[str] = group.child_notification_group_ids or ()
+    for child in children:
+        if child in groups:
+            yield from _heard_by(groups[child], groups, notice, seen)
+
+
+def _takes(channel: Channel) -> bool:
+    return channel.suspended_at is None and (channel.events is None or "alert" in channel.events)

@@ -1,0 +1,38 @@
+"""The notifier with its real parts."""
+
+import os
+import ssl
+import time
+from functools import cache
+
+import boto3
+
+from carbyne.adapters import aws, telemetry
+from carbyne.adapters.deliveries import InvokedDeliveries
+from carbyne.adapters.dynamodb.registry import DynamoRegistry
+from carbyne.adapters.mail import SesMail
+from carbyne.checks.asking import Asking
+from carbyne.checks.posting import Posting
+from carbyne.checks.targets import Targets, networks, resolve
+from carbyne.core.limits import SENT_AT_ONCE
+from carbyne.core.names import OPERATOR
+from carbyne.core.settings import NotifierSettings, load
+from carbyne.notify.notifier import QUEUE, Notifier, Ways
+
+
+@cache
+def notifier() -> Notifier:
+    """Made at the first run of an instance, then kept."""
+    telemetry.log_as_json("notifier")
+    settings = load(NotifierSettings, os.environ)
+    dynamodb = boto3.client("dynamodb", config=aws.config(1, 3, tries=3, connections=SENT_AT_ONCE))
+    functions = boto3.client("lambda", config=aws.config(1, 28, tries=2, connections=SENT_AT_ONCE))
+    mails = boto3.client("ses", config=aws.config(1, 10, tries=2, connections=SENT_AT_ONCE))
+    targets = Targets(networks(settings.check_networks), resolve)
+    asking = Asking(targets, time.monotonic, cache(ssl.create_default_context))
+    return Notifier(
+        DynamoRegistry(dynamodb, settings.registry_table),
+        InvokedDeliveries(functions, settings.queue, OPERATOR, QUEUE),
+        Ways(Posting(asking), SesMail(mails, settings.mail_from)),
+        lambda: int(time.time()),
+    )

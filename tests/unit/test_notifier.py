@@ -1,0 +1,317 @@
+"""Notifications: who hears of an alert, what is told, and that it is told until it was taken."""
+
+import hashlib
+import hmac
+import json
+import logging
+from datetime import UTC, datetime
+
+import pytest
+from carbyne.adapters.deliveries import InvokedDeliveries
+from carbyne.core import keys
+from carbyne.core.errors import RetryableError
+from carbyne.core.limits import NOTICES_PER_TENANT
+from carbyne.notify.downtimes import is_active, is_of
+from carbyne.notify.notifier import QUEUE, Notifier, Ways
+from carbyne.registry.downtimes import Downtime, Recurrence
+from carbyne.registry.monitors import ExternalState, keep_state
+
+from tests.support.queue_stores import MemoryQueueWorld
+from tests.support.registry_system import NOW_S, System
+from tests.unit.test_invoke import Lambda
+
+HOOK = {"type": "webhook", "name": "hook", "url": "https://hook.example/a"}
+SLACK = {"type": "slack", "name": "slack", "url": "https://slack.example/b", "mentions": {"critical": "<!here>"}}
+MAIL = {"type": "email", "name": "mail", "emails": ["ops@example.com"]}
+
+
+class Notified(System):
+    """``posts`` and ``mails``: what was taken; ``problem``: why nothing is."""
+
+    def __init__(self):
+        super().__init__()
+        self.world = MemoryQueueWorld()
+        self.posts, self.mails, self.problem = [], [], ""
+        queue = InvokedDeliveries(Lambda(self.world), "carbyne-queue", "carbyne", QUEUE)
+        self.notifier = Notifier(self.store, queue, Ways(self._post, self._mail), lambda: self.now_s)
+
+    def _post(self, url, body, headers):
+        if not self.problem:
+            self.posts.append((url, body, headers))
+        return self.problem
+
+    def _mail(self, addresses, subject, text):
+        if not self.problem:
+            self.mails.append((addresses, subject, text))
+        return self.problem
+
+    def channel(self, body):
+        return self.ok("POST", "/api/v0/channels", body)["id"]
+
+    def report(self, host, status, name="ping"):
+        source = {"type": "host", "hostId": host}
+        report = {"source": source, "name": name, "status": status, "message": "m<1>", "occurredAt": self.now_s}
+        self.ok("POST", "/api/v0/monitoring/checks/report", {"reports": [report]})
+        self.now_s += 60
+
+    def notify(self):
+        return self.notifier.run(lambda: 50.0)
+
+    def told(self):
+        """(host of the URL, status) of each post."""
+        return [(url.split("/")[2], _status(body)) for url, body, _ in self.posts]
+
+
+def _status(body):
+    told = json.loads(body)
+    return told["alert"]["status"] if "alert" in told else told["attachments"][0]["color"]
+
+
+@pytest.fixture
+def system():
+    return Notified()
+
+
+def test_every_channel_of_the_default_group_hears_of_it(system):
+    host = system.host(roleFullnames=["shop:web"])
+    for body in (HOOK, SLACK, MAIL):
+        system.channel(body)
+    assert system.notify() == 0
+    system.report(host, "CRITICAL")
+    assert system.notify() == 3
+    assert sorted(system.told()) == [("hook.example", "critical"), ("slack.example", "danger")]
+    [(addresses, subject, text)] = system.mails
+    assert addresses == ["ops@example.com"] and subject == "[a] CRITICAL: m<1> at web" and "m<1>" in text
+    assert system.notify() == 0 and system.store.items(keys.NOTIFICATIONS_ITEM) == []
+    system.report(host, "OK")
+    system.notify()
+    assert ("hook.example", "ok") in system.told()
+
+
+def test_a_webhook_has_mackerels_json(system):
+    host = system.host(roleFullnames=["shop:web"])
+    system.channel(HOOK)
+    system.report(host, "WARNING")
+    system.notify()
+    [(url, body, headers)] = system.posts
+    told = json.loads(body)
+    assert (url, headers) == (HOOK["url"], {"Content-Type": "application/json"})
+    assert (told["orgName"], told["event"], told["type"], told["message"]) == ("a", "alert", "check", "m<1>")
+    assert told["host"]["id"] == host
+    assert told["host"]["roles"] == [{"fullname": "shop: web", "serviceName": "shop", "roleName": "web"}]
+    alert = told["alert"]
+    assert (alert["status"], alert["isOpen"], alert["openedAt"], alert["closedAt"]) == ("warning", True, NOW_S, None)
+
+
+def test_slack_is_told_with_the_mention_of_the_status_and_nothing_else_mentions(system):
+    host = system.host()
+    system.channel(SLACK)
+    system.report(host, "CRITICAL")
+    system.notify()
+    told = json.loads(system.posts[0][1])
+    assert told["text"] == "<!here>" and "m&lt;1&gt;" in told["attachments"][0]["title"]
+
+
+def test_what_is_sent_is_signed(system):
+    host = system.host()
+    system.channel({**HOOK, "secret": "s3cret"})
+    system.report(host, "CRITICAL")
+    system.notify()
+    [(_, body, headers)] = system.posts
+    time_s, digest = (part.partition("=")[2] for part in headers["X-Carbyne-Signature"].split(","))
+    assert digest == hmac.new(b"s3cret", time_s.encode() + b"." + body, hashlib.sha256).hexdigest()
+
+
+def test_a_delivery_that_fails_comes_again_and_is_a_dead_letter_in_the_end(system, caplog):
+    caplog.set_level(logging.CRITICAL)
+    host = system.host()
+    system.channel(HOOK)
+    system.report(host, "CRITICAL")
+    system.problem = "the status is 500"
+    assert system.notify() == 0
+    system.problem = ""
+    assert system.notify() == 0, "not at once"
+    system.world.sleep(61)
+    assert system.notify() == 1 and len(system.posts) == 1
+    system.problem = "the status is 500"
+    system.report(host, "OK")
+    for _ in range(6):
+        system.notify()
+        system.world.sleep(901)
+    assert len(system.world.queues.dead(keys.QueueKey("carbyne", QUEUE), "", 10)) == 1
+
+
+def test_a_notice_that_was_published_before_a_crash_is_told_once(system):
+    host = system.host()
+    system.channel(HOOK)
+    system.report(host, "CRITICAL")
+    original = system.store.write
+    system.store.write = lambda *changes: False
+    system.notify()
+    system.store.write = original
+    system.notify()
+    assert len(system.posts) == 1 and system.store.items(keys.NOTIFICATIONS_ITEM) == []
+
+
+def test_nothing_is_lost_while_the_queue_is_away(system):
+    host = system.host()
+    system.channel(HOOK)
+    system.report(host, "CRITICAL")
+    system.world.table.away = True
+    with pytest.raises(RetryableError):
+        system.notify()
+    system.world.table.away = False
+    assert system.notify() == 1
+
+
+def test_a_group_that_names_a_monitor_hears_of_it_alone_if_it_says_so(system):
+    host = system.host(roleFullnames=["shop:web"])
+    system.channel(HOOK)
+    slack = system.channel({**SLACK, "addToDefaultNotificationGroup": False})
+    monitor = keys.check_monitor("ping")
+    group = {"name": "night", "childChannelIds": [slack], "monitors": [{"id": monitor, "skipDefault": True}]}
+    made = system.ok("POST", "/api/v0/notification-groups", group)
+    system.report(host, "CRITICAL")
+    system.notify()
+    assert system.told() == [("slack.example", "danger")]
+    group["monitors"][0]["skipDefault"] = False
+    system.ok("PUT", f"/api/v0/notification-groups/{made['id']}", group)
+    system.report(host, "OK")
+    system.notify()
+    assert sorted(system.told()[1:]) == [("hook.example", "ok"), ("slack.example", "good")]
+
+
+def test_a_group_hears_of_its_service_and_of_its_level_through_its_children(system):
+    host, other = system.host(roleFullnames=["shop:web"]), system.host(roleFullnames=["blog:web"])
+    hook = system.channel({**HOOK, "addToDefaultNotificationGroup": False})
+    child = system.ok("POST", "/api/v0/notification-groups", {"name": "child", "childChannelIds": [hook]})["id"]
+    parent = {"name": "parent", "notificationLevel": "critical", "services": [{"name": "shop"}]}
+    made = system.ok("POST", "/api/v0/notification-groups", {**parent, "childNotificationGroupIds": [child]})["id"]
+    system.ok(
+        "PUT",
+        f"/api/v0/notification-groups/{child}",
+        {"name": "child", "childChannelIds": [hook], "childNotificationGroupIds": [made]},
+    )
+    for each, status in ((other, "CRITICAL"), (host, "WARNING"), (host, "CRITICAL"), (host, "OK")):
+        system.report(each, status)
+    system.notify()
+    assert sorted(system.told()) == [("hook.example", "critical"), ("hook.example", "ok")]
+
+
+@pytest.mark.parametrize("how", ["downtime", "suspended", "events", "deleted"])
+def test_what_mutes(system, how):
+    host = system.host(roleFullnames=["shop:web"])
+    channel = system.channel({**HOOK, **({"events": ["hostRetire"]} if how == "events" else {})})
+    if how == "downtime":
+        system.ok(
+            "POST", "/api/v0/downtimes", {"name": "d", "start": NOW_S - 60, "duration": 60, "roleScopes": ["shop: web"]}
+        )
+    if how == "suspended":
+        system.ok("PUT", f"/api/v0/channels/{channel}", {**HOOK, "suspendedAt": NOW_S})
+    system.report(host, "CRITICAL")
+    if how == "deleted":
+        system.ok("DELETE", f"/api/v0/channels/{channel}")
+    system.notify()
+    assert system.posts == [] and system.store.items(keys.NOTIFICATIONS_ITEM) == []
+
+
+def test_a_muted_monitor_is_not_notified_but_has_alerts(system):
+    system.channel(HOOK)
+    body = {"type": "external", "name": "x", "url": "https://x.example/", "isMute": True}
+    monitor = system.ok("POST", "/api/v0/monitors", body)["id"]
+    assert keep_state(system.registry, "a", monitor, ExternalState("CRITICAL", "m", NOW_S // 60, 1, "CRITICAL"))
+    system.notify()
+    assert system.posts == [] and len(system.ok("GET", "/api/v0/alerts")["alerts"]) == 1
+    system.ok("DELETE", f"/api/v0/monitors/{monitor}")
+    assert system.ok("GET", "/api/v0/alerts")["alerts"] == []
+
+
+def test_a_channel_can_be_tried(system):
+    first = system.channel({**HOOK, "addToDefaultNotificationGroup": False})
+    system.channel(SLACK)
+    system.ok("POST", f"/carbyne/v1/channels/{first}/test", {})
+    system.refused(404, "POST", f"/carbyne/v1/channels/{first}/test", {}, key="key-b")
+    system.notify()
+    [(url, body, _)] = system.posts
+    assert url == HOOK["url"] and json.loads(body)["saying"] == "test"
+
+
+def test_a_storm_of_one_tenant_does_not_hold_up_another(system):
+    host = system.host()
+    system.channel(HOOK)
+    for number in range(NOTICES_PER_TENANT + 20):
+        system.report(host, "CRITICAL", f"c{number}")
+    assert system.notify() == NOTICES_PER_TENANT
+    assert system.notify() == 20
+
+
+def at(text):
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+
+
+def downtime(start, minutes, **recurrence):
+    return Downtime(
+        name="d", start=at(start), duration=minutes, recurrence=Recurrence(**recurrence) if recurrence else None
+    )
+
+
+@pytest.mark.parametrize(
+    ("lasting", "active", "inactive"),
+    [
+        (
+            downtime("2026-03-02 10:00", 60),
+            ["2026-03-02 10:00", "2026-03-02 10:59"],
+            ["2026-03-02 09:59", "2026-03-02 11:00"],
+        ),
+        (
+            downtime("2026-03-02 10:10", 5, type="hourly", interval=2),
+            ["2026-03-02 12:14", "2027-01-01 00:10"],
+            ["2026-03-02 11:10", "2026-03-02 12:15", "2026-03-02 08:10"],
+        ),
+        (
+            downtime("2026-03-02 23:00", 120, type="daily", interval=1, until=at("2026-03-04 12:00")),
+            ["2026-03-03 00:30", "2026-03-03 23:30", "2026-03-04 00:59"],
+            ["2026-03-03 01:00", "2026-03-04 23:30"],
+        ),
+        (
+            downtime("2026-03-03 08:00", 60, type="weekly", interval=2, weekdays=["Monday", "Tuesday"]),
+            ["2026-03-03 08:30", "2026-03-16 08:30", "2026-03-17 08:30", "2026-03-31 08:00"],
+            ["2026-03-02 08:30", "2026-03-09 08:30", "2026-03-10 08:30", "2026-03-18 08:30"],
+        ),
+        (
+            downtime("2026-01-31 00:00", 60, type="monthly", interval=1),
+            ["2026-03-31 00:30", "2026-05-31 00:00"],
+            ["2026-02-28 00:30", "2026-04-30 00:30", "2026-03-30 00:30"],
+        ),
+        (
+            downtime("2024-02-29 00:00", 60, type="yearly", interval=1),
+            ["2028-02-29 00:30"],
+            ["2026-02-28 00:30", "2026-03-01 00:30"],
+        ),
+    ],
+    ids=["once", "hourly", "daily", "weekly", "monthly", "yearly"],
+)
+def test_a_downtime_lasts_when_it_says(lasting, active, inactive):
+    assert [text for text in active if not is_active(lasting, at(text))] == []
+    assert [text for text in inactive if is_active(lasting, at(text))] == []
+
+
+@pytest.mark.parametrize(
+    ("scopes", "expected"),
+    [
+        ({}, True),
+        ({"service_scopes": ["shop"]}, True),
+        ({"service_scopes": ["blog"]}, False),
+        ({"role_scopes": ["blog: web", "shop: web"]}, True),
+        ({"role_scopes": ["shop: db"]}, False),
+        ({"service_scopes": ["shop"], "role_exclude_scopes": ["shop: web"]}, False),
+        ({"service_exclude_scopes": ["blog"]}, True),
+        ({"monitor_scopes": ["m"]}, True),
+        ({"monitor_scopes": ["n"]}, False),
+        ({"monitor_exclude_scopes": ["m"]}, False),
+        ({"monitor_scopes": ["m"], "service_scopes": ["blog"]}, False),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else str(value),
+)
+def test_a_downtime_is_of_its_scopes(scopes, expected):
+    assert is_of(Downtime(name="d", start=0, duration=1, **scopes), "m", {"shop": ["web"]}) is expected
