@@ -8,7 +8,7 @@ from carbyne.alerts.decisions import Saying, decide
 from carbyne.alerts.episodes import Episode, Turn, episodes, overlay
 from carbyne.alerts.judging import Judgement, Rule, RuleVersion, judge
 from carbyne.core.limits import ALERT_HORIZON_MS, ALERT_SPACING_MS
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 MINUTE_MS = 60_000
@@ -177,6 +177,7 @@ def test_any_order_of_arrival_ends_in_the_same_intervals(data, by_minute, in_for
     assert left == [(each.opened_ms, each.closed_ms) for each in whole]
 
 
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data(), st.integers(0, 400), st.lists(st.integers(0, 4), min_size=60, max_size=60), rules)
 def test_what_came_in_time_is_judged_alike_by_a_look_each_minute_and_by_one_at_the_end(data, first, values, rule):
     """Also of a day that is longer than the horizon, with samples up to half an hour late."""
