@@ -84,6 +84,7 @@ def serve() -> None:
     from werkzeug.serving import make_server  # noqa: PLC0415
 
     keep_mappings_by_name()
+    answer_percentiles()
     modules = tuple(backends.list_of_moto_modules())  # moto lists its folder twice for each request
     backends.list_of_moto_modules = lambda: modules
     moto = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
@@ -124,6 +125,21 @@ def keep_mappings_by_name() -> None:
     EventSourceMapping.get_configuration = told_with_start  # type: ignore[assignment,method-assign]
     LambdaBackend.create_event_source_mapping = create_once  # type: ignore[assignment,method-assign]
     LambdaBackend.send_kinesis_message = lambda *_, **__: None  # type: ignore[method-assign]
+
+
+def answer_percentiles() -> None:
+    """moto's GetMetricData knows the five plain statistics alone, and fails at p95."""
+    from moto.cloudwatch.models import Statistics  # noqa: PLC0415 - see above
+
+    plain = Statistics.get_statistics_for_type
+
+    def with_percentiles(statistics: Statistics, stat: str) -> Any:  # noqa: ANN401 - moto's own
+        if not stat.startswith("p"):
+            return plain(statistics, stat)
+        values = sorted(statistics.metric_single_values_list)
+        return values[min(len(values) - 1, int(len(values) * float(stat[1:]) / 100))]
+
+    Statistics.get_statistics_for_type = with_percentiles  # type: ignore[assignment,method-assign]
 
 
 def sweep(lock: threading.Lock) -> None:

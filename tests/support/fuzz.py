@@ -5,6 +5,7 @@ past the first look-up.
 """
 
 import json
+import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.support.clouds import AWS_FORM, AZURE_FORM
 from tests.support.memory_system import MemorySystem
 from tests.support.registry_system import answer_of, event
 from tests.support.remote_write import Body2, packed
@@ -45,6 +47,10 @@ KNOWN_THINGS = {
     "notification-groups": {"name": "known"},
     "alert-group-settings": {"name": "known"},
     "graph-annotations": {"service": "shop", "title": "known", "from": 0, "to": 60},
+}
+INTEGRATIONS = {
+    "/api/v0/aws-integrations": AWS_FORM,
+    "/carbyne/v1/azure-integrations": AZURE_FORM,
 }
 SPAN = {"start": "0", "end": "600", "step": "60"}
 KNOWN_BODIES = {
@@ -138,6 +144,8 @@ class Fuzz:
             report = {"source": source, "name": "ping", "status": "CRITICAL", "occurredAt": int(self.system.now_s())}
             self._call("POST", "/api/v0/monitoring/checks/report", {"reports": [report]})
             known["id"] = self._call("GET", "/api/v0/alerts?withClosed=true", None)["alerts"][0]["id"]
+        if "-integrations" in label and "-id" not in label and "-metrics" not in label:
+            case.body = self._integration(label, known)
         if "/sessions/" in label:
             session = Session("a", api_key_item("key-a"), int(self.system.now_s()), int(self.system.now_s()), "")
             self.system.sessions.put(known["id"], session)
@@ -156,10 +164,24 @@ class Fuzz:
             case.query = asked
         elif asked:
             case.query, case.body, case.media_type = {}, asked, "application/x-www-form-urlencoded"
+        if label == "GET /carbyne/v1/queues/{name}/dead":
+            case.query = {"limit": 10}
         case.body = KNOWN_BODIES.get(label, case.body)
         if label.endswith(("/ack", "/extend", "/release")):
             taken = self._call("POST", "/carbyne/v1/queues/jobs/take", {"max": 1, "lease_s": 30})["messages"]
             case.body = {"leases": [message["lease"] for message in taken]}
+
+    def _integration(self, label, known):
+        """The body of a request about an integration, of which one is made if its path names one."""
+        url = label.split()[1].partition("/{")[0]
+        body = {**INTEGRATIONS[url], "name": uuid.uuid4().hex}
+        if "externalId" in body:
+            body["externalId"] = self._call("POST", "/api/v0/aws-integrations-external-id", None)["externalId"]
+        for each in self._call("GET", url, None).popitem()[1]:
+            self._call("DELETE", f"{url}/{each['id']}", None)  # a tenant may have only some
+        if "/{id}" in label:
+            known["id"] = self._call("POST", url, body)["id"]
+        return None if label.startswith(("GET", "DELETE")) else body
 
     def _call(self, method, url, body):
         answer = answer_of(self.system.handle(event(method, url, body)))

@@ -30,6 +30,7 @@ from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring.openapi import TABLES
 
 from harness.wired import reader_settings
+from tests.support.clouds import MemorySecrets
 from tests.support.fakes import DictCache, FakeBlocks, FakeTable, NoDeletes
 from tests.support.page_system import MemorySessions, page_deps
 from tests.support.queue_stores import MemoryQueueWorld
@@ -144,7 +145,11 @@ class MemorySystem:
             Putter(self.hot, moment).put,
         )
         registry = Registry(
-            self.store, lambda: int(now_s()), lambda: uuid.uuid4().hex[:11], Putter(self.hot, moment).put
+            self.store,
+            lambda: int(now_s()),
+            lambda: uuid.uuid4().hex[:11],
+            Putter(self.hot, moment).put,
+            secrets=MemorySecrets(),
         )
         self.queue_world = MemoryQueueWorld(int(now_s() * 1000))
         self.deps = {

@@ -16,6 +16,7 @@ from carbyne.tenants.accounts import BOTH, Accounts, Grant, Permission
 from carbyne.tenants.usage import Standing
 
 from harness.pipeline import http_event
+from tests.support.clouds import MemorySecrets
 from tests.support.page_system import SECRET
 from tests.support.registry_store import MemoryStore
 from tests.support.remote_write import V2
@@ -102,7 +103,10 @@ class System:
         self.now_s = NOW_S
         ids = itertools.count(1)
         self.put, self.stream_is_away = [], False
-        self.registry = Registry(self.store, lambda: self.now_s, lambda: f"host{next(ids)}", self._put)
+        self.secrets = MemorySecrets()
+        self.registry = Registry(
+            self.store, lambda: self.now_s, lambda: f"host{next(ids)}", self._put, secrets=self.secrets
+        )
         self.accounts = Accounts(Keys(), lambda: 0.0)
         self.app = load_app("registry")
 

@@ -3,15 +3,21 @@
 No socket is opened: botocore's Stubber answers, and checks each request and answer against the service's own model.
 """
 
+from datetime import UTC, datetime
+
 import boto3
 import pytest
 from botocore.stub import ANY, Stubber
+from carbyne.adapters.cloudwatch import AssumedRoles, AwsAccount
 from carbyne.adapters.dynamodb.table import DynamoTable, attributes, expiring
 from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.lambda_ import LambdaReaders
+from carbyne.clouds.ports import CloudMetric, CloudRefusedError
+from carbyne.core.errors import RetryableError
 from carbyne.core.items import Item
 from carbyne.core.keys import BlockKey, SourceKey, Window
 from carbyne.core.limits import DAY_S
+from carbyne.registry.integrations import AwsIntegration
 
 STREAM_ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/carbyne"
 READER = "0b9c4f3e-6a0d-4f7b-9a51-2f6d6c1f7a10"
@@ -111,3 +117,99 @@ def test_the_second_reader_misses_nothing_that_the_stream_holds(answering, start
     assert asked["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert asked["EventSourceArn"] == STREAM_ARN
     assert asked.get("MaximumRetryAttempts", -1) == -1
+
+
+class Session:
+    """Clients of an assumed role, by service."""
+
+    def __init__(self, **clients):
+        self._clients = clients
+
+    def client(self, service, config):
+        return self._clients[service]
+
+
+SQS_METRIC = CloudMetric("sqs.message_count.sent", "AWS/SQS", "NumberOfMessagesSent", (("QueueName", "q"),), "Sum")
+QUERY = {
+    "Id": "m0",
+    "MetricStat": {
+        "Metric": {
+            "Namespace": "AWS/SQS",
+            "MetricName": "NumberOfMessagesSent",
+            "Dimensions": [{"Name": "QueueName", "Value": "q"}],
+        },
+        "Period": 60,
+        "Stat": "Sum",
+    },
+}
+
+
+def test_points_of_cloudwatch_come_on_several_pages(answering):
+    start, end = (datetime.fromtimestamp(time_s, UTC) for time_s in (0, 1_200))
+    asked = {"MetricDataQueries": [QUERY], "StartTime": start, "EndTime": end}
+
+    def page(status, *points):
+        times = [datetime.fromtimestamp(time_s, UTC) for time_s, _ in points]
+        values = [value for _, value in points]
+        return {"Id": "m0", "Timestamps": times, "Values": values, "StatusCode": status}
+
+    client = answering(
+        "cloudwatch",
+        "get_metric_data",
+        ({"MetricDataResults": [page("PartialData", (60, 1.0))], "NextToken": "more"}, asked),
+        ({"MetricDataResults": [page("Complete", (120, 2.0), (180, 3.5))]}, {**asked, "NextToken": "more"}),
+    )
+    account = AwsAccount(Session(cloudwatch=client))
+    assert list(account.data([SQS_METRIC], 0, 1_200)) == [(0, 60_000, 1.0), (0, 120_000, 2.0), (0, 180_000, 3.5)]
+
+
+def test_resources_and_metrics_come_on_several_pages(answering):
+    def row(name):
+        return {"ResourceARN": f"arn:aws:sqs:us-east-1:1:{name}", "Tags": [{"Key": "a", "Value": name}]}
+
+    tagging = answering(
+        "resourcegroupstaggingapi",
+        "get_resources",
+        ({"ResourceTagMappingList": [row("q")], "PaginationToken": "2"}, {"ResourceTypeFilters": ["sqs"]}),
+        ({"ResourceTagMappingList": [row("r")]}, {"ResourceTypeFilters": ["sqs"], "PaginationToken": "2"}),
+    )
+    listed = {"MetricName": "M", "Dimensions": [{"Name": "QueueName", "Value": "q"}]}
+    recent = {"Namespace": "AWS/SQS", "RecentlyActive": "PT3H"}
+    cloudwatch = answering(
+        "cloudwatch",
+        "list_metrics",
+        ({"Metrics": [listed], "NextToken": "2"}, recent),
+        ({"Metrics": [listed]}, {**recent, "NextToken": "2"}),
+    )
+    account = AwsAccount(Session(resourcegroupstaggingapi=tagging, cloudwatch=cloudwatch))
+    assert [tags for _, tags in account.resources(["sqs"])] == [{"a": "q"}, {"a": "r"}]
+    assert list(account.metrics("AWS/SQS", is_recent=True)) == [("M", {"QueueName": "q"})] * 2
+
+
+ROLE = "arn:aws:iam::123456789012:role/CarbyneIntegration"
+SETTINGS = AwsIntegration(id="1", name="n", services={}, role_arn=ROLE, external_id="e1", region="eu-west-1")
+
+
+def test_a_role_is_assumed_with_its_external_id_and_kept_until_shortly_before_its_end(answering):
+    asked = {"RoleArn": ROLE, "RoleSessionName": "carbyne", "ExternalId": "e1", "DurationSeconds": 3_600}
+    keys = {"AccessKeyId": "A" * 16, "SecretAccessKey": "s", "SessionToken": "t", "Expiration": datetime.now(UTC)}
+    sts = answering("sts", "assume_role", ({"Credentials": keys}, asked), ({"Credentials": keys}, asked))
+    now_s = 0.0
+    roles = AssumedRoles(sts, lambda: now_s)
+    roles.api(SETTINGS)
+    now_s = 3_299.0
+    roles.api(SETTINGS)
+    now_s = 3_300.0
+    roles.api(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("AccessDenied", CloudRefusedError), ("ValidationError", CloudRefusedError), ("Throttling", RetryableError)],
+)
+def test_a_role_that_is_refused_is_told_to_its_owner_and_a_throttle_passes(code, kind):
+    client = boto3.client("sts", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    with Stubber(client) as stubber:
+        stubber.add_client_error("assume_role", code, "not you")
+        with pytest.raises(kind, match="the role can't be assumed"):
+            AssumedRoles(client, lambda: 0.0).api(SETTINGS)

@@ -25,6 +25,8 @@ NEVER = {
         "carbyne.evaluate",
         "carbyne.notify",
         "carbyne.intake",
+        "carbyne.clouds",
+        "carbyne.registry.cloud_metrics",
         "carbyne.http.openapi",
         "carbyne.wiring.openapi",
     },
@@ -39,6 +41,8 @@ NEVER = {
     },
     "queue": {"numpy", "carbyne.read", "carbyne.intake", "carbyne.registry", "carbyne.wiring.openapi"},
     "scheduler": {
+        "carbyne.clouds.aws",
+        "carbyne.clouds.azure",
         "numpy",
         "redis",
         "carbyne.read",
@@ -49,7 +53,7 @@ NEVER = {
     },
     "notifier": {"numpy", "redis", "carbyne.read", "carbyne.evaluate", "carbyne.wiring.openapi"},
     "evaluator": {"carbyne.promql", "carbyne.intake", "carbyne.notify", "carbyne.wiring.openapi"},
-    "worker": {"numpy", "redis", "carbyne.read", "carbyne.queue", "carbyne.wiring.openapi"},
+    "worker": {"carbyne.clouds", "numpy", "redis", "carbyne.read", "carbyne.queue", "carbyne.wiring.openapi"},
 }
 LIST_LOADED = """
 import json, runpy, sys

@@ -43,7 +43,7 @@ class Body:
 
 def test_checks_go_through_the_queues_function():
     world = MemoryQueueWorld()
-    queue = InvokedQueue(Lambda(world), "carbyne-queue", "carbyne", "external-checks")
+    queue = InvokedQueue(Lambda(world), "carbyne-queue", "carbyne", "external-checks", CheckTaken)
     job = CheckJob("a", "m", 7)
     queue.publish([(job, 0, "a/m/7"), (job, 0, "a/m/7"), (CheckJob("b", "m", 7), 30, "b/m/7")])
     [taken] = queue.take(8, 60)
@@ -57,7 +57,7 @@ def test_checks_go_through_the_queues_function():
 def test_a_queue_that_is_away_may_be_asked_again_and_one_that_refuses_not():
     world = MemoryQueueWorld()
     client = Lambda(world)
-    queue = InvokedQueue(client, "carbyne-queue", "carbyne", "external-checks")
+    queue = InvokedQueue(client, "carbyne-queue", "carbyne", "external-checks", CheckTaken)
     with pytest.raises(RequestError):
         queue.take(8, 60)  # nothing was ever published
     world.table.away = True

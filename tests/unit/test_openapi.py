@@ -17,6 +17,7 @@ from carbyne.wiring.openapi import TABLES
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
+from tests.support.clouds import AWS_FORM, AZURE_FORM, EXTERNAL_ID
 from tests.support.memory_system import APPS, MemorySystem
 from tests.support.remote_write import V2, Body2, packed
 
@@ -31,7 +32,7 @@ REPORT = {"source": {"type": "host", "hostId": "host1"}, "name": "ping", "status
 NOTE = {"service": "shop", "title": "deploy", "from": NOW_S - 60, "to": NOW_S}
 LAYOUT = {"x": 0, "y": 0, "width": 24, "height": 6}
 BOARD = {"title": "Shop", "widgets": [{"type": "markdown", "markdown": "# Hello", "layout": LAYOUT}]}
-ALERT = alert_id(NOW_S, "mark")
+ALERT = alert_id(NOW_S, EXTERNAL_ID[:16])
 DOWNTIME = {"name": "d", "start": NOW_S, "duration": 60}
 HOOK = {"type": "webhook", "name": "Hook", "url": "https://shop.example/"}
 DOCUMENTS = {
@@ -77,6 +78,10 @@ BODIES = {
     ("POST", "/api/v0/alerts/{id}/close"): {"reason": "r"},
     **{("POST", f"/api/v0/{path}"): body for path, body in DOCUMENTS.items()},
     **{("PUT", f"/api/v0/{path}/{{id}}"): body for path, body in DOCUMENTS.items()},
+    ("POST", "/api/v0/aws-integrations"): {**AWS_FORM, "name": "other"},
+    ("PUT", "/api/v0/aws-integrations/{id}"): AWS_FORM,
+    ("POST", "/carbyne/v1/azure-integrations"): {**AZURE_FORM, "name": "other"},
+    ("PUT", "/carbyne/v1/azure-integrations/{id}"): AZURE_FORM,
     ("POST", "/carbyne/v1/queues/{name}/messages"): {"messages": [{"body": {"a": 1}, "key": "k"}]},
     ("POST", "/carbyne/v1/queues/{name}/take"): {"max": 1},
     ("POST", "/carbyne/v1/queues/{name}/ack"): {"leases": [LEASE]},
@@ -136,9 +141,13 @@ class Answer:
 def system():
     """One with a host, a service and a role, samples, metadata of each, a graph and a check."""
     made = MemorySystem(lambda: NOW_S, lambda: 0.0)
-    ids = iter(["host1"] * (4 + len(DOCUMENTS)))  # of the host, an annotation, a dashboard, a monitor and others
+    # Of the host, an annotation, a dashboard, a monitor, two integrations and others.
+    ids = iter(["host1"] * (6 + len(DOCUMENTS)))
     accounts, registry = made.deps["registry"]
-    made.deps["registry"] = accounts, registry._replace(new_id=lambda: next(ids, "another"), new_mark=lambda: "mark")
+    made.deps["registry"] = (
+        accounts,
+        registry._replace(new_id=lambda: next(ids, "another"), new_mark=lambda: EXTERNAL_ID[:16]),
+    )
     host = {"name": "web", "customIdentifier": "i/1", "roleFullnames": ["shop:web"], "meta": {"kernel": {"name": "x"}}}
     for method, path, body in [
         ("POST", "/api/v0/hosts", host),
@@ -150,6 +159,9 @@ def system():
         ("POST", "/api/v0/monitoring/checks/report", {"reports": [{**REPORT, "status": "CRITICAL"}]}),
         ("POST", "/api/v0/monitors", EXTERNAL),
         *(("POST", f"/api/v0/{path}", body) for path, body in DOCUMENTS.items()),
+        ("POST", "/api/v0/aws-integrations-external-id", None),
+        ("POST", "/api/v0/aws-integrations", AWS_FORM),
+        ("POST", "/carbyne/v1/azure-integrations", AZURE_FORM),
         ("POST", "/carbyne/v1/queues/jobs/messages", {"messages": [{"body": 1}]}),
         ("PUT", "/api/v0/hosts/host1/metadata/env", 1),
         ("PUT", "/api/v0/services/shop/metadata/env", 1),

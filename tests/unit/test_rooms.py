@@ -26,12 +26,14 @@ MAY_IMPORT = {
     "monitor": BASE | {"cluster", "intake", "registry"},
     "registry": BASE | {"http", "tenants", "alerts"},
     "checks": BASE | {"intake", "registry"},
+    "clouds": BASE | {"intake", "registry"},
     "alerts": {"core"},
     "evaluate": BASE | {"alerts", "registry"},
     "notify": {"core", "alerts", "registry"},
     "page": {"core", "http", "tenants"},
     "queue": {"core", "http", "tenants"},
-    "adapters": BASE | {"read", "tenants", "registry", "archive", "cluster", "page", "queue", "checks", "notify"},
+    "adapters": BASE
+    | {"read", "tenants", "registry", "archive", "cluster", "page", "queue", "checks", "clouds", "notify"},
     "wiring": None,  # the only assembly sees everything
     "cli": None,
 }

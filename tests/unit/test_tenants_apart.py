@@ -12,7 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from carbyne.core.keys import EXTERNAL_ITEM, JUDGED_ITEM, NOTIFICATIONS_ITEM, QueueKey, SourceKey, api_key_item
+from carbyne.core.keys import (
+    CLOUD_ITEM,
+    EXTERNAL_ITEM,
+    JUDGED_ITEM,
+    NOTIFICATIONS_ITEM,
+    QueueKey,
+    SourceKey,
+    api_key_item,
+)
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.page.sessions import Session
 from carbyne.queue.api import QueueDeps
@@ -25,7 +33,9 @@ from carbyne.read.mackerel import UNKNOWN_SERVER
 from carbyne.read.prometheus import QuerySuccess
 from carbyne.read.reader import Many, Newest, ReadAnswer
 from carbyne.read.registered import RegisteredSource
+from carbyne.registry import integrations
 from carbyne.registry.alerts import alert_id
+from carbyne.registry.integrations import CloudJob, CloudState
 from carbyne.registry.monitors import ExternalState, keep_state
 from carbyne.registry.store import Key, Registry
 from carbyne.samples.columns import EMPTY
@@ -36,6 +46,7 @@ from carbyne.tenants.accounts import NO_KEY, Accounts
 from carbyne.wiring.openapi import TABLES
 from carbyne.wiring.reader import ReaderDeps
 
+from tests.support.clouds import AWS_FORM, AZURE_FORM, EXTERNAL_ID, MemorySecrets
 from tests.support.fakes import NoDeletes
 from tests.support.page_system import MemorySessions, page_deps
 from tests.support.queue_stores import MemoryQueueTable, MemoryQueueWorld, stored
@@ -46,8 +57,8 @@ from tests.support.remote_write import Body2, packed
 APPS = {name: load_app(name) for name in TABLES}
 ROUTES = [(function, route) for function, table in TABLES.items() for route in table]
 MARK = "secret-of-b"
-OF_ALL = (EXTERNAL_ITEM, JUDGED_ITEM, NOTIFICATIONS_ITEM)
-ALERT = alert_id(NOW_S, "mark")
+OF_ALL = (EXTERNAL_ITEM, JUDGED_ITEM, NOTIFICATIONS_ITEM, CLOUD_ITEM)
+ALERT = alert_id(NOW_S, EXTERNAL_ID[:16])
 """Of each tenant's alert: they have the same time and mark."""
 EVERYTHING = {
     "name": "onlyb",
@@ -105,6 +116,7 @@ OF_NONE = {
     *(f"/api/v1/{name}" for name in ("format_query", "parse_query", "query_exemplars", "rules", "alerts")),
     *(f"/api/v1/status/{name}" for name in ("buildinfo", "config", "flags", "runtimeinfo")),
     "/api/v0/users",
+    "/api/v0/aws-integrations-excludable-metrics",
 }
 """What answers alike whoever asks."""
 PARTS = [
@@ -279,7 +291,14 @@ class World:
             "reader": ReaderDeps(*(accounts if field == "accounts" else tiers for field in ReaderDeps._fields)),
             "registry": (
                 accounts,
-                Registry(self.store, lambda: NOW_S, lambda: next(ids), Stream(self.touched).put, lambda: "mark"),
+                Registry(
+                    self.store,
+                    lambda: NOW_S,
+                    lambda: next(ids),
+                    Stream(self.touched).put,
+                    lambda: EXTERNAL_ID[:16],
+                    MemorySecrets(),
+                ),
             ),
         }
         sessions = WatchedSessions(self.touched)
@@ -336,6 +355,11 @@ class World:
         monitor_id = self._done("POST", "/api/v0/monitors", monitor, key)["id"]
         state = ExternalState("OK", mark, NOW_S // 60)
         assert keep_state(self.deps["registry"][1], key[-1], monitor_id, state)
+        issued = self._done("POST", "/api/v0/aws-integrations-external-id", None, key)
+        integration = self._done("POST", "/api/v0/aws-integrations", {**AWS_FORM, **issued, "name": mark}, key)["id"]
+        self._done("POST", "/carbyne/v1/azure-integrations", {**AZURE_FORM, "name": mark}, key)
+        job = CloudJob(key[-1], "aws", integration, 1)
+        assert integrations.begin(self.deps["registry"][1], key[-1], job, CloudState(minute=1, message=mark))
         for owner in (f"hosts/{host}", "services/shop", f"services/{service}/roles/web", "services/shop/roles/web"):
             self._done("PUT", f"/api/v0/{owner}/metadata/env", {"x": mark}, key)
         graph = {"name": f"custom.{service}", "displayName": mark, "metrics": []}
@@ -353,8 +377,8 @@ class World:
 
 
 def _ids():
-    """Of a host, an annotation, a dashboard, a monitor and others of each tenant, then more."""
-    yield from ["host-b"] * (4 + len(DOCUMENTS)) + ["host-a"] * (4 + len(DOCUMENTS))
+    """Of a host, an annotation, a dashboard, a monitor, two integrations and others of each tenant, then more."""
+    yield from ["host-b"] * (6 + len(DOCUMENTS)) + ["host-a"] * (6 + len(DOCUMENTS))
     for number in itertools.count():
         yield f"new{number}"
 
@@ -367,6 +391,8 @@ def requests(route):
     queries = QUERIES
     if any(f"/{kind}" in route.path for kind in (*DOCUMENTS, "alerts", "monitors")):  # which ask for nothing by a query
         bodies, queries = [*bodies[:1], {**EVERYTHING, "type": "webhook"}, {"name": "fresh"}], ["", "?withClosed=true"]
+    if "-integrations" in route.path and route.method != "GET":
+        bodies = [{**(AWS_FORM if "aws" in route.path else AZURE_FORM), "name": "fresh"}]
     for parts, query, body in itertools.product(PARTS, queries, bodies):
         known = parts | {"id": ALERT} if "/alerts/" in route.path else parts
         yield Request(route.method, route.path.replace("+}", "}").format_map(known) + query, body)

@@ -1,20 +1,18 @@
 """Functions of the stack that others call by Invoke."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
 from carbyne.adapters.aws import retryable
-from carbyne.checks.scheduler import CheckJob, CheckTaken
 from carbyne.core.errors import RequestError, RetryableError
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
 
-class _Taken(msgspec.Struct, frozen=True):
-    messages: list[CheckTaken]
+TakenJob = TypeVar("TakenJob", bound=msgspec.Struct)
 
 
 class InvokedMessages:
@@ -48,25 +46,31 @@ class InvokedMessages:
         return str(told["body"])
 
 
-class InvokedQueue(InvokedMessages):
-    """A CheckQueue."""
+class InvokedQueue(InvokedMessages, Generic[TakenJob]):
+    """A CheckQueue or CloudQueue; ``taken``: the type of its messages, with lease and body."""
 
-    def publish(self, jobs: Sequence[tuple[CheckJob, int, str]]) -> None:
+    def __init__(self, client: "LambdaClient", function: str, tenant: str, name: str, taken: type[TakenJob]) -> None:
+        super().__init__(client, function, tenant, name)
+        self._taken = taken
+
+    def publish(self, jobs: Sequence[tuple[msgspec.Struct, int, str]]) -> None:
         messages = [{"body": job, "delay_s": delay_s, "key": key} for job, delay_s, key in jobs]
         self.call("messages", {"messages": messages})
 
-    def take(self, most: int, lease_s: int) -> list[CheckTaken]:
+    def take(self, most: int, lease_s: int) -> list[TakenJob]:
         answer = self.call("take", {"max": most, "lease_s": lease_s})
-        return msgspec.json.decode(answer, type=_Taken).messages
+        messages: list[Any] = msgspec.json.decode(answer)["messages"]
+        return [msgspec.convert(message, self._taken) for message in messages]
 
 
 class CalledWorker:
     """Calls a function without waiting for its end."""
 
-    def __init__(self, client: "LambdaClient", function: str) -> None:
+    def __init__(self, client: "LambdaClient", function: str, event: bytes = b"{}") -> None:
         self._client = client
         self._function = function
+        self._event = event
 
     def __call__(self) -> None:
         with retryable("worker Invoke"):
-            self._client.invoke(FunctionName=self._function, InvocationType="Event", Payload=b"{}")
+            self._client.invoke(FunctionName=self._function, InvocationType="Event", Payload=self._event)

@@ -402,6 +402,9 @@ JUDGED_ITEM: Final = "judged-tenants"
 NOTIFICATIONS_ITEM: Final = "notifications"
 """Partition key, in the registry table, of what must be sent still, by tenant, alert and number."""
 
+CLOUD_ITEM: Final = "clouds"
+"""Partition key, in the registry table, of one item for each integration, by tenant, cloud and id."""
+
 REPLAY_ITEM = "system#replay"
 """Partition key, in the blocks table, of the job that replays lanes."""
 

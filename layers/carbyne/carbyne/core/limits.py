@@ -528,6 +528,62 @@ SEND_PAUSES_S: Final = (60, 240, 900, 900)
 SEND_RESERVE_S: Final = 20.0
 """A notifier begins nothing with less time left: what it began takes CHECK_S, and some calls."""
 
+# Integrations of clouds
+CLOUD_INTEGRATIONS_PER_TENANT_MAX: Final = 20
+"""Integrations of a tenant and a cloud: each is a region of an account, or a subscription."""
+CLOUD_EVERY_MINUTES: Final = 5
+"""How often an integration is read: a thousand metrics each minute would cost $438 a month, so $88."""
+CLOUD_BUDGET_DOLLARS: Final = 50.0
+"""What an integration may spend a month on calls of its cloud, unless its settings say otherwise."""
+CLOUD_BUDGET_DOLLARS_MAX: Final = 10_000.0
+"""The same, at most: more is a slip."""
+CLOUD_RESOURCES_MAX: Final = 1_000
+"""Resources of one integration, each a host: their list must fit an item, and their rows a run."""
+CLOUD_METRICS_MAX: Final = 10_000
+"""Metrics of one run: twenty calls of CloudWatch."""
+CLOUD_PAGES_MAX: Final = 200
+"""Pages of one list of a cloud: some seconds, and 100,000 metrics."""
+CLOUD_METRIC_NAMES_MAX: Final = 500
+"""Names of metrics that the settings of one service may list: more than any service has."""
+CLOUD_TAGS_CHARACTERS_MAX: Final = 2_000
+"""Tags of an integration, as text."""
+CLOUD_BACK_S: Final = 1_200
+"""How far back each run reads: points that come late are filled in, and a run that was missed is caught up."""
+CLOUD_DELAY_S: Final = 120
+"""The last minutes, which are not read: their points are not complete yet."""
+CLOUD_INVENTORY_S: Final = 3_600
+"""How long an instance remembers which resources and metrics there are."""
+CLOUD_INVENTORIES_MAX: Final = 16
+"""Integrations of which an instance remembers that: some MB."""
+CLOUD_AT_ONCE: Final = 2
+"""Integrations that a worker reads at the same time: their rows share its memory."""
+CLOUD_CALLS_AT_ONCE: Final = 8
+"""Calls of one run under way at once: a thousand machines of Azure take a call each."""
+CLOUD_JOBS_PER_WORKER: Final = 2
+"""Integrations for which one worker is called: slow ones keep no others waiting."""
+CLOUD_WORKERS_MAX: Final = 20
+"""Workers that are called in one minute."""
+CLOUD_LATE_MINUTES: Final = 10
+"""Older jobs are dropped: the newer ones read the same span."""
+CLOUD_RESERVE_S: Final = 55.0
+"""A worker takes no integration with less time left."""
+CLOUD_STOP_S: Final = 15.0
+"""With less time left a run makes no further call: it stores what it read and says what it did not."""
+CLOUD_LEASE_S: Final = 90
+"""How long a worker has an integration: then it died."""
+CLOUD_ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
+"""An answer of a cloud's API that is read by hand."""
+CLOUD_MESSAGE_CHARACTERS_MAX: Final = 1_000
+"""What people read about the last run."""
+EXTERNAL_IDS_PER_TENANT_MAX: Final = 20
+"""External ids of a tenant that no integration has yet; the oldest is forgotten for one more."""
+CLOUDWATCH_QUERIES_MAX: Final = 500
+"""CloudWatch GetMetricData: queries of one call."""
+CLOUDWATCH_STATISTICS_MAX: Final = 5
+"""Statistics of one metric in one call of GetMetricData that are billed as one metric."""
+AZURE_METRICS_PER_CALL_MAX: Final = 20
+"""Azure Monitor: metrics of one call."""
+
 # Queues
 QUEUE_NAME_CHARACTERS_MAX: Final = 64
 """The name of a queue."""
@@ -652,6 +708,9 @@ assert CATALOGUE_PAGE_BYTES_MAX < CATALOGUE_INFLATED_BYTES_MAX
 assert BLOCK_BYTES_MAX + 2_048 + 1_024 + 2_000 <= 400 * 1024
 assert BLOCK_BYTES_MAX < BLOCK_INFLATED_BYTES_MAX
 assert CHECK_S < CHECK_RESERVE_S < CHECK_LEASE_S
+assert CLOUD_JOBS_PER_WORKER <= CLOUD_AT_ONCE
+assert CLOUD_STOP_S < CLOUD_RESERVE_S < 75 < CLOUD_LEASE_S, "a worker runs for 75 s"
+assert (CLOUD_LATE_MINUTES + CLOUD_EVERY_MINUTES) * 60 + CLOUD_DELAY_S <= CLOUD_BACK_S, "no span is left out"
 assert CHECKS_PER_WORKER <= 3 * CHECKS_AT_ONCE
 assert TAKE_WAIT_S_MAX + QUEUE_BUILD_S < 28, "API Gateway gives up after 30 s"
 assert MESSAGES_PER_CALL_MAX * (MESSAGE_BYTES_MAX + 1_024) < ANSWER_BYTES_MAX * 3 // 4

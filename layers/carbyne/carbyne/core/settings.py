@@ -29,11 +29,13 @@ class WriterSettings(msgspec.Struct, frozen=True):
 
 class RegistrySettings(msgspec.Struct, frozen=True):
     """``registry_table``: hosts, services and what belongs to them; ``accounts_table``: API keys and tenants;
-    ``stream_name``: the Kinesis stream, for the samples of hosts that are removed."""
+    ``stream_name``: the Kinesis stream, for the samples of hosts that are removed; ``secrets``: prefix of the
+    parameters with the secrets of integrations."""
 
     registry_table: str
     accounts_table: str
     stream_name: str
+    secrets: str
 
 
 class Secret:
@@ -188,14 +190,15 @@ class SchedulerSettings(msgspec.Struct, frozen=True):
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):
-    """``registry_table``: monitors and their states; ``stream_name``: the Kinesis stream, for response times;
+    """``registry_table``: monitors, integrations and their states; ``stream_name``: the Kinesis stream, for samples;
     ``queue``: name of the function of queues; ``check_networks``: private networks that may be asked, comma
-    separated."""
+    separated; ``secrets``: prefix of the parameters with the secrets of integrations."""
 
     registry_table: str
     stream_name: str
     queue: str
     check_networks: str
+    secrets: str
 
 
 class NotifierSettings(msgspec.Struct, frozen=True):

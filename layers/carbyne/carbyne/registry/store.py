@@ -58,16 +58,25 @@ class Store(Protocol):
         """
 
 
+class SecretStore(Protocol):
+    """Secrets by name; all methods raise RetryableError if it is away."""
+
+    def put(self, name: str, text: str) -> None: ...
+    def get(self, name: str) -> str | None: ...
+    def delete(self, name: str) -> None: ...
+
+
 class Registry(NamedTuple):
     """What the use cases need.  ``now_s``: seconds since 1970; ``new_id``: an id for a host that none had before;
     ``put``: returns when the stream has the records, RetryableError if it does not take them; ``new_mark``: a text that
-    no other write has."""
+    no other write has; ``secrets``: of integrations, in the functions that need them."""
 
     store: Store
     now_s: Callable[[], int]
     new_id: Callable[[], str]
     put: Callable[[Sequence[Entry]], None]
     new_mark: Callable[[], str] = partial(token_hex, 8)
+    secrets: SecretStore | None = None
 
 
 def settle(attempt: Callable[[], Settled | None]) -> Settled:

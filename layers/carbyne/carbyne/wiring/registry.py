@@ -13,6 +13,7 @@ from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
 from carbyne.adapters.dynamodb.registry import DynamoRegistry
 from carbyne.adapters.kinesis import KinesisStream
+from carbyne.adapters.parameters import SecretParameters
 from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
 from carbyne.core.settings import RegistrySettings, load
 from carbyne.registry.ids import new_host_id
@@ -35,6 +36,7 @@ def registry() -> RegistryDeps:
     settings = load(RegistrySettings, os.environ)
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=3, tries=3))
     kinesis = boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, tries=1))
+    short = aws.config(connect_timeout_s=1, read_timeout_s=5, tries=2)
     putting = Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random)
     return RegistryDeps(
         accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
@@ -43,5 +45,6 @@ def registry() -> RegistryDeps:
             now_s=lambda: int(time.time()),
             new_id=partial(new_host_id, secrets.choice),
             put=Putter(KinesisStream(kinesis, settings.stream_name), putting).put,
+            secrets=SecretParameters(lambda: boto3.client("ssm", config=short), settings.secrets),
         ),
     )

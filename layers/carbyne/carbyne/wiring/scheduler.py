@@ -1,29 +1,50 @@
-"""The scheduler of checks with its real parts."""
+"""The schedulers of checks and of integrations with their real parts."""
 
 import os
 import time
 from functools import cache
+from typing import NamedTuple
 
 import boto3
 
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.registry import DynamoRegistry
 from carbyne.adapters.invoke import CalledWorker, InvokedQueue
-from carbyne.checks.scheduler import QUEUE, Scheduler
+from carbyne.checks import scheduler as checks
+from carbyne.checks.scheduler import CheckTaken, Scheduler
+from carbyne.clouds import scheduler as clouds
+from carbyne.clouds.ports import CloudTaken
+from carbyne.clouds.scheduler import CloudScheduler
 from carbyne.core.names import OPERATOR
 from carbyne.core.settings import SchedulerSettings, load
 
 
+class SchedulerDeps(NamedTuple):
+    """What the function runs each minute."""
+
+    checks: Scheduler
+    clouds: CloudScheduler
+
+
 @cache
-def scheduler() -> Scheduler:
+def scheduler() -> SchedulerDeps:
     """Made at the first run of an instance, then kept."""
     telemetry.log_as_json("scheduler")
     settings = load(SchedulerSettings, os.environ)
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=3, tries=3))
     functions = boto3.client("lambda", config=aws.config(connect_timeout_s=1, read_timeout_s=28, tries=2))
-    return Scheduler(
-        DynamoRegistry(dynamodb, settings.registry_table),
-        InvokedQueue(functions, settings.queue, OPERATOR, QUEUE),
-        CalledWorker(functions, settings.worker),
-        lambda: int(time.time()),
+    store = DynamoRegistry(dynamodb, settings.registry_table)
+    return SchedulerDeps(
+        Scheduler(
+            store,
+            InvokedQueue(functions, settings.queue, OPERATOR, checks.QUEUE, CheckTaken),
+            CalledWorker(functions, settings.worker),
+            lambda: int(time.time()),
+        ),
+        CloudScheduler(
+            store,
+            InvokedQueue(functions, settings.queue, OPERATOR, clouds.QUEUE, CloudTaken),
+            CalledWorker(functions, settings.worker, b'{"clouds": true}'),
+            lambda: int(time.time()),
+        ),
     )

@@ -14,7 +14,7 @@ from carbyne.adapters.dynamodb.registry import DynamoRegistry
 from carbyne.adapters.invoke import InvokedQueue
 from carbyne.adapters.kinesis import KinesisStream
 from carbyne.checks.asking import Asking
-from carbyne.checks.scheduler import QUEUE
+from carbyne.checks.scheduler import QUEUE, CheckTaken
 from carbyne.checks.targets import Targets, networks, resolve
 from carbyne.checks.worker import CheckWorker
 from carbyne.core.limits import CHECKS_AT_ONCE, PUT_CONNECT_S, PUT_READ_S
@@ -30,17 +30,24 @@ def worker() -> CheckWorker:
     """Made at the first run of an instance, then kept."""
     telemetry.log_as_json("worker")
     settings = load(WorkerSettings, os.environ)
-    dynamodb = boto3.client("dynamodb", config=aws.config(1, 3, tries=3, connections=CHECKS_AT_ONCE))
     functions = boto3.client("lambda", config=aws.config(connect_timeout_s=1, read_timeout_s=28, tries=2))
-    kinesis = boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, 1, connections=CHECKS_AT_ONCE))
+    registry = registry_of(settings, CHECKS_AT_ONCE)
+    asking = Asking(
+        Targets(networks(settings.check_networks), resolve), time.monotonic, cache(ssl.create_default_context)
+    )
+    return CheckWorker(
+        registry, InvokedQueue(functions, settings.queue, OPERATOR, QUEUE, CheckTaken), asking, time.sleep
+    )
+
+
+def registry_of(settings: WorkerSettings, connections: int) -> Registry:
+    """The registry of workers, with its way to the stream; ``connections``: kept open at most."""
+    dynamodb = boto3.client("dynamodb", config=aws.config(1, 3, tries=3, connections=connections))
+    kinesis = boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, 1, connections=connections))
     putting = Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random)
-    registry = Registry(
+    return Registry(
         store=DynamoRegistry(dynamodb, settings.registry_table),
         now_s=lambda: int(time.time()),
         new_id=partial(new_host_id, secrets.choice),
         put=Putter(KinesisStream(kinesis, settings.stream_name), putting).put,
     )
-    asking = Asking(
-        Targets(networks(settings.check_networks), resolve), time.monotonic, cache(ssl.create_default_context)
-    )
-    return CheckWorker(registry, InvokedQueue(functions, settings.queue, OPERATOR, QUEUE), asking, time.sleep)
