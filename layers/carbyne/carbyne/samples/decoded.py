@@ -30,9 +30,9 @@ def columns_of(
     Raises UnknownVersionError for a kind of row that only later code knows, CorruptDataError for what the write script
     does not store.
     """
-    if (kind := max((value[STAMP_BYTES] for value in values.values()), default=DENSE)) > BITMAP:
-        raise UnknownVersionError(f"row of kind {kind}; this code knows up to {BITMAP}")
     try:
+        if (kind := max((value[STAMP_BYTES] for value in values.values()), default=DENSE)) > BITMAP:
+            raise UnknownVersionError(f"row of kind {kind}; this code knows up to {BITMAP}")
         older = from_lists([*_dense(values, lists), *_sparse(values, dictionary)])
         return merge([_coded(values, dictionary), older])
     except (ValueError, LookupError, InvariantError) as error:
