@@ -49,6 +49,16 @@ def test_a_rule_judges_each_sample(rule, values, expected):
     assert letters(rule, *values) == expected
 
 
+def test_an_average_that_is_no_number_of_json_is_told_as_the_nearest():
+    rule = Rule(">", 1, 2, duration=2)
+    judged = judge([RuleVersion(0, rule)], minutes(1.7e308, 1.7e308, float("-inf"), float("inf")), 0)
+    assert [(each.status, each.value) for each in judged] == [
+        ("CRITICAL", 1.7976931348623157e308),
+        ("OK", -1.7976931348623157e308),
+        ("OK", 0.0),
+    ]
+
+
 def test_an_average_needs_its_samples_close_together():
     gap = [None] * (2 * ALERT_SPACING_MS // MINUTE_MS - 1)
     assert statuses(Rule(">", 1, 2, duration=2), 9, *gap[1:], 9) == {20: "C"}

@@ -229,11 +229,16 @@ def test_a_muted_monitor_is_not_notified_but_has_alerts(system):
 def test_a_channel_can_be_tried(system):
     first = system.channel({**HOOK, "addToDefaultNotificationGroup": False})
     system.channel(SLACK)
-    system.ok("POST", f"/carbyne/v1/channels/{first}/test", {})
+    for _ in range(3):
+        system.ok("POST", f"/carbyne/v1/channels/{first}/test", {})
     system.refused(404, "POST", f"/carbyne/v1/channels/{first}/test", {}, key="key-b")
     system.notify()
     [(url, body, _)] = system.posts
     assert url == HOOK["url"] and json.loads(body)["saying"] == "test"
+    system.now_s += 60
+    system.ok("POST", f"/carbyne/v1/channels/{first}/test", {})
+    system.notify()
+    assert len(system.posts) == 2, "once a minute"
 
 
 def test_a_storm_of_one_tenant_does_not_hold_up_another(system):

@@ -5,6 +5,7 @@ sample is judged as it would have been in time, and nothing has to be kept of th
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from operator import gt, lt
 from typing import Final, Literal, NamedTuple
@@ -77,7 +78,7 @@ def judge(versions: Sequence[RuleVersion], samples: SamplePairs, from_ms: int) -
     known = [(ts_ms, value) for ts_ms, value in samples if not math.isnan(value)]
     averages = [average for number in range(len(known)) if (average := _average(versions, known, number))]
     return [
-        Judgement(average.ts_ms, _confirmed(averages, number), average.value)
+        Judgement(average.ts_ms, _confirmed(averages, number), _finite(average.value))
         for number, average in enumerate(averages)
         if average.ts_ms >= from_ms
     ]
@@ -94,6 +95,13 @@ def _average(versions: Sequence[RuleVersion], samples: SamplePairs, number: int)
         return None
     value = sum(value for _, value in samples[first : number + 1]) / rule.duration
     return _Average(ts_ms, rule.status_of(value), value, rule)
+
+
+def _finite(value: float) -> float:
+    """A number that JSON has: the average of huge values may be none."""
+    if math.isnan(value):
+        return 0.0
+    return max(-sys.float_info.max, min(sys.float_info.max, value))
 
 
 def _confirmed(averages: Sequence[_Average], number: int) -> str:
