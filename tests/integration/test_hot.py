@@ -7,6 +7,7 @@ import pytest
 from carbyne.adapters.redis.arrivals import HotArrivals
 from carbyne.adapters.redis.commands import Command, checked
 from carbyne.adapters.redis.hot import HotStore
+from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core import stamps
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey, Window, join_series, lane_due, lane_state, list_identity
@@ -234,3 +235,11 @@ def test_rows_are_counted_while_their_lane_is_whole(client, store):
     client.run([Command(second.lane, ("SET", lane_state(second.lane), b"r" + b"0" * 26))])
     assert arrivals.rows([first, second], *span) == {first: 3, second: None}
     assert arrivals.rows([], *span) == {}
+
+
+def test_a_lane_whose_tick_is_old_is_behind(client, store):
+    arrivals, windows, now_ms = HotArrivals(client), HotWindows(client), T0_MS + 10**7
+    assert arrivals.behind(now_ms) == set(), "nothing is known yet"
+    windows.note_ticks({1: now_ms - 60_000, 2: now_ms - 600_000, 3: now_ms - 900_000})
+    assert arrivals.behind(now_ms) == {3}
+    assert arrivals.behind(now_ms + 300_000) == set(range(1024)), "the newest tick of all is old"

@@ -27,6 +27,10 @@ class Arrived:
         self.samples = defaultdict(dict)
         self.counts = Counter()
         self.unseen, self.unread, self.reads = set(), set(), Counter()
+        self.lanes_behind = set()
+
+    def behind(self, now_ms):
+        return self.lanes_behind
 
     def put(self, source, series, ts_ms, value):
         """A sample; the same time again is no other row."""

@@ -162,6 +162,24 @@ def test_nothing_opens_or_closes_while_it_can_not_be_seen(system):
     assert [alert.type for alert in system.open_alerts()] == ["connectivity"]
 
 
+def test_silence_says_nothing_while_the_ingester_is_behind(system):
+    host = system.host()
+    source = SourceKey("a", f"host/{host}")
+    monitor(system, GONE)
+    monitor(system, HOST)
+    system.post(source.source, "loadavg5", 0)
+    system.look(2)
+    system.arrived.lanes_behind.add(source.lane)
+    system.look(60)
+    assert system.open_alerts() == []
+    system.post(source.source, "loadavg5", 9)
+    system.look()
+    assert [alert.type for alert in system.open_alerts()] == ["host"], "what comes is judged"
+    system.arrived.lanes_behind.clear()
+    system.look(SILENT_MINUTES)
+    assert {alert.type for alert in system.open_alerts()} == {"host", "connectivity"}
+
+
 def test_what_can_not_be_read_is_judged_once_it_can(system):
     host = system.host()
     monitor(system, HOST)

@@ -505,6 +505,8 @@ ALERT_LOGS_MAX: Final = 999_999
 """Entries of an alert's log: one each minute for two years."""
 ALERT_CHANGES_MAX: Final = 20
 """Alerts that one transaction changes: it takes 100 items, and each change writes four."""
+INGEST_LAG_MS_MAX: Final = 180_000
+"""So long after a tick was put the ingester is behind: the supervisor puts some each minute."""
 RULE_BACK_MS: Final = 120_000
 """So far before a monitor is made it judges: agents post up to 119 s late."""
 HEARD_SHARDS: Final = 16

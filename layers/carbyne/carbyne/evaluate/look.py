@@ -1,7 +1,7 @@
 """One look at the monitors of a tenant."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Final, NamedTuple, Protocol
 from zlib import crc32
@@ -32,6 +32,8 @@ class Arriving(Protocol):
     """Rows in Redis; None for a source of which they can't be known: its lane is not whole, or does not answer."""
 
     def rows(self, sources: Sequence[SourceKey], from_ms: int, to_ms: int) -> Mapping[SourceKey, int | None]: ...
+    def behind(self, now_ms: int) -> Collection[int]:
+        """Lanes of which the stream has records that are not in Redis yet: their silence says nothing."""
 
 
 class RecentSamples(Protocol):
@@ -87,6 +89,7 @@ class TenantLook:
         self._plan = made
         self._known = known
         self._now_ms = now_ms
+        self._behind = eyes.arriving.behind(now_ms)
 
     def shards(self) -> list[SourceShard]:
         """All sources, those that waited longest first."""
@@ -154,6 +157,9 @@ class TenantLook:
         minute = self._now_ms // MINUTE_MS
         last_minute = before.minute or minute
         known = before.heard.get(source)
+        is_new = rows is not None and (known is None or rows > known.rows)
+        if SourceKey(self._tenant, source).lane in self._behind and not is_new:
+            rows = None
         heard = listen(known, rows, minute, last_minute)
         yield source, heard if seen.is_done else Heard(known.rows if known else -1, heard.minute)  # changed still
         for target in self._plan.silences.get(source, ()):

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from carbyne.adapters.redis.commands import Command, Reply, checked
 from carbyne.adapters.redis.nodes import Nodes
+from carbyne.adapters.redis.windows import TICK
 from carbyne.core.errors import RetryableError
-from carbyne.core.keys import SourceKey, Window, lane_state
+from carbyne.core.keys import SourceKey, Window, lane_since, lane_state
+from carbyne.core.limits import INGEST_LAG_MS_MAX, LANES, TICK_MINUTES
 from carbyne.samples.rows import WHOLE
 
 
@@ -34,6 +36,23 @@ class HotArrivals:
         return self._counted({source: of for source, of in windows.items() if of is not None}) | {
             source: None for source, of in windows.items() if of is None
         }
+
+    def behind(self, now_ms: int) -> set[int]:
+        """Lanes of which the stream has records that are not in Redis yet.
+
+        Each minute a tenth of the lanes get a tick: one that is old is a lag, and so is the newest of all.  A lane
+        whose tick is unknown says nothing.
+        """
+        calls = [Command(lane, ("ZSCORE", lane_since(lane), TICK)) for lane in range(LANES)]
+        ticks = {
+            lane: int(float(reply))
+            for lane, reply in enumerate(self._nodes.run(calls))
+            if reply is not None and not isinstance(reply, RetryableError)
+        }
+        if ticks and max(ticks.values()) < now_ms - INGEST_LAG_MS_MAX:
+            return set(range(LANES))
+        oldest_ms = now_ms - INGEST_LAG_MS_MAX - TICK_MINUTES * 60_000
+        return {lane for lane, tick_ms in ticks.items() if tick_ms < oldest_ms}
 
     def _counted(self, windows: dict[SourceKey, list[Window]]) -> dict[SourceKey, int | None]:
         calls = [
