@@ -1,15 +1,12 @@
-"""A real Prometheus (Debian's) writes here unchanged, through an outage of the door: nothing is lost or altered."""
+"""Real senders write here unchanged, through an outage, a reshard and a kill -9: nothing is lost or altered."""
 
-import pytest
-
-from harness.pipeline import flush
-from tests.support.prometheus_door import PROMETHEUS
-from tests.support.prometheus_run import run
+from tests.support.prometheus_door import needs_senders
+from tests.support.prometheus_run import Times, run
 
 
-@pytest.mark.skipif(PROMETHEUS is None, reason="no prometheus on PATH (apt-get install prometheus)")
-def test_every_sample_of_its_own_store_is_here_bit_for_bit(cluster, tmp_path):
-    flush(cluster)
-    statuses = run(cluster, tmp_path, open_s=5, shut_s=4)
-    assert statuses.keys() == {204, 503}
-    assert statuses[204] > 10
+@needs_senders
+def test_every_sample_of_its_own_store_is_here_bit_for_bit(tmp_path, monkeypatch):
+    outcome = run(tmp_path, Times(open_s=6, shut_s=6, interval_s=2), monkeypatch)
+    assert outcome.statuses.keys() == {204, 503}
+    assert outcome.statuses[204] > 10
+    assert 0 < outcome.unsent < outcome.samples, "the kill came while the door was shut"

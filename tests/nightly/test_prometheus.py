@@ -2,13 +2,13 @@
 
 import pytest
 
-from harness.pipeline import flush
-from tests.support.prometheus_door import PROMETHEUS
-from tests.support.prometheus_run import run
+from tests.support.prometheus_door import needs_senders
+from tests.support.prometheus_run import Times, run
 
 
 @pytest.mark.nightly
-@pytest.mark.skipif(PROMETHEUS is None, reason="no prometheus on PATH (apt-get install prometheus)")
-def test_ten_minutes_with_an_outage(cluster, tmp_path):
-    flush(cluster)
-    assert run(cluster, tmp_path, open_s=270, shut_s=60).keys() == {204, 503}
+@needs_senders
+def test_ten_minutes_with_an_outage(tmp_path, monkeypatch):
+    outcome = run(tmp_path, Times(open_s=270, shut_s=60, interval_s=5), monkeypatch)
+    assert outcome.statuses.keys() == {204, 503}
+    assert 0 < outcome.unsent < outcome.samples
