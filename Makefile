@@ -13,7 +13,9 @@ export PORT API_KEY PARAMETERS LOG LISTEN
 LOCKED := --require-hashes --no-deps --only-binary=:all:
 COMPILE := uv pip compile --quiet --generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help run check test test-lambda nightly sim lint types web openapi build build-local validate checkov sam-local smoke lock clean
+BENCHES := bench-hot bench-ingest
+
+.PHONY: bench $(BENCHES) help run check test test-lambda nightly sim lint types web openapi build build-local validate checkov sam-local smoke lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -70,6 +72,11 @@ build-local: .venv/test.txt web/dist/index.html ## sam build for this machine's 
 sam-local: build-local ## the built functions in Lambda's containers on 127.0.0.1:3000; needs a Docker engine
 	@docker info >/dev/null 2>&1 || { echo "sam-local: no Docker engine answers here (docker info); make run needs none"; exit 1; }
 	sam local start-api $(SAM_HERE)
+
+bench: $(BENCHES) ## all benchmarks; each alone: make bench-<name>, with DATA=<file> and ARGS=; docs/benchmarks.md
+
+$(BENCHES): bench-%: .venv/test.txt
+	$(BIN)/python -m bench.$* $(if $(DATA),--data $(DATA)) $(ARGS)
 
 smoke: .venv/run.txt ## make smoke URL=... KEY=...: post, read back, print the lag; of a stack or of make run
 	@$(BIN)/python -m tests.smoke "$(URL)" "$(KEY)"

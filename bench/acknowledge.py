@@ -21,7 +21,8 @@ from carbyne.hot.followers import Followers, MastersItem
 from carbyne.samples.rows import HotRow, RowGroup
 from carbyne.wiring.redis import nodes
 
-from bench.hot import LENGTH_S, METRICS, WINDOW, cpu_s, values_of
+from bench.common import redis_cpu_s
+from bench.hot import LENGTH_S, METRICS, WINDOW, values_of
 from servers.memory import MemoryTable
 from servers.valkey import Cluster
 
@@ -81,10 +82,10 @@ def main() -> None:
         for number in range(count):
             for at, (way, store) in enumerate(ways.items()):
                 lanes = batch(number * len(ways) + at)
-                before, begun_s = cpu_s(cluster), time.perf_counter()
+                before, begun_s = redis_cpu_s(cluster), time.perf_counter()
                 assert not any(isinstance(one, Exception) for one in store.write(lanes).values())
                 took[way].append(time.perf_counter() - begun_s)
-                cpu[way] += cpu_s(cluster) - before
+                cpu[way] += redis_cpu_s(cluster) - before
         base = statistics.median(took["no wait"])
         for way, seconds in took.items():
             middle = statistics.median(seconds)

@@ -24,7 +24,7 @@ from carbyne.samples.columns import column
 from carbyne.samples.rows import HotQuery, HotRow, RowGroup
 from carbyne.wiring.redis import nodes
 
-from bench.hot import cpu_s, memory
+from bench.common import redis_bytes, redis_cpu_s
 from servers.valkey import Cluster
 
 LENGTH_S = 14_400
@@ -147,15 +147,15 @@ def measured(cluster: Cluster, load: Load, case: Case, sources: Sequence[SourceK
     time.sleep(0.5)
     taken = np.zeros(load.values.shape, bool)
     spent = 0.0
-    bytes_before, cpu_before = memory(cluster), cpu_s(cluster)
+    bytes_before, cpu_before = redis_bytes(cluster), redis_cpu_s(cluster)
     for groups in scrapes(load, case, sources, taken):
         lanes, before = lanes_of(groups), time.process_time()
         for outcome in store.write(lanes).values():
             assert not isinstance(outcome, Exception), outcome
         spent += time.process_time() - before
     samples = int(taken.sum())
-    cpu = (cpu_s(cluster) - cpu_before) / samples * 1e6
-    size = (memory(cluster) - bytes_before) / samples
+    cpu = (redis_cpu_s(cluster) - cpu_before) / samples * 1e6
+    size = (redis_bytes(cluster) - bytes_before) / samples
     seal = seal_s(HotWindows(connected), load, sources[:10], taken)
     read_ms = check_reads(store, load, sources[0], taken[0])
     connected.close()

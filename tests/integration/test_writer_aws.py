@@ -7,14 +7,18 @@ import struct
 import threading
 import time
 import uuid
+from base64 import b64encode
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import boto3
 import pytest
+from botocore.credentials import Credentials
 from botocore.stub import Stubber
 from carbyne.adapters import aws as aws_adapter
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts, add_key, add_tenant
 from carbyne.adapters.kinesis import KinesisStream
+from carbyne.adapters.put_records import Place, PutRecordsClient
 from carbyne.core import keys, limits
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.stream import records
@@ -138,6 +142,13 @@ def kinesis_at(endpoint, connect_timeout_s=0.5, read_timeout_s=0.5):
     return boto3.client("kinesis", endpoint_url=endpoint, config=config, **account)
 
 
+def lean_at(endpoint, connect_timeout_s=0.5, read_timeout_s=0.5):
+    return PutRecordsClient(Credentials("a", "b"), Place(endpoint, "us-east-1"), connect_timeout_s, read_timeout_s)
+
+
+both_clients = pytest.mark.parametrize("client_at", [kinesis_at, lean_at])
+
+
 @pytest.fixture
 def silent():
     """An endpoint that takes requests and never answers; ``connections`` counts them."""
@@ -164,9 +175,10 @@ def silent():
 ENTRIES = [("l0001", b"a"), ("l0002", b"b"), ("l0003", b"c")]
 
 
-def test_a_call_without_an_answer_leaves_every_entry_to_be_tried_again_and_is_made_once(silent):
+@both_clients
+def test_a_call_without_an_answer_leaves_every_entry_to_be_tried_again_and_is_made_once(silent, client_at):
     endpoint, accepted = silent
-    client = kinesis_at(endpoint)
+    client = client_at(endpoint)
     start_s = time.monotonic()
     assert KinesisStream(client, "s").put(ENTRIES) == [0, 1, 2]
     assert time.monotonic() - start_s < 3
@@ -174,10 +186,11 @@ def test_a_call_without_an_answer_leaves_every_entry_to_be_tried_again_and_is_ma
     client.close()
 
 
-def test_nobody_there_leaves_every_entry_to_be_tried_again():
+@both_clients
+def test_nobody_there_leaves_every_entry_to_be_tried_again(client_at):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    assert KinesisStream(kinesis_at(f"http://127.0.0.1:{port}"), "s").put(ENTRIES) == [0, 1, 2]
+    assert KinesisStream(client_at(f"http://127.0.0.1:{port}"), "s").put(ENTRIES) == [0, 1, 2]
 
 
 def answering(results):
@@ -221,3 +234,78 @@ def test_a_refused_call_is_given_up_and_logged(code, caplog):
         with pytest.raises(RetryableError, match=code):
             KinesisStream(client, "s").put(ENTRIES)
     assert [record.levelname for record in caplog.records if record.name.startswith("carbyne")] == ["ERROR"]
+
+
+@pytest.fixture
+def answering_http():
+    """Answers each request over HTTP as ``said`` says; keeps what it was asked."""
+    asked, said = [], []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            asked.append((dict(self.headers), json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            status, body = said.pop(0)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_): ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = False
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    client = lean_at(f"http://127.0.0.1:{server.server_port}")
+    yield KinesisStream(client, "s"), asked, said
+    client.close()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_lean_client_asks_as_boto3_does(answering_http):
+    stream, asked, said = answering_http
+    said.append((200, json.dumps({"Records": [DONE, THROTTLED, DONE]}).encode()))
+    assert stream.put(ENTRIES) == [1]
+    [(headers, body)] = asked
+    assert headers["X-Amz-Target"] == "Kinesis_20131202.PutRecords"
+    assert headers["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=a/")
+    data = [{"PartitionKey": key, "Data": b64encode(value).decode()} for key, value in ENTRIES]
+    assert body == {"StreamName": "s", "Records": data}
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, b'{"__type":"com.amazonaws.kinesis#ProvisionedThroughputExceededException","message":"slow down"}'),
+        (500, b'{"__type":"InternalFailure"}'),
+        (503, b"<html>busy</html>"),
+        (502, b"[]"),
+    ],
+)
+def test_a_fault_of_the_service_leaves_every_entry_to_be_tried_again(answering_http, status, body):
+    stream, _, said = answering_http
+    said.append((status, body))
+    assert stream.put(ENTRIES) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("body", [b"", b"no JSON", b"[1]", b"{}"])
+def test_a_success_that_says_nothing_acknowledges_nothing(answering_http, body):
+    stream, _, said = answering_http
+    said.append((200, body))
+    assert stream.put(ENTRIES) == [0, 1, 2]
+
+
+def test_a_refusal_is_told_by_its_code(answering_http):
+    stream, _, said = answering_http
+    said.append((400, b'{"__type":"AccessDeniedException","Message":"no"}'))
+    with pytest.raises(RetryableError, match="AccessDeniedException"):
+        stream.put(ENTRIES)
+
+
+def test_without_credentials_nothing_is_acknowledged():
+    client = PutRecordsClient(None, Place("http://127.0.0.1:1", "us-east-1"), 0.5, 0.5)
+    assert KinesisStream(client, "s").put(ENTRIES) == [0, 1, 2]

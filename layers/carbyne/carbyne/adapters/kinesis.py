@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_kinesis.type_defs import PutRecordsResultEntryTypeDef
 
+    from carbyne.adapters.put_records import PutRecordsClient
+
 _log = logging.getLogger(__name__)
 
 
 class KinesisStream:
     """A Stream for a Putter.  The client need not retry: the Putter does, entry by entry, within its budget."""
 
-    def __init__(self, client: "KinesisClient", stream_name: str) -> None:
+    def __init__(self, client: "KinesisClient | PutRecordsClient", stream_name: str) -> None:
         self._client = client
         self._stream_name = stream_name
 
@@ -31,7 +33,7 @@ class KinesisStream:
             _log.warning("%d of %d stream records failed: %s", len(failed), len(entries), dict(codes))
         return failed
 
-    def _put(self, entries: Sequence[tuple[str, bytes]]) -> "list[PutRecordsResultEntryTypeDef]":
+    def _put(self, entries: Sequence[tuple[str, bytes]]) -> "Sequence[PutRecordsResultEntryTypeDef]":
         """A result for each entry, an empty one if there is none."""
         try:
             answer = self._client.put_records(

@@ -4,6 +4,7 @@ import os
 import time
 from functools import cache
 from random import random
+from typing import TYPE_CHECKING
 
 import boto3
 
@@ -12,6 +13,7 @@ from carbyne.adapters.dynamodb.accounts import DynamoAccounts
 from carbyne.adapters.dynamodb.deletes import MarkerCount
 from carbyne.adapters.dynamodb.registered import Registered
 from carbyne.adapters.kinesis import KinesisStream
+from carbyne.adapters.put_records import Place, PutRecordsClient
 from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
 from carbyne.core.meter import Meter
 from carbyne.core.settings import WriterSettings, load
@@ -20,14 +22,18 @@ from carbyne.intake.writer import RawWindows, Writer
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import Accounts
 
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
 
 @cache
 def writer() -> Writer:
     """Made at the first request of an instance, then kept."""
     telemetry.log_as_json("writer")
     settings = load(WriterSettings, os.environ)
-    kinesis = boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, tries=1))
-    dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=2))
+    session = boto3.Session()
+    dynamodb = session.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=2))
+    kinesis = PutRecordsClient(session.get_credentials(), _beside(dynamodb), PUT_CONNECT_S, PUT_READ_S)
     return Writer(
         accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
         stream=KinesisStream(kinesis, settings.stream_name),
@@ -37,3 +43,8 @@ def writer() -> Writer:
         hosts=HostWatch(Registered(dynamodb, settings.registry_table), time.monotonic),
         time=Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random),
     )
+
+
+def _beside(dynamodb: "DynamoDBClient") -> Place:
+    """Kinesis of the same region and partition, or of the same endpoint if one is set for all services."""
+    return Place(dynamodb.meta.endpoint_url.replace("//dynamodb.", "//kinesis.", 1), dynamodb.meta.region_name)
