@@ -5,7 +5,7 @@ import gzip
 import json
 import platform
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from servers.valkey import Cluster
+from servers.valkey import Cluster, Node
 
 ROOT = Path(__file__).resolve().parents[1]
 MINUTES = 1440
@@ -93,14 +93,16 @@ def quick_cpu_of(pid: int) -> float:
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
+def node_cpu_s(node: Node) -> float:
+    """User and system CPU of a Redis node so far."""
+    with node.client as client:
+        info = client.info("cpu")
+    return float(info["used_cpu_user"] + info["used_cpu_sys"])
+
+
 def redis_cpu_s(cluster: Cluster) -> float:
-    """User and system CPU of all nodes so far."""
-    total = 0.0
-    for node in cluster.nodes:
-        with node.client as client:
-            info = client.info("cpu")
-            total += info["used_cpu_user"] + info["used_cpu_sys"]
-    return total
+    """The same of all nodes."""
+    return sum(map(node_cpu_s, cluster.nodes))
 
 
 def redis_bytes(cluster: Cluster) -> int:
@@ -126,11 +128,12 @@ def machine() -> str:
     return f"{psutil.cpu_count()} cores, {platform.machine()}, {python}, commit {commit.stdout.strip() or 'unknown'}"
 
 
+def metric_of(name: str) -> str:
+    """The name as Prometheus takes it."""
+    return "".join(letter if letter.isalnum() else "_" for letter in name)
+
+
 def percentiles(values: Sequence[float]) -> tuple[float, float]:
     """p50 and p99."""
     p50, p99 = np.percentile(np.array(values), (50, 99))
     return float(p50), float(p99)
-
-
-def median_of(repeats: int, measure: Callable[[], float]) -> float:
-    return float(np.median([measure() for _ in range(repeats)]))

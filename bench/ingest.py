@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import boto3
+import numpy as np
 from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.put_records import Place, PutRecordsClient
 from carbyne.core.keys import RAW
@@ -158,9 +159,8 @@ def theirs(load: Load, form: Callable[[list[dict[str, object]]], str]) -> float 
 def check_theirs(peer: peers.Peer, load: Load) -> None:
     for host in range(0, load.hosts, max(1, load.hosts // CHECKED)):
         values = load.day.of_host(host, load.minutes)
-        lines = peer.get("/api/v1/export", **{"match[]": f'{{host="h{host:05d}"}}'}).splitlines()
-        stored = {series["metric"]["__name__"]: series["values"] for series in map(json.loads, lines)}
-        assert stored == {name: values[:, at].tolist() for at, name in enumerate(load.day.names)}, host
+        stored = peer.exported(f'{{host="h{host:05d}"}}', len(load.day.names))
+        assert np.allclose([stored[name] for name in load.day.names], values.T, rtol=1e-12, atol=0), host
 
 
 def as_billed(cluster: Cluster, load: Load, posts: int) -> tuple[float, float]:

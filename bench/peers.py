@@ -37,6 +37,17 @@ class Peer:
         assert answer.status == 200, (answer.status, answer.data[:200])
         return answer.data
 
+    def exported(self, matcher: str, series: int) -> dict[str, list[float]]:
+        """Name -> values of VictoriaMetrics' series, once it shows so many: it indexes new ones in the background."""
+        end_s = time.monotonic() + READY_S
+        while True:
+            self.get("/internal/force_flush")
+            lines = self.get("/api/v1/export", **{"match[]": matcher}).splitlines()
+            stored = {one["metric"]["__name__"]: one["values"] for one in map(json.loads, lines)}
+            if len(stored) >= series or time.monotonic() > end_s:
+                return stored
+            time.sleep(0.1)
+
     def ranges(self, query: str, start_s: int, end_s: int, step_s: int) -> dict[str, dict[int, float]]:
         """Name of the series -> time -> value, of a query over a range."""
         data = json.loads(self.get("/api/v1/query_range", query=query, start=start_s, end=end_s, step=step_s))
@@ -133,4 +144,9 @@ def _free_port() -> int:
 
 
 def bytes_below(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Of all files; of those that go away meanwhile none."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total

@@ -1,32 +1,22 @@
 """How fast a lost Redis is filled again from the stream, at the reference load, through the real replayer.
 
-    python bench/replay.py [hosts] [minutes] [path/to/host-metrics.jsonl.gz]
+    python -m bench.replay [--small] [--hosts 1000] [--minutes 30] [--data path]
 
-Each host posts 100 metrics a minute, packed as the writer does.  The values are those of the file (its format: see
-bench/reads.py; each host begins at another row), else random ones of three decimals.  The stream is in memory; the
-events of the functions are JSON texts as Lambda hands them over, in batches of the size that the reader of a replay
-has; Redis is a cluster of one master with a replica, as the template makes it.  The records go through the ingester;
-then every node is emptied, and the sealer's watch, the supervisor and the replayer fill it again.  In the end every
-sample of every host is read and compared bit for bit; a wrong one fails the run.
+Each host posts 100 metrics a minute, packed as the writer does.  The stream is in memory; the events of the functions
+are JSON texts as Lambda hands them over, in batches of the size that the reader of a replay has; Redis is a cluster of
+one master with a replica, as the template makes it.  The records go through the ingester; then every node is emptied,
+and the sealer's watch, the supervisor and the replayer fill it again.  In the end every sample of every host is read
+and compared bit for bit; a wrong one fails the run.  bench/recovery.py has a whole retention and a full Redis.
 
 "of one core" is what the function and Redis' master could do with a core each: the larger of their own CPU times.
 """
 
-# ruff: noqa: E402
-import gzip
 import json
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-
-ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT / "layers" / "carbyne"), str(ROOT)]
-
 from carbyne.adapters.lambda_ import BATCH_SIZE
 from carbyne.adapters.redis.commands import checked
 from carbyne.adapters.redis.windows import HotWindows
@@ -37,7 +27,9 @@ from carbyne.hot.replay import Replayer, Supervisor
 from carbyne.intake.packing import entries_of
 from carbyne.samples.columns import column
 from carbyne.samples.rows import HotQuery
+from numpy.typing import NDArray
 
+from bench.common import arguments, day_of, machine, node_cpu_s, report
 from harness.pipeline import APPS, LENGTH_S, Pipeline, kinesis_event
 from servers.valkey import Cluster, Node
 
@@ -70,21 +62,6 @@ class NoReaders:
         pass
 
 
-def data(hosts: int, minutes: int, path: str | None) -> tuple[list[str], Values]:
-    """Names [100] and values [host, minute, metric]."""
-    if path is None:
-        random = np.round(np.random.default_rng(1).normal(1000, 100, (hosts, minutes, METRICS)), 3)
-        return [f"custom.app.worker{i:02d}.requests" for i in range(METRICS)], random
-    with gzip.open(path, "rt") as lines:
-        rows = [json.loads(line)[1] for line in lines]
-    names = sorted(set.intersection(*map(set, rows)))
-    day = np.array([[row[name] for name in names] for row in rows], np.float64)
-    twice = np.concatenate([day, np.roll(day, len(day) // 2, axis=0)], axis=1)[:, :METRICS]
-    starts = np.random.default_rng(1).integers(0, len(day), hosts)
-    at = (starts[:, None] + np.arange(minutes)) % len(day)
-    return [f"{name}.{half}" for half in "ab" for name in names][:METRICS], twice[at]
-
-
 def post_all(pipeline: Pipeline, names: list[str], values: Values) -> None:
     """Every host's post of every minute, onto the stream."""
     for minute in range(values.shape[1]):
@@ -98,12 +75,6 @@ def master(cluster: Cluster) -> Node:
     return next(node for node in cluster.nodes if "role:master" in node.ask("INFO", "replication"))
 
 
-def cpu_s(node: Node) -> float:
-    with node.client as client:
-        info = client.info("cpu")
-        return float(info["used_cpu_user"] + info["used_cpu_sys"])
-
-
 def events(records: list[tuple[str, str, bytes]]) -> Iterator[str]:
     for first in range(0, len(records), BATCH_SIZE):
         yield json.dumps(kinesis_event(records[first : first + BATCH_SIZE]))
@@ -111,13 +82,13 @@ def events(records: list[tuple[str, str, bytes]]) -> Iterator[str]:
 
 def measured(cluster: Cluster, function: str, texts: list[str], use_case: Any) -> Used:
     """All events through a function's handler; a batch that is not done at once fails the run."""
-    redis_before = cpu_s(master(cluster))
+    redis_before = node_cpu_s(master(cluster))
     wall, cpu = time.perf_counter(), time.process_time()
     for text in texts:
-        answer = APPS[function].handle(json.loads(text), lambda: use_case)
+        answer = APPS[function].handle(json.loads(text), lambda: use_case, lambda: 60.0)
         assert answer == {"batchItemFailures": []}, answer
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return Used(wall, cpu, cpu_s(master(cluster)) - redis_before)
+    return Used(wall, cpu, node_cpu_s(master(cluster)) - redis_before)
 
 
 def check(pipeline: Pipeline, names: list[str], values: Values) -> None:
@@ -139,7 +110,7 @@ def begin(pipeline: Pipeline, cluster: Cluster) -> None:
     Supervisor(Jobs(pipeline.table), NoReaders(), pipeline.stream, time.time, []).tick()
 
 
-def report(name: str, used: Used, count: int, samples: int, size: int, span_s: int) -> float:
+def line_of(name: str, used: Used, count: int, samples: int, size: int, span_s: int) -> float:
     """A line; how many times real time one core is."""
     pace = span_s / used.core_s
     figures = [used.wall_s, used.function_s, used.redis_s]
@@ -149,8 +120,10 @@ def report(name: str, used: Used, count: int, samples: int, size: int, span_s: i
     return pace
 
 
-def run(cluster: Cluster, hosts: int, minutes: int, path: str | None) -> None:
-    names, values = data(hosts, minutes, path)
+def run(cluster: Cluster, hosts: int, minutes: int, path: str) -> tuple[float, float]:
+    """Times real time: of one core, and of a shard."""
+    day = day_of(path, METRICS)
+    names, values = list(day.names), np.array([day.of_host(host, minutes) for host in range(hosts)])
     pipeline = Pipeline(cluster, START_S + 60 * minutes)
     post_all(pipeline, names, values)
     live = list(pipeline.stream.records)
@@ -161,14 +134,14 @@ def run(cluster: Cluster, hosts: int, minutes: int, path: str | None) -> None:
     heads = ("wall s", "function", "redis", "records/s", "samples/s", "MB/s", "one core", "here")
     print(f"{'':10}" + "".join(f"{head:>11}" for head in heads))
     first = measured(cluster, "ingester", list(events(live)), pipeline.ingester)
-    report("ingester", first, len(live), samples, size, span_s)
+    line_of("ingester", first, len(live), samples, size, span_s)
     begin(pipeline, cluster)
     windows = HotWindows(pipeline._nodes())
     progress = Progress(Notes(pipeline.table), Jobs(pipeline.table).running, time.time)
     replayer = Replayer(pipeline.new_ingester(pipeline._nodes()), windows, pipeline.meter, progress)
     records = pipeline.stream.records
     again = measured(cluster, "replayer", list(events(records)), replayer)
-    pace = report("replayer", again, len(records), samples, size, span_s)
+    pace = line_of("replayer", again, len(records), samples, size, span_s)
     assert not windows.in_replay(range(1024))
     check(pipeline, names, values)
     live_bytes_per_s = size / span_s
@@ -177,12 +150,16 @@ def run(cluster: Cluster, hosts: int, minutes: int, path: str | None) -> None:
     print(f"a shard's 2 MB/s, less what the live reader takes: {ceiling:.0f}x real time")
     print(f"the replay of one shard: {min(pace, ceiling):.0f}x real time (target: {TARGET}x)")
     pipeline.close()
+    return pace, ceiling
 
 
 def main() -> None:
-    given = [*sys.argv[1:], *["1000", "30", ""][len(sys.argv) - 1 :]]
+    given = arguments(__doc__, hosts=1000, minutes=30)
+    hosts, minutes = (20, 10) if given.small else (given.hosts, given.minutes)
+    print(machine())
     with Cluster(masters=1, replicas=1) as cluster:
-        run(cluster, int(given[0]), int(given[1]), given[2] or None)
+        pace, ceiling = run(cluster, hosts, minutes, given.data)
+    report(times_real_time=min(pace, ceiling), times_real_time_of_a_core=pace, times_real_time_of_a_shard=ceiling)
 
 
 if __name__ == "__main__":

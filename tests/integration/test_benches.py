@@ -11,8 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+KINDS = ("series", "host")
+VIEWS = ("1h", "6h", "1day", "1week", "1month", "1year")
 FIGURES = {
     "hot": {"redis_cpu_ratio_vs_multihmset", "bytes_per_sample", "samples_per_core_s"},
+    "size": {"warm_raw", "cold_raw", "hot", "vm", "prometheus"},
+    "query": {f"{kind}_{view}_{percentile}_ms" for kind in KINDS for view in VIEWS for percentile in ("p50", "p99")},
+    "replay": {"times_real_time"},
+    "start": {"layer_mb", "reader_ms", "writer_ms"},
     "ingest": {"cpu_us_per_sample", "vm_cpu_us_per_sample", "ratio", "writer_ms_per_request"},
 }
 OF_PEERS = re.compile(r"vm|prometheus|ratio")
