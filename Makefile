@@ -15,7 +15,7 @@ COMPILE := uv pip compile --quiet --generate-hashes --custom-compile-command "ma
 
 BENCHES := bench-hot bench-ingest bench-size bench-query bench-replay bench-start
 
-.PHONY: bench $(BENCHES) help run check test test-lambda nightly sim lint types web openapi build build-local validate checkov sam-local smoke lock clean
+.PHONY: bench $(BENCHES) cost help run check test test-lambda nightly sim lint types web openapi build build-local validate checkov sam-local smoke lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -77,6 +77,11 @@ bench: $(BENCHES) ## all benchmarks; each alone: make bench-<name>, with DATA=<f
 
 $(BENCHES): bench-%: .venv/test.txt
 	$(BIN)/python -m bench.$* $(if $(DATA),--data $(DATA)) $(ARGS)
+
+COST_OF = $(foreach name,HOSTS METRICS INTERVAL DOOR PROFILE,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) $($(name))))
+
+cost: .venv/test.txt ## dollars a month: HOSTS=1000 METRICS=100 INTERVAL=60 [DOOR=url] [PROFILE=lean] [DATA=file] [JSON=1]
+	@$(BIN)/python -m bench.cost $(COST_OF) $(if $(DATA),--data $(DATA)) $(if $(JSON),--json) $(ARGS)
 
 smoke: .venv/run.txt ## make smoke URL=... KEY=...: post, read back, print the lag; of a stack or of make run
 	@$(BIN)/python -m tests.smoke "$(URL)" "$(KEY)"

@@ -37,7 +37,7 @@ def arguments(about: str | None, **options: int | str) -> argparse.Namespace:
     parser.add_argument("--small", action="store_true", help="the form that make test runs")
     parser.add_argument("--data", default="", help="rows of one machine, [index, {metric: value}] a line, gzip")
     for name, default in options.items():
-        parser.add_argument(f"--{name}", type=type(default), default=default)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     return parser.parse_args()
 
 

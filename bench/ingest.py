@@ -119,6 +119,16 @@ def ours(cluster: Cluster, load: Load) -> Used:
     return Used(*(1e6 * seconds / load.samples for seconds in (writer_s, ingester_s, redis_s, sealer_s)))
 
 
+def passed(cluster: Cluster, load: Load) -> tuple[float, set[str]]:
+    """Bytes of the stream record of a post, on average, and the metrics that writer and ingester count."""
+    pipeline = Pipeline(cluster, START_S + 60 * load.minutes)
+    write(pipeline, [event for event, _ in zip(map(post_event, load.posts()), range(200), strict=False)])
+    ingest(pipeline, [json.dumps(kinesis_event(pipeline.stream.records))])
+    sizes = [len(data) for _, _, data in pipeline.stream.records]
+    pipeline.close()
+    return sum(sizes) / len(sizes), set(pipeline.counts)
+
+
 def check_ours(pipeline: Pipeline, load: Load) -> None:
     for host in range(0, load.hosts, max(1, load.hosts // CHECKED)):
         values = load.day.of_host(host, load.minutes)

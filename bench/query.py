@@ -78,10 +78,11 @@ CHECKED = 5
 
 
 class Host:
-    """``names`` [S]; ``rows`` [1440, S] float64: a day of minutes."""
+    """``names`` [S]; ``rows`` [1440, S] float64: a day of minutes; ``step_ms``: between two samples."""
 
-    def __init__(self, path: str, metrics: int) -> None:
+    def __init__(self, path: str, metrics: int, step_s: int = 60) -> None:
         self.names, self.rows = day_of(path, metrics)
+        self.step_ms = 1000 * step_s
         self.starts = np.random.default_rng(1).integers(0, MINUTES, 10_007)
 
     def values(self, ts_ms: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -90,7 +91,7 @@ class Host:
         return self.rows[(minutes + self.starts[minutes // WINDOW_MINUTES % len(self.starts)]) % len(self.rows)]
 
     def window(self, from_ms: int, to_ms: int) -> Columns:
-        ts_ms = np.arange(from_ms, to_ms, 60_000)
+        ts_ms = np.arange(from_ms, to_ms, self.step_ms)
         arrivals = [stamp_of(int(at_ms)) for at_ms in ts_ms]
         return from_rows([Rows(self.names, ts_ms, arrivals, self.values(ts_ms).view(np.uint64))])
 
@@ -139,12 +140,13 @@ class NoCache:
 
 
 class World:
-    """The functions around one host, with the template's settings, over stores in memory."""
+    """The functions around one host over stores in memory, with the template's settings; ``counted``: their metrics."""
 
     def __init__(self) -> None:
         self.now_ms, self.metrics = BASE_MS, 0
         self.hot, self.table, self.cold = Hot(), MemoryTable(), MemoryBlocks()
-        self.meter = Meter(time.monotonic, lambda sums: None)
+        self.counted: set[str] = set()
+        self.meter = Meter(time.monotonic, self.counted.update)
         self.archiver = Archiver(self.cold, Catalogue(self.table), None, self._now, self.meter)
         self.sealer = wiring_sealer.assemble(settings_of("Sealer", SealerSettings), self._sealer_ports())
         self.reader = wiring_reader.assemble(settings_of("Reader", ReaderSettings), self._reader_ports())

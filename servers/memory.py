@@ -11,25 +11,31 @@ from carbyne.core.limits import DAY_S
 
 class MemoryTable:
     """An ``items.Table``.  ``calls``: how often each method was asked; ``units_of``: write units so far by the kind of
-    item, which is what its partition begins with; ``changed``: items that were put, until a test clears it."""
+    item, which is what its partition begins with; ``read_units``: of consistent reads so far; ``index_units``: of the
+    index of expiries, which has an entry by the day; ``changed``: items that were put, until a test clears it."""
 
     def __init__(self) -> None:
         self.items: dict[tuple[str, str], Item] = {}
         self.calls: Counter[str] = Counter()
         self.units_of: Counter[str] = Counter()
         self.changed: dict[tuple[str, str], Item] = {}
+        self.read_units = self.index_units = 0
         self._lock = threading.Lock()
 
     def get(self, partition: str, sort: str) -> Item | None:
         with self._lock:
             self.calls["get"] += 1
-            return self.items.get((partition, sort))
+            item = self.items.get((partition, sort))
+            self.read_units += read_units(item_bytes(partition, sort, item) if item else 0)
+            return item
 
     def get_each(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Item]:
         assert len(set(places)) == len(places), "a place twice"
         with self._lock:
             self.calls["get_each"] += 1
-            return {place: self.items[place] for place in places if place in self.items}
+            found = {place: self.items[place] for place in places if place in self.items}
+            self.read_units += sum(read_units(item_bytes(*place, item)) for place, item in found.items())
+            return found
 
     def put(self, partition: str, sort: str, item: Item, replaces: Item | None) -> bool:
         with self._lock:
@@ -39,6 +45,8 @@ class MemoryTable:
                 return False
             self.items[partition, sort] = self.changed[partition, sort] = item
             self.units_of[partition.partition(":")[0]] += write_units(partition, sort, item)
+            days = {one.expires_s // DAY_S for one in (stored, item) if one and one.expires_s}
+            self.index_units += len(days) if not stored or len(days) > 1 else 0
             return True
 
     def remove(self, partition: str, sort: str, item: Item) -> bool:
@@ -69,7 +77,9 @@ class MemoryTable:
             rows = (
                 (sort, item) for (of, sort), item in self.items.items() if of == partition and first <= sort <= last
             )
-            return sorted(rows, key=lambda row: row[0])
+            found = sorted(rows, key=lambda row: row[0])
+            self.read_units += read_units(sum(item_bytes(partition, sort, item) for sort, item in found))
+            return found
 
     def expire(self, now_s: int) -> dict[tuple[str, str], Item]:
         """Remove what may be removed by then; what was removed."""
@@ -121,3 +131,8 @@ def item_bytes(partition: str, sort: str, item: Item) -> int:
 def write_units(partition: str, sort: str, item: Item) -> int:
     """What a put of the item costs: 1 for each started KB."""
     return -(-item_bytes(partition, sort, item) // 1024)
+
+
+def read_units(size: int) -> int:
+    """What a consistent read of so many bytes costs: 1 for each started 4 KB, and for nothing."""
+    return max(1, -(-size // 4096))

@@ -208,7 +208,7 @@ def test_a_reserve_is_what_the_stream_can_use_at_once(stack, shards, factor):
         assert {name: body[key] for name, body in functions.items() if key in body} == wanted
 
 
-@pytest.mark.parametrize("profile", ["small", "standard", "large"])
+@pytest.mark.parametrize("profile", ["small", "lean", "standard", "large"])
 def test_the_stages_limit_is_far_above_normal_load(stack, profile):
     """1,000 hosts post 17 times a second; HTTP APIs have a quota of 5,000 requests at once."""
     made = Expansion(stack, {"Profile": profile}).resources
@@ -216,7 +216,7 @@ def test_the_stages_limit_is_far_above_normal_load(stack, profile):
     assert 5 * 17 < limit["ThrottlingRateLimit"] <= limit["ThrottlingBurstLimit"] <= 5_000
 
 
-@pytest.mark.parametrize("profile", ["small", "standard", "large"])
+@pytest.mark.parametrize("profile", ["small", "lean", "standard", "large"])
 def test_the_subnets_hold_the_nodes(stack, profile):
     """The smallest VPC is a /24, AWS keeps five addresses of a subnet, and nodes are spread over both."""
     shards = stack["Parameters"]["RedisShards"]["MaxValue"]
