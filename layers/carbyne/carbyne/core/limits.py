@@ -393,6 +393,8 @@ USAGE_MINUTES_HELD: Final = 15
 """Minutes of samples that a tenant's item keeps, at times twice as many."""
 USAGE_TENANTS_PER_FLUSH: Final = 50
 """Tenants whose usage one batch writes, at some 5 ms each; the next batch writes the others'."""
+PARTS_REMEMBERED_MAX: Final = 16_384
+"""Escaped parts of keys that an instance remembers, of at most some hundred bytes each: 5 MB at most."""
 LISTS_REMEMBERED_MAX: Final = 250_000
 """Series lists of an hour that an ingester remembers as counted: 25 MB; beyond that it forgets and counts them
 again."""

@@ -36,7 +36,7 @@ def entries_of(tenant: str, rows: RowValues, form: str = FLOATS) -> list[Entry]:
 def pack_row(source: str, ts_ms: int, values: Mapping[str, float], form: str = FLOATS) -> Iterator[PackedRow]:
     """The row in as many parts as its size asks for; the same set of series gives the same parts each time."""
     for series in split_series(sorted(values)):
-        packed = pack(f"<{len(series)}{form}", *(values[name] for name in series))
+        packed = pack(f"<{len(series)}{form}", *map(values.__getitem__, series))
         yield source, ts_ms, keys.join_series(series), packed
 
 
