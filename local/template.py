@@ -16,7 +16,7 @@ ARNS = {
     "AWS::S3::Bucket": "arn:aws:s3:::",
 }
 OTHERS = re.compile(
-    "AWS::(ApiGatewayV2|CloudWatch|EC2|ElastiCache|IAM|Logs|S3::BucketPolicy|Serverless::(HttpApi|Layer)|SNS)"
+    "AWS::(ApiGatewayV2|CloudWatch|EC2|ElastiCache|IAM|Lambda|Logs|S3::BucketPolicy|Serverless::(HttpApi|Layer)|SNS)"
 )
 EVENTS = ("HttpApi", "Kinesis", "DynamoDB", "ScheduleV2")
 NO_VALUE = object()

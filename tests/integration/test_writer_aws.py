@@ -60,6 +60,7 @@ def post(aws, names, monkeypatch):
         "STREAM_NAME": names[0],
         "ACCOUNTS_TABLE": names[1],
         "REGISTRY_TABLE": names[1],
+        "REGISTRY_FUNCTION": "registry",
         "BLOCKS_TABLE": names[1],
         "RAW_WINDOW_S": "14400",
         "COLD_RAW_S": "39744000",

@@ -2,9 +2,10 @@
 
 import os
 import time
+from collections.abc import Mapping
 from functools import cache
 from random import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 
@@ -12,6 +13,7 @@ from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
 from carbyne.adapters.dynamodb.deletes import MarkerCount
 from carbyne.adapters.dynamodb.registered import Registered
+from carbyne.adapters.handed import InvokedFunction
 from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.put_records import Place, PutRecordsClient
 from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
@@ -43,6 +45,19 @@ def writer() -> Writer:
         hosts=HostWatch(Registered(dynamodb, settings.registry_table), time.monotonic),
         time=Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random),
     )
+
+
+def ask_registry(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer of the registry's function."""
+    return _registry()(event)
+
+
+@cache
+def _registry() -> InvokedFunction:
+    """Made when an agent's first call of it comes by the Function URL."""
+    settings = load(WriterSettings, os.environ)
+    client = boto3.client("lambda", config=aws.config(connect_timeout_s=1, read_timeout_s=15, tries=1))
+    return InvokedFunction(client, settings.registry_function)
 
 
 def _beside(dynamodb: "DynamoDBClient") -> Place:
