@@ -201,7 +201,9 @@ def test_what_the_ingester_counts_makes_the_writer_refuse(client, table, store):
     assert len(watched.calls) == 2 and watched.calls[1] == ("get_item", "tenant#acme")
 
     row = UsedRow(SourceKey("acme", "host/h"), b"12345678", b"m", 101, NOW_S, 1)
-    Usage(store, lambda: NOW_S + clock[0]).take([row])
+    counted = Usage(store, lambda: NOW_S + clock[0])
+    counted.take([row])
+    counted.take([])
     assert post()["statusCode"] == 200, "a look-up is believed for a while"
     clock[0] += TENANT_CACHE_S
     refused = post()

@@ -28,6 +28,7 @@ from carbyne.store import cached, catalogue, tiers, tree
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.worklist import Worklist
 from carbyne.stream.putter import Putter
+from carbyne.tenants.usage import Usage
 
 from tests.model import pages
 from tests.model.simulation import Simulation
@@ -126,6 +127,18 @@ def _(simulation: Simulation) -> Patches:
         return [] if self.dropping else found
 
     return [patch.object(ingester.Ingester, "_content", dropping)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """a batch that comes again is counted as used again"""
+    take = Usage.take
+
+    def forgetful(self: Usage, rows: Any) -> None:
+        self._counted.clear()
+        take(self, rows)
+
+    return [patch.object(Usage, "take", forgetful)]
 
 
 # Redis

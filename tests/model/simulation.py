@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import count, islice
@@ -11,6 +12,7 @@ from typing import Any
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.keys import RESOLUTIONS, BlockKey, SourceKey, Window, join_series, lane_of, lane_tag
 from carbyne.core.limits import DAY_S
+from carbyne.hot.ingester import Ingester
 from carbyne.http.message import Request
 from carbyne.read.reader import How, Reader
 from carbyne.read.views import span_of
@@ -78,6 +80,8 @@ class Simulation:
         self._memory = random.Random(f"memory {seed}")
         self.pressed = self._memory.random() < 0.3
         self.crowded, self.leases = self.chance.random() < 0.5, self.chance.random() < 0.5
+        self.racing = random.Random(f"races of {seed}").random() < 0.15
+        self.leases = self.leases and not self.racing
         self.tenants = self.chance.choice([TENANTS, TENANTS, TENANTS[:1]])
         self.posting = self.chance.sample(SOURCES, self.chance.choice([1, 1, 2, 3]))
         self.weights = [weight * self.chance.choice([0.3, 1, 1, 3]) for _, weight in STEPS_AND_WEIGHTS]
@@ -114,6 +118,8 @@ class Simulation:
         )
         self.faults = [Faults(), Faults()]
         self.ingesters = [self.world.ingester(faults) for faults in self.faults]
+        self.given: Counter[str] = Counter()
+        self.given_to: set[tuple[int, Ingester]] = set()
         self.outage = False
         self.first_s = self.world.now_s
 
@@ -128,6 +134,8 @@ class Simulation:
     def _step(self) -> None:
         does = self.chance.choices([does for does, _ in STEPS_AND_WEIGHTS], self.weights)[0]
         does(self)
+        if self.racing and self.chance.random() < 0.5:
+            self.race()
         for _ in range(self.chance.randint(0, 2)):
             self.check(self.chance.choice([*self._series(), ("acme", HOSTS[0], "never")]))
 
@@ -324,6 +332,7 @@ class Simulation:
     def _deliver(self, numbers: Sequence[int], plan: Mapping[int, str], which: int) -> None:
         world = self.world
         world.oracle.deliver(numbers)
+        self._check_used(numbers, which)
         self.faults[which].begin(plan)
         entries = [Arrived(*world.stream.records[number]) for number in numbers]
         self._note(f"deliver {list(numbers)[:12]} to ingester {which}; faults {plan}")
@@ -339,6 +348,15 @@ class Simulation:
         world.oracle.acknowledge(
             number for number in numbers if failed is None or int(world.stream.records[number][0]) < int(failed)
         )
+
+    def _check_used(self, numbers: Sequence[int], which: int) -> None:
+        """No instance has counted a record twice, of those that it was given until now; it is given more."""
+        for tenant in TENANTS:
+            counted, given = self.world.used.samples[tenant], self.given[tenant]
+            assert counted <= given, f"{counted} samples of {tenant} count as used, of {given}"
+        for new in {(number, self.ingesters[which]) for number in numbers} - self.given_to:
+            self.given_to.add(new)
+            self.given.update(tenant for tenant, *_ in self.world.oracle.records[new[0]])
 
     def _waiting(self) -> list[int]:
         return [n for n in range(len(self.world.stream.records)) if n not in self.world.oracle.done]
@@ -632,9 +650,21 @@ class Simulation:
         for series, draws in self._reads(due):
             self._check(series, *draws, self.world.asked)
 
-    def _job_sealer(self, turns: Turns) -> Callable[[], None]:
+    def race(self) -> None:
+        """Two sealers have the same windows, by turns at each call, while an ingester brings new values of them."""
+        first = len(self._bodies)
+        self.chance.choice([self.write, self.late])()
+        self._deliver(self._waiting(), {}, 0)
+        self._wait(self.world.length_s + 3600)
+        self._overwrite_some(self._bodies[first:])
+        self._note(f"a race, {len(self.world.due())} windows due")
+        turns = Turns(Stretches(self.chance).choose)
+        turns.run(*(self._job_sealer(turns, {}) for _ in range(2)), self._job_ingester(turns))
+        self.check_all(1)
+
+    def _job_sealer(self, turns: Turns, plan: Mapping[int, str] | None = None) -> Callable[[], None]:
         faults = Faults(turns.step)
-        faults.begin(self._plan(80))
+        faults.begin(self._plan(80) if plan is None else plan)
 
         def run() -> None:
             with suppress(KilledError, RetryableError):

@@ -3,7 +3,7 @@
 import json
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from functools import cache, partial
@@ -51,6 +51,7 @@ from carbyne.stream import records
 from carbyne.stream.arrived import BY_TTL, Image
 from carbyne.stream.putter import Putter, Time
 from carbyne.tenants.accounts import Accounts
+from carbyne.tenants.usage import Counted, Usage
 from carbyne.wiring import ingester as wiring_ingester
 from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring import reconciler as wiring_reconciler
@@ -268,6 +269,19 @@ class NoMeter:
         pass
 
 
+class Used:
+    """Keeps what was counted: samples by tenant."""
+
+    def __init__(self) -> None:
+        self.samples: Counter[str] = Counter()
+
+    def add(self, tenant: str, samples: Mapping[int, int]) -> Counted | None:
+        self.samples[tenant] += sum(samples.values())
+        return None
+
+    def put_series(self, tenant: str, counted: Counted, estimate: int) -> None: ...
+
+
 class _Recorded:
     """The table, which tells of its changes."""
 
@@ -338,6 +352,7 @@ class World:
         self.readers = Readers(self.stream)
         self._tokens = count()
         self.cache = DictCache()
+        self.used = Used()
         self._numbers: dict[tuple[str, str], int] = {}
         self._tenants = MemoryAccounts({f"key-{tenant}": tenant for tenant in tenants})
         self._table = _Recorded(self)
@@ -361,6 +376,10 @@ class World:
         return lambda: next(ticks) * 0.4
 
     def ingester(self, faults: Faults) -> Ingester:
+        """The live one, which counts what tenants use."""
+        return self._ingester(faults, Usage(self.used, lambda: self.now_s))
+
+    def _ingester(self, faults: Faults, usage: Usage | None) -> Ingester:
         ports = wiring_ingester.IngesterPorts(
             hot=HotStore(self.nodes(faults)),
             windows=self.windows(faults),
@@ -369,6 +388,7 @@ class World:
             quarantine=FaultyStore(self.aside, faults),
             now_ms=self.now_ms,
             meter=self.meter,
+            usage=usage,
         )
         return wiring_ingester.assemble(ingester_settings(SCHEDULE, self.length_s, RETENTION_S, EPOCH), ports)
 
@@ -405,7 +425,7 @@ class World:
         return Supervisor(self.jobs(faults), self.readers, self.stream, lambda: float(self.now_s), self.lanes)
 
     def replayer(self, faults: Faults) -> Replayer:
-        return Replayer(self.ingester(faults), self.windows(faults), self.meter)
+        return Replayer(self._ingester(faults, None), self.windows(faults), self.meter)
 
     def ticking(self, ingester: Ingester, faults: Faults) -> Ticking:
         """The ingester on records in their order."""
@@ -595,6 +615,7 @@ ALWAYS = {
     "carbyne.adapters.redis.windows.LANES": LANES,
     "carbyne.adapters.redis.hot.LANES": LANES,
     "carbyne.hot.replay.TICK_MINUTES": 1,
+    "carbyne.hot.ingester.LATE_ROW_SAMPLES": 0,
     "carbyne.core.keys.escape": cache(escape),
     "carbyne.store.tree.STUB_EXTRA_S": DAY_S,
     "carbyne.store.worklist.WORK_PARTITIONS": 1,

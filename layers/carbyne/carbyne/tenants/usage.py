@@ -159,16 +159,19 @@ class Usage:
         self._hour = 0
 
     def take(self, rows: Iterable[UsedRow]) -> None:
-        """Count rows, and write what is due; what cannot be written is kept for the next call."""
+        """Write what is due, then count rows, which is written by a later call.
+
+        So nothing is written of a batch whose call died before its answer: it comes again, and is counted then.
+        """
         self._turn_hour()
         minute = int(self._now_s()) // MINUTE_S
+        self._write_due(minute)
         counted = dict(self._counted)
         for row in rows:
             lane = row.source.lane
             if row.sequence > counted.get(lane, -1):
                 self._counted[lane] = max(row.sequence, self._counted.get(lane, -1))
                 self._count(row, minute - USAGE_MINUTES_KEPT)
-        self._write_due(minute)
 
     def _count(self, row: UsedRow, after_minute: int) -> None:
         use = self._tenants.setdefault(row.source.tenant, _Use())
@@ -188,11 +191,13 @@ class Usage:
             try:
                 self._write(tenant, self._tenants[tenant])
             except RetryableError as error:
-                _log.warning("usage of %s is written later: %s", tenant, error)
+                _log.warning("usage of %s may not be counted: %s", tenant, error)
+                return  # each of the others would take as long
 
     def _write(self, tenant: str, use: _Use) -> None:
-        counted = self._store.add(tenant, use.samples)
-        use.samples.clear()
+        """Samples are added once at most: what fails may have been applied, and to add it again would refuse posts."""
+        samples, use.samples = use.samples, Counter()
+        counted = self._store.add(tenant, samples)
         if counted is None:
             return
         if counted.hour == self._hour:
