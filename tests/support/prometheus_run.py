@@ -104,8 +104,8 @@ class Here:
 
 
 def run(folder, times, monkeypatch):
-    """Scrape for ``open_s`` with a reshard of Redis, for ``shut_s`` with the door shut and a kill -9 of the senders, and
-    for ``open_s`` with a reshard back; then compare."""
+    """Scrape for ``open_s`` with a reshard of Redis, for ``shut_s`` with the door shut and a kill -9 of the senders,
+    and for ``open_s`` with a reshard back; then compare."""
     with ExitStack() as stack:
         cluster = stack.enter_context(Cluster(masters=3, replicas=1))
         pipeline = stack.enter_context(closing(Pipeline(cluster, int(time.time()))))
