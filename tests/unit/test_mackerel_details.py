@@ -199,8 +199,8 @@ def test_a_wrong_choice_is_told_what_is_allowed(system, method, url, body, allow
 
 
 def test_a_wrong_path_is_told_where_the_right_ones_are(system):
-    message = system.refused(404, "GET", "/api/v0/alerts?")
-    assert message == "no such call: GET /api/v0/alerts; GET /openapi.json lists all calls"
+    message = system.refused(404, "GET", "/api/v0/invitations?")
+    assert message == "no such call: GET /api/v0/invitations; GET /openapi.json lists all calls"
 
 
 def test_a_path_is_decoded_once(system):

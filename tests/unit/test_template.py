@@ -188,7 +188,7 @@ def test_every_resource_has_a_purpose(name):
 def test_it_can_be_read():
     lines = TEXT.splitlines()
     effective = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    assert len(effective) <= 1_550, "decision 0170 says how they are counted"
+    assert len(effective) <= 1_600, "decision 0170 says how they are counted"
     patterns = ('{"type": "metric"', "Pattern: ", "AccessString: ", '[{"expression"', "Value: !Sub https")
     assert [line for line in lines if len(line) > 120 and not line.lstrip(" -").startswith(patterns)] == []
 

@@ -17,7 +17,7 @@ from carbyne.registry.store import Registry, RegistryChange, RegistryItem, Store
 DocumentId = Annotated[str, Meta(max_length=64)]
 Ids = Annotated[list[DocumentId], Meta(max_length=GROUP_MEMBERS_MAX)]
 Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s,<>]+@[^@\s,<>]+$")]
-Event = Literal["alert", "alertGroup", "hostStatus", "hostRegister", "hostRetire", "monitor"]
+ChannelEvent = Literal["alert", "alertGroup", "hostStatus", "hostRegister", "hostRetire", "monitor"]
 DEFAULT: Final = "default"
 """DocumentId of the group that every tenant has."""
 
@@ -41,7 +41,7 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     mentions: Mentions | None = None
     enabled_graph_image: bool | None = None
     url: Annotated[str, Meta(max_length=2_048)] = ""
-    events: Annotated[list[Event], Meta(max_length=20)] | None = None
+    events: Annotated[list[ChannelEvent], Meta(max_length=20)] | None = None
     suspended_at: int | None = None
     add_to_default_notification_group: bool | None = None
     secret: Annotated[str, Meta(max_length=EXTERNAL_TEXT_CHARACTERS_MAX)] = ""
