@@ -38,6 +38,10 @@ def lose(table):
     return lost
 
 
+def without_tokens(table):
+    return {place: item for place, item in table.items.items() if place[0] != keys.directory_tokens("acme")}
+
+
 def listed(table):
     return Directory(table, KEEP_S, lambda: NOW_S).sources("acme")
 
@@ -108,9 +112,9 @@ def test_an_outage_names_the_day_to_go_on_with(table):
 def test_what_an_entry_has_besides_stays_and_nothing_is_written_twice(table):
     source = SourceKey("acme", labels.source_of(SERIES[0]))
     Directory(table, KEEP_S, lambda: NOW_S + DAY_S).note("acme", {}, {}, {source.source: {"fresh{new=1}"}})
-    before, items = listed(table), dict(table.items)
+    before, items = listed(table), without_tokens(table)
     work(table).run(range(TODAY, TODAY + 10), lambda so_far: None)
-    assert listed(table) == before and table.items == items
+    assert listed(table) == before and without_tokens(table) == items
 
 
 def test_targets_without_labels_are_counted(table):

@@ -57,8 +57,12 @@ def catalogue(table):
     return Catalogue(table)
 
 
-def seen(count, first_ms=10, last_ms=20):
-    return {f"custom.metric.number{number}": SeriesSpan(first_ms, last_ms) for number in range(count)}
+DAY_MS = 86_400_000
+
+
+def seen(count, first_ms=10, days=1):
+    """Until the end of a day, as the catalogue has it."""
+    return {f"custom.metric.number{number}": SeriesSpan(first_ms, days * DAY_MS - 1) for number in range(count)}
 
 
 def pages(table):
@@ -78,12 +82,13 @@ def test_there_is_nothing_at_first(catalogue):
 
 
 def test_spans_grow_to_both_sides_and_never_shrink(catalogue, table):
-    catalogue.add_series(SOURCE, {"a": SeriesSpan(10, 20), "b": SeriesSpan(-5, 7)})
-    catalogue.add_series(SOURCE, {"a": SeriesSpan(15, 30)})
+    """The last time is the end of its day, so that the seals of a day write a page once."""
+    catalogue.add_series(SOURCE, {"a": SeriesSpan(10, 20), "b": SeriesSpan(-5, -1)})
+    catalogue.add_series(SOURCE, {"a": SeriesSpan(15, DAY_MS)})
     catalogue.add_series(SOURCE, {"a": SeriesSpan(5, 6)})
-    assert catalogue.series(SOURCE) == {"a": SeriesSpan(5, 30), "b": SeriesSpan(-5, 7)}
+    assert catalogue.series(SOURCE) == {"a": SeriesSpan(5, 2 * DAY_MS - 1), "b": SeriesSpan(-5, -1)}
     puts = table.calls["put"]
-    catalogue.add_series(SOURCE, {"a": SeriesSpan(5, 30), "b": SeriesSpan(0, 1)})
+    catalogue.add_series(SOURCE, {"a": SeriesSpan(5, 2 * DAY_MS - 1), "b": SeriesSpan(-3, -2)})
     assert table.calls["put"] == puts, "nothing new, nothing written"
     assert catalogue.series(SourceKey("acme", "host/b")) == {}
 
@@ -93,8 +98,8 @@ def test_as_many_series_as_it_takes_in_one_call(catalogue, table, count):
     catalogue.add_series(SOURCE, seen(count))
     assert catalogue.series(SOURCE) == seen(count)
     assert len(pages(table)) == -(-count // CATALOGUE_PAGE_SERIES_MAX)
-    catalogue.add_series(SOURCE, seen(count + 10, 15, 40))
-    assert catalogue.series(SOURCE) == seen(count + 10, 15, 40) | seen(count, 10, 40)
+    catalogue.add_series(SOURCE, seen(count + 10, 15, days=2))
+    assert catalogue.series(SOURCE) == seen(count + 10, 15, days=2) | seen(count, 10, days=2)
 
 
 def test_a_page_of_the_worst_names_fits_an_item(catalogue, table):
@@ -146,13 +151,15 @@ def test_the_series_of_many_sources_in_one_call_and_those_of_large_ones(catalogu
     assert table.calls == {"get_each": 1, "query": 1 + len(sources)}, (
         "one query of the large source, and the test's own"
     )
-    long = {"x" * 4_000 + str(number): SeriesSpan(1, 2) for number in range(100)}
+    long = {"x" * 4_000 + str(number): SeriesSpan(1, DAY_MS - 1) for number in range(100)}
     catalogue.add_series(SOURCE, long)
     assert catalogue.series_each([SOURCE]) == {SOURCE: long} and len(pages(table)) > 1
 
 
 spans = st.dictionaries(
-    series_keys, st.tuples(st.integers(0, 50), st.integers(50, 99)).map(lambda pair: SeriesSpan(*pair)), max_size=9
+    series_keys,
+    st.tuples(st.integers(0, 50), st.integers(1, 9)).map(lambda pair: SeriesSpan(pair[0], pair[1] * DAY_MS - 1)),
+    max_size=9,
 )
 
 

@@ -1,13 +1,12 @@
 """The directory keeps what rows don't say of labelled series, with few writes."""
 
-import random
 from contextlib import suppress
 from threading import Barrier
 from unittest.mock import patch
 
 import pytest
-from carbyne.core import keys, labels
-from carbyne.core.errors import RetryableError
+from carbyne.core import keys
+from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.items import Item
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import DIRECTORY_WRITERS
@@ -73,8 +72,9 @@ def directory(table, clock):
 UP = {"up": ("gauge", "Is it up?", "")}
 
 
-def listed(target="", first=20_000, last=20_000, names=()):
-    return ListedSource(target, first, last, ListedNames(frozenset(names), frozenset()))
+def listed(target="", first=20_000, last=20_000, names=None):
+    names = ListedNames(None, None) if names is None else ListedNames(frozenset(names), frozenset())
+    return ListedSource(target, first, last, names)
 
 
 def test_facts_come_back_of_their_tenant_alone(directory):
@@ -93,16 +93,16 @@ def test_a_fact_is_written_once_a_day_and_when_it_changes(directory, table, cloc
         directory.note("acme", {"prom/a": "{instance=a}"}, metrics or UP, {"prom/a": set(names)})
         return table.written - before
 
-    assert [note(), note(), note(up=("counter", "", "")), note(["a"]), note(["a"])] == [3, 0, 1, 3, 0]
+    assert [note(), note(), note(up=("counter", "", "")), note(["a"]), note(["a"])] == [4, 0, 1, 4, 0]
     clock.now_s += DAY_S
-    assert note(["a", "b"]) == 2, "the entry, and a set of names"
+    assert note(["a", "b"]) == 3, "the entry, a set of names and a token"
     assert directory.sources("acme") == {"prom/a": listed("{instance=a}", 20_000, 20_001, ["a", "b"])}
 
 
 def test_targets_with_the_same_names_share_their_set(directory, table):
     names = {f"metric_{number}" for number in range(300)}
     directory.note("acme", {}, {}, {f"prom/{number}": names for number in range(50)})
-    assert table.written == 51
+    assert table.written == 51 + 16, "each partition gets a token"
     assert all(entry.names.metrics == names for entry in directory.sources("acme").values())
 
 
@@ -139,7 +139,7 @@ def test_new_targets_are_read_and_put_at_the_same_time(clock):
     table = Together(DIRECTORY_WRITERS)
     sources = [f"prom/{number}" for number in range(1 + 4 * DIRECTORY_WRITERS)]
     Directory(table, KEEP_S, clock).note("acme", dict.fromkeys(sources, ""), {}, {source: {"up"} for source in sources})
-    assert table.written == len(sources) + 1, "an entry each, and the set of names once"
+    assert table.written == len(sources) + 1 + 16, "an entry each, the set of names once, and a token of each partition"
     assert Directory(table, KEEP_S, clock).sources("acme") == {source: listed(names=["up"]) for source in sources}
 
 
@@ -194,6 +194,52 @@ def test_more_names_than_an_item_takes_may_be_any(directory):
     assert directory.sources("acme")["prom/a"].names == (None, None)
 
 
+def test_more_sources_than_a_reader_has_memory_for_are_refused(directory):
+    directory.note("acme", {f"prom/{number:024x}": "" for number in range(400)}, {}, {})
+    assert len(directory.sources("acme")) == 400
+    with patch.object(store, "DIRECTORY_SOURCES_MAX", 200), pytest.raises(RequestError, match="at most 200") as caught:
+        directory.sources("acme")
+    assert caught.value.status == 422
+
+
+def test_an_ingester_that_ends_before_the_token_leaves_nothing_unseen(directory, table, clock):
+    """The batch comes again, to an instance that finds the entry as it would write it."""
+    reader = Directory(table, KEEP_S, clock)
+    assert reader.sources("acme") == {}
+    with patch.object(directory, "_tell", side_effect=Crash), pytest.raises(Crash):
+        directory.note("acme", {"prom/a": "{instance=a}"}, {}, {})
+    assert reader.sources("acme") == {}, "no token says so yet, and no row is there"
+    Directory(table, KEEP_S, clock).note("acme", {"prom/a": "{instance=a}"}, {}, {})
+    assert reader.sources("acme").keys() == {"prom/a"}
+
+
+def test_a_token_that_could_not_be_written_is_written_with_the_next_entries(directory, table, clock):
+    reader = Directory(table, KEEP_S, clock)
+    assert reader.sources("acme") == {}
+    with patch.object(table, "write", side_effect=RetryableError("away")), pytest.raises(RetryableError):
+        directory.note("acme", {"prom/a": ""}, {}, {})
+    directory.note("acme", {"prom/a": ""}, {}, {})
+    assert reader.sources("acme").keys() == {"prom/a"}
+
+
+def test_only_partitions_that_changed_are_read_again(directory, table, clock):
+    targets = {f"prom/{number:024x}": "" for number in range(100)}
+    directory.note("acme", targets, {}, {})
+    reader = Directory(table, KEEP_S, clock)
+
+    def queries():
+        before = table.calls["query"]
+        assert len(reader.sources("acme")) == len(targets)
+        return table.calls["query"] - before
+
+    assert [queries(), queries()] == [17, 1]
+    targets["prom/new"] = ""
+    Directory(table, KEEP_S, clock).note("acme", {"prom/new": ""}, {}, {})
+    assert [queries(), queries()] == [2, 1]
+    clock.now_s += 60
+    assert [queries(), queries()] == [17, 1], "whatever the tokens say"
+
+
 def test_entries_outlive_their_samples_and_no_longer(directory, table, clock):
     directory.note("acme", {"prom/a": ""}, UP, {"prom/a": {"up"}})
     assert {item.expires_s for item in table.items.values()} == {int(clock.now_s) + KEEP_S}
@@ -203,118 +249,20 @@ def test_entries_outlive_their_samples_and_no_longer(directory, table, clock):
 
 
 class World:
-    """Posts go through a directory into ``rows``: source -> key -> span; ``all``: the plain dict of what was stored."""
+    """A directory, and what is stored: source -> key -> span."""
 
-    def __init__(self, seed):
-        self.dice = random.Random(seed)
+    def __init__(self):
         self.clock, self.table = Clock(), Counted()
-        self.rows, self.all = {}, {}
+        self.rows = {}
         self.ingester = Directory(self.table, KEEP_S, self.clock)
         self.finder = Finder(Directory(self.table, KEEP_S, self.clock), self.spans, self.clock)
 
-    def spans(self, sources, to_ms):
-        return ((source, dict(self.rows.get(source, {}))) for source in sources)
-
-    def post(self):
-        """A row of a target with some of its series; the ingester may end anywhere, and the batch comes again."""
-        series = [self.labels() for _ in range(self.dice.randint(1, 4))]
-        by_source = {}
-        for one in series:
-            by_source.setdefault(labels.source_of(one), []).append(one)
-        while True:
-            self.table.ends = self.dice.choice([None, None, 0, 1, 2])
-            try:
-                for source, of_source in by_source.items():
-                    target = labels.text(labels.target_of(of_source[0]))
-                    series = {source: set(map(labels.key_of, of_source))}
-                    self.ingester.note("acme", {source: target} if self.dice.random() < 0.8 else {}, {}, {})
-                    self.ingester.note("acme", {source: target}, {}, series)
-                    self.store(SourceKey("acme", source), of_source)
-                break
-            except Crash:
-                self.ingester = Directory(self.table, KEEP_S, self.clock)
-        self.table.ends = None
-
-    def store(self, source, series):
-        at_ms = int(1000 * self.clock.now_s)
-        for one in series:
-            key = labels.key_of(one)
-            span = self.rows.setdefault(source, {}).get(key, SeriesSpan(at_ms, at_ms))
-            self.rows[source][key] = span.joined(SeriesSpan(at_ms, at_ms))
-            self.all[tuple(sorted(one.items()))] = self.rows[source][key]
-
-    def delete(self):
-        """All series of a source, as a delete and its cleaning leave them."""
-        if not self.rows:
-            return
-        source = self.dice.choice(sorted(self.rows))
-        gone = self.rows.pop(source)
-        self.all = {
-            key: span
-            for key, span in self.all.items()
-            if not (labels.source_of(dict(key)) == source.source and labels.key_of(dict(key)) in gone)
-        }
-
-    def labels(self):
-        pick = self.dice.choice
-        found = {
-            "__name__": pick(["up", "load", "cpu{x}", "a,b"]),
-            "job": pick(["", "node", "api=1"]),
-            "instance": pick(["", "a:1", "b:2", "c%3"]),
-            "zone": pick(["", "x", "y\n"]),
-        }
-        return {name: value for name, value in found.items() if value}
-
-    def matchers(self):
-        made = []
-        for _ in range(self.dice.randint(1, 3)):
-            name = self.dice.choice(["__name__", "job", "instance", "zone", "nowhere"])
-            value = self.dice.choice(["", "up", "node", "a:1", "x", "cpu{x}", "a"])
-            made.append((name, self.dice.choice([value.__eq__, value.__ne__, _begins(value), _begins_not(value)])))
-        return made
-
-    def check(self):
-        self.clock.now_s += 3.5
-        now_ms = int(1000 * self.clock.now_s)
-        from_ms = now_ms - self.dice.choice([60_000, 86_400_000, 10 * 86_400_000])
-        to_ms = now_ms - self.dice.choice([0, 0, 30_000, 86_400_000])
-        selectors = [self.matchers() for _ in range(self.dice.randint(1, 2))]
-        found = [tuple(sorted(one.labels.items())) for one in self.finder.find("acme", selectors, from_ms, to_ms)]
-        assert len(found) == len(set(found))
-        assert set(found) == {
-            key
-            for key, span in self.all.items()
-            if span.first_ms <= to_ms and span.last_ms >= from_ms
-            for one in [dict(key)]
-            if any(all(test(one.get(name, "")) for name, test in matchers) for matchers in selectors)
-        }
-
-
-def _begins(value):
-    return lambda text: text.startswith(value)
-
-
-def _begins_not(value):
-    return lambda text: not text.startswith(value)
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_it_finds_what_a_plain_dict_finds(seed):
-    world = World(seed)
-    for _ in range(60):
-        step = world.dice.random()
-        if step < 0.5:
-            world.post()
-        elif step < 0.55:
-            world.delete()
-        elif step < 0.65:
-            world.clock.now_s += world.dice.choice([60, 3_600, 86_400])
-        else:
-            world.check()
+    def spans(self, sources, to_ms, keep):
+        return ((source, 0, dict(self.rows.get(source, {}))) for source in sources)
 
 
 def test_a_new_series_is_found_within_the_age_of_the_cache():
-    world = World(1)
+    world = World()
     assert world.finder.find("acme", [[("__name__", "up".__eq__)]], 0, 2**45) == []
     world.ingester.note("acme", {"prom/a": "{instance=a}"}, {}, {"prom/a": {"up"}})
     world.rows[SourceKey("acme", "prom/a")] = {"up": SeriesSpan(0, 2**44)}
@@ -325,12 +273,12 @@ def test_a_new_series_is_found_within_the_age_of_the_cache():
 
 
 def test_only_sources_that_may_match_are_read():
-    world = World(1)
+    world = World()
     targets = {f"prom/{number}": f"{{instance=h{number},job=node}}" for number in range(1_000)}
     series = {source: {"up{zone=y}", f"only_{source}"} for source in targets}
     world.ingester.note("acme", targets, {}, series)
     asked = []
-    world.finder._spans = lambda sources, to_ms: (asked.append(source) or (source, {}) for source in sources)
+    world.finder._spans = lambda sources, *_: (asked.append(source) or (source, 0, {}) for source in sources)
     world.finder.find("acme", [[("instance", "h7".__eq__)]], 0, 2**45)
     world.finder.find("acme", [[("__name__", "only_prom/9".__eq__), ("job", "node".__eq__)]], 0, 2**45)
     assert [source.source for source in asked] == ["prom/7", "prom/9"]
@@ -342,5 +290,5 @@ def test_only_sources_that_may_match_are_read():
         world.finder.find("acme", [[("zone", "x".__eq__)]], 0, 2**45)
     assert caught.value.status == 422
     with patch.object(module, "FOUND_SERIES_MAX", 1), pytest.raises(TooMuchError, match="more than 1 series"):
-        world.finder._spans = lambda sources, to_ms: [(sources[0], dict.fromkeys("ab", SeriesSpan(0, 1)))]
+        world.finder._spans = lambda sources, *_: [(sources[0], 2, {})]
         world.finder.find("acme", [[("instance", "h7".__eq__)]], 0, 2**45)

@@ -57,8 +57,10 @@ def queries():
     for source, names in OF_HOSTS.items():
         spans[SourceKey("acme", source)] = dict.fromkeys(names, SeriesSpan(NOW_S * 1000, NOW_S * 1000))
 
-    def spans_of(sources, to_ms):
-        return ((source, dict(spans.get(source, {}))) for source in sources)
+    def spans_of(sources, to_ms, keep):
+        return (
+            (source, 0, {key: span for key, span in spans.get(source, {}).items() if keep(key)}) for source in sources
+        )
 
     made = Listings(Finder(directory, spans_of, lambda: clock[0]), lambda tenant: HOSTS, directory.metrics)
     return Queries(None, None, None, listings=made, now_ms=lambda: NOW_S * 1000)

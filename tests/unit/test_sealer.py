@@ -23,6 +23,7 @@ from tests.support.fakes import FakeBlocks, FakeTable
 
 WINDOW = Window(1_699_992_000, 14_400)
 START_MS, END_MS = WINDOW.start_s * 1000, WINDOW.end_s * 1000
+END_OF_DAY_MS = START_MS // 86_400_000 * 86_400_000 + 86_399_999
 SCHEDULE = SealSchedule(120, 1800)
 RETENTION = Retention(hot_s=3600, warm_raw_s=604_800)
 
@@ -141,7 +142,7 @@ def test_rows_leave_only_after_block_and_catalogue_have_them():
     assert world.run() == 1
     assert world.steps == ["claim", "rows", "windows", "raw", "series", "roll a", "windows", "confirm"]
     assert blocks.decode(world.block(A).data) == rows().columns
-    assert world.catalogue.series(A) == {"a": SeriesSpan(START_MS, START_MS)}
+    assert world.catalogue.series(A) == {"a": SeriesSpan(START_MS, END_OF_DAY_MS)}
     assert world.catalogue.windows(A, "raw") == Windows({WINDOW}, set())
     assert world.hot.confirmed[A][0] == rows().pairs
     assert world.meter.counts == {

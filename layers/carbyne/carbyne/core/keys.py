@@ -308,6 +308,11 @@ def directory_partitions(tenant: str) -> list[str]:
     return [_directory(tenant, number) for number in range(DIRECTORY_SHARDS)]
 
 
+def directory_tokens(tenant: str) -> str:
+    """Partition key, in the blocks table, of the tokens of these partitions; sort keys are their names."""
+    return f"facts:{escape(tenant)}:tokens"
+
+
 def _directory(tenant: str, number: int) -> str:
     return f"facts:{escape(tenant)}:sources:{number:02d}"
 

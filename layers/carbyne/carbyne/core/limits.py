@@ -43,6 +43,10 @@ DIRECTORY_DAYS: Final = 461
 says otherwise; the next facts of the source put it right."""
 DIRECTORY_CACHE_S: Final = 3
 """How long a reader goes by what it read of the directory: a new series is found within 5 s of its post."""
+DIRECTORY_WHOLE_S: Final = 60
+"""After so long a reader reads a partition of the directory again whatever its token says: earlier code gives none."""
+DIRECTORY_SOURCES_MAX: Final = 200_000
+"""Targets of a tenant that can be searched: their directory takes a reader some 200 MB and 3 s."""
 DIRECTORY_CACHED_SOURCES_MAX: Final = 200_000
 """Sources of other tenants' directories that a reader keeps in the meantime: some 120 MB."""
 FOUND_SOURCES_MAX: Final = 1_000

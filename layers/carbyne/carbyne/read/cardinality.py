@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple, Protocol
 
+from carbyne.core import labels
 from carbyne.core.keys import SourceKey
 from carbyne.core.labels import NAME
 from carbyne.core.limits import COUNTED_SOURCES_MAX, FOUND_SERIES_MAX, FOUND_SOURCES_MAX
@@ -71,8 +72,8 @@ class Cardinality:
         counts = self._hot.counts_each(list(counted), since_ms)
         largest = _largest(counts)
         series = (
-            counted[source].labels_of(key)
-            for source, spans in self._spans(largest, now_ms)
+            (counted[source], key)
+            for source, _, spans in self._spans(largest, now_ms, lambda _: True)
             for key, span in spans.items()
             if span.last_ms >= since_ms
         )
@@ -93,9 +94,21 @@ def _largest(counts: Mapping[SourceKey, int]) -> list[SourceKey]:
 
 
 def _counted(
-    series: Iterable[Mapping[str, str]], number: int, since_ms: int, of_sources: Counter[str], warnings: list[str]
+    series: Iterable[tuple[KnownSource, str]],
+    number: int,
+    since_ms: int,
+    of_sources: Counter[str],
+    warnings: list[str],
 ) -> CardinalityReport:
-    pairs = Counter(pair for labels in series for pair in labels.items())
+    """Keys are taken apart once, since those of the targets of a job are alike."""
+    of_keys, of_targets = Counter[tuple[bool, str]](), Counter[tuple[str, str]]()
+    for source, key in series:
+        of_keys[labels.is_labelled(source.source.source), key] += 1
+        of_targets.update(source.labels.items())
+    pairs = of_targets
+    for (is_labelled, key), times in of_keys.items():
+        inner = labels.parse(key) if is_labelled else {NAME: key}
+        pairs.update(dict.fromkeys(inner.items(), times))
     values, value_bytes, metrics = Counter[str](), Counter[str](), Counter[str]()
     for (label, value), of_pair in pairs.items():
         values[label] += 1

@@ -5,7 +5,7 @@ lacks is empty.  What a selector says of a source's own labels and of metrics' n
 the series of a source are read only if these tests pass.  How many sources and series one call looks into is bounded.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from carbyne.core import labels
@@ -41,8 +41,10 @@ class FoundSeries(NamedTuple):
 
 FindSeries = Callable[[str, Sequence[Matchers], int, int], Sequence[FoundSeries]]
 """As ``Finder.find``."""
-SpansOf = Callable[[Sequence[SourceKey], int], Iterator[tuple[SourceKey, Spans]]]
+SpansOf = Callable[[Sequence[SourceKey], int, Callable[[str], bool]], Iterator[tuple[SourceKey, int, Spans]]]
 """As ``KnownSeries.spans``."""
+_HOST: Final = frozenset({SOURCE})
+_TARGET: Final = frozenset({labels.JOB, labels.INSTANCE})
 
 
 class TooMuchError(RequestError):
@@ -65,16 +67,18 @@ class KnownSource(NamedTuple):
     names: frozenset[str] | None
     others: frozenset[str] | None
 
+    @property
+    def decided(self) -> frozenset[str]:
+        """The labels that no key of a series of such a source has."""
+        if not labels.is_labelled(self.source.source):
+            return _HOST
+        return _TARGET if self.labels else frozenset()
+
     def says(self, label: str) -> bool:
         """Whether the value of a label, which may be none, is known without the series."""
-        if label in self.labels or (self.labels and label in (labels.JOB, labels.INSTANCE)):
-            return True  # the series of a target have neither of the two in their keys
+        if label in self.decided:
+            return True
         return self.others is not None and label not in self.others and label != labels.NAME
-
-    def labels_of(self, key: str) -> Mapping[str, str]:
-        """All labels of one of its series."""
-        inner = labels.parse(key) if labels.is_labelled(self.source.source) else {labels.NAME: key}
-        return {**self.labels, **inner}
 
 
 def no_series(tenant: str, selectors: Sequence[Matchers], from_ms: int, to_ms: int) -> Sequence[FoundSeries]:
@@ -83,11 +87,10 @@ def no_series(tenant: str, selectors: Sequence[Matchers], from_ms: int, to_ms: i
 
 
 class _Listed(NamedTuple):
-    """A source of the directory with the days on which it had samples."""
+    """A source of the directory, as it is kept and as it is searched."""
 
+    entry: ListedSource
     target: KnownSource
-    first_day: int
-    last_day: int
 
 
 class Finder:
@@ -97,7 +100,7 @@ class Finder:
         self._directory = directory
         self._spans = spans
         self._clock = clock
-        self._cached: dict[str, tuple[list[_Listed], float]] = {}
+        self._cached: dict[str, tuple[dict[str, _Listed], float]] = {}
 
     def find(
         self,
@@ -137,37 +140,39 @@ class Finder:
     def _of_targets(
         self, targets: Mapping[SourceKey, KnownSource], sought: Sequence["_Sought"], from_ms: int, to_ms: int
     ) -> Iterator[FoundSeries]:
+        inside = _Inside({target.decided for target in targets.values()}, sought)
         looked_at = 0
-        for source, spans in self._spans(list(targets), to_ms):
-            looked_at += len(spans)
+        for source, number, spans in self._spans(list(targets), to_ms, inside.may_be_found):
+            looked_at += number
             if looked_at > FOUND_SERIES_MAX:
                 raise TooMuchError(f"more than {FOUND_SERIES_MAX} series", FOUND_SERIES_MAX)
+            target = targets[source]
+            fitting = [each for each in sought if each.may_be_of(target)]
             for key, span in spans.items():
-                if span.first_ms <= to_ms and span.last_ms >= from_ms:
-                    of_series = targets[source].labels_of(key)
-                    if any(each.finds(of_series) for each in sought):
-                        yield FoundSeries(source, key, of_series)
+                if span.first_ms <= to_ms and span.last_ms >= from_ms and inside.finds(fitting, target, key):
+                    yield FoundSeries(source, key, {**target.labels, **inside.labels_of(target.decided, key)})
 
     def _in_span(self, tenant: str, from_ms: int, to_ms: int) -> Iterator[KnownSource]:
         """Days are those of arrival: a sample may be a day early or some days late."""
         first_day, last_day = from_ms // 1000 // DAY_S, to_ms // 1000 // DAY_S
         for listed in self._listed(tenant):
-            if listed.last_day + 1 >= first_day and listed.first_day - _LATE_DAYS <= last_day:
+            entry = listed.entry
+            if entry.last_day + 1 >= first_day and entry.first_day - _LATE_DAYS <= last_day:
                 yield listed.target
 
-    def _listed(self, tenant: str) -> list[_Listed]:
-        listed, until_s = self._cached.get(tenant, ([], 0.0))
+    def _listed(self, tenant: str) -> Iterable[_Listed]:
+        known, until_s = self._cached.get(tenant, ({}, 0.0))
         if until_s > self._clock():
-            return listed
-        listed = [
-            _Listed(_of_directory(tenant, source, entry), entry.first_day, entry.last_day)
-            for source, entry in self._directory.sources(tenant).items()
-        ]
+            return known.values()
+        listed = {}
+        for source, entry in self._directory.sources(tenant).items():
+            before = known.get(source)
+            listed[source] = before if before and before.entry == entry else _of_directory(tenant, source, entry)
         others = sum(len(cached) for other, (cached, _) in self._cached.items() if other != tenant)
         if others + len(listed) > DIRECTORY_CACHED_SOURCES_MAX:
             self._cached.clear()
         self._cached[tenant] = listed, self._clock() + DIRECTORY_CACHE_S
-        return listed
+        return listed.values()
 
 
 _LATE_DAYS: Final = 460
@@ -190,8 +195,9 @@ class _Sought:
                 return False
         return not self._of_name or self._may_be_named(target.names)
 
-    def finds(self, of_series: Mapping[str, str]) -> bool:
-        return all(test(of_series.get(label, "")) for label, test in self._matchers)
+    def finds_inside(self, decided: frozenset[str], inner: Mapping[str, str]) -> bool:
+        """Whether the labels in a key pass, where those of the source do."""
+        return all(test(inner.get(label, "")) for label, test in self._matchers if label not in decided)
 
     def _may_be_named(self, names: frozenset[str] | None) -> bool:
         """Targets of a job share their set of names, which is tested once."""
@@ -200,9 +206,47 @@ class _Sought:
         return self._known[names]
 
 
-def _of_directory(tenant: str, source: str, listed: ListedSource) -> KnownSource:
-    target = labels.parse(listed.target) if listed.target else {}
-    return KnownSource(SourceKey(tenant, source), target, listed.names.metrics, listed.names.labels)
+class _Inside:
+    """Tests each key once, since the keys of the targets of a job are alike.  ``kinds``: of the sources that are looked
+    into, as ``KnownSource.decided``."""
+
+    def __init__(self, kinds: Collection[frozenset[str]], sought: Sequence[_Sought]) -> None:
+        self._kinds = kinds
+        self._sought = sought
+        self._labels: dict[tuple[bool, str], Mapping[str, str]] = {}
+        self._found: dict[tuple[frozenset[str], str], list[_Sought]] = {}
+        self._may: dict[str, bool] = {}
+
+    def may_be_found(self, key: str) -> bool:
+        """Whether some source may have a series with this key that a selector finds."""
+        may = self._may.get(key)
+        if may is None:
+            may = self._may[key] = any(self._passed(decided, key) for decided in self._kinds)
+        return may
+
+    def finds(self, fitting: Sequence[_Sought], target: KnownSource, key: str) -> bool:
+        """Whether one of the selectors that fit a source finds its series with this key."""
+        passed = self._passed(target.decided, key)
+        return any(each in passed for each in fitting)
+
+    def labels_of(self, decided: frozenset[str], key: str) -> Mapping[str, str]:
+        """The labels in a key; of a host's it is the metric's name."""
+        place = decided is _HOST, key
+        if place not in self._labels:
+            self._labels[place] = {labels.NAME: key} if decided is _HOST else labels.parse(key)
+        return self._labels[place]
+
+    def _passed(self, decided: frozenset[str], key: str) -> list[_Sought]:
+        place = decided, key
+        if place not in self._found:
+            inner = self.labels_of(decided, key)
+            self._found[place] = [each for each in self._sought if each.finds_inside(decided, inner)]
+        return self._found[place]
+
+
+def _of_directory(tenant: str, source: str, entry: ListedSource) -> _Listed:
+    target = labels.parse(entry.target) if entry.target else {}
+    return _Listed(entry, KnownSource(SourceKey(tenant, source), target, entry.names.metrics, entry.names.labels))
 
 
 def _of_registry(tenant: str, registered: RegisteredSource) -> KnownSource:

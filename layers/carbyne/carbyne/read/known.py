@@ -51,24 +51,30 @@ class KnownSeries:
         self._now_ms = now_ms
         self._check = check
 
-    def spans(self, sources: Sequence[SourceKey], to_ms: int) -> Iterator[tuple[SourceKey, Spans]]:
-        """Every series that each source ever had, with the times between which it has samples: in Redis it has them in
-        all of a window.  RetryableError, also if series may be missing that have samples before ``to_ms``."""
+    def spans(
+        self, sources: Sequence[SourceKey], to_ms: int, keep: Callable[[str], bool]
+    ) -> Iterator[tuple[SourceKey, int, Spans]]:
+        """How many series each source has, and those of the keys that ``keep`` takes, with the times between which they
+        have samples: in Redis in all of a window.  RetryableError, also if series may be missing that have samples
+        before ``to_ms``."""
         for first in range(0, len(sources), FOUND_AT_ONCE):
-            yield from self._some(sources[first : first + FOUND_AT_ONCE], to_ms).items()
+            yield from self._some(sources[first : first + FOUND_AT_ONCE], to_ms, keep)
 
-    def _some(self, sources: Sequence[SourceKey], to_ms: int) -> dict[SourceKey, Spans]:
+    def _some(
+        self, sources: Sequence[SourceKey], to_ms: int, keep: Callable[[str], bool]
+    ) -> Iterator[tuple[SourceKey, int, Spans]]:
         now_ms = self._now_ms()
         hot = self._hot.series_each(sources)
         for source, answer in self._hot.read_each(sources, HotQuery(now_ms, now_ms, self._length_s, [])).items():
             self._check(answer, source, min(to_ms, now_ms))
         late = self._late_spans(sources)
-        spans = self._catalogue.series_each(sources)
+        catalogue = self._catalogue.kept_each(sources, keep)
         for source in sources:
-            _join(spans[source], {name: SeriesSpan(*span) for name, span in hot[source].items()})
+            number, spans = catalogue[source]
+            _join(spans, {name: SeriesSpan(*span) for name, span in hot[source].items() if keep(name)})
             for more in late.get(source, ()):
-                _join(spans[source], more)
-        return spans
+                _join(spans, {name: span for name, span in more.items() if keep(name)})
+            yield source, max(number, len(hot[source])), spans
 
     def _late_spans(self, sources: Sequence[SourceKey]) -> dict[SourceKey, list[Spans]]:
         listed = sorted(self._late.listed(sources))

@@ -49,8 +49,8 @@ def series(queries: Queries, call: Call) -> QuerySuccess:
     given = Parameters(call.request)
     if not given.every("match[]"):
         raise QueryError("bad_data", "no match[] parameter provided")
-    found = queries.listings.series(call.tenant, _selectors(given), *_span_ms(given))
-    return _cut([dict(labels) for labels in found], given, [])
+    listed = queries.listings.series(call.tenant, _selectors(given), *_span_ms(given))
+    return _cut([dict(labels) for labels in listed], given, [])
 
 
 def metadata(queries: Queries, call: Call) -> QuerySuccess:
@@ -105,7 +105,7 @@ def unescaped(name: str) -> str:
     codes = [int(code, 16) for code in _CODE.findall(body) if code]
     if any(code > 0x10FFFF or 0xD800 <= code < 0xE000 for code in codes):
         return name
-    return _CODE.sub(lambda found: chr(int(found[1], 16)) if found[1] else "_", body)
+    return _CODE.sub(lambda code: chr(int(code[1], 16)) if code[1] else "_", body)
 
 
 def _selectors(given: Parameters) -> Sequence[Matchers]:

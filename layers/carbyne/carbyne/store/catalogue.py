@@ -37,6 +37,7 @@ from carbyne.core.limits import (
     CATALOGUE_NAMES_BYTES_MAX,
     CATALOGUE_PAGE_BYTES_MAX,
     CATALOGUE_PAGE_SERIES_MAX,
+    DAY_S,
     RAW_WINDOW_S_MAX,
     SEAL_TRIES_MAX,
     SERIES_KEY_BYTES_MAX,
@@ -62,7 +63,8 @@ _PAGE_SORT: Final = "{:06d}"
 
 
 class SeriesSpan(NamedTuple):
-    """When a series was seen: times of its first and last sample, ms."""
+    """When a series was seen: times of its first and last sample, ms.  In the catalogue the latter is the end of its
+    day: pages are rewritten once a day, and not with each seal."""
 
     first_ms: int
     last_ms: int
@@ -178,15 +180,28 @@ class Catalogue:
         return _joined(spans for _, _, spans in self._pages(source))
 
     def series_each(self, sources: Sequence[SourceKey]) -> dict[SourceKey, Spans]:
-        """``series`` of each source, in one call but for those that have several pages."""
+        """``series`` of each source."""
+        return {source: spans for source, (_, spans) in self.kept_each(sources, lambda _: True).items()}
+
+    def kept_each(
+        self, sources: Sequence[SourceKey], keep: Callable[[str], bool]
+    ) -> dict[SourceKey, tuple[int, Spans]]:
+        """How many series each source has, and those that ``keep`` takes; in one call but for large sources."""
         pages = self._table.get_each([(source.series_item, _PAGE_SORT.format(0)) for source in sources])
-        first = {source: pages.get((source.series_item, _PAGE_SORT.format(0))) for source in sources}
-        spans = {source: _spans(item) if item else Spans() for source, item in first.items()}
-        full = [source for source, of_page in spans.items() if _may_be_full(of_page)]
-        return spans | {source: self.series(source) for source in full}
+        answers: dict[SourceKey, tuple[int, Spans]] = {}
+        for source in sources:
+            item = pages.get((source.series_item, _PAGE_SORT.format(0)))
+            page = _PAGES.unpack(item.data) if item else _Page(b"", [], [])
+            if _may_be_full(page):
+                of_all = self.series(source)
+                answers[source] = len(of_all), {name: span for name, span in of_all.items() if keep(name)}
+            else:
+                answers[source] = len(page.first_ms), _kept(page, keep) if item else {}
+        return answers
 
     def add_series(self, source: SourceKey, seen: Spans) -> None:
         """Extend the spans of the series in ``seen``, adding those that are new."""
+        seen = {name: SeriesSpan(span.first_ms, _end_of_day_ms(span.last_ms)) for name, span in seen.items()}
         for _ in range(SEAL_TRIES_MAX):
             if self._try_add_series(source, seen):
                 return
@@ -354,6 +369,10 @@ class Catalogue:
         return True
 
 
+def _end_of_day_ms(ts_ms: int) -> int:
+    return ts_ms - ts_ms % (1000 * DAY_S) + 1000 * DAY_S - 1
+
+
 def _digest(data: bytes) -> bytes:
     return blake2b(data, digest_size=_NOTE_BYTES).digest()
 
@@ -380,9 +399,15 @@ def _room(spans: Spans, names: Sequence[str]) -> int:
     return sum(1 for _ in takewhile(lambda size: size < bytes_left, sizes))
 
 
-def _may_be_full(spans: Spans) -> bool:
+def _may_be_full(page: _Page) -> bool:
     """Whether a page may have had no room for a name, so that another one was begun."""
-    return _room(spans, ["x" * SERIES_KEY_BYTES_MAX]) == 0
+    bytes_left = CATALOGUE_NAMES_BYTES_MAX - len(page.names)
+    return bytes_left <= SERIES_KEY_BYTES_MAX + 1 or len(page.first_ms) >= CATALOGUE_PAGE_SERIES_MAX
+
+
+def _kept(page: _Page, keep: Callable[[str], bool]) -> Spans:
+    rows = zip(split_series(page.names), page.first_ms, page.last_ms, strict=True)
+    return {name: SeriesSpan(first_ms, last_ms) for name, first_ms, last_ms in rows if keep(name)}
 
 
 def _spans(item: Item) -> Spans:

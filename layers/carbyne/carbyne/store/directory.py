@@ -2,20 +2,22 @@
 
 Sources are indexed, not series: an entry for each series and label would cost twenty times as much to write.  Items of
 the blocks table, in DIRECTORY_SHARDS partitions of a tenant for its sources, one for its sets of names, each stored
-once by its hash, and one for what its metrics are.  The ingester writes them before the rows of a new source or name,
+once by its hash, one for what its metrics are, and one for tokens: a partition of sources gets another one after each
+change, and readers read it again then.  The ingester writes them before the rows of a new source or name,
 and else once a day, so whoever lists them finds every source whose rows can be read, and the days on which it had any.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
+from secrets import token_bytes
 from typing import Final, NamedTuple
 
 import msgspec
 
 from carbyne.core import keys
 from carbyne.core.documents import Document
-from carbyne.core.errors import RetryableError
+from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.items import Item, Table
 from carbyne.core.keys import SourceKey
 from carbyne.core.labels import NamesOfSeries, names_in
@@ -25,6 +27,8 @@ from carbyne.core.limits import (
     DIRECTORY_ITEM_BYTES_MAX,
     DIRECTORY_NAMES_BYTES_MAX,
     DIRECTORY_REMEMBERED_MAX,
+    DIRECTORY_SOURCES_MAX,
+    DIRECTORY_WHOLE_S,
     DIRECTORY_WRITERS,
     WRITE_TRIES_MAX,
 )
@@ -91,6 +95,14 @@ class _Known(NamedTuple):
     item: Item
 
 
+class _ReadPage(NamedTuple):
+    """A partition of sources as it was read, after its token."""
+
+    token: bytes
+    read_s: float
+    entries: Mapping[str, SourceEntry]
+
+
 _Key = tuple[str, str]
 
 
@@ -124,30 +136,53 @@ class Directory:
         self._known: dict[_Key, _Known] = {}
         self._metrics: dict[_Key, MetricEntry] = {}
         self._sets: dict[_Key, ListedNames] = {}
+        self._pages: dict[str, _ReadPage] = {}
+        self._untold: set[tuple[str, str]] = set()
 
     def sources(self, tenant: str) -> dict[str, ListedSource]:
-        """All sources of a tenant; RetryableError."""
+        """All sources of a tenant; RetryableError, RequestError 422 for more than a reader has memory for.
+
+        Only partitions whose token has changed are read again, and each once in DIRECTORY_WHOLE_S.
+        """
+        if sum(len(page.entries) for page in self._pages.values()) > DIRECTORY_SOURCES_MAX:
+            self._pages.clear()
+        tokens = {sort: item.data for sort, item in self._all(keys.directory_tokens(tenant))}
         partitions = keys.directory_partitions(tenant)
-        with ThreadPoolExecutor(BATCH_READERS) as readers:  # all at once: it saves round trips
-            pages = readers.map(self._all, partitions)
-            entries = {
-                source: self._entry((partition, source), item)
-                for partition, page in zip(partitions, pages, strict=True)
-                for source, item in page
-            }
-        self._trim()
+        due_s = self._now_s() - DIRECTORY_WHOLE_S
+        old = [
+            partition
+            for partition in partitions
+            if partition not in self._pages
+            or self._pages[partition].token != tokens.get(partition, b"")
+            or self._pages[partition].read_s <= due_s
+        ]
+        if old:
+            self._read_again(old, tokens)
+        entries = {
+            source: entry for partition in partitions for source, entry in self._pages[partition].entries.items()
+        }
+        if len(entries) > DIRECTORY_SOURCES_MAX:
+            self._pages.clear()
+            raise _too_many(len(entries))
         sets = {identity: self._names_of(tenant, identity) for identity in {entry.names for entry in entries.values()}}
+        sets[b""] = _ANY  # facts come before rows; but an entry that was lost may have rows, and its names no more
         return {
             source: ListedSource(entry.target, entry.first_day, entry.last_day, sets[entry.names])
             for source, entry in entries.items()
         }
 
-    def _entry(self, key: _Key, item: Item) -> SourceEntry:
-        """What an item says, which most items said before."""
-        known = self._known.get(key)
-        if known is None or known.item != item:
-            known = self._known[key] = _Known(_SOURCES.unpack(item.data), item)
-        return known.entry
+    def _read_again(self, partitions: Sequence[str], tokens: Mapping[str, bytes]) -> None:
+        """Partitions of a tenant; the first one says about how large the others are."""
+        first, *others = partitions
+        items = {first: self._all(first)}
+        if (about := len(items[first]) * len(partitions)) > DIRECTORY_SOURCES_MAX:
+            raise _too_many(about)
+        with ThreadPoolExecutor(BATCH_READERS) as readers:  # all at once: it saves round trips
+            items |= zip(others, readers.map(self._all, others), strict=True)
+        now_s = self._now_s()
+        for partition, page in items.items():
+            entries = {source: _SOURCES.unpack(item.data) for source, item in page}
+            self._pages[partition] = _ReadPage(tokens.get(partition, b""), now_s, entries)
 
     def metrics(self, tenant: str) -> dict[str, MetricEntry]:
         """All metrics of a tenant about which anything was said; RetryableError."""
@@ -178,8 +213,17 @@ class Directory:
         for sources in _in_turn(targets.keys() | names.keys(), names):
             with ThreadPoolExecutor(DIRECTORY_WRITERS) as writers:  # a thousand new targets are seconds one by one
                 list(writers.map(note, sources))  # after an error none is begun: an outage takes the time of one
+        self._tell()
         self._note_metrics(keys.metrics_item(tenant), metrics)
         self._trim()
+
+    def _tell(self) -> None:
+        """Give another token to each partition with an entry that was written, or not remembered."""
+        if self._untold:
+            expires_s = int(self._now_s()) + self._keep_s
+            places = [(keys.directory_tokens(tenant), partition) for tenant, partition in self._untold]
+            self._table.write([(*place, Item(token_bytes(8), expires_s)) for place in places], [])
+            self._untold.clear()
 
     def _trim(self) -> None:
         for memory in (self._known, self._metrics, self._sets):
@@ -191,10 +235,16 @@ class Directory:
 
         What the entry has besides stays.  RetryableError.
         """
-        item = self._table.get(source.series_item, keys.TARGET_SORT)
-        self._note_source(source, item.data.decode() if item else "", days, names_in(series))
+        target = self._target_of(source)
+        self._note_source(source, target, days, names_in(series))
+        self._tell()
         self._trim()
-        return item is not None
+        return bool(target)
+
+    def _target_of(self, source: SourceKey) -> str:
+        """What is noted beside the series of a source, empty if nothing is."""
+        item = self._table.get(source.series_item, keys.TARGET_SORT)
+        return item.data.decode() if item else ""
 
     def _note_source(self, source: SourceKey, target: str, days: tuple[int, int], names: NamesOfSeries) -> None:
         """Entries are changed on the version that was read: no two instances lose each other's names.
@@ -203,20 +253,25 @@ class Directory:
         """
         key = keys.directory_partition(*source), source.source
         for _ in range(WRITE_TRIES_MAX):
-            known = self._known.get(key) or self._read(key)
+            known = self._known.get(key) or self._read_untold(source.tenant, key)
+            if known is None and not target:  # it was lost, and its facts were told before that
+                target = self._target_of(source)
             entry = self._changed(source.tenant, known and known.entry, target, days, names)
             if known and entry == known.entry:
                 return
             if target and (known is None or known.entry.target != target):
                 self._table.write([(source.series_item, keys.TARGET_SORT, Item(target.encode()))], [])
             item = Item(_SOURCES.pack(entry), int(self._now_s()) + self._keep_s)
+            self._untold.add((source.tenant, key[0]))
             if self._table.put(*key, item, known and known.item):
                 self._known[key] = _Known(entry, item)
                 return
             self._known.pop(key, None)
         raise RetryableError(f"the entry of {source.source} keeps changing under us")
 
-    def _read(self, key: _Key) -> _Known | None:
+    def _read_untold(self, tenant: str, key: _Key) -> _Known | None:
+        """An entry that is not remembered: who wrote it may have ended before its partition's token."""
+        self._untold.add((tenant, key[0]))
         item = self._table.get(*key)
         if item is None:
             return None
@@ -278,3 +333,8 @@ class Directory:
 
 def _bytes_of(names: ListedNames) -> int:
     return sum(len(name.encode()) + 3 for name in (*(names.metrics or ()), *(names.labels or ())))
+
+
+def _too_many(sources: int) -> RequestError:
+    message = f"the tenant has about {sources} targets; at most {DIRECTORY_SOURCES_MAX} are searched"
+    return RequestError(422, message)

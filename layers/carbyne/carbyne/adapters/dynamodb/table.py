@@ -94,16 +94,18 @@ class DynamoTable:
     def get_each(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Item]:
         left: list[Any] = [{"pk": {"S": partition}, "sk": {"S": sort}} for partition, sort in places]
         items: dict[tuple[str, str], Item] = {}
-        for _ in range(WRITE_TRIES_MAX + len(left) // BATCH_GET_MAX):
-            if not left:
-                return items
-            asked, left = left[:BATCH_GET_MAX], left[BATCH_GET_MAX:]
+        tries = 0
+        while left:
+            before, asked, left = len(left), left[:BATCH_GET_MAX], left[BATCH_GET_MAX:]
             with retryable("blocks BatchGetItem"):
                 answer = self._client.batch_get_item(RequestItems={self._name: {"Keys": asked, "ConsistentRead": True}})
             rows = answer["Responses"].get(self._name, [])
             items |= {(row["pk"]["S"], row["sk"]["S"]): of_attributes(row) for row in rows}
             left += answer.get("UnprocessedKeys", {}).get(self._name, {"Keys": []})["Keys"]
-        raise RetryableError(f"blocks BatchGetItem: {len(left)} items are not given now")
+            tries += len(left) == before
+            if tries == WRITE_TRIES_MAX:
+                raise RetryableError(f"blocks BatchGetItem: {len(left)} items are not given now")
+        return items
 
     def query(self, partition: str, first: str, last: str) -> list[tuple[str, Item]]:
         items: list[tuple[str, Item]] = []

@@ -1,0 +1,319 @@
+"""Whatever is posted, deleted, lost and restored: listings are those of a plain dict.
+
+Two ingesters, the real ones, take turns, and end before and after any call of the table or of Redis; then the batch
+comes again.  A reader lists in between.
+"""
+
+import random
+import struct
+from types import SimpleNamespace
+
+import pytest
+from carbyne.core import labels
+from carbyne.core.keys import split_series
+from carbyne.hot.ingester import Ingester, RecordSinks
+from carbyne.read import finder as finding
+from carbyne.read.finder import Finder, KnownSource
+from carbyne.read.listings import Listings
+from carbyne.read.registered import RegisteredSource, infos_of
+from carbyne.samples.schedule import RawTimes, SealSchedule
+from carbyne.store.catalogue import Catalogue, SeriesSpan
+from carbyne.store.directory import Directory, ListedNames
+from carbyne.store.reindex import Reindex
+from carbyne.stream import records
+from carbyne.stream.arrived import Arrived
+
+from tests.support.fakes import Crash, FakeTable
+from tests.unit.test_ingester import Meter
+
+DAY_S = 86_400
+KEEP_S = 460 * DAY_S
+LENGTH_S = 14_400
+NAMES = ["up", "load", "cpu{x}", "a,b", "e", "f"]
+HOSTS = ["host/h1", "host/h2", "service/shop"]
+
+
+class Ending:
+    """A store some of whose calls end the ingester, before or after they took effect."""
+
+    def __init__(self, store, world):
+        self._store, self._world = store, world
+
+    def __getattr__(self, name):
+        def call(*arguments):
+            self._world.may_end()
+            answer = getattr(self._store, name)(*arguments)
+            self._world.may_end()
+            return answer
+
+        return call
+
+
+class World:
+    """``rows``: source -> key -> span, of what Redis was given; ``all``: labels -> span, the plain dict."""
+
+    def __init__(self, seed):
+        self.dice = random.Random(seed)
+        self.now_s, self.table, self.sequence = 20_000.0 * DAY_S, FakeTable(), 0
+        self.rows, self.all, self.registered, self.told = {}, {}, [], set()
+        self.ends_in = None
+        self.ingesters = [self.new_ingester(), self.new_ingester()]
+        directory = Directory(self.table, KEEP_S, self.clock)
+        finder = Finder(directory, self.spans, self.clock)
+        self.listings = Listings(finder, self.registered_of, directory.metrics)
+
+    def registered_of(self, tenant):
+        return self.registered if tenant == "acme" else []
+
+    def clock(self):
+        return self.now_s
+
+    def now_ms(self):
+        return int(self.now_s * 1000)
+
+    def new_ingester(self):
+        return Ingester(
+            sinks=RecordSinks(
+                hot=Ending(SimpleNamespace(write=self.store), self),
+                deletes=None,
+                late=None,
+                facts=Directory(Ending(self.table, self), KEEP_S, self.clock),
+                quarantine=None,
+            ),
+            tenant_exists=lambda tenant: True,
+            epoch=1,
+            times=RawTimes(SealSchedule(120, 0), LENGTH_S, KEEP_S, self.now_ms),
+            meter=Meter(),
+        )
+
+    def may_end(self):
+        if self.ends_in is not None:
+            self.ends_in -= 1
+            if self.ends_in < 0:
+                self.ends_in = None
+                raise Crash("the ingester ends here")
+
+    def spans(self, sources, to_ms, keep):
+        for source in sources:
+            spans = self.rows.get(source, {})
+            yield source, len(spans), {key: span for key, span in spans.items() if keep(key)}
+
+    def post(self):
+        """A batch: facts of targets that were not told lately, then a row of each source."""
+        series = [self.labels() for _ in range(self.dice.randint(1, 4))]
+        by_source = {}
+        for each in series:
+            by_source.setdefault(labels.source_of(each), {})[labels.key_of(each)] = each
+        if self.dice.random() < 0.3:
+            by_source.setdefault(self.dice.choice(HOSTS), {})[self.dice.choice(["cpu", "custom.a{b", "up"])] = None
+        facts = {
+            source: labels.text(labels.target_of(next(iter(of_source.values()))))
+            for source, of_source in by_source.items()
+            if labels.is_labelled(source) and (source, int(self.now_s) // 3600) not in self.told
+        }
+        self.told |= {(source, int(self.now_s) // 3600) for source in facts}
+        ts_ms = self.now_ms()
+        rows = [
+            (source, ts_ms, "\n".join(sorted(keys)).encode(), struct.pack(f"<{len(keys)}d", *range(len(keys))))
+            for source, keys in by_source.items()
+        ]
+        batch = [records.encode(records.FactsRecord("acme", facts, {}))] if facts else []
+        self.ingest([*batch, *records.pack("acme", rows, 10**6)])
+
+    def ingest(self, batch):
+        entries = [Arrived(str(self.sequence + number), data, self.now_s) for number, data in enumerate(batch)]
+        self.sequence += len(batch)
+        while True:
+            number = self.dice.randrange(2)
+            self.ends_in = self.dice.choice([*[None] * 12, *range(6)])
+            try:
+                assert self.ingesters[number].ingest(entries) is None
+                break
+            except Crash:
+                self.ingesters[number] = self.new_ingester()
+                self.check()
+        self.ends_in = None
+
+    def store(self, lanes):
+        """As Redis and the catalogue know it."""
+        for group in (group for groups in lanes.values() for group in groups):
+            for row in group.rows:
+                for key in split_series(row.series):
+                    self.see(group.source, key, row.ts_ms)
+        return {lane: SimpleNamespace(stored=1, lost=False) for lane in lanes}
+
+    def see(self, source, key, ts_ms):
+        span = SeriesSpan(ts_ms, ts_ms)
+        of_source = self.rows.setdefault(source, {})
+        of_source[key] = of_source[key].joined(span) if key in of_source else span
+        self.all[source.source, key] = of_source[key]
+
+    def delete(self):
+        """All series of a source, as a delete and its cleaning leave them."""
+        if self.rows:
+            source = self.dice.choice(sorted(self.rows))
+            for key in self.rows.pop(source):
+                del self.all[source.source, key]
+
+    def lose(self):
+        """The directory is lost, and made again."""
+        for place in [place for place in self.table.items if place[0].startswith("facts:")]:
+            del self.table.items[place]
+
+        def series_each(sources):
+            return {source: {key: tuple(span) for key, span in self.rows[source].items()} for source in sources}
+
+        hot = SimpleNamespace(sources=lambda: list(self.rows), series_each=series_each)
+        directory = Directory(self.table, KEEP_S, self.clock)
+        Reindex(directory, Catalogue(self.table), lambda day: (), hot, self.clock).run(range(1), lambda so_far: None)
+
+    def register(self):
+        self.registered = [
+            RegisteredSource(source, source[5:] if source < "s" else "", "working")
+            for source in HOSTS
+            if self.dice.random() < 0.7
+        ]
+
+    def labels(self):
+        pick = self.dice.choice
+        made = {
+            "__name__": pick(NAMES),
+            "job": pick(["", "api=1"]),
+            "instance": pick(["", "a:1", "c%3", "c%3"]),
+            "zone": pick(["", "x", "y\n"]),
+        }
+        return {name: value for name, value in made.items() if value}
+
+    def matchers(self):
+        made = []
+        for _ in range(self.dice.randint(1, 3)):
+            name = self.dice.choice(["__name__", "job", "instance", "zone", "source", "nowhere"])
+            value = self.dice.choice(["", "api=1", "a:1", "x", "a", "host/h1", *NAMES])
+            made.append((name, self.dice.choice([value.__eq__, value.__ne__, _begins(value), _begins_not(value)])))
+        return made
+
+    def expected(self, selectors, from_ms, to_ms):
+        listed = {source.source for source in self.registered}
+        for (source, key), span in self.all.items():
+            if span.first_ms <= to_ms and span.last_ms >= from_ms and (labels.is_labelled(source) or source in listed):
+                yield self.labels_of(source, key)
+        yield from ({name: value for name, value in info.items() if value} for info in infos_of(self.registered))
+
+    def labels_of(self, source, key):
+        if not labels.is_labelled(source):
+            return {"__name__": key, "source": source}
+        return TARGETS.get(source, {}) | labels.parse(key)
+
+    def check(self):
+        self.now_s += 3.5
+        ends_in, self.ends_in = self.ends_in, None
+        from_ms = self.now_ms() - self.dice.choice([60_000, DAY_S * 1000, 10 * DAY_S * 1000])
+        to_ms = self.now_ms() - self.dice.choice([0, 0, 30_000, DAY_S * 1000])
+        selectors = [self.matchers() for _ in range(self.dice.randint(1, 2))]
+        series = [
+            each
+            for each in self.expected(selectors, from_ms, to_ms)
+            if any(all(test(each.get(name, "")) for name, test in matchers) for matchers in selectors)
+        ]
+        asked = "acme", selectors, from_ms, to_ms
+        assert self.listings.series(*asked) == sorted(tuple(sorted(each.items())) for each in series)
+        assert self.listings.label_names(*asked).texts == sorted({name for each in series for name in each})
+        label = self.dice.choice(["__name__", "job", "zone", "source"])
+        values = {each[label] for each in series if label in each}
+        assert self.listings.label_values("acme", label, *asked[1:]).texts == sorted(values)
+        assert self.listings.series("rival", *asked[1:]) == []
+        self.ends_in = ends_in
+
+
+def _begins(value):
+    return lambda text: text.startswith(value)
+
+
+def _begins_not(value):
+    return lambda text: not text.startswith(value)
+
+
+TARGETS = {
+    labels.source_of(target): target
+    for job in ({}, {"job": "api=1"})
+    for instance in ("a:1", "c%3")
+    for target in [{**job, "instance": instance}]
+}
+
+
+def run(seed, steps=60):
+    world = World(seed)
+    for _ in range(steps):
+        dice = world.dice.random()
+        if dice < 0.45:
+            world.post()
+        elif dice < 0.5:
+            world.delete()
+        elif dice < 0.55:
+            world.register()
+        elif dice < 0.57:
+            world.lose()
+        elif dice < 0.65:
+            world.now_s += world.dice.choice([60, 3_600, DAY_S])
+        else:
+            world.check()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_it_lists_what_a_plain_dict_lists(seed):
+    run(seed)
+
+
+def _after_rows(ingester, tenants):
+    """Instead of ``_note_facts``: nothing yet."""
+    return set()
+
+
+def _stored_first(store):
+    def stored(ingester, arrivals, arrived_ms):
+        failed = store(ingester, arrivals, arrived_ms)
+        portion = SimpleNamespace(facts=[], arrivals=list(arrivals))
+        return failed | NOTE_FACTS(ingester, ingester._said_of(portion))
+
+    return stored
+
+
+def _whatever_is_there(table, partition, sort, item, replaces):
+    table.items[partition, sort] = item
+    return True
+
+
+NOTE_FACTS = Ingester._note_facts
+SEEK = finding._Sought.finds_inside
+BUGS = {
+    "rows are written before the directory": [
+        (Ingester, "_note_facts", _after_rows),
+        (Ingester, "_store", _stored_first(Ingester._store)),
+    ],
+    "an entry is put whatever is there": [(FakeTable, "put", _whatever_is_there)],
+    "names of labels are not joined": [(ListedNames, "joined", lambda old, new: ListedNames(old[0] | new[0], old[1]))],
+    "a change of the directory is not told": [(Directory, "_tell", lambda directory: None)],
+    "what the directory says is kept for ever": [(finding, "DIRECTORY_CACHE_S", 10**9)],
+    "a day of arrival is taken for that of the samples": [(finding, "_LATE_DAYS", -2)],
+    "labels inside are taken for those of targets": [(KnownSource, "says", lambda source, label: label != "__name__")],
+    "a host's metric is read as a key": [
+        (finding._Inside, "labels_of", lambda inside, decided, key: labels.parse(key))
+    ],
+    "a label that a source says is sought in keys": [
+        (finding._Sought, "finds_inside", lambda sought, decided, inner: SEEK(sought, frozenset(), inner))
+    ],
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_planted_bug_is_found(bug):
+    """Else the test above would show nothing."""
+    for seed in range(30):
+        with pytest.MonkeyPatch.context() as planted:
+            for place, name, broken in BUGS[bug]:
+                planted.setattr(place, name, broken)
+            try:
+                run(seed)
+            except AssertionError:
+                return
+    pytest.fail(f"30 schedules pass although {bug}")
