@@ -30,7 +30,7 @@ from carbyne.adapters import aws
 from carbyne.adapters.dynamodb.table import DynamoTable, attributes
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
-from carbyne.core import keys, labels, stamps
+from carbyne.core import labels, stamps
 from carbyne.core.keys import SourceKey, Window, join_series, list_identity
 from carbyne.core.limits import BATCH_READERS, DAY_S
 from carbyne.core.settings import RedisSettings
