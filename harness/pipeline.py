@@ -30,7 +30,7 @@ from carbyne.hot.replay import Watch
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.sealer import Retention
-from carbyne.stream.putter import Putter, Time
+from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import BOTH, Accounts, Grant
 from carbyne.tenants.usage import HeldMemory, Limits, Standing, TakenBody
 from carbyne.wiring import ingester as wiring_ingester
@@ -229,7 +229,6 @@ class Pipeline:
         cache = RedisCache(reader_nodes, time.monotonic, meter)
         ports = wiring_reader.ReaderPorts(
             *(self.store, HotWindows(reader_nodes), self.table, self.cold, accounts, self._now_ms, cache),
-            put=Putter(self.stream, moment).put,
         )
         self.reader = wiring_reader.assemble(reader_settings(LENGTH_S, RETENTION_S), ports)
         self.sealer = self.new_sealer(HotWindows(self._nodes()), self.table)

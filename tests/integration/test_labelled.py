@@ -101,17 +101,3 @@ def test_grafanas_lists_are_answered(path, call):
     body = json.loads(answer["body"])
     assert (answer["statusCode"], body["status"]) == (200, "success"), body
     assert call == "metadata" or body["data"]
-
-
-def test_series_are_deleted_by_their_labels(path):
-    """The last test here, since what is deleted is gone."""
-    query = [("match[]", 'cpu_seconds{mode="idle"}'), ("match[]", "none"), ("end", NOW_S - 120)]
-    event = http_event("POST", "/api/v1/admin/tsdb/delete_series", query=query, headers={"X-Api-Key": "secret"})
-    delivered = len(path.stream.records)
-    assert APPS["reader"].handle(event, lambda: path.reader)["statusCode"] == 204
-    assert len(path.stream.records) == delivered + 1
-    path.deliver(path.stream.records[delivered:])
-    ((labels, value),) = ask(path, "count_over_time(cpu_seconds[5m])")
-    assert (labels["mode"], value) == ("idle", "8")
-    assert ask(path, "count_over_time(up[5m])")[0][1] == "20"
-    assert ask(path, 'cpu_seconds{mode="idle"}') == [(IDLE, "100")]

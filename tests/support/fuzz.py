@@ -157,8 +157,6 @@ class Fuzz:
             case.query["name"] = "m"
         if label.startswith("DELETE /carbyne") and case.query and isinstance(case.query.get("source"), str):
             case.query = {"source": f"host/{known['id']}"}
-        if label.endswith("/delete_series"):
-            case.query, case.body = {"match[]": "loadavg5"}, None
         asked = _asked(label)
         if asked and label.startswith("GET"):
             case.query = asked

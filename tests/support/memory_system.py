@@ -142,7 +142,6 @@ class MemorySystem:
             self.cache,
             registered.has,
             registered.sources,
-            Putter(self.hot, moment).put,
         )
         registry = Registry(
             self.store,

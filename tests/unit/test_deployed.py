@@ -97,6 +97,17 @@ def test_every_wide_resource_has_a_reason(resources):
     assert wide <= WIDE.keys()
 
 
+def test_no_function_inside_is_to_call_what_it_cannot_reach(resources):
+    """Its network has endpoints of S3 and DynamoDB alone. Destinations and event sources are Lambda's own."""
+    inside = {f"{name}Role" for name, f in of_type(resources, "AWS::Lambda::Function").items() if "VpcConfig" in f}
+    by_lambda = {"kinesis", "lambda", "logs", "ec2", "xray", "sqs"}
+    for where, statement in statements(resources):
+        if where in inside:
+            services = {action.partition(":")[0] for action in listed(statement["Action"])}
+            assert services <= {"dynamodb", "s3", "elasticache"} | by_lambda, where
+            assert "kinesis:PutRecords" not in listed(statement["Action"]), where
+
+
 def test_functions_with_redis_may_connect_as_their_user_and_nobody_else(resources):
     policy = resources["RedisAccess"]["Properties"]
     inside = {f"{name}Role" for name, f in of_type(resources, "AWS::Lambda::Function").items() if "VpcConfig" in f}

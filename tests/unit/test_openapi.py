@@ -11,7 +11,7 @@ from carbyne.core.limits import BODY_BYTES_MAX, QUERY_FIELDS_MAX
 from carbyne.http import openapi
 from carbyne.http.routes import JSON
 from carbyne.page.sessions import Session
-from carbyne.read import deletes, finder
+from carbyne.read import finder
 from carbyne.registry.alerts import alert_id
 from carbyne.wiring.openapi import TABLES
 from jsonschema import Draft202012Validator
@@ -108,7 +108,6 @@ QUERIES = {
     "/api/v1/series": "match[]=m",
     "/api/v1/labels": "match[]=m",
     "/api/v1/label/{name}/values": "match[]=m",
-    "/api/v1/admin/tsdb/delete_series": "match[]=m",
     "/carbyne/v1/storage": f"source=host%2Fhost1&from={NOW_S - 600}&to={NOW_S}",
 }
 
@@ -267,10 +266,6 @@ def refusals(system, function, route):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(finder, "FOUND_SOURCES_MAX", 0)
             yield ask(system, route, parts=PARTS | {"name": "__name__"}, query=impossible)
-    if "delete_series" in route.path:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(deletes, "DELETED_SERIES_MAX", -1)
-            yield ask(system, route)
     if "bulk" in route.path:
         ids = {"ids": ["none-of-these"], "status": "working"}
         yield ask(system, route, body=json.dumps(ids).encode())

@@ -14,7 +14,6 @@ from carbyne.promql.numbers import of_answer
 from carbyne.promql.select import Selection
 from carbyne.promql.tree import Match
 from carbyne.read.api import route
-from carbyne.read.deletes import SeriesDeletes
 from carbyne.read.mackerel import Queries, ServerAbout
 from carbyne.read.reader import Many
 from carbyne.read.registered import HOST_INFO, PastInfo, RegisteredSource
@@ -23,7 +22,6 @@ from carbyne.read.sources import SourceSelector
 from carbyne.read.spent import Spent, as_stats
 from carbyne.samples.columns import Columns, Group
 from carbyne.store.tiers import Taken
-from carbyne.stream import records
 
 from tests.unit.test_read_mackerel import ACCOUNTS
 
@@ -66,8 +64,7 @@ def reader():
 
 def ask(reader, path, method="GET", form=None, ports=None, **given):
     query = {name: [value] for name, value in given.items()}
-    key = "both" if path.startswith("admin/") else "secret"
-    headers = {"x-api-key": key, **({"content-type": "application/x-www-form-urlencoded"} if form else {})}
+    headers = {"x-api-key": "secret", **({"content-type": "application/x-www-form-urlencoded"} if form else {})}
     usual = {"sources": lambda _: SOURCES, "now_ms": lambda: NOW_MS}
     queries = Queries(reader, None, None, **usual | (ports or {}))
     body = urlencode(form or {}).encode()
@@ -329,52 +326,6 @@ def test_the_server_says_what_it_is(reader):
     runtime = ask(reader, "status/runtimeinfo", ports=server)[1]["data"]
     assert (runtime["startTime"], runtime["serverTime"]) == ("2023-11-14T22:13:19.000Z", "2023-11-14T22:13:20.000Z")
     assert runtime["goroutineCount"] >= 1 and runtime["storageRetention"] == "460d"
-
-
-class Deletes:
-    """The ports of SeriesDeletes; ``kept`` deletes of each source before."""
-
-    def __init__(self, kept=0):
-        self.entries, self.spent, self.kept = [], [], kept
-
-    def ports(self):
-        return {"deletes": SeriesDeletes(self.entries.extend, self._spend, lambda _: self.kept)}
-
-    def _spend(self, *spent):
-        self.spent.append(spent)
-
-
-def test_series_are_deleted_by_selectors(reader):
-    deletes = Deletes()
-    form = {"match[]": '{__name__=~"cpu.*|loadavg5", source="host/h1"}', "start": "1699999000"}
-    status, body = ask(reader, "admin/tsdb/delete_series", "POST", form, deletes.ports())
-    assert (status, body) == (204, None)
-    deleted = [records.decode(data) for _, data in deletes.entries]
-    assert [(each.tenant, each.source, each.series, each.from_ms) for each in deleted] == [
-        ("acme", "host/h1", "cpu.user", 1_699_999_000_000),
-        ("acme", "host/h1", "loadavg5", 1_699_999_000_000),
-    ]
-    assert {each.to_ms for each in deleted} == {records.ALL_TIME_MS[1]}
-    assert deletes.spent == [("acme", 2)]
-
-
-@pytest.mark.parametrize(
-    ("form", "kept", "status", "says"),
-    [
-        ({}, 0, 400, "no match[] parameter"),
-        ({"match[]": "rate(x[5m])"}, 0, 400, "not a selector alone"),
-        ({"match[]": "x offset 5m"}, 0, 400, "not a selector alone"),
-        ({"match[]": "x", "start": "2", "end": "1"}, 0, 400, "not be before start"),
-        ({"match[]": "loadavg5"}, 500, 422, "501 deletes of single series"),
-        ({"match[]": '{source=~".+"}'}, 0, 422, "5 series match, more than 3"),
-    ],
-)
-def test_deletes_that_are_refused_delete_nothing(reader, form, kept, status, says, monkeypatch):
-    monkeypatch.setattr("carbyne.read.deletes.DELETED_SERIES_MAX", 3)
-    deletes = Deletes(kept)
-    answer = ask(reader, "admin/tsdb/delete_series", "PUT", form or {"start": "1"}, deletes.ports())
-    assert answer[0] == status and says in answer[1]["error"]
-    assert (deletes.entries, deletes.spent) == ([], [])
 
 
 def test_a_store_that_is_away_is_said_in_prometheus_form(reader):

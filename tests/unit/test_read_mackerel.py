@@ -14,7 +14,7 @@ from carbyne.http.message import Request
 from carbyne.read.api import route
 from carbyne.read.mackerel import RESOLUTION_HEADER, WARNINGS_HEADER, Queries
 from carbyne.read.reader import How, Newest, ReadAnswer
-from carbyne.tenants.accounts import BOTH, Accounts, Grant, Permission
+from carbyne.tenants.accounts import Accounts, Grant, Permission
 
 
 class Reader:
@@ -45,11 +45,7 @@ def reader():
     return Reader()
 
 
-GRANTS = {
-    "secret": Grant("acme", Permission.READ),
-    "blind": Grant("acme", Permission.WRITE),
-    "both": Grant("acme", BOTH),
-}
+GRANTS = {"secret": Grant("acme", Permission.READ), "blind": Grant("acme", Permission.WRITE)}
 ACCOUNTS = Accounts(SimpleNamespace(grant_of=GRANTS.get), lambda: 0.0)
 
 

@@ -155,11 +155,9 @@ class MonitorSettings(msgspec.Struct, frozen=True):
 
 
 class ReaderSettings(RedisSettings, frozen=True, kw_only=True):
-    """``raw_window_s``: length of a raw window; ``cold_..._s``: how far back a read of each resolution may go;
-    ``stream_name``: the Kinesis stream, for deletes by selectors."""
+    """``raw_window_s``: length of a raw window; ``cold_..._s``: how far back a read of each resolution may go."""
 
     stack: str
-    stream_name: str
     accounts_table: str
     registry_table: str
     blocks_table: str

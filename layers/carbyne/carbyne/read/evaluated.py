@@ -19,14 +19,11 @@ from carbyne.promql.numbers import of_answer
 from carbyne.promql.parsed import parse, pretty
 from carbyne.promql.query import Options, QueryAnswer
 from carbyne.promql.scope import QuerySpan
-from carbyne.promql.select import Selection
-from carbyne.promql.tree import Match, Select
 from carbyne.read.mackerel import Queries
 from carbyne.read.prometheus import Parameters, QuerySuccess
 from carbyne.read.sources import SourceSelector
 from carbyne.read.spent import Spent, as_stats
 from carbyne.read.targets import AllOf, TargetSelector
-from carbyne.stream.records import ALL_TIME_MS
 
 Fields = dict[str, Any]
 UNITS_MS: Final = {
@@ -76,26 +73,6 @@ def formatted(given: Parameters) -> QuerySuccess:
 def parsed(given: Parameters) -> QuerySuccess:
     """The answer of ``parse_query``."""
     return QuerySuccess(described(parse(given.required("query"))))
-
-
-def deleted(queries: Queries, tenant: str, given: Parameters) -> None:
-    """Delete what the selectors match, as ``delete_series`` has it."""
-    span = time_ms(given, "start", ALL_TIME_MS[0]), time_ms(given, "end", ALL_TIME_MS[1])
-    if not given.every("match[]"):
-        raise QueryError("bad_data", "no match[] parameter provided")
-    if span[1] < span[0]:
-        raise QueryError("bad_data", 'invalid parameter "end": end timestamp must not be before start time')
-    selections = [Selection(_matches(text), span[0] - 1, span[1]) for text in given.every("match[]")]
-    selector = _selector(queries, tenant, Spent())
-    series = {each for selection in selections for each in selector.matching(selection)}
-    queries.deletes.delete(tenant, sorted(series), span)
-
-
-def _matches(text: str) -> tuple[Match, ...]:
-    node = parse(text)
-    if not isinstance(node, Select) or node.offset_ms or node.at is not None:
-        raise QueryError("bad_data", f'invalid parameter "match[]": {text[:200]!r} is not a selector alone')
-    return node.matches
 
 
 def _selector(queries: Queries, tenant: str, spent: Spent) -> AllOf:

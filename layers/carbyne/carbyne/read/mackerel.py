@@ -15,7 +15,6 @@ from carbyne.http.routes import PAGE, Call, Parameter, Route, Seconds, Text
 from carbyne.read.answers import Latest, Names, Point, Points, Stored, StoredWindow
 from carbyne.read.batch import Batch, BatchAnswer, ReadSpan
 from carbyne.read.cardinality import CardinalityReport, no_report
-from carbyne.read.deletes import NO_DELETES, SeriesDeletes
 from carbyne.read.finder import FindSeries, no_series
 from carbyne.read.listings import NO_LISTINGS, Listings
 from carbyne.read.placement import Storage
@@ -53,7 +52,7 @@ UNKNOWN_SERVER: Final = ServerAbout(0, {}, 0)
 class Queries(NamedTuple):
     """What answers reads; ``is_registered``: whether the registry knows a source; ``sources``: all that it knows;
     ``find``: labelled series; ``listings``: of all series; ``report``: of what makes most of them; ``rules``: of
-    alerts; ``deletes``: of series; ``server``: who answers."""
+    alerts; ``server``: who answers."""
 
     reader: Reader
     storage: Storage
@@ -65,7 +64,6 @@ class Queries(NamedTuple):
     report: Callable[[str], CardinalityReport] = no_report
     now_ms: Callable[[], int] = now_never
     rules: ListRules = no_rules
-    deletes: SeriesDeletes = NO_DELETES
     server: ServerAbout = UNKNOWN_SERVER
 
 

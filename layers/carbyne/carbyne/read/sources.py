@@ -60,13 +60,6 @@ class SourceSelector:
         selected = [*_infos(sources, selection), *self._samples(sources, selection)]
         return sorted(selected, key=lambda series: series.labels)
 
-    def matching(self, selection: Selection) -> list[tuple[SourceKey, str]]:
-        """The series that match, with or without samples in the span; errors as of ``select``."""
-        tests = _Tests(selection)
-        return [
-            (key, name) for key in self._chosen(self._listed(self._tenant), tests) for name in self._names(key, tests)
-        ]
-
     def _samples(self, sources: Sequence[RegisteredSource], selection: Selection) -> Iterator[SeriesSamples]:
         tests = _Tests(selection)
         chosen = self._chosen(sources, tests)

@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from carbyne.core.limits import QUERY_LOOKBACK_MS, QUERY_SAMPLES_MAX, QUERY_TIMEOUT_S
-from carbyne.http.message import Response
 from carbyne.http.routes import Call, Parameter, Route, Text
 from carbyne.read.mackerel import Queries
-from carbyne.read.prometheus import VERSION, Parameters, QueryFailure, QuerySuccess
+from carbyne.read.prometheus import VERSION, QueryFailure, QuerySuccess
 from carbyne.read.rules import RuleFilter, alerts_of, listed
-from carbyne.tenants.accounts import BOTH, Permission
+from carbyne.tenants.accounts import Permission
 
 
 def build_info(_: Queries, __: Call) -> QuerySuccess:
@@ -91,25 +90,12 @@ def alerts(queries: Queries, call: Call) -> QuerySuccess:
     return QuerySuccess({"alerts": alerts_of(queries.rules(call.tenant))})
 
 
-def delete_series(queries: Queries, call: Call) -> Response:
-    """Delete what the selectors match between two times: 204 when that is certain."""
-    from carbyne.read import evaluated  # noqa: PLC0415 - 80 ms that only queries cost
-
-    evaluated.deleted(queries, call.tenant, Parameters(call.request))
-    return Response(204, "")
-
-
 RULES: Final = (
     Parameter("type", Text, "`alert` or `record`"),
     Parameter("rule_name[]", list[str], "Names of rules"),
     Parameter("rule_group[]", list[str], "Names of groups"),
     Parameter("file[]", list[str], "Files of groups"),
     Parameter("exclude_alerts", Text, "`true`: rules without their alerts"),
-)
-DELETE: Final = (
-    Parameter("match[]", list[Text], "Selectors of what is deleted", required=True),
-    Parameter("start", Text, "Seconds since 1970, or RFC 3339; without it from the beginning"),
-    Parameter("end", Text, "Without it to the end"),
 )
 
 
@@ -126,13 +112,4 @@ ROUTES: Final = (
     _get("/api/v1/status/config", "Settings that decide what a query finds", config),
     _get("/api/v1/status/flags", "Bounds of queries, as flags of Prometheus", flags),
     _get("/api/v1/status/runtimeinfo", "The instance that answers", runtime_info),
-    *(
-        Route(
-            *(method, "/api/v1/admin/tsdb/delete_series", BOTH, "Delete series", None, delete_series),
-            parameters=DELETE,
-            error=QueryFailure,
-            unprocessable="The selectors match too many series",
-        )
-        for method in ("POST", "PUT")
-    ),
 )

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from carbyne.core.errors import QueryError, RequestError
 from carbyne.core.keys import SourceKey
 from carbyne.promql.labels import Labels, made
-from carbyne.promql.select import Selection, SeriesSamples, test_of
+from carbyne.promql.select import Selection, Selector, SeriesSamples, test_of
 from carbyne.read.finder import FindSeries, FoundSeries
 from carbyne.read.reader import Reader
 from carbyne.read.rolled import SelectionRead
-from carbyne.read.sources import SourceSelector, bounded, threads
+from carbyne.read.sources import bounded, threads
 from carbyne.read.spent import Spent
 
 
@@ -30,10 +30,6 @@ class TargetSelector:
         read = threads().map(lambda source: self._of_target(source, by_source[source], selection), by_source)
         return sorted(bounded(read), key=lambda series: series.labels)
 
-    def matching(self, selection: Selection) -> list[tuple[SourceKey, str]]:
-        """The series that match and have samples in the span; errors as of ``select``."""
-        return [(series.source, series.key) for series in self._found(selection)]
-
     def _found(self, selection: Selection) -> Sequence[FoundSeries]:
         matchers = [(match.name, test_of(match)) for match in selection.matches]
         try:
@@ -48,13 +44,9 @@ class TargetSelector:
 class AllOf:
     """A Selector of what both kinds select, none of whose series have the same labels."""
 
-    def __init__(self, *selectors: SourceSelector | TargetSelector) -> None:
+    def __init__(self, *selectors: Selector) -> None:
         self._selectors = selectors
 
     def select(self, selection: Selection) -> Sequence[SeriesSamples]:
         of_all = [series for selector in self._selectors for series in selector.select(selection)]
         return sorted(of_all, key=lambda series: series.labels)
-
-    def matching(self, selection: Selection) -> list[tuple[SourceKey, str]]:
-        """As of each selector."""
-        return [each for selector in self._selectors for each in selector.matching(selection)]

@@ -2,20 +2,17 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from functools import cache, partial
-from random import random
+from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import boto3
 
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
-from carbyne.adapters.dynamodb.deletes import MarkerCount
 from carbyne.adapters.dynamodb.registered import Registered
 from carbyne.adapters.dynamodb.sources import DynamoSources
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
-from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.redis.cache import RedisCache
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.nodes import Nodes
@@ -23,7 +20,7 @@ from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.core.items import Blocks, Table
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import BATCH_READERS, CACHE_NEAR_BYTES_MAX, COLD_READERS, DAY_S, PUT_CONNECT_S, PUT_READ_S
+from carbyne.core.limits import BATCH_READERS, CACHE_NEAR_BYTES_MAX, COLD_READERS, DAY_S
 from carbyne.core.meter import Meter
 from carbyne.core.settings import ReaderSettings, by_resolution, load
 from carbyne.hot.failovers import Failovers
@@ -31,7 +28,6 @@ from carbyne.hot.marks import Marks
 from carbyne.hot.served import ServedReads
 from carbyne.read.batch import Batch
 from carbyne.read.cardinality import Cardinality
-from carbyne.read.deletes import SeriesDeletes, no_stream, none_kept
 from carbyne.read.finder import Finder
 from carbyne.read.known import KnownSeries
 from carbyne.read.listings import Listings
@@ -47,7 +43,6 @@ from carbyne.store.directory import Directory
 from carbyne.store.near import NearCache
 from carbyne.store.tiers import BlockTiers
 from carbyne.store.worklist import Worklist
-from carbyne.stream.putter import Entry, Putter, Time
 from carbyne.tenants.accounts import Accounts
 from carbyne.wiring.clock import now_ms
 from carbyne.wiring.redis import nodes
@@ -63,8 +58,7 @@ class ReaderDeps(NamedTuple):
 class ReaderPorts(NamedTuple):
     """``hot`` and ``windows``: rows in Redis; ``table``: of blocks; ``cold``: the archive; ``now_ms``: the clock;
     ``is_registered``: whether the registry knows a source; ``cache``: of what blocks said;
-    ``sources``: all that the registry knows; ``put``: records onto the stream; ``kept``: how many deletes of a source
-    are kept; ``rules``: of alerts."""
+    ``sources``: all that the registry knows; ``rules``: of alerts."""
 
     hot: HotStore
     windows: HotWindows
@@ -75,8 +69,6 @@ class ReaderPorts(NamedTuple):
     cache: BlockCache
     is_registered: Callable[[SourceKey], bool] = all_registered
     sources: ListSources = no_sources
-    put: Callable[[Sequence[Entry]], None] = no_stream
-    kept: Callable[[SourceKey], int] = none_kept
     rules: ListRules = no_rules
 
 
@@ -115,14 +107,9 @@ def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
         Cardinality(finder, ports.sources, ports.hot, known.spans, ports.now_ms).report,
         ports.now_ms,
         ports.rules,
-        SeriesDeletes(ports.put, partial(_spend, ports), ports.kept),
         ServerAbout(settings.raw_window_s, by_resolution(settings, "cold"), ports.now_ms()),
     )
     return ReaderDeps(ports.accounts, queries)
-
-
-def _spend(ports: ReaderPorts, tenant: str, deletes: int) -> None:
-    ports.accounts.spend(tenant, "deletes_per_minute", ports.now_ms() // 1000, deletes)
 
 
 @cache
@@ -136,7 +123,6 @@ def reader() -> ReaderDeps:
 def ports_of(settings: ReaderSettings, redis: Nodes, service: str) -> ReaderPorts:
     """The real ones."""
     dynamodb = boto3.client("dynamodb", config=aws.config(1, 2, tries=2, connections=2 * BATCH_READERS))
-    kinesis = boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, tries=1))
     s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
     meter = Meter(time.monotonic, telemetry.emf(service, settings.stack))
     return ReaderPorts(
@@ -148,7 +134,5 @@ def ports_of(settings: ReaderSettings, redis: Nodes, service: str) -> ReaderPort
         now_ms=now_ms,
         is_registered=Registered(dynamodb, settings.registry_table).has,
         sources=DynamoSources(dynamodb, settings.registry_table).of,
-        put=Putter(KinesisStream(kinesis, settings.stream_name), Time(now_ms, time.monotonic, time.sleep, random)).put,
-        kept=MarkerCount(dynamodb, settings.blocks_table).of,
         cache=NearCache(RedisCache(redis, time.monotonic, meter), meter, CACHE_NEAR_BYTES_MAX),
     )
