@@ -122,7 +122,7 @@ def variables(function, names, given):
     """A function's variables as a deployment with default parameters has them, but for those that are ``given``."""
     deployed = EXPANSION.resources[function]["Properties"]["Environment"]["Variables"]
     return {
-        name: given[name] if name in given else names[value["Ref"]] if isinstance(value, dict) else str(value)
+        name: given[name] if name in given else names.get(value["Ref"], "") if isinstance(value, dict) else str(value)
         for name, value in deployed.items()
     }
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from carbyne.adapters.redis.admin import Admin, plainly
+from carbyne.adapters.redis.slots import SlotMoves
 from carbyne.cluster.topology import Node, Topology
 from carbyne.core.keys import lane_tag
 from redis.cluster import RedisCluster
@@ -238,23 +239,23 @@ def interrupted_after(monkeypatch, steps):
 @contextmanager
 def interrupted_in_a_move(monkeypatch):
     """Ctrl-C between the keys of two slots, or right after the server began to move some by itself."""
-    keys, wait, calls = Admin._move_keys, Admin._await, {"keys": 0, "waits": 0}
+    keys, wait, calls = SlotMoves._move_keys, SlotMoves.await_others, {"keys": 0, "waits": 0}
 
-    def some_keys(admin, source, target, slot):
+    def some_keys(moves, source, target, slot):
         calls["keys"] += 1
-        keys(admin, source, target, slot)
+        keys(moves, source, target, slot)
         if calls["keys"] == 40:
             raise KeyboardInterrupt
 
-    def begun(admin, client, progress):
+    def begun(moves, client, progress):
         calls["waits"] += 1
         if calls["waits"] == 2:
             raise KeyboardInterrupt
-        wait(admin, client, progress)
+        wait(moves, client, progress)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Admin, "_move_keys", some_keys)
-        patch.setattr(Admin, "_await", begun)
+        patch.setattr(SlotMoves, "_move_keys", some_keys)
+        patch.setattr(SlotMoves, "await_others", begun)
         yield
 
 

@@ -221,7 +221,7 @@ def test_what_dynamodb_did_not_look_up_counts_as_live():
 
 @pytest.fixture
 def wired(aws, table, monkeypatch):
-    names = {"REGISTRY_TABLE": table, "ACCOUNTS_TABLE": table, "STREAM_NAME": table}
+    names = {"REGISTRY_TABLE": table, "ACCOUNTS_TABLE": table, "STREAM_NAME": table, "SECRETS": "/carbyne/"}
     for variable, value in (aws.environment | names).items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)

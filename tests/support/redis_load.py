@@ -80,7 +80,7 @@ class Operator(Desk):
     def noting(self, monkeypatch, table):
         """Changes of masters are noted in this table of blocks."""
         with monkeypatch.context() as patch:
-            patch.setattr("carbyne.cli.redis.DynamoTable", lambda client, name: client)
+            patch.setattr("carbyne.wiring.operator.blocks_table", lambda client, name: client)
             self.blocks = table
             yield
         self.blocks = None
