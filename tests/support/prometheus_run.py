@@ -127,7 +127,11 @@ def run(folder, times, monkeypatch):
             expected = prometheus.samples(end_ms)
             after = {key for key in expected if key[1] > killed.at_ms}
             until(lambda: not after - here.look().keys(), 60, "samples of Prometheus are not here")
-        unsent = _compared(expected, here.look(), killed.at_ms)
+            door.shut = True  # what comes from now on would be on the stream and not in Redis
+            until(lambda: door.statuses[-1] == 503, 60, "Prometheus sends nothing more")
+        seen = here.look()
+        door.shut = False  # or Prometheus would wait at its end
+        unsent = _compared(expected, seen, killed.at_ms)
         unsent_max = killed.unsent + sum(killed.counted_ms - SCRAPE_MS < ts_ms <= killed.at_ms for _, ts_ms in expected)
         assert len(unsent) <= unsent_max
         _compared_2(sender, here.samples)
