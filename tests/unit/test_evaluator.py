@@ -1,9 +1,11 @@
 """What a look each minute makes of monitors: values, silence, scopes, and what can't be seen."""
 
+import logging
+
 import msgspec
 import pytest
 from carbyne.core import keys
-from carbyne.core.errors import RetryableError
+from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import CLEARED_PER_LOOK, SILENT_MINUTES
 from carbyne.registry.alerts import Notice
@@ -347,3 +349,22 @@ def test_every_tenant_has_its_turn(system):
         assert system.evaluator.run(lambda left=left: next(left)) == 1
         firsts += tenants
     assert sorted(firsts) == ["a", "a", "b", "b"]
+
+
+def test_a_tenant_whose_monitors_can_not_be_read_holds_up_no_other(system, caplog):
+    """A run that raised would keep the notices of all tenants as well: they follow a look that ended."""
+    caplog.set_level(logging.CRITICAL + 1)
+    for tenant in ("a", "b"):
+        system.ok("POST", "/api/v0/monitors", HOST, key=f"key-{tenant}")
+    looked = []
+
+    def look(tenant, _):
+        if tenant == "a":
+            raise CorruptDataError("no monitor")
+        looked.append(tenant)
+
+    system.evaluator._look = look
+    for _ in range(2):
+        system.now_s += 60
+        assert system.evaluator.run(lambda: 50.0) == 1
+    assert looked == ["b", "b"]

@@ -241,6 +241,29 @@ def test_a_channel_can_be_tried(system):
     assert len(system.posts) == 2, "once a minute"
 
 
+def test_what_is_in_the_queue_is_sent_while_nothing_can_be_published(system, monkeypatch, caplog):
+    """A queue that is full is emptied by sending alone."""
+    caplog.set_level(logging.CRITICAL + 1)
+    host = system.host()
+    system.channel(HOOK)
+    system.report(host, "CRITICAL")
+    system.problem = "the status is 500"
+    assert system.notify() == 0
+    system.problem = ""
+    system.report(host, "OK")
+    system.world.sleep(61)
+    with monkeypatch.context() as patch:
+        patch.setattr(InvokedDeliveries, "publish", refused)
+        with pytest.raises(RetryableError):
+            system.notify()
+    assert len(system.posts) == 1
+    assert system.notify() == 1, "the other notice waited in the table"
+
+
+def refused(*_):
+    raise RetryableError("over the limit queue-length")
+
+
 def test_a_storm_of_one_tenant_does_not_hold_up_another(system):
     host = system.host()
     system.channel(HOOK)

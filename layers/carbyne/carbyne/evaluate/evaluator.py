@@ -7,7 +7,7 @@ repeated, overlap, and end at any time.
 import logging
 from collections.abc import Callable
 
-from carbyne.core.errors import RetryableError
+from carbyne.core.errors import CarbyneError, RetryableError
 from carbyne.core.limits import EVALUATE_RESERVE_S, EVALUATE_TENANT_S
 from carbyne.evaluate.look import MINUTE_MS, Eyes, TenantLook
 from carbyne.evaluate.plan import plan
@@ -27,11 +27,12 @@ class MonitorEvaluator:
     def run(self, seconds_left: Callable[[], float]) -> int:
         """How many tenants were looked at.  Each minute begins with another one, so that all get their turn.
 
-        RetryableError if none could be.
+        The last error if none could be.
         """
         tenants = sorted(rules.tenants(self._eyes.registry.store))
         first = self._now_ms() // MINUTE_MS % (len(tenants) or 1)
-        done, failure = 0, None
+        done = 0
+        failure: CarbyneError | None = None
         for number, tenant in enumerate([*tenants[first:], *tenants[:first]]):
             if seconds_left() < EVALUATE_RESERVE_S:
                 _log.error("monitors of %d tenants wait for the next minute", len(tenants) - number)
@@ -41,6 +42,9 @@ class MonitorEvaluator:
                 done += 1
             except RetryableError as error:
                 _log.warning("monitors of %s wait for the next minute: %s", tenant, error)
+                failure = error
+            except CarbyneError as error:  # what can't be read of one tenant must not hold up the others
+                _log.exception("monitors of %s can't be judged", tenant)
                 failure = error
         if failure and not done:
             raise failure

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from carbyne.core import keys
-from carbyne.core.errors import RequestError, RetryableError
+from carbyne.core.errors import CarbyneError, RequestError, RetryableError
 from carbyne.core.limits import (
     MESSAGES_PER_CALL_MAX,
     NOTICES_PER_TENANT,
@@ -89,13 +89,25 @@ class Notifier:
         self._now_s = now_s
 
     def run(self, seconds_left: Callable[[], float]) -> int:
-        """How many deliveries were taken by their channels."""
+        """How many deliveries were taken by their channels.
+
+        Notices of a tenant that can't be brought into the queue hold up no others, and no sending, which alone empties
+        a queue that is full; the error is raised at the end.
+        """
+        failure: CarbyneError | None = None
         for tenant in rules.tenants(self._store):
             if seconds_left() < SEND_RESERVE_S:
                 _log.error("notices of %s and others wait for the next minute", tenant)
                 break
-            self._dispatch(tenant)
-        return self._send(seconds_left)
+            try:
+                self._dispatch(tenant)
+            except CarbyneError as error:
+                _log.exception("notices of %s wait for the next minute", tenant)
+                failure = error
+        sent = self._send(seconds_left)
+        if failure:
+            raise failure
+        return sent
 
     def _dispatch(self, tenant: str) -> None:
         """Bring a tenant's notices into the queue: so many a minute, that others are not held up."""
