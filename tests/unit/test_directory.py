@@ -106,6 +106,15 @@ def test_targets_with_the_same_names_share_their_set(directory, table):
     assert all(entry.names.metrics == names for entry in directory.sources("acme").values())
 
 
+def test_a_new_reader_asks_for_all_sets_of_names_in_one_call(directory, table, clock):
+    names = {f"prom/{number}": {f"metric_{number}"} for number in range(90)}
+    directory.note("acme", {}, {}, names)
+    table.calls.clear()
+    entries = Directory(table, KEEP_S, clock).sources("acme")
+    assert {source: entry.names.metrics for source, entry in entries.items()} == names
+    assert table.calls["get_each"] == 1 and table.calls["get"] == 0
+
+
 def test_names_of_labels_are_kept_with_those_of_metrics(directory):
     directory.note("acme", {}, {}, {"prom/a": {"cpu{a%2Cb=1,mode=idle}", "up"}})
     directory.note("acme", {}, {}, {"prom/a": {"cpu{mode=user,zone=x}"}})

@@ -70,8 +70,11 @@ def parse(text: str) -> dict[str, str]:
     """The mirror of ``text``; of a Mackerel metric its name."""
     name, _, others = text.partition("{")
     pairs = [pair.partition("=") for pair in others.removesuffix("}").split(",")] if others else []
-    named = {NAME: unquote(name)} if name else {}
-    return named | {unquote(label): unquote(value) for label, _, value in pairs}
+    named = {NAME: name} if name else {}
+    named |= {label: value for label, _, value in pairs}
+    if "%" not in text:
+        return named
+    return {unquote(label): unquote(value) for label, value in named.items()}
 
 
 def names_in(keys: Iterable[str]) -> NamesOfSeries:

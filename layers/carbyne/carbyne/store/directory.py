@@ -22,6 +22,7 @@ from carbyne.core.items import Item, Table
 from carbyne.core.keys import SourceKey
 from carbyne.core.labels import NamesOfSeries, names_in
 from carbyne.core.limits import (
+    BATCH_GET_MAX,
     BATCH_READERS,
     DAY_S,
     DIRECTORY_ITEM_BYTES_MAX,
@@ -164,7 +165,7 @@ class Directory:
         if len(entries) > DIRECTORY_SOURCES_MAX:
             self._pages.clear()
             raise _too_many(len(entries))
-        sets = {identity: self._names_of(tenant, identity) for identity in {entry.names for entry in entries.values()}}
+        sets = self._names_of_each(tenant, {entry.names for entry in entries.values()})
         sets[b""] = _ANY  # facts come before rows; but an entry that was lost may have rows, and its names no more
         return {
             source: ListedSource(entry.target, entry.first_day, entry.last_day, sets[entry.names])
@@ -308,18 +309,24 @@ class Directory:
         return identity
 
     def _names_of(self, tenant: str, identity: bytes) -> ListedNames:
-        if identity in (b"", ANY_NAME):
-            return _ANY if identity else _NONE
-        key = keys.names_item(tenant), identity.hex()
-        if key not in self._sets:
-            item = self._table.get(*key)
-            if item is None:  # removed after KEEP_S, while a source still names it: any name, rather than none
-                return _ANY
-            body = _NAMES.unpack(item.data)
-            self._sets[key] = ListedNames(
-                frozenset(body.names), None if body.labels is None else frozenset(body.labels)
-            )
-        return self._sets[key]
+        return self._names_of_each(tenant, {identity})[identity]
+
+    def _names_of_each(self, tenant: str, identities: Set[bytes]) -> dict[bytes, ListedNames]:
+        """Sets by their hashes.  One that was removed after KEEP_S, while a source still names it, stands for any name,
+        rather than none."""
+        places = {identity: (keys.names_item(tenant), identity.hex()) for identity in identities - {b"", ANY_NAME}}
+        self._read_sets([place for place in places.values() if place not in self._sets])
+        return {b"": _NONE, ANY_NAME: _ANY} | {
+            identity: self._sets.get(place, _ANY) for identity, place in places.items()
+        }
+
+    def _read_sets(self, places: Sequence[_Key]) -> None:
+        batches = [places[first : first + BATCH_GET_MAX] for first in range(0, len(places), BATCH_GET_MAX)]
+        if not batches:
+            return
+        with ThreadPoolExecutor(BATCH_READERS) as readers:
+            for items in readers.map(self._table.get_each, batches):
+                self._sets |= {place: _listed_names(_NAMES.unpack(item.data)) for place, item in items.items()}
 
     def _note_metrics(self, partition: str, metrics: Mapping[str, tuple[str, str, str]]) -> None:
         entries = {name: MetricEntry(*metric) for name, metric in metrics.items()}
@@ -329,6 +336,10 @@ class Directory:
         if puts:
             self._table.write(puts, [])
         self._metrics.update({(partition, name): entry for name, entry in new.items()})
+
+
+def _listed_names(body: _NameSet) -> ListedNames:
+    return ListedNames(frozenset(body.names), None if body.labels is None else frozenset(body.labels))
 
 
 def _bytes_of(names: ListedNames) -> int:
