@@ -53,7 +53,7 @@ class Neighbours:
         """The index says that the host has blocks of 460 days."""
         source, first_s = SourceKey("loud", f"host/{host}"), self.path.now_s // LENGTH_S * LENGTH_S
         windows = {Window(first_s - number * LENGTH_S, LENGTH_S) for number in range(1, DAYS * 86_400 // LENGTH_S)}
-        Catalogue(self.path.table)._change(source, RAW, lambda index: index.sealed.update(windows) or True)
+        Catalogue(self.path.table).of(source)._change(RAW, lambda index: index.sealed.update(windows) or True)
 
     def delete(self, host, number):
         """A delete of ten minutes of long ago, each number of others; whether it was accepted."""

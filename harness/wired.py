@@ -48,10 +48,7 @@ def reader_settings(length_s, retention_s, raw_s=None):
 
 
 class NoDeletes:
-    """The deletes of sources that have none."""
+    """How many deletes of a source are kept: none."""
 
     def of(self, source):
         return 0
-
-    def markers(self, source):
-        return []

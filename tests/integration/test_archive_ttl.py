@@ -17,7 +17,7 @@ from carbyne.store.catalogue import Catalogue, spans_of
 from harness.pipeline import load_app
 from tests.support import dynamodb_local
 from tests.support.blocks import KEY, ONE, TWO, Meter
-from tests.support.fakes import NoDeletes
+from tests.support.fakes import NoMarkers
 from tests.support.stores import create_blocks_table
 
 ARCHIVER = load_app("archiver")
@@ -89,7 +89,7 @@ def test_a_removal_by_ttl_is_archived_and_a_deliberate_delete_is_not(local, tabl
     warm.put(EXPIRED, Item(blocks.encode(ONE), now_s - 5), None)
     warm.put(DELETED, Item(blocks.encode(ONE), now_s + 9_999), None)
     warm.put(KEPT, Item(blocks.encode(TWO), now_s + 9_999), None)
-    Catalogue(DynamoTable(client, table)).add_series(KEY.source, spans_of(ONE))
+    Catalogue(DynamoTable(client, table)).of(KEY.source).add_series(spans_of(ONE))
     client.delete_item(TableName=table, Key={"pk": {"S": DELETED.partition}, "sk": {"S": DELETED.sort}})
     removals, end_s = [], time.monotonic() + SWEEP_S
     while len(removals) < 2:
@@ -97,7 +97,7 @@ def test_a_removal_by_ttl_is_archived_and_a_deliberate_delete_is_not(local, tabl
         removals += [record for record in read() if record["eventName"] == "REMOVE"]  # the copies at INSERT were missed
         time.sleep(0.5)
     quarantine = S3Quarantine(aws.client("s3"), "nowhere")
-    archiver = Archiver(cold, NoDeletes(), quarantine, lambda: now_s * 1000, Meter())
+    archiver = Archiver(cold, NoMarkers(), quarantine, lambda: now_s * 1000, Meter())
     assert ARCHIVER.handle({"Records": removals}, lambda: archiver) == {"batchItemFailures": []}
     assert warm.get(EXPIRED) is None and blocks.decode(cold.get(EXPIRED).data) == ONE
     assert cold.get(DELETED) is None
@@ -110,7 +110,7 @@ def test_what_is_put_is_archived_at_once(local, table, cold):
     assert warm.put(KEPT, Item(blocks.encode(TWO), 4_000_000_000), warm.get(KEPT))
     records = read()
     assert [record["eventName"] for record in records] == ["INSERT", "MODIFY"]
-    archiver = Archiver(cold, NoDeletes(), None, lambda: 0, Meter())
+    archiver = Archiver(cold, NoMarkers(), None, lambda: 0, Meter())
     assert ARCHIVER.handle({"Records": records[:1]}, lambda: archiver) == {"batchItemFailures": []}
     assert blocks.decode(cold.get(KEPT).data) == ONE
     assert ARCHIVER.handle({"Records": records}, lambda: archiver) == {"batchItemFailures": []}

@@ -62,7 +62,7 @@ def fill(warm, now_s):
         assert WarmBlocks(warm).put(key, Item(blocks.encode(ONE), now_s + DAY_S), None)
     later = KEY._replace(source=SourceKey("acme", "host/later"))
     assert WarmBlocks(warm).put(later, Item(blocks.encode(TWO), now_s + 30 * DAY_S), None)
-    Catalogue(warm).add_series(KEY.source, spans_of(ONE))
+    Catalogue(warm).of(KEY.source).add_series(spans_of(ONE))
 
 
 class TestDesk(Desk):

@@ -341,7 +341,7 @@ def test_changes_that_lambda_gave_up_are_archived_without_what_was_deleted(aws, 
     for shard in shards_of(aws, Failing(), settings):
         shard.work()
     assert len(objects(aws, outputs["ArchiveFailureBucketName"])) == 1
-    archived.catalogue.add_marker(other.source, Marker(b"\xff" * 26, "", 0, 2**52), 4_000_000_000)
+    archived.catalogue.of(other.source).add_marker(Marker(b"\xff" * 26, "", 0, 2**52), 4_000_000_000)
     assert run() == ["redriven 2 records and blocks of 1 objects, left 0 objects"]
     assert objects(aws, outputs["ArchiveFailureBucketName"]) == []
     assert blocks.decode(archived.cold.get(KEY).data) == ONE

@@ -89,7 +89,7 @@ def table():
         directory.note(
             "acme", {source.source: labels.text(labels.target_of(series))}, {}, {source.source: set(of_source)}
         )
-        catalogue.add_series(source, of_source)
+        catalogue.of(source).add_series(of_source)
         key = BlockKey(source, RAW, Window(0, 14_400))
         table.put(key.partition, key.sort, Item(b"block", (TODAY + number) * DAY_S), None)
     return table
@@ -130,7 +130,7 @@ def test_the_command(aws):
     name = create_blocks_table(client)
     stored = DynamoTable(client, name)
     source = SourceKey("acme", labels.source_of(SERIES[0]))
-    Catalogue(stored).add_series(source, {"up": SeriesSpan(NOW_S * 1000, NOW_S * 1000)})
+    Catalogue(stored).of(source).add_series({"up": SeriesSpan(NOW_S * 1000, NOW_S * 1000)})
     stored.write([(source.series_item, keys.TARGET_SORT, Item(b"{instance=web0:80,job=node}"))], [])
     for of in (source, SourceKey("acme", "host/h1")):
         key = BlockKey(of, RAW, Window(0, 14_400))

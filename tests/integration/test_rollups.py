@@ -16,7 +16,7 @@ from carbyne.stream.arrived import Image
 
 from harness.pipeline import LENGTH_S, SCHEDULE, Pipeline
 from servers import plain
-from tests.support.fakes import FakeBlocks, FakeTable, NoDeletes, write_units
+from tests.support.fakes import FakeBlocks, FakeTable, NoMarkers, write_units
 from tests.support.stores import create_blocks_table
 
 DAY_S = 86_400
@@ -96,7 +96,7 @@ class Weeks:
         self.table = pipeline.table
         self.cold = cold
         self.source = Source(METRICS)
-        self.archiver = Archiver(cold, NoDeletes(), None, lambda: pipeline.now_s * 1000, pipeline.meter)
+        self.archiver = Archiver(cold, NoMarkers(), None, lambda: pipeline.now_s * 1000, pipeline.meter)
         self.delivered = 0
 
     def post(self, minutes):
@@ -129,7 +129,7 @@ class Weeks:
     def expire(self):
         for key in [key for key, expires_s in self.table.expiry.items() if expires_s <= self.pipeline.now_s]:
             block, item = BlockKey.of_item(*key), self.table.get(*key)
-            archive(self.cold, NoDeletes(), block, item.data)
+            archive(self.cold, NoMarkers(), block, item.data)
             self.remove(key)
             del self.table.expiry[key]
 

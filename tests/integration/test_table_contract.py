@@ -215,14 +215,14 @@ def test_the_writer_counts_the_deletes_that_are_kept_of_a_source(aws):
     catalogue, count = Catalogue(DynamoTable(client, name)), MarkerCount(client, name)
     mine, other = SourceKey("acme", "host/a"), SourceKey("acme", "host/a2")
     window = Window(0, 14_400)
-    catalogue.add_window(mine, "raw", window)
+    catalogue.of(mine).add_window("raw", window)
     catalogue.add_late([(mine, window, one_sample(window))])
     assert count.of(mine) == 0
     for number in range(3):
-        catalogue.add_marker(mine, Marker(stamps.pack(1, str(number + 1)), f"m{number}", 0, 1_000), FAR_S)
-    catalogue.add_marker(other, Marker(stamps.pack(1, "9"), "m", 0, 1_000), FAR_S)
+        catalogue.of(mine).add_marker(Marker(stamps.pack(1, str(number + 1)), f"m{number}", 0, 1_000), FAR_S)
+    catalogue.of(other).add_marker(Marker(stamps.pack(1, "9"), "m", 0, 1_000), FAR_S)
     assert (count.of(mine), count.of(other)) == (3, 1)
-    catalogue.add_marker(mine, Marker(stamps.pack(1, "10"), "", 0, 2_000), FAR_S)
+    catalogue.of(mine).add_marker(Marker(stamps.pack(1, "10"), "", 0, 2_000), FAR_S)
     assert count.of(mine) == 1, "a wider delete took the place of all"
 
 

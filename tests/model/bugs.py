@@ -25,7 +25,7 @@ from carbyne.samples import blocks, columns, markers
 from carbyne.seal import roller
 from carbyne.seal.sealer import Sealer
 from carbyne.store import cached, catalogue, tiers, tree
-from carbyne.store.catalogue import Catalogue
+from carbyne.store.catalogue import SourceCatalogue
 from carbyne.store.worklist import Worklist
 from carbyne.stream.putter import Putter
 from carbyne.tenants.usage import Usage
@@ -212,8 +212,8 @@ def _(simulation: Simulation) -> Patches:
     def early(self: Any, source: SourceKey, window: Any, columns: Any, markers: Any) -> None:
         if columns.groups:
             self._store(BlockKey(source, RAW, window), columns)
-            late = [rows for rows in self._catalogue.pending(source).late if rows.window == window]
-            self._catalogue.remove_late(source, late)
+            late = [rows for rows in self._catalogue.of(source).pending().late if rows.window == window]
+            self._catalogue.of(source).remove_late(late)
         merge(self, source, window, columns, markers)
 
     merge = Sealer.merge
@@ -320,7 +320,7 @@ def _(simulation: Simulation) -> Patches:
     """a block is replaced by the rows of this seal instead of merged"""
 
     def replaced(self: Any, key: BlockKey, columns: Any) -> None:
-        creating = self._catalogue.making(key)
+        creating = self._catalogue.of(key.source).making(key.resolution, key.window)
         target = tree.Target(self._warm, key.window.end_s + 86_400, creating)
         tree.rewrite(
             target,
@@ -328,7 +328,7 @@ def _(simulation: Simulation) -> Patches:
             lambda part, stored: blocks.of_part(columns, part),
             columns.series,
         )
-        self._catalogue.add_series(key.source, {})
+        self._catalogue.of(key.source).add_series({})
 
     return [patch.object(Sealer, "_store", replaced)]
 
@@ -343,7 +343,7 @@ def _(simulation: Simulation) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """names are not noted in the catalogue"""
-    return [patch.object(Catalogue, "add_series", lambda *args: None)]
+    return [patch.object(SourceCatalogue, "add_series", lambda *args: None)]
 
 
 # Rollups
@@ -445,7 +445,7 @@ def _(simulation: Simulation) -> Patches:
 
     def old(self: Any, of: Any, there: Any, gaps: Any) -> Any:
         _, markers = lacking(self, of, there, gaps)
-        windows = self._catalogue.windows(of.source, of.resolution).sealed
+        windows = self._catalogue.of(of.source).windows(of.resolution).sealed
         old_s = simulation.world.now_s - simulation.world.warm_s[of.resolution]
         found = (w for w in windows if w.overlaps(of.from_ms, of.to_ms) and w.end_s < old_s and w not in there)
         return sorted(found), markers
@@ -458,7 +458,7 @@ def _(simulation: Simulation) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """a block that is made again is not marked"""
-    return [patch.object(Catalogue, "mark_again", lambda *args: None)]
+    return [patch.object(SourceCatalogue, "mark_again", lambda *args: None)]
 
 
 @bug
@@ -514,8 +514,8 @@ def _(simulation: Simulation) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """a cached block outlives its change"""
-    note = Catalogue.note_change
-    return [patch.object(Catalogue, "note_change", lambda self, source, change: note(self, source, b"the same"))]
+    note = SourceCatalogue.note_change
+    return [patch.object(SourceCatalogue, "note_change", lambda self, change: note(self, b"the same"))]
 
 
 @bug
@@ -530,7 +530,7 @@ def _(simulation: Simulation) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """the marker of a delete is not stored"""
-    return [patch.object(Catalogue, "add_marker", lambda *args: None)]
+    return [patch.object(SourceCatalogue, "add_marker", lambda *args: None)]
 
 
 @bug
@@ -538,7 +538,7 @@ def _(simulation: Simulation) -> Patches:
     """a delete becomes a row in no window"""
 
     def note(self: Any, source: SourceKey, marker: Any) -> None:
-        self._markers.add_marker(source, marker, 2**32)
+        self._markers.of(source).add_marker(marker, 2**32)
         self._work.add(source, 0)
 
     return [patch.object(deletes.Deletes, "note", note)]
@@ -573,7 +573,7 @@ def _(simulation: Simulation) -> Patches:
         if of.resolution != RAW or len(args) < 2:  # the sealer's reads give no rows of Redis
             return read(self, of, *args)
         found = read(self, of, args[0])
-        pending = self._catalogue.pending(of.source)
+        pending = self._catalogue.of(of.source).pending()
         return columns.merge([found, views.late_columns(pending, of.series, (of.from_ms, of.to_ms))])
 
     return [patch.object(tiers.BlockTiers, "read", read_late_last)]

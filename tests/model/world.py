@@ -573,7 +573,7 @@ class World:
     def lacking(self, sources: Iterable[SourceKey]) -> list[SourceKey]:
         """The sources whose blocks lack late rows, or have what was deleted."""
         catalogue = Catalogue(self.stores.table)
-        return [source for source in sources if any(catalogue.pending(source)[:2])]
+        return [source for source in sources if any(catalogue.of(source).pending()[:2])]
 
     def listed(self) -> list[SourceKey]:
         """The sources that the sealer is to work on, now or later."""

@@ -5,11 +5,21 @@ from servers.memory import MemoryBlocks as FakeBlocks
 from servers.memory import MemoryTable as FakeTable
 from servers.memory import item_bytes, write_units
 
-__all__ = ["Crash", "FakeBlocks", "FakeTable", "NoDeletes", "Steps", "item_bytes", "write_units"]
+__all__ = ["Crash", "FakeBlocks", "FakeTable", "NoDeletes", "NoMarkers", "Steps", "item_bytes", "write_units"]
 
 
 class Crash(Exception):
     """A function ends here, whatever it was doing."""
+
+
+class NoMarkers:
+    """The deletes of sources that have none, as an archiver asks for them."""
+
+    def of(self, source):
+        return self
+
+    def markers(self):
+        return []
 
 
 class Steps:

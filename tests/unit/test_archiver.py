@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.support import strategies
 from tests.support.blocks import KEY, ONE, TWO, Meter, everything, samples
-from tests.support.fakes import FakeBlocks, FakeTable, NoDeletes
+from tests.support.fakes import FakeBlocks, FakeTable, NoMarkers
 
 
 class Quarantine:
@@ -57,7 +57,7 @@ class World:
     def __init__(self, cold=None):
         self.cold, self.quarantine, self.meter = cold or FakeBlocks(), Quarantine(), Meter()
         self.now_ms = KEY.window.end_s * 1000
-        self.archiver = Archiver(self.cold, NoDeletes(), self.quarantine, lambda: self.now_ms, self.meter)
+        self.archiver = Archiver(self.cold, NoMarkers(), self.quarantine, lambda: self.now_ms, self.meter)
 
     def take(self, *blobs, key=KEY, removed=False):
         return self.archiver.take([Image(str(n), key, data, removed) for n, data in enumerate(blobs, start=1)])
@@ -197,7 +197,7 @@ def test_a_rollup_that_still_grows_is_copied_when_its_window_has_closed():
 
 def test_archive_raises_what_is_wrong_with_the_block():
     with pytest.raises(CorruptDataError):
-        archive(FakeBlocks(), NoDeletes(), KEY, b"")
+        archive(FakeBlocks(), NoMarkers(), KEY, b"")
 
 
 @given(strategies.records(), st.integers(1, 4), st.randoms(use_true_random=False))

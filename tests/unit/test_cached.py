@@ -16,7 +16,7 @@ from carbyne.samples.columns import Rows, from_rows
 from carbyne.samples.markers import Marker
 from carbyne.store import cached
 from carbyne.store.cached import CachedTiers
-from carbyne.store.catalogue import CHANGE, Catalogue
+from carbyne.store.catalogue import CHANGE, Catalogue, SourceCatalogue
 from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps
 
 from tests.support.rolling import BASE_MS, DAY_MS, HOUR_MS, SOURCE, Life, World
@@ -79,8 +79,8 @@ def test_a_late_sample_is_never_hidden_by_an_older_entry(world):
 
 def test_a_life_without_the_notes_of_seals_is_found_stale():
     """Else the lives in other tests, which read through the cache as well, would show nothing of it."""
-    note = Catalogue.note_change
-    with patch.object(Catalogue, "note_change", lambda self, source, change: note(self, source, b"the same")):
+    note = SourceCatalogue.note_change
+    with patch.object(SourceCatalogue, "note_change", lambda self, change: note(self, b"the same")):
         for seed in range(60):
             try:
                 Life(random.Random(seed)).live(14)
@@ -90,30 +90,30 @@ def test_a_life_without_the_notes_of_seals_is_found_stale():
 
 
 def test_a_repeated_seal_notes_nothing_and_an_earlier_one_another_version(world):
-    catalogue = Catalogue(world.table)
+    catalogue = Catalogue(world.table).of(SOURCE)
     versions = []
     for change in (b"a", b"a", b"b", b"a"):
-        catalogue.note_change(SOURCE, change)
-        versions.append(catalogue.version(SOURCE)[0])
+        catalogue.note_change(change)
+        versions.append(catalogue.version()[0])
     assert versions[0] == versions[1]
     assert len(set(versions)) == 3
 
 
 def test_a_day_that_closes_is_never_hidden_by_an_older_entry(world):
     """The seal that closes it is of other series, and ends before it notes its own change."""
-    note = Catalogue.note_change
+    note = SourceCatalogue.note_change
 
-    def dying(self, source, change):
+    def dying(self, change):
         if change.startswith(b"sealed"):
             raise RetryableError("the sealer's time is over")
-        note(self, source, change)
+        note(self, change)
 
     world.now_ms += 2 * DAY_MS
     world.check(["1d"])
     world.post({"b": 1.0}, world.now_ms - 6 * HOUR_MS)
-    with patch.object(Catalogue, "note_change", dying), pytest.raises(RetryableError):
+    with patch.object(SourceCatalogue, "note_change", dying), pytest.raises(RetryableError):
         world.seal_all()
-    assert Window(BASE_MS // 1000, 86_400) not in world.catalogue.open_days(SOURCE)
+    assert Window(BASE_MS // 1000, 86_400) not in world.catalogue.of(SOURCE).open_days()
     world.check(["1d"])
 
 
@@ -124,7 +124,7 @@ def test_rows_of_one_record_that_are_sealed_one_after_the_other_are_two_changes(
         world.hot.write(stamps.pack(1, "1000"), BASE_MS + minute * MINUTE_MS, {"a": 1.0})
         world.seal_all()
         world.hot.windows.clear()
-        versions.add(world.catalogue.version(SOURCE)[0])
+        versions.add(world.catalogue.of(SOURCE).version()[0])
     assert len(versions) == 2
 
 
@@ -195,11 +195,12 @@ def test_what_late_rows_deletes_or_the_clock_can_change_has_no_name(world):
     late = from_rows([Rows(("a",), np.array([BASE_MS + 7]), [stamps.pack(1, "2000")], np.array([[1]], np.uint64))])
     world.catalogue.add_late([(SOURCE, window, late)])
     assert not sealed(world)
-    world.catalogue.remove_late(SOURCE, world.catalogue.pending(SOURCE).late)
+    catalogue = world.catalogue.of(SOURCE)
+    catalogue.remove_late(catalogue.pending().late)
     before = sealed(world)
-    world.catalogue.add_marker(SOURCE, Marker(stamps.pack(1, "3000"), "a", BASE_MS, BASE_MS + 1), 0)
+    catalogue.add_marker(Marker(stamps.pack(1, "3000"), "a", BASE_MS, BASE_MS + 1), 0)
     assert not sealed(world)
-    world.catalogue.advance(SOURCE, world.catalogue.pending(SOURCE).deletes, None)
+    catalogue.advance(catalogue.pending().deletes, None)
     assert sealed(world) not in (b"", before)
     away = {SOURCE: RetryableError("away")}
     with patch.object(world.hot, "read_each", return_value=away):

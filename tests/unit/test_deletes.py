@@ -115,10 +115,14 @@ class World:
         times = RawTimes(SealSchedule(120, 0), LENGTH_S, RETENTION_S, lambda: NOW_MS)
         self.deletes = Deletes(self, self, self, self, times)
 
-    def add_marker(self, source, marker, expires_s):
+    def of(self, source):
+        self.source = source
+        return self
+
+    def add_marker(self, marker, expires_s):
         self._step("marker")
         self.expires_s = expires_s
-        self.catalogue.add_marker(source, marker, expires_s)
+        self.catalogue.of(self.source).add_marker(marker, expires_s)
 
     def add(self, source, due_ms):
         self._step("work")
@@ -150,7 +154,7 @@ def test_the_marker_is_durable_before_the_sealer_and_windows_are_told() -> None:
     world.held = {Window(OLD.start_s + LENGTH_S, LENGTH_S)}
     world.deletes.note(SOURCE, EVERYTHING)
     assert world.steps == ["marker", "work", "hot", "write"]
-    assert world.catalogue.markers(SOURCE) == [EVERYTHING]
+    assert world.catalogue.of(SOURCE).markers() == [EVERYTHING]
     assert world.work == [(SOURCE, NOW_MS + LENGTH_S * 500)]
     assert world.written.keys() == {*world.held, OPEN}
     for group in world.written.values():
@@ -161,12 +165,12 @@ def test_a_delete_costs_the_same_whatever_was_sealed() -> None:
     """A row in each of 2,700 windows took 95 ms of CPU and 99 KB of Redis."""
     world = World()
     for number in range(50):
-        world.catalogue.add_window(SOURCE, RAW, Window(OLD.start_s - number * LENGTH_S, LENGTH_S))
+        world.catalogue.of(SOURCE).add_window(RAW, Window(OLD.start_s - number * LENGTH_S, LENGTH_S))
     world.catalogue._table.calls.clear()
     world.deletes.note(SOURCE, EVERYTHING)
     assert world.written.keys() == {OPEN}
     assert world.catalogue._table.calls == {"query": 1, "put": 1}
-    assert [delete.marker for delete in world.catalogue.pending(SOURCE).deletes] == [EVERYTHING]
+    assert [delete.marker for delete in world.catalogue.of(SOURCE).pending().deletes] == [EVERYTHING]
 
 
 def test_only_windows_in_its_range_are_told_and_those_that_may_begin_soon() -> None:
@@ -193,7 +197,7 @@ def test_what_fails_comes_again_and_leaves_the_same(fails: str) -> None:
         world.deletes.note(SOURCE, EVERYTHING)
     world.fails = ""
     world.deletes.note(SOURCE, EVERYTHING)
-    assert world.catalogue.markers(SOURCE) == [EVERYTHING]
+    assert world.catalogue.of(SOURCE).markers() == [EVERYTHING]
     assert world.work and world.written
 
 
@@ -208,22 +212,22 @@ def test_a_wider_later_marker_replaces_those_that_it_covers() -> None:
         Marker(stamps.pack(1, "9"), "m", 11, 12),
     ]
     for marker in (narrow, *others, later, narrow):
-        catalogue.add_marker(SOURCE, marker, 2**32)
-    assert set(catalogue.markers(SOURCE)) == {later, *others}
+        catalogue.of(SOURCE).add_marker(marker, 2**32)
+    assert set(catalogue.of(SOURCE).markers()) == {later, *others}
     everything = Marker(stamps.pack(2, "1"), "", 0, 99)
-    catalogue.add_marker(SOURCE, everything, 2**32)
-    assert catalogue.markers(SOURCE) == [everything]
+    catalogue.of(SOURCE).add_marker(everything, 2**32)
+    assert catalogue.of(SOURCE).markers() == [everything]
 
 
 def test_windows_and_markers_come_in_one_query() -> None:
     world = World()
-    world.catalogue.add_window(SOURCE, RAW, OLD)
-    world.catalogue.add_window(SOURCE, "5m", OLD)
+    world.catalogue.of(SOURCE).add_window(RAW, OLD)
+    world.catalogue.of(SOURCE).add_window("5m", OLD)
     all_markers = {EVERYTHING._replace(series=name, from_ms=at) for at, name in enumerate("mno")}
     for marker in all_markers:
-        world.catalogue.add_marker(SOURCE, marker, 2**32)
+        world.catalogue.of(SOURCE).add_marker(marker, 2**32)
     world.catalogue._table.calls.clear()
-    windows, markers = world.catalogue.raw(SOURCE)
+    windows, markers = world.catalogue.of(SOURCE).raw()
     assert windows.sealed == {OLD} and set(markers) == all_markers
     assert world.catalogue._table.calls == {"query": 1}
 
@@ -233,8 +237,8 @@ def test_of_deletes_of_one_series_and_span_the_latest_is_kept() -> None:
     catalogue = World().catalogue
     later, latest = (EVERYTHING._replace(stamp=stamps.pack(1, number)) for number in ("8", "9"))
     for marker in (EVERYTHING, latest, later, latest, EVERYTHING):
-        catalogue.add_marker(SOURCE, marker, 2**32)
-    assert catalogue.markers(SOURCE) == [latest]
+        catalogue.of(SOURCE).add_marker(marker, 2**32)
+    assert catalogue.of(SOURCE).markers() == [latest]
 
 
 def test_a_wide_group_keeps_its_other_series() -> None:

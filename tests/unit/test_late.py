@@ -55,7 +55,7 @@ class World:
         return self.worklist.holds(source, token)
 
     def columns(self, source):
-        return merge([blocks.decode(late.data) for late in self.catalogue.pending(source).late])
+        return merge([blocks.decode(late.data) for late in self.catalogue.of(source).pending().late])
 
 
 def test_redis_and_the_sealer_are_told_before_a_row_is_there():
@@ -73,7 +73,7 @@ def test_what_is_put_again_is_there_once_and_a_later_value_wins():
     world = World()
     for value, sequence in ((1.0, "7"), (1.0, "7"), (3.0, "9"), (2.0, "8")):
         world.log.put({(A, OLD): [row(OLD.start_s * 1000, value, sequence=sequence)]})
-    assert len(world.catalogue.pending(A).late) == 3
+    assert len(world.catalogue.of(A).pending().late) == 3
     assert column(world.columns(A), "m")[1].view(np.float64).tolist() == [3.0]
 
 
@@ -82,7 +82,7 @@ def test_each_window_is_an_item_and_all_are_written_at_once():
     groups = {(source, window): [row(window.start_s * 1000, 1.0)] for source in (A, B) for window in (OLD, OLDER)}
     world.log.put(groups)
     assert world.table.calls["write"] == 1
-    assert [late.window for late in world.catalogue.pending(A).late] == [OLDER, OLD]
+    assert [late.window for late in world.catalogue.of(A).pending().late] == [OLDER, OLD]
     assert {entry.source for entry in world.worklist.due(NOW_MS + LENGTH_S * 500)} == {A, B}
     assert not world.worklist.due(NOW_MS)
 
@@ -93,7 +93,7 @@ def test_rows_of_a_lane_that_cannot_be_told_are_not_noted():
     world.failing = {B: RetryableError("the node is away")}
     failed = world.log.put({(A, OLD): [row(OLD.start_s * 1000, 1.0)], (B, OLD): [row(OLD.start_s * 1000, 1.0)]})
     assert failed.keys() == {B}
-    assert world.catalogue.pending(A).late and not world.catalogue.pending(B).late
+    assert world.catalogue.of(A).pending().late and not world.catalogue.of(B).pending().late
 
 
 def test_a_source_that_is_not_listed_is_not_done():
@@ -101,7 +101,7 @@ def test_a_source_that_is_not_listed_is_not_done():
     world.fails = B
     failed = world.log.put({(A, OLD): [row(OLD.start_s * 1000, 1.0)], (B, OLD): [row(OLD.start_s * 1000, 1.0)]})
     assert failed.keys() == {B}
-    assert world.catalogue.pending(A).late and not world.catalogue.pending(B).late
+    assert world.catalogue.of(A).pending().late and not world.catalogue.of(B).pending().late
 
 
 def test_a_source_that_the_sealer_takes_before_the_rows_are_there_is_listed_again():
@@ -111,7 +111,7 @@ def test_a_source_that_the_sealer_takes_before_the_rows_are_there_is_listed_agai
     def slow(late):
         (entry,) = world.worklist.due(2**60)
         claimed = world.worklist.postpone(entry, 2**50)
-        assert world.catalogue.pending(A) == ([], [], set()), "so it finds nothing to do"
+        assert world.catalogue.of(A).pending() == ([], [], set()), "so it finds nothing to do"
         add_late(late)
         world.claimed = claimed
 

@@ -48,7 +48,7 @@ class World:
         self.storage = Storage(self.hot, self.warm, self.cold, self.catalogue)
 
     def seal(self, store, window, samples):
-        self.catalogue.add_window(SOURCE, RAW, window)
+        self.catalogue.of(SOURCE).add_window(RAW, window)
         merge_into(store, BlockKey(SOURCE, RAW, window), samples, expires_s=9)
 
     def of(self, span=ALL):
@@ -90,7 +90,7 @@ def test_late_rows_are_listed_until_a_block_has_them(world):
         Placement(RAW, new, "late", 3, size(new)),
     ]
     assert [one.window for one in world.of((new.start_s * 1000, new.end_s * 1000 - 1))] == [new]
-    world.catalogue.remove_late(SOURCE, world.catalogue.pending(SOURCE).late)
+    world.catalogue.of(SOURCE).remove_late(world.catalogue.of(SOURCE).pending().late)
     assert [one.tier for one in world.of()] == ["warm"]
 
 
@@ -122,7 +122,7 @@ def test_the_parts_of_a_split_block_count_together(world, monkeypatch, tier):
 
 def test_too_many_windows_are_refused(world):
     for number in range(STORAGE_WINDOWS_MAX + 1):
-        world.catalogue.add_window(SOURCE, RAW, Window(number * 14_400, 14_400))
+        world.catalogue.of(SOURCE).add_window(RAW, Window(number * 14_400, 14_400))
     with pytest.raises(RequestError, match=f"{STORAGE_WINDOWS_MAX} at most") as raised:
         world.of()
     assert raised.value.status == 400
@@ -131,7 +131,7 @@ def test_too_many_windows_are_refused(world):
 
 @pytest.mark.parametrize("away", ["hot", "warm", "cold"])
 def test_a_tier_that_is_away_is_no_empty_answer(world, away):
-    world.catalogue.add_window(SOURCE, RAW, WINDOWS[0])
+    world.catalogue.of(SOURCE).add_window(RAW, WINDOWS[0])
 
     def fail(*_):
         raise RetryableError(f"{away} is away")
@@ -145,7 +145,7 @@ def test_a_tier_that_is_away_is_no_empty_answer(world, away):
 def test_rollups_are_listed_behind_raw_blocks(world):
     day = Window(WINDOWS[0].start_s // 86_400 * 86_400, 86_400)
     for store, resolution, window in ((world.cold, "1h", day), (world.warm, "5m", WINDOWS[0]), (world.warm, "1h", day)):
-        world.catalogue.add_window(SOURCE, resolution, window)
+        world.catalogue.of(SOURCE).add_window(resolution, window)
         merge_into(store, BlockKey(SOURCE, resolution, window), columns(window), expires_s=9)
     world.seal(world.cold, WINDOWS[0], columns(WINDOWS[0]))
     assert [(one.resolution, one.window, one.tier) for one in world.of()] == [
@@ -165,7 +165,7 @@ def test_a_block_says_when_it_was_sealed(world):
         bucket = Rows(
             ("m:count",), ts_ms, [stamps.pack(0, str(1_700_000_000_000 + number * 5_000))], np.ones((1, 1), np.uint64)
         )
-        world.catalogue.add_window(SOURCE, "5m", whole)
+        world.catalogue.of(SOURCE).add_window("5m", whole)
         merge_into(world.warm, BlockKey(SOURCE, "5m", whole), from_rows([bucket]), expires_s=9)
     world.hot.held[halves[1]] = columns(halves[1])
     found = {(each.resolution, each.window, each.tier): each.sealed_s for each in world.of()}

@@ -90,20 +90,23 @@ class Catalogue:
     def __init__(self, tiers):
         self.tiers = tiers
 
-    def series(self, source):
+    def of(self, source):
+        return self
+
+    def series(self):
         self.tiers._ask("catalogue")
         return dict.fromkeys(self.tiers.catalogued)
 
-    def windows(self, source, resolution):
+    def windows(self, resolution):
         self.tiers._ask("index")
         return Windows({key.window for key in (*self.tiers.blocks, *self.tiers.archived)}, self.tiers.again)
 
-    def pending(self, source, *, days=False):
+    def pending(self, *, days=False):
         self.tiers._ask("pending")
         return Pending([], [], set())
 
-    def raw(self, source):
-        return self.windows(source, "raw"), self.tiers.markers
+    def raw(self):
+        return self.windows("raw"), self.tiers.markers
 
 
 class Cold:

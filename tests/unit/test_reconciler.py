@@ -19,7 +19,7 @@ from carbyne.samples import blocks
 from carbyne.samples.columns import merge
 
 from tests.support.blocks import KEY, ONE, TWO, Meter, everything, samples
-from tests.support.fakes import FakeBlocks, FakeTable, NoDeletes
+from tests.support.fakes import FakeBlocks, FakeTable, NoMarkers
 
 NOW_S = 1_800_000_000
 SOON_S = NOW_S + 2 * DAY_S
@@ -39,7 +39,7 @@ class World:
             compared or ComparedInTable(self.table),
             warm or self.warm,
             self.cold,
-            NoDeletes(),
+            NoMarkers(),
             self.kept_s,
             lambda: self.now_s * 1000,
             self.meter,

@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 
 from tests.support import strategies
 from tests.support.blocks import KEY, ONE, TWO
-from tests.support.fakes import Crash, FakeBlocks, NoDeletes, Steps
+from tests.support.fakes import Crash, FakeBlocks, NoMarkers, Steps
 
 EPOCH = 3
 STREAM = "metrics"
@@ -378,7 +378,7 @@ class Archive:
         self.bucket, self.cold = Bucket(objects), FakeBlocks()
 
     def run(self):
-        return list(BlockRedriver(self.bucket, lambda *of: archive(self.cold, NoDeletes(), *of)).run())
+        return list(BlockRedriver(self.bucket, lambda *of: archive(self.cold, NoMarkers(), *of)).run())
 
 
 def block_object(columns, key=KEY):

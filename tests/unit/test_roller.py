@@ -150,15 +150,15 @@ def test_a_day_that_no_seal_has_closed_is_read_from_its_hours():
         world.post({"m": float(hour)}, BASE_MS + hour * HOUR_MS)
     world.seal_all()
     day = Window(BASE_MS // 1000, 86_400)
-    assert world.catalogue.open_days(SOURCE) == {day}
-    assert world.catalogue.windows(SOURCE, "1d").sealed == set()
+    assert world.catalogue.of(SOURCE).open_days() == {day}
+    assert world.catalogue.of(SOURCE).windows("1d").sealed == set()
     world.check()
     world.now_ms += 5 * DAY_MS
     world.check()
     world.post({"n": 1.0}, world.now_ms)
     world.now_ms += HOUR_MS * 5
     world.seal_all()
-    assert day not in world.catalogue.open_days(SOURCE), "its next seal closes what it left open"
+    assert day not in world.catalogue.of(SOURCE).open_days(), "its next seal closes what it left open"
     world.check()
 
 
@@ -169,7 +169,7 @@ def test_the_seal_that_closes_a_day_writes_the_series_that_had_stopped_before():
     world.post({"m": 2.0}, BASE_MS + 23 * HOUR_MS)
     world.now_ms = BASE_MS + 25 * HOUR_MS
     world.seal_all()
-    assert not world.catalogue.open_days(SOURCE)
+    assert not world.catalogue.of(SOURCE).open_days()
     key = BlockKey(SOURCE, "1d", Window(BASE_MS // 1000, 30 * 86_400))
     held = blocks.decode(WarmBlocks(world.table).get(key).data)
     assert set(rollups.keys_of(["gone", "m"])) == set(held.series)
@@ -242,12 +242,12 @@ def test_a_day_is_closed_only_when_its_buckets_are_written():
     day, closed = Window(BASE_MS // 1000, 86_400), []
     for count in range(0, 10**6, 2):  # before each call; behind it is before the next one
         world = world_before()
-        assert world.catalogue.open_days(SOURCE) == {day}
+        assert world.catalogue.of(SOURCE).open_days() == {day}
         try:
             world.seal(*world.due(), sealer=world.new_sealer(Steps(count).watched))
             break
         except Crash:
-            closed.append(day not in world.catalogue.open_days(SOURCE))
+            closed.append(day not in world.catalogue.of(SOURCE).open_days())
             world.check(["1d"], ["sum", "count"])
             world.seal_all()
             world.check(["1d"], ["sum", "count"])
@@ -271,10 +271,10 @@ def deleted(age_s, minutes=30):
             del store[key]
     sealer = world.new_sealer(lambda port: port, RETENTION_S)
     marker = Marker(stamps.pack(1, str(10**9)), "m", BASE_MS, BASE_MS + minutes * 60_000 - 1)
-    world.catalogue.add_marker(SOURCE, marker, 2**32)
+    world.catalogue.of(SOURCE).add_marker(marker, 2**32)
     while_it_waits = hourly(world)
     sealer._rollups.roll(SOURCE, Window(BASE_MS // 1000, 14_400), [], [marker])
-    world.catalogue.advance(SOURCE, world.catalogue.pending(SOURCE).deletes, None)
+    world.catalogue.of(SOURCE).advance(world.catalogue.of(SOURCE).pending().deletes, None)
     world.cache.entries.clear()
     return while_it_waits, hourly(world)
 

@@ -142,8 +142,8 @@ def test_rows_leave_only_after_block_and_catalogue_have_them():
     assert world.run() == 1
     assert world.steps == ["claim", "rows", "windows", "raw", "series", "roll a", "windows", "confirm"]
     assert blocks.decode(world.block(A).data) == rows().columns
-    assert world.catalogue.series(A) == {"a": SeriesSpan(START_MS, END_OF_DAY_MS)}
-    assert world.catalogue.windows(A, "raw") == Windows({WINDOW}, set())
+    assert world.catalogue.of(A).series() == {"a": SeriesSpan(START_MS, END_OF_DAY_MS)}
+    assert world.catalogue.of(A).windows("raw") == Windows({WINDOW}, set())
     assert world.hot.confirmed[A][0] == rows().pairs
     assert world.meter.counts == {
         "LanesRebuilding": 0, "OldestDueSeconds": 600, "WindowsSealed": 1, "BlocksWritten": 1, "SamplesSealed": 1,
@@ -166,7 +166,7 @@ def test_a_late_row_merges_into_the_block():
     world.hot.held[A] = rows(2, "b")
     world.run()
     assert blocks.decode(world.block(A).data).series == ["a", "b"]
-    assert world.catalogue.windows(A, "raw").again == set()
+    assert world.catalogue.of(A).windows("raw").again == set()
 
 
 def test_a_block_that_had_been_removed_is_marked_before_it_is_made_anew():
@@ -176,7 +176,7 @@ def test_a_block_that_had_been_removed_is_marked_before_it_is_made_anew():
     del world.steps[:]
     world.run()
     assert world.steps == ["claim", "rows", "windows", "raw", "roll a", "confirm"]
-    assert world.catalogue.windows(A, "raw") == Windows({WINDOW}, {WINDOW})
+    assert world.catalogue.of(A).windows("raw") == Windows({WINDOW}, {WINDOW})
 
 
 def test_a_window_without_rows_is_confirmed_and_makes_no_block():

@@ -19,7 +19,7 @@ from carbyne.store.tree import merge_into
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.fakes import Crash, FakeBlocks, FakeTable, NoDeletes, Steps
+from tests.support.fakes import Crash, FakeBlocks, FakeTable, NoMarkers, Steps
 
 SOURCE = SourceKey("acme", "host/a")
 LENGTH_S = 14_400
@@ -85,7 +85,7 @@ class World:
         """The rows stay in Redis until this is done, so a crash is followed by another try."""
         for table in [steps.watched(self.table), self.table] if steps else [self.table]:
             with suppress(Crash):
-                creating = Catalogue(table).making(key)
+                creating = Catalogue(table).of(key.source).making(key.resolution, key.window)
                 merge_into(WarmBlocks(table), key, columns, expires_s=key.window.end_s, creating=creating)
                 return
 
@@ -93,7 +93,7 @@ class World:
         """The archiver takes the oldest changes; a crash leaves the change in the stream."""
         for _ in range(min(number, len(self.table.changes))):
             with suppress(Crash):
-                archive(steps.watched(self.cold) if steps else self.cold, NoDeletes(), *self.table.changes[0])
+                archive(steps.watched(self.cold) if steps else self.cold, NoMarkers(), *self.table.changes[0])
                 del self.table.changes[0]
 
     def removable(self):
@@ -255,7 +255,7 @@ def test_a_window_that_can_not_be_read_ends_a_read_or_on_request_is_a_warning(sm
     world.cold = Cold(error)
     for number in range(2):
         world.cold.items[BlockKey(SOURCE, RAW, WINDOWS[number])] = Item(blocks.encode(block()))
-        Catalogue(world.table).add_window(SOURCE, RAW, WINDOWS[number])
+        Catalogue(world.table).of(SOURCE).add_window(RAW, WINDOWS[number])
     with pytest.raises(type(error), match=str(error)):
         world.read(["m"])
     gaps = Gaps(partial=True)

@@ -150,7 +150,7 @@ def test_the_index_of_days_is_one_query(world):
     world.seal_all()
     assert (SOURCE.windows_item, CLOSED) in world.table.items
     before = world.table.calls["query"]
-    assert world.catalogue.open_days(SOURCE) == set()
+    assert world.catalogue.of(SOURCE).open_days() == set()
     assert world.table.calls["query"] == before + 1
 
 

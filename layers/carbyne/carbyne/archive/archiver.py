@@ -7,7 +7,6 @@ table it comes from, so that a reader finds all of it from there.
 
 import logging
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Protocol
 
 from carbyne.core.errors import CorruptDataError, RetryableError, UnknownVersionError
@@ -23,10 +22,14 @@ from carbyne.stream.arrived import Image
 _log = logging.getLogger(__name__)
 
 
-class DeleteMarkers(Protocol):
-    """The deletes of a source; RetryableError if they can't be asked for."""
+class SourceDeletes(Protocol):
+    def markers(self) -> Markers: ...
 
-    def markers(self, source: SourceKey) -> Markers: ...
+
+class DeleteMarkers(Protocol):
+    """The deletes of each source; RetryableError if they can't be asked for."""
+
+    def of(self, source: SourceKey) -> SourceDeletes: ...
 
 
 class BlockQuarantine(Protocol):
@@ -46,7 +49,7 @@ def archive(cold: Blocks, deletes: DeleteMarkers, key: BlockKey, data: bytes) ->
         return False
     columns = blocks.decode(data)
     try:
-        markers = partial(deletes.markers, key.source) if key.resolution == RAW else _none
+        markers = deletes.of(key.source).markers if key.resolution == RAW else _none
         return merge_into(cold, key._replace(part=blocks.WHOLE), columns, expires_s=0, markers=markers)
     except UnknownVersionError:
         raise
@@ -57,7 +60,7 @@ def archive(cold: Blocks, deletes: DeleteMarkers, key: BlockKey, data: bytes) ->
 def restore(cold: Blocks, catalogue: Catalogue, key: BlockKey, data: bytes) -> None:
     """Archive a block that was set aside, and note that reads find more than before.  Errors as of ``archive``."""
     archive(cold, catalogue, key, data)
-    catalogue.note_change(key.source, data)
+    catalogue.of(key.source).note_change(data)
 
 
 def _none() -> Markers:

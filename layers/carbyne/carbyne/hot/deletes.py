@@ -20,10 +20,14 @@ from carbyne.samples.rows import RowGroup
 from carbyne.samples.schedule import RawTimes
 
 
+class SourceMarkers(Protocol):
+    def add_marker(self, marker: Marker, expires_s: int) -> None: ...
+
+
 class MarkerStore(Protocol):
     """The durable side; RetryableError if it can't be asked."""
 
-    def add_marker(self, source: SourceKey, marker: Marker, expires_s: int) -> None: ...
+    def of(self, source: SourceKey) -> SourceMarkers: ...
 
 
 class WorkQueue(Protocol):
@@ -60,7 +64,7 @@ class Deletes:
         safe to repeat.
         """
         now_ms = self._times.now_ms()
-        self._markers.add_marker(source, marker, self._expires_s(marker, now_ms))
+        self._markers.of(source).add_marker(marker, self._expires_s(marker, now_ms))
         self._work.add(source, self._times.schedule.late_ms(source, self._times.length_s, now_ms))
         windows = {*self._windows.windows(source), *self._beginning(now_ms)}
         row = row_of(marker)

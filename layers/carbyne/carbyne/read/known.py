@@ -81,7 +81,7 @@ class KnownSeries:
         if not listed:
             return {}
         with ThreadPoolExecutor(BATCH_READERS) as readers:
-            pending = readers.map(self._catalogue.pending, listed)
+            pending = readers.map(lambda source: self._catalogue.of(source).pending(), listed)
             return {
                 source: [spans_of(decode(rows.data)) for rows in of_source.late]
                 for source, of_source in zip(listed, pending, strict=True)

@@ -68,7 +68,7 @@ class Storage:
         keys = [
             BlockKey(source, resolution, window)
             for resolution in RESOLUTIONS
-            for window in self._catalogue.windows(source, resolution).sealed
+            for window in self._catalogue.of(source).windows(resolution).sealed
             if window.overlaps(from_ms, to_ms)
         ]
         late = list(self._late_parts(source, from_ms, to_ms))
@@ -89,7 +89,7 @@ class Storage:
                 yield Placement(RAW, window, "hot", rows.columns.samples, rows.size)
 
     def _late_parts(self, source: SourceKey, from_ms: int, to_ms: int) -> Iterator[Placement]:
-        for window, rows in by_window(self._catalogue.pending(source).late).items():
+        for window, rows in by_window(self._catalogue.of(source).pending().late).items():
             if window.overlaps(from_ms, to_ms):
                 samples = sum(blocks.decode(late.data).samples for late in rows)
                 yield Placement(RAW, window, "late", samples, sum(len(late.data) for late in rows))

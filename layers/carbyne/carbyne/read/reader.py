@@ -186,7 +186,7 @@ class Reader:
         try:
             hot = self._hot_part(source, start, end - 1, [], gaps).windows
             pending = pending_of(self._catalogue, source, gaps)
-            note, markers = self._catalogue.version(source)
+            note, markers = self._catalogue.of(source).version()
         except RetryableError:
             return b""
         is_open = any(window.overlaps(start, end - 1) for window in [*hot, *(late.window for late in pending.late)])
@@ -267,8 +267,8 @@ class Reader:
 
     def series(self, source: SourceKey) -> set[str]:
         """Every series that the source ever had; empty for an unknown source."""
-        late = {name for rows in self._catalogue.pending(source).late for name in decode(rows.data).series}
-        return self._hot.series(source) | late | self._catalogue.series(source).keys()
+        late = {name for rows in self._catalogue.of(source).pending().late for name in decode(rows.data).series}
+        return self._hot.series(source) | late | self._catalogue.of(source).series().keys()
 
     def known(self, source: SourceKey, *, partial: bool) -> tuple[set[str], list[str]]:
         """As ``series``, with what is missing in it where that need not be an error."""
@@ -278,7 +278,7 @@ class Reader:
         except RetryableError as error:
             gaps.note("the hot tier could not be read: metrics may be missing", error)
         try:
-            series |= self._catalogue.series(source).keys()
+            series |= self._catalogue.of(source).series().keys()
         except RetryableError as error:
             gaps.note("the catalogue could not be read: metrics may be missing", error)
         return series, gaps.warnings

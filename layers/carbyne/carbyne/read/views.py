@@ -84,7 +84,7 @@ class Views:
 def pending_of(catalogue: Catalogue, source: SourceKey, gaps: Gaps, *, days: bool = False) -> Pending:
     """What the blocks of a source lack; to be asked before they are read."""
     try:
-        return catalogue.pending(source, days=days)
+        return catalogue.of(source).pending(days=days)
     except RetryableError as error:
         gaps.note("the index of windows could not be read: archived and late samples may be missing", error)
         return Pending([], [], set())

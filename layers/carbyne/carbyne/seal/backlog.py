@@ -72,7 +72,7 @@ class Backlog:
             return
         reserve_s = max(SEAL_RESERVE_S, seconds_left() - BACKLOG_SLICE_S)
         source, failed = entry.source, False
-        index, pending = self._catalogue.work(source)
+        index, pending = self._catalogue.of(source).work()
         late, deletes = by_window(pending.late), pending.deletes
         for number, window in enumerate(_windows(index.sealed, late, deletes)):
             if seconds_left() < reserve_s:
@@ -91,10 +91,11 @@ class Backlog:
 
     def _advance(self, source: SourceKey, deletes: list[OpenDelete], left_ms: int | None) -> list[OpenDelete]:
         """Note how far the blocks are clean, and first that they changed: from then on readers trust them."""
+        catalogue = self._catalogue.of(source)
         if deletes:
             identity = b"".join(delete.marker.stamp for delete in deletes)
-            self._catalogue.note_change(source, identity + str(left_ms).encode())
-        return self._catalogue.advance(source, deletes, left_ms)
+            catalogue.note_change(identity + str(left_ms).encode())
+        return catalogue.advance(deletes, left_ms)
 
     def _try_window(
         self, source: SourceKey, window: Window, late: Sequence[LateRows], deletes: Iterable[OpenDelete]
@@ -110,8 +111,9 @@ class Backlog:
             self._meter.add("SealsFailed", 1)
             return False
         if late:
-            self._catalogue.note_change(source, "".join(rows.sort for rows in late).encode())
-            self._catalogue.remove_late(source, late)
+            catalogue = self._catalogue.of(source)
+            catalogue.note_change("".join(rows.sort for rows in late).encode())
+            catalogue.remove_late(late)
         self._meter.add("WindowsMended", 1)
         return True
 

@@ -89,14 +89,15 @@ class Roller:
         """Write the buckets of all series for each day that has closed and was not written yet."""
         written = 0
         closed_ms = DAY.closed_ms(self._now_ms())
-        days = [day for day in self._catalogue.open_days(source) if day.end_s * 1000 <= closed_ms]
-        spans = self._catalogue.series(source) if days else {}
+        catalogue = self._catalogue.of(source)
+        days = [day for day in catalogue.open_days() if day.end_s * 1000 <= closed_ms]
+        spans = catalogue.series() if days else {}
         for day in sorted(days):
             start_ms, end_ms = day.start_s * 1000, day.end_s * 1000
             series = [name for name, seen in spans.items() if seen.first_ms < end_ms and seen.last_ms >= start_ms]
             written += self._write(source, DAY, (start_ms, end_ms), series, NO_DELETES)
-            self._catalogue.note_change(source, f"closed {day.token}".encode())  # readers will trust its buckets
-            self._catalogue.close_day(source, day)
+            catalogue.note_change(f"closed {day.token}".encode())  # readers will trust its buckets
+            catalogue.close_day(day)
         return written
 
     def _write(
@@ -110,7 +111,7 @@ class Roller:
 
     def _rewrite(self, key: BlockKey, of: _RollupPart, series: Collection[str]) -> bool:
         expires_s = max(key.window.end_s, self._now_ms() // 1000) + self._warm_s[of.resolution.name]
-        target = Target(self._warm, expires_s, self._catalogue.making(key))
+        target = Target(self._warm, expires_s, self._catalogue.of(key.source).making(key.resolution, key.window))
         series = {*series, *self._deleted(key.source, of)}
         return rewrite(target, key, partial(self._recomputed, key.source, of, series), keys_of(series))
 

@@ -179,7 +179,7 @@ class Sealer:
         rows = self._hot.rows(source, window)
         if rows.pairs:
             self.merge(source, window, rows.columns, rows.markers)
-            self._catalogue.note_change(source, f"sealed {window.token} {rows.pairs}".encode())
+            self._catalogue.of(source).note_change(f"sealed {window.token} {rows.pairs}".encode())
         now_ms = self._now_ms()
         keep_ms = (window.end_s + self._retention.hot_s) * 1000
         return self._hot.confirm(
@@ -202,16 +202,16 @@ class Sealer:
 
     def _store(self, key: BlockKey, columns: Columns) -> None:
         """Block and catalogue hold ``columns`` afterwards."""
-        creating, expires_s = self._catalogue.making(key), self._expires_s(key.window)
-        markers = partial(self._catalogue.markers, key.source)
+        catalogue, expires_s = self._catalogue.of(key.source), self._expires_s(key.window)
+        creating, markers = catalogue.making(key.resolution, key.window), catalogue.markers
         if merge_into(self._warm, key, columns, expires_s=expires_s, creating=creating, markers=markers):
             self._meter.add("BlocksWritten", 1)
-        self._catalogue.add_series(key.source, spans_of(columns))
+        catalogue.add_series(spans_of(columns))
         self._meter.add("SamplesSealed", columns.samples)
 
     def _clean(self, key: BlockKey) -> None:
         """Take deleted samples out of the blocks of both tiers, parts that no row of this seal lies in included."""
-        markers = partial(self._catalogue.markers, key.source)
+        markers = self._catalogue.of(key.source).markers
         clean(Target(self._warm, self._expires_s(key.window)), key, markers)
         clean(Target(self._cold, 0), key, markers)
 

@@ -1,9 +1,9 @@
 """What blocks said to earlier reads, kept in Redis under what they were made of: a ``tiers.Tiers`` in front of another.
 
 A key carries the source, since sources of a lane share a slot and may have the same version, and the version of its
-blocks (``Catalogue.version``), so that nothing stale is ever taken: the entry of an older version is never asked for
-again, and ends by itself.  Rows in Redis are merged, and deletes applied, after the entry was taken.  A cache that is
-away, full or damaged is a slower read and nothing else.
+blocks (``SourceCatalogue.version``), so that nothing stale is ever taken: the entry of an older version is never asked
+for again, and ends by itself.  Rows in Redis are merged, and deletes applied, after the entry was taken.  A cache that
+is away, full or damaged is a slower read and nothing else.
 """
 
 from hashlib import blake2b
@@ -71,7 +71,7 @@ class CachedTiers:
     def read(self, of: BlockQuery, gaps: Gaps, hot: Columns = EMPTY) -> Columns:
         """As of ``BlockTiers``; ``hot`` and what is pending must have been read before, or a change could be missed."""
         try:
-            version, markers = self._catalogue.version(of.source)
+            version, markers = self._catalogue.of(of.source).version()
         except RetryableError:  # the tiers below know what to make of it
             version, markers = b"", []
         if not version:  # nor is anything kept of blocks whose changes were never noted

@@ -23,7 +23,6 @@ from carbyne.core.keys import (
     CLOSED,
     MARKERS,
     RAW,
-    BlockKey,
     SourceKey,
     Window,
     join_series,
@@ -175,9 +174,9 @@ class Catalogue:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def series(self, source: SourceKey) -> Spans:
-        """Every series that was ever sealed, with when it was seen."""
-        return _joined(spans for _, _, spans in self._pages(source))
+    def of(self, source: SourceKey) -> "SourceCatalogue":
+        """The catalogue of one source; nothing is asked yet."""
+        return SourceCatalogue(self._table, source)
 
     def series_each(self, sources: Sequence[SourceKey]) -> dict[SourceKey, Spans]:
         """``series`` of each source."""
@@ -193,66 +192,11 @@ class Catalogue:
             item = pages.get((source.series_item, _PAGE_SORT.format(0)))
             page = _PAGES.unpack(item.data) if item else _Page(b"", [], [])
             if _may_be_full(page):
-                of_all = self.series(source)
+                of_all = self.of(source).series()
                 answers[source] = len(of_all), {name: span for name, span in of_all.items() if keep(name)}
             else:
                 answers[source] = len(page.first_ms), _kept(page, keep) if item else {}
         return answers
-
-    def add_series(self, source: SourceKey, seen: Spans) -> None:
-        """Extend the spans of the series in ``seen``, adding those that are new."""
-        seen = {name: SeriesSpan(span.first_ms, _end_of_day_ms(span.last_ms)) for name, span in seen.items()}
-        for _ in range(SEAL_TRIES_MAX):
-            if self._try_add_series(source, seen):
-                return
-        raise RetryableError(f"the series of {source.source} keep changing under us")
-
-    def windows(self, source: SourceKey, resolution: str) -> Windows:
-        """The windows of this resolution that were ever sealed."""
-        item = self._table.get(source.windows_item, resolution)
-        return _windows(item) if item else Windows(set(), set())
-
-    def raw(self, source: SourceKey) -> tuple[Windows, list[Marker]]:
-        """The windows of raw blocks that were ever sealed and the markers of deletes, in one query."""
-        items = self._table.query(source.windows_item, MARKERS, RAW)
-        markers = [_marker(item) for sort, item in items if sort not in (CHANGE, RAW)]
-        return _index(items), markers
-
-    def markers(self, source: SourceKey) -> list[Marker]:
-        """The markers of deletes."""
-        return [_marker(item) for _, item in self._table.query(source.windows_item, MARKERS, _AFTER_MARKERS)]
-
-    def add_marker(self, source: SourceKey, marker: Marker, expires_s: int) -> None:
-        """Note a delete, with all blocks to be cleaned, unless another one says the same or more; those that it covers
-        itself go."""
-        for _ in range(SEAL_TRIES_MAX):
-            items = dict(self._table.query(source.windows_item, MARKERS, _AFTER_MARKERS))
-            noted = {sort: _marker(item) for sort, item in items.items()}
-            if any(other.covers(marker) for other in noted.values()):
-                return
-            sort = marker_sort(marker.identity)
-            item = _noted(marker, _first_ms(marker), expires_s)
-            if not self._table.put(source.windows_item, sort, item, items.get(sort)):
-                continue
-            for covered in (of for of, other in noted.items() if of != sort and marker.covers(other)):
-                self._table.remove(source.windows_item, covered, items[covered])
-            return
-        raise RetryableError(f"the deletes of {source.source} keep changing under us")
-
-    def advance(self, source: SourceKey, deletes: Iterable[OpenDelete], left_ms: int | None) -> list[OpenDelete]:
-        """Note that blocks of windows that begin before ``left_ms``, with None all blocks, are clean of deletes.
-
-        Those that are left.  RetryableError if one was repeated or covered meanwhile: then the work begins again.
-        """
-        result: list[OpenDelete] = []
-        for delete in deletes:
-            rest_ms = None if left_ms is None or left_ms > delete.marker.to_ms else max(delete.left_ms, left_ms)
-            item = _noted(delete.marker, rest_ms, delete.item.expires_s)
-            if not self._table.put(source.windows_item, marker_sort(delete.marker.identity), item, delete.item):
-                raise RetryableError(f"the deletes of {source.source} changed under us")
-            if rest_ms is not None:
-                result.append(OpenDelete(delete.marker, rest_ms, item))
-        return result
 
     def add_late(self, late: Iterable[tuple[SourceKey, Window, Columns]]) -> None:
         """Note late rows, of each source and window once: from now on their windows count as not sealed."""
@@ -263,107 +207,174 @@ class Catalogue:
         ]
         self._table.write(items, [])
 
-    def pending(self, source: SourceKey, *, days: bool = False) -> Pending:
-        """What the blocks lack, in one query; the open days only if ``days`` are asked for."""
-        return _pending(self._table.query(source.windows_item, HOURLY if days else BACKLOG, _AFTER_MARKERS))
 
-    def work(self, source: SourceKey) -> tuple[Windows, Pending]:
+class SourceCatalogue:
+    """What the catalogue has of one source.  Methods raise RetryableError if it can't be asked."""
+
+    def __init__(self, table: Table, source: SourceKey) -> None:
+        self._table = table
+        self._source = source
+
+    def series(self) -> Spans:
+        """Every series that was ever sealed, with when it was seen."""
+        return _joined(spans for _, _, spans in self._pages())
+
+    def add_series(self, seen: Spans) -> None:
+        """Extend the spans of the series in ``seen``, adding those that are new."""
+        seen = {name: SeriesSpan(span.first_ms, _end_of_day_ms(span.last_ms)) for name, span in seen.items()}
+        for _ in range(SEAL_TRIES_MAX):
+            if self._try_add_series(seen):
+                return
+        raise RetryableError(f"the series of {self._source.source} keep changing under us")
+
+    def windows(self, resolution: str) -> Windows:
+        """The windows of this resolution that were ever sealed."""
+        item = self._table.get(self._source.windows_item, resolution)
+        return _windows(item) if item else Windows(set(), set())
+
+    def raw(self) -> tuple[Windows, list[Marker]]:
+        """The windows of raw blocks that were ever sealed and the markers of deletes, in one query."""
+        items = self._table.query(self._source.windows_item, MARKERS, RAW)
+        markers = [_marker(item) for sort, item in items if sort not in (CHANGE, RAW)]
+        return _index(items), markers
+
+    def markers(self) -> list[Marker]:
+        """The markers of deletes."""
+        return [_marker(item) for _, item in self._table.query(self._source.windows_item, MARKERS, _AFTER_MARKERS)]
+
+    def add_marker(self, marker: Marker, expires_s: int) -> None:
+        """Note a delete, with all blocks to be cleaned, unless another one says the same or more; those that it covers
+        itself go."""
+        for _ in range(SEAL_TRIES_MAX):
+            items = dict(self._table.query(self._source.windows_item, MARKERS, _AFTER_MARKERS))
+            noted = {sort: _marker(item) for sort, item in items.items()}
+            if any(other.covers(marker) for other in noted.values()):
+                return
+            sort = marker_sort(marker.identity)
+            item = _noted(marker, _first_ms(marker), expires_s)
+            if not self._table.put(self._source.windows_item, sort, item, items.get(sort)):
+                continue
+            for covered in (of for of, other in noted.items() if of != sort and marker.covers(other)):
+                self._table.remove(self._source.windows_item, covered, items[covered])
+            return
+        raise RetryableError(f"the deletes of {self._source.source} keep changing under us")
+
+    def advance(self, deletes: Iterable[OpenDelete], left_ms: int | None) -> list[OpenDelete]:
+        """Note that blocks of windows that begin before ``left_ms``, with None all blocks, are clean of deletes.
+
+        Those that are left.  RetryableError if one was repeated or covered meanwhile: then the work begins again.
+        """
+        result: list[OpenDelete] = []
+        for delete in deletes:
+            rest_ms = None if left_ms is None or left_ms > delete.marker.to_ms else max(delete.left_ms, left_ms)
+            item = _noted(delete.marker, rest_ms, delete.item.expires_s)
+            if not self._table.put(self._source.windows_item, marker_sort(delete.marker.identity), item, delete.item):
+                raise RetryableError(f"the deletes of {self._source.source} changed under us")
+            if rest_ms is not None:
+                result.append(OpenDelete(delete.marker, rest_ms, item))
+        return result
+
+    def pending(self, *, days: bool = False) -> Pending:
+        """What the blocks lack, in one query; the open days only if ``days`` are asked for."""
+        return _pending(self._table.query(self._source.windows_item, HOURLY if days else BACKLOG, _AFTER_MARKERS))
+
+    def work(self) -> tuple[Windows, Pending]:
         """The windows of raw blocks and what the blocks lack, in one query."""
-        items = self._table.query(source.windows_item, BACKLOG, RAW)
+        items = self._table.query(self._source.windows_item, BACKLOG, RAW)
         return _index(items), _pending(items)
 
-    def remove_late(self, source: SourceKey, rows: Iterable[LateRows]) -> None:
+    def remove_late(self, rows: Iterable[LateRows]) -> None:
         """Remove late rows that their block holds.  Equal rows that are noted again meanwhile go as well: the block has
         them."""
-        self._table.write([], [(source.windows_item, late.sort) for late in rows])
+        self._table.write([], [(self._source.windows_item, late.sort) for late in rows])
 
-    def making(self, key: BlockKey) -> Callable[[], None]:
-        """Note that the window of ``key`` is about to have a block; returns what must be called before one is made.
+    def making(self, resolution: str, window: Window) -> Callable[[], None]:
+        """Note that the window is about to have a block; returns what must be called before one is made.
 
         Unless it is the very first of its window, an earlier one may lie in the archive, and readers must know before
         they see the new one.
         """
-        if self.add_window(key.source, key.resolution, key.window):
+        if self.add_window(resolution, window):
             return lambda: None
-        return partial(self.mark_again, key.source, key.resolution, key.window)
+        return partial(self.mark_again, resolution, window)
 
-    def version(self, source: SourceKey) -> tuple[bytes, list[Marker]]:
+    def version(self) -> tuple[bytes, list[Marker]]:
         """The note of the source's last change, empty before the first, and the markers of deletes; one query.
 
         What blocks say may be kept under the note if it was read before them.  Who takes what is kept under a note must
         have read Redis and what is pending before the note: a change that is noted later is still found there.
         """
-        items = self._table.query(source.windows_item, MARKERS, CHANGE)
+        items = self._table.query(self._source.windows_item, MARKERS, CHANGE)
         note = next((item.data for sort, item in items if sort == CHANGE), b"")
         return note, [_marker(item) for sort, item in items if sort != CHANGE]
 
-    def note_change(self, source: SourceKey, change: bytes) -> None:
+    def note_change(self, change: bytes) -> None:
         """Note that blocks of the source are not what they were; ``change``: what tells this change from others.
 
         Call it when the blocks of a change are there, and before what it was made of goes.  The notes are a chain, so
         no earlier version comes again; a change that is noted twice at once is one.  A put that fails is as good as one
         that does not: another note came after our blocks were there.
         """
-        item = self._table.get(source.windows_item, CHANGE)
+        item = self._table.get(self._source.windows_item, CHANGE)
         before, last = (item.data[:_NOTE_BYTES], item.data[_NOTE_BYTES:]) if item else (b"", b"")
         ours = _digest(change)
         if ours != last:
-            self._table.put(source.windows_item, CHANGE, Item(_digest(before + ours) + ours), item)
+            self._table.put(self._source.windows_item, CHANGE, Item(_digest(before + ours) + ours), item)
 
-    def add_window(self, source: SourceKey, resolution: str, window: Window) -> bool:
+    def add_window(self, resolution: str, window: Window) -> bool:
         """Note that the window is about to have a block; whether it never had one."""
-        return self._change(source, resolution, lambda windows: _added(windows.sealed, window))
+        return self._change(resolution, lambda windows: _added(windows.sealed, window))
 
-    def mark_again(self, source: SourceKey, resolution: str, window: Window) -> None:
+    def mark_again(self, resolution: str, window: Window) -> None:
         """Note that the window is about to have a block again, so that the archive may hold what this one lacks."""
-        self._change(source, resolution, lambda windows: _added(windows.again, window))
+        self._change(resolution, lambda windows: _added(windows.again, window))
 
-    def open_days(self, source: SourceKey) -> set[Window]:
+    def open_days(self) -> set[Window]:
         """The days of which hourly blocks exist, but not yet all daily buckets."""
-        return _open_days(self._table.query(source.windows_item, HOURLY, CLOSED))
+        return _open_days(self._table.query(self._source.windows_item, HOURLY, CLOSED))
 
-    def close_day(self, source: SourceKey, day: Window) -> None:
+    def close_day(self, day: Window) -> None:
         """Note that every series has its bucket of this day; later changes bring their own."""
-        self.add_window(source, CLOSED, day)
+        self.add_window(CLOSED, day)
 
-    def _change(self, source: SourceKey, resolution: str, change: Callable[[Windows], bool]) -> bool:
+    def _change(self, resolution: str, change: Callable[[Windows], bool]) -> bool:
         """Whether ``change``, made to the windows as they are, changed anything."""
         for _ in range(SEAL_TRIES_MAX):
-            item = self._table.get(source.windows_item, resolution)
+            item = self._table.get(self._source.windows_item, resolution)
             windows = _windows(item) if item else Windows(set(), set())
             if not change(windows):
                 return False
             changed = _Index(_runs(sorted(windows.sealed)), _runs(sorted(windows.again)))
-            if self._table.put(source.windows_item, resolution, Item(_INDEXES.pack(changed)), item):
+            if self._table.put(self._source.windows_item, resolution, Item(_INDEXES.pack(changed)), item):
                 return True
-        raise RetryableError(f"the windows of {source.source} keep changing under us")
+        raise RetryableError(f"the windows of {self._source.source} keep changing under us")
 
-    def _pages(self, source: SourceKey) -> list[tuple[str, Item, Spans]]:
-        pages = self._table.query(source.series_item, "0", "9")
+    def _pages(self) -> list[tuple[str, Item, Spans]]:
+        pages = self._table.query(self._source.series_item, "0", "9")
         return [(sort, item, _spans(item)) for sort, item in pages]
 
-    def _try_add_series(self, source: SourceKey, seen: Spans) -> bool:
+    def _try_add_series(self, seen: Spans) -> bool:
         """False if another sealer changed a page meanwhile."""
-        pages = self._pages(source)
+        pages = self._pages()
         left = dict(seen)
         for sort, item, spans in pages:
             changed = {name: spans[name].joined(left.pop(name)) for name in spans.keys() & left.keys()}
             if any(spans[name] != span for name, span in changed.items()):
                 spans.update(changed)
-                if not self._table.put(source.series_item, sort, _page(spans), item):
+                if not self._table.put(self._source.series_item, sort, _page(spans), item):
                     return False
-        return not left or self._add_new(source, pages, left)
+        return not left or self._add_new(pages, left)
 
-    def _add_new(self, source: SourceKey, pages: list[tuple[str, Item, Spans]], new: Spans) -> bool:
+    def _add_new(self, pages: list[tuple[str, Item, Spans]], new: Spans) -> bool:
         """Fill the last page, then further ones; False if another sealer changed one of them meanwhile."""
         number, item, spans, names = len(pages), None, Spans(), list(new)
         if pages and _room(pages[-1][2], names):
-            number, item = number - 1, self._table.get(source.series_item, pages[-1][0])
+            number, item = number - 1, self._table.get(self._source.series_item, pages[-1][0])
             spans = _spans(item) if item else Spans()
         while names:
             room = _room(spans, names)
             spans = _joined([spans, {name: new[name] for name in names[:room]}])
-            if not self._table.put(source.series_item, _PAGE_SORT.format(number), _page(spans), item):
+            if not self._table.put(self._source.series_item, _PAGE_SORT.format(number), _page(spans), item):
                 return False
             names, number, item, spans = names[room:], number + 1, None, Spans()
         return True

@@ -134,9 +134,9 @@ class BlockTiers:
         markers: Markers = ()
         try:
             if of.resolution == RAW:
-                windows, markers = self._catalogue.raw(of.source)
+                windows, markers = self._catalogue.of(of.source).raw()
             else:
-                windows = self._catalogue.windows(of.source, of.resolution)
+                windows = self._catalogue.of(of.source).windows(of.resolution)
         except RetryableError as error:
             gaps.note("the index of windows could not be read: archived samples may be missing", error)
             return [], ()
