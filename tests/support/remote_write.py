@@ -9,13 +9,14 @@ from functools import cache
 from typing import NamedTuple
 
 import cramjam
+import msgspec
 from carbyne.core import keys
 from carbyne.core.labels import parse
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.stream import records
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import BOTH, Accounts, Elected, Grant
-from carbyne.tenants.usage import Standing
+from carbyne.tenants.usage import Standing, TakenBody
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from harness.pipeline import APPS, http_event
@@ -142,6 +143,7 @@ class LabelledAccounts:
     def __init__(self):
         self.standing = Standing()
         self.spent = {}
+        self.bodies = {}
         self.pairs = {}
         self.elections = 0
 
@@ -152,7 +154,13 @@ class LabelledAccounts:
         return True
 
     def standing_of(self, tenant):
-        return self.standing
+        return msgspec.structs.replace(self.standing, bodies=dict(self.bodies))
+
+    def note_taken(self, tenant, body, taken, minute):
+        if taken:
+            self.bodies[body] = TakenBody(taken, minute)
+        else:
+            del self.bodies[body]
 
     def spend(self, tenant, limit, minute, number):
         self.spent[limit, minute] = self.spent.get((limit, minute), 0) + number

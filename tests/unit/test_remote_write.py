@@ -268,10 +268,10 @@ def test_metadata_of_1_0_comes_alone(receiver):
 def test_metadata_goes_onto_the_stream_when_it_changes_and_once_an_hour(receiver):
     def post(text):
         before = len(receiver.entries)
-        receiver.post(Body2().add(metric("m"), about=(1, text, "")).bytes())
-        return len(receiver.entries) - before
+        receiver.post(Body2().add(metric("m"), (1.0, NOW_MS), about=(1, text, "")).bytes())
+        return len(receiver.entries) - before - 1  # its row
 
-    assert [post("a"), post("a"), post("b"), post("b")] == [2, 0, 1, 0]  # the source too at first
+    assert [post("a"), post("a"), post("b"), post("b")] == [2, 0, 1, 0]  # the target too at first
     receiver.now_ms += limits.FACTS_S * 1000
     assert post("b") == 2
 
@@ -440,6 +440,84 @@ def test_samples_out_of_time_are_400_after_the_rest(receiver):
     text = json.loads(answer["body"])["error"]["message"]
     assert "too-far-ahead: 1" in text and "too-old: 2, such as up" in text
     assert answer["headers"]["Carbyne-Skipped"] == "too-far-ahead=1, too-old=2"
+
+
+MANY = 2_000
+
+
+def many(*numbers, at_ms=NOW_MS):
+    """A body of 1.0 with one sample of each target."""
+    labels = ({"__name__": "up", "job": "j", "instance": f"web{number:05d}"} for number in numbers)
+    return body_1(*(series_1(each, (1.0, at_ms)) for each in labels))
+
+
+def test_a_body_of_many_new_targets_is_taken_piece_by_piece(receiver):
+    """Its sender gets a 204 in the end, when all of it is on the stream, and not before."""
+    body, retries = many(*range(MANY)), 0
+    while (answer := receiver.post(body, V1))["statusCode"] == 503:
+        retries += 1
+        upto = retries * limits.TARGETS_PER_BODY_MAX
+        left = MANY - upto + limits.TARGETS_PER_BODY_MAX
+        assert answer["headers"]["Retry-After"] == str(limits.TENANT_CACHE_S)
+        assert f"new-targets-per-body: {left} of at most {limits.TARGETS_PER_BODY_MAX}" in answer["body"]
+        assert f"the first {upto} of {MANY} targets are stored" in answer["body"]
+        stored = receiver.stored()
+        assert len(stored.samples) == len(stored.targets) == upto
+        assert receiver.meter.sums["PostsRefused.new-targets-per-body"] == retries
+        assert "SamplesAccepted" not in receiver.meter.sums
+    expect(answer, 204, MANY, 0, 0)
+    assert retries == 3 and len(receiver.stored().samples) == len(receiver.stored().targets) == MANY
+    assert not receiver.store.bodies, "a body that was taken is a new one"
+    expect(receiver.post(body, V1), 204, MANY, 0, 0)
+
+
+def test_the_next_piece_may_come_to_another_writer(receiver):
+    body = many(*range(MANY))
+    receivers = [receiver, Receiver(receiver.store)]
+    answers = [receivers[at % 2].post(body, V1)["statusCode"] for at in range(4)]
+    assert answers == [503, 503, 503, 204]
+    both = receivers[0].stored().samples.keys() | receivers[1].stored().samples.keys()
+    assert len(both) == MANY and not receiver.store.bodies
+
+
+def test_targets_that_a_writer_knows_need_no_pieces(receiver):
+    for first in range(0, MANY, 500):
+        expect(receiver.post(many(*range(first, first + 500)), V1), 204, 500, 0, 0)
+    expect(receiver.post(many(*range(MANY + limits.TARGETS_PER_BODY_MAX)), V1), 204, MANY + 600, 0, 0)
+
+
+def test_a_piece_of_new_targets_counts_only_when_it_is_on_the_stream(receiver):
+    receiver.refuse = True
+    assert "temporarily unavailable" in receiver.post(many(*range(MANY)), V1)["body"] and not receiver.store.bodies
+    receiver.refuse = False
+    assert "the first 600 of 2000" in receiver.post(many(*range(MANY)), V1)["body"]
+    assert len(receiver.stored().samples) == 600
+
+
+def test_new_targets_with_old_windows_are_taken_in_pieces_of_both(receiver):
+    body, answers = many(*range(700), at_ms=NOW_MS - 86_400_000), []
+    for _ in range(3):
+        receiver.store.spent.clear()  # the next minute
+        answers.append(receiver.post(body, V1))
+    assert [answer["statusCode"] for answer in answers] == [503, 503, 204]
+    assert "old-windows-per-body: 600 of at most 300" in answers[0]["body"]
+    assert "new-targets-per-body: 700" in answers[1]["body"]
+    assert len(receiver.stored().samples) == len(receiver.stored().targets) == 700
+    assert not receiver.store.bodies
+
+
+def test_a_target_without_a_row_is_not_told(receiver):
+    expect(receiver.post(body_1(series_1(TARGET, (1.0, 5))), V1), 400, 0, 0, 0)
+    assert receiver.entries == []
+
+
+def test_what_is_said_of_many_metrics_goes_onto_the_stream_in_several_posts(receiver):
+    about = [
+        message("MetricMetadata")(type=1, metric_family_name=f"m{number}", help="Total") for number in range(2_500)
+    ]
+    for stored in (limits.METRICS_PER_BODY_MAX, 2_500):
+        expect(receiver.post(body_1(metadata=about), V1), 204, 0, 0, 0)
+        assert len(receiver.stored().metrics) == stored
 
 
 # Limits

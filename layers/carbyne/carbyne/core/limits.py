@@ -83,6 +83,11 @@ FACTS_BYTES_MAX: Final = 500_000
 """Targets or metrics of one record; a single one has at most 15,000."""
 FACTS_S: Final = 3_600
 """How often a writer puts the labels of a target, or the metadata of a metric, on the stream again."""
+TARGETS_PER_BODY_MAX: Final = 600
+"""New targets of one post, as many as an ingester notes at once; one with more is taken piece by piece.  Prometheus
+sends 2,000 samples, of 400 targets at most: even one that is down has five."""
+METRICS_PER_BODY_MAX: Final = 2_000
+"""Metrics of one post of which something new is said; what is said of others waits for the next post that says it."""
 PAIR_SILENT_S: Final = 30
 """After so long without a post of the elected replica of a pair another one is elected."""
 PAIR_NOTED_S: Final = 10
@@ -701,6 +706,7 @@ assert LABEL_VALUE_BYTES_MAX < SERIES_KEY_BYTES_MAX
 assert 2 * PUT_CALL_S + PUT_PAUSE_S_MAX <= PUT_BUDGET_S
 assert OLD_WINDOWS_PER_BODY_MAX <= OLD_WINDOWS_PER_MINUTE_MAX
 assert USAGE_MINUTES_KEPT <= USAGE_MINUTES_HELD
+assert TARGETS_PER_BODY_MAX * FACT_COST_US <= PORTION_COST_US_MAX
 assert PORTION_COST_US_MAX / 1e6 + 4 * REDIS_BUDGET_S < INGEST_RESERVE_S
 assert EARLY_FILL_MAX_REPLAY < REPLAY_FILL_MAX < EARLY_FILL_MAX < ADMIT_FILL_MAX < 1
 assert 0 < EARLY_FILL_GOAL < EARLY_FILL_MAX_REPLAY

@@ -7,6 +7,7 @@ from carbyne.core.limits import PAIRS_PER_BODY_MAX
 from carbyne.intake.facts import Facts
 from carbyne.intake.identities import HaLabels, Identities, Identity, RawLabels
 from carbyne.intake.labelled import NOT_ELECTED, Taking
+from carbyne.intake.new_targets import TargetPieces
 from carbyne.intake.pairs import Pairs
 from carbyne.intake.series_watch import SeriesWatch
 from carbyne.stream.putter import Time
@@ -22,6 +23,7 @@ class Door:
 
     def __init__(self, accounts: Accounts, time: Time) -> None:
         self.facts = Facts(time.clock)
+        self.pieces = TargetPieces(accounts, self.facts)
         self._accounts = accounts
         self._time = time
         self._series = SeriesWatch(time.clock)

@@ -5,17 +5,25 @@ change, and once in FACTS_S, so that what the ingester keeps of them can be made
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from itertools import islice
+from typing import NamedTuple, TypeVar
 
 from carbyne.core import keys
-from carbyne.core.limits import FACTS_BYTES_MAX, FACTS_REMEMBERED_MAX, FACTS_S
-from carbyne.intake.labelled import Taking
+from carbyne.core.limits import FACTS_BYTES_MAX, FACTS_REMEMBERED_MAX, FACTS_S, METRICS_PER_BODY_MAX
 from carbyne.stream import records
 from carbyne.stream.putter import Entry
 
 Fact = TypeVar("Fact", bound="str | records.Metric")
 _Name = tuple[str, str, str]
 """Tenant, kind of fact, source or metric."""
+
+
+class Untold(NamedTuple):
+    """Facts of a body that this instance has not put on the stream lately: labels by source, and by metric what it is;
+    of METRICS_PER_BODY_MAX metrics at most, since senders repeat those."""
+
+    targets: Mapping[str, str]
+    metrics: Mapping[str, records.Metric]
 
 
 class Facts:
@@ -25,30 +33,22 @@ class Facts:
         self._clock = clock
         self._told: dict[_Name, tuple[str | records.Metric, float]] = {}
 
-    def entries(self, tenant: str, taking: Taking) -> list[Entry]:
-        """Records of what was not told lately; call ``told`` when they are on the stream."""
-        lanes: dict[int, dict[str, str]] = {}
-        for source, target in self._untold(tenant, "target", taking.targets).items():
-            lanes.setdefault(keys.lane_of(tenant, source), {})[source] = target
-        of_targets = [
-            (keys.lane_tag(lane), records.encode(records.FactsRecord(tenant, group, {})))
-            for lane, targets in lanes.items()
-            for group in _groups(targets)
-        ]
-        lane_tag = keys.lane_tag(keys.lane_of(tenant, keys.METADATA))
-        return of_targets + [
-            (lane_tag, records.encode(records.FactsRecord(tenant, {}, group)))
-            for group in _groups(self._untold(tenant, "metric", taking.metadata))
-        ]
+    def untold(self, tenant: str, targets: Mapping[str, str], metrics: Mapping[str, records.Metric]) -> Untold:
+        """What was not told lately; call ``told`` when it is on the stream."""
+        new = islice(self._untold(tenant, "metric", metrics).items(), METRICS_PER_BODY_MAX)
+        return Untold(self.untold_targets(tenant, targets), dict(new))
 
-    def told(self, tenant: str, taking: Taking) -> None:
-        """Note that the facts of a body are on the stream."""
+    def untold_targets(self, tenant: str, targets: Mapping[str, str]) -> dict[str, str]:
+        """Those that were not told lately."""
+        return self._untold(tenant, "target", targets)
+
+    def told(self, tenant: str, untold: Untold) -> None:
+        """Note that facts are on the stream."""
         now_s = self._clock()
         if len(self._told) >= FACTS_REMEMBERED_MAX:
             self._told.clear()
-        for kind, facts in (("target", taking.targets), ("metric", taking.metadata)):
-            for name in self._untold(tenant, kind, facts):
-                self._told[tenant, kind, name] = facts[name], now_s
+        self._told |= {(tenant, "target", source): (target, now_s) for source, target in untold.targets.items()}
+        self._told |= {(tenant, "metric", name): (metric, now_s) for name, metric in untold.metrics.items()}
 
     def _untold(self, tenant: str, kind: str, facts: Mapping[str, Fact]) -> dict[str, Fact]:
         since_s = self._clock() - FACTS_S
@@ -57,6 +57,22 @@ class Facts:
     def _is_told(self, name: _Name, fact: str | records.Metric, since_s: float) -> bool:
         told = self._told.get(name)
         return told is not None and told[0] == fact and told[1] > since_s
+
+
+def entries_of(tenant: str, untold: Untold) -> list[Entry]:
+    """Records of facts: those of a target in its lane."""
+    lanes: dict[int, dict[str, str]] = {}
+    for source, target in untold.targets.items():
+        lanes.setdefault(keys.lane_of(tenant, source), {})[source] = target
+    of_targets = [
+        (keys.lane_tag(lane), records.encode(records.FactsRecord(tenant, group, {})))
+        for lane, targets in lanes.items()
+        for group in _groups(targets)
+    ]
+    lane_tag = keys.lane_tag(keys.lane_of(tenant, keys.METADATA))
+    return of_targets + [
+        (lane_tag, records.encode(records.FactsRecord(tenant, {}, group))) for group in _groups(untold.metrics)
+    ]
 
 
 def _groups(facts: Mapping[str, Fact]) -> Iterator[dict[str, Fact]]:

@@ -28,7 +28,8 @@ Bits = int
 class Taking:
     """What a body holds.
 
-    ``rows``: (source, ts_ms) -> series key -> bits.  ``targets``: source -> labels of its target, as canonical text.
+    ``rows``: (source, ts_ms) -> series key -> bits.  ``targets``: source -> labels of its target, as canonical
+    text, of those that have rows.
     ``metadata``: metric -> what it is.
     ``passed_over``: how much was taken and is not stored, by reason.
     ``samples``, ``histograms``, ``exemplars``: how many were taken.  ``refused``: how many were not, by reason, and
@@ -63,7 +64,6 @@ class Taking:
             self.passed_over[NOT_ELECTED] += len(samples)
             return True
         source, key, rows = identity.source, identity.key, self.rows
-        self.targets[source] = identity.target
         for ts_ms, bits in samples:
             if ts_ms not in self._times_ms:
                 self.refuse(TOO_OLD if ts_ms < self._times_ms.start else TOO_FAR_AHEAD, key)
@@ -71,6 +71,7 @@ class Taking:
             self.samples += 1
             if (source, ts_ms) not in rows:
                 rows[source, ts_ms] = {}
+                self.targets[source] = identity.target
             rows[source, ts_ms][key] = bits
             if created_ms and 0 < ts_ms - created_ms <= CREATED_BACK_MS and created_ms in self._times_ms:
                 self.rows.setdefault((source, created_ms), {}).setdefault(key, 0)

@@ -7,7 +7,8 @@ overwrites, so that is harmless, while a lost one is not.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
 from carbyne.core import keys, names
@@ -28,6 +29,7 @@ from carbyne.http.message import (
 from carbyne.http.routes import SKIPPED, Call, Parameter, Route, Seconds, Text, dispatch
 from carbyne.intake import mackerel, remote_write
 from carbyne.intake.door import Door
+from carbyne.intake.facts import entries_of as entries_of_facts
 from carbyne.intake.host_watch import UNKNOWN_HOSTS_HEADER, HostWatch
 from carbyne.intake.labelled import Taking
 from carbyne.intake.packing import BITS, FLOATS, RowValues, entries_of
@@ -104,9 +106,18 @@ class Writer:
         times = self._storable()
         taking = self._door.taking(tenant, range(1000 * times.start, 1000 * times.stop))
         remote_write.parse(message, body, self._door.identities(tenant, remote_write.PAIRS_OF[message]), taking)
-        self._put(tenant, body, taking.rows, BITS, self._door.facts.entries(tenant, taking))
-        self._door.facts.told(tenant, taking)
+        self._put_targets(tenant, body, taking)
         return self._answer(taking)
+
+    def _put_targets(self, tenant: str, body: bytes, taking: Taking) -> None:
+        """Put the facts and rows of a body on the stream; OverLimitError unless all of them are there then."""
+        facts, pieces = self._door.facts, self._door.pieces
+        with self._noting_refusals(tenant):
+            piece = pieces.next(tenant, body, taking, self._time.now_ms() // 1000)
+            untold = facts.untold(tenant, piece.targets, taking.metadata)
+            self._put(tenant, piece.name, piece.rows, BITS, entries_of_facts(tenant, untold))
+            facts.told(tenant, untold)
+            pieces.taken(tenant, piece, self._time.now_ms() // 1000)
 
     def _answer(self, taking: Taking) -> Response:
         self._count(taking.stored, taking.refused)
@@ -155,8 +166,13 @@ class Writer:
 
     def _spend(self, tenant: str, limit: str, number: int) -> None:
         """Count what a request asks for; OverLimitError if the tenant may not have it in this minute."""
-        try:
+        with self._noting_refusals(tenant):
             self._accounts.spend(tenant, limit, self._time.now_ms() // 1000, number)
+
+    @contextmanager
+    def _noting_refusals(self, tenant: str) -> Iterator[None]:
+        try:
+            yield
         except OverLimitError as over:
             self._note_refused(tenant, over.limit)
             raise
@@ -174,7 +190,8 @@ class Writer:
         return mackerel.storable(self._time.now_ms(), self._windows.retention_s)
 
     def _store(self, tenant: str, body: bytes, samples: mackerel.Samples) -> Response:
-        self._put(tenant, body, samples.rows)
+        with self._noting_refusals(tenant):
+            self._put(tenant, body, samples.rows)
         self._count(samples.accepted, samples.skipped)
         return json_response(200, DONE, {**skipped_header(samples.skipped), **self._unknown_hosts(tenant, samples)})
 
@@ -198,13 +215,9 @@ class Writer:
         Windows of samples that are older than any agent's backlog are counted, as each is merged into a block of its
         own; a body with many of them is taken piece by piece, one each time that it is sent.
         """
-        try:
-            piece = self._pieces.next(tenant, body, rows, self._time.now_ms())
-            self._putter.put([*before, *entries_of(tenant, piece.rows, form)])
-            self._pieces.taken(tenant, piece, self._time.now_ms())
-        except OverLimitError as over:
-            self._note_refused(tenant, over.limit)
-            raise
+        piece = self._pieces.next(tenant, body, rows, self._time.now_ms())
+        self._putter.put([*before, *entries_of(tenant, piece.rows, form)])
+        self._pieces.taken(tenant, piece, self._time.now_ms())
 
     def _count(self, accepted: int, skipped: Counter[str]) -> None:
         self._meter.add("SamplesAccepted", accepted)

@@ -65,7 +65,7 @@ class HeldMemory(msgspec.Struct, frozen=True):
 
 
 class TakenBody(msgspec.Struct, frozen=True):
-    """How many old windows of a body are taken, and the minute since 1970 of its last piece."""
+    """How many old windows of a body are taken, or of its targets, and the minute since 1970 of its last piece."""
 
     windows: int
     minute: int

@@ -1,0 +1,72 @@
+"""Bodies of many targets, which are taken piece by piece if many of them are new: see ``pieces``.
+
+Each new target has the ingester read and put an entry of the directory, which costs as much as a thousand samples.  A
+body may have one sample of each of 200,000.  So each try takes the next targets, in the order of their names, up to
+the TARGETS_PER_BODY_MAXth that this writer has not told of before; how far the body is stands in the tenant's item.
+"""
+
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from carbyne.core.errors import OverLimitError
+from carbyne.core.limits import TARGETS_PER_BODY_MAX
+from carbyne.intake.facts import Facts
+from carbyne.intake.labelled import Taking
+from carbyne.intake.packing import RowValues
+from carbyne.tenants.accounts import Accounts
+
+NEW_TARGETS_PER_BODY: Final = "new-targets-per-body"
+_DIGEST_BYTES: Final = 12
+
+
+class TargetsPiece(NamedTuple):
+    """What of a body is taken now: its ``targets`` and their ``rows``; ``name``: bytes that no other piece has.
+
+    ``begin``, ``end``: of its targets among all ``size``, by name; ``new``: how many new ones are left; ``digest``: of
+    a body that may need several pieces, else empty.
+    """
+
+    name: bytes
+    targets: dict[str, str]
+    rows: RowValues
+    begin: int = 0
+    end: int = 0
+    size: int = 0
+    new: int = 0
+    digest: str = ""
+
+
+class TargetPieces:
+    """``facts``: what this writer has told of targets."""
+
+    def __init__(self, accounts: Accounts, facts: Facts) -> None:
+        self._accounts = accounts
+        self._facts = facts
+
+    def next(self, tenant: str, body: bytes, taking: Taking, now_s: int) -> TargetsPiece:
+        """The next piece of a body; RetryableError if it can't be known how far the body is."""
+        targets = taking.targets
+        if len(targets) <= TARGETS_PER_BODY_MAX:
+            return TargetsPiece(body, targets, taking.rows)
+        digest = blake2b(body, digest_size=_DIGEST_BYTES, person=b"targets").hexdigest()
+        begin, order = self._accounts.taken(tenant, digest, now_s), sorted(targets)
+        untold = self._facts.untold_targets(tenant, targets)
+        new = [at for at in range(begin, len(order)) if order[at] in untold]
+        end = new[TARGETS_PER_BODY_MAX] if len(new) > TARGETS_PER_BODY_MAX else len(order)
+        mine = {source: targets[source] for source in order[begin:end]}
+        rows = {row: values for row, values in taking.rows.items() if row[0] in mine}
+        return TargetsPiece(b"%d-%d:%b" % (begin, end, body), mine, rows, begin, end, len(order), len(new), digest)
+
+    def taken(self, tenant: str, piece: TargetsPiece, now_s: int) -> None:
+        """The piece is on the stream; OverLimitError if the body has more."""
+        is_last = piece.end >= piece.size
+        if piece.digest and (piece.begin or not is_last):
+            self._accounts.note_taken(tenant, piece.digest, 0 if is_last else piece.end, now_s)
+        if not is_last:
+            raise OverLimitError(
+                NEW_TARGETS_PER_BODY,
+                piece.new,
+                TARGETS_PER_BODY_MAX,
+                f"the samples of the first {piece.end} of {piece.size} targets are stored, and the same body stores"
+                " more each time that it is sent",
+            )
