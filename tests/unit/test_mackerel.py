@@ -230,6 +230,25 @@ def test_old_samples_and_unknown_fields_are_taken():
     assert parse(f'[{{"extra":[{{"deep":1e999}}],{GOOD[1:]}]').rows == GOOD_ROWS
 
 
+def test_a_line_feed_in_a_name_is_no_list_of_two_names_even_if_that_list_is_known():
+    def parsed(*names):
+        return parse("[" + ",".join(element(name=f'"{name}"') for name in names) + "]")
+
+    assert parsed("a", "b", "c").accepted == 3
+    two = parsed("a\\nb", "c")
+    assert (list(two.rows.values()), dict(two.skipped)) == ([{"c": 1.0}], {"bad-name": 1})
+
+
+def test_a_list_that_is_too_long_to_be_remembered_is_looked_at_each_time():
+    names = [f"{number:03d}" + "x" * 200 for number in range(100)]
+    before = mackerel._are_known.cache_info()
+    assert parse("[" + ",".join(element(name=f'"{name}"') for name in names) + "]").accepted == 100
+    names[7] += "!"
+    refused = parse("[" + ",".join(element(name=f'"{name}"') for name in names) + "]")
+    assert dict(refused.skipped) == {"bad-name": 1}
+    assert mackerel._are_known.cache_info() == before
+
+
 def test_too_many_samples_are_413():
     few = ",".join(["{}"] * SAMPLES_PER_BODY_MAX)
     assert parse(f"[{few}]").skipped == {"missing-field": SAMPLES_PER_BODY_MAX}

@@ -441,7 +441,7 @@ def test_records_of_the_largest_rows_fit_the_stream():
 
 def test_a_small_row_is_one_part():
     series = [f"m{index:05d}" for index in range(limits.ROW_SERIES_MAX)]
-    assert packing.split_series(series) == [series]
+    assert packing.split_series(series, limits.ROW_SERIES_MAX) == [series]
 
 
 @pytest.mark.parametrize(
@@ -651,9 +651,7 @@ def test_a_key_whose_tenant_is_gone_is_refused():
 @settings(deadline=None)
 def test_a_row_splits_by_the_leading_bits_of_its_series(names, series_max):
     """Each series in exactly one part, parts by hash prefix of equal length, none longer than allowed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packing, "ROW_SERIES_MAX", series_max)
-        parts = packing.split_series(sorted(names))
+    parts = packing.split_series(sorted(names), series_max)
     assert sorted(name for part in parts for name in part) == sorted(names)
     assert all(part == sorted(part) and len(part) <= series_max for part in parts)
     prefixes = [{keys.series_hash(name) >> (64 - bits) for part in parts for name in part} for bits in range(1, 65)]
@@ -667,6 +665,17 @@ def test_the_split_depends_on_the_set_of_series_alone():
     other_values = dict.fromkeys(values, 7.0)
     blobs = [row[2] for row in packing.pack_row("host/h", TS_MS, values)]
     assert blobs == [row[2] for row in packing.pack_row("host/h", TS_MS + 60_000, other_values)]
+
+
+@pytest.mark.parametrize("number", [1, 2, 100])
+def test_a_row_is_packed_in_the_order_of_its_sorted_names_whatever_the_order_of_the_body(number):
+    values = {f"m{number * 7919 % 997}": number / 3 for number in range(number)}
+    for given_values in (values, dict(reversed(values.items())), values):  # the last one's list is known by then
+        ((source, ts_ms, blob, packed),) = packing.pack_row("host/h", TS_MS, given_values)
+        assert (source, ts_ms) == ("host/h", TS_MS)
+        names = keys.split_series(blob)
+        assert names == sorted(values)
+        assert struct.unpack(f"<{number}d", packed) == tuple(values[name] for name in names)
 
 
 @pytest.mark.parametrize("function", ["writer", "registry"])

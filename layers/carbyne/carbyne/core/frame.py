@@ -10,21 +10,25 @@ The CRC covers head, length and compressed body.  Each codec defines its head: a
 kinds of records share a store.
 """
 
+from functools import cache
 from struct import Struct as Layout
 from typing import Final
 from zlib import crc32
 
-import cramjam
+from backports import zstd
 
 from carbyne.core.errors import CorruptDataError
 
 _CRC_AND_SIZE: Final = Layout("<II")
 _SIZE: Final = Layout("<I")
+_KEPT_BYTES_MAX: Final = 65_536
+"""A compressor is kept for bodies up to this size: to make one takes longer than to compress a stream record.  For
+larger bodies it would keep up to 50 MB."""
 
 
 def pack(head: bytes, body: bytes, level: int) -> bytes:
     """``body`` in its frame, compressed at this zstd ``level``."""
-    packed = bytes(cramjam.zstd.compress(body, level=level))
+    packed = _compressed(body, level)
     return head + _CRC_AND_SIZE.pack(_checksum(head, len(body), packed), len(body)) + packed
 
 
@@ -40,19 +44,19 @@ def check(data: bytes, head_bytes: int, bytes_max: int) -> bytes:
     return head
 
 
-def inflate(data: bytes, head_bytes: int, inflated_max: int) -> bytearray:
+def inflate(data: bytes, head_bytes: int, inflated_max: int) -> bytes:
     """The body of a checked frame.  CorruptDataError if it exceeds ``inflated_max`` bytes or differs from its
     length."""
     _, body_bytes = _CRC_AND_SIZE.unpack_from(data, head_bytes)
     if body_bytes > inflated_max:
         raise corrupt(data, f"{body_bytes} bytes inflated, at most {inflated_max} allowed")
-    body = bytearray(body_bytes)
+    inflater = zstd.ZstdDecompressor()
     try:
-        written = cramjam.zstd.decompress_into(data[head_bytes + _CRC_AND_SIZE.size :], body)
-    except cramjam.DecompressionError as error:
+        body = inflater.decompress(memoryview(data)[head_bytes + _CRC_AND_SIZE.size :], body_bytes + 1)
+    except zstd.ZstdError as error:
         raise corrupt(data, f"body does not inflate to {body_bytes} bytes: {error}") from None
-    if written != body_bytes:
-        raise corrupt(data, f"body inflates to {written} bytes, not {body_bytes}")
+    if len(body) != body_bytes or not inflater.eof or inflater.unused_data:
+        raise corrupt(data, f"body inflates to {len(body)} bytes, not {body_bytes}, or bytes follow it")
     return body
 
 
@@ -63,3 +67,14 @@ def corrupt(data: bytes, what: str) -> CorruptDataError:
 
 def _checksum(head: bytes, body_bytes: int, packed: bytes | memoryview) -> int:
     return crc32(packed, crc32(_SIZE.pack(body_bytes), crc32(head)))
+
+
+def _compressed(body: bytes, level: int) -> bytes:
+    if len(body) > _KEPT_BYTES_MAX:
+        return zstd.compress(body, level)
+    return _compressor(level).compress(body, zstd.ZstdCompressor.FLUSH_FRAME)
+
+
+@cache
+def _compressor(level: int) -> zstd.ZstdCompressor:
+    return zstd.ZstdCompressor(level)

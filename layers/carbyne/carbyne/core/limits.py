@@ -90,6 +90,10 @@ METRICS_PER_BODY_MAX: Final = 2_000
 """Metrics of one post of which something new is said; what is said of others waits for the next post that says it."""
 PAIR_SILENT_S: Final = 30
 """After so long without a post of the elected replica of a pair another one is elected."""
+LISTS_PACKED_MAX: Final = 500
+"""Series lists whose order and form a writer remembers, since agents send the same one each minute."""
+LIST_REMEMBERED_BYTES_MAX: Final = 16_384
+"""Of one such list, some 500 names; all of them take 30 MB at most."""
 PAIR_NOTED_S: Final = 10
 """How often the elected replica is noted: a write of the table for each pair and instance."""
 PAIRS_REMEMBERED_MAX: Final = 1_000

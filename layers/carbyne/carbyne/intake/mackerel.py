@@ -11,14 +11,21 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from itertools import groupby
-from operator import attrgetter
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
 from carbyne.core.errors import RequestError
-from carbyne.core.limits import AHEAD_MS_MAX, HOST_ID_BYTES_MAX, LATE_MARGIN_S, NAME_BYTES_MAX, SAMPLES_PER_BODY_MAX
+from carbyne.core.limits import (
+    AHEAD_MS_MAX,
+    HOST_ID_BYTES_MAX,
+    LATE_MARGIN_S,
+    LIST_REMEMBERED_BYTES_MAX,
+    LISTS_PACKED_MAX,
+    NAME_BYTES_MAX,
+    SAMPLES_PER_BODY_MAX,
+)
 
 Decoded = TypeVar("Decoded")
 
@@ -48,7 +55,8 @@ _TOKEN: Final = re.compile(
 """A string, a run of opening or of closing brackets with what stands between, or a comma."""
 _QUOTE: Final = ord('"')
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
-_MINUS_ZERO: Final = re.compile(rb"[:\s]-0(?![.\d])")
+_MINUS_ZERO: Final = re.compile(rb"-0(?![.\d])(?<=[:\s]-0)")
+"""Begins with what it looks for: so it takes a quarter of the time that ``-0 in body`` does."""
 
 RowsByTime = dict[tuple[str, int], dict[str, float]]
 """(source, ts_ms) -> metric name -> value."""
@@ -117,7 +125,7 @@ def parse(body: bytes, times: range, service: str | None = None) -> Samples:
 
 def _all_good(body: bytes, times: range, service: str | None) -> Samples | None:
     """The samples if each one can be stored, None if it takes a closer look."""
-    if b"-0" in body and _MINUS_ZERO.search(body):  # the decoder takes it for the integer 0
+    if _MINUS_ZERO.search(body):  # the decoder takes it for the integer 0
         return None
     try:
         if not body.isascii():
@@ -129,7 +137,7 @@ def _all_good(body: bytes, times: range, service: str | None) -> Samples | None:
     runs = _runs(samples)
     good = (
         _are_names([run.source_id for run in runs], HOST_ID_BYTES_MAX)
-        and _are_names([name for run in runs for name in run.values], NAME_BYTES_MAX)
+        and all(_are_metrics("\n".join(run.values), len(run.values)) for run in runs)
         and all(run.time_s in times for run in runs)
     )
     return Samples(_rows(runs, service), len(samples), Counter()) if good else None
@@ -141,10 +149,14 @@ def _samples_of(service: str, body: bytes) -> list[Sample]:
 
 def _runs(samples: Iterable[Sample]) -> list[_SampleRun]:
     """Neighbours that share source and time; nearly always that is all samples of a source at once."""
-    return [
-        _SampleRun(source_id, time_s, {sample.name: sample.value for sample in run})
-        for (source_id, time_s), run in groupby(samples, attrgetter("host_id", "time"))
-    ]
+    runs: list[_SampleRun] = []
+    host_id, time_s, values = "", -1, dict[str, float]()
+    for sample in samples:
+        if sample.time != time_s or sample.host_id != host_id or not runs:
+            host_id, time_s, values = sample.host_id, sample.time, {}
+            runs.append(_SampleRun(host_id, time_s, values))
+        values[sample.name] = sample.value
+    return runs
 
 
 def _rows(runs: Iterable[_SampleRun], service: str | None) -> RowsByTime:
@@ -166,6 +178,19 @@ def _good_ones(body: bytes, times: range, service: str | None) -> Samples:
         except _Refused as refused:
             skipped[str(refused)] += 1
     return Samples(_rows(_runs(samples), service), len(samples), skipped)
+
+
+def _are_metrics(lines: str, number: int) -> bool:
+    """Whether so many lines are names of metrics: those of a list that came before, as nearly always, are known."""
+    return _are_known(lines, number) if len(lines) <= LIST_REMEMBERED_BYTES_MAX else _are_lines(lines, number)
+
+
+def _are_lines(lines: str, number: int) -> bool:
+    names = lines.split("\n")
+    return len(names) == number and _are_names(names, NAME_BYTES_MAX)
+
+
+_are_known = lru_cache(LISTS_PACKED_MAX)(_are_lines)
 
 
 def _are_names(texts: Collection[str], bytes_max: int) -> bool:
