@@ -134,7 +134,7 @@ class MemoryAccounts:
             old_windows_per_minute=10**9
         )  # tests post years at once, on a clock that stands; see test_neighbours for the real ones
         self.spent = Counter()
-        self.memory, self.bodies = {}, {}
+        self.memory, self.bodies, self.steps = {}, {}, {}
         self.away = False
 
     def grant_of(self, api_key):
@@ -146,8 +146,12 @@ class MemoryAccounts:
         return tenant in self.tenant_of_key.values()
 
     def standing_of(self, tenant):
-        known = self.has_tenant(tenant)
-        return Standing(self.limits, memory=self.memory.get(tenant), bodies=self.bodies) if known else None
+        """``steps``: tenant -> of the lengths of its windows."""
+        if not self.has_tenant(tenant):
+            return None
+        return Standing(
+            self.limits, memory=self.memory.get(tenant), bodies=self.bodies, steps=self.steps.get(tenant, ())
+        )
 
     def note_taken(self, tenant, body, taken, minute):
         self._ask()

@@ -14,6 +14,7 @@ from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.sketch import Sketch
 from carbyne.tenants.usage import Counted, HeldMemory, Limits, Standing, TakenBody, Usage, UsedRow
+from carbyne.tenants.windows import LengthStep, Seen
 
 from harness.pipeline import APPS, MemoryStream, http_event
 from tests.support.fakes import NoDeletes
@@ -88,6 +89,22 @@ def test_series_are_kept_as_they_are(store, standing):
     store.put_series("acme", Counted(sketch.registers, 472), 1)
     assert store.add("acme", {MINUTE: 1}) == Counted(sketch.registers, 472)
     assert (standing().series, standing().hour) == (1, 472)
+
+
+def test_steps_of_window_lengths_are_replaced_only_as_they_were_read(store, standing):
+    first, second = (
+        Seen((LengthStep(1_700_006_400, True),), 3_600),
+        Seen((LengthStep(1_700_006_400, True), LengthStep(1_800_000_000, False))),
+    )
+    store.put_seen("acme", Seen((), 7_200), Seen())
+    assert store.add("acme", {MINUTE: 1}).seen == Seen((), 7_200)
+    store.put_seen("acme", first, Seen((), 7_200))
+    store.put_seen("acme", Seen((LengthStep(1, True),)), Seen())
+    assert store.add("acme", {MINUTE: 1}).seen == first and standing().steps == first.steps
+    store.put_seen("acme", second, first)
+    assert standing().steps == second.steps
+    store.put_seen("nobody", first, Seen())
+    assert store.add("nobody", {MINUTE: 1}) is None
 
 
 def test_what_the_sealer_notes_of_a_full_redis_stays_beside_the_counts_until_it_is_noted_again(store, standing):
@@ -200,8 +217,8 @@ def test_what_the_ingester_counts_makes_the_writer_refuse(client, table, store):
         assert post()["statusCode"] == 200
     assert len(watched.calls) == 2 and watched.calls[1] == ("get_item", "tenant#acme")
 
-    row = UsedRow(SourceKey("acme", "host/h"), b"12345678", b"m", 101, NOW_S, 1)
-    counted = Usage(store, lambda: NOW_S + clock[0])
+    row = UsedRow(SourceKey("acme", "host/h"), b"12345678", b"m", 101, NOW_S, 1, 1000 * NOW_S)
+    counted = Usage(store, lambda: NOW_S + clock[0], 14_400)
     counted.take([row])
     counted.take([])
     assert post()["statusCode"] == 200, "a look-up is believed for a while"

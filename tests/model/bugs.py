@@ -16,7 +16,7 @@ from carbyne.archive.compared import Day
 from carbyne.core import keys
 from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.items import Item
-from carbyne.core.keys import RAW, BlockKey, SourceKey
+from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
 from carbyne.hot import deletes, failovers, ingester, marks, served
 from carbyne.hot.followers import Followers
 from carbyne.read import reader, views
@@ -29,6 +29,7 @@ from carbyne.store.catalogue import SourceCatalogue
 from carbyne.store.worklist import Worklist
 from carbyne.stream.putter import Putter
 from carbyne.tenants.usage import Usage
+from carbyne.tenants.windows import RawLengths
 
 from tests.model import pages
 from tests.model.simulation import Simulation
@@ -630,6 +631,20 @@ def _(simulation: Simulation) -> Patches:
 def _(simulation: Simulation) -> Patches:
     """a bucket without samples is left out, whatever the archive has"""
     return [patch.object(roller, "blanked", lambda rolled: columns.EMPTY)]
+
+
+# Lengths of windows
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """windows have the length of now, whatever the time of their samples"""
+    window = RawLengths.window
+
+    def of_now(self: RawLengths, source: SourceKey, ts_ms: int) -> Window:
+        return Window.holding(ts_ms, window(self, source, simulation.world.now_ms()).length_s)
+
+    return [patch.object(RawLengths, "window", of_now)]
 
 
 # Redrive

@@ -5,7 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import count, islice
+from itertools import count, islice, pairwise
 from struct import pack
 from typing import Any
 
@@ -17,9 +17,11 @@ from carbyne.http.message import Request
 from carbyne.read.reader import How, Reader
 from carbyne.read.views import span_of
 from carbyne.seal.sealer import Sealer
+from carbyne.store.catalogue import Catalogue
 from carbyne.stream import records
 from carbyne.stream.arrived import Arrived
 from carbyne.stream.records import Row, SamplesRecord
+from carbyne.tenants.windows import LengthStep
 
 from tests.model.faults import KINDS, Faults, KilledError
 from tests.model.oracle import Series, differences
@@ -30,6 +32,7 @@ TENANTS, NEWCOMER = ("acme", "vxcu"), "d-qt"
 """Three names of which all sources of one length share their lanes."""
 START_S = 1_700_000_000
 STEPS = 40
+LONGEST_S = 14_400
 AGGREGATES = ("avg", "count", "sum", "min", "max")
 
 
@@ -42,8 +45,11 @@ def in_first_lanes(prefix: str) -> Iterator[str]:
 HOSTS = list(islice(in_first_lanes("host/h"), 2))
 SERVICE = next(in_first_lanes("service/"))
 SOURCES = (*HOSTS, SERVICE)
+LANES_USED = {lane_of(TENANTS[0], source) for source in SOURCES}
+LABELLED = next(source for source in in_first_lanes("prom/t") if lane_of(TENANTS[0], source) in LANES_USED)
+"""In some schedules, in the place of another source: the length of its windows changes."""
 NAMES = ("a", "custom.b", "custom.c.d", "d")
-assert all(len({lane_of(tenant, source) for tenant in (*TENANTS, NEWCOMER)}) == 1 for source in SOURCES)
+assert all(len({lane_of(tenant, source) for tenant in (*TENANTS, NEWCOMER)}) == 1 for source in (*SOURCES, LABELLED))
 
 
 Draws = tuple[str, str, tuple[int, int]]
@@ -84,6 +90,9 @@ class Simulation:
         self.leases = self.leases and not self.racing
         self.tenants = self.chance.choice([TENANTS, TENANTS, TENANTS[:1]])
         self.posting = self.chance.sample(SOURCES, self.chance.choice([1, 1, 2, 3]))
+        self._lengths = random.Random(f"lengths {seed}")
+        if self._lengths.random() < 0.25:
+            self.posting[0] = LABELLED
         self.weights = [weight * self.chance.choice([0.3, 1, 1, 3]) for _, weight in STEPS_AND_WEIGHTS]
         self.trace: list[str] = []
         self.steps = 0
@@ -114,7 +123,7 @@ class Simulation:
             hot_s=chance.choice([0, 3600, 2 * day, 2 * day]),
             warm_s={"raw": day, "5m": chance.choice([day, 2 * day]), "1h": 3 * day, "1d": 6 * day},
             skew_ms=chance.choice([-600_000, 0, 0, 600_000]),
-            lanes=sorted({lane_of(TENANTS[0], source) for source in SOURCES}),
+            lanes=sorted(LANES_USED),
         )
         self.faults = [Faults(), Faults()]
         self.ingesters = [self.world.ingester(faults) for faults in self.faults]
@@ -122,6 +131,17 @@ class Simulation:
         self.given_to: set[tuple[int, Ingester]] = set()
         self.outage = False
         self.first_s = self.world.now_s
+        if LABELLED in self.posting:
+            self._change_lengths()
+
+    def _change_lengths(self) -> None:
+        """Labelled sources of each tenant are to have short windows and usual ones in turn, now and then."""
+        for tenant in TENANTS:
+            windows = sorted(self._lengths.sample(range(-12, 24), 4))
+            boundaries = (self.world.now_s // LONGEST_S * LONGEST_S + LONGEST_S * window for window in windows)
+            steps = tuple(LengthStep(from_s, number % 2 == 0) for number, from_s in enumerate(boundaries))
+            self.world.set_steps(tenant, steps)
+            self._note(f"windows of {tenant}: {steps}")
 
     def _story(self, error: BaseException) -> str:
         trace = "\n  ".join(self.trace[-12:])
@@ -140,7 +160,7 @@ class Simulation:
             self.check(self.chance.choice([*self._series(), ("acme", HOSTS[0], "never")]))
 
     def _sources(self) -> Iterator[SourceKey]:
-        return (SourceKey(tenant, source) for tenant in (*TENANTS, NEWCOMER) for source in SOURCES)
+        return (SourceKey(tenant, source) for tenant in (*TENANTS, NEWCOMER) for source in (*SOURCES, LABELLED))
 
     def _series(self) -> list[Series]:
         return self.world.oracle.series()
@@ -202,11 +222,11 @@ class Simulation:
     def _post(self, last_s: int, rows: int) -> None:
         chance = self.chance
         tenant, source = chance.choice(self.tenants), chance.choice(self.posting)
-        sources = [source] if source == SERVICE or chance.random() < 0.8 else HOSTS
+        sources = HOSTS if source in HOSTS and chance.random() >= 0.8 else [source]
         step_s, names = chance.choice([600, 600, 3600]), chance.sample(NAMES, chance.randint(1, len(NAMES)))
         body = [
             {"name": name, "time": (last_s - row * step_s) // 600 * 600 + last_s % 180, "value": self._value()}
-            | ({} if one == SERVICE else {"hostId": one.removeprefix("host/")})
+            | ({"hostId": one.removeprefix("host/")} if one in HOSTS else {})
             for row in range(rows)
             for one in sources
             for name in names
@@ -225,6 +245,9 @@ class Simulation:
     def _send(self, tenant: str, source: str, body: list[dict[str, Any]]) -> None:
         """An agent posts, and posts again until it is taken, or gives up."""
         world, stream = self.world, self.world.stream
+        if source == LABELLED:
+            self._put(tenant, body)
+            return
         path = "/api/v0/tsdb" if source != SERVICE else f"/api/v0/services/{source.removeprefix('service/')}/tsdb"
         request = Request("POST", path, {}, {"x-api-key": f"key-{tenant}"}, json.dumps(body).encode())
         kinds = ["part", "part", "all", "lost", "away"]
@@ -239,6 +262,14 @@ class Simulation:
             self._check_taken(tenant, source, body, first)
             break
         stream.plan = []
+
+    def _put(self, tenant: str, body: list[dict[str, Any]]) -> None:
+        """What a post of labelled series becomes: a record of them."""
+        values = {(one["time"] * 1000, one["name"]): pack("<d", one["value"]) for one in body}
+        rows = [(LABELLED, ts_ms, join_series([name]), value) for (ts_ms, name), value in sorted(values.items())]
+        self._note(f"put {tenant} {LABELLED} {len(rows)} samples from {body[0]['time']}")
+        for data in records.pack(tenant, rows, 10**6):
+            self.world.stream.append(data, lane_tag(lane_of(tenant, LABELLED)))
 
     def _check_taken(self, tenant: str, source: str, body: list[dict[str, Any]], first: int) -> None:
         """The 2xx is true: the stream has every sample that was not skipped."""
@@ -268,6 +299,9 @@ class Simulation:
             last_s = ts_ms // 1000 + chance.choice([0, 0, 600, 7200, 5 * DAY_S])
             query |= {"from": [str(first_s)], "to": [str(last_s)]}
         request = Request("DELETE", "/carbyne/v1/samples", query, {"x-api-key": f"key-{tenant}"}, b"")
+        if source == LABELLED:
+            self._put_delete(tenant, query)
+            return
         world.stream.plan = chance.choice([[], [], ["all"], ["lost"], ["away"], ["part"]])
         before = len(world.oracle.deletes)
         self._note(f"delete {query} of {tenant}; faults {world.stream.plan}")
@@ -275,6 +309,14 @@ class Simulation:
             world.writer().route(request)
             assert len(world.oracle.deletes) > before, "acknowledged but not on the stream"
         world.stream.plan = []
+
+    def _put_delete(self, tenant: str, query: Mapping[str, list[str]]) -> None:
+        """As ``delete``, of a labelled source."""
+        first_s, last_s = (int(query[name][0]) if name in query else None for name in ("from", "to"))
+        span = records.ALL_TIME_MS if first_s is None or last_s is None else (1000 * first_s, 1000 * last_s + 999)
+        record = records.DeleteRecord(tenant, LABELLED, query.get("name", [""])[0], *span)
+        self._note(f"delete {query} of {tenant}")
+        self.world.stream.append(records.encode(record), lane_tag(lane_of(tenant, LABELLED)))
 
     def newcomer(self) -> None:
         """A record of a tenant that is unknown, or was registered meanwhile."""
@@ -827,6 +869,8 @@ class Simulation:
         assert not world.due(), "these stay due: " + str(world.due()[:3])
         assert not (left := world.unsealed(list(self._sources()))), f"these are never due: {left}"
         assert not world.listed(), f"these stay on the sealer's list: {world.listed()}"
+        for source in self._sources():
+            self._check_lengths(source)
         assert not (lacking := world.lacking(self._sources())), f"these are never worked on: {lacking}"
         self._archive_all()
         for _ in range(9):
@@ -837,6 +881,12 @@ class Simulation:
         self._archive_all()
         assert not world.expired()
         self.check_all()
+
+    def _check_lengths(self, source: SourceKey) -> None:
+        """No time lies in windows of two lengths: of complete ones Redis would have to know the other one's rows."""
+        windows = sorted(Catalogue(self.world.stores.table).windows(source, "raw").sealed)
+        for before, after in pairwise(windows):
+            assert before.end_s <= after.start_s, f"{before.token} and {after.token} of {source.path} overlap"
 
     def _seal_all(self) -> None:
         """Until nothing is due: each run lists few windows of a lane, and a delete makes many due."""

@@ -3,18 +3,22 @@
 import itertools
 import json
 import logging
+from struct import pack
 
 import pytest
 from carbyne.core.errors import RetryableError
-from carbyne.core.keys import BlockKey, SourceKey, Window
+from carbyne.core.keys import BlockKey, SourceKey, Window, lane_tag
 from carbyne.core.limits import DAY_S
 from carbyne.http.message import Request
 from carbyne.read.reader import How
 from carbyne.samples import blocks
+from carbyne.store.catalogue import Catalogue
+from carbyne.stream import records
 from carbyne.stream.arrived import Arrived
+from carbyne.tenants.windows import LengthStep
 
 from tests.model.faults import Faults, KilledError
-from tests.model.simulation import HOSTS, START_S
+from tests.model.simulation import HOSTS, LABELLED, START_S
 from tests.model.world import MemoryStores, World, bounds
 
 LENGTH_S = 14_400
@@ -190,3 +194,43 @@ def test_no_read_misses_what_a_new_master_lacks_wherever_the_sealer_stops(restar
         if looked:
             break
     assert killed_at > 5 and story.read() is None
+
+
+@pytest.mark.parametrize("killed_at", [-1, 3, 9, 20])
+def test_labelled_samples_stay_whole_while_the_length_of_their_windows_changes(killed_at):
+    """Rows come from both sides of each boundary, in no order, and a sealer may stop anywhere."""
+    source = SourceKey("acme", LABELLED)
+    story = Story(at_s=-20 * MINUTE_S, hot_s=0)
+    world, samples = story.world, {}
+    boundaries = [OPEN.start_s, OPEN.start_s + 3 * LENGTH_S]
+    world.set_steps("acme", (LengthStep(boundaries[0], True), LengthStep(boundaries[1], False)))
+
+    def put(at_s, value):
+        rows = [(LABELLED, 1000 * at_s, b"m", pack("<d", value))]
+        (data,) = records.pack("acme", rows, 10**6)
+        world.stream.append(data, lane_tag(source.lane))
+        samples[1000 * at_s] = value
+
+    def check():
+        answer = world.asked.read(source, "m", 0, 1000 * (world.now_s + DAY_S), How("raw"))
+        assert dict(zip(answer.ts_ms.tolist(), answer.values.tolist(), strict=True)) == samples
+
+    value = 0.0
+    while world.now_s < boundaries[1] + 2 * LENGTH_S:
+        first = len(world.stream.records)
+        for back_s in (0, 90, -300, 2_000):
+            value += 1.0
+            put(world.now_s - back_s, value)
+        story.deliver(*range(first, first + 4))
+        check()
+        story.seal(killed_at)
+        check()
+        story.wait(40 * MINUTE_S)
+    story.wait(2 * LENGTH_S)
+    story.seal()
+    check()
+    sealed = Catalogue(world.stores.table).windows(source, "raw").sealed
+    for window in sealed:
+        is_short = boundaries[0] <= window.start_s < boundaries[1]
+        assert window.length_s == (HOUR_S if is_short else LENGTH_S), window
+    assert len(sealed) == 1 + 12 + 2

@@ -52,6 +52,7 @@ from carbyne.stream.arrived import BY_TTL, Image
 from carbyne.stream.putter import Putter, Time
 from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.usage import Counted, Usage
+from carbyne.tenants.windows import Seen, Steps
 from carbyne.wiring import ingester as wiring_ingester
 from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring import reconciler as wiring_reconciler
@@ -280,6 +281,7 @@ class Used:
         return None
 
     def put_series(self, tenant: str, counted: Counted, estimate: int) -> None: ...
+    def put_seen(self, tenant: str, seen: Seen, before: Seen) -> None: ...
 
 
 class _Recorded:
@@ -377,7 +379,7 @@ class World:
 
     def ingester(self, faults: Faults) -> Ingester:
         """The live one, which counts what tenants use."""
-        return self._ingester(faults, Usage(self.used, lambda: self.now_s))
+        return self._ingester(faults, Usage(self.used, lambda: self.now_s, self.length_s))
 
     def _ingester(self, faults: Faults, usage: Usage | None) -> Ingester:
         ports = wiring_ingester.IngesterPorts(
@@ -463,6 +465,10 @@ class World:
         )
         cold, deletes = FaultyStore(self.stores.cold, faults), Catalogue(FaultyStore(self._table, faults))
         return records, BlockRedriver(FaultyStore(self.archive_aside, faults), partial(restore, cold, deletes))
+
+    def set_steps(self, tenant: str, steps: Steps) -> None:
+        """Of the lengths of its labelled sources' windows."""
+        self._tenants.steps[tenant] = steps
 
     def admit(self, tenant: str) -> None:
         """The tenant is there from now on."""

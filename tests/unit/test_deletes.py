@@ -14,6 +14,7 @@ from carbyne.samples.rows import DELETED
 from carbyne.samples.schedule import RawTimes, SealSchedule
 from carbyne.store.catalogue import Catalogue
 from carbyne.stream.records import TS_MS_MAX
+from carbyne.tenants.windows import LengthStep, RawLengths
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,8 +113,10 @@ class World:
         self.work = []
         self.expires_s = None
         self.fails = ""
+        self.window_steps = ()
         times = RawTimes(SealSchedule(120, 0), LENGTH_S, RETENTION_S, lambda: NOW_MS)
-        self.deletes = Deletes(self, self, self, self, times)
+        lengths = RawLengths(lambda tenant: self.window_steps, LENGTH_S)
+        self.deletes = Deletes(self, self, self, self, times, lengths)
 
     def of(self, source):
         self.source = source
@@ -137,7 +140,7 @@ class World:
             return dict.fromkeys(lanes, RetryableError("the node is away"))
         self._step("write")
         self.written = {group.window: group for groups in lanes.values() for group in groups}
-        assert lanes.keys() == {SOURCE.lane}
+        assert lanes.keys() == {group.source.lane for groups in lanes.values() for group in groups}
         return dict.fromkeys(lanes)
 
     def _step(self, name):
@@ -251,3 +254,15 @@ def test_a_wide_group_keeps_its_other_series() -> None:
     }
     assert all(group.values.flags["C_CONTIGUOUS"] for group in left.groups)
     assert left.groups[0].values.dtype == np.uint64
+
+
+def test_a_delete_is_told_to_the_short_windows_that_samples_may_open_now():
+    world = World()
+    boundary_s = NOW_MS // 1000 // LENGTH_S * LENGTH_S
+    world.window_steps = (LengthStep(boundary_s, True),)
+    world.deletes.note(SourceKey("acme", "prom/a"), Marker(STAMP, "", 0, TS_MS_MAX))
+    now_s = NOW_MS // 1000
+    assert {window.length_s for window in world.written} == {3_600}
+    assert all(
+        any(window.overlaps(1000 * at_s, 1000 * at_s) for window in world.written) for at_s in (now_s, now_s + 600)
+    )

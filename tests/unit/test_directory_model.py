@@ -22,6 +22,7 @@ from carbyne.store.directory import Directory, ListedNames
 from carbyne.store.reindex import Reindex
 from carbyne.stream import records
 from carbyne.stream.arrived import Arrived
+from carbyne.tenants.windows import RawLengths
 
 from tests.support.fakes import Crash, FakeTable
 from tests.unit.test_ingester import Meter
@@ -83,6 +84,7 @@ class World:
             tenant_exists=lambda tenant: True,
             epoch=1,
             times=RawTimes(SealSchedule(120, 0), LENGTH_S, KEEP_S, self.now_ms),
+            lengths=RawLengths(lambda tenant: (), LENGTH_S),
             meter=Meter(),
         )
 

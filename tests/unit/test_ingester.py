@@ -14,6 +14,7 @@ from carbyne.hot.ingester import Ingester, RecordSinks
 from carbyne.samples.schedule import RawTimes, SealSchedule
 from carbyne.stream import records
 from carbyne.stream.arrived import Arrived
+from carbyne.tenants.windows import LengthStep, RawLengths
 
 LENGTH_S = 14_400
 NOW_MS = 1_700_000_000_000
@@ -65,6 +66,7 @@ class System:
         self.meter = Meter()
         self.used = []
         self.facts = []
+        self.steps = ()
         self.ingester = Ingester(
             sinks=RecordSinks(
                 hot=self.hot,
@@ -76,6 +78,7 @@ class System:
             tenant_exists=self._exists,
             epoch=EPOCH,
             times=RawTimes(SealSchedule(120, 0), LENGTH_S, RETENTION_S, lambda: self.now_ms),
+            lengths=RawLengths(lambda tenant: self.steps, LENGTH_S),
             meter=self.meter,
             usage=SimpleNamespace(take=self.used.extend),
         )
@@ -160,6 +163,20 @@ def test_names_are_kept_once_for_each_list(system):
     assert [series for _, _, _, series, _ in system.facts] == [
         {"prom/a": {"a{x=1}", "b"}},
         {"prom/a": {"c%2C{x=1}", "d"}},
+    ]
+
+
+def test_rows_of_labelled_sources_come_to_windows_by_their_own_time(system):
+    boundary_s = (NOW_MS // 1000 // LENGTH_S + 1) * LENGTH_S  # so that none of them is late
+    system.steps = (LengthStep(boundary_s, True),)
+    rows = [("prom/a", 1000 * boundary_s - 1, b"up", 1.0), ("prom/a", 1000 * boundary_s, b"up", 1.0)]
+    rows.append(("host/b", 1000 * boundary_s, b"up", 1.0))
+    assert system.ingest(("1", record(*rows))) is None
+    windows = [(group.source.source, group.window) for groups in system.hot.written[-1].values() for group in groups]
+    assert sorted(windows) == [
+        ("host/b", Window(boundary_s, LENGTH_S)),
+        ("prom/a", Window(boundary_s - LENGTH_S, LENGTH_S)),
+        ("prom/a", Window(boundary_s, 3_600)),
     ]
 
 

@@ -8,6 +8,7 @@ from carbyne.core import limits
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey, join_series, list_identity
 from carbyne.tenants.usage import Counted, Limits, Standing, Usage, UsedRow
+from carbyne.tenants.windows import LengthStep
 
 NOW_S = 1_700_000_000
 MINUTE = NOW_S // 60
@@ -38,6 +39,12 @@ class Store:
         self.calls["put_series"] += 1
         self.series[tenant], self.estimate[tenant] = counted, estimate
 
+    def put_seen(self, tenant, seen, before):
+        self.calls["put_seen"] += 1
+        counted = self.series[tenant]
+        assert counted.seen == before
+        self.series[tenant] = counted._replace(seen=seen)
+
 
 class Clock:
     now_s = float(NOW_S)
@@ -56,9 +63,9 @@ def clock():
     return Clock()
 
 
-def row(source="host/a", series=("m",), arrived_s=NOW_S, tenant="acme"):
+def row(source="host/a", series=("m",), arrived_s=NOW_S, tenant="acme", ts_ms=1000 * NOW_S):
     blob = join_series(series)
-    return UsedRow(SourceKey(tenant, source), list_identity(blob), blob, len(series), arrived_s, next(SEQUENCES))
+    return UsedRow(SourceKey(tenant, source), list_identity(blob), blob, len(series), arrived_s, next(SEQUENCES), ts_ms)
 
 
 def rows(hosts, metrics=50, **more):
@@ -66,14 +73,14 @@ def rows(hosts, metrics=50, **more):
 
 
 def test_samples_are_added_to_the_minute_in_which_they_arrived(store, clock):
-    usage = Usage(store, clock)
+    usage = Usage(store, clock, 14_400)
     usage.take(rows(range(3)) + rows(range(2), arrived_s=NOW_S - 61))
     usage.take([])
     assert store.samples["acme"] == {MINUTE: 150, MINUTE - 1: 100}
 
 
 def test_it_writes_once_a_minute_and_loses_nothing(store, clock):
-    usage = Usage(store, clock)
+    usage = Usage(store, clock, 14_400)
     for _ in range(600):
         usage.take(rows(range(2), arrived_s=clock.now_s))
         clock.now_s += 1
@@ -87,7 +94,7 @@ def test_it_writes_once_a_minute_and_loses_nothing(store, clock):
 
 def test_a_write_that_fails_is_not_made_again_since_it_may_have_been_applied(store, clock):
     """Else a table that answers too late would turn use within the limit into refusals."""
-    usage = Usage(store, clock)
+    usage = Usage(store, clock, 14_400)
     usage.take(rows(range(2)))
     store.away = True
     usage.take(rows(range(1)))
@@ -101,7 +108,7 @@ def test_a_write_that_fails_is_not_made_again_since_it_may_have_been_applied(sto
 
 def test_a_table_that_is_away_takes_the_time_of_one_write(store, clock):
     store.samples |= {f"t{number}": Counter() for number in range(20)}
-    usage = Usage(store, clock)
+    usage = Usage(store, clock, 14_400)
     usage.take([row(tenant=f"t{number}") for number in range(20)])
     store.away = True
     usage.take([])
@@ -115,9 +122,9 @@ def test_a_batch_counts_only_when_it_was_answered(store, clock):
     """An instance that dies at the end of its call has the batch come to another one, which counts it."""
     batch = rows(range(3))
     for _ in range(5):
-        Usage(store, clock).take(batch)
+        Usage(store, clock, 14_400).take(batch)
     assert store.samples["acme"] == {}
-    usage = Usage(store, clock)
+    usage = Usage(store, clock, 14_400)
     usage.take(batch)
     usage.take(batch)
     assert store.samples["acme"] == {MINUTE: 150}
@@ -125,7 +132,7 @@ def test_a_batch_counts_only_when_it_was_answered(store, clock):
 
 def test_what_arrived_long_ago_is_no_use_of_now(store, clock):
     """An ingester that catches up after an outage must not make the writer refuse."""
-    usage = Usage(store, clock)
+    usage = Usage(store, clock, 14_400)
     usage.take(rows(range(3), arrived_s=NOW_S - 60 * limits.USAGE_MINUTES_KEPT - 60))
     usage.take([])
     assert store.samples["acme"] == {}
@@ -133,7 +140,7 @@ def test_what_arrived_long_ago_is_no_use_of_now(store, clock):
 
 def test_a_batch_that_comes_again_is_not_counted_again(store, clock):
     """Else an outage, in which a batch is tried for minutes, would be use and then refusals for all."""
-    usage = Usage(store, clock)
+    usage = Usage(store, clock, 14_400)
     batch = rows(range(3))
     for _ in range(5):
         usage.take(batch)
@@ -144,14 +151,14 @@ def test_a_batch_that_comes_again_is_not_counted_again(store, clock):
 
 
 def test_all_rows_of_a_record_count(store, clock):
-    usage = Usage(store, clock)
+    usage = Usage(store, clock, 14_400)
     usage.take([row("host/a", (name,))._replace(sequence=9) for name in "abc"])
     usage.take([])
     assert store.samples["acme"].total() == 3
 
 
 def test_several_instances_count_each_series_once(store, clock):
-    first, second = Usage(store, clock), Usage(store, clock)
+    first, second = Usage(store, clock, 14_400), Usage(store, clock, 14_400)
     for _ in range(3):
         first.take(rows(range(20), arrived_s=clock.now_s))
         second.take(rows(range(10, 40), arrived_s=clock.now_s))
@@ -161,14 +168,14 @@ def test_several_instances_count_each_series_once(store, clock):
 
 def test_a_new_instance_does_not_forget_what_others_counted(store, clock):
     for hosts in (range(40), range(40, 42)):
-        usage = Usage(store, clock)
+        usage = Usage(store, clock, 14_400)
         usage.take(rows(hosts))
         usage.take([])
     assert store.estimate["acme"] == pytest.approx(42 * 50, rel=0.1)
 
 
 def test_series_are_counted_anew_each_hour(store, clock):
-    usage = Usage(store, clock)
+    usage = Usage(store, clock, 14_400)
     usage.take(rows(range(40)))
     clock.now_s += 3_600
     usage.take(rows(range(4), arrived_s=clock.now_s))
@@ -179,7 +186,7 @@ def test_series_are_counted_anew_each_hour(store, clock):
 
 
 def test_the_same_list_of_another_source_or_tenant_is_another_series(store, clock):
-    usage = Usage(store, clock)
+    usage = Usage(store, clock, 14_400)
     usage.take([row(f"host/{host}", tenant=tenant) for host in range(30) for tenant in ("acme", "bolt")])
     usage.take([])
     assert store.estimate == {"acme": pytest.approx(30, abs=2), "bolt": pytest.approx(30, abs=2)}
@@ -187,7 +194,7 @@ def test_the_same_list_of_another_source_or_tenant_is_another_series(store, cloc
 
 def test_lists_past_the_bound_are_counted_again_and_change_nothing(store, clock, monkeypatch):
     monkeypatch.setattr("carbyne.tenants.usage.LISTS_REMEMBERED_MAX", 5)
-    usage = Usage(store, clock)
+    usage = Usage(store, clock, 14_400)
     for _ in range(3):
         usage.take(rows(range(20), arrived_s=clock.now_s))
         clock.now_s += 60
@@ -197,7 +204,7 @@ def test_lists_past_the_bound_are_counted_again_and_change_nothing(store, clock,
 def test_many_tenants_are_written_by_turns(store, clock):
     names = [f"t{number}" for number in range(3 * limits.USAGE_TENANTS_PER_FLUSH)]
     store.samples |= {name: Counter() for name in names}
-    usage = Usage(store, clock)
+    usage = Usage(store, clock, 14_400)
     usage.take([row(tenant=name) for name in names])
     usage.take([])
     assert store.calls["add"] == limits.USAGE_TENANTS_PER_FLUSH
@@ -207,7 +214,7 @@ def test_many_tenants_are_written_by_turns(store, clock):
 
 
 def test_an_unknown_tenant_is_nobody(store, clock):
-    usage = Usage(store, clock)
+    usage = Usage(store, clock, 14_400)
     usage.take([row(tenant="nobody")])
     usage.take([])
     assert store.series == {}
@@ -245,7 +252,7 @@ def simulated(limit, rate, minutes, lag_s=2):
     """
     store, clock = Store(), Clock()
     clock.now_s = float(NOW_S - NOW_S % 60)
-    usage, accepted, waiting = Usage(store, clock), Counter(), []
+    usage, accepted, waiting = Usage(store, clock, 14_400), Counter(), []
     looked_up_s, standing = 0.0, Standing()
     size = rate // 60
     for _ in range(minutes * 60):
@@ -280,10 +287,60 @@ def test_a_tenant_within_its_limit_never_waits():
 
 def test_a_known_list_is_not_read_again(store, clock):
     """Else counting would cost as much as storing."""
-    usage = Usage(store, clock)
+    usage = Usage(store, clock, 14_400)
     usage.take(rows(range(10)))
     usage.take(one._replace(series=b"never\nread") for one in rows(range(10)))
     clock.now_s += 60
     usage.take([])
     assert store.estimate["acme"] == pytest.approx(500, rel=0.1)
     assert store.calls["put_series"] == 1
+
+
+def scrapes(clock, step_s, source="prom/a", seconds=60):
+    """The rows of a labelled source in the minute from the clock on."""
+    times = range(int(clock()), int(clock()) + seconds, step_s)
+    return [row(source, ("up", "m"), arrived_s=clock(), ts_ms=1000 * at_s) for at_s in times]
+
+
+def counted(usage, batch):
+    usage.take(batch)
+    usage.take([])
+
+
+@pytest.mark.parametrize(("step_s", "steps"), [(15, 1), (30, 1), (60, 0)])
+def test_short_windows_begin_ahead_once_labelled_sources_post_more_often_than_once_a_minute(
+    store, clock, step_s, steps
+):
+    clock.now_s -= clock.now_s % 60
+    counted(Usage(store, clock, 14_400), scrapes(clock, step_s))
+    noted = store.series["acme"].seen.steps
+    assert len(noted) == steps
+    assert all(step.is_short and step.from_s % 14_400 == 0 for step in noted)
+    assert all(step.from_s >= clock() + limits.STEP_AHEAD_S for step in noted)
+
+
+def test_hosts_never_change_the_windows_of_a_tenant(store, clock):
+    counted(Usage(store, clock, 14_400), scrapes(clock, 5, "host/a"))
+    assert store.calls["put_seen"] == 0
+
+
+def test_instances_that_see_slow_sources_leave_short_windows_until_none_posted_often_for_a_week(store, clock):
+    clock.now_s -= clock.now_s % 60
+    fast, slow = Usage(store, clock, 14_400), Usage(store, clock, 14_400)
+    counted(fast, scrapes(clock, 15))
+    (first,) = store.series["acme"].seen.steps
+    for _ in range(6):
+        clock.now_s += 86_400
+        counted(slow, scrapes(clock, 60, "prom/b"))
+    assert store.series["acme"].seen.steps == (first,)
+    counted(fast, scrapes(clock, 15))
+    for _ in range(8):
+        clock.now_s += 86_400
+        counted(slow, scrapes(clock, 60, "prom/b"))
+    last = store.series["acme"].seen.steps[-1]
+    assert not last.is_short and last.from_s > clock() - 86_400
+    assert len(store.series["acme"].seen.steps) == 2
+    clock.now_s += 86_400
+    counted(fast, scrapes(clock, 15))
+    assert store.series["acme"].seen.steps[:2] == (first, last)
+    assert store.series["acme"].seen.steps[2] == LengthStep(store.series["acme"].seen.steps[2].from_s, True)

@@ -320,6 +320,18 @@ PROBE_NODES_MAX: Final = 250
 # Blocks
 RAW_WINDOW_S_MAX: Final = 86_400
 """The longest raw window that the template allows: a block that overlaps a span may start this much earlier."""
+SHORT_WINDOW_S: Final = 3_600
+"""A raw window of labelled sources that post more often than once a minute: 1,000 series at 15 s are 0.25 MB."""
+SHORT_KEPT_S: Final = 7 * 86_400
+"""How long labelled sources must have posted at most once a minute before their windows have the usual length again."""
+STEP_AHEAD_S: Final = 1_800
+"""How long before a change of length holds it is stored: a sample may be 10 minutes ahead, an instance of the ingester
+may have looked the tenant up a minute ago, and a call of it may take minutes."""
+WINDOW_STEPS_MAX: Final = 128
+"""Changes of length kept for a tenant, about 460 days of one each week.  A late sample from before them comes to a
+window of the usual length, whatever there was: reads unite both by stamp."""
+CADENCE_MINUTES_MAX: Final = 20_000
+"""Pairs of source and minute of a tenant that an ingester looks at for how often sources post, each minute."""
 STUB_EXTRA_S: Final = 30 * 86_400
 """How much longer than its parts a stub stays: DynamoDB removes expired items within days, in any order."""
 BLOCK_BYTES_MAX: Final = 400_000

@@ -8,7 +8,7 @@ row of their own beside, since reads that have all of a window from there ask no
 whatever it deletes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from carbyne.core.errors import RetryableError
@@ -18,6 +18,7 @@ from carbyne.hot.outcomes import HotWriter, LaneOutcome
 from carbyne.samples.markers import Marker, row_of
 from carbyne.samples.rows import RowGroup
 from carbyne.samples.schedule import RawTimes
+from carbyne.tenants.windows import RawLengths
 
 
 class SourceMarkers(Protocol):
@@ -43,16 +44,23 @@ class WindowsOfSource(Protocol):
 
 
 class Deletes:
-    """Notes deletes."""
+    """Notes deletes.  ``lengths``: of the windows of each source."""
 
     def __init__(
-        self, markers: MarkerStore, work: WorkQueue, windows: WindowsOfSource, hot: HotWriter, times: RawTimes
+        self,
+        markers: MarkerStore,
+        work: WorkQueue,
+        windows: WindowsOfSource,
+        hot: HotWriter,
+        times: RawTimes,
+        lengths: RawLengths,
     ) -> None:
         self._markers = markers
         self._work = work
         self._windows = windows
         self._hot = hot
         self._times = times
+        self._lengths = lengths
 
     def note(self, source: SourceKey, marker: Marker, arrived_ms: int = 0) -> LaneOutcome | None:
         """Note a delete for good; what the write to the lane did, None if there was nothing to write.
@@ -66,7 +74,7 @@ class Deletes:
         now_ms = self._times.now_ms()
         self._markers.of(source).add_marker(marker, self._expires_s(marker, now_ms))
         self._work.add(source, self._times.schedule.late_ms(source, self._times.length_s, now_ms))
-        windows = {*self._windows.windows(source), *self._beginning(now_ms)}
+        windows = {*self._windows.windows(source), *self._beginning(source, now_ms)}
         row = row_of(marker)
         groups = [
             RowGroup(
@@ -91,10 +99,10 @@ class Deletes:
         """When the last sample that it deletes is past retention."""
         return min(now_ms, marker.to_ms) // 1000 + self._times.retention_s + MARKER_EXTRA_S
 
-    def _beginning(self, now_ms: int) -> Iterable[Window]:
+    def _beginning(self, source: SourceKey, now_ms: int) -> Iterator[Window]:
         """The windows that samples may open now."""
-        step_ms = self._times.length_s * 1000
-        return (
-            Window.holding(ts_ms, self._times.length_s)
-            for ts_ms in range(now_ms, now_ms + AHEAD_MS_MAX + step_ms, step_ms)
-        )
+        window = self._lengths.window(source, now_ms)
+        yield window
+        while window.end_s * 1000 <= now_ms + AHEAD_MS_MAX:
+            window = self._lengths.window(source, window.end_s * 1000)
+            yield window

@@ -37,6 +37,7 @@ from carbyne.samples.schedule import RawTimes
 from carbyne.stream import records
 from carbyne.stream.arrived import Arrived
 from carbyne.tenants.usage import Usage, UsedRow
+from carbyne.tenants.windows import RawLengths
 
 _log = logging.getLogger(__name__)
 
@@ -74,11 +75,12 @@ class RecordQuarantine(Protocol):
 
 
 class _Arrival(NamedTuple):
-    """A row out of the record with this number; ``redriven``: it arrived long before; ``late``: its window was past by
-    then."""
+    """A row of a window, out of the record with this number; ``redriven``: it arrived long before; ``late``: its window
+    was past by then."""
 
     number: int
     source: SourceKey
+    window: Window
     row: HotRow
     redriven: bool
     late: bool
@@ -146,7 +148,8 @@ class RecordSinks(NamedTuple):
 
 
 class Ingester:
-    """``epoch``: of the stream; ``usage``: counts what tenants send, None where another function has counted it."""
+    """``epoch``: of the stream; ``lengths``: of the windows of each source; ``usage``: counts what tenants send, None
+    where another function has counted it."""
 
     def __init__(
         self,
@@ -154,6 +157,7 @@ class Ingester:
         tenant_exists: Callable[[str], bool],
         epoch: int,
         times: RawTimes,
+        lengths: RawLengths,
         meter: Meter,
         usage: Usage | None = None,
     ) -> None:
@@ -162,6 +166,7 @@ class Ingester:
         self._tenant_exists = tenant_exists
         self._epoch = epoch
         self._times = times
+        self._lengths = lengths
         self._meter = meter
         self._usage = usage
 
@@ -216,7 +221,7 @@ class Ingester:
         if isinstance(content, _Facts):
             return FACT_COST_US * (len(content.record.targets) + len(content.record.metrics))
         rows = content or []
-        windows = {(arrival.source, arrival.row.ts_ms // 1000 // self._times.length_s) for arrival in rows}
+        windows = {(arrival.source, arrival.window) for arrival in rows}
         named = {
             row.source for row in rows if labels.is_labelled(row.source.source) and _list_of(row) not in self._listed
         }
@@ -255,20 +260,22 @@ class Ingester:
         sources = {row.source: SourceKey(record.tenant, row.source) for row in record.rows}
         lists = [(list_identity(blob), blob) for blob in record.lists]
         rows = self._kept(record.rows) if redriven else record.rows
+        windows = [self._lengths.window(sources[row.source], row.ts_ms) for row in rows]
         return [
             _Arrival(
                 number,
                 sources[row.source],
+                window,
                 HotRow(row.ts_ms, *lists[row.series], stamp, row.values),
                 redriven,
-                self._is_late(row.ts_ms, arrived_s),
+                self._is_late(window, arrived_s),
             )
-            for row in rows
+            for row, window in zip(rows, windows, strict=True)
         ]
 
-    def _is_late(self, ts_ms: int, arrived_s: float) -> bool:
+    def _is_late(self, window: Window, arrived_s: float) -> bool:
         """By when the record arrived in the stream: the ingester may lag, and a replay puts each row where it was."""
-        return self._times.schedule.is_past(Window.holding(ts_ms, self._times.length_s), int(arrived_s * 1000))
+        return self._times.schedule.is_past(window, int(arrived_s * 1000))
 
     def _kept(self, rows: Sequence[records.Row]) -> list[records.Row]:
         """Those that a writer would take today: to merge others would wipe their rollups."""
@@ -360,8 +367,7 @@ class Ingester:
         """Note late rows; the numbers of the records of sources that failed."""
         groups: dict[tuple[SourceKey, Window], list[HotRow]] = {}
         for arrival in arrivals:
-            window = Window.holding(arrival.row.ts_ms, self._times.length_s)
-            groups.setdefault((arrival.source, window), []).append(arrival.row)
+            groups.setdefault((arrival.source, arrival.window), []).append(arrival.row)
         try:
             failed = self._late.put(groups)
         except RetryableError as error:
@@ -386,9 +392,8 @@ class Ingester:
         members: dict[int, set[int]] = {}
         first: dict[tuple[SourceKey, Window], int] = {}
         old: set[tuple[SourceKey, Window]] = set()
-        for number, source, row, redriven, _ in arrivals:
+        for number, source, window, row, redriven, _ in arrivals:
             members.setdefault(source.lane, set()).add(number)
-            window = Window.holding(row.ts_ms, self._times.length_s)
             rows = groups.setdefault((source, window), {})
             first.setdefault((source, window), arrived_ms[number])
             if redriven:
@@ -417,4 +422,4 @@ def _list_of(arrival: _Arrival) -> int:
 def _used(arrival: _Arrival, entry: Arrived) -> UsedRow:
     row = arrival.row
     samples = max(len(row.values) // 8, LATE_ROW_SAMPLES if arrival.late else 0)
-    return UsedRow(arrival.source, row.identity, row.series, samples, entry.arrived_s, int(entry.sequence))
+    return UsedRow(arrival.source, row.identity, row.series, samples, entry.arrived_s, int(entry.sequence), row.ts_ms)

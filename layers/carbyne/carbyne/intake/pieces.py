@@ -10,9 +10,11 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from carbyne.core.errors import OverLimitError
+from carbyne.core.keys import SourceKey, Window
 from carbyne.core.limits import BACKLOG_FREE_S, OLD_WINDOWS_PER_BODY_MAX
 from carbyne.intake.packing import RowValues
 from carbyne.tenants.accounts import Accounts
+from carbyne.tenants.windows import RawLengths
 
 OLD_WINDOWS_PER_BODY = "old-windows-per-body"
 _DIGEST_BYTES = 12
@@ -30,16 +32,17 @@ class Piece(NamedTuple):
 
 
 class Pieces:
-    """``length_s``: of a raw window."""
+    """``usual_s``: length of most raw windows."""
 
-    def __init__(self, accounts: Accounts, length_s: int) -> None:
+    def __init__(self, accounts: Accounts, usual_s: int) -> None:
         self._accounts = accounts
-        self._length_ms = length_s * 1000
+        self._lengths = RawLengths(lambda tenant: accounts.standing(tenant).steps, usual_s)
 
     def next(self, tenant: str, body: bytes, rows: RowValues, now_ms: int) -> Piece:
         """What to put of a body now, which is counted already; OverLimitError if no more old windows may come now."""
         oldest_ms = now_ms - BACKLOG_FREE_S * 1000
-        old = sorted({self._window(row) for row in rows if row[1] < oldest_ms})
+        window_of = {row: self._window(tenant, row) for row in rows if row[1] < oldest_ms}
+        old = sorted(set(window_of.values()))
         if not old:
             return Piece(rows)
         per_minute = self._accounts.standing(tenant).limits.old_windows_per_minute
@@ -51,7 +54,8 @@ class Pieces:
         taken = self._accounts.taken(tenant, digest, now_ms // 1000)
         windows = set(old[taken : taken + allowed])
         self._spend(tenant, len(windows), now_ms)
-        mine = {row: rows[row] for row in rows if self._is_in(row, windows, oldest_ms, first=taken == 0)}
+        is_first = taken == 0  # samples that are not old come with it
+        mine = {row: rows[row] for row in rows if (window_of[row] in windows if row in window_of else is_first)}
         return Piece(mine, taken + len(windows), len(old), allowed, digest)
 
     def taken(self, tenant: str, piece: Piece, now_ms: int) -> None:
@@ -69,12 +73,9 @@ class Pieces:
                 " stored, and the same body stores more each time that it is sent",
             )
 
-    def _is_in(self, row: tuple[str, int], windows: set[tuple[str, int]], oldest_ms: int, *, first: bool) -> bool:
-        """Samples that are not old come with the first piece."""
-        return self._window(row) in windows if row[1] < oldest_ms else first
-
-    def _window(self, row: tuple[str, int]) -> tuple[str, int]:
-        return row[0], row[1] // self._length_ms
+    def _window(self, tenant: str, row: tuple[str, int]) -> tuple[str, Window]:
+        source, ts_ms = row
+        return source, self._lengths.window(SourceKey(tenant, source), ts_ms)
 
     def _spend(self, tenant: str, number: int, now_ms: int) -> None:
         self._accounts.spend(tenant, "old_windows_per_minute", now_ms // 1000, number)

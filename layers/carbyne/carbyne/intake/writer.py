@@ -49,7 +49,7 @@ class DeletesOfSource(Protocol):
 
 
 class RawWindows(NamedTuple):
-    """``length_s``: of a raw window; ``retention_s``: how long its samples are kept."""
+    """``length_s``: of most raw windows; ``retention_s``: how long its samples are kept."""
 
     length_s: int
     retention_s: int
@@ -71,7 +71,7 @@ class Writer:
     ) -> None:
         self._accounts = accounts
         self._deletes = deletes
-        self._windows = windows
+        self._retention_s = windows.retention_s
         self._putter = Putter(stream, time, lambda number: meter.add("PutRetries", number))
         self._meter = meter
         self._time = time
@@ -187,7 +187,7 @@ class Writer:
             _log.warning("posts of tenant %s are refused: over the limit %s", tenant, limit)
 
     def _storable(self) -> range:
-        return mackerel.storable(self._time.now_ms(), self._windows.retention_s)
+        return mackerel.storable(self._time.now_ms(), self._retention_s)
 
     def _store(self, tenant: str, body: bytes, samples: mackerel.Samples) -> Response:
         with self._noting_refusals(tenant):

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from carbyne.core import labels
 from carbyne.core.errors import OverLimitError, RetryableError
 from carbyne.core.keys import SourceKey, split_series
 from carbyne.core.limits import (
@@ -31,6 +32,7 @@ from carbyne.core.limits import (
     USAGE_TENANTS_PER_FLUSH,
 )
 from carbyne.tenants.sketch import Sketch
+from carbyne.tenants.windows import Cadence, Seen, Steps, stepped
 
 MINUTE_S: Final = 60
 HOUR_S: Final = 3_600
@@ -74,7 +76,8 @@ class TakenBody(msgspec.Struct, frozen=True):
 class Standing(msgspec.Struct, frozen=True):
     """Limits and usage of a tenant.  ``samples``: minute since 1970 -> samples; ``series``: of ``hour`` since 1970;
     ``memory``: None if it never filled Redis; ``pair_labels``: names of the labels that say which pair of senders a
-    series came from, and which of the two; ``bodies``: digest -> those that are taken in part."""
+    series came from, and which of the two; ``bodies``: digest -> those that are taken in part; ``steps``: of the
+    lengths of its windows."""
 
     limits: Limits = Limits()
     samples: Mapping[int, int] = {}
@@ -83,6 +86,7 @@ class Standing(msgspec.Struct, frozen=True):
     memory: HeldMemory | None = None
     pair_labels: tuple[str, str] = PAIR_LABELS
     bodies: Mapping[str, TakenBody] = {}
+    steps: Steps = ()
 
     def samples_at(self, now_s: int) -> int:
         """Samples of the busiest of the last MINUTES_LOOKED_AT minutes."""
@@ -111,7 +115,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 class UsedRow(NamedTuple):
     """A stored row: its series list (``keys.join_series``) and identity, the samples that it counts as, when its record
-    arrived, and its sequence number."""
+    arrived, its sequence number, and its time."""
 
     source: SourceKey
     identity: bytes
@@ -119,23 +123,28 @@ class UsedRow(NamedTuple):
     samples: int
     arrived_s: float
     sequence: int
+    ts_ms: int
 
 
 class Counted(NamedTuple):
-    """The series in a tenant's item: a sketch's registers, and their hour since 1970."""
+    """What a tenant's item says of its series: a sketch's registers, their hour since 1970, and how often they come."""
 
     registers: bytes
     hour: int
+    seen: Seen = Seen()
 
 
 class UsageStore(Protocol):
-    """The tenants' items; both methods raise RetryableError."""
+    """The tenants' items; all methods raise RetryableError."""
 
     def add(self, tenant: str, samples: Mapping[int, int]) -> Counted | None:
         """Add samples by minute; returns the series of the item, None if there is no such tenant."""
 
     def put_series(self, tenant: str, counted: Counted, estimate: int) -> None:
         """Replace the series of the item."""
+
+    def put_seen(self, tenant: str, seen: Seen, before: Seen) -> None:
+        """Replace how often its labelled series come, if that is still as before."""
 
 
 class _Use:
@@ -144,15 +153,17 @@ class _Use:
     def __init__(self) -> None:
         self.samples: Counter[int] = Counter()
         self.sketch = Sketch()
+        self.cadence = Cadence()
         self.written_minute = 0
 
 
 class Usage:
-    """Counts of one instance of the ingester; ``now_s``: the clock."""
+    """Counts of one instance of the ingester; ``now_s``: the clock; ``usual_s``: the usual length of raw windows."""
 
-    def __init__(self, store: UsageStore, now_s: Callable[[], float]) -> None:
+    def __init__(self, store: UsageStore, now_s: Callable[[], float], usual_s: int) -> None:
         self._store = store
         self._now_s = now_s
+        self._usual_s = usual_s
         self._tenants: dict[str, _Use] = {}
         self._lists: set[int] = set()
         self._counted: dict[int, int] = {}
@@ -178,6 +189,8 @@ class Usage:
         minute = int(row.arrived_s) // MINUTE_S
         if minute > after_minute:
             use.samples[minute] += row.samples
+            if labels.is_labelled(row.source.source):
+                use.cadence.note(row.source.source, row.ts_ms, row.samples)
         known = hash((row.source, row.identity))
         if known not in self._lists:
             self._remember(known)
@@ -202,9 +215,19 @@ class Usage:
             return
         if counted.hour == self._hour:
             use.sketch.merge(counted.registers)
-        mine = Counted(use.sketch.registers, self._hour)
+        mine = Counted(use.sketch.registers, self._hour, counted.seen)
         if mine != counted:
             self._store.put_series(tenant, mine, use.sketch.estimate)
+        self._write_seen(tenant, use, counted.seen)
+
+    def _write_seen(self, tenant: str, use: _Use, before: Seen) -> None:
+        """Note how often labelled series come, and what follows for their windows."""
+        often, use.cadence = use.cadence.often, Cadence()
+        if often is None:
+            return
+        seen = stepped(before, int(self._now_s()), self._usual_s, often=often)
+        if seen != before:
+            self._store.put_seen(tenant, seen, before)
 
     def _remember(self, known: int) -> None:
         if len(self._lists) >= LISTS_REMEMBERED_MAX:

@@ -36,6 +36,7 @@ from carbyne.store.directory import Directory
 from carbyne.store.worklist import Worklist
 from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.usage import Usage
+from carbyne.tenants.windows import RawLengths
 from carbyne.wiring.clock import now_ms
 from carbyne.wiring.redis import nodes
 
@@ -58,11 +59,12 @@ def assemble(settings: IngesterSettings, ports: IngesterPorts) -> Ingester:
     """An ingester out of its ports."""
     schedule = SealSchedule(settings.seal_grace_s, settings.seal_jitter_s)
     times = RawTimes(schedule, settings.raw_window_s, settings.cold_raw_s, ports.now_ms)
+    lengths = RawLengths(lambda tenant: ports.accounts.standing(tenant).steps, settings.raw_window_s)
     catalogue, worklist = Catalogue(ports.table), Worklist(ports.table, lambda: uuid4().hex)
     return Ingester(
         sinks=RecordSinks(
             hot=ports.hot,
-            deletes=Deletes(catalogue, worklist, ports.windows, ports.hot, times),
+            deletes=Deletes(catalogue, worklist, ports.windows, ports.hot, times, lengths),
             late=LateLog(ports.hot, catalogue, worklist, times),
             facts=Directory(ports.table, settings.cold_raw_s, lambda: ports.now_ms() / 1000),
             quarantine=ports.quarantine,
@@ -70,6 +72,7 @@ def assemble(settings: IngesterSettings, ports: IngesterPorts) -> Ingester:
         tenant_exists=ports.accounts.tenant_exists,
         epoch=settings.stream_epoch,
         times=times,
+        lengths=lengths,
         meter=ports.meter,
         usage=ports.usage,
     )
@@ -80,7 +83,7 @@ def ingester() -> Ticking:
     """Made at the first batch of an instance, then kept; RetryableError if Redis or the table is away."""
     settings, ports = _ports("ingester")
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=1))
-    usage = Usage(DynamoUsage(dynamodb, settings.accounts_table), time.time)
+    usage = Usage(DynamoUsage(dynamodb, settings.accounts_table), time.time, settings.raw_window_s)
     return Ticking(assemble(settings, ports._replace(usage=usage)), ports.windows)
 
 

@@ -6,7 +6,9 @@ asked for.  ``series``, ``series_hour``, ``series_estimate``: a sketch of the se
 and how many it says they are.  ``pair_cluster``, ``pair_replica``: names of a pair's labels, where not the defaults.
 ``memory_used``, ``memory_allowed``, ``memory_minute``: the bytes that it held of a full shard of Redis in that minute,
 and how many it may hold.  ``taken_<digest>``: the minute of the last piece of a body, and how many of its old windows
-are taken, as text with a blank between them.
+are taken, as text with a blank between them.  ``window_steps``: since when labelled sources have short windows
+(``<seconds>s``) or usual ones (``<seconds>u``), with blanks between; ``often``: when they last posted more often than
+once a minute, seconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +21,7 @@ from carbyne.adapters.aws import retryable
 from carbyne.core import keys
 from carbyne.core.limits import TAKEN_BODIES_MAX, USAGE_MINUTES_HELD
 from carbyne.tenants.usage import MINUTE_S, PAIR_LABELS, Counted, HeldMemory, Limits, Standing, TakenBody
+from carbyne.tenants.windows import LengthStep, Seen, Steps
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -45,6 +48,7 @@ def standing(item: "Item") -> Standing:
         memory=HeldMemory(*(_number(item, name) for name in MEMORY)) if MEMORY[0] in item else None,
         pair_labels=(_text(item, PAIR[0], PAIR_LABELS[0]), _text(item, PAIR[1], PAIR_LABELS[1])),
         bodies=_bodies(item),
+        steps=_steps(item),
     )
 
 
@@ -100,7 +104,8 @@ class DynamoUsage:
         if item is None:
             return None
         _tidy(self._client, self._table, tenant, sorted(_minutes(item)))
-        return Counted(bytes(item.get("series", {}).get("B", b"")), _number(item, "series_hour"))
+        seen = Seen(_steps(item), _number(item, "often"))
+        return Counted(bytes(item.get("series", {}).get("B", b"")), _number(item, "series_hour"), seen)
 
     def put_series(self, tenant: str, counted: Counted, estimate: int) -> None:
         values = {
@@ -110,24 +115,44 @@ class DynamoUsage:
         }
         self._update(tenant, "SET series = :series, series_hour = :hour, series_estimate = :estimate", values)
 
+    def put_seen(self, tenant: str, seen: Seen, before: Seen) -> None:
+        values = {
+            ":steps": {"S": _text_of(seen.steps)},
+            ":often": {"N": str(seen.often_s)},
+            **({":before": {"S": _text_of(before.steps)}} if before.steps else {}),
+        }
+        unchanged = "window_steps = :before" if before.steps else "attribute_not_exists(window_steps)"
+        unchanged = f"attribute_exists(pk) AND {unchanged}"
+        expression = "SET often = :often, window_steps = :steps" if seen.steps else "SET often = :often"
+        if not seen.steps:
+            del values[":steps"]
+        self._update(tenant, expression, values, unchanged)
+
     def refuse(self, tenant: str, used_bytes: int, allowed_bytes: int, now_s: int) -> None:
         numbers = dict(zip(MEMORY, (used_bytes, allowed_bytes, now_s // MINUTE_S), strict=True))
         values = {f":{name}": {"N": str(number)} for name, number in numbers.items()}
         self._update(tenant, _clause("SET", [f"{name} = :{name}" for name in MEMORY]), values)
 
-    def _update(self, tenant: str, expression: str, values: dict[str, Any]) -> "Item | None":
-        return _update(self._client, self._table, tenant, expression, values)
+    def _update(
+        self, tenant: str, expression: str, values: dict[str, Any], condition: str = "attribute_exists(pk)"
+    ) -> "Item | None":
+        return _update(self._client, self._table, tenant, expression, values, condition)
 
 
 def _update(
-    client: "DynamoDBClient", table: str, tenant: str, expression: str, values: dict[str, Any]
+    client: "DynamoDBClient",
+    table: str,
+    tenant: str,
+    expression: str,
+    values: dict[str, Any],
+    condition: str = "attribute_exists(pk)",
 ) -> "Item | None":
-    """The item as it is then, None if there is no such tenant."""
+    """The item as it is then, None if there is no such tenant or the condition does not hold."""
     request: dict[str, Any] = {
         "TableName": table,
         "Key": {"pk": {"S": keys.tenant_item(tenant)}},
         "UpdateExpression": expression,
-        "ConditionExpression": "attribute_exists(pk)",
+        "ConditionExpression": condition,
         "ReturnValues": "ALL_NEW",
         **({"ExpressionAttributeValues": values} if values else {}),
     }
@@ -159,6 +184,15 @@ def _bodies(item: "Item") -> dict[str, TakenBody]:
     texts = {name: _text(item, name, "") for name in item if name.startswith(BODY)}
     split = {name: text.split() for name, text in texts.items()}
     return {name[len(BODY) :]: TakenBody(int(taken), int(minute)) for name, (minute, taken) in split.items()}
+
+
+def _steps(item: "Item") -> Steps:
+    words = _text(item, "window_steps", "").split()
+    return tuple(LengthStep(int(word[:-1]), word[-1] == "s") for word in words)
+
+
+def _text_of(steps: Steps) -> str:
+    return " ".join(f"{step.from_s}{'s' if step.is_short else 'u'}" for step in steps)
 
 
 def _number(item: "Item", name: str) -> int:

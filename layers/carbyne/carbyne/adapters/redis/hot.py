@@ -10,7 +10,15 @@ from carbyne.adapters.redis.dictionaries import Base, Dictionaries, names_of
 from carbyne.adapters.redis.nodes import Nodes
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey, Window, lane_due, lane_since, lane_state, split_series
-from carbyne.core.limits import CALL_BYTES_MAX, LANES, READ_BYTES_MAX, READ_WINDOWS, WRITE_ROUNDS_MAX
+from carbyne.core.labels import is_labelled
+from carbyne.core.limits import (
+    CALL_BYTES_MAX,
+    LANES,
+    READ_BYTES_MAX,
+    READ_WINDOWS,
+    SHORT_WINDOW_S,
+    WRITE_ROUNDS_MAX,
+)
 from carbyne.core.stamps import STAMP_BYTES, ZERO
 from carbyne.samples.columns import Columns, Rows, from_rows
 from carbyne.samples.markers import Marker, erase, of_row
@@ -108,7 +116,8 @@ class HotStore:
     def read_each(self, sources: Iterable[SourceKey], query: HotQuery) -> dict[SourceKey, HotRead | RetryableError]:
         """The answer of each source; RetryableError for one whose lane can't be asked.
 
-        The next calls of all sources go together: one source after the other, their round trips would add up.
+        Labelled sources are expected to have short windows; those of another length take one call more.  The next calls
+        of all sources go together: one source after the other, their round trips would add up.
         """
         readings = {source: self._reading(source, query) for source in sources}
         answers: dict[SourceKey, HotRead | RetryableError] = {}
@@ -127,7 +136,7 @@ class HotStore:
 
     def _reading(self, source: SourceKey, query: HotQuery) -> Generator[Command, Reply, HotRead]:
         """Yields each call of one source and takes its reply."""
-        declared = _declared(query)
+        declared = _declared(query, _likely_s(source, query))
         part = yield from self._read_windows(source, query, declared)
         whole, known, samples, complete, markers = part.whole, part.known, part.samples, part.complete, part.markers
         masters = part.masters
@@ -320,9 +329,13 @@ def _highest(groups: Iterable[RowGroup]) -> bytes:
     return max(row.stamp for group in groups for row in group.rows)
 
 
-def _declared(query: HotQuery) -> list[Window]:
-    """The newest windows of today's length that overlap the span, newest first."""
-    length_s = query.length_s
+def _likely_s(source: SourceKey, query: HotQuery) -> int:
+    """The length that the newest windows of a source probably have."""
+    return min(query.length_s, SHORT_WINDOW_S) if is_labelled(source.source) else query.length_s
+
+
+def _declared(query: HotQuery, length_s: int) -> list[Window]:
+    """The newest windows of this length that overlap the span, newest first."""
     newest = Window.holding(query.to_ms, length_s)
     oldest = Window.holding(query.from_ms, length_s)
     count = min(READ_WINDOWS, (newest.start_s - oldest.start_s) // length_s + 1)
