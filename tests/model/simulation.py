@@ -11,7 +11,7 @@ from typing import Any
 
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.keys import RESOLUTIONS, BlockKey, SourceKey, Window, join_series, lane_of, lane_tag
-from carbyne.core.limits import DAY_S
+from carbyne.core.limits import AHEAD_MS_MAX, DAY_S
 from carbyne.hot.ingester import Ingester
 from carbyne.http.message import Request
 from carbyne.read.reader import How, Reader
@@ -264,8 +264,9 @@ class Simulation:
         stream.plan = []
 
     def _put(self, tenant: str, body: list[dict[str, Any]]) -> None:
-        """What a post of labelled series becomes: a record of them."""
-        values = {(one["time"] * 1000, one["name"]): pack("<d", one["value"]) for one in body}
+        """What a post of labelled series becomes: a record of those that a writer takes."""
+        ahead_s = self.world.now_s + AHEAD_MS_MAX // 1000
+        values = {(one["time"] * 1000, one["name"]): pack("<d", one["value"]) for one in body if one["time"] <= ahead_s}
         rows = [(LABELLED, ts_ms, join_series([name]), value) for (ts_ms, name), value in sorted(values.items())]
         self._note(f"put {tenant} {LABELLED} {len(rows)} samples from {body[0]['time']}")
         for data in records.pack(tenant, rows, 10**6):

@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+from collections import Counter
 from struct import pack
 
 import pytest
@@ -196,41 +197,141 @@ def test_no_read_misses_what_a_new_master_lacks_wherever_the_sealer_stops(restar
     assert killed_at > 5 and story.read() is None
 
 
-@pytest.mark.parametrize("killed_at", [-1, 3, 9, 20])
+class Scrapes(Story):
+    """The same of a labelled source, whose windows change their length; ``samples``: what a read must say."""
+
+    source = SourceKey("acme", LABELLED)
+
+    def __init__(self, at_s, steps, hot_s=0):
+        super().__init__(at_s, hot_s)
+        self.stale = self.ingester
+        self.samples = {}
+        self.put(at_s, 0.0)
+        self.deliver(0)  # this instance has looked the tenant up, and never does again
+        self.change(steps)
+
+    def change(self, steps):
+        """From now on another instance knows of these steps."""
+        self.world.set_steps("acme", steps)
+        self.ingester = self.world.ticking(self.world.ingester(Faults()), Faults())
+
+    def put(self, at_s, value):
+        """Times in seconds since the open window began."""
+        ts_ms = 1000 * (OPEN.start_s + at_s)
+        (data,) = records.pack("acme", [(LABELLED, ts_ms, b"m", pack("<d", value))], 10**6)
+        self.world.stream.append(data, lane_tag(self.source.lane))
+        self.samples[ts_ms] = value
+
+    def erase(self, from_s, to_s):
+        span = 1000 * (OPEN.start_s + from_s), 1000 * (OPEN.start_s + to_s)
+        record = records.DeleteRecord("acme", LABELLED, "m", *span)
+        self.world.stream.append(records.encode(record), lane_tag(self.source.lane))
+        self.samples = {ts_ms: value for ts_ms, value in self.samples.items() if not span[0] <= ts_ms <= span[1]}
+
+    def deliver_new(self, first, *ingesters):
+        """The records from this number on, by these instances in turn."""
+        for number, record in enumerate(self.world.stream.records[first:]):
+            assert ingesters[number % len(ingesters)].ingest([Arrived(*record)]) is None
+
+    def check(self):
+        """All samples and their hourly sums, then those of short spans, of which Redis may claim to have all."""
+        now_ms = self.world.now_ms()
+        assert self._read(0, now_ms + 1000 * DAY_S, How("raw")) == self.samples
+        hourly = Counter()
+        for ts_ms, value in self.samples.items():
+            hourly[ts_ms // 3_600_000 * 3_600_000] += value
+        assert self._read(0, now_ms + 1000 * DAY_S, How("1h", "sum")) == hourly
+        for back_s in (5 * MINUTE_S, HOUR_S, 2 * HOUR_S, LENGTH_S):
+            from_ms = now_ms - 1000 * back_s
+            samples = {ts_ms: value for ts_ms, value in self.samples.items() if from_ms <= ts_ms <= now_ms}
+            assert self._read(from_ms, now_ms, How("raw")) == samples
+
+    def _read(self, from_ms, to_ms, how):
+        answer = self.world.asked.read(self.source, "m", from_ms, to_ms, how)
+        return dict(zip(answer.ts_ms.tolist(), answer.values.tolist(), strict=True))
+
+    @property
+    def sealed(self):
+        return sorted(Catalogue(self.world.stores.table).windows(self.source, "raw").sealed)
+
+
+@pytest.mark.parametrize("killed_at", [-1, 9])
 def test_labelled_samples_stay_whole_while_the_length_of_their_windows_changes(killed_at):
     """Rows come from both sides of each boundary, in no order, and a sealer may stop anywhere."""
-    source = SourceKey("acme", LABELLED)
-    story = Story(at_s=-20 * MINUTE_S, hot_s=0)
-    world, samples = story.world, {}
-    boundaries = [OPEN.start_s, OPEN.start_s + 3 * LENGTH_S]
-    world.set_steps("acme", (LengthStep(boundaries[0], True), LengthStep(boundaries[1], False)))
-
-    def put(at_s, value):
-        rows = [(LABELLED, 1000 * at_s, b"m", pack("<d", value))]
-        (data,) = records.pack("acme", rows, 10**6)
-        world.stream.append(data, lane_tag(source.lane))
-        samples[1000 * at_s] = value
-
-    def check():
-        answer = world.asked.read(source, "m", 0, 1000 * (world.now_s + DAY_S), How("raw"))
-        assert dict(zip(answer.ts_ms.tolist(), answer.values.tolist(), strict=True)) == samples
-
+    last_s = 3 * LENGTH_S
+    steps = LengthStep(OPEN.start_s, True), LengthStep(OPEN.start_s + last_s, False)
+    story = Scrapes(-20 * MINUTE_S, steps)
     value = 0.0
-    while world.now_s < boundaries[1] + 2 * LENGTH_S:
-        first = len(world.stream.records)
+    while (at_s := story.world.now_s - OPEN.start_s) < last_s + 2 * LENGTH_S:
+        first = len(story.world.stream.records)
         for back_s in (0, 90, -300, 2_000):
             value += 1.0
-            put(world.now_s - back_s, value)
-        story.deliver(*range(first, first + 4))
-        check()
+            story.put(at_s - back_s, value)
+        story.deliver_new(first, story.ingester)
+        story.check()
         story.seal(killed_at)
-        check()
+        story.check()
         story.wait(40 * MINUTE_S)
     story.wait(2 * LENGTH_S)
     story.seal()
-    check()
-    sealed = Catalogue(world.stores.table).windows(source, "raw").sealed
-    for window in sealed:
-        is_short = boundaries[0] <= window.start_s < boundaries[1]
+    story.check()
+    for window in story.sealed:
+        is_short = OPEN.start_s <= window.start_s < OPEN.start_s + last_s
         assert window.length_s == (HOUR_S if is_short else LENGTH_S), window
-    assert len(sealed) == 1 + 12 + 2
+    assert len(story.sealed) == 1 + 12 + 2
+
+
+@pytest.mark.parametrize("killed_at", [-1, 17])
+@pytest.mark.parametrize("hot_s", [0, 2 * DAY_S])
+def test_instances_that_disagree_on_the_length_of_windows_lose_nothing(hot_s, killed_at):
+    """It can't happen while STEP_AHEAD_S holds.  Each writes newer values of the other's samples, and deletes."""
+    story = Scrapes(0, (LengthStep(OPEN.start_s, True),), hot_s)
+    value = 0.0
+    while (at_s := story.world.now_s - OPEN.start_s) < 2 * LENGTH_S:
+        first = len(story.world.stream.records)
+        for back_s in (0, 0, 600, 1_500, 1_500, 4_000):
+            value += 1.0
+            story.put(at_s - back_s, value)
+        if at_s // (25 * MINUTE_S) % 5 == 3:
+            story.erase(at_s - 1_800, at_s - 1_200)
+        instances = (story.stale, story.ingester)
+        story.deliver_new(first, *instances[:: 1 if at_s % (50 * MINUTE_S) else -1])
+        story.check()
+        story.seal(killed_at)
+        story.check()
+        story.wait(25 * MINUTE_S)
+    story.wait(2 * LENGTH_S)
+    for _ in range(3):
+        story.seal()
+        story.check()
+        story.wait(LENGTH_S)
+    assert {window.length_s for window in story.sealed} == {HOUR_S, LENGTH_S}
+
+
+@pytest.mark.parametrize("length_s", [HOUR_S // 2, 3 * HOUR_S, 6 * HOUR_S])
+def test_short_windows_stay_whole_when_the_usual_length_changes(length_s):
+    """A deployment with another RawWindowSeconds, in the middle of windows of both lengths; late rows and deletes after
+    it concern times before it."""
+    steps = LengthStep(OPEN.start_s + LENGTH_S, True), LengthStep(OPEN.start_s + 3 * LENGTH_S, False)
+    story = Scrapes(0, steps)
+    value, changed = 0.0, False
+    while (at_s := story.world.now_s - OPEN.start_s) < 4 * LENGTH_S:
+        if at_s > 2 * LENGTH_S and not changed:
+            story.world.length_s, changed = length_s, True
+            story.change(steps)
+            story.world.asked = story.world.reader(Faults())
+        first = len(story.world.stream.records)
+        for back_s in (0, 90, 4_000, 2 * LENGTH_S):
+            value += 1.0
+            story.put(at_s - back_s, value)
+        if at_s // (45 * MINUTE_S) % 7 == 5:
+            story.erase(at_s - LENGTH_S, at_s - LENGTH_S + 3_000)
+        story.deliver_new(first, story.ingester)
+        story.seal()
+        story.check()
+        story.wait(45 * MINUTE_S)
+    story.wait(2 * LENGTH_S)
+    for _ in range(2):
+        story.seal()
+        story.check()
+        story.wait(LENGTH_S)

@@ -4,7 +4,10 @@ import pytest
 from carbyne.core import limits
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.core.keys import SourceKey, Window
+from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.windows import Cadence, LengthStep, RawLengths, Seen, length_s, stepped
+
+from harness.pipeline import MemoryAccounts
 
 USUAL_S = 14_400
 START_S = 1_700_006_400  # where windows of all lengths begin
@@ -60,6 +63,31 @@ def test_steps_that_were_stored_never_change_what_lies_before_them():
         for at_s in range(START_S - USUAL_S, now_s + 600, 1800):
             assert length_s(seen.steps, at_s, USUAL_S) == length_s(before.steps, at_s, USUAL_S)
     assert len(seen.steps) == 5
+
+
+@pytest.mark.parametrize("stored_s", range(START_S, START_S + USUAL_S + 1, 1_200))
+def test_an_instance_that_just_misses_a_step_agrees_on_all_that_it_writes_before_it_looks_again(stored_s):
+    """It looked the tenant up a second before.  The last sample may be as far ahead as a writer takes it."""
+    store = MemoryAccounts({})
+    clock_s = [stored_s - 1.0]
+    stale = Accounts(store, lambda: clock_s[0])
+    lengths = RawLengths(lambda tenant: stale.standing(tenant).steps, USUAL_S)
+    store.tenant_of_key["key"] = "acme"
+    lengths.window(LABELLED, 0)
+    store.steps["acme"] = stepped(Seen(), stored_s, USUAL_S, often=True).steps
+    (step,) = store.steps["acme"]
+    for clock_s[0] in range(stored_s - 1, step.from_s + 60, 7):
+        for ahead_s in (-USUAL_S, -60, 0, limits.AHEAD_MS_MAX // 1000):
+            at_s = int(clock_s[0]) + ahead_s
+            expected = Window.holding(1000 * at_s, length_s(store.steps["acme"], at_s, USUAL_S))
+            assert lengths.window(LABELLED, 1000 * at_s) == expected
+
+
+def test_a_step_is_never_before_one_that_a_clock_ahead_has_stored():
+    ahead = stepped(Seen(), START_S + 7_200, USUAL_S, often=True)
+    behind = stepped(ahead._replace(often_s=0), START_S, USUAL_S, often=False)
+    assert [step.is_short for step in behind.steps] == [True, False]
+    assert behind.steps[1].from_s >= behind.steps[0].from_s
 
 
 def test_steps_are_bounded():

@@ -8,7 +8,7 @@ from carbyne.core import limits
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey, join_series, list_identity
 from carbyne.tenants.usage import Counted, Limits, Standing, Usage, UsedRow
-from carbyne.tenants.windows import LengthStep
+from carbyne.tenants.windows import LengthStep, length_s
 
 NOW_S = 1_700_000_000
 MINUTE = NOW_S // 60
@@ -17,7 +17,8 @@ SEQUENCES = count(1)
 
 
 class Store:
-    """Tenants' items in a dict; ``away`` makes it fail after it has applied what it was asked."""
+    """Tenants' items in a dict; ``away`` makes it fail after it has applied what it was asked, ``seen_away`` says when
+    it fails of how often series come."""
 
     def __init__(self):
         self.samples = {"acme": Counter(), "bolt": Counter()}
@@ -25,6 +26,7 @@ class Store:
         self.estimate = {}
         self.calls = Counter()
         self.away = False
+        self.seen_away = ""
 
     def add(self, tenant, samples):
         self.calls["add"] += 1
@@ -43,7 +45,11 @@ class Store:
         self.calls["put_seen"] += 1
         counted = self.series[tenant]
         assert counted.seen == before
+        if self.seen_away == "before":
+            raise RetryableError("timed out")
         self.series[tenant] = counted._replace(seen=seen)
+        if self.seen_away == "after":
+            raise RetryableError("timed out")
 
 
 class Clock:
@@ -344,3 +350,30 @@ def test_instances_that_see_slow_sources_leave_short_windows_until_none_posted_o
     counted(fast, scrapes(clock, 15))
     assert store.series["acme"].seen.steps[:2] == (first, last)
     assert store.series["acme"].seen.steps[2] == LengthStep(store.series["acme"].seen.steps[2].from_s, True)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_step_that_could_not_be_stored_is_stored_a_minute_later_once(store, clock, when):
+    clock.now_s -= clock.now_s % 60
+    usage = Usage(store, clock, 14_400)
+    store.seen_away = when
+    counted(usage, scrapes(clock, 15))
+    store.seen_away = ""
+    for _ in range(3):
+        clock.now_s += 60
+        counted(usage, scrapes(clock, 15))
+    (step,) = store.series["acme"].seen.steps
+    assert step.is_short and step.from_s >= clock() - 240 + limits.STEP_AHEAD_S
+
+
+def test_short_windows_come_back_when_an_instance_that_saw_slow_sources_has_ended_them_meanwhile(store, clock):
+    """Both steps may hold from one boundary on: the last one counts."""
+    clock.now_s -= clock.now_s % 60
+    fast, slow = Usage(store, clock, 14_400), Usage(store, clock, 14_400)
+    counted(fast, scrapes(clock, 15))
+    clock.now_s += 9 * 86_400
+    counted(slow, scrapes(clock, 60, "prom/b"))
+    counted(fast, scrapes(clock, 15))
+    steps = store.series["acme"].seen.steps
+    assert [step.is_short for step in steps] == [True, False, True]
+    assert steps[1].from_s == steps[2].from_s and length_s(steps, steps[1].from_s, 14_400) == limits.SHORT_WINDOW_S

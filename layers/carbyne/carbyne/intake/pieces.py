@@ -17,7 +17,7 @@ from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.windows import RawLengths
 
 OLD_WINDOWS_PER_BODY = "old-windows-per-body"
-_DIGEST_BYTES = 12
+_DIGEST_BYTES, _SALT_BYTES = 12, 8
 
 
 class Piece(NamedTuple):
@@ -36,6 +36,7 @@ class Pieces:
 
     def __init__(self, accounts: Accounts, usual_s: int) -> None:
         self._accounts = accounts
+        self._salt = usual_s.to_bytes(_SALT_BYTES, "big")  # windows of another length would be counted otherwise
         self._lengths = RawLengths(lambda tenant: accounts.standing(tenant).steps, usual_s)
 
     def next(self, tenant: str, body: bytes, rows: RowValues, now_ms: int) -> Piece:
@@ -50,7 +51,7 @@ class Pieces:
         if len(old) <= allowed:
             self._spend(tenant, len(old), now_ms)
             return Piece(rows)
-        digest = blake2b(body, digest_size=_DIGEST_BYTES).hexdigest()
+        digest = blake2b(body, digest_size=_DIGEST_BYTES, salt=self._salt).hexdigest()
         taken = self._accounts.taken(tenant, digest, now_ms // 1000)
         windows = set(old[taken : taken + allowed])
         self._spend(tenant, len(windows), now_ms)

@@ -84,7 +84,8 @@ def stepped(seen: Seen, now_s: int, usual_s: int, *, often: bool) -> Seen:
     changes = often != is_short and (often or now_s - often_s >= SHORT_KEPT_S)
     if not changes:
         return seen._replace(often_s=often_s)
-    step = LengthStep(_boundary_s(now_s + STEP_AHEAD_S, usual_s), often)
+    last_s = seen.steps[-1].from_s if seen.steps else 0  # later than this clock's next one if another clock is ahead
+    step = LengthStep(_boundary_s(max(now_s + STEP_AHEAD_S, last_s), usual_s), often)
     return Seen((*seen.steps, step)[-WINDOW_STEPS_MAX:], often_s)
 
 

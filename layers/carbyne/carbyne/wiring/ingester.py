@@ -113,7 +113,8 @@ def _ports(function: str) -> tuple[IngesterSettings, IngesterPorts]:
         hot=hot,
         windows=HotWindows(redis),
         table=table,
-        accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
+        # By the clock of the day, which goes on while Lambda has the instance frozen: see STEP_AHEAD_S.
+        accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.time),
         quarantine=S3Quarantine(s3, settings.failure_bucket),
         now_ms=now_ms,
         meter=meter,

@@ -1,0 +1,50 @@
+"""Pieces of a body with many old windows: all of it is put once the last try is taken."""
+
+import pytest
+from carbyne.core.errors import OverLimitError
+from carbyne.intake.pieces import Pieces
+from carbyne.tenants.accounts import Accounts
+from carbyne.tenants.usage import Limits
+from carbyne.tenants.windows import LengthStep
+
+from harness.pipeline import MemoryAccounts
+
+NOW_S = 1_700_000_000
+ROWS = {("prom/a", 1000 * (NOW_S - 86_400 * 10 + 1_800 * n)): {b"m": b"8 bytes."} for n in range(96)}
+"""Two days, each half hour."""
+
+
+def tenants():
+    accounts = MemoryAccounts({"key": "acme"})
+    accounts.limits = Limits(old_windows_per_minute=3)
+    return accounts
+
+
+def put_all(store, lengths_s):
+    """The rows that were put until the body is taken, by a writer of each length in turn; the number of tries."""
+    put, accounts = {}, Accounts(store, lambda: 0.0)
+    for number in range(100):
+        now_ms = 1000 * (NOW_S + 60 * number)
+        pieces = Pieces(accounts, lengths_s[min(number, len(lengths_s) - 1)])
+        piece = pieces.next("acme", b"body", ROWS, now_ms)
+        put |= piece.rows
+        try:
+            pieces.taken("acme", piece, now_ms)
+        except OverLimitError:
+            continue
+        return put, number + 1
+    raise AssertionError("never taken")
+
+
+@pytest.mark.parametrize(
+    "lengths_s", [[14_400], [3_600, 3_600, 3_600, 14_400], [14_400, 14_400, 3_600], [7_200, 14_400, 7_200, 14_400]]
+)
+def test_nothing_is_left_out_when_the_usual_length_changes_between_two_tries(lengths_s):
+    assert put_all(tenants(), lengths_s)[0] == ROWS
+
+
+def test_short_windows_of_labelled_sources_count_each():
+    usual, short = tenants(), tenants()
+    short.steps["acme"] = (LengthStep(0, True),)
+    assert put_all(usual, [14_400]) == (ROWS, -(-13 // 3))
+    assert put_all(short, [14_400]) == (ROWS, 48 // 3)
