@@ -97,12 +97,22 @@ class Body2:
     def refs(self, labels):
         return [self.ref(text) for pair in labels.items() for text in pair]
 
-    def add(self, labels, *samples, created_ms=0, about=None, exemplars=(), histograms=()):
+    def add(
+        self,
+        labels,
+        *samples,
+        created_ms=0,
+        about=None,
+        exemplars=(),
+        exemplars_ms=NOW_MS,
+        exemplars_value=1.0,
+        histograms=(),
+    ):
         """``about``: (type, help, unit); ``exemplars``: their labels."""
         series = message("TimeSeries2")(labels_refs=self.refs(labels), created_timestamp=created_ms)
         series.samples.extend(message("Sample")(value=value, timestamp=ts_ms) for value, ts_ms in samples)
         for each in exemplars:
-            series.exemplars.add(labels_refs=self.refs(each), value=1.0, timestamp=NOW_MS)
+            series.exemplars.add(labels_refs=self.refs(each), value=exemplars_value, timestamp=exemplars_ms)
         series.histograms.extend(histograms)
         if about:
             kind, text, unit = about
@@ -114,8 +124,40 @@ class Body2:
         self.series.append(series)
         return self
 
+    def labels_of(self, series):
+        """Of one of its series, as sorted pairs."""
+        texts = [self.symbols[ref] for ref in series.labels_refs]
+        return tuple(sorted(zip(texts[::2], texts[1::2], strict=True)))
+
     def bytes(self):
         return message("Request")(symbols=self.symbols, timeseries=self.series).SerializeToString()
+
+
+def histogram(*, positive=False, negative=False, zero=False, custom=False, count=None, total=1.0):
+    """A native histogram of so many kinds of buckets; ``count``: another one than theirs."""
+    made = message("Histogram")(sum=total, timestamp=NOW_MS)
+    made.count_int = 0
+    if positive and not custom:
+        made.positive_spans.add(offset=0, length=3)
+        made.positive_spans.add(offset=2, length=2)
+        made.positive_deltas.extend([1, 2, 1, 3, 1])
+        made.count_int += 23
+    if negative:
+        made.negative_spans.add(offset=0, length=2)
+        made.negative_deltas.extend([1, 1])
+        made.count_int += 3
+    if zero:
+        made.zero_count_int = 1
+        made.count_int += 1
+    if custom:
+        made.schema = -53
+        made.custom_values.extend([0.1, 0.5, 1.0, 2.5, 5.0, 10.0])
+        made.positive_spans.add(offset=0, length=6)
+        made.positive_deltas.extend([2, 1, 2, 3, -1, -2])
+        made.count_int = 30
+    if count is not None:
+        made.count_int = count
+    return made
 
 
 def packed(body):

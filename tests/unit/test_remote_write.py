@@ -1,7 +1,6 @@
 """Remote write 1.0 and 2.0: what is stored, what is refused, and what strangers send.
 
-The first part re-makes the receiver tests of prometheus/compliance (remotewrite/receiver, 67b8327) one by one: their
-requests and what they ask of the answer.
+What receivers are asked for everywhere is in test_receiver_cases.
 """
 
 import json
@@ -24,23 +23,13 @@ from tests.support.remote_write import (
     Receiver,
     bits,
     body_1,
+    histogram,
     message,
     packed,
     series_1,
     written,
 )
 
-STALE = struct.unpack("<d", (0x7FF0000000000002).to_bytes(8, "little"))[0]
-VALUES = {
-    "zero": 0.0,
-    "negative": -123.456,
-    "large": 1e10,
-    "small": 1e-10,
-    "nan": math.nan,
-    "inf": math.inf,
-    "minus-inf": -math.inf,
-    "stale": STALE,
-}
 GOLDEN = Path(__file__).parents[1] / "golden"
 HOUR_MS = 3_600_000
 TARGET = {"__name__": "up", "job": "testjob", "instance": "localhost:9090"}
@@ -54,32 +43,6 @@ def receiver():
 
 def metric(name, **more):
     return {"__name__": name, **more}
-
-
-def histogram(*, positive=False, negative=False, zero=False, custom=False, count=None, total=1.0):
-    made = message("Histogram")(sum=total, timestamp=NOW_MS)
-    made.count_int = 0
-    if positive and not custom:
-        made.positive_spans.add(offset=0, length=3)
-        made.positive_spans.add(offset=2, length=2)
-        made.positive_deltas.extend([1, 2, 1, 3, 1])
-        made.count_int += 23
-    if negative:
-        made.negative_spans.add(offset=0, length=2)
-        made.negative_deltas.extend([1, 1])
-        made.count_int += 3
-    if zero:
-        made.zero_count_int = 1
-        made.count_int += 1
-    if custom:
-        made.schema = -53
-        made.custom_values.extend([0.1, 0.5, 1.0, 2.5, 5.0, 10.0])
-        made.positive_spans.add(offset=0, length=6)
-        made.positive_deltas.extend([2, 1, 2, 3, -1, -2])
-        made.count_int = 30
-    if count is not None:
-        made.count_int = count
-    return made
 
 
 def expect(answer, status, *counts):
@@ -99,9 +62,8 @@ def test_other_content_types_are_415(receiver, content_type):
     assert not receiver.entries
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
-def test_other_content_encodings_are_415(receiver, encoding):
-    answer = receiver.post(Body2().add(TARGET, (1.0, NOW_MS)).bytes(), headers={"Content-Encoding": encoding})
+def test_another_compression_is_415(receiver):
+    answer = receiver.post(Body2().add(TARGET, (1.0, NOW_MS)).bytes(), headers={"Content-Encoding": "zstd"})
     assert answer["statusCode"] == 415
 
 
@@ -112,35 +74,6 @@ def test_a_corrupt_body_is_400(receiver, content_type):
 
 
 # Metrics
-
-
-@pytest.mark.parametrize("value", VALUES)
-@pytest.mark.parametrize(
-    "labels",
-    [
-        metric("up"),
-        TARGET,
-        {**TARGET, "job": "test\njob\n"},
-        metric("resource.cpu.usage", **{"job.name": "testjob", "instance.name": "localhost:9090"}),
-        metric("resource cpu usage", **{"job name": "testjob", "instance name": "localhost:9090"}),
-    ],
-    ids=["name", "target", "newlines", "dots", "spaces"],
-)
-def test_a_single_metric_comes_back_bit_for_bit(receiver, labels, value):
-    expect(receiver.post(Body2().add(labels, (VALUES[value], NOW_MS)).bytes()), 204, 1, 0, 0)
-    assert receiver.by_labels() == {(tuple(sorted(labels.items())), NOW_MS): bits(VALUES[value])}
-
-
-@pytest.mark.parametrize("labels", [{}, {"job": "testjob", "instance": "localhost:9090"}, {"__name__": ""}])
-def test_a_metric_without_a_name_is_400(receiver, labels):
-    expect(receiver.post(Body2().add(labels, (1.0, NOW_MS)).bytes()), 400, 0, 0, 0)
-    assert receiver.meter.sums["SamplesRejected.no-name"] == 1
-
-
-def test_an_old_created_timestamp_changes_nothing(receiver):
-    body = Body2().add(metric("http_requests_total", job="api"), (100.0, NOW_MS), created_ms=NOW_MS - HOUR_MS)
-    expect(receiver.post(body.bytes()), 204, 1, 0, 0)
-    assert len(receiver.stored().samples) == 1
 
 
 def test_a_fresh_created_timestamp_is_a_zero(receiver):
@@ -159,17 +92,6 @@ def test_the_start_of_a_sample_is_a_zero_too(receiver):
     assert {ts_ms for *_, ts_ms in receiver.stored().samples} == {NOW_MS - 1, NOW_MS}
 
 
-@pytest.mark.parametrize("value", VALUES)
-@pytest.mark.parametrize(("nameless", "status"), [(0, 204), (1, 400), (4, 400)])
-def test_of_several_metrics_the_good_ones_are_stored(receiver, value, nameless, status):
-    body = Body2()
-    for number in range(4):
-        labels = {"job": "testjob", "instance": f"localhost:{9090 + number}"}
-        body.add(labels if number < nameless else metric("up", **labels), (VALUES[value], NOW_MS))
-    expect(receiver.post(body.bytes()), status, 4 - nameless, 0, 0)
-    assert list(receiver.by_labels().values()) == [bits(VALUES[value])] * (4 - nameless)
-
-
 # 1.0
 
 
@@ -178,11 +100,6 @@ def test_1_0_is_taken(receiver):
     for content_type in (V1, f"{V1}; proto=prometheus.WriteRequest"):
         expect(receiver.post(body, content_type), 204, 2, 0, 0)
     assert len(receiver.stored().samples) == 2
-
-
-def test_a_corrupt_body_of_1_0_is_400(receiver):
-    body = b"\xff" + packed(body_1(series_1(metric("error_test"), (1.0, NOW_MS))))[1:]
-    assert receiver.post(body, V1, compressed=False)["statusCode"] == 400
 
 
 @pytest.mark.parametrize("name", ["samples", "metadata"])
@@ -204,61 +121,6 @@ def test_bodies_of_prometheus_2_42_are_read_as_recorded(receiver, name):
 # Metadata
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "text", "unit"),
-    [
-        (1, "counter", "Total number of HTTP requests", "requests"),
-        (2, "gauge", "Current CPU usage percentage", "percent"),
-        (3, "histogram", "Request duration in seconds", "seconds"),
-        (4, "gaugehistogram", "Temperature distribution gauge histogram", "celsius"),
-        (5, "summary", "Request latency summary", "seconds"),
-        (6, "info", "Build information", ""),
-        (7, "stateset", "Node state information", ""),
-        (0, "unknown", "Unknown metric type", ""),
-        (1, "counter", "", ""),
-        (2, "gauge", 'Test metric with\nnewlines and "quotes"', "bytes/sec"),
-        (99, "unknown", "a type of the future", ""),
-    ],
-)
-def test_metadata_is_kept(receiver, kind, name, text, unit):
-    expect(receiver.post(Body2().add(metric("m"), (1.0, NOW_MS), about=(kind, text, unit)).bytes()), 204, 1, 0, 0)
-    assert receiver.stored().metrics == {"m": (name, text, unit)}
-
-
-def test_metadata_with_a_created_timestamp(receiver):
-    body = Body2().add(
-        metric("http_requests_total", job="api"),
-        (150.0, NOW_MS),
-        created_ms=NOW_MS - HOUR_MS,
-        about=(1, "Total", "requests"),
-    )
-    expect(receiver.post(body.bytes()), 204, 1, 0, 0)
-
-
-def test_metadata_of_several_metrics(receiver):
-    body = Body2()
-    for name in ("cpu_usage", "memory_usage"):
-        body.add(metric(name), (85.5, NOW_MS), about=(2, name, "percent"))
-    body.add(metric("disk_usage", device="sda1"), (75.2, NOW_MS), about=(2, "Disk", "percent"))
-    expect(receiver.post(body.bytes()), 204, 3, 0, 0)
-    assert receiver.stored().metrics.keys() == {"cpu_usage", "memory_usage", "disk_usage"}
-
-
-def test_metadata_of_many_labels(receiver):
-    labels = metric("http_request_duration_seconds", job="api", instance="localhost:8080", method="GET", status="200")
-    body = Body2().add(
-        labels, about=(3, "HTTP", "seconds"), histograms=[histogram(positive=True, negative=True, zero=True)]
-    )
-    expect(receiver.post(body.bytes()), 204, 0, 1, 0)
-
-
-@pytest.mark.parametrize(("labels", "status"), [({"job": "test"}, 400), ({"__name__": ""}, 400), (metric("ok"), 204)])
-def test_metadata_needs_a_name(receiver, labels, status):
-    body = Body2().add(labels, (1.0, NOW_MS), about=(1, "Test help", "unit"))
-    assert receiver.post(body.bytes())["statusCode"] == status
-    assert bool(receiver.stored().metrics) == (status == 204)
-
-
 def test_metadata_of_1_0_comes_alone(receiver):
     about = message("MetricMetadata")(type=1, metric_family_name="http_requests_total", help="Total", unit="requests")
     expect(receiver.post(body_1(metadata=[about]), V1), 204, 0, 0, 0)
@@ -276,56 +138,23 @@ def test_metadata_goes_onto_the_stream_when_it_changes_and_once_an_hour(receiver
     assert post("b") == 2
 
 
+def test_a_type_of_the_future_is_unknown(receiver):
+    receiver.post(Body2().add(metric("m"), about=(99, "help", "")).bytes())
+    assert receiver.stored().metrics == {"m": ("unknown", "help", "")}
+
+
 # Exemplars and histograms
 
 
-@pytest.mark.parametrize(
-    ("labels", "exemplar"),
-    [
-        (metric("http_requests_total", job="api"), TRACE),
-        (metric("cpu_usage", instance="host1"), {"user_id": "user123"}),
-        (metric("simple_counter"), {}),
-        (metric("unicode_test", region="🌍"), {"trace_id": "unicode_trace_测试"}),
-    ],
-)
-def test_exemplars_are_taken_and_counted(receiver, labels, exemplar):
-    answer = receiver.post(Body2().add(labels, (1.0, NOW_MS), exemplars=[exemplar]).bytes())
-    expect(answer, 204, 1, 0, 1)
-    assert answer["headers"]["Carbyne-Skipped"] == "exemplar=1"
-    assert receiver.meter.sums["SamplesPassedOver.exemplar"] == 1
-
-
-def test_several_exemplars_with_times_of_their_own(receiver):
-    body = Body2()
-    for back_ms in (HOUR_MS, 60_000, 0):
-        body.add(metric("latency_hist"), (0.05, NOW_MS - back_ms), exemplars=[TRACE])
-    expect(receiver.post(body.bytes()), 204, 3, 0, 3)
-    assert len(receiver.stored().samples) == 3
-
-
-@pytest.mark.parametrize("labels", [{"job": "test"}, {"__name__": ""}])
-def test_exemplars_need_a_name(receiver, labels):
-    expect(receiver.post(Body2().add(labels, (1.0, NOW_MS), exemplars=[TRACE]).bytes()), 400, 0, 0, 0)
-
-
-@pytest.mark.parametrize(
-    "parts",
-    [
-        {"positive": True, "negative": True, "zero": True},
-        {"custom": True},
-        {"positive": True, "zero": True},
-        {"negative": True},
-        {"zero": True},
-        {},
-    ],
-    ids=["all", "custom", "positive", "negative", "zero", "empty"],
-)
-def test_histograms_are_taken_and_counted(receiver, parts):
-    body = Body2().add(metric("test_histogram", job="test"), histograms=[histogram(**parts)], exemplars=[TRACE])
+def test_what_is_not_stored_is_counted_and_said(receiver):
+    body = Body2().add(metric("m"), (1.0, NOW_MS), exemplars=[TRACE])
+    body.add(metric("h"), histograms=[histogram(zero=True)], exemplars=[TRACE])
     answer = receiver.post(body.bytes())
-    expect(answer, 204, 0, 1, 1)
-    assert answer["headers"]["Carbyne-Skipped"] == "exemplar=1, histogram=1"
-    assert not receiver.stored().samples
+    expect(answer, 204, 1, 1, 2)
+    assert answer["headers"]["Carbyne-Skipped"] == "exemplar=2, histogram=1"
+    assert receiver.meter.sums["SamplesPassedOver.exemplar"] == 2
+    assert receiver.meter.sums["SamplesPassedOver.histogram"] == 1
+    assert len(receiver.stored().samples) == 1
 
 
 def test_histograms_of_floats_and_of_nan(receiver):
@@ -344,29 +173,6 @@ def test_broken_histograms_are_400(receiver, broken):
         made.positive_deltas[0] = -50
     body = Body2().add(metric("minimal_hist"), histograms=[made]).add(metric("fine"), (1.0, NOW_MS))
     expect(receiver.post(body.bytes()), 400, 1, 0, 0)
-
-
-def test_many_of_everything(receiver):
-    body = Body2()
-    for number in range(50):
-        name = metric(f"counter_metric_{number}", series=f"series_{number}")
-        body.add(name, (100.0 * number, NOW_MS), about=(1, f"Counter {number}", "count"), exemplars=[TRACE])
-        shape = histogram(positive=True, negative=number % 2 == 0, zero=True)
-        body.add(metric(f"histogram_{number}"), histograms=[shape], exemplars=[TRACE])
-    expect(receiver.post(body.bytes()), 204, 50, 50, 100)
-    assert len(receiver.stored().samples) == len(receiver.stored().metrics) == 50
-
-
-def test_metadata_and_exemplars_without_data(receiver):
-    expect(receiver.post(Body2().add(metric("orphan_metric"), about=(1, "Orphaned", "count")).bytes()), 204, 0, 0, 0)
-    expect(receiver.post(Body2().add(metric("orphan_metric"), exemplars=[TRACE]).bytes()), 204, 0, 0, 1)
-
-
-def test_special_characters(receiver):
-    labels = {**TARGET, "job": "test-job_with.special@chars", "environment": "test🚀 {a=b},%\x01\x7f"}
-    about = (2, 'äöü, newlines\nand "quotes"', "special/units")
-    expect(receiver.post(Body2().add(labels, (42.0, NOW_MS), about=about, exemplars=[TRACE]).bytes()), 204, 1, 0, 1)
-    assert receiver.by_labels() == {(tuple(sorted(labels.items())), NOW_MS): bits(42.0)}
 
 
 # What is stored
