@@ -1,11 +1,11 @@
 """What queries in PromQL cost, beside Prometheus and VictoriaMetrics where they are on PATH.
 
-    python -m bench.promql [runs] [days]
+    make bench-promql ARGS="--runs 20 --days 90"
 
 All get the same bodies of remote write.  Ours go through writer, stream, ingester and a Redis Cluster, blocks are in
 memory, and the time is that of the reader's handler; of the others it is that of the request on loopback.  An answer
-that differs from Prometheus' by more than 1e-9 ends the run.  The last part keeps ``days`` of one host and counts the
-bytes of blocks that a long window reads by rollups, and raw.
+that differs from Prometheus' by more than 1e-9 ends the run.  CPU is our handler's, and that of all Redis nodes.  The
+first part keeps ``days`` of one host and counts the bytes of blocks that a long window reads by rollups, and raw.
 """
 
 # ruff: noqa: S310 - of loopback
@@ -18,12 +18,12 @@ import shutil
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
@@ -31,6 +31,7 @@ import cramjam
 import numpy as np
 from carbyne.intake import protobuf
 
+from bench.common import arguments, machine, redis_cpu_s, report
 from harness.pipeline import APPS, LENGTH_S, Pipeline, http_event
 from servers.valkey import Cluster
 
@@ -43,24 +44,49 @@ END_S = BOUNDARY_S + 2 * 3600
 SCRAPE_S = 15
 SAMPLES_AT_ONCE = 5_000
 QUERIES = {
-    "100 sources x 1 h, 15 s steps": ("sum by (job) (rate(http_requests_total[5m]))", 3600, 15),
-    "one host's 100 series x 6 h, 60 s steps": ('{job="node", instance="host0:9100"}', 6 * 3600, 60),
-    "the same, rates": ('rate({job="node", instance="host0:9100"}[5m])', 6 * 3600, 60),
+    "sources": ("sum by (job) (rate(http_requests_total[5m]))", 3600, 15),
+    "host": ('{job="node", instance="host0:9100"}', 6 * 3600, 60),
+    "host_rates": ('rate({job="node", instance="host0:9100"}[5m])', 6 * 3600, 60),
 }
+"""Name -> query, span and step, seconds."""
 PEERS = {
-    "prometheus": ["--web.listen-address={}", "--storage.tsdb.path=data", "--web.enable-remote-write-receiver"],
+    "prometheus": [
+        "--config.file=prometheus.yml",  # Debian's own default scrapes, and after that old samples are refused
+        *("--web.listen-address={}", "--storage.tsdb.path=data", "--web.enable-remote-write-receiver"),
+    ],
     "victoria-metrics": ["-httpListenAddr={}", "-storageDataPath=vm", "-retentionPeriod=100y"],
 }
 
 
-def samples() -> Iterator[tuple[Labels, int, float]]:
-    """A hundred sources of ten counters for 1 h 10, and a host of a hundred series for 6 h 10, in the order of time."""
+class Size(NamedTuple):
+    """``sources``: of ten counters each; ``series``: of the one host; ``days``: of the long window."""
+
+    runs: int
+    days: int
+    sources: int = 100
+    series: int = 100
+
+
+SMALL = Size(runs=2, days=2, sources=4, series=5)
+
+
+class Took(NamedTuple):
+    """Milliseconds; ``cpu_ms``: our handler's, ``redis_ms``: of all nodes, each of one query."""
+
+    median_ms: float
+    p95_ms: float
+    cpu_ms: float
+    redis_ms: float
+
+
+def samples(size: Size) -> Iterator[tuple[Labels, int, float]]:
+    """Sources for 1 h 10 and a host for 6 h 10, in the order of time."""
     random = np.random.default_rng(1)
     for time_s in range(END_S - 22_200, END_S, SCRAPE_S):
-        for nth in range(100):
+        for nth in range(size.series):
             labels = (("__name__", "node_total"), ("instance", "host0:9100"), ("job", "node"), ("n", f"{nth}"))
             yield labels, time_s * 1000 + 7, float(time_s % 86_400 * nth + random.integers(0, 50))
-        for source in range(100) if time_s >= END_S - 4_200 else ():
+        for source in range(size.sources) if time_s >= END_S - 4_200 else ():
             for code in range(10):
                 about = (("code", f"{code}"), ("instance", f"web{source}:80"), ("job", f"web{source % 4}"))
                 value = float((time_s - BOUNDARY_S) * (code + 1) + source)
@@ -147,8 +173,10 @@ def _until_ready(url: str) -> None:
 
 def _post(url: str, body: bytes) -> None:
     headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
-    with urlopen(Request(f"{url}/api/v1/write", body, headers)):
-        pass
+    try:
+        urlopen(Request(f"{url}/api/v1/write", body, headers)).close()
+    except HTTPError as error:
+        raise RuntimeError(f"{url} refuses samples: {error.read(500)!r}") from error
 
 
 def _given(query: str, span_s: int, step_s: int) -> dict[str, object]:
@@ -163,7 +191,7 @@ def timed(ask: Any, runs: int) -> tuple[float, float, Any]:
         answer = ask()
         took.append(1000 * (time.perf_counter() - start))
     took = sorted(took[2:])
-    return statistics.median(took), took[int(0.95 * (len(took) - 1))], answer
+    return statistics.median(took), took[-(-95 * len(took) // 100) - 1], answer
 
 
 def _points(body: Any) -> dict[str, list[float]]:
@@ -173,22 +201,36 @@ def _points(body: Any) -> dict[str, list[float]]:
     }
 
 
-def compare(ours: Ours, urls: Mapping[str, str], runs: int) -> None:
-    """A line for each query and server."""
-    for about, asked in QUERIES.items():
+def compare(ours: Ours, cluster: Cluster, urls: Mapping[str, str], runs: int) -> dict[str, Took]:
+    """Name -> ours; a line for each query and server."""
+    took = {}
+    for name, asked in QUERIES.items():
         given = _given(*asked)
-        begun_s = time.process_time()
-        median, p95, answer = timed(lambda given=given: ours.ask("query_range", **given), runs)
-        cpu = 1000 * (time.process_time() - begun_s) / (runs + 2)
-        text = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"]
-        expected = _points(json.loads(text))
-        print(f"{about}: carbyne {median:.0f} ms, p95 {p95:.0f} ms, CPU {cpu:.0f} ms, {len(expected)} series")
-        for name, url in urls.items():
+        took[name], expected = _ours(ours, cluster, given, runs)
+        of = took[name]
+        print(f"{name}: carbyne {of.median_ms:.0f} ms, p95 {of.p95_ms:.0f} ms, {len(expected)} series;", end=" ")
+        print(f"CPU {of.cpu_ms:.0f} ms and Redis {of.redis_ms:.0f} ms")
+        for peer_name, url in urls.items():
             ask = f"{url}/api/v1/query_range?{urlencode(given)}"
-            median, p95, body = timed(lambda ask=ask: json.load(urlopen(ask)), runs)
+            median, p95, body = timed(lambda ask=ask: _load(ask), runs)
             same = _same(expected, _points(body))
-            print(f"{about}: {name} {median:.0f} ms, p95 {p95:.0f} ms, {'same answer' if same else 'OTHER ANSWER'}")
-            assert same or name != "prometheus"
+            about = "same answer" if same else "OTHER ANSWER"
+            print(f"{name}: {peer_name} {median:.0f} ms, p95 {p95:.0f} ms, {about}")
+            assert same or peer_name != "prometheus"
+    return took
+
+
+def _load(url: str) -> Any:
+    with urlopen(url) as answer:
+        return json.load(answer)
+
+
+def _ours(ours: Ours, cluster: Cluster, given: Mapping[str, object], runs: int) -> tuple[Took, dict[str, list[float]]]:
+    redis_s, cpu_s = redis_cpu_s(cluster), time.process_time()
+    median, p95, answer = timed(lambda: ours.ask("query_range", **given), runs)
+    used = [1000 * used_s / (runs + 2) for used_s in (time.process_time() - cpu_s, redis_cpu_s(cluster) - redis_s)]
+    text = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"]
+    return Took(median, p95, *used), _points(json.loads(text))
 
 
 def _same(one: dict[str, list[float]], other: dict[str, list[float]]) -> bool:
@@ -197,8 +239,8 @@ def _same(one: dict[str, list[float]], other: dict[str, list[float]]) -> bool:
     )
 
 
-def long_window(ours: Ours, days: int) -> None:
-    """Bytes of blocks that ``max_over_time`` over all days reads, and the same by raw samples."""
+def long_window(ours: Ours, days: int) -> float:
+    """How many times fewer bytes of blocks ``max_over_time`` over all days reads than raw samples have."""
     first_s = BOUNDARY_S // 86_400 * 86_400 - days * 86_400
     random = np.random.default_rng(2)
     for start_s in range(first_s, first_s + days * 86_400, LENGTH_S):
@@ -209,11 +251,12 @@ def long_window(ours: Ours, days: int) -> None:
         ours.seal(start_s + LENGTH_S + 4_000)
     end_s = first_s + days * 86_400
     raw, rolled = (_read(ours, query, days, end_s) for query in ("quantile_over_time(1, {}", "max_over_time({}"))
-    assert raw[0] == rolled[0], "another answer"
+    assert raw[0] == rolled[0] != [], "another answer"
     print(
         f"max over {days} days: {rolled[1]} bytes in {rolled[2]} blocks by rollups; {raw[1]} in {raw[2]} raw;", end=""
     )
     print(f" {raw[1] / rolled[1]:.0f} times fewer; {rolled[3]:.0f} ms instead of {raw[3]:.0f} ms")
+    return raw[1] / rolled[1]
 
 
 def _read(ours: Ours, query: str, days: int, end_s: int) -> tuple[Any, int, int, float]:
@@ -228,18 +271,22 @@ def _read(ours: Ours, query: str, days: int, end_s: int) -> tuple[Any, int, int,
 
 
 def main() -> None:
-    runs, days = (int(given) for given in (*sys.argv[1:], *("20", "90")[len(sys.argv) - 1 :]))
+    given = arguments(__doc__, runs=20, days=90)
+    size = SMALL if given.small else Size(given.runs, given.days)
+    print(machine())
     with Cluster(masters=3, replicas=1, node_timeout_ms=2000) as cluster, contextlib.ExitStack() as stack:
         ours = Ours(cluster)
         stack.callback(ours.pipeline.close)
         urls = {name: stack.enter_context(peer(name)) for name in PEERS if shutil.which(name)}
-        for time_s, body in bodies(samples()):
+        fewer = long_window(ours, size.days)
+        for time_s, body in bodies(samples(size)):
             ours.write(time_s, body)
             for url in urls.values():
                 _post(url, body)
         ours.seal(END_S)
-        compare(ours, urls, runs)
-        long_window(ours, days)
+        took = compare(ours, cluster, urls, size.runs)
+        figures = {f"{name}_{field}": value for name, each in took.items() for field, value in each._asdict().items()}
+        report(**figures, times_fewer_bytes=fewer)
 
 
 if __name__ == "__main__":

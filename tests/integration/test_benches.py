@@ -20,6 +20,7 @@ FIGURES = {
     "replay": {"times_real_time"},
     "cost": {"total", "floor", "door", "per_million_samples", "amp", "cloudwatch", "timestream", "victoria_metrics"},
     "start": {"layer_mb", "reader_ms", "writer_ms"},
+    "promql": {"sources_p95_ms", "sources_cpu_ms", "host_p95_ms", "host_rates_p95_ms", "times_fewer_bytes"},
     "ingest": {"cpu_us_per_sample", "vm_cpu_us_per_sample", "ratio", "writer_ms_per_request"},
 }
 OF_PEERS = re.compile(r"vm|prometheus|ratio")

@@ -10,7 +10,7 @@ from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import QUERY_SOURCES_MAX
 from carbyne.http.message import Request
-from carbyne.promql.numbers import of_answer
+from carbyne.promql.numbers import of_answer, of_answers
 from carbyne.promql.select import Selection
 from carbyne.promql.tree import Match
 from carbyne.read.api import route
@@ -266,6 +266,13 @@ def test_numbers_as_prometheus_answers_have_them():
             "-Inf",
         ),
     ]
+
+
+@pytest.mark.parametrize("more", [[], [1e16], [1e-5], [float("nan")], [float("inf")], [-5e-324], [-1e300]])
+def test_many_numbers_are_written_as_each_alone(more):
+    numbers = [*more, 1.0, -0.0, 10.0, 100.25, 0.5, -20.0, 1e15, 0.0001, 1234567.0]
+    assert of_answers(numbers) == list(map(of_answer, numbers))
+    assert of_answers([]) == []
 
 
 ALERT = AlertOfRule({"alertname": "full"}, {"summary": "disk"}, "firing", "2023-11-14T22:00:00Z", "1e+00")

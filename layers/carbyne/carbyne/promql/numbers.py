@@ -1,10 +1,13 @@
 """Numbers as text in the forms of Go, which Prometheus' answers, labels and messages have."""
 
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
 DIGITS: Final = frozenset("0123456789")
+DIGITS_OF_ALL: Final = DIGITS | frozenset("-.,")
+"""Of numbers without an exponent, with commas between them."""
 EXPONENT_BELOW: Final = 1e-6
 EXPONENT_FROM: Final = 1e21
 
@@ -23,6 +26,14 @@ def of_answer(value: float) -> str:
     if (size < EXPONENT_BELOW and size != 0) or EXPONENT_FROM <= size < math.inf:
         return _with_exponent(*_parts(value))
     return plain(value)
+
+
+def of_answers(values: Sequence[float]) -> list[str]:
+    """``of_answer`` of each, many at once: most have no exponent, and then the shortest digits are the answer."""
+    written = ",".join(map(repr, values))
+    if written and DIGITS_OF_ALL.issuperset(written):
+        return f"{written},".replace(".0,", ",").split(",")[:-1]
+    return list(map(of_answer, values))
 
 
 def short(value: float) -> str:

@@ -3,6 +3,7 @@
 Each takes windows and returns values and where there are any, both [S, T].
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -43,19 +44,19 @@ def _difference(windows: SampleWindows) -> Floats:
     return windows.last()[1] - windows.first()[1]
 
 
-def _drops(windows: SampleWindows) -> list[tuple[int, slice, float]]:
+def _drops(windows: SampleWindows) -> Iterator[tuple[int, slice, float]]:
     """(series, steps, value before) of each reset of a counter: steps whose windows have the samples around it.
 
-    Windows move on with the steps, so these are neighbours.
+    Windows move on with the steps, and one series lies behind the other: so ``low`` and ``high`` ascend, laid flat.
     """
-    drops = []
-    for index in np.flatnonzero(windows.values[1:] < windows.values[:-1]) + 1:
-        at = int(np.searchsorted(windows.offsets, index, "right")) - 1
-        begin = int(np.searchsorted(windows.high[at], index, "right"))
-        end = int(np.searchsorted(windows.low[at], index - 1, "right"))
-        if begin < end:
-            drops.append((at, slice(begin, end), float(windows.values[index - 1])))
-    return drops
+    index = np.flatnonzero(windows.values[1:] < windows.values[:-1]) + 1
+    at, steps = np.searchsorted(windows.offsets, index, "right") - 1, windows.low.shape[1]
+    begin = np.maximum(np.searchsorted(windows.high.ravel(), index, "right") - at * steps, 0)
+    end = np.minimum(np.searchsorted(windows.low.ravel(), index - 1, "right") - at * steps, steps)
+    inside = begin < end
+    drops = (at[inside].tolist(), begin[inside].tolist(), end[inside].tolist(), windows.values[index - 1][inside])
+    for series, first, last, lost in zip(*drops, strict=True):
+        yield series, slice(first, last), float(lost)
 
 
 def _extrapolated(windows: SampleWindows, grown: Floats, counter: Floats | None, per_s: float = 1.0) -> Computed:

@@ -135,9 +135,12 @@ def windows_of(
     offsets = np.cumsum([0, *(len(each.ts_ms) for each in kept)], dtype=np.int64)[:-1]
     shape = (len(series), len(end_ms))
     low, high = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    places: dict[int, tuple[Ints, Ints]] = {}
     for at, (each, offset) in enumerate(zip(kept, offsets, strict=True)):
-        low[at] = offset + np.searchsorted(each.ts_ms, end_ms - range_ms, "right")
-        high[at] = offset + np.searchsorted(each.ts_ms, end_ms, "right")
+        if id(each.ts_ms) not in places:  # series of a source share their times
+            places[id(each.ts_ms)] = _places(each.ts_ms, end_ms - range_ms), _places(each.ts_ms, end_ms)
+        of_times = places[id(each.ts_ms)]
+        low[at], high[at] = of_times[0] + offset, of_times[1] + offset
     return SampleWindows(
         tuple(each.labels for each in kept),
         np.zeros(len(series), bool) if unnamed is None else unnamed,
@@ -151,6 +154,11 @@ def windows_of(
         step_ms,
         tick,
     )
+
+
+def _places(ts_ms: Ints, ends_ms: Ints) -> Ints:
+    """How many of the times are not after each end."""
+    return np.searchsorted(ts_ms, ends_ms, "right").astype(np.int64, copy=False)
 
 
 def _fresh(series: SeriesSamples) -> SeriesSamples:

@@ -2,20 +2,20 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import compress
 from typing import Any, Final
 
-import numpy as np
 from msgspec import UNSET
 
 from carbyne.core.errors import QueryError
 from carbyne.core.limits import QUERY_LOOKBACK_MS, QUERY_NOTES_MAX, QUERY_POINTS_MAX, QUERY_TIMEOUT_S
 from carbyne.promql import query
 from carbyne.promql.described import described
-from carbyne.promql.frames import Frame
+from carbyne.promql.frames import Floats, Frame
 from carbyne.promql.labels import Labels
-from carbyne.promql.numbers import of_answer
+from carbyne.promql.numbers import of_answer, of_answers
 from carbyne.promql.parsed import parse, pretty
 from carbyne.promql.query import Options, QueryAnswer
 from carbyne.promql.scope import QuerySpan
@@ -154,14 +154,15 @@ def _result(answer: QueryAnswer, at_ms: int) -> list[Any]:
         return [_seconds(at_ms), answer.text]
     if frame is None:
         _check_points(sum(len(each.ts_ms) for each in answer.series))
-        return [_series(each.labels, each.ts_ms, each.values) for each in answer.series]
+        return [_series(each.labels, map(_seconds, each.ts_ms.tolist()), each.values) for each in answer.series]
     _check_points(int(frame.there.sum()))
     if answer.kind == "scalar":
         return [_seconds(at_ms), of_answer(frame.values[0, 0])]
     if answer.kind == "vector":
         return _vector(frame, at_ms)
+    seconds = list(map(_seconds, answer.times_ms.tolist()))
     return [
-        _series(labels, answer.times_ms[there], values[there])
+        _series(labels, compress(seconds, there.tolist()), values[there])
         for labels, values, there in zip(frame.labels, frame.values, frame.there, strict=True)
     ]
 
@@ -176,13 +177,13 @@ def _check_points(points: int) -> None:
 
 def _vector(frame: Frame, at_ms: int) -> list[Fields]:
     at = _seconds(at_ms)
-    rows = zip(frame.labels, frame.values[:, 0].tolist(), strict=True)
-    return [{"metric": dict(labels), "value": [at, of_answer(value)]} for labels, value in rows]
+    rows = zip(frame.labels, of_answers(frame.values[:, 0].tolist()), strict=True)
+    return [{"metric": dict(labels), "value": (at, value)} for labels, value in rows]
 
 
-def _series(labels: Labels, ts_ms: "np.typing.NDArray[np.int64]", values: "np.typing.NDArray[np.float64]") -> Fields:
-    points = zip(map(_seconds, ts_ms.tolist()), map(of_answer, values.tolist()), strict=True)
-    return {"metric": dict(labels), "values": list(map(list, points))}
+def _series(labels: Labels, seconds: Iterable[int | float], values: Floats) -> Fields:
+    points = zip(seconds, of_answers(values.tolist()), strict=True)
+    return {"metric": dict(labels), "values": list(points)}
 
 
 def _seconds(ts_ms: int) -> int | float:

@@ -94,7 +94,9 @@ class SelectionRead:
         for span in _reads(spans, rollup.window_s * 1000):
             columns = self._many(span, rollup.name).columns
             for key, start_ms, values in each_series(columns, self._value):
-                self._take(key, (start_ms + bucket_ms - 1, values), spans)
+                inside = _inside(start_ms, spans)
+                if inside.any():
+                    self._points.setdefault(key, []).append((start_ms[inside] + bucket_ms - 1, values[inside]))
             starts = blank_starts(columns)
             for start_ms in starts[_inside(starts, spans)].tolist():
                 yield start_ms, start_ms + bucket_ms
@@ -102,19 +104,15 @@ class SelectionRead:
     def _raw(self, spans: Sequence[Span]) -> None:
         for span in _reads(spans, RAW_BLOCK_MS):
             for group in self._many(span, RAW).columns.groups:
-                for key, bits in zip(group.series, group.values, strict=True):
-                    self._take(key, (group.ts_ms, bits.view(np.float64)), spans)
+                inside = _inside(group.ts_ms, spans)
+                ts_ms, values = group.ts_ms[inside], group.values.view(np.float64)[:, inside]
+                for key, of_key in zip(group.series, values, strict=True) if len(ts_ms) else ():
+                    self._points.setdefault(key, []).append((ts_ms, of_key))
 
     def _many(self, span: Span, resolution: str) -> Many:
         many = self._reader.read_many(self._source, self._keys, span[0], span[1] - 1, How(resolution))
         self._spent.add(many)
         return many
-
-    def _take(self, key: str, points: SamplePoints, spans: Sequence[Span]) -> None:
-        ts_ms, values = points
-        inside = _inside(ts_ms, spans)
-        if inside.any():
-            self._points.setdefault(key, []).append((ts_ms[inside], values[inside]))
 
 
 def _in_order(parts: Sequence[SamplePoints]) -> SamplePoints:

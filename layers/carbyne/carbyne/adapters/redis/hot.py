@@ -4,6 +4,7 @@ from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, 
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from carbyne.adapters.redis.commands import Command, Reply, Script, checked, mapping
 from carbyne.adapters.redis.dictionaries import Base, Dictionaries, names_of
@@ -24,7 +25,8 @@ from carbyne.samples.columns import Columns, Rows, from_rows
 from carbyne.samples.markers import Marker, erase, of_row
 from carbyne.samples.rows import LIST_BYTES, WHOLE, HotQuery, HotRow, RowGroup
 
-SAMPLE = np.dtype([("ts_ms", ">i8"), ("stamp", f"V{STAMP_BYTES}"), ("value", "<u8")])
+_HEAD = np.dtype([("ts_ms", ">i8"), ("stamp", f"V{STAMP_BYTES}")])
+_SAMPLE = np.dtype([("head", f"V{_HEAD.itemsize}"), ("value", "<u8")])
 """One sample as the read script gives it; ``value`` holds the bits of a float64."""
 LaneBatch = tuple[int, list[RowGroup]]
 """Groups of one lane that one call takes."""
@@ -149,7 +151,7 @@ class HotStore:
             samples = [a + b for a, b in zip(samples, part.samples, strict=True)]
             whole, complete, markers = whole and part.whole, complete | part.complete, markers | part.markers
             masters = masters | part.masters
-        columns = erase(from_rows(map(_rows, query.series, samples)), markers)
+        columns = erase(from_rows(_rows(query.series, samples)), markers)
         master = masters.pop() if len(masters) == 1 else ""
         return HotRead(whole, known, columns, windows, complete, master)
 
@@ -300,11 +302,16 @@ def _continued(before: _Part, reply: Reply) -> _Part:
     )
 
 
-def _rows(series: str, packed: bytes) -> Rows:
-    """The samples of one series as the read script gives them, one row each."""
-    samples = np.frombuffer(packed, SAMPLE)
-    ts_ms, values = samples["ts_ms"].astype(np.int64), samples["value"].astype(np.uint64)
-    return Rows((series,), ts_ms, samples["stamp"].tolist(), values.reshape(-1, 1))
+def _rows(series: Sequence[str], packed: Sequence[bytes]) -> Iterator[Rows]:
+    """The samples of series as the read script gives them; series of the same rows, as most of a source are, in one."""
+    alike: dict[bytes, dict[str, NDArray[np.uint64]]] = {}
+    for name, samples in zip(series, packed, strict=True):
+        given = np.frombuffer(samples, _SAMPLE)
+        alike.setdefault(given["head"].tobytes(), {})[name] = given["value"]
+    for heads, columns in alike.items():
+        head, names = np.frombuffer(heads, _HEAD), sorted(columns)
+        values = np.array([columns[name] for name in names], np.uint64).T
+        yield Rows(tuple(names), head["ts_ms"].astype(np.int64), head["stamp"].tolist(), values)
 
 
 def _batches(groups: Iterable[RowGroup]) -> Iterator[list[RowGroup]]:
