@@ -5,8 +5,14 @@ from collections import Counter, defaultdict
 import numpy as np
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey
+from carbyne.evaluate.look import ComputedSeries
+from carbyne.promql.labels import made
+from carbyne.promql.query import Options, over
+from carbyne.promql.scope import QuerySpan
+from carbyne.promql.select import SeriesSamples, tests_of
 from carbyne.registry import alerts
 from carbyne.samples.columns import Rows, from_rows
+from carbyne.samples.rollups import roll
 from carbyne.wiring.evaluator import EvaluatorPorts, assemble
 
 from tests.support.registry_system import NOW_S, System
@@ -53,6 +59,36 @@ class Arrived:
                 rows.append(Rows((name,), times, [b"\0" * 26] * len(pairs), bits))
         return Read(from_rows(rows))
 
+    def rolled(self, source, series, from_ms, to_ms, resolution):
+        """Buckets of 5m or 1h that begin within a span, out of raw samples."""
+        bucket_ms = {"5m": 300_000, "1h": 3_600_000}[resolution]
+        raw = self.read_many(source, series, from_ms - from_ms % bucket_ms, to_ms - to_ms % bucket_ms + bucket_ms - 1)
+        return Read(roll(roll(raw.columns, 300), bucket_ms // 1000) if bucket_ms > 300_000 else roll(raw.columns, 300))
+
+    def series(self, source):
+        return {series for of, series in self.samples if of == source}
+
+    def select(self, selection):
+        """A Selector of PromQL: the tenant's samples under ``__name__`` and ``source``."""
+        matches, chosen = tests_of(selection.matches), []
+        for (source, series), samples in sorted(self.samples.items()):
+            if source in self.unread:
+                raise RetryableError("the hot tier is being rebuilt")
+            labels = made({"__name__": series, "source": source.source})
+            inside = [pair for pair in sorted(samples.items()) if selection.after_ms < pair[0] <= selection.until_ms]
+            if inside and matches(labels):
+                ts_ms, values = zip(*inside, strict=True)
+                chosen.append(SeriesSamples(labels, np.array(ts_ms, np.int64), np.array(values, np.float64)))
+        return sorted(chosen, key=lambda series: series.labels)
+
+    def query(self, tenant, text, from_ms, until_ms, timeout_s):
+        frame = over(text, QuerySpan(from_ms, until_ms, MINUTE_MS), self, Options(lambda: 0.0)).frame
+        times = np.arange(from_ms, until_ms + 1, MINUTE_MS)
+        return [
+            ComputedSeries(dict(labels), list(zip(times[there].tolist(), values[there].tolist(), strict=True)))
+            for labels, values, there in zip(frame.labels, frame.values, frame.there, strict=True)
+        ]
+
 
 class Evaluation(System):
     """``minute``: passes with each ``look``; ``post``: a sample of tenant a, of this minute unless ``ago`` says."""
@@ -60,14 +96,23 @@ class Evaluation(System):
     def __init__(self):
         super().__init__()
         self.now_s = NOW_S - NOW_S % 60
+        self.monotonic_s = 0.0
         self.arrived = Arrived()
         self.evaluator = self.another()
         self.seconds_left = 50.0
 
     def another(self, store=None):
+        arrived = self.arrived
         return assemble(
-            EvaluatorPorts(store or self.store, self.arrived, self.arrived, lambda: self.now_s * 1000, lambda: 0.0)
+            EvaluatorPorts(
+                *(store or self.store, arrived, arrived, arrived.rolled, self.query),
+                lambda: self.now_s * 1000,
+                lambda: self.monotonic_s,
+            )
         )
+
+    def query(self, *given):
+        return self.arrived.query(*given)
 
     def post(self, source, series, value, ago=0):
         self.arrived.put(SourceKey("a", source), series, (self.now_s - 60 * ago) * 1000, float(value))

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "read": BASE | {"http", "store", "tenants", "promql"},
     "promql": {"core", "samples"},
     "monitor": BASE | {"cluster", "intake", "registry"},
-    "registry": BASE | {"http", "tenants", "alerts"},
+    "registry": BASE | {"http", "tenants", "alerts", "promql"},
     "checks": BASE | {"intake", "registry"},
     "clouds": BASE | {"intake", "registry"},
     "alerts": {"core"},

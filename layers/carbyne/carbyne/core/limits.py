@@ -542,6 +542,22 @@ EVALUATE_READERS: Final = 8
 """Sources that a look reads at once."""
 EVALUATE_TENANT_S: Final = 20.0
 """Time for one tenant in a minute: one with too many monitors waits for itself."""
+EXPRESSION_DEPTH_MAX: Final = 20
+"""Functions within each other in an expression."""
+EXPRESSION_CALLS_MAX: Final = 200
+"""Functions of one expression."""
+EXPRESSION_BACK_MS_MAX: Final = 400 * 24 * 60 * 60 * 1000
+"""How far back an expression looks: a year and some weeks, which raw retention holds."""
+EXPRESSION_SOURCES_MAX: Final = 1_000
+"""Hosts and services that one expression reads: each takes about a millisecond."""
+EXPRESSION_POINTS_MAX: Final = 500_000
+"""Points that one expression reads: an hour of 8,000 series."""
+QUERY_MONITOR_SERIES_MAX: Final = 100
+"""Series of the query of a monitor: each can have an alert."""
+COMPUTED_TENANT_S: Final = 5.0
+"""Time for the expressions and queries of one tenant in a minute; those that it leaves out are the next one's first."""
+COMPUTED_MONITOR_S: Final = 5.0
+"""How long one expression or query is computed."""
 EVALUATE_RESERVE_S: Final = 15.0
 """A look begins nothing with less time left: what it began ends within it."""
 NOTICES_PER_TENANT: Final = 100

@@ -5,10 +5,11 @@ repeated, overlap, and end at any time.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from carbyne.core.errors import CarbyneError, RetryableError
 from carbyne.core.limits import EVALUATE_RESERVE_S, EVALUATE_TENANT_S
+from carbyne.evaluate.computed import ComputedLook
 from carbyne.evaluate.look import MINUTE_MS, Eyes, TenantLook
 from carbyne.evaluate.plan import plan
 from carbyne.registry import alerts, hosts, rules
@@ -31,14 +32,15 @@ class MonitorEvaluator:
         """
         tenants = sorted(rules.tenants(self._eyes.registry.store))
         first = self._now_ms() // MINUTE_MS % (len(tenants) or 1)
-        done = 0
+        done, looks = 0, list[ComputedLook]()
         failure: CarbyneError | None = None
         for number, tenant in enumerate([*tenants[first:], *tenants[:first]]):
             if seconds_left() < EVALUATE_RESERVE_S:
                 _log.error("monitors of %d tenants wait for the next minute", len(tenants) - number)
                 break
             try:
-                self._look(tenant, seconds_left)
+                look = self._look(tenant, seconds_left)
+                looks += [look] if look else []
                 done += 1
             except RetryableError as error:
                 _log.warning("monitors of %s wait for the next minute: %s", tenant, error)
@@ -46,18 +48,32 @@ class MonitorEvaluator:
             except CarbyneError as error:  # what can't be read of one tenant must not hold up the others
                 _log.exception("monitors of %s can't be judged", tenant)
                 failure = error
+        self._compute(looks, seconds_left)
         if failure and not done:
             raise failure
         return done
 
-    def _look(self, tenant: str, seconds_left: Callable[[], float]) -> None:
-        """At what of the tenant waited longest, as far as the time goes."""
+    def _compute(self, looks: Sequence[ComputedLook], seconds_left: Callable[[], float]) -> None:
+        """Expressions and queries come behind all samples: of the tenant first that waited longest."""
+        for number, look in enumerate(sorted(looks, key=lambda look: look.turn)):
+            if seconds_left() < EVALUATE_RESERVE_S:
+                _log.error("expressions and queries of %d tenants wait for the next minute", len(looks) - number)
+                break
+            try:
+                look.run(self._monotonic)
+            except CarbyneError:
+                _log.exception("expressions and queries of %s can't be judged", look.tenant)
+
+    def _look(self, tenant: str, seconds_left: Callable[[], float]) -> ComputedLook | None:
+        """At what of the tenant waited longest, as far as the time goes; what is left to do if it has expressions or
+        queries."""
         store, begun_s = self._eyes.registry.store, self._monotonic()
-        made = plan(rules.find(store, tenant), hosts.everyone(store, tenant))
-        look = TenantLook(self._eyes, tenant, made, alerts.watched(store, tenant), self._now_ms())
+        made, known = plan(rules.find(store, tenant), hosts.everyone(store, tenant)), alerts.watched(store, tenant)
+        look = TenantLook(self._eyes, tenant, made, known, self._now_ms())
         for shard in look.shards():
             if self._monotonic() - begun_s > EVALUATE_TENANT_S or seconds_left() < EVALUATE_RESERVE_S:
                 _log.error("some monitors of %s wait for the next minute", tenant)
                 break
             look.judge(shard)
         look.clear()
+        return ComputedLook(self._eyes, tenant, made, known, self._now_ms()) if made.computed else None

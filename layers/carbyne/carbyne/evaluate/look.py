@@ -40,6 +40,28 @@ class RecentSamples(Protocol):
     """Samples over all tiers; RetryableError if they can't be read whole."""
 
     def read(self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int) -> Mapping[str, SamplePairs]: ...
+    def means(
+        self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int, resolution: str
+    ) -> Mapping[str, SamplePairs]: ...
+    def names(self, source: SourceKey) -> Collection[str]: ...
+
+
+class ComputedSeries(NamedTuple):
+    """One series of a query."""
+
+    labels: Mapping[str, str]
+    pairs: SamplePairs
+
+
+class RunQuery(Protocol):
+    """Values of a query of PromQL at each minute of a span, both included.
+
+    QueryError if it can't be computed in the time, RetryableError if a store is away.
+    """
+
+    def __call__(
+        self, tenant: str, query: str, from_ms: int, until_ms: int, timeout_s: float
+    ) -> Sequence[ComputedSeries]: ...
 
 
 class Eyes(NamedTuple):
@@ -49,6 +71,11 @@ class Eyes(NamedTuple):
     arriving: Arriving
     samples: RecentSamples
     threads: Executor
+    query: RunQuery
+
+
+KnownSubjects = Mapping[Subject, tuple[Watched, int]]
+"""What is known of subjects, each with the version of its item."""
 
 
 class HeardShard(msgspec.Struct, frozen=True):
@@ -81,9 +108,7 @@ _UNCHANGED: Final = _Seen({}, is_done=True)
 class TenantLook:
     """``known``: what is known of subjects; ``now_ms``: of the whole look."""
 
-    def __init__(
-        self, eyes: Eyes, tenant: str, made: WatchPlan, known: Mapping[Subject, tuple[Watched, int]], now_ms: int
-    ) -> None:
+    def __init__(self, eyes: Eyes, tenant: str, made: WatchPlan, known: KnownSubjects, now_ms: int) -> None:
         self._eyes = eyes
         self._tenant = tenant
         self._plan = made
@@ -186,14 +211,26 @@ class TenantLook:
         self._write(target.subject, [judgement], judgement.ts_ms, Why(f"{what} for {silent} minutes"))
 
     def _write(self, subject: Subject, judged: Sequence[Judgement], from_ms: int, why: Why) -> bool:
-        registry = self._eyes.registry
-        before = self._known.get(subject, (Watched(subject), 0))
-        changes = alerts.changes(registry, self._tenant, before, judged, from_ms, why)
-        return not changes or registry.store.write(*changes)
+        return written(self._eyes.registry, self._tenant, self._known, subject, judged, from_ms, why)
 
     def _heard(self, number: int) -> tuple[HeardShard, int]:
         item = self._eyes.registry.store.get(_heard_key(self._tenant, number))
         return (msgspec.json.decode(item.body, type=HeardShard), item.version) if item else (HeardShard(0, {}), 0)
+
+
+def written(
+    registry: Registry,
+    tenant: str,
+    known: KnownSubjects,
+    subject: Subject,
+    judged: Sequence[Judgement],
+    from_ms: int,
+    why: Why,
+) -> bool:
+    """Whether all that judgements change of a subject was written; False if another look was quicker."""
+    before = known.get(subject, (Watched(subject), 0))
+    changes = alerts.changes(registry, tenant, before, judged, from_ms, why)
+    return not changes or registry.store.write(*changes)
 
 
 def _is_changed(before: Heard | None, rows: int | None) -> bool:

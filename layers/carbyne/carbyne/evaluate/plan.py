@@ -8,7 +8,13 @@ from carbyne.alerts.judging import Rule, RuleVersion
 from carbyne.core.limits import SILENT_MINUTES
 from carbyne.registry.alerts import Subject
 from carbyne.registry.hosts import StoredHost
-from carbyne.registry.monitor_types import ConnectivityMonitor, HostMonitor, ServiceMonitor
+from carbyne.registry.monitor_types import (
+    ConnectivityMonitor,
+    ExpressionMonitor,
+    HostMonitor,
+    QueryMonitor,
+    ServiceMonitor,
+)
 from carbyne.registry.rules import MonitorVersion, MonitorVersions
 from carbyne.registry.scopes import is_in
 
@@ -16,6 +22,10 @@ WATCHED: Final = ("working", "standby")
 """Statuses of hosts that are judged, as Mackerel documents."""
 MISSING: Final = "missing"
 """The part of a service's monitor that waits for samples."""
+
+
+FAILED: Final = "failed"
+"""The part of a computed monitor that says that it can't be computed."""
 
 
 class ValueTarget(NamedTuple):
@@ -40,19 +50,27 @@ class SilenceTarget(NamedTuple):
 
 class WatchPlan(NamedTuple):
     """By source; ``reminders``: minutes between two notifications, by monitor; ``rules``: ids of monitors; ``hosts``:
-    of the live ones."""
+    of the live ones; ``computed``: expressions and queries, by monitor; ``roles``: sources by ``service:role``."""
 
     values: dict[str, list[ValueTarget]]
     silences: dict[str, list[SilenceTarget]]
     reminders: dict[str, int]
     rules: frozenset[str]
     hosts: frozenset[str]
+    computed: dict[str, MonitorVersions]
+    roles: dict[str, list[str]]
 
     @property
     def sources(self) -> list[str]:
         return sorted(self.values.keys() | self.silences.keys())
 
+    def role(self, fullname: str) -> list[str]:
+        """The sources of a role's hosts, whose name may have blanks beside its colon."""
+        return self.roles.get(":".join(part.strip() for part in fullname.split(":")), [])
+
     def has(self, subject: Subject) -> bool:
+        if subject.monitor in self.computed:
+            return True
         targets = [*self.values.get(subject.source, ()), *self.silences.get(subject.source, ())]
         return any(target.subject == subject for target in targets)
 
@@ -60,8 +78,10 @@ class WatchPlan(NamedTuple):
 def plan(rules: Iterable[MonitorVersions], hosts: Iterable[StoredHost]) -> WatchPlan:
     """Scopes are looked at once for all hosts that have the same roles."""
     live = list(hosts)
-    scoping = _Scoping([host for host in live if host.status in WATCHED])
-    made = WatchPlan({}, {}, {}, frozenset(each.id for each in rules), frozenset(host.id for host in live))
+    working = [host for host in live if host.status in WATCHED]
+    scoping = _Scoping(working)
+    ids = frozenset(each.id for each in rules), frozenset(host.id for host in live)
+    made = WatchPlan({}, {}, {}, *ids, {}, _by_role(working))
     for versions in rules:
         _add(made, versions, scoping)
     return made
@@ -92,6 +112,35 @@ def _add(made: WatchPlan, versions: MonitorVersions, scoping: "_Scoping") -> Non
             for source in scoping.sources(monitor.scopes, monitor.exclude_scopes):
                 silence = SilenceTarget(Subject(versions.id, source, "connectivity"), "", bounds)
                 made.silences.setdefault(source, []).append(silence)
+        case ExpressionMonitor() | QueryMonitor():
+            made.computed[versions.id] = versions
+
+
+def _by_role(hosts: Iterable[StoredHost]) -> dict[str, list[str]]:
+    """In the order of ids, so that sums over them are the same in every look."""
+    sources: dict[str, list[str]] = {}
+    for host in sorted(hosts, key=lambda host: host.id):
+        for service, roles in host.roles.items():
+            for role in roles:
+                sources.setdefault(f"{service}:{role}", []).append(f"host/{host.id}")
+    return sources
+
+
+def computed_rules(versions: Sequence[MonitorVersion]) -> tuple[RuleVersion, ...]:
+    """Of an expression or query; another text makes another monitor, as another metric does."""
+    alike = [version for version in versions if _text(version) == _text(versions[-1])]
+    rules = []
+    for version in alike:
+        monitor = version.monitor
+        assert isinstance(monitor, ExpressionMonitor | QueryMonitor)
+        rules.append(RuleVersion(version.since_ms, Rule(monitor.operator, monitor.warning, monitor.critical)))
+    return tuple(rules)
+
+
+def _text(version: MonitorVersion) -> str:
+    monitor = version.monitor
+    assert isinstance(monitor, ExpressionMonitor | QueryMonitor)
+    return monitor.expression if isinstance(monitor, ExpressionMonitor) else monitor.query
 
 
 def _rules(versions: Sequence[MonitorVersion]) -> tuple[RuleVersion, ...]:

@@ -11,7 +11,7 @@ from carbyne.notify.routing import About
 from carbyne.registry.alerts import Notice
 from carbyne.registry.channels import Channel, Mentions
 from carbyne.registry.hosts import StoredHost
-from carbyne.registry.monitor_types import ExpressionMonitor, HostMonitor, QueryMonitor, ServiceMonitor
+from carbyne.registry.monitor_types import ExpressionMonitor, HostMonitor, QueryMonitor, ServiceMonitor, filled
 
 SIGNATURE: Final = "X-Carbyne-Signature"
 _COLOURS: Final = {"OK": "good", "WARNING": "warning", "CRITICAL": "danger"}
@@ -82,7 +82,10 @@ def title(notice: Notice, subject: About) -> str:
 
 def name_of(notice: Notice, subject: About) -> str:
     """Of the monitor, or what stands for it."""
-    return (subject.monitor.name if subject.monitor else "") or notice.alert.message[:100] or notice.alert.type
+    name = subject.monitor.name if subject.monitor else ""
+    if isinstance(subject.monitor, QueryMonitor) and notice.subject.part.startswith("{"):
+        name = filled(name, msgspec.json.decode(notice.subject.part, type=dict[str, str]))
+    return name or notice.alert.message[:100] or notice.alert.type
 
 
 def signature(secret: str, now_s: int, body: bytes) -> str:

@@ -1,12 +1,15 @@
 """The types of monitors, with Mackerel's fields.  A field that is left out or null has no default that is kept, so that
 mkr pulls what it pushed."""
 
+import re
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
+from carbyne.alerts.formula import parse_formula
 from carbyne.core import names
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import (
@@ -156,6 +159,11 @@ AnyMonitor = (
 )
 
 
+def filled(template: str, labels: Mapping[str, str]) -> str:
+    """A text in which ``{{label}}`` stands for the value of a label."""
+    return re.sub(r"\{\{\s*([^{}]*?)\s*\}\}", lambda match: labels.get(match[1], ""), template)
+
+
 def checked(monitor: AnyMonitor) -> AnyMonitor:
     """As it is kept; RequestError 400 that names the field."""
     _check_service(monitor)
@@ -163,6 +171,10 @@ def checked(monitor: AnyMonitor) -> AnyMonitor:
         check_scopes("excludeScopes", monitor.exclude_scopes)
     if isinstance(monitor, ConnectivityMonitor | HostMonitor | AnomalyMonitor):
         check_scopes("scopes", monitor.scopes)
+    if isinstance(monitor, ExpressionMonitor):
+        _check("expression", parse_formula, monitor.expression)
+    if isinstance(monitor, QueryMonitor):
+        _check("query", _parse_query, monitor.query)
     if isinstance(monitor, ExternalMonitor):
         check_url("url", monitor.url)
         return monitor if monitor.headers is not None else msgspec.structs.replace(monitor, headers=[])
@@ -173,10 +185,23 @@ def checked(monitor: AnyMonitor) -> AnyMonitor:
 
 def _check_service(monitor: AnyMonitor) -> None:
     if isinstance(monitor, ServiceMonitor) or (isinstance(monitor, ExternalMonitor) and monitor.service):
-        try:
-            names.service(monitor.service)
-        except RequestError as error:
-            raise RequestError(400, f"service: {error.message}") from None
+        _check("service", names.service, monitor.service)
+
+
+def _check(field: str, parse: Callable[[str], object], text: str) -> None:
+    """RequestError 400 that names the field, for what can't be parsed."""
+    try:
+        parse(text)
+    except RequestError as error:
+        raise RequestError(400, f"{field}: {error.message}") from None
+
+
+def _parse_query(text: str) -> None:
+    from carbyne.promql.parsed import parse  # noqa: PLC0415 - which only such monitors need
+
+    kind = parse(text).kind
+    if kind not in ("scalar", "vector"):
+        raise RequestError(400, f"it gives a {kind}; a monitor compares a scalar or an instant vector")
 
 
 def check_url(field: str, url: str) -> None:

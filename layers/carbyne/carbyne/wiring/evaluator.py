@@ -14,11 +14,14 @@ from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.registry import DynamoRegistry
 from carbyne.adapters.redis.arrivals import HotArrivals
 from carbyne.core.errors import InvariantError
+from carbyne.core.keys import SourceKey
 from carbyne.core.limits import EVALUATE_READERS
 from carbyne.core.settings import EvaluatorSettings, load
 from carbyne.evaluate.evaluator import MonitorEvaluator
-from carbyne.evaluate.look import Arriving, Eyes
-from carbyne.evaluate.recent import ManyReader, Recent
+from carbyne.evaluate.look import MINUTE_MS, Arriving, ComputedSeries, Eyes, RunQuery
+from carbyne.evaluate.recent import ManyReader, ReadColumns, Recent, RolledReader
+from carbyne.read.mackerel import Queries
+from carbyne.read.reader import How, Reader
 from carbyne.registry.ids import new_host_id
 from carbyne.registry.store import Registry, Store
 from carbyne.stream.putter import Entry
@@ -28,11 +31,14 @@ from carbyne.wiring.redis import nodes
 
 
 class EvaluatorPorts(NamedTuple):
-    """``store``: the registry's table; ``arriving``: rows in Redis; ``reader``: samples of all tiers."""
+    """``store``: the registry's table; ``arriving``: rows in Redis; ``reader`` and ``rolled``: samples and buckets of
+    all tiers; ``query``: PromQL over them."""
 
     store: Store
     arriving: Arriving
     reader: ManyReader
+    rolled: RolledReader
+    query: RunQuery
     now_ms: Callable[[], int]
     monotonic: Callable[[], float] = time.monotonic
 
@@ -40,7 +46,8 @@ class EvaluatorPorts(NamedTuple):
 def assemble(ports: EvaluatorPorts) -> MonitorEvaluator:
     """An evaluator out of its ports.  It puts nothing on the stream."""
     registry = Registry(ports.store, lambda: ports.now_ms() // 1000, partial(new_host_id, secrets.choice), _put_nothing)
-    eyes = Eyes(registry, ports.arriving, Recent(ports.reader), ThreadPoolExecutor(EVALUATE_READERS))
+    recent = Recent(ports.reader, ports.rolled)
+    eyes = Eyes(registry, ports.arriving, recent, ThreadPoolExecutor(EVALUATE_READERS), ports.query)
     return MonitorEvaluator(eyes, ports.now_ms, ports.monotonic)
 
 
@@ -53,7 +60,37 @@ def evaluator() -> MonitorEvaluator:
     samples = reader.assemble(settings, reader.ports_of(settings, redis, "evaluator"))
     dynamodb = boto3.client("dynamodb", config=aws.config(1, 3, tries=3, connections=2 * EVALUATE_READERS))
     store = DynamoRegistry(dynamodb, settings.registry_table)
-    return assemble(EvaluatorPorts(store, HotArrivals(redis), samples.queries.reader, now_ms))
+    queries = samples.queries
+    return assemble(
+        EvaluatorPorts(
+            store, HotArrivals(redis), queries.reader, rolled_by(queries.reader), computed_by(queries), now_ms
+        )
+    )
+
+
+def rolled_by(samples: Reader) -> RolledReader:
+    """Buckets by a reader."""
+
+    def read(source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int, resolution: str) -> ReadColumns:
+        return samples.read_many(source, series, from_ms, to_ms, How(resolution))
+
+    return read
+
+
+def computed_by(queries: Queries) -> RunQuery:
+    """PromQL, which is imported with the first query of an instance."""
+
+    def run(tenant: str, query: str, from_ms: int, until_ms: int, timeout_s: float) -> list[ComputedSeries]:
+        from carbyne.read import evaluated  # noqa: PLC0415 - 80 ms that only monitors with queries cost
+
+        span = from_ms, until_ms, MINUTE_MS
+        series = evaluated.series_over(queries, tenant, query, span, timeout_s)
+        return [
+            ComputedSeries(dict(each.labels), list(zip(each.ts_ms.tolist(), each.values.tolist(), strict=True)))
+            for each in series
+        ]
+
+    return run
 
 
 def _put_nothing(_: Sequence[Entry]) -> None:

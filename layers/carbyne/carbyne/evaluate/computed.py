@@ -1,0 +1,226 @@
+"""Monitors whose values are computed: expressions of Mackerel's functions, and queries of PromQL.
+
+Each minute the values of the last hour are computed again and judged as samples are, so that late ones count.  What
+can't be computed is an alert of its own with the status UNKNOWN.  One that takes long makes its tenant wait, no other.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from carbyne.alerts.formula import NamedMetrics, parse_formula
+from carbyne.alerts.judging import OK, UNKNOWN, Judgement, RuleVersion, SamplePairs, judge
+from carbyne.core import keys
+from carbyne.core.errors import QueryError, RequestError, RetryableError
+from carbyne.core.keys import SourceKey
+from carbyne.core.limits import (
+    ALERT_HORIZON_MS,
+    COMPUTED_MONITOR_S,
+    COMPUTED_TENANT_S,
+    EXPRESSION_SOURCES_MAX,
+    QUERY_MONITOR_SERIES_MAX,
+)
+from carbyne.evaluate.formulas import MINUTE_MS, FormulaValues, LinePoints, PointGrid, minutes_of
+from carbyne.evaluate.look import ComputedSeries, Eyes, KnownSubjects, written
+from carbyne.evaluate.plan import FAILED, WatchPlan, computed_rules
+from carbyne.registry import alerts
+from carbyne.registry.alerts import Subject, Why
+from carbyne.registry.monitor_types import ExpressionMonitor, QueryMonitor, filled
+from carbyne.registry.rules import MonitorVersions
+from carbyne.registry.store import Key, RegistryChange, body_of
+
+_log = logging.getLogger(__name__)
+_RESOLUTIONS: Final = {300_000: "5m", 3_600_000: "1h"}
+_LABELS_CHARACTERS_MAX: Final = 200
+"""Of a series as text in the key of what is known of it; a longer one is told by a digest."""
+_EXPRESSION_DELAY: Final = 2
+"""Minutes that an expression lies behind where its monitor says none, as Mackerel documents; a query: none."""
+
+
+class ComputedState(msgspec.Struct, frozen=True):
+    """``minutes``: when each monitor was computed last, since 1970; ``spent_s``: what the last minute took."""
+
+    spent_s: float = 0.0
+    minutes: dict[str, int] = {}
+
+
+class ComputedLook:
+    """One look at the computed monitors of a tenant; ``known``: what is known of subjects."""
+
+    def __init__(self, eyes: Eyes, tenant: str, made: WatchPlan, known: KnownSubjects, now_ms: int) -> None:
+        self.tenant = tenant
+        self._eyes, self._plan, self._known, self._now_ms = eyes, made, known, now_ms
+        item = eyes.registry.store.get(_key(tenant))
+        self._state = msgspec.json.decode(item.body, type=ComputedState) if item else ComputedState()
+        self._version = item.version if item else 0
+        self._is_behind = bool(eyes.arriving.behind(now_ms))
+
+    @property
+    def turn(self) -> tuple[int, float]:
+        """Sorts looks: the tenant whose last turn is longest ago first, then the one that took less time in it."""
+        return max(map(self._minute, self._plan.computed), default=0), self._state.spent_s
+
+    def run(self, monotonic: Callable[[], float]) -> None:
+        """Judge the monitors that waited longest, as far as the tenant's time goes, and note which."""
+        begun_s, minutes = monotonic(), dict[str, int]()
+        for monitor_id in sorted(self._plan.computed, key=lambda each: (self._minute(each), each)):
+            if monotonic() - begun_s > COMPUTED_TENANT_S:
+                waiting = len(self._plan.computed) - len(minutes)
+                _log.error("%d expressions and queries of %s wait for the next minute", waiting, self.tenant)
+                break
+            try:
+                self._judge(self._plan.computed[monitor_id], monotonic)
+            except RetryableError as error:
+                _log.warning("%s of %s is computed in the next minute: %s", monitor_id, self.tenant, error)
+            minutes[monitor_id] = self._now_ms // MINUTE_MS
+        kept = {each: self._minute(each) for each in self._plan.computed} | minutes
+        body = body_of(ComputedState(round(monotonic() - begun_s, 3), kept))
+        self._eyes.registry.store.write(RegistryChange(_key(self.tenant), body, self._version))
+
+    def _minute(self, monitor_id: str) -> int:
+        return self._state.minutes.get(monitor_id, 0)
+
+    def _judge(self, versions: MonitorVersions, monotonic: Callable[[], float]) -> None:
+        rules, monitor = computed_rules(versions.versions), versions.current
+        assert isinstance(monitor, ExpressionMonitor | QueryMonitor)
+        from_ms = max(self._now_ms - ALERT_HORIZON_MS, rules[0].since_ms)
+        default = _EXPRESSION_DELAY if isinstance(monitor, ExpressionMonitor) else 0
+        delay = default if monitor.evaluate_backward_minutes is None else monitor.evaluate_backward_minutes
+        until_ms = self._now_ms - delay * MINUTE_MS
+        if until_ms < from_ms:
+            return
+        failed = Subject(versions.id, f"{monitor_type(monitor)}/{versions.id}", monitor_type(monitor), FAILED)
+        try:
+            series = self._series(monitor, from_ms, until_ms, monotonic)
+        except RequestError as error:
+            self._fail(failed, error.message)
+            return
+        is_old = rules[0].since_ms <= self._now_ms - ALERT_HORIZON_MS
+        if isinstance(monitor, ExpressionMonitor) and is_old and not self._is_behind and not series[0].pairs:
+            self._fail(failed, f"the expression has had no value for {ALERT_HORIZON_MS // MINUTE_MS} minutes")
+            return
+        self._fail(failed, "")
+        for each in series:
+            part = "" if isinstance(monitor, ExpressionMonitor) else part_of(each.labels)
+            message = monitor.expression if isinstance(monitor, ExpressionMonitor) else legend(monitor, each.labels)
+            self._judge_series(msgspec.structs.replace(failed, part=part), rules, each.pairs, from_ms, Why(message))
+        if isinstance(monitor, QueryMonitor) and not self._is_behind:
+            self._close_gone(failed, {part_of(each.labels) for each in series})
+
+    def _judge_series(
+        self, subject: Subject, rules: Sequence[RuleVersion], pairs: SamplePairs, from_ms: int, why: Why
+    ) -> None:
+        judged = judge(rules, pairs, from_ms)
+        if subject in self._known or any(each.status != OK for each in judged):
+            written(self._eyes.registry, self.tenant, self._known, subject, judged, from_ms, why)
+
+    def _fail(self, subject: Subject, message: str) -> None:
+        """Open the alert of what can't be computed, or close it."""
+        known = self._known.get(subject)
+        if not (message or known) or (message and known and known[0].by_hand_ms):  # a person closed it: it waits
+            return
+        minute_ms = self._now_ms // MINUTE_MS * MINUTE_MS
+        judgement = Judgement(minute_ms, UNKNOWN if message else OK, 0.0)
+        why = Why(message, has_value=False)
+        written(self._eyes.registry, self.tenant, self._known, subject, [judgement], minute_ms, why)
+
+    def _close_gone(self, failed: Subject, parts: set[str]) -> None:
+        """Alerts of series that the query has not had within the horizon."""
+        for subject, (watched, _) in self._known.items():
+            if subject.monitor == failed.monitor and subject.part not in {*parts, FAILED}:
+                for said in watched.said:
+                    if said.closed_ms is None:
+                        reason = "the query does not have this series any more"
+                        alerts.close(self._eyes.registry, self.tenant, said.id, reason, "outOfScope")
+
+    def _series(
+        self, monitor: ExpressionMonitor | QueryMonitor, from_ms: int, until_ms: int, monotonic: Callable[[], float]
+    ) -> Sequence[ComputedSeries]:
+        grid = minutes_of(from_ms, until_ms)
+        if isinstance(monitor, QueryMonitor):
+            last_ms = grid.end_ms - MINUTE_MS
+            series = self._eyes.query(self.tenant, monitor.query, grid.start_ms, last_ms, COMPUTED_MONITOR_S)
+            if len(series) > QUERY_MONITOR_SERIES_MAX:
+                raise QueryError("execution", f"the query has {len(series)} series, over {QUERY_MONITOR_SERIES_MAX}")
+            return series
+        leaves = _Leaves(self._eyes, self.tenant, self._plan, monotonic)
+        with np.errstate(all="ignore"):
+            line = FormulaValues(leaves.read, leaves.tick).line(parse_formula(monitor.expression), grid)
+        there = ~np.isnan(line)
+        pairs = list(zip(grid.times()[there].tolist(), line[there].tolist(), strict=True))
+        return [ComputedSeries({}, pairs)]
+
+
+class _Leaves:
+    """Reads the series that an expression names, each source by itself."""
+
+    def __init__(self, eyes: Eyes, tenant: str, made: WatchPlan, monotonic: Callable[[], float]) -> None:
+        self._eyes, self._tenant, self._plan, self._monotonic = eyes, tenant, made, monotonic
+        self._deadline_s = monotonic() + COMPUTED_MONITOR_S
+        self._sources = 0
+
+    def tick(self) -> None:
+        """QueryError ``timeout`` if the time is over."""
+        if self._monotonic() > self._deadline_s:
+            raise QueryError("timeout", f"the expression takes more than {COMPUTED_MONITOR_S:g} s")
+
+    def read(self, leaf: NamedMetrics, grid: PointGrid) -> LinePoints:
+        sources = self._plan.role(leaf.owner) if leaf.kind == "role" else [f"{leaf.kind}/{leaf.owner}"]
+        self._sources += len(sources)
+        if self._sources > EXPRESSION_SOURCES_MAX:
+            raise QueryError("execution", f"the expression reads more than {EXPRESSION_SOURCES_MAX} hosts and services")
+        lines = [line for of in self._eyes.threads.map(partial(self._lines, leaf.metric, grid), sources) for line in of]
+        return np.array(lines) if lines else np.empty((0, grid.steps))
+
+    def _lines(self, metric: str, grid: PointGrid, source: str) -> list[LinePoints]:
+        self.tick()
+        key, samples = SourceKey(self._tenant, source), self._eyes.samples
+        names = [metric] if "*" not in metric else sorted(filter(_like(metric), samples.names(key)))
+        last_ms, resolution = grid.end_ms - 1, _RESOLUTIONS.get(grid.step_ms)
+        if not names:
+            return []
+        if resolution:
+            read = samples.means(key, names, grid.start_ms, last_ms, resolution)
+        else:
+            read = samples.read(key, names, grid.start_ms, last_ms)
+        return [_on_grid(read[name], grid) for name in names if read.get(name)]
+
+
+def monitor_type(monitor: ExpressionMonitor | QueryMonitor) -> str:
+    return "expression" if isinstance(monitor, ExpressionMonitor) else "query"
+
+
+def part_of(labels: Mapping[str, str]) -> str:
+    """What tells a series of a query from the others: its labels as JSON, or a digest of many."""
+    text = msgspec.json.encode(dict(sorted(labels.items()))).decode()
+    return text if len(keys.escape(text)) <= _LABELS_CHARACTERS_MAX else sha256(text.encode()).hexdigest()[:32]
+
+
+def legend(monitor: QueryMonitor, labels: Mapping[str, str]) -> str:
+    """The legend with the values of labels, or without one all labels."""
+    if monitor.legend:
+        return filled(monitor.legend, labels)
+    return ", ".join(f"{name}={value}" for name, value in sorted(labels.items()))
+
+
+def _like(metric: str) -> Callable[[str], bool]:
+    pattern = re.compile("[^.]*".join(map(re.escape, metric.split("*"))))
+    return lambda name: pattern.fullmatch(name) is not None
+
+
+def _on_grid(pairs: SamplePairs, grid: PointGrid) -> LinePoints:
+    """The last sample within each step."""
+    line = np.full(grid.steps, np.nan)
+    for ts_ms, value in pairs:
+        line[(ts_ms - grid.start_ms) // grid.step_ms] = value
+    return line
+
+
+def _key(tenant: str) -> Key:
+    return Key(keys.registry_partition(tenant, "computed"), "all")

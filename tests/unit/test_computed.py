@@ -1,0 +1,272 @@
+"""Monitors of expressions and queries, judged each minute."""
+
+import msgspec
+import pytest
+from carbyne.core import keys
+from carbyne.core.errors import QueryError, RetryableError
+from carbyne.core.keys import SourceKey
+from carbyne.core.limits import COMPUTED_TENANT_S, QUERY_MONITOR_SERIES_MAX
+from carbyne.notify.messages import name_of
+from carbyne.notify.routing import about
+from carbyne.registry.alerts import LogEntry, Notice
+
+from tests.support.evaluation import Evaluation
+
+EXPRESSION = {
+    "type": "expression",
+    "name": "load of the role",
+    "expression": "avg(role(shop:web, load))",
+    "operator": ">",
+    "warning": 4,
+    "critical": 8,
+    "evaluateBackwardMinutes": 0,
+}
+QUERY = {
+    "type": "query",
+    "name": "load of {{source}}",
+    "query": "load",
+    "operator": ">",
+    "warning": 4,
+    "critical": 8,
+    "legend": "{{ source }} now",
+}
+
+
+@pytest.fixture
+def system():
+    return Evaluation()
+
+
+def monitor(system, body):
+    return system.ok("POST", "/api/v0/monitors", body)["id"]
+
+
+def post(system, hosts, *values, ago=0):
+    for host, value in zip(hosts, values, strict=True):
+        system.post(f"host/{host}", "load", value, ago=ago)
+
+
+def two(system):
+    return [system.host(roleFullnames=["shop:web"]) for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({**EXPRESSION, "expression": "role(shop:web, load)"}, "expression: it has several lines"),
+        ({**EXPRESSION, "expression": "avg(role(shop:web, load)"}, "expression: character last: ')' is missing"),
+        ({**QUERY, "query": "sum by ("}, "query: "),
+        ({**QUERY, "query": "load[5m]"}, "query: it gives a matrix"),
+    ],
+    ids=range(4),
+)
+def test_a_monitor_that_can_not_be_computed_is_refused(system, body, told):
+    answer = system.call("POST", "/api/v0/monitors", body)
+    assert answer.status == 400
+    assert answer.body["error"]["message"].startswith(told)
+
+
+def test_an_expression_over_a_role_opens_and_closes_one_alert(system):
+    hosts, monitor_id = two(system), monitor(system, EXPRESSION)
+    for values in ((1, 1), (5, 5), (9, 11), (1, 1)):
+        system.look()
+        post(system, hosts, *values)
+    system.look()
+    [alert] = system.all_alerts()
+    assert (alert.monitor_id, alert.type, alert.host_id, alert.status) == (monitor_id, "expression", "", "OK")
+    assert (alert.closed_at - alert.opened_at, alert.message) == (120, EXPRESSION["expression"])
+    logs = [LogEntry(**{to_snake(k): v for k, v in each.items()}) for each in log_of(system, alert.id)]
+    assert [each.status for each in reversed(logs)] == ["WARNING", "CRITICAL", "OK"]
+
+
+def to_snake(name):
+    return "".join(f"_{each.lower()}" if each.isupper() else each for each in name)
+
+
+def log_of(system, alert_id):
+    return system.ok("GET", f"/api/v0/alerts/{alert_id}/logs")["logs"]
+
+
+def test_an_expression_waits_until_it_is_stable(system):
+    """Two minutes unless it says otherwise: hosts that post later than others count."""
+    hosts = two(system)
+    monitor(system, {key: value for key, value in EXPRESSION.items() if key != "evaluateBackwardMinutes"})
+    post(system, hosts[:1], 9)
+    system.look()
+    assert system.all_alerts() == []
+    post(system, hosts[1:], -9, ago=1)
+    system.look(3)
+    assert system.all_alerts() == []
+    post(system, hosts, 9, 9)
+    system.look()
+    assert system.open_alerts() == []
+    system.look()
+    assert len(system.open_alerts()) == 1
+
+
+def test_late_samples_correct_the_alert_of_an_expression(system):
+    hosts = two(system)
+    monitor(system, EXPRESSION)
+    post(system, hosts[:1], 9)
+    system.look()
+    assert len(system.open_alerts()) == 1
+    post(system, hosts[1:], -9, ago=1)
+    system.look()
+    [alert] = system.all_alerts()
+    assert (alert.status, alert.reason) == ("OK", "late samples show that this was not so")
+
+
+def test_a_query_has_an_alert_for_each_of_its_series(system):
+    hosts, monitor_id = two(system), monitor(system, QUERY)
+    post(system, hosts, 5, 9)
+    system.look()
+    found = {alert.message: alert.status for alert in system.open_alerts()}
+    assert found == {f"host/{hosts[0]} now": "WARNING", f"host/{hosts[1]} now": "CRITICAL"}
+    post(system, hosts, 5, 1)
+    system.look()
+    [alert] = system.open_alerts()
+    assert (alert.message, alert.monitor_id) == (f"host/{hosts[0]} now", monitor_id)
+    assert [each.message for each in system.all_alerts() if each.status == "OK"] == [f"host/{hosts[1]} now"]
+
+
+def test_the_alert_of_a_series_that_the_query_has_not_any_more_is_closed(system):
+    [host, _] = two(system)
+    monitor(system, QUERY)
+    system.post(f"host/{host}", "load", 9)
+    system.look(60)
+    assert len(system.open_alerts()) == 1
+    system.look(6)
+    [alert] = system.all_alerts()
+    assert (alert.status, alert.reason) == ("OK", "the query does not have this series any more")
+
+
+def test_what_can_not_be_computed_is_an_alert_of_its_own(system, monkeypatch):
+    [host, _] = two(system)
+    monitor(system, QUERY)
+
+    def fails(*_):
+        raise QueryError("execution", "the query has too many samples")
+
+    system.post(f"host/{host}", "load", 9)
+    with monkeypatch.context() as patch:
+        patch.setattr(system.arrived, "query", fails)
+        system.look(3)
+        [alert] = system.open_alerts()
+        assert (alert.status, alert.message, alert.value) == ("UNKNOWN", "the query has too many samples", None)
+        system.ok("POST", f"/api/v0/alerts/{alert.id}/close", {"reason": "seen"})
+        system.look(3)
+        assert system.open_alerts() == []
+    system.look()
+    assert [alert.status for alert in system.open_alerts()] == ["CRITICAL"]
+    monkeypatch.setattr(system.arrived, "query", fails)
+    system.look()
+    assert sorted(alert.status for alert in system.open_alerts()) == ["CRITICAL", "UNKNOWN"]
+    monkeypatch.undo()
+    system.look()
+    assert [alert.status for alert in system.open_alerts()] == ["CRITICAL"]
+
+
+def test_series_of_a_query_are_bounded(system):
+    monitor(system, QUERY)
+    for number in range(QUERY_MONITOR_SERIES_MAX + 1):
+        system.post(f"host/h{number:03d}", "load", 9)
+    system.look()
+    [alert] = system.open_alerts()
+    assert (alert.status, alert.message) == ("UNKNOWN", "the query has 101 series, over 100")
+
+
+def test_an_expression_without_values_for_an_hour_is_an_alert(system):
+    two(system)
+    monitor(system, EXPRESSION)
+    system.look(57)
+    assert system.open_alerts() == []
+    system.arrived.lanes_behind = {1}
+    system.look(3)
+    assert system.open_alerts() == []
+    system.arrived.lanes_behind = set()
+    system.look()
+    [alert] = system.open_alerts()
+    assert (alert.status, alert.message) == ("UNKNOWN", "the expression has had no value for 60 minutes")
+
+
+@pytest.mark.parametrize("body", [EXPRESSION, QUERY], ids=["expression", "query"])
+def test_nothing_opens_or_closes_while_a_store_is_away(system, body):
+    hosts = two(system)
+    monitor(system, body)
+    post(system, hosts, 9, 9)
+    system.arrived.unread = {SourceKey("a", f"host/{host}") for host in hosts}
+    system.look()
+    assert system.all_alerts() == []
+    system.arrived.unread = set()
+    system.look()
+    opened = len(system.open_alerts())
+    assert opened
+    post(system, hosts, 1, 1)
+    system.arrived.unread = {SourceKey("a", f"host/{host}") for host in hosts}
+    system.look()
+    assert len(system.open_alerts()) == opened
+
+
+@pytest.mark.parametrize("body", [EXPRESSION, QUERY], ids=["expression", "query"])
+def test_another_text_is_judged_from_its_time_on(system, body):
+    hosts = two(system)
+    monitor_id = monitor(system, body)
+    post(system, hosts, 9, 9)
+    system.look()
+    before = len(system.open_alerts())
+    text = {"expression": "max(role(shop:web, load))", "query": "load + 0"}
+    system.ok("PUT", f"/api/v0/monitors/{monitor_id}", {**body, body["type"]: text[body["type"]]})
+    post(system, hosts, 1, 1)
+    system.look()
+    assert system.all_alerts() and not [alert for alert in system.open_alerts() if alert.type == "expression"]
+    assert len(system.all_alerts()) >= before
+    system.ok("DELETE", f"/api/v0/monitors/{monitor_id}")
+    system.look()
+    assert system.open_alerts() == []
+
+
+def test_a_tenant_whose_queries_take_long_waits_for_itself(system):
+    """Who waited longest is first: each of many slow queries has its turn, and those of others each minute."""
+    ran = []
+
+    def slow(tenant, query, *_):
+        ran.append((tenant, query))
+        system.monotonic_s += COMPUTED_TENANT_S * 0.4 if tenant == "a" else 0.01
+        return []
+
+    system.arrived.query = slow
+    for number in range(6):
+        monitor(system, {**QUERY, "query": f"load + {number}"})
+    system.call("POST", "/api/v0/monitors", {**QUERY, "query": "others"}, key="key-b")
+    system.look()
+    assert len([each for each in ran if each[0] == "a"]) == 3 and ("b", "others") in ran
+    ran.clear()
+    system.look()
+    assert len([each for each in ran if each[0] == "a"]) == 3 and ("b", "others") in ran
+    assert len({query for tenant, query in ran if tenant == "a"}) == 3
+    ran.clear()
+    system.look()
+    assert ran[0] == ("b", "others")  # which took less time
+
+
+def test_a_query_that_is_away_holds_up_no_other(system, caplog):
+    def away(tenant, query, *_):
+        if query == "load":
+            raise RetryableError("away")
+        return []
+
+    system.arrived.query = away
+    monitor(system, QUERY)
+    monitor(system, {**QUERY, "query": "other"})
+    system.look()
+    assert "is computed in the next minute: away" in caplog.text
+
+
+def test_a_notification_names_the_labels_of_the_series(system):
+    [host, _] = two(system)
+    monitor(system, QUERY)
+    system.post(f"host/{host}", "load", 9)
+    system.look()
+    [item] = system.store.items(keys.NOTIFICATIONS_ITEM)
+    notice = msgspec.json.decode(item.body, type=Notice)
+    assert name_of(notice, about(system.store, "a", notice)) == f"load of host/{host}"
