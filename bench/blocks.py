@@ -79,7 +79,7 @@ def pco(name: str, level: int, scale: bool, constants: bool, zstd_level: int | N
     """pco per metric, each stream behind its form and size."""
 
     def encode(bits: Bits) -> bytes:
-        forms = numbers.forms_of(bits) if scale else np.full(len(bits), numbers.FLOATS, np.uint8)
+        forms = numbers.forms_of(bits)[0] if scale else np.full(len(bits), numbers.FLOATS, np.uint8)
         parts = [pick(row, int(form)) for row, form in zip(bits, forms, strict=True)]
         body = b"".join(part for pair in parts for part in pair)
         return body if zstd_level is None else zstd(body, zstd_level)
@@ -100,7 +100,7 @@ def pco(name: str, level: int, scale: bool, constants: bool, zstd_level: int | N
         body, at, values = data if zstd_level is None else unzstd(data), 0, np.empty((series, times), np.uint64)
         for row in values:
             size = int.from_bytes(body[at + 1 : at + 3], "little")
-            numbers.unpack_values(row, body[at], memoryview(body)[at + 3 : at + 3 + size])
+            numbers.unpack_values(row[None], body[at : at + 1], [memoryview(body)[at + 3 : at + 3 + size]])
             at += 3 + size
         return values
 

@@ -12,11 +12,12 @@ import pytest
 from carbyne.core import stamps
 from carbyne.core.errors import CarbyneError, CorruptDataError, InvariantError, UnknownVersionError
 from carbyne.core.limits import BLOCK_BYTES_MAX, BLOCK_INFLATED_BYTES_MAX
-from carbyne.samples import blocks
+from carbyne.samples import blocks, numbers
 from carbyne.samples.blocks import children, decode, decode_series, encode, encode_parts, in_part, part_of
 from carbyne.samples.columns import EMPTY, Columns, Group, Rows, flaw, from_rows, merge, restrict
 from hypothesis import given
 from hypothesis import strategies as st
+from pcodec import standalone
 
 from tests.support.strategies import ODD_BITS, SHAPES, Record, columns_of, minutes, records, row_stamps, shaped
 
@@ -78,6 +79,19 @@ def test_regular_rows_cost_little_beside_their_values() -> None:
     assert len(encode(columns)) < 160
 
 
+def test_counters_are_stored_by_their_differences_and_gauges_by_their_values() -> None:
+    """As pco would choose, which would try both; bits that are no numbers choose values."""
+    rng = np.random.default_rng(1)
+    steps, gauge = rng.integers(0, 100, 240), rng.integers(0, 100, 240)
+    odd = np.where(np.arange(240) == 7, np.nan, gauge + 0.1)
+    rows = np.array([1e9 + np.cumsum(steps), gauge, odd, np.where(np.isnan(odd), -np.inf, odd)])
+    packed = numbers.pack_values(rows.view(np.uint64))
+    chosen = [numbers._are_steady(row[None])[0] for row in rows]
+    assert chosen == [True, False, False, False]
+    auto = [len(standalone.simple_compress(row.astype(np.int64), numbers.PCO)) for row in rows[:2]]
+    assert [len(stream) for _, stream in packed[:2]] == pytest.approx(auto, rel=0.05)
+
+
 @given(records(), st.sets(st.sampled_from(["a", "b", "absent"])))
 def test_decode_series_is_decode_and_restrict(some: list[Record], wanted: set[str]) -> None:
     columns = columns_of(some)
@@ -87,9 +101,9 @@ def test_decode_series_is_decode_and_restrict(some: list[Record], wanted: set[st
 def test_decode_series_leaves_other_streams_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     block = encode(shaped(NAMES, 240, seed=5))
     read: list[int] = []
-    fill_row = blocks.unpack_values
+    fill_rows = blocks.unpack_values
     monkeypatch.setattr(
-        blocks, "unpack_values", lambda row, form, stream: (read.append(form), fill_row(row, form, stream))
+        blocks, "unpack_values", lambda rows, forms, streams: (read.extend(forms), fill_rows(rows, forms, streams))
     )
     assert decode_series(block, {"noise"}).series == ["noise"]
     assert len(read) == 1

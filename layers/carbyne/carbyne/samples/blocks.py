@@ -334,5 +334,7 @@ def _fill(group: Group, packed: _Group, rows: Sequence[int]) -> None:
     """Decode into ``group.values`` the streams of those rows of the packed group."""
     streams = memoryview(packed.values)
     ends = list(accumulate(packed.sizes))
-    for values, row in zip(group.values, rows, strict=True):
-        unpack_values(values, packed.forms[row], streams[ends[row] - packed.sizes[row] : ends[row]])
+    for low in range(0, len(rows), SERIES_PER_STEP):
+        step = rows[low : low + SERIES_PER_STEP]
+        own = [streams[ends[row] - packed.sizes[row] : ends[row]] for row in step]
+        unpack_values(group.values[low : low + SERIES_PER_STEP], bytes(packed.forms[row] for row in step), own)

@@ -7,7 +7,8 @@ never pass through arithmetic, so NaN payloads and -0.0 survive.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import compress, pairwise
+from itertools import compress
+from operator import lt
 from typing import Final
 
 import numpy as np
@@ -151,7 +152,7 @@ def flaw(columns: Columns) -> str | None:
 
 def ascending(items: Sequence[bytes] | Sequence[str]) -> bool:
     """Whether each item is greater than the one before it."""
-    return all(low < high for low, high in pairwise(items))  # type: ignore[operator]
+    return all(map(lt, items, items[1:]))
 
 
 def _group_flaw(group: Group, stamps: int) -> str | None:

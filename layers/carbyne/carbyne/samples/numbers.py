@@ -4,14 +4,19 @@ The length of a stream of T numbers of 8 bytes tells its form: 8 bytes are one n
 numbers, little-endian, and any other length is a standalone file of pco.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pcodec import ChunkConfig, standalone
+from pcodec import ChunkConfig, DeltaSpec, standalone
 
+BYTES: Final = 8
 PCO: Final = ChunkConfig(compression_level=6)
+PCO_VALUES: Final = ChunkConfig(compression_level=6, delta_spec=DeltaSpec.no_op())
+PCO_STEADY: Final = ChunkConfig(compression_level=6, delta_spec=DeltaSpec.try_consecutive(1))
+STEADY_BELOW: Final = 0.7
+"""Range of the differences, in ranges of the numbers, below which the differences are what is stored."""
 TIMES_PCO_MIN: Final = 16
 """Shorter streams are left to zstd: the head of a pco stream would cost more than it saves."""
 DIGITS_MAX: Final = 9
@@ -32,15 +37,19 @@ def pack(numbers: NDArray[Any]) -> bytes:
     bits = numbers.view(np.uint64)
     if (bits == bits[0]).all():
         return bits[:1].tobytes()
+    return _packed(numbers, PCO)
+
+
+def _packed(numbers: NDArray[Any], config: ChunkConfig) -> bytes:
     if len(numbers) < TIMES_PCO_MIN:
         return numbers.tobytes()
-    packed = standalone.simple_compress(numbers, PCO)
+    packed = standalone.simple_compress(numbers, config)
     return packed if len(packed) < numbers.nbytes else numbers.tobytes()
 
 
 def unpack(stream: bytes | memoryview, numbers: NDArray[Any]) -> None:
     """Fill ``numbers`` from a stream: the mirror of ``pack``.  Raises ValueError or RuntimeError for bad bytes."""
-    if len(stream) in (8, numbers.nbytes):
+    if len(stream) in (BYTES, numbers.nbytes):
         numbers[:] = np.frombuffer(stream, numbers.dtype)
         return
     progress = standalone.simple_decompress_into(bytes(stream), numbers)
@@ -48,21 +57,40 @@ def unpack(stream: bytes | memoryview, numbers: NDArray[Any]) -> None:
         raise ValueError(f"stream of {len(stream)} bytes does not hold {len(numbers)} numbers")
 
 
-def pack_values(bits: NDArray[np.uint64]) -> Iterator[PackedStream]:
+def pack_values(bits: NDArray[np.uint64]) -> list[PackedStream]:
     """The stream of each row of ``bits`` [S, T]: of scaled integers where that is bit-exact, else of float64."""
-    for row, form in zip(bits, forms_of(bits).tolist(), strict=True):
-        yield form, pack(row.view(np.float64) if form == FLOATS else scaled_to(row, form))
+    forms, is_constant = forms_of(bits)
+    streams = [(FLOATS, row[:1].tobytes()) for row in bits]
+    for form in np.unique(forms[~is_constant]).tolist():
+        rows = np.flatnonzero((forms == form) & ~is_constant)
+        numbers = bits[rows].view(np.float64) if form == FLOATS else scaled_to(bits[rows], form)
+        for row, own, is_steady in zip(rows.tolist(), numbers, _are_steady(numbers).tolist(), strict=True):
+            streams[row] = form, _packed(own, PCO_STEADY if is_steady else PCO_VALUES)
+    return streams
 
 
-def forms_of(bits: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """The form [S] for each row of ``bits`` [S, T]: the fewest digits that are exact; constants stay float64."""
+def _are_steady(numbers: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether the differences of successive numbers of a row [S, T] have a smaller range than the numbers.
+
+    pco finds that out by trying, which takes three times as long as to compress, and saves 0.3 % more.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        steps = np.diff(numbers, axis=1)
+        steady: NDArray[np.bool_] = np.ptp(steps, axis=1) < STEADY_BELOW * np.ptp(numbers, axis=1)
+    return steady
+
+
+def forms_of(bits: NDArray[np.uint64]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """For each row of ``bits`` [S, T] its form [S], the fewest digits that are exact, and whether it is a constant;
+    constants stay float64."""
     forms = np.full(len(bits), FLOATS, np.uint8)
-    left = np.flatnonzero((bits != bits[:, :1]).any(axis=1))
+    is_constant: NDArray[np.bool_] = (bits == bits[:, :1]).all(axis=1)
+    left = np.flatnonzero(~is_constant)
     for digits in range(DIGITS_MAX + 1):
         likely = left[_is_exact(bits[left, :PROBE_TIMES], digits)]
         forms[likely[_is_exact(bits[likely], digits)]] = digits
         left = left[forms[left] == FLOATS]
-    return forms
+    return forms, is_constant
 
 
 def _is_exact(bits: NDArray[np.uint64], digits: int) -> NDArray[np.bool_]:
@@ -81,13 +109,15 @@ def _unscaled(whole: NDArray[np.int64], digits: int) -> NDArray[np.uint64]:
     return (whole / 10.0**digits).view(np.uint64)
 
 
-def unpack_values(row: NDArray[np.uint64], form: int, stream: memoryview) -> None:
-    """Fill ``row`` [T] with the bits of a series: the mirror of ``pack_values``.  Raises as ``unpack``."""
-    if form == FLOATS:
-        unpack(stream, row.view(np.float64))
-        return
-    if form > DIGITS_MAX:
+def unpack_values(rows: NDArray[np.uint64], forms: bytes, streams: Sequence[memoryview]) -> None:
+    """Fill ``rows`` [S, T] with the bits of as many series: the mirror of ``pack_values``.  Raises as ``unpack``."""
+    if (form := max((form for form in forms if form != FLOATS), default=0)) > DIGITS_MAX:
         raise ValueError(f"form {form}")
-    whole = row.view(np.int64)
-    unpack(stream, whole)
-    row[:] = _unscaled(whole, form)
+    constants = [row for row, stream in enumerate(streams) if len(stream) == BYTES]
+    rows[constants] = np.frombuffer(b"".join(streams[row] for row in constants), np.uint64)[:, None]
+    for row, form, stream in zip(rows, forms, streams, strict=True):
+        if len(stream) != BYTES:
+            unpack(stream, row.view(np.float64 if form == FLOATS else np.int64))
+    for form in {*forms} - {FLOATS}:
+        scaled = [row for row, own in enumerate(forms) if own == form]
+        rows[scaled] = _unscaled(rows[scaled].view(np.int64), form)

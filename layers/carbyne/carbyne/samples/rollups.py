@@ -211,8 +211,11 @@ def _combined(ts_ms: NDArray[np.int64], parts: _Parts, bucket_ms: int) -> Bucket
 
 
 def _group(series: list[str], buckets: Buckets) -> Group:
-    parts = zip(AGGREGATES.values(), (buckets.count, buckets.sum, buckets.min, buckets.max), strict=True)
-    entries = {name + suffix: values for suffix, part in parts for name, values in zip(series, part, strict=True)}
-    names = sorted(entries)
-    values = np.array([entries[name] for name in names]).view(np.uint64)
+    suffixes = sorted(AGGREGATES.values())
+    parts = {
+        AGGREGATES[name]: part
+        for name, part in zip(AGGREGATES, (buckets.count, buckets.sum, buckets.min, buckets.max), strict=True)
+    }
+    names = [name + suffix for name in series for suffix in suffixes]
+    values = np.stack([parts[suffix] for suffix in suffixes], axis=1).reshape(len(names), -1).view(np.uint64)
     return Group(tuple(names), buckets.start_ms, np.zeros(len(buckets.start_ms), np.uint32), values)

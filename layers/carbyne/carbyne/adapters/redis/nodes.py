@@ -167,7 +167,9 @@ class Nodes:
             else:
                 replies[number] = exceptions.ClusterDownError(f"no node serves the slot of lane {calls[number].lane}")
         jobs = [(node, [calls[i] for i in mine], replicated) for node, mine in by_node.items()]
-        for mine, got in zip(by_node.values(), self._threads.map(lambda job: self._on_node(*job), jobs), strict=True):
+        # A thread for a single node would cost more than what is asked of it.
+        each = self._threads.map if len(jobs) > 1 else map
+        for mine, got in zip(by_node.values(), each(lambda job: self._on_node(*job), jobs), strict=True):
             for number, reply in zip(mine, got, strict=True):
                 replies[number] = reply
         return next((node.name for node, mine in by_node.items() if isinstance(replies[mine[0]], SILENT)), None)
