@@ -14,7 +14,7 @@ from carbyne.core.keys import BlockKey, SourceKey, Window, join_series, lane_tag
 from carbyne.samples import blocks
 from carbyne.samples.columns import column, merge
 from carbyne.samples.schedule import LATE_SHARE
-from carbyne.store.tree import read_blocks
+from carbyne.store.tiers import read_blocks
 from carbyne.stream import records
 
 from harness.pipeline import LENGTH_S, SCHEDULE, Pipeline, flush

@@ -210,12 +210,12 @@ def _(simulation: Simulation) -> Patches:
 def _(simulation: Simulation) -> Patches:
     """late rows leave before their rollups stand"""
 
-    def early(self: Any, source: SourceKey, window: Any, columns: Any, markers: Any) -> None:
+    def early(self: Any, source: SourceKey, window: Any, columns: Any, *more: Any) -> None:
+        catalogue = self._catalogue.of(source)
         if columns.groups:
-            self._store(BlockKey(source, RAW, window), columns)
-            late = [rows for rows in self._catalogue.of(source).pending().late if rows.window == window]
-            self._catalogue.of(source).remove_late(late)
-        merge(self, source, window, columns, markers)
+            self._store(BlockKey(source, RAW, window), catalogue, columns)
+            catalogue.remove_late([rows for rows in catalogue.pending().late if rows.window == window])
+        merge(self, source, window, columns, *more)
 
     merge = Sealer.merge
     return [patch.object(Sealer, "merge", early)]
@@ -302,7 +302,7 @@ def _(simulation: Simulation) -> Patches:
         rows = self._hot.rows(source, window)
         done = self._hot.confirm(source, window, rows.pairs, expiry_ms=0, again_ms=0)
         if rows.pairs:
-            self._store(BlockKey(source, RAW, window), rows.columns)
+            self._store(BlockKey(source, RAW, window), self._catalogue.of(source), rows.columns)
             self._rollups.roll(source, window, rows.columns.series)
         return done
 
@@ -320,8 +320,8 @@ def _(simulation: Simulation) -> Patches:
 def _(simulation: Simulation) -> Patches:
     """a block is replaced by the rows of this seal instead of merged"""
 
-    def replaced(self: Any, key: BlockKey, columns: Any) -> None:
-        creating = self._catalogue.of(key.source).making(key.resolution, key.window)
+    def replaced(self: Any, key: BlockKey, catalogue: Any, columns: Any) -> None:
+        creating = catalogue.making(key.resolution, key.window)
         target = tree.Target(self._warm, key.window.end_s + 86_400, creating)
         tree.rewrite(
             target,
@@ -329,7 +329,7 @@ def _(simulation: Simulation) -> Patches:
             lambda part, stored: blocks.of_part(columns, part),
             columns.series,
         )
-        self._catalogue.of(key.source).add_series({})
+        catalogue.add_series({})
 
     return [patch.object(Sealer, "_store", replaced)]
 
@@ -355,8 +355,8 @@ def _(simulation: Simulation) -> Patches:
     """rollups are computed from the rows just sealed alone"""
     store, read = Sealer._store, tiers.BlockTiers.read
 
-    def noting(self: Any, key: BlockKey, columns: Any) -> None:
-        store(self, key, columns)
+    def noting(self: Any, key: BlockKey, catalogue: Any, columns: Any) -> None:
+        store(self, key, catalogue, columns)
         self._rollups._tiers.just_sealed = columns
 
     def partial(self: Any, of: tiers.BlockQuery, *args: Any) -> Any:
@@ -390,12 +390,12 @@ def _(simulation: Simulation) -> Patches:
     """a late sample changes no rollup"""
     roll = roller.Roller.roll
 
-    def once(self: Any, source: SourceKey, window: Any, series: Any) -> int:
+    def once(self: Any, source: SourceKey, window: Any, *of: Any) -> int:
         done = simulation.__dict__.setdefault("rolled", set())
         if (source, window) in done:
             return 0
         done.add((source, window))
-        return roll(self, source, window, series)
+        return roll(self, source, window, *of)
 
     return [patch.object(roller.Roller, "roll", once)]
 

@@ -6,7 +6,7 @@ import numpy as np
 from carbyne.core import stamps
 from carbyne.core.keys import BlockKey, SourceKey, Window
 from carbyne.samples.columns import Rows, from_rows, merge
-from carbyne.store.tree import read_blocks
+from carbyne.store.tiers import read_blocks
 
 KEY = BlockKey(SourceKey("acme", "host/a"), "raw", Window(1_699_992_000, 14_400))
 START_MS = KEY.window.start_s * 1000

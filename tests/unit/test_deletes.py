@@ -230,7 +230,7 @@ def test_windows_and_markers_come_in_one_query() -> None:
     for marker in all_markers:
         world.catalogue.of(SOURCE).add_marker(marker, 2**32)
     world.catalogue._table.calls.clear()
-    windows, markers = world.catalogue.of(SOURCE).raw()
+    windows, markers = world.catalogue.of(SOURCE).windows_and_markers(RAW)
     assert windows.sealed == {OLD} and set(markers) == all_markers
     assert world.catalogue._table.calls == {"query": 1}
 

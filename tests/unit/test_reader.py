@@ -105,8 +105,8 @@ class Catalogue:
         self.tiers._ask("pending")
         return Pending([], [], set())
 
-    def raw(self):
-        return self.windows("raw"), self.tiers.markers
+    def windows_and_markers(self, resolution):
+        return self.windows(resolution), self.tiers.markers
 
 
 class Cold:

@@ -14,7 +14,8 @@ from carbyne.core.limits import SEAL_TRIES_MAX, STUB_EXTRA_S
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, Rows, from_rows, merge
 from carbyne.samples.markers import Marker
-from carbyne.store.tree import Target, clean, merge_into, read_blocks, rewrite
+from carbyne.store.tiers import read_blocks
+from carbyne.store.tree import Target, clean, merge_into, rewrite
 from hypothesis import given
 from hypothesis import strategies as st
 

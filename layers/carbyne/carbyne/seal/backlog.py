@@ -30,9 +30,12 @@ _log = logging.getLogger(__name__)
 
 
 class Merge(Protocol):
-    """Makes block and rollups of a window hold ``columns`` and nothing that ``markers`` delete; RetryableError."""
+    """Makes block and rollups of a window hold ``columns`` and nothing that ``markers`` delete, and then notes the
+    ``change``, unless that is empty; RetryableError."""
 
-    def __call__(self, source: SourceKey, window: Window, columns: Columns, markers: Markers) -> None: ...
+    def __call__(
+        self, source: SourceKey, window: Window, columns: Columns, markers: Markers, change: bytes
+    ) -> None: ...
 
 
 class Backlog:
@@ -103,7 +106,8 @@ class Backlog:
         """Whether the window lacks nothing now: one that can't be read must not hold up the others."""
         markers = [delete.marker for delete in deletes if _concerns(delete, window)]
         try:
-            self._merge(source, window, merge([blocks.decode(rows.data) for rows in late]), markers)
+            change = "".join(rows.sort for rows in late).encode()
+            self._merge(source, window, merge([blocks.decode(rows.data) for rows in late]), markers, change)
         except RetryableError:
             raise
         except CarbyneError:
@@ -111,9 +115,7 @@ class Backlog:
             self._meter.add("SealsFailed", 1)
             return False
         if late:
-            catalogue = self._catalogue.of(source)
-            catalogue.note_change("".join(rows.sort for rows in late).encode())
-            catalogue.remove_late(late)
+            self._catalogue.of(source).remove_late(late)
         self._meter.add("WindowsMended", 1)
         return True
 

@@ -14,7 +14,6 @@ and notes the day; from then on a seal writes those of its own series.  Until th
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Final, NamedTuple
 
 from carbyne.core import stamps
@@ -25,7 +24,7 @@ from carbyne.samples import blocks
 from carbyne.samples.columns import Columns, between, merge, restamped, restrict
 from carbyne.samples.markers import Markers
 from carbyne.samples.rollups import DAY, ROLLUPS, Resolution, Span, blanked, keys_of, roll, rolled_names, undeleted
-from carbyne.store.catalogue import Catalogue
+from carbyne.store.catalogue import Catalogue, SourceCatalogue
 from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps
 from carbyne.store.tree import Target, rewrite
 from carbyne.stream.records import TS_MS_MAX
@@ -76,65 +75,61 @@ class Roller:
         The number of blocks written.  Safe to repeat; raises RetryableError if a tier can't be asked.
         """
         written = 0
+        catalogue = self._catalogue.of(source)
         deletes = _Deletes(markers, is_past=window.start_s < self._now_ms() // 1000 - self._retention_s + DAY_S)
         for resolution in ROLLUPS:
             span = resolution.aligned(window.start_s * 1000, window.end_s * 1000)
             if resolution is DAY:
                 span = span[0], min(span[1], DAY.closed_ms(self._now_ms()))
-                written += self._close_days(source)
-            written += self._write(source, resolution, span, series, deletes)
+                written += self._close_days(catalogue)
+            written += self._write(catalogue, resolution, span, series, deletes)
         return written
 
-    def _close_days(self, source: SourceKey) -> int:
+    def _close_days(self, catalogue: SourceCatalogue) -> int:
         """Write the buckets of all series for each day that has closed and was not written yet."""
         written = 0
-        closed_ms = DAY.closed_ms(self._now_ms())
-        catalogue = self._catalogue.of(source)
-        days = [day for day in catalogue.open_days() if day.end_s * 1000 <= closed_ms]
-        spans = catalogue.series() if days else {}
-        for day in sorted(days):
-            start_ms, end_ms = day.start_s * 1000, day.end_s * 1000
-            series = [name for name, seen in spans.items() if seen.first_ms < end_ms and seen.last_ms >= start_ms]
-            written += self._write(source, DAY, (start_ms, end_ms), series, NO_DELETES)
+        for day, series in catalogue.days_to_close(DAY.closed_ms(self._now_ms())):
+            written += self._write(catalogue, DAY, (day.start_s * 1000, day.end_s * 1000), series, NO_DELETES)
             catalogue.note_change(f"closed {day.token}".encode())  # readers will trust its buckets
             catalogue.close_day(day)
         return written
 
     def _write(
-        self, source: SourceKey, resolution: Resolution, span: Span, series: Collection[str], deletes: _Deletes
+        self,
+        catalogue: SourceCatalogue,
+        resolution: Resolution,
+        span: Span,
+        series: Collection[str],
+        deletes: _Deletes,
     ) -> int:
         """Recompute the buckets of ``series`` in a span of whole buckets; the number of blocks written."""
         return sum(
-            self._rewrite(BlockKey(source, resolution.name, window), _RollupPart(resolution, part, deletes), series)
+            self._rewrite(catalogue, window, _RollupPart(resolution, part, deletes), series)
             for window, part in _by_window(resolution, span)
         )
 
-    def _rewrite(self, key: BlockKey, of: _RollupPart, series: Collection[str]) -> bool:
-        expires_s = max(key.window.end_s, self._now_ms() // 1000) + self._warm_s[of.resolution.name]
-        target = Target(self._warm, expires_s, self._catalogue.of(key.source).making(key.resolution, key.window))
+    def _rewrite(self, catalogue: SourceCatalogue, window: Window, of: _RollupPart, series: Collection[str]) -> bool:
+        """Recompute buckets in one block, those of which something is deleted included; whether anything changed."""
+        key = BlockKey(catalogue.source, of.resolution.name, window)
+        expires_s = max(window.end_s, self._now_ms() // 1000) + self._warm_s[of.resolution.name]
+        target = Target(self._warm, expires_s, catalogue.making(key.resolution, window))
         series = {*series, *self._deleted(key.source, of)}
-        return rewrite(target, key, partial(self._recomputed, key.source, of, series), keys_of(series))
+
+        def recomputed(part: str, stored: Columns) -> Columns:
+            return self._recomputed(key.source, of, [name for name in series if blocks.in_part(name, part)], stored)
+
+        return rewrite(target, key, recomputed, keys_of(series))
 
     def _deleted(self, source: SourceKey, of: _RollupPart) -> Collection[str]:
         """The series that have buckets here of which something is deleted."""
         series = {marker.series for marker in of.deletes.markers}
         return rolled_names(self._stored(source, of, None)) if "" in series else series
 
-    def _recomputed(
-        self, source: SourceKey, of: _RollupPart, series: Collection[str], part: str, stored: Columns
-    ) -> Columns:
-        """``stored`` with the buckets of the span recomputed for those of ``series`` that lie in ``part``."""
-        series = [name for name in series if blocks.in_part(name, part)]
-        kept, replaced = _apart(stored, set(keys_of(series)), of.span)
-        before = self._stored(source, of, keys_of(series)) if of.deletes.markers else replaced
-        if of.deletes.is_past:
-            fresh = restamped(undeleted(before, of.deletes.markers, of.resolution.bucket_s), stamps.ZERO)
-        else:
-            fresh = self._fresh(source, of, series)
-        fresh = merge([fresh, blanked(before)])
-        if not of.deletes.markers and fresh == restamped(replaced, stamps.ZERO):
-            return stored
-        return merge([kept, restamped(fresh, self._later(before))])
+    def _recomputed(self, source: SourceKey, of: _RollupPart, series: Sequence[str], stored: Columns) -> Columns:
+        """``stored`` with the buckets of the span recomputed for ``series``."""
+        before = self._stored(source, of, keys_of(series)) if of.deletes.markers else None
+        columns = None if of.deletes.is_past else self._fresh(source, of, series)
+        return _with_buckets(stored, of, series, columns, before, self._now_ms())
 
     def _fresh(self, source: SourceKey, of: _RollupPart, series: Sequence[str]) -> Columns:
         """The buckets as the finer samples give them."""
@@ -152,11 +147,6 @@ class Roller:
         query = BlockQuery(source, resolution, start_ms, end_ms - 1, series)
         return between(self._tiers.read(query, Gaps(partial=False)), start_ms, end_ms)
 
-    def _later(self, replaced: Columns) -> bytes:
-        """A stamp after all of ``replaced``, and after those of a block that the table has no more."""
-        newest = int(stamps.unpack(replaced.stamps[-1])[1]) if replaced.stamps else 0
-        return stamps.pack(0, str(max(self._now_ms(), newest + 1)))
-
 
 def _by_window(resolution: Resolution, span: Span) -> Iterator[tuple[Window, Span]]:
     """The windows of blocks that overlap the span, each with its part of it; none for an empty span."""
@@ -170,3 +160,29 @@ def _apart(columns: Columns, series: Collection[str], span: Span) -> tuple[Colum
     kept = restrict(columns, lambda name: name not in series)
     earlier, later = between(replaced, -TS_MS_MAX, span[0]), between(replaced, span[1], TS_MS_MAX + 1)
     return merge([kept, earlier, later]), between(replaced, *span)
+
+
+def _with_buckets(
+    stored: Columns,
+    of: _RollupPart,
+    series: Collection[str],
+    fresh: Columns | None,
+    before: Columns | None,
+    now_ms: int,
+) -> Columns:
+    """``stored`` with the buckets ``fresh``, None if they can't be computed any more.  ``before``: the buckets of table
+    and archive, None if the table's alone count."""
+    kept, replaced = _apart(stored, set(keys_of(series)), of.span)
+    before = replaced if before is None else before
+    if fresh is None:
+        fresh = restamped(undeleted(before, of.deletes.markers, of.resolution.bucket_s), stamps.ZERO)
+    fresh = merge([fresh, blanked(before)])
+    if not of.deletes.markers and fresh == restamped(replaced, stamps.ZERO):
+        return stored
+    return merge([kept, restamped(fresh, _later(before, now_ms))])
+
+
+def _later(replaced: Columns, now_ms: int) -> bytes:
+    """A stamp after all of ``replaced``, and after those of a block that the table has no more."""
+    newest = int(stamps.unpack(replaced.stamps[-1])[1]) if replaced.stamps else 0
+    return stamps.pack(0, str(max(now_ms, newest + 1)))

@@ -20,7 +20,7 @@ from carbyne.samples.markers import Markers
 from carbyne.samples.schedule import LaneArrivals, SealSchedule
 from carbyne.seal.backlog import Backlog
 from carbyne.seal.relief import Admission, Relief, ReliefPorts, ShardMemory, Sized
-from carbyne.store.catalogue import Catalogue, spans_of
+from carbyne.store.catalogue import Catalogue, SourceCatalogue, spans_of
 from carbyne.store.tree import Target, clean, merge_into
 from carbyne.store.worklist import Worklist
 
@@ -178,8 +178,8 @@ class Sealer:
         """
         rows = self._hot.rows(source, window)
         if rows.pairs:
-            self.merge(source, window, rows.columns, rows.markers)
-            self._catalogue.of(source).note_change(f"sealed {window.token} {rows.pairs}".encode())
+            change = f"sealed {window.token} {rows.pairs}".encode()
+            self.merge(source, window, rows.columns, rows.markers, change)
         now_ms = self._now_ms()
         keep_ms = (window.end_s + self._retention.hot_s) * 1000
         return self._hot.confirm(
@@ -191,29 +191,32 @@ class Sealer:
             early=early,
         )
 
-    def merge(self, source: SourceKey, window: Window, columns: Columns, markers: Markers) -> None:
-        """Block, catalogue and rollups of a window hold ``columns`` afterwards, and nothing that ``markers`` delete."""
-        key = BlockKey(source, RAW, window)
+    def merge(self, source: SourceKey, window: Window, columns: Columns, markers: Markers, change: bytes) -> None:
+        """Block, catalogue and rollups of a window hold ``columns`` afterwards, and nothing that ``markers`` delete.
+
+        ``change``: noted when all of it is there, see ``SourceCatalogue.note_change``; empty if the caller does that.
+        """
+        key, catalogue = BlockKey(source, RAW, window), self._catalogue.of(source)
         if columns.groups:
-            self._store(key, columns)
+            self._store(key, catalogue, columns)
         self._meter.add("RollupsWritten", self._rollups.roll(source, window, columns.series, markers))
         if markers:
-            self._clean(key)
+            self._clean(key, catalogue)
+        if change:
+            catalogue.note_change(change)
 
-    def _store(self, key: BlockKey, columns: Columns) -> None:
+    def _store(self, key: BlockKey, catalogue: SourceCatalogue, columns: Columns) -> None:
         """Block and catalogue hold ``columns`` afterwards."""
-        catalogue, expires_s = self._catalogue.of(key.source), self._expires_s(key.window)
-        creating, markers = catalogue.making(key.resolution, key.window), catalogue.markers
-        if merge_into(self._warm, key, columns, expires_s=expires_s, creating=creating, markers=markers):
+        creating, expires_s = catalogue.making(key.resolution, key.window), self._expires_s(key.window)
+        if merge_into(self._warm, key, columns, expires_s=expires_s, creating=creating, markers=catalogue.markers):
             self._meter.add("BlocksWritten", 1)
         catalogue.add_series(spans_of(columns))
         self._meter.add("SamplesSealed", columns.samples)
 
-    def _clean(self, key: BlockKey) -> None:
+    def _clean(self, key: BlockKey, catalogue: SourceCatalogue) -> None:
         """Take deleted samples out of the blocks of both tiers, parts that no row of this seal lies in included."""
-        markers = self._catalogue.of(key.source).markers
-        clean(Target(self._warm, self._expires_s(key.window)), key, markers)
-        clean(Target(self._cold, 0), key, markers)
+        clean(Target(self._warm, self._expires_s(key.window)), key, catalogue.markers)
+        clean(Target(self._cold, 0), key, catalogue.markers)
 
     def _expires_s(self, window: Window) -> int:
         return max(window.end_s, self._now_ms() // 1000) + self._retention.warm_raw_s

@@ -68,41 +68,41 @@ class CachedTiers:
         self._catalogue = catalogue
         self._cache = cache
 
-    def read(self, of: BlockQuery, gaps: Gaps, hot: Columns = EMPTY) -> Columns:
+    def read(self, query: BlockQuery, gaps: Gaps, hot: Columns = EMPTY) -> Columns:
         """As of ``BlockTiers``; ``hot`` and what is pending must have been read before, or a change could be missed."""
         try:
-            version, markers = self._catalogue.of(of.source).version()
+            version, markers = self._catalogue.of(query.source).version()
         except RetryableError:  # the tiers below know what to make of it
             version, markers = b"", []
         if not version:  # nor is anything kept of blocks whose changes were never noted
-            return self._tiers.read(of, gaps, hot)
+            return self._tiers.read(query, gaps, hot)
         # Blocks are read whole.  The next read has the same windows, but another end if it ends now.
-        window_ms = self._windows_ms[of.resolution]
-        whole = of._replace(
-            from_ms=of.from_ms // window_ms * window_ms, to_ms=-(-(of.to_ms + 1) // window_ms) * window_ms - 1
+        window_ms = self._windows_ms[query.resolution]
+        whole = query._replace(
+            from_ms=query.from_ms // window_ms * window_ms, to_ms=-(-(query.to_ms + 1) // window_ms) * window_ms - 1
         )
         key = _key(version, whole)
-        value = self._cache.get(of.source, key)
+        value = self._cache.get(query.source, key)
         columns = _columns(value)
         if columns is None:
             columns = self._of_blocks(whole, gaps, key)
         elif value:
             gaps.taken.append(Taken("cache", len(value)))
-        return erase(merge([hot, columns]), markers) if of.resolution == RAW else merge([hot, columns])
+        return erase(merge([hot, columns]), markers) if query.resolution == RAW else merge([hot, columns])
 
-    def _of_blocks(self, of: BlockQuery, gaps: Gaps, key: str) -> Columns:
+    def _of_blocks(self, query: BlockQuery, gaps: Gaps, key: str) -> Columns:
         """What the blocks say, kept for the next read unless something is missing in it."""
         own = gaps.apart()
-        columns = self._tiers.read(of, own)
+        columns = self._tiers.read(query, own)
         gaps.join(own)
         if not own.warnings and (value := _value(columns)):
-            self._cache.put(of.source, key, value)
+            self._cache.put(query.source, key, value)
         return columns
 
 
-def _key(version: bytes, of: BlockQuery) -> str:
-    names = "*" if of.series is None else "\n".join(sorted(of.series))
-    asked = f"{of.source.path}:{of.resolution}:{of.from_ms}:{of.to_ms}:{of.part}:{names}".encode()
+def _key(version: bytes, query: BlockQuery) -> str:
+    names = "*" if query.series is None else "\n".join(sorted(query.series))
+    asked = f"{query.source.path}:{query.resolution}:{query.from_ms}:{query.to_ms}:{query.part}:{names}".encode()
     return blake2b(version + asked, digest_size=16).hexdigest()
 
 

@@ -43,7 +43,7 @@ from carbyne.core.limits import (
 )
 from carbyne.samples import blocks
 from carbyne.samples.columns import Columns
-from carbyne.samples.markers import Marker
+from carbyne.samples.markers import Marker, Markers
 
 VERSION: Final = 1
 MARKER_VERSION: Final = 2
@@ -70,6 +70,9 @@ class SeriesSpan(NamedTuple):
 
     def joined(self, other: "SeriesSpan") -> "SeriesSpan":
         return SeriesSpan(min(self.first_ms, other.first_ms), max(self.last_ms, other.last_ms))
+
+    def touches(self, window: Window) -> bool:
+        return window.overlaps(self.first_ms, self.last_ms)
 
 
 class Windows(NamedTuple):
@@ -213,7 +216,7 @@ class SourceCatalogue:
 
     def __init__(self, table: Table, source: SourceKey) -> None:
         self._table = table
-        self._source = source
+        self.source: Final = source
 
     def series(self) -> Spans:
         """Every series that was ever sealed, with when it was seen."""
@@ -225,39 +228,42 @@ class SourceCatalogue:
         for _ in range(SEAL_TRIES_MAX):
             if self._try_add_series(seen):
                 return
-        raise RetryableError(f"the series of {self._source.source} keep changing under us")
+        raise RetryableError(f"the series of {self.source.source} keep changing under us")
 
     def windows(self, resolution: str) -> Windows:
         """The windows of this resolution that were ever sealed."""
-        item = self._table.get(self._source.windows_item, resolution)
+        item = self._table.get(self.source.windows_item, resolution)
         return _windows(item) if item else Windows(set(), set())
 
-    def raw(self) -> tuple[Windows, list[Marker]]:
-        """The windows of raw blocks that were ever sealed and the markers of deletes, in one query."""
-        items = self._table.query(self._source.windows_item, MARKERS, RAW)
+    def windows_and_markers(self, resolution: str) -> tuple[Windows, Markers]:
+        """The windows of this resolution that were ever sealed, and the markers of deletes, which raw blocks alone
+        obey; in one query."""
+        if resolution != RAW:
+            return self.windows(resolution), ()
+        items = self._table.query(self.source.windows_item, MARKERS, RAW)
         markers = [_marker(item) for sort, item in items if sort not in (CHANGE, RAW)]
         return _index(items), markers
 
     def markers(self) -> list[Marker]:
         """The markers of deletes."""
-        return [_marker(item) for _, item in self._table.query(self._source.windows_item, MARKERS, _AFTER_MARKERS)]
+        return [_marker(item) for _, item in self._table.query(self.source.windows_item, MARKERS, _AFTER_MARKERS)]
 
     def add_marker(self, marker: Marker, expires_s: int) -> None:
         """Note a delete, with all blocks to be cleaned, unless another one says the same or more; those that it covers
         itself go."""
         for _ in range(SEAL_TRIES_MAX):
-            items = dict(self._table.query(self._source.windows_item, MARKERS, _AFTER_MARKERS))
+            items = dict(self._table.query(self.source.windows_item, MARKERS, _AFTER_MARKERS))
             noted = {sort: _marker(item) for sort, item in items.items()}
             if any(other.covers(marker) for other in noted.values()):
                 return
             sort = marker_sort(marker.identity)
             item = _noted(marker, _first_ms(marker), expires_s)
-            if not self._table.put(self._source.windows_item, sort, item, items.get(sort)):
+            if not self._table.put(self.source.windows_item, sort, item, items.get(sort)):
                 continue
             for covered in (of for of, other in noted.items() if of != sort and marker.covers(other)):
-                self._table.remove(self._source.windows_item, covered, items[covered])
+                self._table.remove(self.source.windows_item, covered, items[covered])
             return
-        raise RetryableError(f"the deletes of {self._source.source} keep changing under us")
+        raise RetryableError(f"the deletes of {self.source.source} keep changing under us")
 
     def advance(self, deletes: Iterable[OpenDelete], left_ms: int | None) -> list[OpenDelete]:
         """Note that blocks of windows that begin before ``left_ms``, with None all blocks, are clean of deletes.
@@ -268,25 +274,25 @@ class SourceCatalogue:
         for delete in deletes:
             rest_ms = None if left_ms is None or left_ms > delete.marker.to_ms else max(delete.left_ms, left_ms)
             item = _noted(delete.marker, rest_ms, delete.item.expires_s)
-            if not self._table.put(self._source.windows_item, marker_sort(delete.marker.identity), item, delete.item):
-                raise RetryableError(f"the deletes of {self._source.source} changed under us")
+            if not self._table.put(self.source.windows_item, marker_sort(delete.marker.identity), item, delete.item):
+                raise RetryableError(f"the deletes of {self.source.source} changed under us")
             if rest_ms is not None:
                 result.append(OpenDelete(delete.marker, rest_ms, item))
         return result
 
     def pending(self, *, days: bool = False) -> Pending:
         """What the blocks lack, in one query; the open days only if ``days`` are asked for."""
-        return _pending(self._table.query(self._source.windows_item, HOURLY if days else BACKLOG, _AFTER_MARKERS))
+        return _pending(self._table.query(self.source.windows_item, HOURLY if days else BACKLOG, _AFTER_MARKERS))
 
     def work(self) -> tuple[Windows, Pending]:
         """The windows of raw blocks and what the blocks lack, in one query."""
-        items = self._table.query(self._source.windows_item, BACKLOG, RAW)
+        items = self._table.query(self.source.windows_item, BACKLOG, RAW)
         return _index(items), _pending(items)
 
     def remove_late(self, rows: Iterable[LateRows]) -> None:
         """Remove late rows that their block holds.  Equal rows that are noted again meanwhile go as well: the block has
         them."""
-        self._table.write([], [(self._source.windows_item, late.sort) for late in rows])
+        self._table.write([], [(self.source.windows_item, late.sort) for late in rows])
 
     def making(self, resolution: str, window: Window) -> Callable[[], None]:
         """Note that the window is about to have a block; returns what must be called before one is made.
@@ -304,7 +310,7 @@ class SourceCatalogue:
         What blocks say may be kept under the note if it was read before them.  Who takes what is kept under a note must
         have read Redis and what is pending before the note: a change that is noted later is still found there.
         """
-        items = self._table.query(self._source.windows_item, MARKERS, CHANGE)
+        items = self._table.query(self.source.windows_item, MARKERS, CHANGE)
         note = next((item.data for sort, item in items if sort == CHANGE), b"")
         return note, [_marker(item) for sort, item in items if sort != CHANGE]
 
@@ -315,11 +321,11 @@ class SourceCatalogue:
         no earlier version comes again; a change that is noted twice at once is one.  A put that fails is as good as one
         that does not: another note came after our blocks were there.
         """
-        item = self._table.get(self._source.windows_item, CHANGE)
+        item = self._table.get(self.source.windows_item, CHANGE)
         before, last = (item.data[:_NOTE_BYTES], item.data[_NOTE_BYTES:]) if item else (b"", b"")
         ours = _digest(change)
         if ours != last:
-            self._table.put(self._source.windows_item, CHANGE, Item(_digest(before + ours) + ours), item)
+            self._table.put(self.source.windows_item, CHANGE, Item(_digest(before + ours) + ours), item)
 
     def add_window(self, resolution: str, window: Window) -> bool:
         """Note that the window is about to have a block; whether it never had one."""
@@ -329,9 +335,15 @@ class SourceCatalogue:
         """Note that the window is about to have a block again, so that the archive may hold what this one lacks."""
         self._change(resolution, lambda windows: _added(windows.again, window))
 
+    def days_to_close(self, closed_ms: int) -> list[tuple[Window, list[str]]]:
+        """Each open day that ends by ``closed_ms``, ascending, with the series that were seen in it."""
+        days = sorted(day for day in self.open_days() if day.end_s * 1000 <= closed_ms)
+        spans = self.series() if days else {}
+        return [(day, [name for name, span in spans.items() if span.touches(day)]) for day in days]
+
     def open_days(self) -> set[Window]:
         """The days of which hourly blocks exist, but not yet all daily buckets."""
-        return _open_days(self._table.query(self._source.windows_item, HOURLY, CLOSED))
+        return _open_days(self._table.query(self.source.windows_item, HOURLY, CLOSED))
 
     def close_day(self, day: Window) -> None:
         """Note that every series has its bucket of this day; later changes bring their own."""
@@ -340,17 +352,17 @@ class SourceCatalogue:
     def _change(self, resolution: str, change: Callable[[Windows], bool]) -> bool:
         """Whether ``change``, made to the windows as they are, changed anything."""
         for _ in range(SEAL_TRIES_MAX):
-            item = self._table.get(self._source.windows_item, resolution)
+            item = self._table.get(self.source.windows_item, resolution)
             windows = _windows(item) if item else Windows(set(), set())
             if not change(windows):
                 return False
             changed = _Index(_runs(sorted(windows.sealed)), _runs(sorted(windows.again)))
-            if self._table.put(self._source.windows_item, resolution, Item(_INDEXES.pack(changed)), item):
+            if self._table.put(self.source.windows_item, resolution, Item(_INDEXES.pack(changed)), item):
                 return True
-        raise RetryableError(f"the windows of {self._source.source} keep changing under us")
+        raise RetryableError(f"the windows of {self.source.source} keep changing under us")
 
     def _pages(self) -> list[tuple[str, Item, Spans]]:
-        pages = self._table.query(self._source.series_item, "0", "9")
+        pages = self._table.query(self.source.series_item, "0", "9")
         return [(sort, item, _spans(item)) for sort, item in pages]
 
     def _try_add_series(self, seen: Spans) -> bool:
@@ -361,7 +373,7 @@ class SourceCatalogue:
             changed = {name: spans[name].joined(left.pop(name)) for name in spans.keys() & left.keys()}
             if any(spans[name] != span for name, span in changed.items()):
                 spans.update(changed)
-                if not self._table.put(self._source.series_item, sort, _page(spans), item):
+                if not self._table.put(self.source.series_item, sort, _page(spans), item):
                     return False
         return not left or self._add_new(pages, left)
 
@@ -369,12 +381,12 @@ class SourceCatalogue:
         """Fill the last page, then further ones; False if another sealer changed one of them meanwhile."""
         number, item, spans, names = len(pages), None, Spans(), list(new)
         if pages and _room(pages[-1][2], names):
-            number, item = number - 1, self._table.get(self._source.series_item, pages[-1][0])
+            number, item = number - 1, self._table.get(self.source.series_item, pages[-1][0])
             spans = _spans(item) if item else Spans()
         while names:
             room = _room(spans, names)
             spans = _joined([spans, {name: new[name] for name in names[:room]}])
-            if not self._table.put(self._source.series_item, _PAGE_SORT.format(number), _page(spans), item):
+            if not self._table.put(self.source.series_item, _PAGE_SORT.format(number), _page(spans), item):
                 return False
             names, number, item, spans = names[room:], number + 1, None, Spans()
         return True

@@ -5,20 +5,20 @@ between is marked there before it could be read.  The clock decides nothing.
 """
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
+from functools import partial
 from typing import NamedTuple
 
 from carbyne.core.errors import CorruptDataError, InvariantError, RetryableError
 from carbyne.core.items import Blocks, Item, RangedBlocks
-from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
+from carbyne.core.keys import BlockKey, SourceKey, Window
 from carbyne.core.limits import COLD_READERS
 from carbyne.samples import blocks
+from carbyne.samples.blocks import Stub
 from carbyne.samples.columns import EMPTY, Columns, merge
 from carbyne.samples.markers import Markers, erase
 from carbyne.store.catalogue import Catalogue
-from carbyne.store.tree import read_blocks
 
 _log = logging.getLogger(__name__)
 
@@ -103,24 +103,23 @@ class BlockTiers:
         self._catalogue = catalogue
         self._threads = ThreadPoolExecutor(COLD_READERS)
 
-    def read(self, of: BlockQuery, gaps: Gaps, hot: Columns = EMPTY) -> Columns:
+    def read(self, query: BlockQuery, gaps: Gaps, hot: Columns = EMPTY) -> Columns:
         """The samples in the blocks, and ``hot``, what Redis has of them.  Raw samples that were deleted are left out,
         wherever they are."""
-        parts, there = self._warm_parts(of, gaps)
-        lacking, markers = self._lacking(of, there, gaps)
-        keys = [BlockKey(of.source, of.resolution, window) for window in lacking]
-        for columns in self._threads.map(self._cold_parts, keys, repeat(of), repeat(gaps)):
+        parts, there = self._warm_parts(query, gaps)
+        windows, markers = self._lacking(query, there, gaps)
+        for columns in self._threads.map(partial(self._cold_parts, query, gaps), windows):
             parts += columns
         return erase(merge([hot, *parts]), markers)
 
-    def _warm_parts(self, of: BlockQuery, gaps: Gaps) -> tuple[list[Columns], set[Window]]:
+    def _warm_parts(self, query: BlockQuery, gaps: Gaps) -> tuple[list[Columns], set[Window]]:
         """What the table holds, and the windows of which it holds all blocks that were asked for."""
         parts: list[Columns] = []
         there: set[Window] = set()
         try:
-            for key, item in self._warm.between(of.source, of.resolution, of.from_ms, of.to_ms):
+            for key, item in self._warm.between(query.source, query.resolution, query.from_ms, query.to_ms):
                 gaps.taken.append(Taken("warm", len(item.data)))
-                columns = self._blocks(_Measured("warm", self._warm, gaps), key, item, of, gaps)
+                columns = self._blocks(_Measured("warm", self._warm, gaps), key, item, query, gaps)
                 parts += _present(columns)
                 if None not in columns:
                     there.add(key.window)
@@ -128,36 +127,33 @@ class BlockTiers:
             gaps.note("the warm tier could not be read: samples of the last days may be missing", error)
         return parts, there
 
-    def _lacking(self, of: BlockQuery, there: set[Window], gaps: Gaps) -> tuple[list[Window], Markers]:
+    def _lacking(self, query: BlockQuery, there: set[Window], gaps: Gaps) -> tuple[list[Window], Markers]:
         """The windows of which the archive may hold more than the table: removed from it, or made again in it; and the
         deletes of the source's raw samples."""
-        markers: Markers = ()
         try:
-            if of.resolution == RAW:
-                windows, markers = self._catalogue.of(of.source).raw()
-            else:
-                windows = self._catalogue.of(of.source).windows(of.resolution)
+            windows, markers = self._catalogue.of(query.source).windows_and_markers(query.resolution)
         except RetryableError as error:
             gaps.note("the index of windows could not be read: archived samples may be missing", error)
             return [], ()
-        lacking = (windows.sealed - there) | windows.again
-        markers = [marker for marker in markers if marker.from_ms <= of.to_ms and marker.to_ms >= of.from_ms]
-        return sorted(window for window in lacking if window.overlaps(of.from_ms, of.to_ms)), markers
+        markers = [marker for marker in markers if marker.from_ms <= query.to_ms and marker.to_ms >= query.from_ms]
+        return sorted(
+            window for window in (windows.sealed - there) | windows.again if window.overlaps(query.from_ms, query.to_ms)
+        ), markers
 
-    def _cold_parts(self, key: BlockKey, of: BlockQuery, gaps: Gaps) -> list[Columns]:
+    def _cold_parts(self, query: BlockQuery, gaps: Gaps, window: Window) -> list[Columns]:
+        key, cold = BlockKey(query.source, query.resolution, window), _Measured("cold", self._cold, gaps)
         try:
-            cold = _Measured("cold", self._cold, gaps)
-            return _present(self._blocks(cold, key, cold.get(key), of, gaps))
+            return _present(self._blocks(cold, key, cold.get(key), query, gaps))
         except RetryableError as error:
             gaps.note("the cold tier could not be read: old samples may be missing", error)
             return []
 
     def _blocks(
-        self, store: Blocks, key: BlockKey, item: Item | None, of: BlockQuery, gaps: Gaps
+        self, store: Blocks, key: BlockKey, item: Item | None, query: BlockQuery, gaps: Gaps
     ) -> list[Columns | None]:
         """What a store holds of a window, with None for each part that it lacks."""
         try:
-            return list(read_blocks(store, key, item, of.series, of.part))
+            return list(read_blocks(store, key, item, query.series, query.part))
         except CorruptDataError as error:
             gaps.damage(key, error)
             return [None]
@@ -165,3 +161,23 @@ class BlockTiers:
 
 def _present(parts: Iterable[Columns | None]) -> list[Columns]:
     return [columns for columns in parts if columns is not None]
+
+
+def read_blocks(
+    store: Blocks, key: BlockKey, item: Item | None, series: Collection[str] | None, part: str = blocks.WHOLE
+) -> Iterator[Columns | None]:
+    """The series of the block ``item`` under ``key`` that are in ``series``, or of ``part`` if that is None, from its
+    parts if it was split, which were there before their stub; None for each part that the store does not hold."""
+    stored = blocks.read(item.data, series) if item else None
+    if not isinstance(stored, Stub):
+        yield stored if series is not None or stored is None else blocks.of_part(stored, part)
+        return
+    for child in (key._replace(part=name) for name in stored.parts):
+        if _may_hold(child.part, series, part):
+            yield from read_blocks(store, child, store.get(child), series, part)
+
+
+def _may_hold(child: str, series: Collection[str] | None, part: str) -> bool:
+    if series is not None:
+        return any(blocks.in_part(name, child) for name in series)
+    return child.startswith(part) or part.startswith(child)

@@ -1,10 +1,9 @@
 """Putting samples into a store of blocks, warm or cold: read, merge, put on what was read, and again if that changed.
 
-The same steps serve sealer and archiver; ``columns.merge`` decides between samples, never the store.  A reader walks
-from a stub to the parts it names, which were there before it.
+The same steps serve sealer and archiver; ``columns.merge`` decides between samples, never the store.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import NamedTuple
 
@@ -97,38 +96,18 @@ def rewrite(target: Target, key: BlockKey, change: Change, series: Collection[st
             for part, share in stored.shares(series):
                 written |= rewrite(target, key._replace(part=part), change, share)
             return written
-        changed = change(key.part, stored)
-        if changed == stored:
+        columns = change(key.part, stored)
+        if columns == stored:
             return written
         if item is None:
             target.creating()
-        data, stub = blocks.encode_item(changed, len(key.part))
+        data, stub = blocks.encode_item(columns, len(key.part))
         for part, share in stub.shares(stored.series) if stub else ():  # of what was read, and of nothing else
             rewrite(target, key._replace(part=part), partial(_merged, stored), share)
         if target.store.put(key, target.item(data, stub), item) and not stub:
             return True
         written |= bool(stub)  # and once more, so that each part is changed on its own version
     raise RetryableError(f"block {key} keeps changing under us")
-
-
-def read_blocks(
-    store: Blocks, key: BlockKey, item: Item | None, series: Collection[str] | None, part: str = blocks.WHOLE
-) -> Iterator[Columns | None]:
-    """The series of the block ``item`` under ``key`` that are in ``series``, or of ``part`` if that is None, from its
-    parts if it was split; None for each part that the store does not hold."""
-    stored = blocks.read(item.data, series) if item else None
-    if not isinstance(stored, Stub):
-        yield stored if series is not None or stored is None else blocks.of_part(stored, part)
-        return
-    for child in (key._replace(part=name) for name in stored.parts):
-        if _may_hold(child.part, series, part):
-            yield from read_blocks(store, child, store.get(child), series, part)
-
-
-def _may_hold(child: str, series: Collection[str] | None, part: str) -> bool:
-    if series is not None:
-        return any(blocks.in_part(name, child) for name in series)
-    return child.startswith(part) or part.startswith(child)
 
 
 def _outlives(target: Target, key: BlockKey, item: Item | None, stub: Stub) -> bool:

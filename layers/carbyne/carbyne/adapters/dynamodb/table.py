@@ -165,11 +165,10 @@ class WarmBlocks:
         first = block_sort(Window(max(0, from_ms // 1000 - longest_s), 0))
         last = block_sort(Window(max(0, to_ms // 1000 + 1), 0))
         partition = BlockKey(source, resolution, Window(0, 1)).partition
-        blocks = [
-            (BlockKey(source, resolution, Window.parse(sort)), item)
-            for sort, item in self._table.query(partition, first, last)
+        windows = ((Window.parse(sort), item) for sort, item in self._table.query(partition, first, last))
+        return [
+            (BlockKey(source, resolution, window), item) for window, item in windows if window.overlaps(from_ms, to_ms)
         ]
-        return [(key, item) for key, item in blocks if key.window.overlaps(from_ms, to_ms)]
 
 
 def attributes(item: Item) -> dict[str, Any]:
