@@ -64,7 +64,7 @@ validate: .venv/test.txt ## the template, by SAM and cfn-lint
 	sam validate --lint
 
 checkov: .venv/test.txt ## the template, by checkov; .checkov.yaml has the waivers
-	uv tool run --quiet --from checkov==3.3.30 checkov --config-file .checkov.yaml --file template.yaml
+	@$(BIN)/python -m tests.support.checkov
 
 build-local: .venv/test.txt web/dist/index.html ## sam build for this machine's processor, for sam local; never deployed
 	sam build $(SAM_HERE)

@@ -40,7 +40,8 @@ def pairs(node: yaml.Node | None) -> dict[str, yaml.Node]:
     merged = dict[str, yaml.Node]()
     for key, child in node.value if node else ():
         if key.tag == "tag:yaml.org,2002:merge":
-            merged |= pairs(child)
+            for source in reversed(child.value) if isinstance(child, yaml.SequenceNode) else (child,):
+                merged |= pairs(source)  # of several the first one wins
         else:
             own[key.value] = child
     return {**merged, **own}

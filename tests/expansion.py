@@ -4,6 +4,7 @@
 present one.  Functions of which only AWS knows the result (GetAtt, Ref of a resource) stay as they are.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -104,7 +105,10 @@ class Expansion:
 
 
 def leaves(node, path=""):
-    """(path, value) of everything below a node."""
+    """(path, value) of everything below a node; text that is JSON counts by what it says, not by its blanks."""
+    if isinstance(node, str) and node.startswith("{"):
+        with contextlib.suppress(json.JSONDecodeError):
+            node = json.loads(node)
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else None
     if children is None:
         yield path, node

@@ -162,7 +162,9 @@ class Stack:
         self.functions = {}
         for name in FLOW:
             seen = {**aws.environment, **variables(name, self.names, given)}
-            function = BuiltFunction(name, built / name, layer, python, seen, FUNCTIONS[name]["Timeout"])
+            function = BuiltFunction(
+                name, built / name, layer, python, seen, EXPANSION.resources[name]["Properties"]["Timeout"]
+            )
             self.functions[name] = stack.enter_context(function)
 
     def command(self, *words):

@@ -26,6 +26,7 @@ Resources:
       None: !If [IsB, x, !Ref AWS::NoValue]
       List: [{ Deep: !If [IsB, x, !Ref AWS::NoValue], Name: !Sub "${Kind}/*" }]
       Arn: !GetAtt Store.Arn
+      Merged: { <<: [{ A: 1, B: 1 }, { B: 2, C: 2, D: 2 }], C: 3 }
 """
 
 
@@ -44,6 +45,10 @@ def test_values_are_those_of_the_parameters(template):
         "List": [{"Name": "a/*"}],
         "Arn": "arn:aws:dynamodb:us-east-1:123456789012:table/carbyne-store",
     }
+
+
+def test_of_merged_mappings_the_first_wins_beneath_what_stands_there(template):
+    assert template().values("Store", "Merged") == {"Merged": {"A": 1, "B": 1, "C": 3, "D": 2}}
 
 
 @pytest.mark.parametrize(("parameters", "made"), [("", "Store"), ("Kind=b", "OnlyB")])
