@@ -2,6 +2,7 @@
 
 The oracle: no answer is a 5xx, each is JSON in the documented form, a refusal changes no store, what was accepted can
 be read as it was sent, and of a post of samples exactly those are on the stream that a plain reader of the body finds.
+Only remote write may store a part of a body that it refuses.
 """
 
 import base64
@@ -16,20 +17,25 @@ import zlib
 from collections import Counter
 from itertools import chain
 
+import cramjam
 from carbyne.core import keys
-from carbyne.core.limits import AHEAD_MS_MAX, LATE_MARGIN_S, QUERY_FIELDS_MAX
+from carbyne.core.limits import AHEAD_MS_MAX, LATE_MARGIN_S, QUERY_FIELDS_MAX, QUEUE_DELETION_S
 from carbyne.intake.host_watch import HostWatch
 from carbyne.intake.writer import RawWindows, Writer
+from carbyne.page.sessions import Session
+from carbyne.read.prometheus import FORM_TYPE
 from carbyne.stream import records
 from carbyne.stream.putter import Time
 
 from tests.support.fakes import NoDeletes
 from tests.support.memory_system import LENGTH_S, RETENTION_S, MemorySystem, Meter
+from tests.support.recorded import NOW_S, RECORDED, THINGS, Recorded
 from tests.support.registry_store import MemoryRegistered
+from tests.support.remote_write import V2, message
 
-NOW_S = 1_700_000_000
 TIMES = range(max(0, NOW_S - RETENTION_S + LATE_MARGIN_S), NOW_S + AHEAD_MS_MAX // 1000 + 1)
-ANSWERS = {200, 400, 403, 404, 413}
+WRITES = ("/api/v1/write", "/api/v1/push")
+ANSWERS = {200, 204, 400, 403, 404, 413, 415, 422}
 SYSTEM_CASES = 500
 """Cases that one system answers, so that lists stay short."""
 
@@ -82,11 +88,60 @@ VALUES = [
     "]",
 ]
 TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null|[\[\]{},:]')
+WORD = re.compile(r"[A-Za-z_]+|[0-9.]+|%..|[^A-Za-z0-9_%]")
+WORDS = [
+    "",
+    "sum",
+    "by",
+    "rate",
+    "offset",
+    "1",
+    "0",
+    "-1",
+    "1e400",
+    "5m",
+    "9999y",
+    "NaN",
+    "%28",
+    "%29",
+    "%7B",
+    "%5B",
+    "%5D",
+]
+WORDS += [
+    "%22",
+    "%5C",
+    "%00",
+    "%F0",
+    "%C3%A9",
+    "%2B",
+    "%5E",
+    "%25",
+    "%40",
+    "topk",
+    "absent",
+    "label_replace",
+    "m",
+    "&",
+    "=",
+]
+MEDIA = [
+    "",
+    "text/plain",
+    "application/json",
+    FORM_TYPE,
+    V2,
+    f"{V2};x",
+    "application/x-protobuf;proto=a",
+    "é/ü",
+    ";" * 900,
+]
 PARTS = ["host1", "aA", "a%41", "x" * 64, "x" * 65, "x" * 1_100, "x" * 3_000, "é" * 50, "\x00", "\ud800", "..", "", " "]
 PARTS += ["Shop", "web", "env", "i/1", "metadata", "roles", "*", "a:b", "a+b", "{id}"]
 QUERIES = ["", "a=1&" * 2_100, "%", "=", "&&", "name=%00", "limit=1", "limit=0", "limit=x", "next=x", "status=working"]
 QUERIES += [f"name={name}&from=1699999000&to=1700000000" for name in ("m", "loadavg5", "orders")]
 QUERIES += ["name=m&from=0&to=1700000000&resolution=raw", "from=9&to=1&name=m"]
+QUERIES += ["query=topk(NaN,loadavg5)", "query=-loadavg5&time=x", "query=m[5m]&start=1&end=9&step=0", "match[]=%7B%7D"]
 QUERIES += ["hostId=host1&name=m", f"hostId={'x' * 3_000}&name=m", "source=host/host1", "source=host/host1&from=1&to=2"]
 QUERIES += [
     "service=Shop&role=web&customIdentifier=i",
@@ -95,76 +150,19 @@ QUERIES += [
     "%ED%A0%80",
 ]
 
-SAMPLE = b'{"hostId":"host1","name":"loadavg5","time":1700000000,"value":0.25}'
-HOST = (
-    b'{"name":"web1","displayName":"web 1","meta":{"memory":{"total":"16000kB"},"n":1.5e+22},"interfaces":[{"name":'
-    b'"eth0","ipv4Addresses":["10.0.0.7"]}],"roleFullnames":["Shop:web"],"checks":[{"name":"ping","memo":"m"}],'
-    b'"customIdentifier":"i/1"}\n'
-)
-REPORTS = (
-    b'{"reports":[{"source":{"type":"host","hostId":"host1"},"name":"ping","status":"CRITICAL","message":"no answer",'
-    b'"occurredAt":1700000000,"notificationInterval":10,"maxCheckAttempts":3}]}\n'
-)
-GRAPHS = (
-    b'[{"name":"custom.a.#","displayName":"A","unit":"integer","metrics":[{"name":"custom.a.#.b","displayName":"B",'
-    b'"isStacked":false}]}]\n'
-)
-STATUSES = b'{"ids":["host1","host2"],"status":"standby"}'
-RECORDED = [
-    *[("POST", "/api/v0/tsdb", b"[" + b",".join([SAMPLE] * number) + b"]\n") for number in (1, 2, 3, 5)],
-    ("POST", "/api/v0/services/Shop/tsdb", b'[{"name":"orders","time":1700000000,"value":7},{"name":"x"}]'),
-    ("DELETE", "/carbyne/v1/samples", b""),
-    ("POST", "/api/v0/hosts", HOST),
-    ("PUT", "/api/v0/hosts/host1", HOST),
-    ("PUT", "/api/v0/hosts/host2", b'{"name":"web2","meta":{},"interfaces":null,"roleFullnames":null,"checks":null}'),
-    ("GET", "/api/v0/hosts", b""),
-    ("GET", "/api/v0/hosts/host1", b""),
-    ("GET", "/api/v0/hosts/host1/metrics", b""),
-    ("GET", "/api/v0/hosts/host1/metric-names", b""),
-    ("GET", "/api/v0/services/Shop/metrics", b""),
-    ("GET", "/api/v0/services/Shop/metric-names", b""),
-    ("GET", "/api/v0/tsdb/latest", b""),
-    ("GET", "/carbyne/v1/storage", b""),
-    ("GET", "/api/v0/hosts-by-custom-identifier/i/1", b""),
-    ("POST", "/api/v0/hosts/host1/status", b'{"status":"maintenance"}'),
-    ("PUT", "/api/v0/hosts/host1/role-fullnames", b'{"roleFullnames":["Shop:db"]}'),
-    ("POST", "/api/v0/hosts/host2/retire", b"null\n"),
-    ("DELETE", "/carbyne/v1/hosts/host2", b""),
-    ("GET", "/api/v0/hosts/host1/monitored-statuses", b""),
-    ("POST", "/api/v0/hosts/bulk-update-statuses", STATUSES),
-    ("POST", "/api/v0/hosts/bulk-retire", b'{"ids":["host2"]}'),
-    ("POST", "/api/v0/monitoring/checks/report", REPORTS),
-    ("POST", "/api/v0/graph-defs/create", GRAPHS),
-    ("GET", "/api/v0/graph-defs", b""),
-    ("DELETE", "/api/v0/graph-defs", b'{"name":"custom.a.#"}'),
-    ("GET", "/api/v0/services", b""),
-    ("POST", "/api/v0/services", b'{"name":"Blog","memo":"words"}'),
-    ("DELETE", "/api/v0/services/Blog", b""),
-    ("GET", "/api/v0/services/Shop/roles", b""),
-    ("POST", "/api/v0/services/Shop/roles", b'{"name":"app","memo":""}'),
-    ("DELETE", "/api/v0/services/Shop/roles/app", b""),
-    ("GET", "/api/v0/hosts/host1/metadata", b""),
-    ("PUT", "/api/v0/hosts/host1/metadata/env", b'{"stage":"production","n":[1.5e+22,null]}'),
-    ("GET", "/api/v0/hosts/host1/metadata/env", b""),
-    ("PUT", "/api/v0/services/Shop/metadata/env", b"1"),
-    ("DELETE", "/api/v0/services/Shop/metadata/env", b""),
-    ("PUT", "/api/v0/services/Shop/roles/web/metadata/env", b'["a"]'),
-    ("GET", "/api/v0/org", b""),
-    ("GET", "/openapi.json", b""),
-    ("GET", "/api/v0/alerts", b""),
-]
-
 
 class Case:
     """The request of one number: a recorded one, nearly always with up to four changes."""
 
     def __init__(self, seed, number):
         self.draw = random.Random(f"{seed}:{number}")
-        self.method, self.path, self.body = self.draw.choice(RECORDED)
-        self.query = self.draw.choice(QUERIES) if self.draw.random() < 0.5 else ""
-        self.headers = {"x-api-key": "key-a", "accept-encoding": "gzip"}
+        self.recorded = self.draw.choice(RECORDED)
+        self.method, self.path, self.body, self.query, headers = self.recorded
+        self.headers = {"x-api-key": "key-a", "accept-encoding": "gzip", **headers}
         for _ in range(self.draw.choice([0, 1, 1, 1, 2, 2, 4])):
-            self.draw.choice([*[self._value] * 6, self._bytes, self._tokens, self._part, self._rest])()
+            self.draw.choice(
+                [*[self._value] * 6, self._bytes, self._tokens, self._part, *[self._asked] * 2, self._rest]
+            )()
         self.sent = self._packed() if self.draw.random() < 0.1 else self.body
 
     @property
@@ -190,6 +188,15 @@ class Case:
             value = self.draw.choice(VALUES).encode(errors="surrogatepass")
             self.body = self.body[: token.start()] + value + self.body[token.end() :]
 
+    def _asked(self):
+        """Another query, or something else in the place of a word or sign of it."""
+        words = list(WORD.finditer(self.query))
+        if not words or self.draw.random() < 0.5:
+            self.query = self.draw.choice(QUERIES)
+            return
+        word = self.draw.choice(words)
+        self.query = self.query[: word.start()] + self.draw.choice(WORDS) + self.query[word.end() :]
+
     def _bytes(self):
         if self.body:
             at, length = self.draw.randrange(len(self.body)), self.draw.choice([0, 1, 1, 2, 9])
@@ -208,7 +215,7 @@ class Case:
         self.path = "/".join(parts)
 
     def _rest(self):
-        self.draw.choice([self._method, self._key, self._plain])()
+        self.draw.choice([self._method, self._key, self._plain, self._media])()
 
     def _method(self):
         self.method = self.draw.choice(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
@@ -218,6 +225,10 @@ class Case:
 
     def _plain(self):
         self.headers.pop("accept-encoding", None)
+
+    def _media(self):
+        self.headers["content-type"] = self.draw.choice(MEDIA)
+        self.headers["content-encoding"] = self.draw.choice(["snappy", "gzip", "zstd", ""])
 
     def _packed(self):
         packed = gzip.compress(self.body, 1, mtime=0)
@@ -265,51 +276,104 @@ class Mutations:
         self.system = MemorySystem(lambda: NOW_S, lambda: 0.0)
         accounts, registry = self.system.deps["registry"]
         ids = chain(["host2", "host1"], (f"host{number}" for number in range(3, 10 * SYSTEM_CASES)))
-        self.system.deps["registry"] = accounts, registry._replace(new_id=lambda: next(ids))
+        marked = registry._replace(new_id=lambda: next(ids), new_mark=lambda: "0123456789abcdef")
+        self.system.deps["registry"] = accounts, marked
         clock = Time(lambda: NOW_S * 1000, clock=lambda: 0.0, sleep=lambda _: None, random=lambda: 0.5)
         self.stream, watch = Stream(), HostWatch(MemoryRegistered(self.system.store), lambda: 0.0)
-        for method, path, body in [("POST", "/api/v0/hosts", b'{"name":"web2"}'), *RECORDED]:
-            if method != "DELETE" and "retire" not in path:
-                self._call(method, path, body)
+        self.system.sessions.put("known", Session("a", keys.api_key_item("key-a"), NOW_S, NOW_S + 60, ""))
+        for each in (Recorded("POST", "/api/v0/hosts", b'{"name":"web2"}'), *RECORDED):
+            if each.method != "DELETE" and not each.path.endswith(("retire", "/ack", "/close")):
+                self._call(each)
         self.system.deps["writer"] = Writer(
             accounts, self.stream, NoDeletes(), RawWindows(LENGTH_S, RETENTION_S), Meter(), clock, watch
         )
 
-    def _call(self, method, path, body=b""):
-        text = base64.b64encode(body).decode()
-        http = {"method": method, "path": path}
-        event = {"rawPath": path, "requestContext": {"http": http}, "headers": {"x-api-key": "key-a"}, "body": text}
-        return self.system.handle(event | {"isBase64Encoded": True})
+    def _call(self, recorded):
+        http = {"method": recorded.method, "path": recorded.path}
+        event = {"rawPath": recorded.path, "rawQueryString": recorded.query, "requestContext": {"http": http}}
+        event |= {"headers": {"x-api-key": "key-a", **recorded.headers}, "isBase64Encoded": True}
+        return self.system.handle(event | {"body": base64.b64encode(recorded.body).decode()})
 
     def _check(self, case):
-        before, self.stream.rows = dict(self.system.store.table), {}
+        before, queued, self.stream.rows = dict(self.system.store.table), self._queued(), {}
         payload = self.system.handle(case.event)
-        status, answer = payload["statusCode"], body_of(payload)
+        status = payload["statusCode"]
         self.statuses[f"{case.method} {case.path[:60]}", status] += 1
-        assert status in ANSWERS, (status, answer)
-        if status == 200:
+        if case.path.startswith(WRITES):
+            self._check_written(case, status)
+        if status not in (200, 204):
+            self._check_refused(case, payload, before, queued)
+        elif status == 200:
             self._check_stored(case, payload)
-            return
-        assert set(answer) == {"error"} and isinstance(answer["error"]["message"], str) and answer["error"]["message"]
-        assert self.stream.rows == {}
+
+    def _check_refused(self, case, payload, before, queued):
+        status, answer = payload["statusCode"], body_of(payload)
+        assert status in ANSWERS, (status, answer)
+        told = answer["error"] if "errorType" in answer else answer["error"]["message"]
+        assert isinstance(told, str) and told
+        assert answer.keys() in ({"error"}, {"status", "errorType", "error"})
         changed = {key.pk for key, item in self.system.store.table.items() if before.get(key) != item}
         changed |= {key.pk for key in before.keys() - self.system.store.table.keys()}
         of_parts = {"a:services"} | ({"a:hosts", "a:retired"} if "/bulk-" in case.path else set())
         assert changed <= of_parts, "what was refused has changed something"
+        assert self._queued() == queued, "what was refused has changed a queue"
+        assert case.path.startswith(WRITES) or self.stream.rows == {}, "samples of what was refused are stored"
         if (case.method, case.path, status) == ("POST", "/api/v0/tsdb", 400) and len(case.query) < QUERY_FIELDS_MAX:
             assert self._plain(case) in (None, "deep"), "a body that can be read was refused"
 
+    def _queued(self):
+        table = self.system.queue_world.table
+        return dict(table.messages), dict(table.later), dict(table.letters), dict(table.notes)
+
     def _check_stored(self, case, payload):
+        kind = case.path.split("/")[3:4]
         if case.method == "POST" and case.path.endswith("/tsdb"):
             self._check_samples(case, payload)
         elif case.method == "PUT" and "/metadata/" in case.path:
-            got = self._call("GET", case.path)
-            assert (got["statusCode"], raw_body(got)) == (200, self._inflated(case).strip(b" \t\r\n"))
-        elif case.method in ("POST", "PUT") and "hosts" in case.path.split("/")[3:4] and "id" in body_of(payload):
-            got = body_of(self._call("GET", f"/api/v0/hosts/{body_of(payload)['id']}"))["host"]
+            stored = self._call(Recorded("GET", case.path))
+            assert (stored["statusCode"], raw_body(stored)) == (200, self._inflated(case).strip(b" \t\r\n"))
+        elif case.method in ("POST", "PUT") and "hosts" in kind and "id" in body_of(payload):
+            stored = body_of(self._call(Recorded("GET", f"/api/v0/hosts/{body_of(payload)['id']}")))["host"]
             sent = json.loads(self._inflated(case))
-            assert got["name"] == sent["name"] and same(got["meta"], sent.get("meta", got["meta"]))
-            assert self._call("GET", "/api/v0/hosts")["statusCode"] == 200
+            assert stored["name"] == sent["name"] and same(stored["meta"], sent.get("meta", stored["meta"]))
+            assert self._call(Recorded("GET", "/api/v0/hosts"))["statusCode"] == 200
+        elif case.method in ("POST", "PUT") and kind and kind[0] in THINGS and case.path.count("/") < 5:
+            self._check_thing(kind[0], body_of(payload), self._inflated(case))
+        elif case.method == "POST" and case.path.startswith("/carbyne/v1/queues/") and case.path.endswith("/messages"):
+            self._check_messages(body_of(payload)["ids"], self._inflated(case))
+        elif case.method == "DELETE" and case.path.startswith("/carbyne/v1/queues/"):
+            self.system.queue_world.sleep(QUEUE_DELETION_S)  # a queue that is being deleted takes nothing
+            self.system.queue_world.sweep()
+
+    def _check_thing(self, kind, answer, sent):
+        """The list has what was answered, under its id; and names are those that were sent."""
+        query = "service={service}&from={from}&to={to}".format(**answer) if kind == "graph-annotations" else ""
+        listed = body_of(self._call(Recorded("GET", f"/api/v0/{kind}", query=query))).popitem()[1]
+        [stored] = [each for each in listed if each["id"] == answer["id"]]
+        assert same(stored, {name: answer[name] for name in stored})
+        title = "title" if "title" in answer else "name"
+        assert answer[title] == json.loads(sent)[title]
+
+    def _check_written(self, case, status):
+        """Remote write takes what it can of a body, bit for bit, and all of a sound one."""
+        rows = self.stream.rows.items()
+        stored = {(ts_ms, struct.pack("<d", value)) for (_, ts_ms), values in rows for value in values.values()}
+        is_sound = status == 204 and case.sent == case.recorded.body
+        if stored or is_sound:
+            kind = "Request" if "v2.Request" in case.headers["content-type"] else "WriteRequest"
+            series = message(kind).FromString(bytes(cramjam.snappy.decompress_raw(case.sent))).timeseries
+            sent = {(each.timestamp, struct.pack("<d", each.value)) for one in series for each in one.samples}
+            assert stored == sent if is_sound else stored <= sent
+
+    def _check_messages(self, ids, sent):
+        """Each message is in the queue as it was sent, or what its key stands for."""
+        table, messages = self.system.queue_world.table, json.loads(sent)["messages"]
+        bodies = {each.id: each.body for each in (*table.messages.values(), *table.later.values())}
+        assert len(ids) == len(messages)
+        for message_id, sent_message in zip(ids, messages, strict=True):
+            assert message_id in bodies or sent_message.get("key")
+            if not sent_message.get("key"):
+                assert same(json.loads(bodies[message_id]), sent_message["body"])
 
     def _check_samples(self, case, payload):
         plain = self._plain(case)
