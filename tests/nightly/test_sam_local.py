@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from samtranslator.yaml_helper import yaml_parse
 
 from tests.support import lambda_image
 from tests.support.lambda_rie import ARCHITECTURES
@@ -25,6 +26,7 @@ SAM = Path(sys.executable).parent / "sam"
 WHICH = ["--config-env", "x86_64"] if ARCHITECTURES[platform.machine().lower()] == "x86_64" else []
 EVENTS = ROOT / ".carbyne" / "events"
 READY_S = 60
+INVOKED = set()
 pytestmark = pytest.mark.nightly
 
 
@@ -51,6 +53,7 @@ def system(tmp_path_factory):
 
 
 def invoke(function, event):
+    INVOKED.add(function)
     command = [SAM, "local", "invoke", *WHICH, "--skip-pull-image", function, "--event", EVENTS / f"{event}.json"]
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -85,12 +88,18 @@ def test_every_function_answers(system):
     for function in ("Sealer", "Supervisor", "Reconciler"):
         assert invoke(function, "schedule") is None
     assert invoke("Queue", "schedule") == {"swept": 0}
+    assert invoke("Scheduler", "schedule") == {"due": 0, "integrations": 0}
+    assert invoke("Worker", "schedule") == invoke("Worker", "clouds") == {"made": 0}, "nothing is due"
+    assert invoke("Evaluator", "schedule") == {"tenants": 0}, "no tenant has monitors"
+    assert invoke("Notifier", "schedule") == {"sent": 0}
     page = invoke("Page", "page")
     assert page["statusCode"] == 200 and page["headers"]["Content-Type"].startswith("text/html")
     assert html(page).startswith("<!doctype html>")
     nodes = invoke("Probe", "schedule")["nodes"]
     assert Counter((role, is_away) for _, role, _, is_away, _ in nodes) == {("master", False): 3, ("replica", False): 3}
     assert invoke("Monitor", "probed") == {"samples": 2}
+    resources = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+    assert {name for name, body in resources.items() if body["Type"] == "AWS::Serverless::Function"} == INVOKED
 
 
 def free_port():
