@@ -12,13 +12,15 @@
 --          windows      source hash: window token -> c (all of the window's rows are here, if the lane is whole and has
 --                       the token behind the comma still) or p (perhaps not), its expiry, ms, 0 while it has unsealed
 --                       rows, "," and the token
--- ARGV     1 stamp      highest stamp of this call
---          2 seen       highest stamp of this lane that the caller knows to be acknowledged
---          3 token      that the lane had when seen was acknowledged: under another one a replay brings that back
---          then for each group: member, token, due (ms), fresh (1: the window can't have been sealed yet), when its
---          first row came to the stream (ms), length of the dictionary that the caller means (u32 BE) and its digest,
---          series keys to append to it, one a line, and the digest after that, number of rows n, and n times: field,
---          value
+-- ARGV     1 call       highest stamp of this call; highest stamp of this lane that the caller knows to be acknowledged;
+--                       and the token that the lane had then: under another one a replay brings that back
+--          then for each group
+--          head         number of rows n (u32 BE), whether it appends (u8), bytes of the digest (u8), length of the
+--                       dictionary that the caller means (u32 BE), its digest, the window's token
+--          window       a line each: member, due (ms), fresh (1: the window can't have been sealed yet), when its first
+--                       row came to the stream (ms)
+--          if it appends: series keys to append, one a line, and the digest after that
+--          n times      field, value
 -- RETURNS  {lost, stored, token, refused...}: lost 1 if the lane had no state or its highest stamp had gone back; the
 --          number of rows that changed; the lane's token; the groups (counted from 1) whose dictionary is another one,
 --          of which nothing is stored
@@ -28,8 +30,10 @@
 -- COST     O(rows + series to append), O(windows of the source) for each that opens
 
 local state_key, due_key, since = KEYS[1], KEYS[2], KEYS[3]
-local stamp, seen, token = ARGV[1], ARGV[2], ARGV[3]
+local call = ARGV[1]
 local STAMP_BYTES, CHUNK = 26, 4000
+local stamp, seen = string.sub(call, 1, STAMP_BYTES), string.sub(call, 1 + STAMP_BYTES, 2 * STAMP_BYTES)
+local token = string.sub(call, 1 + 2 * STAMP_BYTES)
 local EMPTY = "\0\0\0\0"
 local WHOLE, REBUILDING = "w", "r"
 local COMPLETE, PARTIAL = "c", "p"
@@ -62,15 +66,16 @@ end
 -- Whether the window's dictionary begins as the caller means it; then it has the caller's new series behind that.  An
 -- append that a promotion lost may have been followed by another one, so the length alone would say nothing.
 local function agrees(lists, dictionary, base, digest, series, digest_after)
+  local held = base == EMPTY and digest or redis.call("HGET", lists, base)
+  if held == digest and not series then return true end
   local length = redis.call("HLEN", dictionary)
   local is_end = struct.pack(">I4", length) == base
-  local held = base == EMPTY and digest or redis.call("HGET", lists, base)
   if not held and is_end then -- older code, which keeps no digests, has appended last
     redis.call("HSET", lists, base, digest)
     held = digest
   end
-  if held ~= digest or series ~= "" and not is_end then return false end
-  if series ~= "" then redis.call("HSET", lists, append(dictionary, series, length), digest_after) end
+  if held ~= digest or series and not is_end then return false end
+  if series then redis.call("HSET", lists, append(dictionary, series, length), digest_after) end
   return true
 end
 
@@ -94,7 +99,6 @@ if not whole or generation ~= token or newer(highest, stamp) then
   redis.call("SET", state_key, (whole and WHOLE or REBUILDING) .. newest .. generation)
 end
 
-local COMPLETE_NOW = COMPLETE .. "0" .. (generation == "" and "" or "," .. generation)
 local function is_complete(window)
   return string.match(window, "^" .. COMPLETE .. "%d+,?(.*)$") == generation
 end
@@ -116,33 +120,42 @@ local function overlaps(windows, window)
   return result
 end
 
-local function reopen(rows, lists, dictionary, windows, window, member, due, fresh, arrived)
+local function reopen(rows, lists, dictionary, windows, window, at)
   local held = redis.call("HGET", windows, window)
   local open = held and string.match(held, "^.(%d+)") == "0"
+  if open and whole then return end
+  local member, due, fresh, arrived = string.match(at, "^(.*)\n(.*)\n(.*)\n(.*)$")
   -- In their order rows only come later; those that a replay brings back came earlier.
-  if not open or not whole then redis.call("ZADD", since, "LT", arrived, member) end
+  redis.call("ZADD", since, "LT", arrived, member)
   if open then return end
   local kept = redis.call("PERSIST", rows) == 1
   redis.call("PERSIST", lists)
   redis.call("PERSIST", dictionary)
   redis.call("PERSIST", windows)
   local complete = not overlaps(windows, window) and whole and (not held and fresh == "1" or kept and held and is_complete(held))
-  redis.call("HSET", windows, window, complete and COMPLETE_NOW or PARTIAL .. "0")
+  local complete_now = COMPLETE .. "0" .. (generation == "" and "" or "," .. generation)
+  redis.call("HSET", windows, window, complete and complete_now or PARTIAL .. "0")
   redis.call("ZADD", due_key, "NX", due, member)
 end
 
 local result = {lost, 0, generation}
-local key, arg, number, total = 4, 4, 0, 0
+local key, arg, number, total = 4, 2, 0, 0
 while arg <= #ARGV do
   local rows, lists, dictionary, windows = KEYS[key], KEYS[key + 1], KEYS[key + 2], KEYS[key + 3]
-  local member, window, due, fresh = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3]
-  local arrived, base, digest, series = ARGV[arg + 4], ARGV[arg + 5], ARGV[arg + 6], ARGV[arg + 7]
-  local digest_after, count = ARGV[arg + 8], tonumber(ARGV[arg + 9])
-  key, arg, number = key + 4, arg + 10, number + 1
+  local head = ARGV[arg]
+  local count, appends, length = struct.unpack(">I4I1I1", head)
+  local base, digest = string.sub(head, 7, 10), string.sub(head, 11, 10 + length)
+  local window = string.sub(head, 11 + length)
+  local at, series, digest_after = ARGV[arg + 1], nil, nil
+  key, arg, number = key + 4, arg + 2, number + 1
+  if appends == 1 then
+    series, digest_after = ARGV[arg], ARGV[arg + 1]
+    arg = arg + 2
+  end
   if agrees(lists, dictionary, base, digest, series, digest_after) then
     local stored = 0
     for i = arg, arg + 2 * count - 2, 2 do stored = stored + put(rows, ARGV[i], ARGV[i + 1]) end
-    if stored > 0 then reopen(rows, lists, dictionary, windows, window, member, due, fresh, arrived) end
+    if stored > 0 then reopen(rows, lists, dictionary, windows, window, at) end
     total = total + stored
   else
     result[#result + 1] = number

@@ -191,7 +191,7 @@ def _(simulation: Simulation) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """write.lua appends to a dictionary that another writer has extended"""
-    return script("write", ('held ~= digest or series ~= "" and not is_end', "held ~= digest"))
+    return script("write", ("held ~= digest or series and not is_end", "held ~= digest"))
 
 
 @bug

@@ -1,13 +1,14 @@
 """The hot tier: rows in Redis Cluster, through the scripts of ``lua/``."""
 
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from struct import Struct as Layout
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from carbyne.adapters.redis.commands import Command, Reply, Script, checked, mapping
-from carbyne.adapters.redis.dictionaries import Base, Dictionaries, names_of
+from carbyne.adapters.redis.dictionaries import Append, Base, Dictionaries, names_of
 from carbyne.adapters.redis.nodes import Nodes
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey, Window, lane_due, lane_since, lane_state, split_series
@@ -28,6 +29,7 @@ from carbyne.samples.rows import LIST_BYTES, WHOLE, HotQuery, HotRow, RowGroup
 _HEAD = np.dtype([("ts_ms", ">i8"), ("stamp", f"V{STAMP_BYTES}")])
 _SAMPLE = np.dtype([("head", f"V{_HEAD.itemsize}"), ("value", "<u8")])
 """One sample as the read script gives it; ``value`` holds the bits of a float64."""
+_GROUP: Final = Layout(">I?B")
 LaneBatch = tuple[int, list[RowGroup]]
 """Groups of one lane that one call takes."""
 
@@ -247,12 +249,14 @@ class HotStore:
     def _write_call(self, lane: int, groups: list[RowGroup]) -> Command:
         keys = [lane_state(lane), lane_due(lane), lane_since(lane)]
         token, seen = self._seen.get(lane, (b"", ZERO))
-        args: list[Any] = [_highest(groups), seen, token]
+        args: list[Any] = [_highest(groups) + seen + token]
         for source, window, due_ms, fresh, rows, arrived_ms in groups:
             append = self._dictionaries.of(source, window).code(rows)
             keys += (source.rows(window), source.lists(window), source.dictionary(window), source.windows)
-            args += (source.member(window), window.token, due_ms, int(fresh), arrived_ms)
-            args += (append.base.packed, append.base.digest, b"\n".join(append.names), append.after.digest, len(rows))
+            args.append(_head(append, window.token.encode()))
+            args.append(f"{source.member(window)}\n{due_ms}\n{int(fresh)}\n{arrived_ms}")
+            if append.names:
+                args += (b"\n".join(append.names), append.after.digest)
             for row in append.rows:
                 args += row
         return self._write.call(lane, keys, args)
@@ -330,6 +334,12 @@ def _batches(groups: Iterable[RowGroup]) -> Iterator[list[RowGroup]]:
                 batch, size = [], 0
     if batch:
         yield batch
+
+
+def _head(append: Append, window: bytes) -> bytes:
+    """Of a group, as the write script takes it apart."""
+    digest = append.base.digest
+    return _GROUP.pack(len(append.rows), bool(append.names), len(digest)) + append.base.packed + digest + window
 
 
 def _highest(groups: Iterable[RowGroup]) -> bytes:
