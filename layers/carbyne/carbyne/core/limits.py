@@ -558,6 +558,10 @@ COMPUTED_TENANT_S: Final = 5.0
 """Time for the expressions and queries of one tenant in a minute; those that it leaves out are the next one's first."""
 COMPUTED_MONITOR_S: Final = 5.0
 """How long one expression or query is computed."""
+ANOMALY_BASELINES_MAX: Final = 2_000
+"""Hosts of which an evaluator keeps what is usual: 14 KB each."""
+ANOMALY_BASELINES_PER_LOOK: Final = 60
+"""Hosts of a tenant of which a look learns what is usual: each reads 35 blocks, once a day."""
 EVALUATE_RESERVE_S: Final = 15.0
 """A look begins nothing with less time left: what it began ends within it."""
 NOTICES_PER_TENANT: Final = 100

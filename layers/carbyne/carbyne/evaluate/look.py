@@ -1,5 +1,6 @@
 """One look at the monitors of a tenant."""
 
+import itertools
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -13,8 +14,15 @@ from carbyne.alerts.judging import OK, Judgement, SamplePairs, judge
 from carbyne.core import keys
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import AHEAD_MS_MAX, ALERT_HORIZON_MS, CLEARED_PER_LOOK, HEARD_SHARDS
-from carbyne.evaluate.plan import SilenceTarget, ValueTarget, WatchPlan
+from carbyne.core.limits import (
+    AHEAD_MS_MAX,
+    ALERT_HORIZON_MS,
+    ANOMALY_BASELINES_PER_LOOK,
+    CLEARED_PER_LOOK,
+    HEARD_SHARDS,
+)
+from carbyne.evaluate.anomaly import SPREADS, Baselines, learned_until_ms, worst
+from carbyne.evaluate.plan import AnomalyTarget, SilenceTarget, ValueTarget, WatchPlan
 from carbyne.registry import alerts
 from carbyne.registry.alerts import StoredAlert, Subject, Trigger, Watched, Why
 from carbyne.registry.store import Key, Registry, RegistryChange, body_of
@@ -72,6 +80,7 @@ class Eyes(NamedTuple):
     samples: RecentSamples
     threads: Executor
     query: RunQuery
+    baselines: Baselines
 
 
 KnownSubjects = Mapping[Subject, tuple[Watched, int]]
@@ -115,6 +124,7 @@ class TenantLook:
         self._known = known
         self._now_ms = now_ms
         self._behind = eyes.arriving.behind(now_ms)
+        self._lessons = itertools.count()
 
     def shards(self) -> list[SourceShard]:
         """All sources, those that waited longest first."""
@@ -155,19 +165,22 @@ class TenantLook:
     def _judge_source(self, source: SourceKey) -> _Seen:
         targets = self._plan.values.get(source.source, [])
         waited = [each.series for each in self._plan.silences.get(source.source, ()) if each.series]
-        series = sorted({*(target.series for target in targets), *waited})
+        anomalies = self._plan.anomalies.get(source.source, [])
+        series = sorted({*(target.series for target in targets), *waited, *(SPREADS if anomalies else ())})
         if not series:
             return _UNCHANGED
         from_ms = self._now_ms - ALERT_HORIZON_MS
-        back_ms = max((target.back_ms for target in targets), default=0)
+        versions = *(target.versions for target in targets), *(target.versions for target in anomalies)
+        back_ms = max((version.rule.back_ms for of_target in versions for version in of_target), default=0)
         try:
             samples = self._eyes.samples.read(source, series, from_ms - back_ms, self._now_ms + AHEAD_MS_MAX)
-            written = [self._judge_value(target, samples.get(target.series, ()), from_ms) for target in targets]
+            done = [self._judge_value(target, samples.get(target.series, ()), from_ms) for target in targets]
+            done += [self._judge_anomaly(target, source, samples, from_ms) for target in anomalies]
         except RetryableError as error:
             _log.warning("%s of %s is judged in the next minute: %s", source.source, source.tenant, error)
             return _Seen({}, is_done=False)
         newest = {name: pairs[-1][0] // MINUTE_MS for name, pairs in samples.items() if pairs}
-        return _Seen(newest, all(written))
+        return _Seen(newest, all(done))
 
     def _judge_value(self, target: ValueTarget, samples: SamplePairs, from_ms: int) -> bool:
         """Whether what changed was written.  What another metric said before stays said."""
@@ -176,6 +189,30 @@ class TenantLook:
         if target.subject not in self._known and all(each.status == OK for each in judged):
             return True
         return self._write(target.subject, judged, from_ms, Why(target.series))
+
+    def _judge_anomaly(
+        self, target: AnomalyTarget, source: SourceKey, samples: Mapping[str, SamplePairs], from_ms: int
+    ) -> bool:
+        """As ``_judge_value``; False also if what is usual has to be learned, and this look learned enough."""
+        from_ms = max(from_ms, target.versions[0].since_ms)
+        times = {ts_ms for name in SPREADS for ts_ms, _ in samples.get(name, ())}
+        scores = []
+        for until_ms in sorted({learned_until_ms(source, ts_ms) for ts_ms in times}):
+            is_known = self._eyes.baselines.has(source, until_ms, target.since_ms)
+            if not is_known and next(self._lessons) >= ANOMALY_BASELINES_PER_LOOK:
+                return False
+            usual = self._eyes.baselines.of(source, until_ms, target.since_ms)
+            of_day = {
+                name: [pair for pair in samples.get(name, ()) if learned_until_ms(source, pair[0]) == until_ms]
+                for name in SPREADS
+            }
+            scores += worst(usual, of_day)
+        judged = judge(target.versions, [(each.ts_ms, each.score) for each in scores], from_ms)
+        if target.subject not in self._known and all(each.status == OK for each in judged):
+            return True
+        bad = {each.ts_ms for each in judged if each.status != OK}
+        metric = next((each.metric for each in reversed(scores) if each.ts_ms in bad), "every metric")
+        return self._write(target.subject, judged, from_ms, Why(f"{metric} is unlike at this hour of other weeks"))
 
     def _listen(self, source: str, before: HeardShard, rows: int | None, seen: _Seen) -> Iterator[tuple[str, Heard]]:
         """What is heard now of a source and of metrics of it that are waited for; their silence is judged."""

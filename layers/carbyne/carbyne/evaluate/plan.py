@@ -9,6 +9,7 @@ from carbyne.core.limits import SILENT_MINUTES
 from carbyne.registry.alerts import Subject
 from carbyne.registry.hosts import StoredHost
 from carbyne.registry.monitor_types import (
+    AnomalyMonitor,
     ConnectivityMonitor,
     ExpressionMonitor,
     HostMonitor,
@@ -24,6 +25,10 @@ MISSING: Final = "missing"
 """The part of a service's monitor that waits for samples."""
 
 
+SCORES: Final = {"sensitive": 4.0, "normal": 6.0, "insensitive": 10.0}
+"""Of a host, from which on it is unlike before."""
+ANOMALY_ATTEMPTS: Final = 3
+"""Samples in a row where a monitor names no ``maxCheckAttempts``."""
 FAILED: Final = "failed"
 """The part of a computed monitor that says that it can't be computed."""
 
@@ -35,9 +40,13 @@ class ValueTarget(NamedTuple):
     series: str
     versions: tuple[RuleVersion, ...]
 
-    @property
-    def back_ms(self) -> int:
-        return max(version.rule.back_ms for version in self.versions)
+
+class AnomalyTarget(NamedTuple):
+    """A host that a monitor compares with what was usual since ``since_ms``."""
+
+    subject: Subject
+    since_ms: int
+    versions: tuple[RuleVersion, ...]
 
 
 class SilenceTarget(NamedTuple):
@@ -59,10 +68,11 @@ class WatchPlan(NamedTuple):
     hosts: frozenset[str]
     computed: dict[str, MonitorVersions]
     roles: dict[str, list[str]]
+    anomalies: dict[str, list[AnomalyTarget]]
 
     @property
     def sources(self) -> list[str]:
-        return sorted(self.values.keys() | self.silences.keys())
+        return sorted(self.values.keys() | self.silences.keys() | self.anomalies.keys())
 
     def role(self, fullname: str) -> list[str]:
         """The sources of a role's hosts, whose name may have blanks beside its colon."""
@@ -71,8 +81,8 @@ class WatchPlan(NamedTuple):
     def has(self, subject: Subject) -> bool:
         if subject.monitor in self.computed:
             return True
-        targets = [*self.values.get(subject.source, ()), *self.silences.get(subject.source, ())]
-        return any(target.subject == subject for target in targets)
+        by_kind = self.values, self.silences, self.anomalies
+        return any(target.subject == subject for targets in by_kind for target in targets.get(subject.source, ()))
 
 
 def plan(rules: Iterable[MonitorVersions], hosts: Iterable[StoredHost]) -> WatchPlan:
@@ -81,7 +91,7 @@ def plan(rules: Iterable[MonitorVersions], hosts: Iterable[StoredHost]) -> Watch
     working = [host for host in live if host.status in WATCHED]
     scoping = _Scoping(working)
     ids = frozenset(each.id for each in rules), frozenset(host.id for host in live)
-    made = WatchPlan({}, {}, {}, *ids, {}, _by_role(working))
+    made = WatchPlan({}, {}, {}, *ids, {}, _by_role(working), {})
     for versions in rules:
         _add(made, versions, scoping)
     return made
@@ -112,6 +122,12 @@ def _add(made: WatchPlan, versions: MonitorVersions, scoping: "_Scoping") -> Non
             for source in scoping.sources(monitor.scopes, monitor.exclude_scopes):
                 silence = SilenceTarget(Subject(versions.id, source, "connectivity"), "", bounds)
                 made.silences.setdefault(source, []).append(silence)
+        case AnomalyMonitor() if monitor.scopes:
+            since_ms = (monitor.training_period_from or 0) * 1000
+            for source in scoping.sources(monitor.scopes, None):
+                subject = Subject(versions.id, source, "anomalyDetection")
+                anomaly = AnomalyTarget(subject, since_ms, anomaly_rules(versions.versions))
+                made.anomalies.setdefault(source, []).append(anomaly)
         case ExpressionMonitor() | QueryMonitor():
             made.computed[versions.id] = versions
 
@@ -134,6 +150,19 @@ def computed_rules(versions: Sequence[MonitorVersion]) -> tuple[RuleVersion, ...
         monitor = version.monitor
         assert isinstance(monitor, ExpressionMonitor | QueryMonitor)
         rules.append(RuleVersion(version.since_ms, Rule(monitor.operator, monitor.warning, monitor.critical)))
+    return tuple(rules)
+
+
+def anomaly_rules(versions: Sequence[MonitorVersion]) -> tuple[RuleVersion, ...]:
+    """By the sensitivities; another time of training makes another monitor."""
+    rules, last = [], versions[-1].monitor
+    for version in versions:
+        monitor = version.monitor
+        assert isinstance(monitor, AnomalyMonitor) and isinstance(last, AnomalyMonitor)
+        if monitor.training_period_from == last.training_period_from:
+            bounds = SCORES.get(monitor.warning_sensitivity or ""), SCORES.get(monitor.critical_sensitivity or "")
+            attempts = monitor.max_check_attempts or ANOMALY_ATTEMPTS
+            rules.append(RuleVersion(version.since_ms, Rule(">", *bounds, attempts=attempts)))
     return tuple(rules)
 
 

@@ -139,7 +139,8 @@ class QueryMonitor(_Compared, frozen=True, kw_only=True, rename="camel", omit_de
 
 
 class AnomalyMonitor(_Named, frozen=True, kw_only=True, rename="camel", omit_defaults=True, tag="anomalyDetection"):
-    """Roles whose hosts behave unlike before; ``training_period_from``: seconds since 1970."""
+    """Roles whose hosts behave unlike before; ``training_period_from``: seconds since 1970; without
+    ``max_check_attempts`` three samples in a row."""
 
     scopes: Scopes | None = None
     warning_sensitivity: Sensitivity | None = None
@@ -179,6 +180,8 @@ def checked(monitor: AnyMonitor) -> AnyMonitor:
         check_url("url", monitor.url)
         return monitor if monitor.headers is not None else msgspec.structs.replace(monitor, headers=[])
     if isinstance(monitor, AnomalyMonitor):
+        if monitor.warning_sensitivity is monitor.critical_sensitivity is None:
+            raise RequestError(400, "warningSensitivity: it or criticalSensitivity must be given")
         return msgspec.structs.replace(monitor, scopes=monitor.scopes or [])
     return monitor
 

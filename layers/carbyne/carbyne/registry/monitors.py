@@ -17,7 +17,7 @@ from carbyne.core.limits import EXTERNAL_MONITORS_PER_TENANT_MAX, MONITORS_PER_T
 from carbyne.registry import alerts, rules
 from carbyne.registry.alerts import Subject, Why
 from carbyne.registry.documents import Documents
-from carbyne.registry.monitor_types import AnyMonitor, ExternalMonitor, checked
+from carbyne.registry.monitor_types import AnomalyMonitor, AnyMonitor, ExternalMonitor, checked
 from carbyne.registry.store import Key, Registry, RegistryChange, Store, body_of, settle
 
 MONITORS: Final[Documents[AnyMonitor]] = Documents("monitors", "monitor", AnyMonitor, MONITORS_PER_TENANT_MAX)
@@ -45,6 +45,7 @@ class ExternalJob(msgspec.Struct, frozen=True):
 def create(registry: Registry, tenant: str, form: AnyMonitor) -> AnyMonitor:
     """A new one; RequestError 400 for a field that is wrong, or one monitor too many."""
     form = checked(form)
+    _check_training(registry, form)
     if isinstance(form, ExternalMonitor):
         _check_number(registry.store, tenant)
     return MONITORS.create(registry, tenant, form, lambda made: _beside(registry, tenant, made, is_new=True))
@@ -53,6 +54,7 @@ def create(registry: Registry, tenant: str, form: AnyMonitor) -> AnyMonitor:
 def replace(registry: Registry, tenant: str, monitor_id: str, form: AnyMonitor) -> AnyMonitor:
     """RequestError 404 for an unknown id, 400 as of ``create``, and for another type."""
     form_checked = checked(form)
+    _check_training(registry, form)
 
     def beside(made: AnyMonitor) -> list[RegistryChange]:
         return _beside(registry, tenant, made, is_new=False)
@@ -131,6 +133,12 @@ def _check_number(store: Store, tenant: str) -> None:
     known = len(store.items(keys.EXTERNAL_ITEM, prefix))
     if known >= EXTERNAL_MONITORS_PER_TENANT_MAX:
         raise RequestError(400, f"there are {known} external monitors, which is the limit; delete one first")
+
+
+def _check_training(registry: Registry, form: AnyMonitor) -> None:
+    """RequestError 400 for a training that begins in the future."""
+    if isinstance(form, AnomalyMonitor) and (form.training_period_from or 0) > registry.now_s():
+        raise RequestError(400, "trainingPeriodFrom: it lies in the future")
 
 
 def _joined(old: AnyMonitor, form: AnyMonitor) -> AnyMonitor:

@@ -17,6 +17,7 @@ from carbyne.core.errors import InvariantError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import EVALUATE_READERS
 from carbyne.core.settings import EvaluatorSettings, load
+from carbyne.evaluate.anomaly import Baselines
 from carbyne.evaluate.evaluator import MonitorEvaluator
 from carbyne.evaluate.look import MINUTE_MS, Arriving, ComputedSeries, Eyes, RunQuery
 from carbyne.evaluate.recent import ManyReader, ReadColumns, Recent, RolledReader
@@ -47,7 +48,8 @@ def assemble(ports: EvaluatorPorts) -> MonitorEvaluator:
     """An evaluator out of its ports.  It puts nothing on the stream."""
     registry = Registry(ports.store, lambda: ports.now_ms() // 1000, partial(new_host_id, secrets.choice), _put_nothing)
     recent = Recent(ports.reader, ports.rolled)
-    eyes = Eyes(registry, ports.arriving, recent, ThreadPoolExecutor(EVALUATE_READERS), ports.query)
+    threads = ThreadPoolExecutor(EVALUATE_READERS)
+    eyes = Eyes(registry, ports.arriving, recent, threads, ports.query, Baselines(recent))
     return MonitorEvaluator(eyes, ports.now_ms, ports.monotonic)
 
 
