@@ -1,4 +1,4 @@
-"""A thousand hosts: alerts equal those of a plain oracle."""
+"""A day of a thousand hosts: alerts of every type of monitor equal those of a plain oracle."""
 
 import pytest
 
@@ -8,6 +8,7 @@ pytestmark = pytest.mark.nightly
 
 
 def test_alerts_of_a_thousand_hosts_are_those_of_the_oracle():
-    told, expected = run(1, hosts=1_000, minutes=90)
-    assert sum(map(len, expected.values())) > 1_000
+    """Takes an hour or so of one core."""
+    told, expected = run(1, hosts=1_000, minutes=1_440)
+    assert sum(map(len, expected.values())) > 10_000
     assert told == expected

@@ -1,18 +1,28 @@
 """A day of hosts with outages, backlogs, wrong clocks and repeated posts, and what a plain loop says of it.
 
-The oracle knows all samples and when each came, and nothing of turns, episodes or decisions.
+The oracle knows all samples and when each came, and nothing of turns, episodes or decisions.  There are monitors of
+every type, and checks of agents.
 """
 
 import random
+from itertools import groupby
+from statistics import mean, median
 from typing import NamedTuple
 
+from carbyne.checks.asking import Asked
+from carbyne.checks.scheduler import CheckJob, CheckTaken
+from carbyne.checks.worker import CheckWorker
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import SILENT_MINUTES
+from carbyne.evaluate.anomaly import WEEK_HOURS, WEEKS, learned_until_ms
+from carbyne.registry.store import Registry
 
 from tests.support.evaluation import Evaluation
 from tests.support.registry_system import NOW_S
 
 START = NOW_S // 60 + 1
+SINCE = START - 3
+"""The first minute that monitors judge which are made in the minute before START."""
 WITHDRAWN = "late samples show that this was not so"
 LOAD = {"type": "host", "name": "load", "metric": "load", "operator": ">", "warning": 4, "critical": 8}
 MONITORS = {
@@ -21,6 +31,17 @@ MONITORS = {
     "attempts": {**LOAD, "operator": "<", "warning": None, "critical": 2, "duration": 1, "maxCheckAttempts": 3},
     "gone": {"type": "connectivity", "name": "gone"},
 }
+WEB = 4
+"""Hosts of the role web, which an expression, a query and anomaly detection look at."""
+SERVICE = {**LOAD, "type": "service", "service": "shop", "duration": 2}
+COMPUTED = {
+    "service": {**SERVICE, "missingDurationWarning": 4, "missingDurationCritical": 9},
+    "external": {"type": "external", "name": "site", "url": "https://example.com", "maxCheckAttempts": 2},
+    "expression": {**LOAD, "type": "expression", "expression": "avg(role(shop:web, load))"},
+    "query": {**LOAD, "type": "query", "query": "", "legend": "{{source}}"},
+    "anomaly": {"type": "anomalyDetection", "name": "unlike", "scopes": ["shop: web"], "warningSensitivity": "normal"},
+}
+HISTORY_HOURS = 3 * WEEK_HOURS
 
 
 class Post(NamedTuple):
@@ -92,34 +113,183 @@ def spans_of_silence(posts, last):
     return spans + ([(opened, None)] if opened is not None else [])
 
 
+def spans_of_rows(minutes):
+    """(opened, closed) of (minute, whether it is bad), ascending."""
+    spans, opened = [], None
+    for minute, is_bad in minutes:
+        if is_bad and opened is None:
+            opened = minute
+        if not is_bad and opened is not None:
+            spans.append((opened, minute))
+            opened = None
+    return spans + ([(opened, None)] if opened is not None else [])
+
+
+def spans_of_missing(posts, last, bound):
+    """By a loop over the minutes in which a sample came that is newer than all before."""
+    newest, heard, rows = 0, START, []
+    for minute in range(START, last + 1):
+        came = max((post.ts for post in posts if post.at == minute), default=0)
+        newest, heard = (came, minute) if came > newest else (newest, heard)
+        rows.append((minute, minute - heard >= bound))
+    return spans_of_rows(rows)
+
+
+def spans_of_averages(all_posts, last):
+    """Of the mean of what the hosts have in a minute."""
+    by_minute = {}
+    for posts in all_posts:
+        for minute, value in {post.ts: post.value for post in posts}.items():
+            by_minute.setdefault(minute, []).append(value)
+    until = last - 2
+    return spans_of_rows((minute, mean(by_minute[minute]) > 4) for minute in sorted(by_minute) if minute <= until)
+
+
+def spans_of_newest(posts, last):
+    """Of the newest sample of the last five minutes, in each minute."""
+    samples, rows = {post.ts: post.value for post in posts}, []
+    for minute in range(SINCE, last + 1):
+        recent = [samples[ts] for ts in range(minute, minute - 5, -1) if ts in samples]
+        rows += [(minute, recent[0] > 4)] if recent else []
+    return spans_of_rows(rows)
+
+
+def spans_of_anomalies(host, posts, history):
+    """Of the distance from the median of the hours of the week, in units of the median distance."""
+    samples = {**dict(history), **{post.ts: post.value for post in posts}}
+    hourly = {hour: mean(samples[ts] for ts in of) for hour, of in groupby(sorted(samples), key=lambda ts: ts // 60)}
+    rows, known = [], {}
+    for minute in sorted({post.ts for post in posts}):
+        until = learned_until_ms(SourceKey("a", f"host/{host}"), minute * 60_000) // 3_600_000
+        hour = minute // 60
+        if (until, hour) not in known:
+            own = until + (hour - until) % WEEK_HOURS
+            near = [own - WEEK_HOURS * week + side for week in range(1, WEEKS + 1) for side in (-1, 0, 1)]
+            near += [own + 1 - WEEK_HOURS * (WEEKS + 1)] if own + 1 - WEEK_HOURS == until else []
+            values = [hourly[each] for each in near if until - WEEKS * WEEK_HOURS <= each < until and each in hourly]
+            middle = median(values)
+            known[until, hour] = (
+                middle,
+                max(1.4826 * median(abs(value - middle) for value in values), 0.05 * middle, 0.2),
+            )
+        usual, spread = known[until, hour]
+        rows.append((minute, abs(samples[minute] - usual) / spread > 6))
+    confirmed = [
+        (minute, all(bad for _, bad in rows[at - 2 : at + 1]) and at >= 2 and minute - rows[at - 2][0] < 30)
+        for at, (minute, _) in enumerate(rows)
+    ]
+    return spans_of_rows(confirmed)
+
+
+def spans_of_reports(reports, attempts):
+    """Of (minute, whether it is bad): so many in a row."""
+    row, rows = 0, []
+    for minute, is_bad in reports:
+        row = row + 1 if is_bad else 0
+        rows.append((minute, row >= attempts))
+    return spans_of_rows(rows)
+
+
+class Checks:
+    """External checks by the real worker, each published once a minute or not at all, and some delivered twice; and
+    reports of an agent."""
+
+    def __init__(self, system, rng, monitor, host):
+        self.system, self.rng, self.host, self.monitor = system, rng, host, monitor
+        self.external, self.reported, self.taken, self.is_bad = [], [], [], False
+        registry = Registry(system.store, lambda: system.now_s, str, lambda _: None)
+        self.worker = CheckWorker(registry, self, self, lambda _: None)
+
+    def take(self, most, lease_s):
+        taken, self.taken = self.taken, []
+        return taken
+
+    def acknowledge(self, leases): ...
+
+    def ask(self, monitor):
+        return Asked("no answer" if self.is_bad else "", 200, b"", 0.1)
+
+    def make(self, minute):
+        """Of one minute."""
+        self.is_bad = self.rng.random() < (0.7 if self.is_bad else 0.1)
+        times = self.rng.choice([0, 1, 1, 1, 2])
+        if times:
+            self.external.append((minute, self.is_bad))
+            job = CheckTaken("lease", CheckJob("a", self.monitor, minute))
+            self.taken = [job] * times
+            left = iter([50.0, 0.0])
+            self.worker.run(lambda: next(left))
+        status = "CRITICAL" if self.rng.random() < 0.3 else "OK"
+        self.reported.append((minute, status != "OK"))
+        source = {"type": "host", "hostId": self.host}
+        report = {"source": source, "name": "http", "status": status, "message": "m", "maxCheckAttempts": 2}
+        for _ in range(times or 1):
+            self.system.ok(
+                "POST", "/api/v0/monitoring/checks/report", {"reports": [{**report, "occurredAt": minute * 60}]}
+            )
+
+
 def run(seed, hosts, minutes):
-    """({(monitor, host): spans} of the alerts, the same of the oracle)."""
+    """({(monitor, source): spans} of the alerts, the same of the oracle)."""
     rng, system = random.Random(seed), Evaluation()
     system.now_s = (START - 1) * 60
-    ids = [system.host() for _ in range(hosts)]
-    monitors = {name: system.ok("POST", "/api/v0/monitors", body)["id"] for name, body in MONITORS.items()}
-    days = {host: posts_of(rng, minutes) for host in ids}
+    ids = [system.host(roleFullnames=["shop:web"] if number < WEB else []) for number in range(hosts)]
+    web, monitors = ids[:WEB], dict(MONITORS) | COMPUTED
+    monitors["query"] = {**monitors["query"], "query": 'load{source=~"host/(' + "|".join(web) + ')"}'}
+    names = {system.ok("POST", "/api/v0/monitors", body)["id"]: name for name, body in monitors.items()}
+    days = {f"host/{host}": posts_of(rng, minutes) for host in ids} | {"service/shop": posts_of(rng, minutes)}
+    history = [(START - 60 * hour, 3.0 + hour % 7 / 10) for hour in range(1, HISTORY_HOURS)]
+    for host in web:
+        for ts, value in history:
+            system.arrived.put(SourceKey("a", f"host/{host}"), "loadavg5", ts * 60_000, value)
     arriving = {}
-    for host, posts in days.items():
+    for source, posts in days.items():
         for post in posts:
-            arriving.setdefault(post.at, []).append((host, post))
+            arriving.setdefault(post.at, []).append((source, post))
+    checks = Checks(system, rng, next(each for each, name in names.items() if name == "external"), ids[-1])
     last = START + minutes + 50
     for minute in range(START, last + 1):
-        for host, post in arriving.get(minute, ()):
-            system.arrived.put(SourceKey("a", f"host/{host}"), "load", post.ts * 60_000, post.value)
+        for source, post in arriving.get(minute, ()):
+            for series in ("load", "loadavg5") if source.removeprefix("host/") in web else ("load",):
+                system.arrived.put(SourceKey("a", source), series, post.ts * 60_000, post.value)
         system.look()
         assert system.now_s == minute * 60
-    told = {(name, host): [] for name in monitors for host in ids}
-    names = {monitor: name for name, monitor in monitors.items()}
+        checks.make(minute)
+    expected = {
+        (name, host): spans_of_values(MONITORS[name], days[f"host/{host}"])
+        for name in MONITORS
+        if name != "gone"
+        for host in ids
+    }
+    shop = days["service/shop"]
+    expected |= {("gone", host): spans_of_silence(days[f"host/{host}"], last) for host in ids}
+    expected |= {("anomaly", host): spans_of_anomalies(host, days[f"host/{host}"], history) for host in web}
+    expected |= {("query", f"host/{host}"): spans_of_newest(days[f"host/{host}"], last) for host in web}
+    expected |= {
+        ("expression", ""): spans_of_averages([days[f"host/{host}"] for host in web], last),
+        ("service", ""): spans_of_values(SERVICE, shop),
+        ("missing", ""): spans_of_missing(shop, last, 4),
+        ("external", ""): spans_of_reports(checks.external, 2),
+        ("check", ids[-1]): spans_of_reports(checks.reported, 2),
+    }
+    told = {key: [] for key in expected}
     for alert in all_alerts(system):
         if alert.reason != WITHDRAWN:
             span = alert.opened_at // 60, None if alert.closed_at is None else alert.closed_at // 60
-            told[names[alert.monitor_id], alert.host_id].append(span)
-    expected = {(name, host): spans_of_values(MONITORS[name], days[host]) for name, host in told if name != "gone"}
-    expected |= {("gone", host): spans_of_silence(days[host], last) for host in ids}
-    return {key: sorted(spans, key=str) for key, spans in told.items()}, {
-        key: sorted(spans, key=str) for key, spans in expected.items()
-    }
+            told[key_of(alert, names)].append(span)
+    return _sorted(told), _sorted(expected)
+
+
+def key_of(alert, names):
+    """What the alert is of, as the oracle has it."""
+    name = names.get(alert.monitor_id, "check")
+    if name == "service" and alert.message.startswith("no sample"):
+        name = "missing"
+    return name, alert.message if name == "query" else alert.host_id
+
+
+def _sorted(spans):
+    return {key: sorted(of, key=str) for key, of in spans.items()}
 
 
 def all_alerts(system):
@@ -129,10 +299,11 @@ def all_alerts(system):
         found += page["alerts"]
         after = page.get("nextId", "")
         if not after:
-            return [_Alert(**{"closedAt": None, "reason": "", **alert}) for alert in found]
+            return [_Alert(**{"closedAt": None, "reason": "", "hostId": "", "message": "", **alert}) for alert in found]
 
 
 class _Alert:
     def __init__(self, **fields):
         self.opened_at, self.closed_at = fields["openedAt"], fields["closedAt"]
         self.reason, self.monitor_id, self.host_id = fields["reason"], fields["monitorId"], fields["hostId"]
+        self.message = fields["message"]
