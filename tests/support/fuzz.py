@@ -53,10 +53,12 @@ INTEGRATIONS = {
     "/carbyne/v1/azure-integrations": AZURE_FORM,
 }
 SPAN = {"start": "0", "end": "600", "step": "60"}
+RULE_FILE = {"groups": [{"name": "known", "rules": [{"alert": "Down", "expr": "up == 0"}]}]}
 KNOWN_BODIES = {
     "PUT /api/v0/hosts/{id}": {"name": "web", "meta": {}},
     **{f"POST /api/v0/{kind}": body for kind, body in KNOWN_THINGS.items()},
     **{f"PUT /api/v0/{kind}/{{id}}": body for kind, body in KNOWN_THINGS.items()},
+    "PUT /carbyne/v1/rules/{file}": RULE_FILE,
     "PUT /api/v0/alerts/{id}": {"memo": "known"},
     "POST /api/v0/alerts/{id}/close": {"reason": "known"},
     "DELETE /api/v0/graph-defs": {"name": "custom.known"},
@@ -124,7 +126,14 @@ class Fuzz:
     def _use_known(self, label, case):
         """Ask for things that are there; what the cases delete or retire is made again."""
         host = {"name": "web", "customIdentifier": "known", "roleFullnames": ["shop:web"], "meta": {}}
-        known = {"service": "shop", "role": "web", "namespace": "env", "identifier": "known", "name": "jobs"}
+        known = {
+            "service": "shop",
+            "role": "web",
+            "namespace": "env",
+            "identifier": "known",
+            "name": "jobs",
+            "file": "known.yml",
+        }
         known["id"] = self._call("POST", "/api/v0/hosts", host)["id"]
         for owner in (f"hosts/{known['id']}", "services/shop", "services/shop/roles/web"):
             self._call("PUT", f"/api/v0/{owner}/metadata/env", {"a": 1})
@@ -139,6 +148,8 @@ class Fuzz:
         for kind, body in KNOWN_THINGS.items():
             if f"/{kind}/" in label:
                 known["id"] = self._call("POST", f"/api/v0/{kind}", body)["id"]
+        if "/rules/" in label:
+            self._call("PUT", "/carbyne/v1/rules/known.yml", RULE_FILE)
         if "/alerts/" in label:
             source = {"type": "host", "hostId": known["id"]}
             report = {"source": source, "name": "ping", "status": "CRITICAL", "occurredAt": int(self.system.now_s())}

@@ -28,11 +28,13 @@ ROUTES = [(function, route) for function, table in TABLES.items() for route in t
 NOW_S = 1_700_000_000
 SAMPLE = {"name": "m", "time": NOW_S, "value": 1.5}
 PARTS = {"id": "host1", "name": "jobs", "service": "shop", "role": "web", "namespace": "env", "identifier": "i/1"}
+PARTS |= {"file": "known.yml"}
 REPORT = {"source": {"type": "host", "hostId": "host1"}, "name": "ping", "status": "OK", "occurredAt": NOW_S}
 NOTE = {"service": "shop", "title": "deploy", "from": NOW_S - 60, "to": NOW_S}
 LAYOUT = {"x": 0, "y": 0, "width": 24, "height": 6}
 BOARD = {"title": "Shop", "widgets": [{"type": "markdown", "markdown": "# Hello", "layout": LAYOUT}]}
 ALERT = alert_id(NOW_S, EXTERNAL_ID[:16])
+RULE_FILE = {"groups": [{"name": "g", "rules": [{"alert": "Down", "expr": "up == 0", "for": "5m"}]}]}
 DOWNTIME = {"name": "d", "start": NOW_S, "duration": 60}
 HOOK = {"type": "webhook", "name": "Hook", "url": "https://shop.example/"}
 DOCUMENTS = {
@@ -74,6 +76,7 @@ BODIES = {
     ("PUT", "/api/v0/dashboards/{id}"): BOARD,
     ("POST", "/api/v0/monitors"): EXTERNAL,
     ("PUT", "/api/v0/monitors/{id}"): EXTERNAL,
+    ("PUT", "/carbyne/v1/rules/{file}"): RULE_FILE,
     ("PUT", "/api/v0/alerts/{id}"): {"memo": "m"},
     ("POST", "/api/v0/alerts/{id}/close"): {"reason": "r"},
     **{("POST", f"/api/v0/{path}"): body for path, body in DOCUMENTS.items()},
@@ -162,6 +165,7 @@ def system():
         ("POST", "/api/v0/aws-integrations", AWS_FORM),
         ("POST", "/carbyne/v1/azure-integrations", AZURE_FORM),
         ("POST", "/carbyne/v1/queues/jobs/messages", {"messages": [{"body": 1}]}),
+        ("PUT", "/carbyne/v1/rules/known.yml", RULE_FILE),
         ("PUT", "/api/v0/hosts/host1/metadata/env", 1),
         ("PUT", "/api/v0/services/shop/metadata/env", 1),
         ("PUT", "/api/v0/services/shop/roles/web/metadata/env", 1),

@@ -100,6 +100,7 @@ BODIES = [
     {**EVERYTHING, "type": "group"},
     {**EVERYTHING, "name": "fresh"},
     {**EVERYTHING, "name": "custom.onlyb"},
+    {"groups": [{"name": "fresh", "rules": [{"record": "a", "expr": "1"}]}]},
     SAMPLES,
     None,
     WRITE,
@@ -120,7 +121,15 @@ OF_NONE = {
 }
 """What answers alike whoever asks."""
 PARTS = [
-    {"id": "host-b", "name": "jobs", "service": service, "role": "web", "namespace": "env", "identifier": "i-b"}
+    {
+        "id": "host-b",
+        "name": "jobs",
+        "service": service,
+        "role": "web",
+        "namespace": "env",
+        "identifier": "i-b",
+        "file": "known.yml",
+    }
     for service in ("shop", "onlyb")
 ]
 
@@ -369,6 +378,8 @@ class World:
         for path, document in DOCUMENTS.items():
             self._done("POST", f"/api/v0/{path}", {**document, "name": mark}, key)
         self._done("POST", "/api/v0/monitoring/checks/report", {"reports": [report]}, key)
+        rules = {"groups": [{"name": mark, "rules": [{"record": "a", "expr": "1"}]}]}
+        self._done("PUT", "/carbyne/v1/rules/known.yml", rules, key)
 
     def _done(self, method, url, body, key):
         answer, _ = self.call("registry", Request(method, url, body), key)

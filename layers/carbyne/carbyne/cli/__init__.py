@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from botocore.exceptions import BotoCoreError
 
-from carbyne.cli import keys, query, reconcile, redis, redrive, reindex, replay, tenants
+from carbyne.cli import keys, query, reconcile, redis, redrive, reindex, replay, rules, tenants
 from carbyne.cli.desk import Desk
 from carbyne.core.errors import CarbyneError
 
-GROUPS = (tenants, keys, reconcile, reindex, replay, redrive, redis, query)
+GROUPS = (tenants, keys, reconcile, reindex, replay, redrive, redis, query, rules)
 DESCRIPTION = """Operator's commands of Carbyne.
 
 Tables and buckets are found through the outputs of the stack (--stack carbyne), or named one by one.  Account,

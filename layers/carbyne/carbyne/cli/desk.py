@@ -97,11 +97,14 @@ class Desk:
         return f"cb_{secrets.token_urlsafe(32)}"
 
     def post_form(self, url: str, headers: Mapping[str, str], form: Mapping[str, str]) -> tuple[int, bytes]:
-        """Status and body of the answer to a form; RequestError for a URL of another kind, RetryableError without
-        an answer."""
+        """Status and body of the answer to a form; errors as of ``ask``."""
+        return self.ask("POST", url, headers, urlencode(form).encode())
+
+    def ask(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> tuple[int, bytes]:
+        """Status and body of an answer; RequestError for a URL of another kind, RetryableError without an answer."""
         if not url.startswith(("http://", "https://")):
             raise RequestError(400, f"a URL begins with http:// or https://; got {url[:100]!r}")
-        request = Request(url, urlencode(form).encode(), dict(headers))  # noqa: S310 - checked above
+        request = Request(url, body, dict(headers), method=method)  # noqa: S310 - checked above
         try:
             with urlopen(request, timeout=ANSWER_S) as answer:  # noqa: S310
                 return answer.status, answer.read()

@@ -575,6 +575,40 @@ SEND_PAUSES_S: Final = (60, 240, 900, 900)
 SEND_RESERVE_S: Final = 20.0
 """A notifier begins nothing with less time left: what it began takes CHECK_S, and some calls."""
 
+# Rules of Prometheus
+RULE_FILE_BYTES_MAX: Final = 128 * 1024
+"""A rule file: as JSON at most twice as much, and an item of the table has 400 KB."""
+RULE_FILE_DEPTH_MAX: Final = 12
+"""Lists and mappings within each other in a rule file, which has five."""
+RULE_FILE_NODES_MAX: Final = 20_000
+"""Values and names of fields in a rule file: 100 groups of 10 rules with five labels and annotations each."""
+RULE_FILES_PER_TENANT_MAX: Final = 20
+"""Rule files of a tenant, all of which are read each minute: 2.5 MB, as monitors."""
+RULE_GROUPS_PER_FILE_MAX: Final = 100
+"""Groups of a rule file; each is an item that is written at every evaluation."""
+RULES_PER_GROUP_MAX: Final = 100
+"""Rules of a group, which are evaluated one after the other; the largest groups that are published have some 40."""
+RULE_TEXT_BYTES_MAX: Final = 4_096
+"""A label or annotation of a rule, as it is written."""
+RULE_QUERY_S: Final = 5.0
+"""One query of a rule; then the rule failed, and the next one is evaluated."""
+RULE_SERIES_MAX: Final = 2_000
+"""Series or alerts that one rule gives: each is a sample every minute, some cents a year."""
+GROUP_ALERTS_BYTES_MAX: Final = 250_000
+"""The alerts of a group, as JSON: an item of the table has 400 KB."""
+GROUP_SERIES_BYTES_MAX: Final = 250_000
+"""The names of the series of a group, as JSON, for the same reason."""
+RULE_CATCH_UP: Final = 15
+"""Evaluations of a group that are made up for in one minute; what was missed before is a gap."""
+TEMPLATE_DEPTH_MAX: Final = 20
+"""Blocks or parentheses within each other in a template."""
+TEMPLATE_STEPS_MAX: Final = 10_000
+"""Values that one expansion of a template computes: some ten milliseconds."""
+TEMPLATE_OUT_BYTES_MAX: Final = 8_192
+"""What one expansion of a template writes."""
+TEMPLATE_WIDTH_MAX: Final = 200
+"""Width and precision of a verb of printf."""
+
 # Integrations of clouds
 CLOUD_INTEGRATIONS_PER_TENANT_MAX: Final = 20
 """Integrations of a tenant and a cloud: each is a region of an account, or a subscription."""

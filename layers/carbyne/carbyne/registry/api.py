@@ -15,6 +15,7 @@ from carbyne.registry import (
     api_metadata,
     api_monitoring,
     api_monitors,
+    api_rules,
     api_services,
 )
 from carbyne.registry.answers import Org
@@ -42,6 +43,7 @@ ROUTES: Final[tuple[Route[Registry], ...]] = (
     *api_monitoring.ROUTES,
     *api_monitors.ROUTES,
     *api_alerts.ROUTES,
+    *api_rules.ROUTES,
     *api_channels.ROUTES,
     *api_integrations.ROUTES,
     *api_dashboards.ROUTES,

@@ -37,9 +37,11 @@ class Documents(Generic[KeptDocument]):
         """RequestError 404 for an unknown id."""
         return self.read(self.item(store, tenant, document_id))
 
-    def create(self, registry: Registry, tenant: str, form: KeptDocument, beside: Beside = nothing) -> KeptDocument:
-        """A new one; RequestError 400 for one too many."""
-        new_id = registry.new_id()
+    def create(
+        self, registry: Registry, tenant: str, form: KeptDocument, beside: Beside = nothing, document_id: str = ""
+    ) -> KeptDocument:
+        """A new one, with an id of its own unless it is given one; RequestError 400 for one too many."""
+        new_id = document_id or registry.new_id()
         made = msgspec.structs.replace(form, id=new_id)
 
         def attempt() -> bool | None:
