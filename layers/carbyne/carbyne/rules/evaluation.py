@@ -1,0 +1,170 @@
+"""One evaluation of a group: its rules in their order, each seeing what those before it recorded at the same time."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from carbyne.core import labels as canonical
+from carbyne.core.errors import QueryError
+from carbyne.core.limits import (
+    GROUP_ALERTS_BYTES_MAX,
+    GROUP_SERIES_BYTES_MAX,
+    RULE_QUERY_S,
+    RULE_SERIES_MAX,
+)
+from carbyne.promql import query
+from carbyne.promql.labels import NAME, Labels, drop, made
+from carbyne.promql.numbers import of_answer
+from carbyne.promql.select import STALE_BITS
+from carbyne.rules.alerting import FoundAlert, KeptAlert, is_active, moved, step
+from carbyne.rules.forms import FileGroup, GroupRule
+from carbyne.rules.kept import KeptGroup, KeptRule, KeptSeries, keys_of, labels_of
+from carbyne.rules.overlay import Overlay, RecordedSample
+from carbyne.rules.templates import TemplateData, expand
+
+STALE: Final = float(np.array([STALE_BITS], np.uint64).view(np.float64)[0])
+ALERT_NAME: Final = "alertname"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What is kept now, and the samples to record."""
+
+    kept: KeptGroup
+    series: KeptSeries
+    samples: list[RecordedSample]
+
+
+class RuleFailed(Exception):
+    """A rule can't be evaluated; the others of its group are."""
+
+
+def evaluate(
+    group: FileGroup, kept: KeptGroup, series: KeptSeries, at_ms: int, overlay: Overlay, now_s: Callable[[], float]
+) -> Evaluated:
+    """The group at one time.  What its rules record is added to ``overlay``.  RetryableError if samples can't be read:
+    then nothing is known of the group at this time.
+
+    The time that is missing between two evaluations counts for no deadline.
+    """
+    gap_ms = 0 if kept.evaluated_ms is None else max(0, at_ms - kept.evaluated_ms - group.interval_s * 1000)
+    run = _GroupRun(group, series, at_ms, overlay, now_s)
+    rules = {key: run.rule(key, rule, _moved(kept.rules.get(key, KeptRule()), gap_ms)) for key, rule in keys_of(group)}
+    gone = {key: texts for key, texts in series.rules.items() if key not in rules}
+    run.record(stale(KeptSeries(gone), run.ts_ms))
+    after = {key: run.series.get(key, series.rules.get(key, [])) for key in rules}
+    return Evaluated(KeptGroup(evaluated_ms=at_ms, rules=rules), KeptSeries(_some(after)), run.samples)
+
+
+def stale(series: KeptSeries, ts_ms: int) -> list[RecordedSample]:
+    """The ends of series."""
+    return [
+        RecordedSample(made(canonical.parse(text)), ts_ms, STALE) for texts in series.rules.values() for text in texts
+    ]
+
+
+class _GroupRun:
+    """``ts_ms``: of samples that are read and recorded; ``series``: by key, of rules that did not fail."""
+
+    def __init__(
+        self, group: FileGroup, before: KeptSeries, at_ms: int, overlay: Overlay, now_s: Callable[[], float]
+    ) -> None:
+        self._group, self._before, self._at_ms, self._overlay, self._now_s = group, before, at_ms, overlay, now_s
+        self._alert_bytes = self._series_bytes = 0
+        self.ts_ms = at_ms - group.offset_ms
+        self.series: dict[str, list[str]] = {}
+        self.samples: list[RecordedSample] = []
+
+    def rule(self, key: str, rule: GroupRule, kept: KeptRule) -> KeptRule:
+        begun_s = self._now_s()
+        try:
+            after = self._record(key, rule) if rule.record else self._alert(key, rule, kept)
+        except (QueryError, RuleFailed) as error:
+            message = str(error).removeprefix('invalid parameter "query": ')[:500]
+            is_over = isinstance(error, _TooMany)
+            after = KeptRule(alerts=[] if is_over else kept.alerts, error=message)
+        return msgspec.structs.replace(after, took_s=round(self._now_s() - begun_s, 6))
+
+    def record(self, samples: Sequence[RecordedSample]) -> None:
+        """Samples which the rules behind see."""
+        self.samples += samples
+        self._overlay.add(samples)
+
+    def _record(self, key: str, rule: GroupRule) -> KeptRule:
+        values: dict[Labels, float] = {}
+        for labels, value in self._vector(rule):
+            named = made({**dict(labels), NAME: rule.record, **labels_of(self._group, rule)})
+            if named in values:
+                raise RuleFailed("vector contains metrics with the same labelset after applying rule labels")
+            values[named] = value
+        if 0 < self._group.limit < len(values):
+            raise RuleFailed(f"exceeded limit of {self._group.limit} with {len(values)} series")
+        self._keep(key, values)
+        return KeptRule()
+
+    def _alert(self, key: str, rule: GroupRule, kept: KeptRule) -> KeptRule:
+        found: dict[Labels, FoundAlert] = {}
+        for labels, value in self._vector(rule):
+            alert_labels, alert = self._found(rule, labels, value)
+            if alert_labels in found:
+                raise RuleFailed("vector contains metrics with the same labelset after applying alert labels")
+            found[alert_labels] = alert
+        before = {made(alert.labels): alert for alert in kept.alerts}
+        after = step(before, found, self._at_ms, rule.hold_ms, rule.keep_ms)
+        active = {labels: alert for labels, alert in after.items() if is_active(alert)}
+        if 0 < self._group.limit < len(active):
+            raise _TooMany(f"exceeded limit of {self._group.limit} with {len(active)} alerts")
+        self._alert_bytes += len(msgspec.json.encode(list(after.values())))
+        if self._alert_bytes > GROUP_ALERTS_BYTES_MAX:
+            raise _TooMany(f"its {len(active)} alerts take more than {GROUP_ALERTS_BYTES_MAX} bytes with the group's")
+        self._keep(key, dict(_of_alerts(active)))
+        return KeptRule(alerts=list(after.values()))
+
+    def _found(self, rule: GroupRule, labels: Labels, value: float) -> tuple[Labels, FoundAlert]:
+        data = TemplateData(dict(labels), value, self._at_ms)
+        written = {name: expand(text, data) for name, text in labels_of(self._group, rule).items()}
+        annotations = {name: expand(text, data) for name, text in sorted(rule.annotations.items())}
+        alert_labels = made({**dict(drop(labels, {NAME})), **written, ALERT_NAME: rule.alert})
+        return alert_labels, FoundAlert(annotations, of_answer(value))
+
+    def _vector(self, rule: GroupRule) -> Iterator[tuple[Labels, float]]:
+        options = query.Options(self._now_s, timeout_s=RULE_QUERY_S)
+        frame = query.instant(rule.expr, self.ts_ms, self._overlay, options).frame
+        assert frame is not None, rule.expr
+        if frame.series > RULE_SERIES_MAX:
+            raise _TooMany(f"{frame.series} series; a rule may give {RULE_SERIES_MAX}: aggregate, or set a limit")
+        return zip(frame.labels, map(float, frame.values[:, 0]), strict=True)
+
+    def _keep(self, key: str, values: Mapping[Labels, float]) -> None:
+        """Values, and ends of the series that the rule makes no more."""
+        texts = [canonical.text(dict(labels)) for labels in values]
+        self._series_bytes += len(msgspec.json.encode(texts))
+        if self._series_bytes > GROUP_SERIES_BYTES_MAX:
+            raise _TooMany(f"its {len(texts)} series take more than {GROUP_SERIES_BYTES_MAX} bytes with the group's")
+        self.series[key] = texts
+        self.record([RecordedSample(labels, self.ts_ms, value) for labels, value in values.items()])
+        ended = sorted(set(self._before.rules.get(key, ())).difference(texts))
+        self.record(stale(KeptSeries({key: ended}), self.ts_ms))
+
+
+class _TooMany(RuleFailed):
+    """More than a rule may give; its alerts end, as Prometheus' do."""
+
+
+def _of_alerts(active: Mapping[Labels, KeptAlert]) -> Iterator[tuple[Labels, float]]:
+    for labels, alert in active.items():
+        yield made({**dict(labels), NAME: "ALERTS", "alertstate": alert.state}), 1.0
+        yield made({**dict(labels), NAME: "ALERTS_FOR_STATE"}), float(alert.active_ms // 1000)
+
+
+def _moved(kept: KeptRule, gap_ms: int) -> KeptRule:
+    if not gap_ms:
+        return kept
+    return msgspec.structs.replace(kept, alerts=[moved(alert, gap_ms) for alert in kept.alerts])
+
+
+def _some(series: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {key: texts for key, texts in series.items() if texts}
