@@ -885,7 +885,7 @@ class Simulation:
 
     def _check_lengths(self, source: SourceKey) -> None:
         """No time lies in windows of two lengths: of complete ones Redis would have to know the other one's rows."""
-        windows = sorted(Catalogue(self.world.stores.table).windows(source, "raw").sealed)
+        windows = sorted(Catalogue(self.world.stores.table).of(source).windows("raw").sealed)
         for before, after in pairwise(windows):
             assert before.end_s <= after.start_s, f"{before.token} and {after.token} of {source.path} overlap"
 

@@ -252,7 +252,7 @@ class Scrapes(Story):
 
     @property
     def sealed(self):
-        return sorted(Catalogue(self.world.stores.table).windows(self.source, "raw").sealed)
+        return sorted(Catalogue(self.world.stores.table).of(self.source).windows("raw").sealed)
 
 
 @pytest.mark.parametrize("killed_at", [-1, 9])
