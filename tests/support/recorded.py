@@ -40,6 +40,18 @@ GRAPHS = (
     b'[{"name":"custom.a.#","displayName":"A","unit":"integer","metrics":[{"name":"custom.a.#.b","displayName":"B",'
     b'"isStacked":false}]}]\n'
 )
+RULE_FILE = b"""groups:
+- name: web
+  interval: 1m
+  rules:
+  - record: job:requests:rate5m
+    expr: sum by (job) (rate(http_requests_total[5m]))
+  - alert: Down
+    expr: up == 0
+    for: 5m
+    labels: {severity: page}
+    annotations: {summary: '{{ $labels.instance }} is down since {{ $value | humanize }}'}
+"""
 STATUSES = b'{"ids":["host1","host2"],"status":"standby"}'
 HOSTS = [
     *[Recorded("POST", "/api/v0/tsdb", b"[" + b",".join([SAMPLE] * number) + b"]\n") for number in (1, 2, 3, 5)],
@@ -126,6 +138,10 @@ MONITORING = [
     *[Recorded("PUT", f"/api/v0/{kind}/{IDS[kind]}", body) for kind, body in THINGS.items()],
     *[Recorded("DELETE", f"/api/v0/{kind}/{IDS[kind]}") for kind in THINGS],
     Recorded("GET", "/carbyne/v1/monitor-states"),
+    Recorded("PUT", "/carbyne/v1/rules/web.yml", RULE_FILE),
+    Recorded("GET", "/carbyne/v1/rules"),
+    Recorded("GET", "/carbyne/v1/rules/web.yml"),
+    Recorded("DELETE", "/carbyne/v1/rules/web.yml"),
     Recorded("POST", f"/carbyne/v1/channels/{IDS['channels']}/test"),
     Recorded("GET", "/api/v0/alerts", query="withClosed=true&limit=3"),
     Recorded("GET", f"/api/v0/alerts/{ALERT}"),

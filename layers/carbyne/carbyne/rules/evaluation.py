@@ -30,7 +30,7 @@ ALERT_NAME: Final = "alertname"
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class EvaluatedGroup:
     """What is kept now, and the samples to record."""
 
     kept: KeptGroup
@@ -44,7 +44,7 @@ class RuleFailed(Exception):
 
 def evaluate(
     group: FileGroup, kept: KeptGroup, series: KeptSeries, at_ms: int, overlay: Overlay, now_s: Callable[[], float]
-) -> Evaluated:
+) -> EvaluatedGroup:
     """The group at one time.  What its rules record is added to ``overlay``.  RetryableError if samples can't be read:
     then nothing is known of the group at this time.
 
@@ -56,7 +56,7 @@ def evaluate(
     gone = {key: texts for key, texts in series.rules.items() if key not in rules}
     run.record(stale(KeptSeries(gone), run.ts_ms))
     after = {key: run.series.get(key, series.rules.get(key, [])) for key in rules}
-    return Evaluated(KeptGroup(evaluated_ms=at_ms, rules=rules), KeptSeries(_some(after)), run.samples)
+    return EvaluatedGroup(KeptGroup(evaluated_ms=at_ms, rules=rules), KeptSeries(_some(after)), run.samples)
 
 
 def stale(series: KeptSeries, ts_ms: int) -> list[RecordedSample]:

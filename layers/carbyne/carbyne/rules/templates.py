@@ -51,7 +51,7 @@ class TemplateData(NamedTuple):
     now_ms: int
 
 
-class _Token(NamedTuple):
+class _Lexeme(NamedTuple):
     kind: str
     text: str
 
@@ -117,7 +117,7 @@ def _parsed(text: str) -> "tuple[_Block, ...]":
     return _Parser(list(_pieces(text))).template()
 
 
-def _pieces(text: str) -> Iterator[tuple[str, list[_Token]]]:
+def _pieces(text: str) -> Iterator[tuple[str, list[_Lexeme]]]:
     """Text before an action with the action's tokens, the last time without."""
     at, trims = 0, False
     while (begin := text.find("{{", at)) >= 0:
@@ -131,13 +131,13 @@ def _pieces(text: str) -> Iterator[tuple[str, list[_Token]]]:
             at, trims = comment.end(), bool(comment[1])
             continue
         tokens, at, trims = _tokens(text, inside)
-        yield before, tokens or [_Token("space", "")]
+        yield before, tokens or [_Lexeme("space", "")]
     yield (text[at:].lstrip(" \t\r\n") if trims else text[at:]), []
 
 
-def _tokens(text: str, at: int) -> tuple[list[_Token], int, bool]:
+def _tokens(text: str, at: int) -> tuple[list[_Lexeme], int, bool]:
     """Tokens of an action, where it ends, and whether it trims what follows."""
-    tokens: list[_Token] = []
+    tokens: list[_Lexeme] = []
     while at < len(text):
         if end := re.compile(r"(\s-)?}}").match(text, at):
             return tokens, end.end(), bool(end[1])
@@ -145,7 +145,7 @@ def _tokens(text: str, at: int) -> tuple[list[_Token], int, bool]:
         if not match:
             raise TemplateFault(f"unexpected {text[at : at + 10]!r} in an action")
         kind = match.lastgroup or ""
-        tokens.append(_Token(kind, match[0]))  # spaces too: they part a field from what is before it
+        tokens.append(_Lexeme(kind, match[0]))  # spaces too: they part a field from what is before it
         at = match.end()
     raise TemplateFault("an action is not closed by }}")
 
@@ -153,10 +153,10 @@ def _tokens(text: str, at: int) -> tuple[list[_Token], int, bool]:
 class _Parser:
     """Makes blocks of pieces; ``known``: variables by the blocks that are open."""
 
-    def __init__(self, pieces: "list[tuple[str, list[_Token]]]") -> None:
+    def __init__(self, pieces: "list[tuple[str, list[_Lexeme]]]") -> None:
         self._pieces = pieces
         self._at = 0
-        self._tokens: list[_Token] = []
+        self._tokens: list[_Lexeme] = []
         self._known: list[set[str]] = [set(GIVEN)]
 
     def template(self) -> tuple[_Block, ...]:
@@ -268,7 +268,7 @@ class _Parser:
             return _Path("", (token.text[1:], *self._fields()))
         return _Path("", ()) if token.text == "." else self._bracket(token, depth)
 
-    def _bracket(self, token: _Token, depth: int) -> _Path:
+    def _bracket(self, token: _Lexeme, depth: int) -> _Path:
         if token.text != "(":
             raise TemplateFault(f"unexpected {token.text!r} in an action")
         if depth >= TEMPLATE_DEPTH_MAX:
@@ -318,7 +318,7 @@ class _Parser:
         while self._tokens and self._tokens[0].kind == "space":
             self._tokens.pop(0)
 
-    def _take(self) -> _Token:
+    def _take(self) -> _Lexeme:
         if not self._tokens:
             raise TemplateFault("a value is missing in an action")
         return self._tokens.pop(0)
