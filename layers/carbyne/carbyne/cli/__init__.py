@@ -8,11 +8,10 @@ remarks and progress to stderr.
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
-from botocore.exceptions import BotoCoreError
-
 from carbyne.cli import keys, query, reconcile, redis, redrive, reindex, replay, rules, tenants
 from carbyne.cli.desk import Desk
 from carbyne.core.errors import CarbyneError
+from carbyne.wiring.operator import ClientError
 
 GROUPS = (tenants, keys, reconcile, reindex, replay, redrive, redis, query, rules)
 DESCRIPTION = """Operator's commands of Carbyne.
@@ -27,7 +26,7 @@ def main(arguments: Sequence[str], desk: Desk | None = None) -> int:
     desk = desk or Desk()
     try:
         parsed.run(parsed, desk)
-    except (CarbyneError, BotoCoreError) as error:
+    except (CarbyneError, ClientError) as error:
         desk.remark(f"carbyne: {error}")
         return 1
     finally:

@@ -12,18 +12,18 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-import boto3
 from rich.console import Console
 from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
-from carbyne.adapters import aws
 from carbyne.core.errors import RequestError, RetryableError
-from carbyne.core.limits import COLD_READERS
+from carbyne.wiring import operator
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from carbyne.tenants.admin import Tenancies
 
     Groups = _SubParsersAction[ArgumentParser]
 
@@ -115,7 +115,7 @@ class Desk:
             raise RetryableError(f"{url} does not answer: {error}") from None
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3's types have no name for any client
-        return boto3.client(service, config=aws.config(5, 30, tries=5, connections=COLD_READERS))  # type: ignore[call-overload]
+        return operator.client(service)
 
     def dynamodb(self) -> "DynamoDBClient":
         client: DynamoDBClient = self.client("dynamodb")
@@ -135,21 +135,21 @@ class Desk:
             return str(named)
         if not arguments.stack:
             raise RequestError(400, f"which deployment? give --stack, or --{option.replace('_', '-')}")
-        entries = self._stack(arguments.stack).get(f"{kind}s", [])
+        entries = operator.stack(self.client("cloudformation"), arguments.stack).get(f"{kind}s", [])
         values = {entry[f"{kind}Key"]: str(entry[f"{kind}Value"]) for entry in entries}
         if name not in values:
             raise RequestError(404, f"the stack {arguments.stack} has no {kind.lower()} {name}")
         return values[name]
 
-    def _stack(self, name: str) -> Any:  # noqa: ANN401 - as the client answers
-        with aws.retryable("DescribeStacks"):
-            [stack] = self.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-        return stack
-
 
 def accounts_table(desk: Desk, arguments: Namespace) -> str:
     """The table of tenants and keys, for commands whose parser has ``add_deployment``'s options."""
     return desk.table(arguments, "AccountsTableName", "accounts_table")
+
+
+def tenants_of(desk: Desk, arguments: Namespace) -> "Tenancies":
+    """Tenants and API keys in that table."""
+    return operator.tenants(desk.dynamodb(), accounts_table(desk, arguments))
 
 
 def add_deployment(parser: ArgumentParser, *options: str) -> None:

@@ -5,15 +5,14 @@ from argparse import Namespace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from carbyne.adapters.dynamodb import accounts
-from carbyne.adapters.dynamodb.accounts import ApiKey, DynamoAccounts
-from carbyne.cli.desk import Desk, accounts_table, add_deployment
+from carbyne.cli.desk import Desk, add_deployment, tenants_of
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import TENANT_CACHE_S
 from carbyne.tenants.accounts import BOTH, Permission
 
 if TYPE_CHECKING:
     from carbyne.cli.desk import Groups
+    from carbyne.tenants.admin import ApiKey
 
 NAME_CHARACTERS_MAX = 64
 
@@ -46,25 +45,22 @@ def add(groups: "Groups") -> None:
 
 def create(arguments: Namespace, desk: Desk) -> None:
     """RequestError for an unknown tenant, or a name that would spoil a list."""
-    client, table = desk.dynamodb(), accounts_table(desk, arguments)
+    tenants = tenants_of(desk, arguments)
     if not arguments.name.isprintable() or not 0 < len(arguments.name) <= NAME_CHARACTERS_MAX:
         raise RequestError(400, f"a name has 1 to {NAME_CHARACTERS_MAX} printable characters")
-    if not DynamoAccounts(client, table).has_tenant(arguments.tenant):
+    if not tenants.has(arguments.tenant):
         raise RequestError(404, f"the tenant {arguments.tenant} is unknown; make it with: carbyne tenants create")
     permission = _permission(arguments)
     api_key = desk.new_key()
-    key_id = accounts.add_key(
-        client, table, api_key, arguments.tenant, permission=permission, name=arguments.name, created_s=desk.now_s()
-    )
+    key_id = tenants.add_key(api_key, arguments.tenant, permission, arguments.name, desk.now_s())
     desk.say(api_key)
     desk.remark(f"made {key_id}; it may {_words(permission)}. It can't be shown again.")
 
 
 def list_all(arguments: Namespace, desk: Desk) -> None:
-    keys = accounts.api_keys(desk.dynamodb(), accounts_table(desk, arguments))
     rows = [
         (key.key_id, key.tenant, _words(key.permission), _date(key), key.name)
-        for key in keys
+        for key in tenants_of(desk, arguments).api_keys()
         if arguments.tenant in (None, key.tenant)
     ]
     desk.say_rows(("id", "tenant", "permission", "made", "name"), rows)
@@ -72,11 +68,11 @@ def list_all(arguments: Namespace, desk: Desk) -> None:
 
 def revoke(arguments: Namespace, desk: Desk) -> None:
     """RequestError for an unknown id."""
-    client, table = desk.dynamodb(), accounts_table(desk, arguments)
-    keys = accounts.api_keys(client, table, arguments.id) if re.fullmatch("[0-9a-f]{16}", arguments.id) else []
+    tenants = tenants_of(desk, arguments)
+    keys = tenants.api_keys(arguments.id) if re.fullmatch("[0-9a-f]{16}", arguments.id) else []
     if not keys:
         raise RequestError(404, f"no key has the id {arguments.id}; carbyne keys list shows them")
-    accounts.revoke_key(client, table, arguments.id)
+    tenants.revoke(arguments.id)
     desk.remark(f"revoked {arguments.id} of {keys[0].tenant}; it is refused within {TENANT_CACHE_S} seconds")
 
 
@@ -91,5 +87,5 @@ def _words(permission: Permission) -> str:
     return "+".join(flag.name.lower() for flag in Permission if flag in permission and flag.name)
 
 
-def _date(key: ApiKey) -> str:
+def _date(key: "ApiKey") -> str:
     return datetime.fromtimestamp(key.created_s, UTC).strftime("%Y-%m-%d") if key.created_s else "-"

@@ -10,19 +10,13 @@ out; REDIS_PASSWORD is its password.
 import os
 import time
 from argparse import Namespace
-from functools import partial
 from typing import TYPE_CHECKING
 
-from carbyne.adapters.dynamodb.table import DynamoTable, expiring
-from carbyne.adapters.redis.hot import HotStore
 from carbyne.cli.desk import Desk, add_deployment
 from carbyne.cluster.topology import address
 from carbyne.core.limits import DAY_S, DIRECTORY_DAYS
 from carbyne.core.settings import RedisSettings, Secret
-from carbyne.store.catalogue import Catalogue
-from carbyne.store.directory import Directory
-from carbyne.store.reindex import Reindex
-from carbyne.wiring.redis import nodes
+from carbyne.wiring import operator
 
 if TYPE_CHECKING:
     from carbyne.cli.desk import Groups
@@ -41,27 +35,16 @@ def add(groups: "Groups") -> None:
 
 def reindex(arguments: Namespace, desk: Desk) -> None:
     """RetryableError if a store can't be asked; it names the day to go on with."""
-    client, name = desk.dynamodb(), desk.table(arguments, "BlocksTableName", "table")
-    table = DynamoTable(client, name)
     redis = None
     if arguments.redis:
         host, port = arguments.redis
         password = Secret(os.environ.get("REDIS_PASSWORD", ""))
-        redis = nodes(RedisSettings(f"{host}:{port}", arguments.tls, redis_password=password))
+        redis = RedisSettings(f"{host}:{port}", arguments.tls, redis_password=password)
     today = desk.now_s() // DAY_S
-    work = Reindex(
-        Directory(table, DIRECTORY_DAYS * DAY_S, desk.now_s),
-        Catalogue(table),
-        partial(expiring, client, name),
-        HotStore(redis) if redis else None,
-        desk.now_s,
-    )
     first = today if arguments.from_day is None else arguments.from_day
-    try:
-        outcome = work.run(range(first, today + DIRECTORY_DAYS + 1), lambda so_far: desk.progress(_words(so_far)))
-    finally:
-        if redis:
-            redis.close()
+    days, table = range(first, today + DIRECTORY_DAYS + 1), desk.table(arguments, "BlocksTableName", "table")
+    with operator.reindexing(desk.dynamodb(), table, redis, desk.now_s) as work:
+        outcome = work.run(days, lambda so_far: desk.progress(_words(so_far)))
     desk.say(_words(outcome))
     if outcome.nameless:
         desk.remark(f"{outcome.nameless} targets have no labels: they get them when they are written to again")

@@ -3,13 +3,11 @@
 from argparse import ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING
 
-from carbyne.adapters.dynamodb import accounts, usage
-from carbyne.adapters.dynamodb.accounts import DynamoAccounts
-from carbyne.cli.desk import Desk, accounts_table, add_deployment
+from carbyne.cli.desk import Desk, add_deployment, tenants_of
 from carbyne.core import names
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import BODY_BYTES_MAX, TENANT_CACHE_S
-from carbyne.tenants.usage import PAIR_LABELS
+from carbyne.tenants.usage import LIMITS, PAIR_LABELS
 
 if TYPE_CHECKING:
     from carbyne.cli.desk import Groups
@@ -33,7 +31,7 @@ def add(groups: "Groups") -> None:
         description=f"A change holds within {TENANT_CACHE_S} seconds. Prints limit, its value, and what is used.",
     )
     bounding.add_argument("--tenant", required=True, help="whose limits")
-    for name in usage.LIMITS:
+    for name in LIMITS:
         bounding.add_argument(f"--{_option(name)}", type=_limit, metavar="N", help="a number, or: default")
     bounding.set_defaults(run=limits)
 
@@ -56,31 +54,31 @@ def create(arguments: Namespace, desk: Desk) -> None:
     tenant = names.tenant(arguments.tenant)
     if tenant == names.OPERATOR:
         raise RequestError(400, f"{tenant} is the system's own tenant, made by its monitor; next: carbyne keys create")
-    if not accounts.add_tenant(desk.dynamodb(), accounts_table(desk, arguments), tenant):
+    if not tenants_of(desk, arguments).add(tenant):
         raise RequestError(400, f"the tenant {tenant} exists")
     desk.remark(f"made; next: carbyne keys create --tenant {tenant} --name <what for>")
 
 
 def list_all(arguments: Namespace, desk: Desk) -> None:
-    for tenant in accounts.tenants(desk.dynamodb(), accounts_table(desk, arguments)):
+    for tenant in tenants_of(desk, arguments).all():
         desk.say(tenant)
 
 
 def limits(arguments: Namespace, desk: Desk) -> None:
     """RequestError for an unknown tenant, or a body that no function could take."""
-    client, table, tenant = desk.dynamodb(), accounts_table(desk, arguments), arguments.tenant
-    asked = {name: getattr(arguments, name) for name in usage.LIMITS if getattr(arguments, name) is not None}
+    tenants, tenant = tenants_of(desk, arguments), arguments.tenant
+    asked = {name: getattr(arguments, name) for name in LIMITS if getattr(arguments, name) is not None}
     if asked.get("body_bytes", 0) > BODY_BYTES_MAX:
         raise RequestError(400, f"no body can have more than {BODY_BYTES_MAX} bytes")
     changed = {name: limit or None for name, limit in asked.items()}
-    if changed and not usage.set_limits(client, table, tenant, changed):
+    if changed and not tenants.set_limits(tenant, changed):
         raise _unknown(tenant)
-    standing = DynamoAccounts(client, table).standing_of(tenant)
+    standing = tenants.standing_of(tenant)
     if standing is None:
         raise _unknown(tenant)
     now_s = desk.now_s()
     used = {"samples_per_minute": standing.samples_at(now_s), "active_series": standing.series_at(now_s)}
-    rows = [(_option(name), str(getattr(standing.limits, name)), str(used.get(name, "-"))) for name in usage.LIMITS]
+    rows = [(_option(name), str(getattr(standing.limits, name)), str(used.get(name, "-"))) for name in LIMITS]
     desk.say_rows(("limit", "value", "used"), rows)
 
 
@@ -89,7 +87,7 @@ def pairs(arguments: Namespace, desk: Desk) -> None:
     names_given = arguments.cluster_label, arguments.replica_label
     if not all(names_given):
         raise RequestError(400, "a label needs a name")
-    if not usage.set_pair_labels(desk.dynamodb(), accounts_table(desk, arguments), arguments.tenant, names_given):
+    if not tenants_of(desk, arguments).set_pair_labels(arguments.tenant, names_given):
         raise _unknown(arguments.tenant)
 
 

@@ -58,6 +58,9 @@ class Limits(msgspec.Struct, frozen=True):
     series_per_source: int = SERIES_PER_SOURCE_MAX
 
 
+LIMITS: Final = tuple(field.name for field in msgspec.structs.fields(Limits))
+
+
 class HeldMemory(msgspec.Struct, frozen=True):
     """The bytes that a tenant held of a full shard of Redis in this minute since 1970, and how many it may."""
 

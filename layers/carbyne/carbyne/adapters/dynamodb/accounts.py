@@ -6,8 +6,7 @@ or write is granted: keys made before there were permissions may do both.  A ten
 has what tokens of sessions are signed with.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -23,16 +22,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     Item = dict[str, AttributeValueTypeDef]
-
-
-class ApiKey(NamedTuple):
-    """What is known of an API key; ``key_id`` tells it apart and can't be used in its place."""
-
-    key_id: str
-    name: str
-    tenant: str
-    permission: Permission
-    created_s: int
 
 
 class DynamoAccounts:
@@ -61,7 +50,7 @@ class DynamoAccounts:
         return made
 
     def _grant(self, item: "Item | None") -> Grant | None:
-        return None if item is None else Grant(item["tenant"]["S"], _permission(item))
+        return None if item is None else Grant(item["tenant"]["S"], permission_of(item))
 
     def has_tenant(self, tenant: str) -> bool:
         return self._item(keys.tenant_item(tenant)) is not None
@@ -105,7 +94,8 @@ class DynamoAccounts:
         return answer.get("Item")
 
 
-def _permission(item: "Item") -> Permission:
+def permission_of(item: "Item") -> Permission:
+    """What a key's item grants."""
     read = Permission.READ if item.get("read", {}).get("BOOL", True) else Permission(0)
     write = Permission.WRITE if item.get("write", {}).get("BOOL", True) else Permission(0)
     return read | write
@@ -149,43 +139,3 @@ def _put_new(client: "DynamoDBClient", table: str, item: "Item") -> bool:
                 raise
             return False
     return True
-
-
-def tenants(client: "DynamoDBClient", table: str) -> list[str]:
-    """Every tenant, sorted.  Reads the whole table, as the operator's commands may."""
-    prefix = keys.tenant_item("")
-    return sorted(item["pk"]["S"].removeprefix(prefix) for item in _scan(client, table, prefix))
-
-
-def api_keys(client: "DynamoDBClient", table: str, key_id: str = "") -> list[ApiKey]:
-    """Every API key, or those whose id begins like ``key_id``, oldest first.  Reads the whole table."""
-    return sorted(map(_api_key, _scan(client, table, f"key#{key_id}")), key=lambda key: (key.created_s, key.key_id))
-
-
-def revoke_key(client: "DynamoDBClient", table: str, key_id: str) -> None:
-    """Forget the keys of this id; functions stop to believe them within TENANT_CACHE_S."""
-    for item in _scan(client, table, f"key#{key_id}"):
-        with retryable("accounts DeleteItem"):
-            client.delete_item(TableName=table, Key={"pk": item["pk"]})
-
-
-def _api_key(item: "Item") -> ApiKey:
-    return ApiKey(
-        key_id=keys.api_key_id(item["pk"]["S"]),
-        name=item.get("name", {}).get("S", ""),
-        tenant=item["tenant"]["S"],
-        permission=_permission(item),
-        created_s=int(item.get("created_s", {}).get("N", "0")),
-    )
-
-
-def _scan(client: "DynamoDBClient", table: str, prefix: str) -> "Iterator[Item]":
-    pages = client.get_paginator("scan").paginate(
-        TableName=table,
-        ConsistentRead=True,
-        FilterExpression="begins_with(pk, :prefix)",
-        ExpressionAttributeValues={":prefix": {"S": prefix}},
-    )
-    with retryable("accounts Scan"):
-        for page in pages:
-            yield from page["Items"]

@@ -14,13 +14,12 @@ once a minute, seconds.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from botocore.exceptions import ClientError
 
 from carbyne.adapters.aws import retryable
 from carbyne.core import keys
 from carbyne.core.limits import TAKEN_BODIES_MAX, USAGE_MINUTES_HELD
-from carbyne.tenants.usage import MINUTE_S, PAIR_LABELS, Counted, HeldMemory, Limits, Standing, TakenBody
+from carbyne.tenants.usage import LIMITS, MINUTE_S, PAIR_LABELS, Counted, HeldMemory, Limits, Standing, TakenBody
 from carbyne.tenants.windows import LengthStep, Seen, Steps
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     Item = Mapping[str, AttributeValueTypeDef]
 
 PAIR: Final = ("pair_cluster", "pair_replica")
-LIMITS: Final = tuple(field.name for field in msgspec.structs.fields(Limits))
 SPENT: Final = {"old_windows_per_minute": "w", "deletes_per_minute": "d"}
 """Limits that are counted when something is asked for, and what the attributes of their minutes begin with."""
 MEMORY: Final = ("memory_used", "memory_allowed", "memory_minute")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from carbyne.cli.desk import Desk, add_deployment
 from carbyne.cli.redis.picture import as_json, picture
-from carbyne.cli.redis.work import carry_out
+from carbyne.cli.redis.work import ManagedCluster, carry_out
 from carbyne.cluster import layout, plan
 from carbyne.cluster.steps import Step
 from carbyne.cluster.topology import Topology, address
@@ -26,7 +26,6 @@ from carbyne.hot.handovers import Handovers
 from carbyne.wiring import operator, redis_admin
 
 if TYPE_CHECKING:
-    from carbyne.adapters.redis.admin import Admin
     from carbyne.cli.desk import Groups
 
 AWS_CALLS = {
@@ -194,7 +193,7 @@ def _command(
 
 
 @contextmanager
-def _admin(arguments: Namespace, handovers: Handovers | None = None) -> Iterator["Admin"]:
+def _admin(arguments: Namespace, handovers: Handovers | None = None) -> Iterator[ManagedCluster]:
     admin, close = redis_admin.admin(
         arguments.endpoint, arguments.tls, arguments.user, arguments.iam_cache, handovers or redis_admin.Unnoted()
     )
@@ -213,7 +212,7 @@ def _handovers(arguments: Namespace, desk: Desk) -> Handovers | None:
     return Handovers(table, desk.now_s)
 
 
-def _manageable(admin: "Admin", arguments: Namespace) -> Topology:
+def _manageable(admin: ManagedCluster, arguments: Namespace) -> Topology:
     """What the cluster is; RequestError if a cloud service runs it."""
     now = admin.look()
     if now.service:
@@ -221,7 +220,7 @@ def _manageable(admin: "Admin", arguments: Namespace) -> Topology:
     return now
 
 
-def _carry_out(left: plan.Plan, admin: "Admin", arguments: Namespace, desk: Desk) -> None:
+def _carry_out(left: plan.Plan, admin: ManagedCluster, arguments: Namespace, desk: Desk) -> None:
     carry_out(left, admin, desk, confirmed=arguments.yes)
 
 

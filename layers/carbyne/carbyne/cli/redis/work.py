@@ -7,7 +7,7 @@ from typing import Protocol
 from carbyne.cli.desk import Desk
 from carbyne.cluster.plan import Plan
 from carbyne.cluster.steps import Follow, Step
-from carbyne.cluster.topology import Topology
+from carbyne.cluster.topology import Newcomer, Topology
 from carbyne.core.errors import RetryableError
 from carbyne.core.limits import STATUS_S
 
@@ -18,6 +18,13 @@ class Cluster(Protocol):
 
     def agreed(self) -> Topology: ...
     def do(self, step: Step, progress: Callable[[str], None]) -> None: ...
+
+
+class ManagedCluster(Cluster, Protocol):
+    """``look``: what the cluster is now; ``newcomer``: a server that is to join it."""
+
+    def look(self) -> Topology: ...
+    def newcomer(self, host: str, port: int) -> Newcomer: ...
 
 
 def carry_out(plan: Plan, cluster: Cluster, desk: Desk, *, confirmed: bool) -> None:
