@@ -226,7 +226,10 @@ class Pipeline:
         self.meter = meter = _Meter(self.counts)
         accounts = Accounts(self.accounts, time.monotonic)
         moment = Time(now_ms=self._now_ms, clock=time.monotonic, sleep=time.sleep, random=lambda: 0.5)
-        self.writer = Writer(accounts, self.stream, NoDeletes(), RawWindows(LENGTH_S, RETENTION_S), meter, moment)
+        windows = RawWindows(LENGTH_S, RETENTION_S)
+        self.writer = Writer(
+            accounts, self.stream, NoDeletes(), windows, meter, moment, ask_reader=self._asked_of_reader
+        )
         self.ingester_nodes, reader_nodes = self._nodes(), self._nodes()
         self.ingester = self.new_ingester(self.ingester_nodes)
         self.store = HotStore(reader_nodes)
@@ -328,6 +331,9 @@ class Pipeline:
         body = json.loads(answer["body"])
         points = [(m["time"], m["value"]) for m in body["metrics"]] if "metrics" in body else body["error"]["message"]
         return answer["statusCode"], answer["headers"], points
+
+    def _asked_of_reader(self, event):
+        return APPS["reader"].handle(event, lambda: self.reader)
 
     def _now_ms(self):
         return self.now_s * 1000

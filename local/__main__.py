@@ -80,9 +80,8 @@ def start_function(template: Template, aws: Aws, name: str, redis_password: str,
     }
     if redis_password and "REDIS_PASSWORD" in environment:
         environment["REDIS_PASSWORD"] = redis_password
-    if "QUEUE" in environment:  # it calls others
-        environment["AWS_ENDPOINT_URL_LAMBDA"] = invocations_url
-    return Function(name, {**aws.environment, **environment}, properties["Timeout"])
+    calls = {"AWS_ENDPOINT_URL_LAMBDA": invocations_url}
+    return Function(name, {**aws.environment, **calls, **environment}, properties["Timeout"])
 
 
 def start_functions(stack: contextlib.ExitStack, template: Template, aws: Aws, redis_password: str) -> list[Function]:

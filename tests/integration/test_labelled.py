@@ -101,3 +101,25 @@ def test_grafanas_lists_are_answered(path, call):
     body = json.loads(answer["body"])
     assert (answer["statusCode"], body["status"]) == (200, "success"), body
     assert call == "metadata" or body["data"]
+
+
+def delete_series(path, *query, api_key="secret"):
+    """The status of the delete, and how many records it puts on the stream."""
+    event = http_event("POST", "/api/v1/admin/tsdb/delete_series", query=query, headers={"X-Api-Key": api_key})
+    before = len(path.stream.records)
+    answer = APPS["writer"].handle(event, lambda: path.writer)
+    path.deliver(path.stream.records[before:])
+    return answer["statusCode"], len(path.stream.records) - before
+
+
+def test_series_are_deleted_by_their_labels(path):
+    """The last test here, since what is deleted is gone."""
+    selectors = [("match[]", 'cpu_seconds{mode="idle"}'), ("match[]", "none"), ("end", NOW_S - 120)]
+    assert delete_series(path, *selectors, api_key="other") == (204, 0)
+    assert delete_series(path, *selectors) == (204, 1)
+    ((labels, value),) = ask(path, "count_over_time(cpu_seconds[5m])")
+    assert (labels["mode"], value) == ("idle", "8")
+    assert ask(path, "count_over_time(up[5m])")[0][1] == "20"
+    assert ask(path, 'cpu_seconds{mode="idle"}') == [(IDLE, "100")]
+    assert delete_series(path, ("match[]", '{__name__=~".+"}')) == (204, 4)
+    assert ask(path, '{__name__!=""}') == []

@@ -60,6 +60,22 @@ def test_a_query_of_promql_finds_the_samples_of_this_machine(system):
     assert (series["value"][0], float(series["value"][1])) == (point["time"], point["value"])
 
 
+def test_a_delete_by_selectors_goes_from_the_writer_to_the_reader_and_onto_the_stream(system):
+    [host] = system.call("/api/v0/hosts")[1]["hosts"]
+    latest = system.call(f"/api/v0/tsdb/latest?hostId={host['id']}&name=memory.total")[1]["tsdbLatest"][host["id"]]
+    at_s = latest["memory.total"]["time"]
+    given = f"match%5B%5D=%7B__name__%3D%22memory.total%22%7D&end={at_s}"
+    matched = {"source": f"host/{host['id']}", "name": "memory.total"}
+    status, answer = system.call(f"/api/v1/admin/tsdb/matched_series?{given}")
+    assert (status, answer["data"]["series"]) == (200, [matched]), answer
+    assert system.call(f"/api/v1/admin/tsdb/delete_series?{given}", {})[0] == 204
+    path = f"/api/v0/hosts/{host['id']}/metrics?name=memory.total&from={at_s - 600}&to={at_s}"
+    end_s = time.monotonic() + 10
+    while (answer := system.call(path)) != (200, {"metrics": []}) and time.monotonic() < end_s:
+        time.sleep(0.05)
+    assert answer == (200, {"metrics": []})
+
+
 def test_this_machine_posts_its_own_metrics(system):
     [host] = system.call("/api/v0/hosts")[1]["hosts"]
     status, answer = system.call(f"/api/v0/tsdb/latest?hostId={host['id']}&name=loadavg5&name=memory.used")

@@ -61,6 +61,7 @@ def post(aws, names, monkeypatch):
         "ACCOUNTS_TABLE": names[1],
         "REGISTRY_TABLE": names[1],
         "REGISTRY_FUNCTION": "registry",
+        "READER_FUNCTION": "reader",
         "BLOCKS_TABLE": names[1],
         "RAW_WINDOW_S": "14400",
         "COLD_RAW_S": "39744000",

@@ -202,7 +202,7 @@ def _asked(label):
     """What to ask Prometheus' API for; None of other operations."""
     if label.endswith(("/query", "/query_range", "/format_query", "/parse_query")):
         return {"query": "loadavg5"} | (SPAN if label.endswith("_range") else {})
-    return {"match[]": "m"} if label.endswith(("/series", "/labels")) else None
+    return {"match[]": "m"} if label.endswith(("/series", "/labels", "_series")) else None
 
 
 LABELS = [f"{method.upper()} {path}" for path, one in DOCUMENT["paths"].items() for method in one]

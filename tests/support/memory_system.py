@@ -160,6 +160,7 @@ class MemorySystem:
                 Meter(),
                 moment,
                 HostWatch(registered, clock),
+                self.handle,
             ),
             "reader": wiring_reader.assemble(reader_settings(LENGTH_S, RETENTION_S), ports),
             "registry": (accounts, registry),

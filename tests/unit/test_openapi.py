@@ -9,6 +9,7 @@ from carbyne.core.errors import RetryableError
 from carbyne.core.keys import api_key_item
 from carbyne.core.limits import BODY_BYTES_MAX, QUERY_FIELDS_MAX
 from carbyne.http import openapi
+from carbyne.http.prometheus import DELETE_PATH, MATCHED_PATH
 from carbyne.http.routes import JSON
 from carbyne.page.sessions import Session
 from carbyne.read import finder
@@ -110,6 +111,7 @@ QUERIES = {
     "/api/v1/parse_query": "query=m",
     "/api/v1/series": "match[]=m",
     "/api/v1/labels": "match[]=m",
+    **dict.fromkeys((MATCHED_PATH, DELETE_PATH), "match[]=m"),
     "/api/v1/label/{name}/values": "match[]=m",
     "/carbyne/v1/storage": f"source=host%2Fhost1&from={NOW_S - 600}&to={NOW_S}",
 }

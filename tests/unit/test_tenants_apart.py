@@ -28,6 +28,7 @@ from carbyne.queue.ports import QueueTable
 from carbyne.queue.queues import NewMessage
 from carbyne.read.batch import BatchAnswer
 from carbyne.read.cardinality import no_report
+from carbyne.read.finder import FoundSeries
 from carbyne.read.listings import LabelTexts
 from carbyne.read.mackerel import UNKNOWN_SERVER
 from carbyne.read.prometheus import QuerySuccess
@@ -181,7 +182,7 @@ class WatchedTiers:
             return [RegisteredSource(f"host/host-{arguments[0]}", MARK if arguments[0] == "b" else "plain")]
         if arguments and isinstance(arguments[0], str):  # listings of a tenant
             self.touched.add(arguments[0])
-            return self._listed(MARK if arguments[0] == "b" else "plain")
+            return self._listed(MARK if arguments[0] == "b" else "plain", arguments[0])
         if self.name == "read" and isinstance(arguments[0], list):  # a batch
             self.touched.update(source.tenant for source in arguments[0])
             return BatchAnswer("raw", 0, []), []
@@ -190,11 +191,13 @@ class WatchedTiers:
         self.touched.update(source.tenant for source in sources)
         return self._answer(self.name, sources, arguments)
 
-    def _listed(self, mark):
+    def _listed(self, mark, tenant):
         if self.name == "metrics":
             return {mark: MetricEntry("gauge", mark, "")}
         if self.name in {"find", "rules"}:
             return []
+        if self.name == "stored":
+            return [FoundSeries(SourceKey(tenant, f"host/host-{tenant}"), mark, {})]
         if self.name == "report":
             return no_report("")._replace(of_metrics=Counter({mark: 1}))
         return [(("__name__", mark),)] if self.name == "series" else LabelTexts([mark], [])
@@ -295,7 +298,8 @@ class World:
         tiers = WatchedTiers(self.touched)
         self.deps = {
             "writer": Writer(
-                accounts, Stream(self.touched), NoDeletes(), RawWindows(14_400, 86_400 * 460), Meter(), clock
+                *(accounts, Stream(self.touched), NoDeletes(), RawWindows(14_400, 86_400 * 460), Meter(), clock),
+                ask_reader=lambda asked: APPS["reader"].handle(asked, lambda: self.deps["reader"]),
             ),
             "reader": ReaderDeps(*(accounts if field == "accounts" else tiers for field in ReaderDeps._fields)),
             "registry": (

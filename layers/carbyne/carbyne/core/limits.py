@@ -154,6 +154,8 @@ QUERY_SAMPLES_MAX: Final = 5_000_000
 """Samples that a query reads, and values that one of its operations gives: 40 MB, of which an operation has ten."""
 QUERY_POINTS_MAX: Final = 150_000
 """Points of the answer to a query: what fits into a Lambda answer of 6 MB."""
+DELETED_SERIES_MAX: Final = 50
+"""Series of one delete by selectors: each is a delete of the tenant's minute, and a marker of its source."""
 ROLLED_READS_MAX: Final = 64
 """Reads of one source into which a window is cut to be served by rollups: each takes some round trips."""
 ROLLED_SPAN_MS_MAX: Final = 20 * 366 * 86_400_000
@@ -798,3 +800,4 @@ assert TAKE_WAIT_S_MAX + QUEUE_BUILD_S < 28, "API Gateway gives up after 30 s"
 assert MESSAGES_PER_CALL_MAX * (MESSAGE_BYTES_MAX + 1_024) < ANSWER_BYTES_MAX * 3 // 4
 assert TOKEN_S <= TENANT_CACHE_S, "a revoked session may not outlive a revoked key"
 assert SESSION_TOUCH_S < SESSION_S < SESSION_S_MAX
+assert DELETED_SERIES_MAX <= DELETES_PER_MINUTE_MAX, "a delete by selectors fits a minute"

@@ -16,7 +16,8 @@ from carbyne.core.keys import RESOLUTIONS
 class WriterSettings(msgspec.Struct, frozen=True):
     """``stream_name``: the Kinesis stream; ``accounts_table``: API keys and tenants; ``blocks_table``: where deletes
     are noted; ``registry_table``: of hosts; ``registry_function``: answers what agents ask beside posts;
-    ``cold_raw_s``: how old a sample may be, minus a margin; ``raw_window_s``: by which old samples count."""
+    ``reader_function``: finds the series of a delete; ``cold_raw_s``: how old a sample may be, minus a margin;
+    ``raw_window_s``: by which old samples count."""
 
     stack: str
     stream_name: str
@@ -24,6 +25,7 @@ class WriterSettings(msgspec.Struct, frozen=True):
     blocks_table: str
     registry_table: str
     registry_function: str
+    reader_function: str
     cold_raw_s: int
     raw_window_s: int
 

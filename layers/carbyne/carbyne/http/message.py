@@ -9,10 +9,10 @@ import re
 import zlib
 from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 import msgspec
 
@@ -91,6 +91,18 @@ def parse(event: Mapping[str, Any]) -> Request:
         body=_body(event.get("body") or "", event.get("isBase64Encoded", False)),
         cookies=dict(pair.partition("=")[::2] for pair in event.get("cookies") or ()),
     )
+
+
+def event_of(request: Request, path: str, headers: Collection[str]) -> dict[str, Any]:
+    """The mirror of ``parse``: an event with the query and body of a request for another path, and some headers."""
+    return {
+        "rawPath": path,
+        "rawQueryString": urlencode(request.query, doseq=True),
+        "headers": {name: value for name, value in request.headers.items() if name in headers},
+        "requestContext": {"http": {"method": request.method, "path": path}},
+        "body": b64encode(request.body).decode(),
+        "isBase64Encoded": True,
+    }
 
 
 def _path(text: str) -> str:

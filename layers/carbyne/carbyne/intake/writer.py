@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
 from carbyne.core import keys, names
-from carbyne.core.errors import OverLimitError, RequestError
+from carbyne.core.errors import OverLimitError, RequestError, RetryableError
 from carbyne.core.limits import MARKERS_PER_SOURCE_MAX, NAME_BYTES_MAX
 from carbyne.core.meter import Meter
+from carbyne.http.agents import HandOn
 from carbyne.http.answers import DONE, Success
 from carbyne.http.message import (
     Request,
@@ -26,14 +27,16 @@ from carbyne.http.message import (
     skipped_header,
     span_ms,
 )
+from carbyne.http.prometheus import DELETE_PATH, QueryFailure, refused
 from carbyne.http.routes import SKIPPED, Call, Parameter, Route, Seconds, Text, dispatch
-from carbyne.intake import mackerel, remote_write
+from carbyne.intake import mackerel, remote_write, series_deletes
 from carbyne.intake.door import Door
 from carbyne.intake.facts import entries_of as entries_of_facts
 from carbyne.intake.host_watch import UNKNOWN_HOSTS_HEADER, HostWatch
 from carbyne.intake.labelled import Taking
 from carbyne.intake.packing import BITS, FLOATS, RowValues, entries_of
 from carbyne.intake.pieces import Pieces
+from carbyne.intake.series_deletes import no_reader
 from carbyne.stream import records
 from carbyne.stream.putter import Entry, Putter, Stream, Time, deletion
 from carbyne.tenants.accounts import BOTH, Accounts
@@ -57,7 +60,7 @@ class RawWindows(NamedTuple):
 
 class Writer:
     """The use case of the function, with what it needs from outside; ``hosts``: None where posts are not compared with
-    the registry."""
+    the registry; ``ask_reader``: the answer of the reader's function."""
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class Writer:
         meter: Meter,
         time: Time,
         hosts: HostWatch | None = None,
+        ask_reader: HandOn = no_reader,
     ) -> None:
         self._accounts = accounts
         self._deletes = deletes
@@ -76,6 +80,7 @@ class Writer:
         self._meter = meter
         self._time = time
         self._hosts = hosts
+        self._ask_reader = ask_reader
         self._door = Door(accounts, time)
         self._pieces = Pieces(accounts, windows.length_s)
         self._logged: dict[str, int] = {}
@@ -84,6 +89,10 @@ class Writer:
         """The answer to any request: 200 only when every sample that was not skipped is on the stream."""
         try:
             return dispatch(ROUTES, request, self._accounts, self)
+        except (RequestError, RetryableError) as error:
+            if request.path != DELETE_PATH:
+                raise
+            return refused(error)
         finally:
             self._meter.flush_due()
 
@@ -145,6 +154,20 @@ class Writer:
         self._putter.put([entry])
         self._meter.add("DeletesAccepted")
         return DONE
+
+    def delete_series(self, call: Call) -> Response:
+        """``POST /api/v1/admin/tsdb/delete_series``: delete what arrived until now of the series that selectors find;
+        204 when that is on the stream.  Errors as of ``series_deletes``, or the reader's."""
+        matched = series_deletes.matched(self._ask_reader, call.request)
+        if isinstance(matched, Response):
+            return matched
+        per_minute = self._accounts.standing(call.tenant).limits.deletes_per_minute
+        series_deletes.check(call.tenant, matched, self._deletes.of, per_minute)
+        if matched.series:
+            self._spend(call.tenant, "deletes_per_minute", len(matched.series))
+            self._putter.put(series_deletes.deletions(call.tenant, matched))
+            self._meter.add("DeletesAccepted", len(matched.series))
+        return Response(204, "")
 
     def _admitted(
         self,
@@ -263,6 +286,16 @@ ROUTES: Final = (
             headers={**SKIPPED, **remote_write.WRITTEN_HEADERS},
         )
         for path in ("/api/v1/write", "/api/v1/push")
+    ),
+    Route(
+        *("POST", DELETE_PATH, BOTH, "Delete the series that selectors find", None, Writer.delete_series),
+        parameters=(
+            Parameter("match[]", list[Text], "Selectors; of several, what any of them finds", required=True),
+            Parameter("start", Text, "Seconds since 1970, or RFC 3339; without it the beginning"),
+            Parameter("end", Text, "Seconds since 1970, or RFC 3339; without it the end"),
+        ),
+        error=QueryFailure,
+        unprocessable="More series match than one call deletes, or a source would have too many deletes",
     ),
     Route(
         "DELETE",

@@ -4,6 +4,7 @@ from typing import Final
 
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.http.message import Request, Response
+from carbyne.http.prometheus import refused
 from carbyne.http.routes import dispatch
 from carbyne.read import mackerel, metadata, prometheus, status
 from carbyne.read.mackerel import Queries
@@ -21,4 +22,4 @@ def route(request: Request, accounts: Accounts, queries: Queries) -> Response:
     except (RequestError, RetryableError) as error:
         if not request.path.startswith(PROMETHEUS):
             raise
-        return prometheus.failed(error) if isinstance(error, RequestError) else prometheus.unavailable(error)
+        return refused(error)

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from carbyne.core.labels import INSTANCE, JOB, NAME
 from carbyne.core.limits import FOUND_SOURCES_MAX
-from carbyne.read.finder import Finder, KnownSource, Matchers, TooMuchError
+from carbyne.read.finder import Finder, FoundSeries, KnownSource, Matchers, TooMuchError
 from carbyne.read.registered import SOURCE, ListSources, RegisteredSource, infos_of, no_sources
 from carbyne.store.directory import ListedSource, MetricEntry
 
@@ -56,6 +56,10 @@ class Listings:
     def series(self, tenant: str, selectors: Sequence[Matchers], from_ms: int, to_ms: int) -> list[LabelPairs]:
         """The series that a selector finds, ascending by their labels.  RequestError 422 for too many."""
         return sorted(self._found(_SeriesAsked(tenant, selectors, from_ms, to_ms), self._registered(tenant)))
+
+    def stored(self, tenant: str, selectors: Sequence[Matchers], from_ms: int, to_ms: int) -> list[FoundSeries]:
+        """The same but for info series, each as it is stored."""
+        return self._finder.find(tenant, selectors, from_ms, to_ms, self._registered(tenant))
 
     def label_names(self, tenant: str, selectors: Sequence[Matchers], from_ms: int, to_ms: int) -> LabelTexts:
         """The names of all labels of the series that a selector finds.  RequestError 422 for too many."""

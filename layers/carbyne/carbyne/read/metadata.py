@@ -8,11 +8,13 @@ from typing import Annotated, Any, Final
 from msgspec import UNSET, Meta
 
 from carbyne.core.errors import QueryError
-from carbyne.core.limits import SELECTORS_MAX
+from carbyne.core.limits import DELETED_SERIES_MAX, SELECTORS_MAX
+from carbyne.http.prometheus import MATCHED_PATH, MatchedSeries, QueryFailure, StoredSeries
 from carbyne.http.routes import Call, Parameter, Route, Text
 from carbyne.read.finder import Matchers
 from carbyne.read.mackerel import Queries
-from carbyne.read.prometheus import Parameters, QueryFailure, QuerySuccess, Timestamp, both
+from carbyne.read.prometheus import Parameters, QuerySuccess, Timestamp, both
+from carbyne.stream.records import ALL_TIME_MS
 from carbyne.tenants.accounts import Permission
 
 ALL: Final[Sequence[Matchers]] = ((),)
@@ -47,10 +49,25 @@ def label_values(queries: Queries, call: Call) -> QuerySuccess:
 
 def series(queries: Queries, call: Call) -> QuerySuccess:
     given = Parameters(call.request)
-    if not given.every("match[]"):
-        raise QueryError("bad_data", "no match[] parameter provided")
-    listed = queries.listings.series(call.tenant, _selectors(given), *_span_ms(given))
+    listed = queries.listings.series(call.tenant, _some_selectors(given), *_span_ms(given))
     return _cut([dict(labels) for labels in listed], given, [])
+
+
+def matched_series(queries: Queries, call: Call) -> QuerySuccess:
+    """What ``delete_series`` would delete.  QueryError ``execution`` for more than one call deletes."""
+    given = Parameters(call.request)
+    selectors, (from_ms, to_ms) = _some_selectors(given), _span_ms(given)
+    if to_ms < from_ms:
+        raise QueryError("bad_data", 'invalid parameter "end": end timestamp must not be before start time')
+    span_ms = max(from_ms, ALL_TIME_MS[0]), min(to_ms, ALL_TIME_MS[1])
+    stored = queries.listings.stored(call.tenant, selectors, *span_ms)
+    if len(stored) > DELETED_SERIES_MAX:
+        raise QueryError(
+            "execution",
+            f"the selectors match {len(stored)} series, and one call deletes {DELETED_SERIES_MAX} at most: name more"
+            " labels, or a shorter time, or delete a whole source by DELETE /carbyne/v1/samples",
+        )
+    return QuerySuccess(MatchedSeries(*span_ms, [StoredSeries(each.source.source, each.key) for each in stored]))
 
 
 def metadata(queries: Queries, call: Call) -> QuerySuccess:
@@ -106,6 +123,13 @@ def unescaped(name: str) -> str:
     if any(code > 0x10FFFF or 0xD800 <= code < 0xE000 for code in codes):
         return name
     return _CODE.sub(lambda code: chr(int(code[1], 16)) if code[1] else "_", body)
+
+
+def _some_selectors(given: Parameters) -> Sequence[Matchers]:
+    """As ``_selectors``; QueryError ``bad_data`` for none."""
+    if not given.every("match[]"):
+        raise QueryError("bad_data", "no match[] parameter provided")
+    return _selectors(given)
 
 
 def _selectors(given: Parameters) -> Sequence[Matchers]:
@@ -184,6 +208,7 @@ ROUTES: Final = (
         unprocessable=FAILS,
     ),
     *both("/api/v1/series", "Series, each as all its labels", series, LISTED, FAILS),
+    *both(MATCHED_PATH, "The series that `delete_series` would delete", matched_series, (SELECTORS, *SPAN), FAILS),
     Route(
         *("GET", "/api/v1/metadata", Permission.READ, "Types and descriptions of metrics", QuerySuccess, metadata),
         parameters=METRIC,

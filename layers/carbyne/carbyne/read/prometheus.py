@@ -3,34 +3,24 @@
 What evaluates (``carbyne.read.evaluated``) is imported with the first query: an instance that gets none starts sooner.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 from urllib.parse import parse_qs
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from carbyne.core.errors import OverLimitError, QueryError, RequestError, RetryableError
-from carbyne.core.limits import FORM_BYTES_MAX, QUERY_FIELDS_MAX, RETRY_AFTER_S, TENANT_CACHE_S
-from carbyne.http.message import Request, Response, inflate, json_response
+from carbyne.core.errors import QueryError
+from carbyne.core.limits import FORM_BYTES_MAX, QUERY_FIELDS_MAX
+from carbyne.http.message import Request, inflate
+from carbyne.http.prometheus import QueryFailure
 from carbyne.http.routes import Call, Parameter, Route, Text
 from carbyne.read.mackerel import Queries
 from carbyne.tenants.accounts import Permission
 
-_log = logging.getLogger(__name__)
-
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 VERSION: Final = "3.0.0"
 """Of Prometheus, whose API this is: data sources choose by it what they may ask."""
-KINDS: Final = {400: "bad_data", 403: "bad_data", 404: "not_found", 413: "bad_data"}
-
-
-class QueryFailure(msgspec.Struct, frozen=True, rename="camel", tag_field="status", tag="error"):
-    """Why there is no answer."""
-
-    error_type: Literal["bad_data", "execution", "timeout", "not_found", "unavailable"]
-    error: str
 
 
 class QuerySuccess(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, tag_field="status", tag="success"):
@@ -72,22 +62,6 @@ def _form(request: Request) -> Mapping[str, Sequence[str]]:
         return parse_qs(text, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
     except ValueError:
         raise QueryError("bad_data", "the form is not UTF-8, or has too many fields") from None
-
-
-def failed(error: RequestError) -> Response:
-    """A refusal in Prometheus' form."""
-    kind: Any = error.kind if isinstance(error, QueryError) else KINDS.get(error.status, "execution")
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if error.status == 503 else {}
-    return json_response(error.status, QueryFailure(kind, error.message), headers)
-
-
-def unavailable(error: RetryableError) -> Response:
-    """What can't be answered now; the same request may succeed later.  Only of its limits a tenant hears more."""
-    _log.warning("try again later: %s", error)
-    is_limit = isinstance(error, OverLimitError)
-    about, after_s = (str(error), TENANT_CACHE_S) if is_limit else ("temporarily unavailable", RETRY_AFTER_S)
-    failure = QueryFailure("unavailable", f"{about}; send the request again in {after_s} seconds")
-    return json_response(503, failure, {"Retry-After": str(after_s)})
 
 
 def instant_query(queries: Queries, call: Call) -> QuerySuccess:

@@ -1,4 +1,4 @@
-"""What Prometheus' API says of the server itself, its rules and alerts, and its administrative delete."""
+"""What Prometheus' API says of the server itself, its rules and alerts."""
 
 import os
 import socket
@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from carbyne.core.limits import QUERY_LOOKBACK_MS, QUERY_SAMPLES_MAX, QUERY_TIMEOUT_S
+from carbyne.http.prometheus import QueryFailure
 from carbyne.http.routes import Call, Parameter, Route, Text
 from carbyne.read.mackerel import Queries
-from carbyne.read.prometheus import VERSION, QueryFailure, QuerySuccess
+from carbyne.read.prometheus import VERSION, QuerySuccess
 from carbyne.read.rules import RuleFilter, alerts_of, listed
 from carbyne.tenants.accounts import Permission
 

@@ -44,6 +44,7 @@ def writer() -> Writer:
         meter=Meter(time.monotonic, telemetry.emf("writer", settings.stack)),
         hosts=HostWatch(Registered(dynamodb, settings.registry_table), time.monotonic),
         time=Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random),
+        ask_reader=ask_reader,
     )
 
 
@@ -52,12 +53,26 @@ def ask_registry(event: Mapping[str, Any]) -> dict[str, Any]:
     return _registry()(event)
 
 
+def ask_reader(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer of the reader's function."""
+    return _reader()(event)
+
+
 @cache
 def _registry() -> InvokedFunction:
     """Made when an agent's first call of it comes by the Function URL."""
-    settings = load(WriterSettings, os.environ)
-    client = boto3.client("lambda", config=aws.config(connect_timeout_s=1, read_timeout_s=15, tries=1))
-    return InvokedFunction(client, settings.registry_function)
+    return _invoked(load(WriterSettings, os.environ).registry_function)
+
+
+@cache
+def _reader() -> InvokedFunction:
+    """Made at the first delete by selectors."""
+    return _invoked(load(WriterSettings, os.environ).reader_function)
+
+
+def _invoked(function: str) -> InvokedFunction:
+    config = aws.config(connect_timeout_s=1, read_timeout_s=15, tries=1)
+    return InvokedFunction(boto3.client("lambda", config=config), function)
 
 
 def _beside(dynamodb: "DynamoDBClient") -> Place:
