@@ -286,7 +286,8 @@ class Mutations:
             if each.method != "DELETE" and not each.path.endswith(("retire", "/ack", "/close")):
                 self._call(each)
         self.system.deps["writer"] = Writer(
-            accounts, self.stream, NoDeletes(), RawWindows(LENGTH_S, RETENTION_S), Meter(), clock, watch
+            *(accounts, self.stream, NoDeletes(), RawWindows(LENGTH_S, RETENTION_S), Meter(), clock, watch),
+            ask_reader=self.system.handle,
         )
 
     def _call(self, recorded):

@@ -175,6 +175,7 @@ ASKED = {
     "query_exemplars": f"query=m{SPAN}",
     "labels": "match[]=loadavg5",
     "series": f"match[]={quote(LOADS)}&start=1699999000&end=1700000000",
+    "admin/tsdb/matched_series": f"match[]={quote(LOADS)}&start=1699999000&end=1700000000",
 }
 PROMETHEUS = [
     *[
@@ -184,6 +185,7 @@ PROMETHEUS = [
     ],
     *[Recorded("GET", f"/api/v1/{name}", query=query) for name, query in ASKED.items()],
     *[Recorded("POST", f"/api/v1/{name}", query.encode(), headers=FORM) for name, query in ASKED.items()],
+    Recorded("POST", "/api/v1/admin/tsdb/delete_series", query="match[]=m&start=1699999000"),
     Recorded("GET", "/api/v1/label/job/values", query="limit=2"),
     *[Recorded("GET", f"/api/v1/{name}") for name in ("metadata", "status/tsdb", "rules", "alerts")],
     *[Recorded("GET", f"/api/v1/status/{name}") for name in ("buildinfo", "config", "flags", "runtimeinfo")],

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "adapters": BASE
     | {"read", "tenants", "registry", "archive", "cluster", "page", "queue", "checks", "clouds", "notify"},
     "wiring": None,  # the only assembly sees everything
-    "cli": BASE | {"archive", "cluster", "hot", "store", "tenants", "wiring"},  # which assembles the commands
+    "cli": BASE | {"archive", "cluster", "hot", "rules", "store", "tenants", "wiring"},  # which assembles the commands
 }
 
 
