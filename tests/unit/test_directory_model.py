@@ -4,12 +4,14 @@ Two ingesters, the real ones, take turns, and end before and after any call of t
 comes again.  A reader lists in between.
 """
 
+import logging
 import random
 import struct
 from types import SimpleNamespace
 
 import pytest
 from carbyne.core import labels
+from carbyne.core.errors import RetryableError
 from carbyne.core.keys import split_series
 from carbyne.hot.ingester import Ingester, RecordSinks
 from carbyne.read import finder as finding
@@ -35,7 +37,7 @@ HOSTS = ["host/h1", "host/h2", "service/shop"]
 
 
 class Ending:
-    """A store some of whose calls end the ingester, before or after they took effect."""
+    """A store some of whose calls end the ingester, or fail, before or after they took effect."""
 
     def __init__(self, store, world):
         self._store, self._world = store, world
@@ -57,7 +59,7 @@ class World:
         self.dice = random.Random(seed)
         self.now_s, self.table, self.sequence = 20_000.0 * DAY_S, FakeTable(), 0
         self.rows, self.all, self.registered, self.told = {}, {}, [], set()
-        self.ends_in = None
+        self.ends_in, self.error = None, Crash()
         self.ingesters = [self.new_ingester(), self.new_ingester()]
         directory = Directory(self.table, KEEP_S, self.clock)
         finder = Finder(directory, self.spans, self.clock)
@@ -75,7 +77,7 @@ class World:
     def new_ingester(self):
         return Ingester(
             sinks=RecordSinks(
-                hot=Ending(SimpleNamespace(write=self.store), self),
+                hot=SimpleNamespace(write=self.write),
                 deletes=None,
                 late=None,
                 facts=Directory(Ending(self.table, self), KEEP_S, self.clock),
@@ -93,7 +95,7 @@ class World:
             self.ends_in -= 1
             if self.ends_in < 0:
                 self.ends_in = None
-                raise Crash("the ingester ends here")
+                raise self.error
 
     def spans(self, sources, to_ms, keep):
         for source in sources:
@@ -119,7 +121,7 @@ class World:
             (source, ts_ms, "\n".join(sorted(keys)).encode(), struct.pack(f"<{len(keys)}d", *range(len(keys))))
             for source, keys in by_source.items()
         ]
-        batch = [records.encode(records.FactsRecord("acme", facts, {}))] if facts else []
+        batch = [records.encode(records.FactsRecord("acme", {source: facts[source]}, {})) for source in sorted(facts)]
         self.ingest([*batch, *records.pack("acme", rows, 10**6)])
 
     def ingest(self, batch):
@@ -128,13 +130,23 @@ class World:
         while True:
             number = self.dice.randrange(2)
             self.ends_in = self.dice.choice([*[None] * 12, *range(6)])
+            self.error = self.dice.choice([Crash("the ingester ends here"), RetryableError("away")])
             try:
-                assert self.ingesters[number].ingest(entries) is None
-                break
+                first = self.ingesters[number].ingest(entries)
+                if first is None:
+                    break
+                entries = [entry for entry in entries if int(entry.sequence) >= int(first)]
             except Crash:
                 self.ingesters[number] = self.new_ingester()
-                self.check()
+            self.check()
         self.ends_in = None
+
+    def write(self, lanes):
+        """As ``HotWriter``: what failed of a lane is its outcome."""
+        try:
+            return Ending(self, self).store(lanes)
+        except RetryableError as error:
+            return dict.fromkeys(lanes, error)
 
     def store(self, lanes):
         """As Redis and the catalogue know it."""
@@ -158,7 +170,9 @@ class World:
                 del self.all[source.source, key]
 
     def lose(self):
-        """The directory is lost, and made again."""
+        """The directory is lost, and made again.  Ingesters end: what they remember they would not write again before
+        the next day."""
+        self.ingesters = [self.new_ingester(), self.new_ingester()]
         for place in [place for place in self.table.items if place[0].startswith("facts:")]:
             del self.table.items[place]
 
@@ -261,21 +275,35 @@ def run(seed, steps=60):
             world.check()
 
 
+@pytest.fixture(autouse=True)
+def small_portions(monkeypatch):
+    """Of one record each: facts of one fail, and those of the next don't."""
+    monkeypatch.setattr("carbyne.hot.ingester.PORTION_COST_US_MAX", 1)
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_it_lists_what_a_plain_dict_lists(seed):
     run(seed)
 
 
-def _after_rows(ingester, tenants):
+def _after_rows(ingester, tenants, behind):
     """Instead of ``_note_facts``: nothing yet."""
     return set()
+
+
+def _for_each_portion(ingester, portion, arrived_ms, behind):
+    """As if no portion of the batch had failed before."""
+    return STORE_PORTION(ingester, portion, arrived_ms, set())
 
 
 def _stored_first(store):
     def stored(ingester, arrivals, arrived_ms):
         failed = store(ingester, arrivals, arrived_ms)
         portion = SimpleNamespace(facts=[], arrivals=list(arrivals))
-        return failed | NOTE_FACTS(ingester, ingester._said_of(portion))
+        return failed | NOTE_FACTS(ingester, ingester._said_of(portion, set()), set())
 
     return stored
 
@@ -285,13 +313,14 @@ def _whatever_is_there(table, partition, sort, item, replaces):
     return True
 
 
-NOTE_FACTS = Ingester._note_facts
+NOTE_FACTS, STORE_PORTION = Ingester._note_facts, Ingester._store_portion
 SEEK = finding._Sought.finds_inside
 BUGS = {
     "rows are written before the directory": [
         (Ingester, "_note_facts", _after_rows),
         (Ingester, "_store", _stored_first(Ingester._store)),
     ],
+    "rows of a tenant whose facts failed go on": [(Ingester, "_store_portion", _for_each_portion)],
     "an entry is put whatever is there": [(FakeTable, "put", _whatever_is_there)],
     "names of labels are not joined": [(ListedNames, "joined", lambda old, new: ListedNames(old[0] | new[0], old[1]))],
     "a change of the directory is not told": [(Directory, "_tell", lambda directory: None)],

@@ -190,6 +190,29 @@ def test_labelled_rows_wait_for_their_facts_and_others_do_not(system):
     assert {source.source for source, *_ in system.hot.rows} == {"prom/a"}
 
 
+def test_rows_in_a_later_portion_wait_for_facts_that_failed(system, monkeypatch):
+    """The table is back by then: the rows would be found without the labels of their target until the batch comes
+    again.  Other tenants do not wait."""
+    monkeypatch.setattr("carbyne.hot.ingester.PORTION_COST_US_MAX", 1)
+    note, failures = system._note_facts, iter([True])
+
+    def flaky(*said):
+        if next(failures, False):
+            raise RetryableError("the table is away")
+        note(*said)
+
+    system.ingester._facts = SimpleNamespace(note=flaky)
+    rows, bolts = record(("prom/a", 60_000, b"up", 1.0)), record(("prom/b", 60_000, b"up", 1.0), tenant="bolt")
+    entries = [("1", FACTS), ("2", rows), ("3", bolts), ("4", GOOD)]
+    assert system.ingest(*entries) == "1"
+    written = {group.source.source for lanes in system.hot.written for groups in lanes.values() for group in groups}
+    assert written == {"prom/b", "host/a"}
+    assert system.ingest(*entries) is None
+    assert "acme" in {tenant for tenant, *_ in system.facts}
+    written = {group.source.source for lanes in system.hot.written for groups in lanes.values() for group in groups}
+    assert "prom/a" in written
+
+
 def test_rows_that_wait_for_no_facts_are_written_before_these(system):
     """A tenant with many new targets holds up its own rows alone."""
     rows, bolts = record(("prom/a", 60_000, b"up", 1.0)), record(("prom/b", 60_000, b"up", 1.0), tenant="bolt")

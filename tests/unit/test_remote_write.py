@@ -13,6 +13,7 @@ import pytest
 from carbyne.core import limits
 from carbyne.core.labels import parse
 from carbyne.intake import protobuf
+from carbyne.stream import records
 from carbyne.tenants.usage import Limits, Standing
 
 from tests.support.remote_write import (
@@ -237,6 +238,52 @@ def test_2xx_only_when_the_stream_has_all_and_a_retry_is_the_same(receiver):
     assert len(once.samples) == len(once.targets) == len(once.metrics) == 1, "facts too were put again"
     receiver.post(body)
     assert receiver.stored() == once
+
+
+def kinds(entries):
+    return ["target" if of.targets else "metric" if of.metrics else "rows" for of in map(facts_of, entries)]
+
+
+def facts_of(entry):
+    decoded = records.decode(entry[1])
+    return decoded if isinstance(decoded, records.FactsRecord) else records.FactsRecord("", {}, {})
+
+
+@pytest.mark.parametrize("refused", [1, 2, 5])
+def test_no_row_is_on_the_stream_before_the_facts_of_its_target(receiver, refused):
+    """Whatever entries PutRecords refuses, a few times."""
+    calls, put = [], receiver.put
+
+    def flaky(entries):
+        calls.append(kinds(entries))
+        if len(calls) > refused:
+            return put(entries)
+        put([entry for number, entry in enumerate(entries) if number % 2])
+        return [number for number in range(len(entries)) if number % 2 == 0]
+
+    receiver.put = flaky
+    body = Body2()
+    for number in range(20):
+        body.add({**TARGET, "instance": f"h{number}"}, (1.0, NOW_MS), about=(1, "help", ""))
+    expect(receiver.post(body.bytes()), 204, 20, 0, 0)
+    known = set()
+    for entry in receiver.entries:
+        decoded = records.decode(entry[1])
+        if isinstance(decoded, records.FactsRecord):
+            known |= decoded.targets.keys()
+        else:
+            assert {row.source for row in decoded.rows} <= known
+    assert len(known) == 20 and len(receiver.stored().samples) == 20
+
+
+def test_facts_that_this_writer_has_put_before_cost_no_call_of_their_own(receiver):
+    calls, put = [], receiver.put
+    receiver.put = lambda entries: calls.append(kinds(entries)) or put(entries)
+    for _ in range(2):
+        receiver.post(Body2().add(TARGET, (1.0, NOW_MS), about=(1, "help", "")).bytes())
+    receiver.now_ms += 1000 * limits.FACTS_S
+    receiver.post(Body2().add(TARGET, (1.0, NOW_MS), about=(1, "help", "")).bytes())
+    assert calls == [["target"], ["metric", "rows"], ["rows"], ["target", "metric", "rows"]]
 
 
 def test_samples_out_of_time_are_400_after_the_rest(receiver):

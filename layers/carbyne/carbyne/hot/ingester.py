@@ -178,13 +178,14 @@ class Ingester:
         failed: set[int] = set()
         arrivals: list[_Arrival] = []
         arrived_ms = [int(1000 * entry.arrived_s) for entry in entries]
+        behind: set[str] = set()
         tried = 0
         for portion in self._portions(entries):
             if tried and seconds_left() < INGEST_RESERVE_S:
                 _log.warning("out of time: %d of %d records wait for the next call", len(entries) - tried, len(entries))
                 failed.add(tried)
                 break
-            failed |= portion.failed | self._store_portion(portion, arrived_ms)
+            failed |= portion.failed | self._store_portion(portion, arrived_ms, behind)
             failed |= self._delete(portion.deletes, arrived_ms)
             arrivals += portion.arrivals
             tried = portion.end
@@ -284,34 +285,39 @@ class Ingester:
         self._meter.add("RowsTooOld", len(rows) - len(kept))
         return kept
 
-    def _store_portion(self, portion: _Portion, arrived_ms: Sequence[int]) -> set[int]:
+    def _store_portion(self, portion: _Portion, arrived_ms: Sequence[int], behind: set[str]) -> set[int]:
         """Write the rows and keep the facts; the numbers of the records of which something failed.
 
-        Rows that wait for facts, or for names, come after those, and nothing else waits for them.
+        Rows that wait for facts, or for names, come after those, and nothing else waits for them.  ``behind``: tenants
+        whose facts wait, to which those of this portion are added; all labelled rows of theirs wait too.
         """
-        said = self._said_of(portion)
+        said = self._said_of(portion, behind)
         waiting = {number for of_tenant in said.values() for number in of_tenant.numbers}
         failed = self._store([arrival for arrival in portion.arrivals if arrival.number not in waiting], arrived_ms)
-        unknown = self._note_facts(said)
+        unknown = self._note_facts(said, behind)
         known = waiting - unknown
         stored = self._store([arrival for arrival in portion.arrivals if arrival.number in known], arrived_ms)
         return failed | unknown | stored
 
-    def _note_facts(self, tenants: Mapping[str, _Said]) -> set[int]:
+    def _note_facts(self, tenants: Mapping[str, _Said], behind: set[str]) -> set[int]:
         """Keep facts and new names; the numbers of records for which that failed."""
         failed: set[int] = set()
         for tenant, said in tenants.items():
+            if tenant in behind:
+                failed |= said.numbers
+                continue
             try:
                 self._facts.note(tenant, said.targets, said.metrics, said.series)
                 self._listed |= said.lists
             except RetryableError as error:
                 _log.warning("facts of %s wait: %s", tenant, error)
+                behind.add(tenant)
                 failed |= said.numbers
         if len(self._listed) > LISTS_REMEMBERED_MAX:
             self._listed.clear()
         return failed
 
-    def _said_of(self, portion: _Portion) -> dict[str, _Said]:
+    def _said_of(self, portion: _Portion, behind: Set[str]) -> dict[str, _Said]:
         tenants: defaultdict[str, _Said] = defaultdict(_Said)
         for number, record in portion.facts:
             said = tenants[record.tenant]
@@ -326,7 +332,7 @@ class Ingester:
                 said = tenants[tenant]
                 said.series.setdefault(source, set()).update(split_series(arrival.row.series))
                 said.lists.add(known)
-            if tenant in tenants:
+            if tenant in tenants or tenant in behind:
                 tenants[tenant].numbers.add(arrival.number)
         return tenants
 

@@ -1,12 +1,13 @@
 """What rows don't say of labelled series: the labels of a target, and what a metric is.
 
-They go onto the stream in records of their own: those of a target before its rows and in the same lane, again when they
-change, and once in FACTS_S, so that what the ingester keeps of them can be made again from a day of the stream.
+They go onto the stream in records of their own: those of a target in the lane of its rows, and acknowledged before the
+first of these are put; all again when they change, and once in FACTS_S, so that what the ingester keeps of them can be
+made again from a day of the stream.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from carbyne.core import keys
 from carbyne.core.limits import FACTS_BYTES_MAX, FACTS_REMEMBERED_MAX, FACTS_S, METRICS_PER_BODY_MAX
@@ -20,10 +21,21 @@ _Name = tuple[str, str, str]
 
 class Untold(NamedTuple):
     """Facts of a body that this instance has not put on the stream lately: labels by source, and by metric what it is;
-    of METRICS_PER_BODY_MAX metrics at most, since senders repeat those."""
+    of METRICS_PER_BODY_MAX metrics at most, since senders repeat those.  ``again``: sources that it told of before."""
 
     targets: Mapping[str, str]
     metrics: Mapping[str, records.Metric]
+    again: Set[str] = frozenset()
+
+
+class FactEntries(NamedTuple):
+    """``before``: of targets that may be new, to be acknowledged before their rows are put; ``beside``: the others."""
+
+    before: Sequence[Entry]
+    beside: Sequence[Entry]
+
+
+NO_FACTS: Final = FactEntries((), ())
 
 
 class Facts:
@@ -36,7 +48,9 @@ class Facts:
     def untold(self, tenant: str, targets: Mapping[str, str], metrics: Mapping[str, records.Metric]) -> Untold:
         """What was not told lately; call ``told`` when it is on the stream."""
         new = islice(self._untold(tenant, "metric", metrics).items(), METRICS_PER_BODY_MAX)
-        return Untold(self.untold_targets(tenant, targets), dict(new))
+        untold = self.untold_targets(tenant, targets)
+        again = {source for source in untold if (tenant, "target", source) in self._told}
+        return Untold(untold, dict(new), again)
 
     def untold_targets(self, tenant: str, targets: Mapping[str, str]) -> dict[str, str]:
         """Those that were not told lately."""
@@ -59,19 +73,23 @@ class Facts:
         return told is not None and told[0] == fact and told[1] > since_s
 
 
-def entries_of(tenant: str, untold: Untold) -> list[Entry]:
+def entries_of(tenant: str, untold: Untold) -> FactEntries:
     """Records of facts: those of a target in its lane."""
-    lanes: dict[int, dict[str, str]] = {}
-    for source, target in untold.targets.items():
-        lanes.setdefault(keys.lane_of(tenant, source), {})[source] = target
-    of_targets = [
-        (keys.lane_tag(lane), records.encode(records.FactsRecord(tenant, group, {})))
-        for lane, targets in lanes.items()
-        for group in _groups(targets)
-    ]
+    first = {source: target for source, target in untold.targets.items() if source not in untold.again}
+    again = {source: target for source, target in untold.targets.items() if source in untold.again}
     lane_tag = keys.lane_tag(keys.lane_of(tenant, keys.METADATA))
-    return of_targets + [
-        (lane_tag, records.encode(records.FactsRecord(tenant, {}, group))) for group in _groups(untold.metrics)
+    metrics = [(lane_tag, records.encode(records.FactsRecord(tenant, {}, group))) for group in _groups(untold.metrics)]
+    return FactEntries(_of_targets(tenant, first), [*_of_targets(tenant, again), *metrics])
+
+
+def _of_targets(tenant: str, targets: Mapping[str, str]) -> list[Entry]:
+    lanes: dict[int, dict[str, str]] = {}
+    for source, target in targets.items():
+        lanes.setdefault(keys.lane_of(tenant, source), {})[source] = target
+    return [
+        (keys.lane_tag(lane), records.encode(records.FactsRecord(tenant, group, {})))
+        for lane, of_lane in lanes.items()
+        for group in _groups(of_lane)
     ]
 
 

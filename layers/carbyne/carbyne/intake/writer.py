@@ -7,7 +7,7 @@ overwrites, so that is harmless, while a lost one is not.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
@@ -31,6 +31,7 @@ from carbyne.http.prometheus import DELETE_PATH, QueryFailure, refused
 from carbyne.http.routes import SKIPPED, Call, Parameter, Route, Seconds, Text, dispatch
 from carbyne.intake import mackerel, remote_write, series_deletes
 from carbyne.intake.door import Door
+from carbyne.intake.facts import NO_FACTS, FactEntries
 from carbyne.intake.facts import entries_of as entries_of_facts
 from carbyne.intake.host_watch import UNKNOWN_HOSTS_HEADER, HostWatch
 from carbyne.intake.labelled import Taking
@@ -232,14 +233,16 @@ class Writer:
             self._meter.add("SamplesOfUnknownHosts", sum(sizes[host_id] for host_id in unknown.hosts))
         return unknown.header
 
-    def _put(self, tenant: str, body: bytes, rows: RowValues, form: str = FLOATS, before: Sequence[Entry] = ()) -> None:
-        """Put the rows of a body on the stream, behind other entries; OverLimitError unless all of them are there then.
+    def _put(
+        self, tenant: str, body: bytes, rows: RowValues, form: str = FLOATS, facts: FactEntries = NO_FACTS
+    ) -> None:
+        """Put the rows of a body on the stream, and facts; OverLimitError unless all of them are there then.
 
         Windows of samples that are older than any agent's backlog are counted, as each is merged into a block of its
         own; a body with many of them is taken piece by piece, one each time that it is sent.
         """
         piece = self._pieces.next(tenant, body, rows, self._time.now_ms())
-        self._putter.put([*before, *entries_of(tenant, piece.rows, form)])
+        self._putter.put([*facts.beside, *entries_of(tenant, piece.rows, form)], facts.before)
         self._pieces.taken(tenant, piece, self._time.now_ms())
 
     def _count(self, accepted: int, skipped: Counter[str]) -> None:

@@ -55,9 +55,18 @@ class Putter:
         self._retried = retried
         self._budget_s = budget_s
 
-    def put(self, entries: Sequence[Entry]) -> None:
-        """Returns when every entry is acknowledged; RetryableError if that takes longer than the budget."""
+    def put(self, entries: Sequence[Entry], before: Sequence[Entry] = ()) -> None:
+        """Returns when every entry is acknowledged; RetryableError if that takes longer than the budget.
+
+        ``before``: entries that the stream must have first.  Of those that are put together one may be refused, and
+        come after the others.
+        """
         deadline_s = self._time.clock() + self._budget_s
+        for some in (before, entries):
+            if some:
+                self._put_all(some, deadline_s)
+
+    def _put_all(self, entries: Sequence[Entry], deadline_s: float) -> None:
         left = list(entries)
         for attempt in count():
             left = self._put_once(left, deadline_s)
