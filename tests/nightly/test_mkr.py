@@ -1,0 +1,140 @@
+"""Mackerel's own Go programs: mkr's files come back byte for byte, and its client library decodes every answer."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from wsgiref.simple_server import make_server
+
+import pytest
+
+from tests.integration.test_clients import KEY, _Quiet, _Server
+from tests.support.memory_system import MemorySystem
+from tests.unit.test_monitors_api import ALL
+
+pytestmark = pytest.mark.nightly
+CLIENT = "github.com/mackerelio/mackerel-client-go"
+VERSION = "v0.46.0"
+MKR = "github.com/mackerelio/mkr@latest"
+PROGRAM = Path(__file__).with_name("clients") / "monitoring.go"
+FILES = ("monitors", "alerts", "downtimes", "channels", "notification_groups", "alert_group_settings")
+GO = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+
+
+@pytest.fixture
+def url():
+    """Where the whole surface is served on loopback."""
+    server = make_server("127.0.0.1", 0, MemorySystem().application, _Server, _Quiet)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def mkr(tmp_path_factory):
+    """On PATH, or built by Go."""
+    if found := shutil.which("mkr"):
+        return found
+    if not GO:
+        pytest.skip("neither mkr nor Go is installed here")
+    folder = tmp_path_factory.mktemp("go")
+    built = go(["install", MKR], folder, GOBIN=str(folder))
+    if built.returncode:
+        pytest.skip(f"mkr is not on PATH and can't be built here: {built.stderr.strip().splitlines()[-1]}")
+    return str(folder / "mkr")
+
+
+def go(arguments, folder, **environment):
+    command, given = [GO, *arguments], {**os.environ, "GOFLAGS": "-mod=mod", **environment}
+    return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, timeout=500, check=False)
+
+
+def said(mkr, url, folder, *arguments, code=0):
+    environment = {**os.environ, "MACKEREL_APIKEY": KEY}
+    command = [mkr, "--apibase", url, *arguments]
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == code, (arguments, ran.stdout, ran.stderr)
+    return ran.stdout
+
+
+def test_a_pull_of_what_mkr_pushed_is_byte_for_byte_what_it_wrote(mkr, url, tmp_path):
+    """But for an anomaly detection without scopes, which mkr does not push."""
+    file = tmp_path / "monitors.json"
+    bodies = [{**body, "name": body.get("name", "bare")} for body in ALL if body.get("scopes") != []]
+    file.write_text(json.dumps({"monitors": bodies}))
+    said(mkr, url, tmp_path, "monitors", "push", "--file-path", str(file))
+    said(mkr, url, tmp_path, "monitors", "pull", "--file-path", str(file))
+    first = file.read_bytes()
+    assert len(json.loads(first)["monitors"]) == len(bodies)
+    said(mkr, url, tmp_path, "monitors", "diff", "--exit-code", "--file-path", str(file))
+    said(mkr, url, tmp_path, "monitors", "push", "--file-path", str(file))
+    said(mkr, url, tmp_path, "monitors", "pull", "--file-path", str(file))
+    assert file.read_bytes() == first
+
+
+def test_what_mkr_lists_closes_and_annotates(mkr, url, tmp_path):
+    host = json.loads(said(mkr, url, tmp_path, "create", "web1") or "{}")
+    host = host.get("id") or json.loads(said(mkr, url, tmp_path, "hosts"))[0]["id"]
+    report = {"source": {"type": "host", "hostId": host}, "name": "http", "status": "CRITICAL", "message": "down"}
+    posted(url, "/api/v0/monitoring/checks/report", {"reports": [{**report, "occurredAt": int(time.time())}]})
+    [alert] = json.loads(said(mkr, url, tmp_path, "alerts"))
+    assert (alert["status"], alert["hostId"]) == ("CRITICAL", host)
+    assert alert["id"] in said(mkr, url, tmp_path, "alerts", "list")
+    said(mkr, url, tmp_path, "alerts", "close", "--reason", "restarted", alert["id"])
+    assert [each["status"] for each in json.loads(said(mkr, url, tmp_path, "alerts", "logs", alert["id"]))] == [
+        "OK",
+        "CRITICAL",
+    ]
+    assert json.loads(said(mkr, url, tmp_path, "alerts", "--with-closed"))[0]["reason"] == "restarted"
+    posted(url, "/api/v0/channels", {"type": "email", "name": "mail", "emails": ["ops@example.com"]})
+    said(mkr, url, tmp_path, "channels", "pull", "--file-path", "channels.json")
+    assert "ops@example.com" in (tmp_path / "channels.json").read_text()
+    assert json.loads(said(mkr, url, tmp_path, "users")) == []
+    posted(url, "/api/v0/services", {"name": "shop"})
+    when = ("--from", "1700000000", "--to", "1700000060", "--service", "shop")
+    said(mkr, url, tmp_path, "annotations", "create", "--title", "deploy", *when)
+    [note] = json.loads(said(mkr, url, tmp_path, "annotations", "list", *when))
+    assert note["title"] == "deploy"
+    said(mkr, url, tmp_path, "annotations", "delete", "--id", note["id"])
+    board = {"title": "Shop", "memo": "", "urlPath": "shop", "widgets": []}
+    (tmp_path / "board.json").write_text(json.dumps(board))
+    said(mkr, url, tmp_path, "dashboards", "push", "--file-path", "board.json")
+    said(mkr, url, tmp_path, "dashboards", "pull")
+    [pulled] = tmp_path.glob("dashboard-*.json")
+    assert json.loads(pulled.read_text())["title"] == "Shop"
+
+
+def posted(url, path, body):
+    headers = {"X-Api-Key": KEY, "Content-Type": "application/json"}
+    request = urllib.request.Request(url + path, json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.loads(answer.read())
+
+
+def test_every_method_of_the_client_library_decodes_our_answers(url, tmp_path):
+    if not GO:
+        pytest.skip("Go is not installed here")
+    (tmp_path / "main.go").write_text(PROGRAM.read_text())
+    go(["mod", "init", "monitoring"], tmp_path)
+    got = go(["get", f"{CLIENT}@{VERSION}"], tmp_path)
+    if got.returncode:
+        pytest.skip(f"the client library can't be had here: {got.stderr.strip().splitlines()[-1]}")
+    found = go(["list", "-m", "-f", "{{.Dir}}", CLIENT], tmp_path).stdout.strip()
+    ran = go(["run", "."], tmp_path, URL=url, KEY=KEY)
+    assert (ran.returncode, ran.stdout) == (0, "all agree\n"), ran.stdout + ran.stderr
+    methods = {
+        name
+        for file in FILES
+        for name in re.findall(r"(?m)^func \(c \*Client\) ([A-Z]\w+)\(", Path(found, f"{file}.go").read_text())
+        if not name.endswith("Context")
+    }
+    assert len(methods) == 30
+    assert methods == {name for name in methods if f"client.{name}(" in PROGRAM.read_text()}
