@@ -35,7 +35,9 @@ def writer() -> Writer:
     settings = load(WriterSettings, os.environ)
     session = boto3.Session()
     dynamodb = session.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=2))
-    kinesis = PutRecordsClient(session.get_credentials(), _beside(dynamodb), PUT_CONNECT_S, PUT_READ_S)
+    kinesis = PutRecordsClient(
+        session.get_credentials(), place_of_kinesis(session, dynamodb), PUT_CONNECT_S, PUT_READ_S
+    )
     return Writer(
         accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
         stream=KinesisStream(kinesis, settings.stream_name),
@@ -75,6 +77,10 @@ def _invoked(function: str) -> InvokedFunction:
     return InvokedFunction(boto3.client("lambda", config=config), function)
 
 
-def _beside(dynamodb: "DynamoDBClient") -> Place:
-    """Kinesis of the same region and partition, or of the same endpoint if one is set for all services."""
-    return Place(dynamodb.meta.endpoint_url.replace("//dynamodb.", "//kinesis.", 1), dynamodb.meta.region_name)
+def place_of_kinesis(session: boto3.Session, dynamodb: "DynamoDBClient") -> Place:
+    """Kinesis of the same region and partition as DynamoDB, whose name differs by the service alone, so that no second
+    client has to be made; where endpoints are FIPS ones or set by hand, boto3's client says."""
+    url = dynamodb.meta.endpoint_url
+    is_plain = "//dynamodb." in url and not any(name.startswith("AWS_ENDPOINT_URL") for name in os.environ)
+    there = url.replace("//dynamodb.", "//kinesis.", 1) if is_plain else session.client("kinesis").meta.endpoint_url
+    return Place(there, dynamodb.meta.region_name)
