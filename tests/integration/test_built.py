@@ -27,7 +27,7 @@ EXPANSION = Expansion(transform(TEXT))
 FUNCTIONS = {
     name: body["Properties"] for name, body in RESOURCES.items() if body["Type"] == "AWS::Serverless::Function"
 }
-LAYER_BYTES_MAX = 58_000_000
+LAYER_BYTES_MAX = 61_000_000
 """Half of it is OpenBLAS, to which numpy's core is linked: see docs/benchmarks.md."""
 FUNCTION_BYTES_MAX = 1024 * 1024
 FLOW = ("Writer", "Ingester", "Sealer", "Archiver", "Reconciler", "Reader", "Registry")
