@@ -4,20 +4,20 @@
 
 One host's day goes through writer, ingester, sealer, roller and archiver: requests, records, CPU, write and read units,
 requests and bytes of S3 are counted there, and multiplied by the hosts.  Memory, replicas and alarms are those of
-template.yaml; prices and what is assumed stand in prices.toml.  Reads and pages are not in the sum: a dashboard's are a
-cent.  Beside it stand other stores for the same samples.  The last line is one JSON object.
+template.yaml; prices and what is assumed stand in core/prices.toml.  Reads and pages are not in the sum: a dashboard's
+are a cent.  Beside it stand other stores for the same samples.  The last line is one JSON object.
 """
 
 import argparse
 import math
 import time
-import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from carbyne.core.items import Item
 from carbyne.core.keys import RESOLUTIONS, Window
+from carbyne.core.prices import prices
 from carbyne.core.settings import SealerSettings
 from samtranslator.yaml_helper import yaml_parse
 
@@ -27,7 +27,7 @@ from bench.query import BASE_MS, DAY_MS, WINDOW_S, Host, World, settings_of
 from bench.size import hot_bytes
 from servers.valkey import Cluster
 
-PRICES: dict[str, Any] = tomllib.loads((ROOT / "bench" / "prices.toml").read_text())
+PRICES = prices()
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
 HOURS, DAYS = 730, 30.4
 DAY_S = 86_400

@@ -16,6 +16,7 @@ from carbyne.cli.desk import Desk
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import TENANT_CACHE_S
 from carbyne.tenants.accounts import BOTH, Accounts, Grant, Permission
+from carbyne.tenants.months import MonthUse
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD_KEY = "made-before-there-were-permissions"
@@ -108,7 +109,7 @@ def test_limits_of_a_tenant(run, aws, table):
         ["deletes-per-minute", "-"],
         ["series-per-source", "-"],
     ]
-    DynamoUsage(aws.client("dynamodb"), table).add("shop", {1_700_000_000 // 60: 40})
+    DynamoUsage(aws.client("dynamodb"), table).add("shop", {1_700_000_000 // 60: 40}, MonthUse(202_311, {}))
     assert run("tenants limits --tenant shop --samples-per-minute 500")[0] == "samples-per-minute\t500\t40"
     assert run("tenants limits --tenant shop --active-series 7")[:2] == [
         "samples-per-minute\t500\t40",

@@ -335,6 +335,17 @@ def test_operators_see_how_long_a_sample_takes(operator, system):
     assert re.fullmatch(r"[\d.]+ (ms|s)", operator.text(".lag .value"))
 
 
+def test_usage_is_what_the_api_says(browser, system):
+    show(browser, system, "usage", ".tiles")
+    meter = system.call("/carbyne/v1/usage")[1]
+    shown = browser.text()
+    assert f"estimated from {meter['day']['measured']} of {meter['day']['sources']} sources" in shown
+    assert meter["day"]["bytes"]["hot"] > 0 and "hot: Redis" in shown
+    counted = [month["month"] for month in meter["months"]]
+    assert all(month in shown for month in counted) and (counted or "Nothing was counted yet" in shown)
+    assert meter["leftOut"] in shown
+
+
 def test_hostile_texts_are_shown_and_do_nothing(browser, system):
     show(browser, system, "hosts", ".hostlist tbody tr")
     browser.until_text("onerror", ".hostlist")
@@ -363,6 +374,7 @@ def test_axe_finds_no_serious_problem(browser, system, scheme):
     browser.scheme(scheme)
     places = [
         ("hosts", ".spark path"),
+        ("usage", ".tiles"),
         (f"hosts/{system.host}?range=1h", ".graph canvas"),
         (f"hosts/{system.host}?tab=storage", ".timeline"),
         ("services/shop?range=1h", ".graph canvas"),
@@ -398,6 +410,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser, system):
     host = f"hosts/{system.host}"
     places = [
         ("hosts", ".hostlist tbody tr"),
+        ("usage", ".tiles"),
         (f"{host}?range=1h", ".graph canvas"),
         (f"{host}?tab=storage", ".timeline"),
         (f"{host}?tab=metadata", "pre"),

@@ -8,10 +8,11 @@ from carbyne.adapters.dynamodb import usage
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts, add_key, add_tenant
 from carbyne.adapters.dynamodb.usage import DynamoUsage
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import ADMIT_MINUTES, TAKEN_BODIES_MAX, TENANT_CACHE_S, USAGE_MINUTES_HELD
+from carbyne.core.limits import ADMIT_MINUTES, TAKEN_BODIES_MAX, TENANT_CACHE_S, USAGE_MINUTES_HELD, USAGE_MONTHS_HELD
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import Accounts
+from carbyne.tenants.months import MonthCounts, MonthUse, month_of
 from carbyne.tenants.sketch import Sketch
 from carbyne.tenants.usage import Counted, HeldMemory, Limits, Standing, TakenBody, Usage, UsedRow
 from carbyne.tenants.windows import LengthStep, Seen
@@ -21,6 +22,7 @@ from tests.support.fakes import NoDeletes
 
 NOW_S = 1_700_000_000
 MINUTE = NOW_S // 60
+NOTHING = MonthUse(202_311, {})
 
 
 @pytest.fixture
@@ -78,8 +80,8 @@ def test_a_new_tenant_has_the_defaults_and_used_nothing(standing):
 
 
 def test_samples_add_up_by_minute(store, standing):
-    assert store.add("acme", {MINUTE: 5, MINUTE - 1: 2}) == Counted(b"", 0)
-    store.add("acme", {MINUTE: 7})
+    assert store.add("acme", {MINUTE: 5, MINUTE - 1: 2}, NOTHING) == Counted(b"", 0)
+    store.add("acme", {MINUTE: 7}, NOTHING)
     assert standing().samples == {MINUTE: 12, MINUTE - 1: 2}
 
 
@@ -87,7 +89,7 @@ def test_series_are_kept_as_they_are(store, standing):
     sketch = Sketch()
     sketch.add(b"x")
     store.put_series("acme", Counted(sketch.registers, 472), 1)
-    assert store.add("acme", {MINUTE: 1}) == Counted(sketch.registers, 472)
+    assert store.add("acme", {MINUTE: 1}, NOTHING) == Counted(sketch.registers, 472)
     assert (standing().series, standing().hour) == (1, 472)
 
 
@@ -97,18 +99,33 @@ def test_steps_of_window_lengths_are_replaced_only_as_they_were_read(store, stan
         Seen((LengthStep(1_700_006_400, True), LengthStep(1_800_000_000, False))),
     )
     store.put_seen("acme", Seen((), 7_200), Seen())
-    assert store.add("acme", {MINUTE: 1}).seen == Seen((), 7_200)
+    assert store.add("acme", {MINUTE: 1}, NOTHING).seen == Seen((), 7_200)
     store.put_seen("acme", first, Seen((), 7_200))
     store.put_seen("acme", Seen((LengthStep(1, True),)), Seen())
-    assert store.add("acme", {MINUTE: 1}).seen == first and standing().steps == first.steps
+    assert store.add("acme", {MINUTE: 1}, NOTHING).seen == first and standing().steps == first.steps
     store.put_seen("acme", second, first)
     assert standing().steps == second.steps
     store.put_seen("nobody", first, Seen())
-    assert store.add("nobody", {MINUTE: 1}) is None
+    assert store.add("nobody", {MINUTE: 1}, NOTHING) is None
+
+
+def test_months_add_up_and_the_oldest_are_forgotten(store, standing):
+    for _ in range(2):
+        store.add("acme", {MINUTE: 5}, MonthUse(202_311, {"samples": 5, "rows": 2}))
+    store.add_month("acme", MonthUse(202_311, {"queries": 3}))
+    store.add_month("nobody", MonthUse(202_311, {"queries": 3}))
+    hour = NOW_S // 3600
+    for estimate in (7, 9, 8):
+        store.put_series("acme", Counted(b"", hour), estimate)
+    counts = MonthCounts(samples=10, rows=4, series=9, queries=3)
+    assert standing().months == {202_311: counts}
+    for month in range(202_401, 202_401 + USAGE_MONTHS_HELD):
+        store.add_month("acme", MonthUse(month, {"queries": 1}))
+    assert standing().months == dict.fromkeys(range(202_401, 202_401 + USAGE_MONTHS_HELD), MonthCounts(queries=1))
 
 
 def test_what_the_sealer_notes_of_a_full_redis_stays_beside_the_counts_until_it_is_noted_again(store, standing):
-    store.add("acme", {MINUTE: 5})
+    store.add("acme", {MINUTE: 5}, NOTHING)
     store.refuse("acme", 900, 500, NOW_S)
     assert standing().memory == HeldMemory(900, 500, MINUTE) and standing().samples == {MINUTE: 5}
     assert "redis-memory" in str(standing().over(NOW_S + 60 * ADMIT_MINUTES))
@@ -118,7 +135,7 @@ def test_what_the_sealer_notes_of_a_full_redis_stays_beside_the_counts_until_it_
 
 
 def test_a_tenant_that_is_gone_is_not_made_by_counting(client, table, store):
-    assert store.add("nobody", {MINUTE: 1}) is None
+    assert store.add("nobody", {MINUTE: 1}, NOTHING) is None
     store.put_series("nobody", Counted(b"", 0), 0)
     store.refuse("nobody", 2, 1, NOW_S)
     assert DynamoAccounts(client, table).standing_of("nobody") is None
@@ -127,7 +144,7 @@ def test_a_tenant_that_is_gone_is_not_made_by_counting(client, table, store):
 
 def test_an_item_stays_small(client, table, store, standing):
     for minute in range(MINUTE, MINUTE + 200):
-        store.add("acme", {minute: 1})
+        store.add("acme", {minute: 1}, MonthUse(month_of(minute * 60), {"samples": 10**11, "rows": 10**9}))
         assert len(standing().samples) <= 2 * USAGE_MINUTES_HELD
     assert {MINUTE + 199 - back for back in range(USAGE_MINUTES_HELD)} <= standing().samples.keys()
     item = client.get_item(TableName=table, Key={"pk": {"S": "tenant#acme"}})["Item"]
@@ -217,7 +234,7 @@ def test_what_the_ingester_counts_makes_the_writer_refuse(client, table, store):
         assert post()["statusCode"] == 200
     assert len(watched.calls) == 2 and watched.calls[1] == ("get_item", "tenant#acme")
 
-    row = UsedRow(SourceKey("acme", "host/h"), b"12345678", b"m", 101, NOW_S, 1, 1000 * NOW_S)
+    row = UsedRow(SourceKey("acme", "host/h"), b"12345678", b"m", 101, NOW_S, 1, 1000 * NOW_S, 101)
     counted = Usage(store, lambda: NOW_S + clock[0], 14_400)
     counted.take([row])
     counted.take([])

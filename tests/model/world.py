@@ -51,6 +51,7 @@ from carbyne.stream import records
 from carbyne.stream.arrived import BY_TTL, Image
 from carbyne.stream.putter import Putter, Time
 from carbyne.tenants.accounts import Accounts
+from carbyne.tenants.months import MonthUse
 from carbyne.tenants.usage import Counted, Usage
 from carbyne.tenants.windows import Seen, Steps
 from carbyne.wiring import ingester as wiring_ingester
@@ -276,7 +277,7 @@ class Used:
     def __init__(self) -> None:
         self.samples: Counter[str] = Counter()
 
-    def add(self, tenant: str, samples: Mapping[int, int]) -> Counted | None:
+    def add(self, tenant: str, samples: Mapping[int, int], use: MonthUse) -> Counted | None:
         self.samples[tenant] += sum(samples.values())
         return None
 

@@ -30,7 +30,7 @@ from carbyne.read.batch import BatchAnswer
 from carbyne.read.cardinality import no_report
 from carbyne.read.finder import FoundSeries
 from carbyne.read.listings import LabelTexts
-from carbyne.read.mackerel import UNKNOWN_SERVER
+from carbyne.read.mackerel import ServerAbout
 from carbyne.read.prometheus import QuerySuccess
 from carbyne.read.reader import Many, Newest, ReadAnswer
 from carbyne.read.registered import RegisteredSource
@@ -44,6 +44,8 @@ from carbyne.store.directory import MetricEntry
 from carbyne.stream import records
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import NO_KEY, Accounts
+from carbyne.tenants.months import MonthCounts
+from carbyne.tenants.usage import Standing
 from carbyne.wiring.openapi import TABLES
 from carbyne.wiring.reader import ReaderDeps
 
@@ -58,6 +60,7 @@ from tests.support.remote_write import Body2, packed
 APPS = {name: load_app(name) for name in TABLES}
 ROUTES = [(function, route) for function, table in TABLES.items() for route in table]
 MARK = "secret-of-b"
+SERVER = ServerAbout(14_400, {}, 0)
 OF_ALL = (EXTERNAL_ITEM, JUDGED_ITEM, NOTIFICATIONS_ITEM, CLOUD_ITEM)
 ALERT = alert_id(NOW_S, EXTERNAL_ID[:16])
 """Of each tenant's alert: they have the same time and mark."""
@@ -174,7 +177,7 @@ class WatchedTiers:
         self.name = name
 
     def __getattr__(self, name):
-        return UNKNOWN_SERVER if name == "server" else WatchedTiers(self.touched, name)
+        return SERVER if name == "server" else WatchedTiers(self.touched, name)
 
     def __call__(self, *arguments, **named):
         if self.name == "sources":
@@ -192,6 +195,8 @@ class WatchedTiers:
         return self._answer(self.name, sources, arguments)
 
     def _listed(self, mark, tenant):
+        if self.name == "standing":
+            return Standing(months={202_311: MonthCounts(samples=len(mark))})
         if self.name == "metrics":
             return {mark: MetricEntry("gauge", mark, "")}
         if self.name in {"find", "rules"}:

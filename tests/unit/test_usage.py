@@ -24,15 +24,17 @@ class Store:
         self.samples = {"acme": Counter(), "bolt": Counter()}
         self.series = {}
         self.estimate = {}
+        self.months = Counter()
         self.calls = Counter()
         self.away = False
         self.seen_away = ""
 
-    def add(self, tenant, samples):
+    def add(self, tenant, samples, use):
         self.calls["add"] += 1
         if tenant not in self.samples:
             return None
         self.samples[tenant].update(samples)
+        self.months.update({(tenant, use.month, field): number for field, number in use.counts.items()})
         if self.away:
             raise RetryableError("timed out")
         return self.series.get(tenant, Counted(b"", 0))
@@ -71,7 +73,8 @@ def clock():
 
 def row(source="host/a", series=("m",), arrived_s=NOW_S, tenant="acme", ts_ms=1000 * NOW_S):
     blob = join_series(series)
-    return UsedRow(SourceKey(tenant, source), list_identity(blob), blob, len(series), arrived_s, next(SEQUENCES), ts_ms)
+    number, sequence = len(series), next(SEQUENCES)
+    return UsedRow(SourceKey(tenant, source), list_identity(blob), blob, number, arrived_s, sequence, ts_ms, number)
 
 
 def rows(hosts, metrics=50, **more):
@@ -83,6 +86,14 @@ def test_samples_are_added_to_the_minute_in_which_they_arrived(store, clock):
     usage.take(rows(range(3)) + rows(range(2), arrived_s=NOW_S - 61))
     usage.take([])
     assert store.samples["acme"] == {MINUTE: 150, MINUTE - 1: 100}
+
+
+def test_a_late_row_counts_for_more_as_a_limit_and_for_its_samples_in_the_month(store, clock):
+    usage = Usage(store, clock, 14_400)
+    usage.take([row()._replace(samples=50)])
+    usage.take([])
+    assert store.samples["acme"] == {MINUTE: 50}
+    assert store.months["acme", 202_311, "samples"] == store.months["acme", 202_311, "rows"] == 1
 
 
 def test_it_writes_once_a_minute_and_loses_nothing(store, clock):
@@ -142,6 +153,9 @@ def test_what_arrived_long_ago_is_no_use_of_now(store, clock):
     usage.take(rows(range(3), arrived_s=NOW_S - 60 * limits.USAGE_MINUTES_KEPT - 60))
     usage.take([])
     assert store.samples["acme"] == {}
+    assert store.months == {("acme", 202_311, "samples"): 150, ("acme", 202_311, "rows"): 3}, (
+        "but it is use of the month"
+    )
 
 
 def test_a_batch_that_comes_again_is_not_counted_again(store, clock):

@@ -11,13 +11,14 @@ import { hostsPage } from "./pages/hosts.ts";
 import { servicePage, servicesPage } from "./pages/services.ts";
 import { signInPage } from "./pages/signin.ts";
 import { systemPage } from "./pages/system.ts";
+import { usagePage } from "./pages/usage.ts";
 import { PRESETS, isUtc, moved, nowS, rangeOf, setUtc, zoneName } from "./time.ts";
 import { type Place, type View, failed, here, link, note, setRange } from "./view.ts";
 
 const REFRESH_MS = 30_000;
 const RETRY_MS = 3_000;
 const THEME = "carbyne-theme";
-const PAGES = [["hosts", "Hosts"], ["services", "Services"], ["dashboards", "Dashboards"], ["system", "System"]] as const;
+const PAGES = [["hosts", "Hosts"], ["services", "Services"], ["dashboards", "Dashboards"], ["usage", "Usage"], ["system", "System"]] as const;
 
 const root = document.getElementById("page")!;
 const content = h("div", { id: "content" });
@@ -28,6 +29,7 @@ function viewOf(place: Place): View {
   const [page, thing] = place.path;
   if (page === "services") return thing ? servicePage(place) : servicesPage();
   if (page === "dashboards") return thing ? dashboardPage(place) : dashboardsPage();
+  if (page === "usage") return usagePage();
   if (page === "system") return systemPage();
   if (page === "hosts" && thing) return hostPage(place);
   if (page === "hosts" || !page) return hostsPage(place);

@@ -42,6 +42,30 @@ export interface Stored {
   sealedAt: number | null;
 }
 
+/** Dollars at list prices; `day` and `nextHost` are estimates. */
+export interface TenantMeter {
+  months: {
+    month: string;
+    samples: number;
+    rows: number;
+    series: number;
+    queries: number;
+    dollars: { requests: number; stream: number; total: number };
+  }[];
+  samplesPerMinute: number;
+  series: number;
+  day: {
+    sources: number;
+    measured: number;
+    bytes: { hot: number; late: number; warm: number; cold: number };
+    writes: number;
+    puts: number;
+    dollars: { table: number; archive: number; kept: number };
+  } | null;
+  nextHost: { samples: number; dollars: number } | null;
+  leftOut: string;
+}
+
 export interface Widget {
   type: string;
   title?: string;

@@ -416,6 +416,12 @@ USAGE_MINUTES_KEPT: Final = 10
 """Records that arrived longer ago are not counted: an ingester that catches up must not cause refusals."""
 USAGE_MINUTES_HELD: Final = 15
 """Minutes of samples that a tenant's item keeps, at times twice as many."""
+USAGE_MONTHS_HELD: Final = 4
+"""Months of counts that a tenant's item keeps, at some 100 bytes each: a writer reads the item each minute."""
+METERED_SOURCES_MAX: Final = 4
+"""Sources whose bytes one look at the cost meter measures: some 25 blocks of each, read whole."""
+METERED_WINDOWS: Final = 24
+"""Raw windows that it looks back at most; a day at most as well."""
 USAGE_TENANTS_PER_FLUSH: Final = 50
 """Tenants whose usage one batch writes, at some 5 ms each; the next batch writes the others'."""
 PARTS_REMEMBERED_MAX: Final = 16_384

@@ -427,5 +427,7 @@ def _list_of(arrival: _Arrival) -> int:
 
 def _used(arrival: _Arrival, entry: Arrived) -> UsedRow:
     row = arrival.row
-    samples = max(len(row.values) // 8, LATE_ROW_SAMPLES if arrival.late else 0)
-    return UsedRow(arrival.source, row.identity, row.series, samples, entry.arrived_s, int(entry.sequence), row.ts_ms)
+    values = len(row.values) // 8
+    samples = max(values, LATE_ROW_SAMPLES if arrival.late else 0)
+    counted = samples, entry.arrived_s, int(entry.sequence), row.ts_ms, values
+    return UsedRow(arrival.source, row.identity, row.series, *counted)

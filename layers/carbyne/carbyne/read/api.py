@@ -6,11 +6,19 @@ from carbyne.core.errors import RequestError, RetryableError
 from carbyne.http.message import Request, Response
 from carbyne.http.prometheus import refused
 from carbyne.http.routes import dispatch
-from carbyne.read import mackerel, metadata, prometheus, status
+from carbyne.read import mackerel, metadata, metered, prometheus, status
 from carbyne.read.mackerel import Queries
 from carbyne.tenants.accounts import Accounts
 
-ROUTES: Final = (*mackerel.ROUTES, *prometheus.ROUTES, *metadata.ROUTES, *status.ROUTES)
+QUERIES: Final = (
+    *(f"/api/v0/{owner}/metrics" for owner in ("hosts/{id}", "services/{service}")),
+    *("/api/v0/tsdb/latest", "/carbyne/v1/batch", "/api/v1/query", "/api/v1/query_range"),
+)
+"""Reads of samples, which the cost meter counts when they were answered."""
+ROUTES: Final = tuple(
+    metered.counted(route) if route.path in QUERIES else route
+    for route in (*mackerel.ROUTES, *prometheus.ROUTES, *metadata.ROUTES, *status.ROUTES, *metered.ROUTES)
+)
 PROMETHEUS: Final = "/api/v1/"
 """What begins so has errors in Prometheus' form."""
 

@@ -23,6 +23,7 @@ from carbyne.read.registered import ListSources, no_sources
 from carbyne.read.rules import ListRules, no_rules
 from carbyne.samples.rollups import AGGREGATES
 from carbyne.tenants.accounts import Permission
+from carbyne.tenants.usage import Standing
 
 WARNINGS_HEADER: Final = "Carbyne-Warnings"
 RESOLUTION_HEADER: Final = "Carbyne-Resolution"
@@ -36,6 +37,15 @@ def all_registered(_: SourceKey) -> bool:
 def now_never() -> int:
     """In the place of a clock, where there is none."""
     return 0
+
+
+def no_standing(_: str) -> Standing:
+    """In the place of accounts, where there are none."""
+    return Standing()
+
+
+def not_counted(_: str) -> None:
+    """In the place of a meter, where there is none."""
 
 
 class ServerAbout(NamedTuple):
@@ -52,7 +62,7 @@ UNKNOWN_SERVER: Final = ServerAbout(0, {}, 0)
 class Queries(NamedTuple):
     """What answers reads; ``is_registered``: whether the registry knows a source; ``sources``: all that it knows;
     ``find``: labelled series; ``listings``: of all series; ``report``: of what makes most of them; ``rules``: of
-    alerts; ``server``: who answers."""
+    alerts; ``server``: who answers; ``standing``: of a tenant; ``count_query``: one of a tenant more."""
 
     reader: Reader
     storage: Storage
@@ -65,6 +75,8 @@ class Queries(NamedTuple):
     now_ms: Callable[[], int] = now_never
     rules: ListRules = no_rules
     server: ServerAbout = UNKNOWN_SERVER
+    standing: Callable[[str], Standing] = no_standing
+    count_query: Callable[[str], None] = not_counted
 
 
 def host_metrics(queries: Queries, call: Call) -> Response:

@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from carbyne.core.keys import RAW, RESOLUTIONS
+from carbyne.core.prices import prices
 from carbyne.read.reader import Many
 
 TIERS: Final = ("hot", "cache", "warm", "cold")
 READ_UNIT_BYTES: Final = 4096
 """What one read unit of DynamoDB pays for in a consistent read; a query's items are added up first."""
-READ_UNIT_DOLLARS: Final = 0.125e-6
-"""On demand, us-east-1."""
-OBJECT_DOLLARS: Final = 0.4e-6
-"""One GET of S3, us-east-1.  Redis is paid by the hour: a read of it costs nothing more."""
 
 
 class Spent:
@@ -38,8 +35,9 @@ class Spent:
             self._units += -(-warm // READ_UNIT_BYTES)
 
     def dollars(self) -> float:
-        """Of the read units and requests; neither Redis nor the function's time."""
-        return self._units * READ_UNIT_DOLLARS + self._calls["cold"] * OBJECT_DOLLARS
+        """Of the read units and GETs of S3; Redis is paid by the hour, and the function's time is not in it."""
+        per_million = prices()["dynamodb"]["per_million_read_units"], prices()["s3"]["per_million_gets"]
+        return float(self._units * per_million[0] + self._calls["cold"] * per_million[1]) / 1e6
 
     def of_tiers(self) -> Mapping[str, Mapping[str, int]]:
         """Tier -> its calls and bytes."""

@@ -31,6 +31,7 @@ from carbyne.core.limits import (
     USAGE_MINUTES_KEPT,
     USAGE_TENANTS_PER_FLUSH,
 )
+from carbyne.tenants.months import MonthCounts, MonthUse, month_of
 from carbyne.tenants.sketch import Sketch
 from carbyne.tenants.windows import Cadence, Seen, Steps, stepped
 
@@ -80,7 +81,7 @@ class Standing(msgspec.Struct, frozen=True):
     """Limits and usage of a tenant.  ``samples``: minute since 1970 -> samples; ``series``: of ``hour`` since 1970;
     ``memory``: None if it never filled Redis; ``pair_labels``: names of the labels that say which pair of senders a
     series came from, and which of the two; ``bodies``: digest -> those that are taken in part; ``steps``: of the
-    lengths of its windows."""
+    lengths of its windows; ``months``: of the last few months, by ``month_of``."""
 
     limits: Limits = Limits()
     samples: Mapping[int, int] = {}
@@ -90,6 +91,7 @@ class Standing(msgspec.Struct, frozen=True):
     pair_labels: tuple[str, str] = PAIR_LABELS
     bodies: Mapping[str, TakenBody] = {}
     steps: Steps = ()
+    months: Mapping[int, MonthCounts] = {}
 
     def samples_at(self, now_s: int) -> int:
         """Samples of the busiest of the last MINUTES_LOOKED_AT minutes."""
@@ -118,7 +120,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 class UsedRow(NamedTuple):
     """A stored row: its series list (``keys.join_series``) and identity, the samples that it counts as, when its record
-    arrived, its sequence number, and its time."""
+    arrived, its sequence number, its time, and the samples that it has."""
 
     source: SourceKey
     identity: bytes
@@ -127,6 +129,7 @@ class UsedRow(NamedTuple):
     arrived_s: float
     sequence: int
     ts_ms: int
+    values: int
 
 
 class Counted(NamedTuple):
@@ -140,8 +143,8 @@ class Counted(NamedTuple):
 class UsageStore(Protocol):
     """The tenants' items; all methods raise RetryableError."""
 
-    def add(self, tenant: str, samples: Mapping[int, int]) -> Counted | None:
-        """Add samples by minute; returns the series of the item, None if there is no such tenant."""
+    def add(self, tenant: str, samples: Mapping[int, int], use: MonthUse) -> Counted | None:
+        """Add samples by minute, and to a month; returns the series of the item, None if there is no such tenant."""
 
     def put_series(self, tenant: str, counted: Counted, estimate: int) -> None:
         """Replace the series of the item."""
@@ -155,6 +158,7 @@ class _Use:
 
     def __init__(self) -> None:
         self.samples: Counter[int] = Counter()
+        self.month: Counter[str] = Counter()
         self.sketch = Sketch()
         self.cadence = Cadence()
         self.written_minute = 0
@@ -194,6 +198,8 @@ class Usage:
             use.samples[minute] += row.samples
             if labels.is_labelled(row.source.source):
                 use.cadence.note(row.source.source, row.ts_ms, row.samples)
+        use.month["samples"] += row.values
+        use.month["rows"] += 1
         known = hash((row.source, row.identity))
         if known not in self._lists:
             self._remember(known)
@@ -201,7 +207,7 @@ class Usage:
                 use.sketch.add(f"{row.source.source}\n{name}".encode())
 
     def _write_due(self, minute: int) -> None:
-        due = [name for name, use in self._tenants.items() if use.samples and use.written_minute < minute]
+        due = [name for name, use in self._tenants.items() if use.month and use.written_minute < minute]
         for tenant in due[:USAGE_TENANTS_PER_FLUSH]:
             self._tenants[tenant].written_minute = minute
             try:
@@ -213,7 +219,8 @@ class Usage:
     def _write(self, tenant: str, use: _Use) -> None:
         """Samples are added once at most: what fails may have been applied, and to add it again would refuse posts."""
         samples, use.samples = use.samples, Counter()
-        counted = self._store.add(tenant, samples)
+        month, use.month = use.month, Counter()
+        counted = self._store.add(tenant, samples, MonthUse(month_of(self._now_s()), month))
         if counted is None:
             return
         if counted.hour == self._hour:
@@ -243,6 +250,6 @@ class Usage:
         if hour != self._hour:
             self._hour = hour
             self._lists.clear()
-            self._tenants = {name: use for name, use in self._tenants.items() if use.samples}
+            self._tenants = {name: use for name, use in self._tenants.items() if use.month}
             for use in self._tenants.values():
                 use.sketch = Sketch()

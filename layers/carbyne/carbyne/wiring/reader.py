@@ -13,6 +13,7 @@ from carbyne.adapters.dynamodb.accounts import DynamoAccounts
 from carbyne.adapters.dynamodb.registered import Registered
 from carbyne.adapters.dynamodb.sources import DynamoSources
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
+from carbyne.adapters.dynamodb.usage import DynamoUsage
 from carbyne.adapters.redis.cache import RedisCache
 from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.nodes import Nodes
@@ -31,7 +32,7 @@ from carbyne.read.cardinality import Cardinality
 from carbyne.read.finder import Finder
 from carbyne.read.known import KnownSeries
 from carbyne.read.listings import Listings
-from carbyne.read.mackerel import Queries, ServerAbout, all_registered
+from carbyne.read.mackerel import Queries, ServerAbout, all_registered, not_counted
 from carbyne.read.placement import Storage
 from carbyne.read.reader import Reader, ReadTimes
 from carbyne.read.registered import ListSources, no_sources
@@ -44,6 +45,7 @@ from carbyne.store.near import NearCache
 from carbyne.store.tiers import BlockTiers
 from carbyne.store.worklist import Worklist
 from carbyne.tenants.accounts import Accounts
+from carbyne.tenants.months import QueryMeter
 from carbyne.wiring.clock import now_ms
 from carbyne.wiring.redis import nodes
 
@@ -58,7 +60,7 @@ class ReaderDeps(NamedTuple):
 class ReaderPorts(NamedTuple):
     """``hot`` and ``windows``: rows in Redis; ``table``: of blocks; ``cold``: the archive; ``now_ms``: the clock;
     ``is_registered``: whether the registry knows a source; ``cache``: of what blocks said;
-    ``sources``: all that the registry knows; ``rules``: of alerts."""
+    ``sources``: all that the registry knows; ``rules``: of alerts; ``count_query``: of a tenant."""
 
     hot: HotStore
     windows: HotWindows
@@ -70,6 +72,7 @@ class ReaderPorts(NamedTuple):
     is_registered: Callable[[SourceKey], bool] = all_registered
     sources: ListSources = no_sources
     rules: ListRules = no_rules
+    count_query: Callable[[str], None] = not_counted
 
 
 def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
@@ -108,6 +111,8 @@ def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
         ports.now_ms,
         ports.rules,
         ServerAbout(settings.raw_window_s, by_resolution(settings, "cold"), ports.now_ms()),
+        ports.accounts.standing,
+        ports.count_query,
     )
     return ReaderDeps(ports.accounts, queries)
 
@@ -117,7 +122,9 @@ def reader() -> ReaderDeps:
     """Made at the first request of an instance, then kept; RetryableError if Redis is away."""
     telemetry.log_as_json("reader")
     settings = load(ReaderSettings, os.environ)
-    return assemble(settings, ports_of(settings, nodes(settings), "reader"))
+    dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=1, tries=1))
+    meter = QueryMeter(DynamoUsage(dynamodb, settings.accounts_table), time.time)
+    return assemble(settings, ports_of(settings, nodes(settings), "reader")._replace(count_query=meter.count))
 
 
 def ports_of(settings: ReaderSettings, redis: Nodes, service: str) -> ReaderPorts:

@@ -8,9 +8,10 @@ and how many it says they are.  ``pair_cluster``, ``pair_replica``: names of a p
 and how many it may hold.  ``taken_<digest>``: the minute of the last piece of a body, and how many of its old windows
 are taken, as text with a blank between them.  ``window_steps``: since when labelled sources have short windows
 (``<seconds>s``) or usual ones (``<seconds>u``), with blanks between; ``often``: when they last posted more often than
-once a minute, seconds.
+once a minute, seconds.  ``u<month>_<field>``: the fields of ``MonthCounts`` of a month.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,8 +19,19 @@ from botocore.exceptions import ClientError
 
 from carbyne.adapters.aws import retryable
 from carbyne.core import keys
-from carbyne.core.limits import TAKEN_BODIES_MAX, USAGE_MINUTES_HELD
-from carbyne.tenants.usage import LIMITS, MINUTE_S, PAIR_LABELS, Counted, HeldMemory, Limits, Standing, TakenBody
+from carbyne.core.limits import TAKEN_BODIES_MAX, USAGE_MINUTES_HELD, USAGE_MONTHS_HELD
+from carbyne.tenants.months import MonthCounts, MonthUse, month_of
+from carbyne.tenants.usage import (
+    HOUR_S,
+    LIMITS,
+    MINUTE_S,
+    PAIR_LABELS,
+    Counted,
+    HeldMemory,
+    Limits,
+    Standing,
+    TakenBody,
+)
 from carbyne.tenants.windows import LengthStep, Seen, Steps
 
 if TYPE_CHECKING:
@@ -33,6 +45,7 @@ SPENT: Final = {"old_windows_per_minute": "w", "deletes_per_minute": "d"}
 """Limits that are counted when something is asked for, and what the attributes of their minutes begin with."""
 MEMORY: Final = ("memory_used", "memory_allowed", "memory_minute")
 BODY: Final = "taken_"
+MONTH: Final = re.compile(rf"u(\d{{6}})_({'|'.join(MonthCounts.__struct_fields__)})")
 FAILED_CONDITION: Final = "ConditionalCheckFailedException"
 
 
@@ -47,6 +60,7 @@ def standing(item: "Item") -> Standing:
         pair_labels=(_text(item, PAIR[0], PAIR_LABELS[0]), _text(item, PAIR[1], PAIR_LABELS[1])),
         bodies=_bodies(item),
         steps=_steps(item),
+        months={month: MonthCounts(**counts) for month, counts in _months(item).items()},
     )
 
 
@@ -90,20 +104,24 @@ def note_taken(client: "DynamoDBClient", table: str, tenant: str, body: str, tak
 
 
 class DynamoUsage:
-    """A UsageStore and the sealer's Admission in DynamoDB."""
+    """A UsageStore, a MonthStore and the sealer's Admission in DynamoDB."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client = client
         self._table = table
 
-    def add(self, tenant: str, samples: Mapping[int, int]) -> Counted | None:
-        values = {f":m{minute}": {"N": str(number)} for minute, number in samples.items()}
-        item = self._update(tenant, _clause("ADD", [f"m{minute} :m{minute}" for minute in samples]), values)
+    def add(self, tenant: str, samples: Mapping[int, int], use: MonthUse) -> Counted | None:
+        item = self._add(tenant, {**{f"m{minute}": number for minute, number in samples.items()}, **_of_month(use)})
         if item is None:
             return None
         _tidy(self._client, self._table, tenant, sorted(_minutes(item)))
+        self._forget_months(tenant, item)
         seen = Seen(_steps(item), _number(item, "often"))
         return Counted(bytes(item.get("series", {}).get("B", b"")), _number(item, "series_hour"), seen)
+
+    def add_month(self, tenant: str, use: MonthUse) -> None:
+        if item := self._add(tenant, _of_month(use)):
+            self._forget_months(tenant, item)
 
     def put_series(self, tenant: str, counted: Counted, estimate: int) -> None:
         values = {
@@ -112,6 +130,21 @@ class DynamoUsage:
             ":estimate": {"N": str(estimate)},
         }
         self._update(tenant, "SET series = :series, series_hour = :hour, series_estimate = :estimate", values)
+        most = f"u{month_of(counted.hour * HOUR_S)}_series"
+        is_more = f"attribute_exists(pk) AND (attribute_not_exists({most}) OR {most} < :estimate)"
+        rise = {":estimate": values[":estimate"]}
+        _update(self._client, self._table, tenant, f"SET {most} = :estimate", rise, is_more)
+
+    def _add(self, tenant: str, numbers: Mapping[str, int]) -> "Item | None":
+        values = {f":{name}": {"N": str(number)} for name, number in numbers.items()}
+        return self._update(tenant, _clause("ADD", [f"{name} :{name}" for name in numbers]), values)
+
+    def _forget_months(self, tenant: str, item: "Item") -> None:
+        months = _months(item)
+        old = sorted(months)[:-USAGE_MONTHS_HELD]
+        if old:
+            fields = [f"u{month}_{field}" for month in old for field in months[month]]
+            self._update(tenant, _clause("REMOVE", fields), {})
 
     def put_seen(self, tenant: str, seen: Seen, before: Seen) -> None:
         values = {
@@ -176,6 +209,19 @@ def _clause(verb: str, parts: Sequence[str]) -> str:
 
 def _minutes(item: "Item", kind: str = "m") -> list[str]:
     return [name for name in item if name[0] == kind and name[1:].isdecimal()]
+
+
+def _of_month(use: MonthUse) -> dict[str, int]:
+    return {f"u{use.month}_{field}": number for field, number in use.counts.items()}
+
+
+def _months(item: "Item") -> dict[int, dict[str, int]]:
+    """Month -> field -> number."""
+    months: dict[int, dict[str, int]] = {}
+    for name in item:
+        if known := MONTH.fullmatch(name):
+            months.setdefault(int(known[1]), {})[known[2]] = _number(item, name)
+    return months
 
 
 def _bodies(item: "Item") -> dict[str, TakenBody]:
