@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from struct import Struct as Layout
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,7 @@ from carbyne.samples.fragments import Fragment, from_fragments, from_lists
 from carbyne.samples.indexes import head_of, unpack
 from carbyne.samples.rows import BITMAP, DENSE, HEAD_BYTES, RUNS, SPARSE
 
+_TS_MS: Final = Layout(">q")
 IDENTITY: Final = slice(8, 16)
 """Of the list, in a row's field."""
 
@@ -64,9 +66,13 @@ def _fragment(
 ) -> Fragment:
     """The rows that have one head; ``ranks``: by index, where its name stands in ``names``, which ascend."""
     series = ranks[unpack(head, len(names))]
-    if list_identity(b"\n".join([names[rank] for rank in np.sort(series).tolist()])) != identity:
+    if list_identity(b"\n".join(map(names.__getitem__, np.sort(series).tolist()))) != identity:
         raise ValueError(f"the dictionary gives a row of list {identity.hex()} other series")
     start = STAMP_BYTES + len(head)
+    if len(rows) == 1:  # most are, of a scrape that is cut: no bytes are joined
+        field, value = rows[0]
+        bits, ts_ms = np.frombuffer(value, "<u8", offset=start), np.array([_TS_MS.unpack_from(field)[0]])
+        return Fragment(series, ts_ms, [value[:STAMP_BYTES]], bits.reshape(1, len(series)))
     values = np.frombuffer(b"".join([value[start:] for _, value in rows]), "<u8").astype(np.uint64)
     return Fragment(series, _times(rows), _stamps(rows), values.reshape(len(rows), len(series)))
 

@@ -75,7 +75,7 @@ def _as_rows(names: Sequence[str], fragment: Fragment) -> Rows:
 def _flat(fragments: Sequence[Fragment], time_of: NDArray[np.intp], rank_of: NDArray[np.uint32]) -> _Samples:
     """Every sample, in the order of the rows, whose times and ranks of stamps are given."""
     sizes = np.repeat([len(fragment.series) for fragment in fragments], [len(fragment.ts_ms) for fragment in fragments])
-    series = np.concatenate([np.tile(fragment.series, len(fragment.ts_ms)) for fragment in fragments])
+    series = np.concatenate([fragment.series for fragment in fragments for _ in fragment.stamps])
     values = np.concatenate([fragment.values.reshape(-1) for fragment in fragments])
     return _Samples(series, np.repeat(time_of, sizes).astype(np.int64), np.repeat(rank_of, sizes), values)
 

@@ -61,8 +61,9 @@ def head_of(value: bytes) -> bytes:
 
 def unpack(head: bytes, names: int) -> NDArray[np.int64]:
     """The mirror of ``pack``; ValueError if an index is not below ``names``, or they do not ascend."""
-    indexes = _of_runs(head, names) if head[0] == RUNS else _of_bitmap(head)
-    if not len(indexes) or indexes[-1] >= names or not (indexes[1:] > indexes[:-1]).all():
+    is_bitmap = head[0] != RUNS
+    indexes = _of_bitmap(head) if is_bitmap else _of_runs(head, names)
+    if not len(indexes) or indexes[-1] >= names or not (is_bitmap or (indexes[1:] > indexes[:-1]).all()):
         raise ValueError(f"indexes of a row do not ascend, or are not among {names} names: {head[:40].hex()}")
     return indexes
 
@@ -79,4 +80,5 @@ def _of_runs(head: bytes, names: int) -> NDArray[np.int64]:
 
 def _of_bitmap(head: bytes) -> NDArray[np.int64]:
     bits = np.unpackbits(np.frombuffer(head, np.uint8, offset=_BITMAP.size), bitorder="little")
-    return np.flatnonzero(bits).astype(np.int64) + int(_BITMAP.unpack_from(head)[1])
+    places: NDArray[np.int64] = bits.nonzero()[0] + _BITMAP.unpack_from(head)[1]
+    return places  # ascending, as bits are
