@@ -19,6 +19,7 @@ FIGURES = {
     "query": {f"{kind}_{view}_{percentile}_ms" for kind in KINDS for view in VIEWS for percentile in ("p50", "p99")},
     "replay": {"times_real_time"},
     "cost": {"total", "floor", "door", "per_million_samples", "amp", "cloudwatch", "timestream", "victoria_metrics"},
+    "labelled": {"cpu_us_per_sample", "vm_cpu_us_per_sample", "ratio", "warm_raw", "warm_all", "vm_bytes"},
     "start": {"layer_mb", "reader_ms", "writer_ms"},
     "promql": {"sources_p95_ms", "sources_cpu_ms", "host_p95_ms", "host_rates_p95_ms", "times_fewer_bytes"},
     "ingest": {"cpu_us_per_sample", "vm_cpu_us_per_sample", "ratio", "writer_ms_per_request"},
