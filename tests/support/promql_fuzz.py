@@ -1,8 +1,8 @@
 """Random queries of PromQL, and samples to ask them of: the same for the same seed."""
 
 import numpy as np
+from carbyne.core.labels import STALE_BITS
 from carbyne.promql.labels import NAME, made
-from carbyne.promql.select import STALE_BITS
 
 from tests.support.promqltest import Memory
 

@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 from carbyne.core.errors import QueryError
+from carbyne.core.labels import STALE_BITS
 from carbyne.promql import query
 from carbyne.promql.labels import NAME, drop, made, put
 from carbyne.promql.parsed import parse
 from carbyne.promql.scope import QuerySpan
-from carbyne.promql.select import STALE_BITS, SeriesSamples, tests_of
+from carbyne.promql.select import SeriesSamples, tests_of
 from carbyne.promql.tree import Expr, FunctionCall, Select, Subquery, children
 
 STALE = np.array([STALE_BITS], np.uint64).view(np.float64)[0]

@@ -3,19 +3,21 @@
 import numpy as np
 import pytest
 from carbyne.core.keys import RAW, SourceKey
+from carbyne.core.labels import STALE_BITS
 from carbyne.promql import query
 from carbyne.promql.labels import NAME, made
 from carbyne.promql.scope import QuerySpan
-from carbyne.promql.select import STALE_BITS, Selection
+from carbyne.promql.select import Selection
 from carbyne.read.reader import Many
 from carbyne.read.rolled import EXACT, SelectionRead, planned
 from carbyne.read.spent import Spent
-from carbyne.samples.columns import Columns, Group, between
-from carbyne.samples.rollups import BY_NAME, roll
+from carbyne.samples.columns import Columns, Group, between, restrict
+from carbyne.samples.rollups import BY_NAME, NANS, roll
 from carbyne.store.tiers import Taken
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 START_MS = 20_000 * DAY
+END_MS = START_MS + 40 * DAY
 SOURCE = SourceKey("acme", "host/h1")
 STALE = np.array([STALE_BITS], np.uint64).view(np.float64)[0]
 OPTIONS = query.Options(lambda: 0.0)
@@ -24,14 +26,14 @@ OPTIONS = query.Options(lambda: 0.0)
 class RolledReader:
     """Raw samples, ``series``: name -> (ts_ms, values), and their rollups; counts samples and buckets that it gives."""
 
-    def __init__(self, series):
+    def __init__(self, series, keep=lambda key: True):
         groups = tuple(
             Group((name,), ts_ms, np.zeros(len(ts_ms), np.uint32), values.view(np.uint64)[None, :])
             for name, (ts_ms, values) in sorted(series.items())
         )
         self.columns = {RAW: Columns((b"\0" * 8,), groups)}
         for rollup in BY_NAME.values():
-            self.columns[rollup.name] = roll(self.columns[rollup.finer], rollup.bucket_s)
+            self.columns[rollup.name] = restrict(roll(self.columns[rollup.finer], rollup.bucket_s), keep)
         self.given = dict.fromkeys(self.columns, 0)
 
     def read_many(self, source, keys, from_ms, to_ms, how):
@@ -94,20 +96,36 @@ def test_the_answer_is_that_of_raw_samples(seed, function):
     assert repr(by_rollups) == repr(by_samples)
 
 
-def test_ninety_days_take_a_twentieth_of_the_samples():
-    ts_ms = START_MS + np.arange(0, 90 * DAY, MINUTE) + 7
-    reader = RolledReader({"x": (ts_ms, np.sin(ts_ms / 1e7))})
-    asked = QuerySpan(START_MS + 90 * DAY - 1000, START_MS + 90 * DAY - 1000, 1)
-    reads = Reads(reader, rolled=True)
-    answer = query.over("max_over_time(m[90d])", asked, reads, OPTIONS)
-    assert answer.frame.values[0, 0] == np.sin(ts_ms / 1e7).max()
-    assert sum(reader.given.values()) * 20 < len(ts_ms)
-    assert reads.spent.infos() == ["Carbyne info: computed from rollups of 5m, 1h, 1d, exactly"]
+NINETY_DAYS = START_MS + np.arange(0, 90 * DAY, MINUTE) + 7
 
 
 @pytest.mark.parametrize(
-    "function", ["sum_over_time", "count_over_time", "avg_over_time", "last_over_time", "rate", ""]
+    ("function", "value"), [("max", np.sin(NINETY_DAYS / 1e7).max()), ("count", float(len(NINETY_DAYS)))]
 )
+def test_ninety_days_take_a_twentieth_of_the_samples(function, value):
+    reader = RolledReader({"x": (NINETY_DAYS, np.sin(NINETY_DAYS / 1e7))})
+    asked = QuerySpan(START_MS + 90 * DAY, START_MS + 90 * DAY, 1)
+    reads = Reads(reader, rolled=True)
+    answer = query.over(f"{function}_over_time(m[90d])", asked, reads, OPTIONS)
+    assert answer.frame.values[0, 0] == value
+    assert sum(reader.given.values()) * 20 < len(NINETY_DAYS)
+    if function == "max":
+        assert reads.spent.infos() == ["Carbyne info: computed from rollups of 5m, 1h, 1d, exactly"]
+
+
+@pytest.mark.parametrize("function", sorted(EXACT))
+def test_rollups_of_earlier_code_do_not_say_how_many_nan_there_were(function):
+    """So their numbers of samples are not believed, and all else is."""
+    ts_ms = START_MS + np.arange(0, 40 * DAY, 20 * MINUTE)
+    values = np.where(np.arange(len(ts_ms)) % 50 == 7, np.nan, ts_ms % 977)
+    reader = RolledReader({"x": (ts_ms, values)}, keep=lambda key: not key.endswith(NANS))
+    by_rollups, by_samples = answers(reader, f"{function}(m[40d])", QuerySpan(END_MS, END_MS, 1))
+    assert by_rollups == by_samples
+    by_rollups = reader.given[RAW] / len(ts_ms) - 1  # the answer by samples alone read all of them
+    assert by_rollups > 0.9 if function == "count_over_time" else by_rollups < 0.05
+
+
+@pytest.mark.parametrize("function", ["sum_over_time", "avg_over_time", "last_over_time", "rate", ""])
 def test_what_rollups_do_not_give_exactly_is_read_raw(function):
     plan = planned(Selection((), START_MS, START_MS + 90 * DAY, function, 90 * DAY, 0))
     assert plan.levels == [] and plan.rest == [(START_MS + 1, START_MS + 90 * DAY + 1)]

@@ -8,8 +8,8 @@ import pytest
 from carbyne.core import stamps
 from carbyne.core.keys import Window
 from carbyne.samples import blocks
-from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows
-from carbyne.samples.rollups import BY_NAME, ROLLUPS, aggregate, buckets_of, choose, keys_of, roll
+from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows, merge, restamped, restrict
+from carbyne.samples.rollups import BY_NAME, NANS, ROLLUPS, aggregate, buckets_of, choose, each_series, keys_of, roll
 from carbyne.stream.records import TS_MS_MAX
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,7 +126,7 @@ def test_any_values_in_a_row(values, start):
 def test_a_bucket_of_nothing_but_nan_is_held_so_that_it_replaces_an_earlier_one():
     rolled = roll(columns(m={0: NAN, 300_000: 1.0}), 300)
     assert rolled.groups[0].ts_ms.tolist() == [0, 300_000]
-    assert rolled.groups[0].values.view(np.float64)[:, 0].tolist() == [0.0] * 4
+    assert rolled.groups[0].values.view(np.float64)[:, 0].tolist() == [0.0, 0.0, 1.0, 0.0, 0.0]
     assert buckets_of(rolled, "m").start_ms.tolist() == [300_000]
 
 
@@ -189,3 +189,47 @@ def test_windows_are_those_that_overlap():
     assert day.windows(0, 86_400_000) == [Window(0, DAY_S)]
     assert day.windows(86_399_999, 86_400_001) == [Window(0, DAY_S), Window(DAY_S, DAY_S)]
     assert between(EMPTY, 0, 1) == EMPTY
+
+
+def nans_of(rolled, series="a"):
+    """{start_ms: number of NaN} as a reader takes it, None where it is not known."""
+    (buckets,) = [each for each in each_series(rolled, "max") if each.series == series]
+    numbers = [None if math.isnan(number) else number for number in buckets.nans.tolist()]
+    return dict(zip(buckets.starts.tolist(), numbers, strict=True))
+
+
+def without(rolled, *keys):
+    return restrict(rolled, lambda key: key not in keys)
+
+
+def test_nan_is_counted_but_for_stale_markers():
+    raw = columns(a={0: NAN, MINUTE_MS: 2.0, 2 * MINUTE_MS: STALE, 300_000: STALE, 600_000: NAN, 660_000: -NAN})
+    found = all_rolled(raw)
+    assert nans_of(found["5m"]) == {0: 1, 300_000: 0, 600_000: 2}
+    assert nans_of(found["1h"]) == nans_of(found["1d"]) == {0: 3}
+
+
+def test_what_earlier_code_rolled_up_may_have_had_any_number_of_nan():
+    raw = columns(a={0: NAN, 300_000: 1.0, 3_600_000: 2.0}, b={0: 1.0})
+    older = without(roll(raw, 300), "a" + NANS)
+    assert nans_of(older) == {0: None, 300_000: None, 3_600_000: None} and nans_of(older, "b") == {0: 0}
+    hours = roll(older, 3600)
+    assert nans_of(hours) == {0: None, 3_600_000: None} and nans_of(hours, "b") == {0: 0}
+    assert keys_of("ab") == sorted(hours.series, key=keys_of("ab").index)
+
+
+def test_buckets_of_both_codes_in_one_block_are_told_apart():
+    raw = columns(a={0: NAN, 300_000: 1.0, 3_600_000: NAN, 3_900_000: NAN})
+    fresh = roll(raw, 300)
+    older = without(between(fresh, 0, 3_600_000), "a" + NANS)
+    both = merge([older, between(fresh, 3_600_000, 7_200_000)])
+    assert len(both.groups) == 2
+    assert nans_of(both) == {0: None, 300_000: None, 3_600_000: 1, 3_900_000: 1}
+    assert nans_of(roll(both, 3600)) == {0: None, 3_600_000: 2}
+    assert seen(both, "a", "count") == seen(fresh, "a", "count")
+
+
+def test_a_number_of_nan_beside_a_bucket_that_earlier_code_computed_again_is_not_believed():
+    rolled = roll(columns(a={0: 1.0, 300_000: 1.0}), 300)
+    later = restamped(without(between(rolled, 0, 300_000), "a" + NANS), stamps.pack(0, "9"))
+    assert nans_of(merge([rolled, later])) == {0: None, 300_000: 0}

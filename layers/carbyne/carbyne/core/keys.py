@@ -264,8 +264,8 @@ def part_hash(series: str) -> int:
     """64 bits whose leading ones choose the part of a split block; the key of a Mackerel metric is its name alone.
 
     The first PART_NAME_BITS are those of the hash of the metric's name, so that a query of one metric finds it in one
-    part; the labels divide a metric that is too large.  The four aggregates of a series share a part: the hash leaves
-    out what follows ``\\x01``.
+    part; the labels divide a metric that is too large.  All that a rollup has of a series is in one part: the hash
+    leaves out what follows ``\\x01``.
     """
     key = series.partition("\x01")[0]
     name, labels, _ = key.partition("{")

@@ -16,6 +16,8 @@ JOB: Final = "job"
 INSTANCE: Final = "instance"
 BUCKETS: Final = 16
 KIND: Final = "prom"
+STALE_BITS: Final = 0x7FF0000000000002
+"""The NaN that Prometheus writes where a series ends."""
 _PREFIX: Final = f"{KIND}/"
 _BUCKET: Final = f"{KIND}/bucket-"
 _HASH_BYTES: Final = 12

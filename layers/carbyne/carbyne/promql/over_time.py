@@ -37,7 +37,7 @@ def mean(windows: SampleWindows) -> Computed:
 
 def count(windows: SampleWindows) -> Computed:
     """How many samples, NaN among them."""
-    return windows.counts.astype(np.float64), windows.there
+    return windows.stood_for, windows.there
 
 
 def present(windows: SampleWindows) -> Computed:

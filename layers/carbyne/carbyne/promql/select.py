@@ -2,26 +2,26 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import re2
 from numpy.typing import NDArray
 
 from carbyne.core.errors import QueryError
+from carbyne.core.labels import STALE_BITS
 from carbyne.promql.labels import Labels, get
 from carbyne.promql.tree import Match
 
-STALE_BITS: Final = 0x7FF0000000000002
-"""The NaN that Prometheus writes where a series ends."""
-
 
 class SeriesSamples(NamedTuple):
-    """A series: ``ts_ms`` int64 [N] ascending, each once; ``values`` float64 [N], stale markers among them."""
+    """A series: ``ts_ms`` int64 [N] ascending, each once; ``values`` float64 [N], stale markers among them;
+    ``weights`` float64 [N]: how many samples each stands for, None where that is one."""
 
     labels: Labels
     ts_ms: NDArray[np.int64]
     values: NDArray[np.float64]
+    weights: NDArray[np.float64] | None = None
 
 
 class Selection(NamedTuple):

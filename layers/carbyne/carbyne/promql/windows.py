@@ -39,7 +39,7 @@ class SampleWindows:
     ``ts_ms``, ``values`` [N]; a window has the samples from ``low`` to before ``high`` [S, T]; ``start_ms`` (open) and
     ``end_ms`` [T] are its ends, ``step_ms`` [T] the time of its step.  ``labels``, ``unnamed`` [S] as in a Frame;
     ``offsets`` [S]: where the samples of each series begin; ``tick``: to be called now and then; it raises when the
-    time of the query is over.
+    time of the query is over; ``weights`` [N]: how many samples each stands for, None where that is one.
     """
 
     labels: tuple[Labels, ...]
@@ -53,11 +53,20 @@ class SampleWindows:
     end_ms: Ints
     step_ms: Ints
     tick: Callable[[], None]
+    weights: Floats | None = None
 
     @property
     def counts(self) -> Ints:
-        """Samples of each window."""
+        """Samples of each window, of those that are here."""
         return self.high - self.low
+
+    @property
+    def stood_for(self) -> Floats:
+        """Samples of each window, those among them that others stand for."""
+        if self.weights is None:
+            return self.counts.astype(np.float64)
+        until = np.concatenate([[0.0], np.cumsum(self.weights)])
+        return np.asarray(until[self.high] - until[self.low])
 
     @property
     def there(self) -> Mask:
@@ -153,7 +162,14 @@ def windows_of(
         end_ms,
         step_ms,
         tick,
+        _weights(kept),
     )
+
+
+def _weights(series: Sequence[SeriesSamples]) -> Floats | None:
+    if all(each.weights is None for each in series):
+        return None
+    return np.concatenate([np.ones(len(each.ts_ms)) if each.weights is None else each.weights for each in series])
 
 
 def _places(ts_ms: Ints, ends_ms: Ints) -> Ints:
@@ -165,7 +181,8 @@ def _fresh(series: SeriesSamples) -> SeriesSamples:
     stale = is_stale(series.values)
     if not stale.any():
         return series
-    return SeriesSamples(series.labels, series.ts_ms[~stale], series.values[~stale])
+    weights = None if series.weights is None else series.weights[~stale]
+    return SeriesSamples(series.labels, series.ts_ms[~stale], series.values[~stale], weights)
 
 
 Dtype = TypeVar("Dtype", np.int64, np.float64)

@@ -2,11 +2,12 @@
 
 A bucket [start, end) stands for its samples if no window begins or ends within it: all of them are in the same windows.
 So windows are cut into the coarsest buckets that fit, and raw samples at their ends, as windows are (from, to].  A
-bucket takes the place of its samples as one sample with their greatest, or least, value.
+bucket takes the place of its samples as one sample with their greatest, or least, value, or their number.
 
-A bucket of which a series has nothing but NaN is read again from the next finer resolution, down to raw samples: NaN is
-left out of rollups, while the answer to only NaN is NaN.  Sums and counts are not served: PromQL adds with compensation
-and counts NaN.
+NaN is left out of rollups.  So a bucket of which a series has nothing but NaN is read again from the next finer
+resolution, down to raw samples, since the answer to only NaN is NaN; and for a number of samples each bucket that has a
+NaN, or may have: of buckets that earlier code computed it is not known.  Stale markers are no samples, here as there.
+Sums are not served: PromQL adds with compensation.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,9 +24,11 @@ from carbyne.promql.select import Selection, SeriesSamples
 from carbyne.read.reader import How, Many, Reader
 from carbyne.read.spent import Spent
 from carbyne.read.views import between_spans, joined_spans
-from carbyne.samples.rollups import ROLLUPS, Resolution, Span, blank_starts, each_series
+from carbyne.samples.rollups import ROLLUPS, Resolution, SeriesBuckets, Span, each_series
 
+COUNT: Final = "count"
 EXACT: Final = {
+    "count_over_time": COUNT,
     "max_over_time": "max",
     "min_over_time": "min",
     "present_over_time": "max",
@@ -37,7 +40,14 @@ RAW_BLOCK_MS: Final = ROLLUPS[0].window_s * 1000
 
 LabelsOf = Callable[[str], Labels]
 Times = NDArray[np.int64]
-SamplePoints = tuple[Times, NDArray[np.float64]]
+
+
+class SamplePoints(NamedTuple):
+    """As in SeriesSamples."""
+
+    ts_ms: Times
+    values: NDArray[np.float64]
+    weights: NDArray[np.float64] | None = None
 
 
 class RollupPlan(NamedTuple):
@@ -89,17 +99,32 @@ class SelectionRead:
         return [SeriesSamples(labels(key), *_in_order(parts)) for key, parts in self._points.items()]
 
     def _rolled(self, rollup: Resolution, spans: Sequence[Span]) -> Iterator[Span]:
-        """Take the buckets of the spans; those of which a series has nothing but NaN."""
+        """Take the buckets of the spans, but those that do not say what some series had there."""
         bucket_ms = rollup.bucket_s * 1000
         for span in _reads(spans, rollup.window_s * 1000):
-            columns = self._many(span, rollup.name).columns
-            for key, start_ms, values in each_series(columns, self._value):
-                inside = _inside(start_ms, spans)
-                if inside.any():
-                    self._points.setdefault(key, []).append((start_ms[inside] + bucket_ms - 1, values[inside]))
-            starts = blank_starts(columns)
-            for start_ms in starts[_inside(starts, spans)].tolist():
+            read = list(each_series(self._many(span, rollup.name).columns, self._value))
+            unsaid = self._unsaid(read, spans)
+            for buckets in read:
+                said = _inside(buckets.starts, spans) & ~np.isin(buckets.starts, unsaid)
+                self._take(buckets, said & (buckets.counts > 0), bucket_ms)
+            for start_ms in unsaid.tolist():
                 yield start_ms, start_ms + bucket_ms
+
+    def _unsaid(self, read: Sequence[SeriesBuckets], spans: Sequence[Span]) -> Times:
+        """Where buckets begin of which the function needs more: all series are read again there, and none twice."""
+        starts = [np.empty(0, np.int64)]
+        for buckets in read:
+            has_nan = buckets.nans != 0  # NaN, where that is not known, is no 0 either
+            needs = has_nan if self._value == COUNT else has_nan & (buckets.counts == 0)
+            starts.append(buckets.starts[needs])
+        unsaid = np.unique(np.concatenate(starts))
+        return unsaid[_inside(unsaid, spans)]
+
+    def _take(self, buckets: SeriesBuckets, which: NDArray[np.bool_], bucket_ms: int) -> None:
+        if which.any():
+            ts_ms, values = buckets.starts[which] + bucket_ms - 1, buckets.values[which]
+            points = SamplePoints(ts_ms, values, values if self._value == COUNT else None)
+            self._points.setdefault(buckets.series, []).append(points)
 
     def _raw(self, spans: Sequence[Span]) -> None:
         for span in _reads(spans, RAW_BLOCK_MS):
@@ -107,7 +132,7 @@ class SelectionRead:
                 inside = _inside(group.ts_ms, spans)
                 ts_ms, values = group.ts_ms[inside], group.values.view(np.float64)[:, inside]
                 for key, of_key in zip(group.series, values, strict=True) if len(ts_ms) else ():
-                    self._points.setdefault(key, []).append((ts_ms, of_key))
+                    self._points.setdefault(key, []).append(SamplePoints(ts_ms, of_key))
 
     def _many(self, span: Span, resolution: str) -> Many:
         many = self._reader.read_many(self._source, self._keys, span[0], span[1] - 1, How(resolution))
@@ -118,9 +143,12 @@ class SelectionRead:
 def _in_order(parts: Sequence[SamplePoints]) -> SamplePoints:
     if len(parts) == 1:
         return parts[0]
-    ts_ms, values = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-    order = np.argsort(ts_ms, kind="stable")
-    return ts_ms[order], values[order]
+    ts_ms, values = np.concatenate([part.ts_ms for part in parts]), np.concatenate([part.values for part in parts])
+    order, weights = np.argsort(ts_ms, kind="stable"), None
+    if any(part.weights is not None for part in parts):
+        of_parts = (np.ones(len(part.ts_ms)) if part.weights is None else part.weights for part in parts)
+        weights = np.concatenate(list(of_parts))[order]
+    return SamplePoints(ts_ms[order], values[order], weights)
 
 
 def _cuts(selection: Selection) -> Times:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from carbyne.core.errors import QueryError
 from carbyne.core.keys import SourceKey
+from carbyne.core.labels import STALE_BITS
 from carbyne.core.limits import BATCH_READERS, QUERY_SAMPLES_MAX, QUERY_SERIES_MAX, QUERY_SOURCES_MAX
 from carbyne.promql.labels import NAME, Labels, made
-from carbyne.promql.select import STALE_BITS, Selection, SeriesSamples, Test, test_of, tests_of
+from carbyne.promql.select import Selection, SeriesSamples, Test, test_of, tests_of
 from carbyne.read.reader import Reader
 from carbyne.read.registered import HOST_INFO, SOURCE, ListSources, RegisteredSource, info_times
 from carbyne.read.rolled import SelectionRead

@@ -9,6 +9,7 @@ import numpy as np
 
 from carbyne.core import labels as canonical
 from carbyne.core.errors import QueryError
+from carbyne.core.labels import STALE_BITS
 from carbyne.core.limits import (
     GROUP_ALERTS_BYTES_MAX,
     GROUP_SERIES_BYTES_MAX,
@@ -18,7 +19,6 @@ from carbyne.core.limits import (
 from carbyne.promql import query
 from carbyne.promql.labels import NAME, Labels, drop, made
 from carbyne.promql.numbers import of_answer
-from carbyne.promql.select import STALE_BITS
 from carbyne.rules.alerting import FoundAlert, KeptAlert, is_active, moved, step
 from carbyne.rules.forms import FileGroup, GroupRule
 from carbyne.rules.kept import KeptGroup, KeptRule, KeptSeries, keys_of, labels_of

@@ -1,14 +1,15 @@
 """Rollups: count, sum, min and max of each bucket of time, so that spikes and exact means survive.
 
 A 5m bucket is computed from raw samples, a 1h bucket from 5m buckets, a 1d bucket from 1h buckets.  Sums are added as
-float64 from left to right in time order.  NaN is left out.  A rollup block has four series for each series of the
-source: its key and a suffix.
+float64 from left to right in time order.  NaN is left out.  A rollup block has five series for each series of the
+source: its key and a suffix.  The fifth says how many NaN were left out, but for stale markers.  Blocks of earlier code
+lack it: then that is not known.
 
 A bucket whose samples are all NaN, or were deleted, stays with count 0, and readers leave it out.  The archive may have
 an earlier bucket of samples that were overwritten since, and nothing is ever removed there.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -17,12 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbyne.core.keys import RAW, RESOLUTIONS, Window
+from carbyne.core.labels import STALE_BITS
 from carbyne.core.stamps import STAMP_BYTES, ZERO
 from carbyne.samples.columns import Columns, Group, assemble
 from carbyne.samples.markers import Marker, erase
 
 AGGREGATES: Final = {"count": "\x01c", "sum": "\x01s", "min": "\x01m", "max": "\x01x"}
 """The four aggregates of a series, and the suffix of each one's key."""
+NANS: Final = "\x01n"
+"""The suffix of the key of what says how many NaN a bucket has that are no stale markers."""
 SUFFIX_CHARACTERS: Final = 2
 _NEVER: Final = b"\xff" * STAMP_BYTES
 """A stamp after every arrival."""
@@ -78,28 +82,31 @@ def choose(from_ms: int, to_ms: int) -> str:
 
 
 def keys_of(series: Iterable[str]) -> list[str]:
-    """The keys in a rollup block of all aggregates of ``series``."""
-    return [name + suffix for name in series for suffix in AGGREGATES.values()]
+    """The keys in a rollup block of all that it has of ``series``."""
+    return [name + suffix for name in series for suffix in (*AGGREGATES.values(), NANS)]
 
 
 @dataclass(frozen=True)
 class Buckets:
-    """Buckets of some series: ``start_ms`` [B] ascending; each array [S, B]; where the count is 0, all are 0."""
+    """Buckets of some series: ``start_ms`` [B] ascending; each array [S, B]; where the count is 0, all are 0 but
+    ``nans``, which is NaN where it is not known."""
 
     start_ms: NDArray[np.int64]
     count: NDArray[np.float64]
     sum: NDArray[np.float64]
     min: NDArray[np.float64]
     max: NDArray[np.float64]
+    nans: NDArray[np.float64]
 
 
 def roll(finer: Columns, bucket_s: int) -> Columns:
     """Buckets of ``bucket_s`` from the columns of a finer resolution, raw or rolled up, all with the stamp ZERO."""
-    groups = []
+    groups, nans = [], _nans_apart(finer)
     for group in finer.groups:
-        names = _rolled_names(group)
-        series, parts = _of_rollups(group, names) if names else _of_raw(group)
-        groups.append(_group(series, _combined(group.ts_ms, parts, bucket_s * 1000)))
+        if not _has_only_nans(group):
+            names = _rolled_names(group)
+            series, parts = _of_rollups(group, names, nans) if names else _of_raw(group)
+            groups.append(_group(series, _combined(group.ts_ms, parts, bucket_s * 1000)))
     return assemble((ZERO,), groups)
 
 
@@ -133,28 +140,28 @@ def buckets_of(rolled: Columns, series: str) -> Buckets:
     group = next((group for group in rolled.groups if counts in group.series), None)
     if group is None:
         raise KeyError(series)
-    _, parts = _of_rollups(group, [series])
+    _, parts = _of_rollups(group, [series], {})
     there = parts[0][0] > 0
-    count, total, low, high = (part[:, there] for part in parts)
-    return Buckets(group.ts_ms[there], count, total, low, high)
+    return Buckets(group.ts_ms[there], *(part[:, there] for part in parts))
 
 
-def each_series(rolled: Columns, name: str) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.float64]]]:
-    """(series, starts, values) of one of AGGREGATES in all buckets that have a sample other than NaN."""
+class SeriesBuckets(NamedTuple):
+    """Of one series: ``starts``, ``counts``, ``values`` (of one of AGGREGATES) and ``nans`` [B], as in ``Buckets``."""
+
+    series: str
+    starts: NDArray[np.int64]
+    counts: NDArray[np.float64]
+    values: NDArray[np.float64]
+    nans: NDArray[np.float64]
+
+
+def each_series(rolled: Columns, name: str) -> Iterator[SeriesBuckets]:
+    """All buckets of each series, those of nothing but NaN among them."""
+    nans, nth = _nans_apart(rolled), list(AGGREGATES).index(name)
     for group in rolled.groups:
-        rows, values = {key: row for row, key in enumerate(group.series)}, group.values.view(np.float64)
-        for series in _rolled_names(group):
-            there = values[rows[series + AGGREGATES["count"]]] > 0
-            yield series, group.ts_ms[there], values[rows[series + AGGREGATES[name]]][there]
-
-
-def blank_starts(rolled: Columns) -> NDArray[np.int64]:
-    """Where the buckets begin of which a series has no sample other than NaN, ascending."""
-    suffix, starts = AGGREGATES["count"], [np.empty(0, np.int64)]
-    for group in rolled.groups:
-        counts = [row for row, key in enumerate(group.series) if key.endswith(suffix)]
-        starts.append(group.ts_ms[(group.values.view(np.float64)[counts] == 0).any(axis=0)])
-    return np.unique(np.concatenate(starts))
+        series, parts = _of_rollups(group, _rolled_names(group), nans)
+        for row, key in enumerate(series):
+            yield SeriesBuckets(key, group.ts_ms, parts[0][row], parts[nth][row], parts[-1][row])
 
 
 def aggregate(buckets: Buckets, name: str) -> NDArray[np.float64]:
@@ -165,8 +172,10 @@ def aggregate(buckets: Buckets, name: str) -> NDArray[np.float64]:
     return values
 
 
-_Parts = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-"""count, sum, min and max, each [S, T]."""
+_Parts = Sequence[NDArray[np.float64]]
+"""count, sum, min, max and number of NaN, each [S, T]."""
+_Nans = Mapping[str, tuple[Group, int]]
+"""Key -> its group and row there."""
 
 
 def _rolled_names(group: Group) -> list[str]:
@@ -175,17 +184,44 @@ def _rolled_names(group: Group) -> list[str]:
     return [name[:-SUFFIX_CHARACTERS] for name in group.series if name.endswith(suffix)]
 
 
+def _has_only_nans(group: Group) -> bool:
+    return all(name.endswith(NANS) for name in group.series)
+
+
+def _nans_apart(rolled: Columns) -> _Nans:
+    """What says how many NaN there were, where it is in a group of its own: some buckets are of earlier code."""
+    apart = filter(_has_only_nans, rolled.groups)
+    return {name: (group, row) for group in apart for row, name in enumerate(group.series)}
+
+
 def _of_raw(group: Group) -> tuple[list[str], _Parts]:
     values = group.values.view(np.float64)
-    return list(group.series), ((~np.isnan(values)).astype(np.float64), values, values, values)
+    is_nan = np.isnan(values)
+    strange = is_nan & (group.values != STALE_BITS)
+    return list(group.series), ((~is_nan).astype(np.float64), values, values, values, strange.astype(np.float64))
 
 
-def _of_rollups(group: Group, names: list[str]) -> tuple[list[str], _Parts]:
+def _of_rollups(group: Group, names: list[str], apart: _Nans) -> tuple[list[str], _Parts]:
     """All aggregates of a series share their times and stamps, so they are in one group."""
     rows = {name: row for row, name in enumerate(group.series)}
     values = group.values.view(np.float64)
-    count, total, low, high = ([rows[name + suffix] for name in names] for suffix in AGGREGATES.values())
-    return names, (values[count], values[total], values[low], values[high])
+    parts = [values[[rows[name + suffix] for name in names]] for suffix in AGGREGATES.values()]
+    nans = np.full(parts[0].shape, np.nan)
+    for at, name in enumerate(names):
+        key = name + NANS
+        if key in rows:
+            nans[at] = values[rows[key]]
+        elif key in apart:
+            nans[at] = _aligned(group, *apart[key])
+    return names, (*parts, nans)
+
+
+def _aligned(group: Group, apart: Group, row: int) -> NDArray[np.float64]:
+    """A row of another group at the times of a group, NaN where its stamp is another one: earlier code computed the
+    bucket again without it."""
+    place = np.minimum(np.searchsorted(apart.ts_ms, group.ts_ms), len(apart.ts_ms) - 1)
+    is_same = (apart.ts_ms[place] == group.ts_ms) & (apart.stamps[place] == group.stamps)
+    return np.where(is_same, apart.values[row].view(np.float64)[place], np.nan)
 
 
 def _combined(ts_ms: NDArray[np.int64], parts: _Parts, bucket_ms: int) -> Buckets:
@@ -195,10 +231,10 @@ def _combined(ts_ms: NDArray[np.int64], parts: _Parts, bucket_ms: int) -> Bucket
     """
     starts, first, sizes = np.unique(ts_ms // bucket_ms * bucket_ms, return_index=True, return_counts=True)
     shape = parts[0].shape[0], len(starts)
-    count, total, low, high = np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    count, total, low, high, nans = (np.zeros(shape) for _ in range(5))
     for nth in range(int(sizes.max(initial=0))):
         here = np.flatnonzero(sizes > nth)
-        more, add, least, most = (part[:, first[here] + nth] for part in parts)
+        more, add, least, most, strange = (part[:, first[here] + nth] for part in parts)
         there, fresh = more > 0, count[:, here] == 0
         with np.errstate(invalid="ignore", over="ignore"):
             sums = np.where(fresh, add, total[:, here] + add)
@@ -206,16 +242,16 @@ def _combined(ts_ms: NDArray[np.int64], parts: _Parts, bucket_ms: int) -> Bucket
         low[:, here] = np.where(there & (fresh | (least < low[:, here])), least, low[:, here])
         high[:, here] = np.where(there & (fresh | (most > high[:, here])), most, high[:, here])
         count[:, here] += more
-    total[np.isnan(total)] = np.nan
-    return Buckets(starts, count, total, low, high)
+        nans[:, here] += strange
+    for part in (total, nans):
+        part[np.isnan(part)] = np.nan
+    return Buckets(starts, count, total, low, high, nans)
 
 
 def _group(series: list[str], buckets: Buckets) -> Group:
-    suffixes = sorted(AGGREGATES.values())
-    parts = {
-        AGGREGATES[name]: part
-        for name, part in zip(AGGREGATES, (buckets.count, buckets.sum, buckets.min, buckets.max), strict=True)
-    }
+    parts = (buckets.count, buckets.sum, buckets.min, buckets.max, buckets.nans)
+    computed = dict(zip((*AGGREGATES.values(), NANS), parts, strict=True))
+    suffixes = sorted(computed)
     names = [name + suffix for name in series for suffix in suffixes]
-    values = np.stack([parts[suffix] for suffix in suffixes], axis=1).reshape(len(names), -1).view(np.uint64)
+    values = np.stack([computed[suffix] for suffix in suffixes], axis=1).reshape(len(names), -1).view(np.uint64)
     return Group(tuple(names), buckets.start_ms, np.zeros(len(buckets.start_ms), np.uint32), values)
