@@ -58,6 +58,16 @@ def test_a_new_item_is_written_once(store):
     assert store.get(A) == RegistryItem(A, b'{"n":1}', 1)
 
 
+def test_an_item_expires_when_its_last_change_says(aws, table):
+    client = aws.client("dynamodb")
+    store, row = DynamoRegistry(client, table), {"pk": {"S": A.pk}, "sk": {"S": "expires"}}
+    key = A._replace(sk="expires")
+    assert store.write(RegistryChange(key, b"1", 0, 1_800_000_000))
+    assert client.get_item(TableName=table, Key=row)["Item"]["ttl"] == {"N": "1800000000"}
+    assert store.write(RegistryChange(key, b"2", 1))
+    assert "ttl" not in client.get_item(TableName=table, Key=row)["Item"]
+
+
 def test_only_who_knows_the_version_changes_an_item(store):
     store.write(RegistryChange(A, b"1", 0))
     assert not store.write(RegistryChange(A, b"2", 2))

@@ -8,10 +8,11 @@ from carbyne.registry.store import RegistryItem
 
 
 class MemoryStore:
-    """``away`` makes every call fail; ``before_write``, if set, is called once before the next write."""
+    """``away`` makes every call fail; ``before_write``, if set, is called once before the next write;
+    ``expires_s``: by key, of items that are there."""
 
     def __init__(self):
-        self.table = {}
+        self.table, self.expires_s = {}, {}
         self.away = False
         self.before_write = None
 
@@ -53,10 +54,12 @@ class MemoryStore:
     def _apply(self, change):
         if change.body is None:
             self.table.pop(change.key, None)
+            self.expires_s.pop(change.key, None)
             return
         assert 0 < len(change.key.sk.encode()) <= SORT_KEY_BYTES_MAX
         assert len(change.key.pk.encode()) <= PARTITION_KEY_BYTES_MAX
         self.table[change.key] = RegistryItem(change.key, change.body, change.version + 1)
+        self.expires_s[change.key] = change.expires_s
 
 
 class MemoryRegistered:

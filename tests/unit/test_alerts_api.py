@@ -6,9 +6,10 @@ import msgspec
 import pytest
 from carbyne.alerts.judging import Judgement
 from carbyne.core import keys
-from carbyne.core.limits import ALERT_CHANGES_MAX, ALERTS_PER_PAGE
+from carbyne.core.limits import ALERT_CHANGES_MAX, ALERT_KEPT_S, ALERTS_PER_PAGE
 from carbyne.registry import alerts
 from carbyne.registry.alerts import Notice, Subject, Why
+from carbyne.registry.store import Key
 
 from tests.support.go_forms import GoAlert, GoAlerts, GoLogs, decoded
 from tests.support.registry_system import NOW_S, System
@@ -235,3 +236,17 @@ def test_a_report_whose_alert_could_not_be_written_is_not_taken(system):
     )
     report(system, host, "CRITICAL")
     assert len(found(system).alerts) == 1, "it was made again, with what was there meanwhile"
+
+
+def test_closed_alerts_and_entries_of_logs_expire_and_open_alerts_do_not(system):
+    judge(system, "OC")
+    [alert] = system.ok("GET", "/api/v0/alerts")["alerts"]
+    opened = Key(keys.registry_partition("a", "alerts-open"), alert["id"])
+    closed = Key(keys.registry_partition("a", "alerts-closed"), alert["id"])
+    assert system.store.expires_s[opened] is None
+    record = system.ok("POST", f"/api/v0/alerts/{alert['id']}/close", {"reason": "done"})
+    assert opened not in system.store.table
+    system.ok("PUT", f"/api/v0/alerts/{alert['id']}", {"memo": "seen"})
+    assert system.store.expires_s[closed] == record["closedAt"] + ALERT_KEPT_S
+    logs = [expires_s for key, expires_s in system.store.expires_s.items() if key.pk.endswith(alert["id"])]
+    assert logs == [NOW_S + ALERT_KEPT_S] * 2

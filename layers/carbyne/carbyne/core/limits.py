@@ -536,6 +536,8 @@ ALERTS_PER_PAGE: Final = 100
 """Alerts, or entries of a log, of one page, as Mackerel documents."""
 ALERT_LOGS_MAX: Final = 999_999
 """Entries of an alert's log: one each minute for two years."""
+ALERT_KEPT_S: Final = 460 * 86_400
+"""How long a closed alert and entries of logs are kept: as long as raw samples by default."""
 ALERT_CHANGES_MAX: Final = 20
 """Alerts that one transaction changes: it takes 100 items, and each change writes four."""
 INGEST_LAG_MS_MAX: Final = 180_000

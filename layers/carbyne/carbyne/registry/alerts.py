@@ -16,7 +16,7 @@ from carbyne.alerts.episodes import Turn, episodes, overlay
 from carbyne.alerts.judging import CRITICAL, OK, Judgement
 from carbyne.core import keys
 from carbyne.core.errors import RequestError
-from carbyne.core.limits import ALERT_CHANGES_MAX, ALERT_LOGS_MAX, CHECK_MESSAGE_CHARACTERS_MAX
+from carbyne.core.limits import ALERT_CHANGES_MAX, ALERT_KEPT_S, ALERT_LOGS_MAX, CHECK_MESSAGE_CHARACTERS_MAX
 from carbyne.registry import rules
 from carbyne.registry.store import Key, Registry, RegistryChange, RegistryItem, Store, body_of, settle
 
@@ -210,7 +210,7 @@ def set_memo(registry: Registry, tenant: str, alert_id: str, memo: str) -> None:
         item = _item(registry.store, tenant, alert_id)
         stored = msgspec.json.decode(item.body, type=StoredAlert)
         made = msgspec.structs.replace(stored, alert=msgspec.structs.replace(stored.alert, memo=memo))
-        return registry.store.write(RegistryChange(item.key, body_of(made), item.version)) or None
+        return registry.store.write(_kept_alert(item.key, made, item.version)) or None
 
     settle(attempt)
 
@@ -299,14 +299,20 @@ def _said(registry: Registry, tenant: str, subject: Subject, decision: Decision,
     made = StoredAlert(alert, subject, min(number, ALERT_LOGS_MAX), registry.now_s())
     is_open = alert.closed_at is None
     target, other = (open_item, closed_item) if is_open else (closed_item, open_item)
-    moved = [RegistryChange(opened_key if is_open else closed_key, body_of(made), target.version if target else 0)]
+    moved = [_kept_alert(opened_key if is_open else closed_key, made, target.version if target else 0)]
     if other:
         moved.append(RegistryChange(other.key, None, other.version))
     entry = _entry(registry, decision, alert, why, number)
     now_s, was = registry.now_s(), decision.alert.status
     notice = Notice(tenant, alert, subject, decision.kind.value, entry.status, number, now_s, was=was)
-    log = RegistryChange(Key(_log_partition(tenant, alert.id), entry.id), body_of(entry), 0)
+    log = RegistryChange(Key(_log_partition(tenant, alert.id), entry.id), body_of(entry), 0, now_s + ALERT_KEPT_S)
     return [*moved, log, _notice(tenant, alert.id, str(number), notice)]
+
+
+def _kept_alert(key: Key, stored: StoredAlert, version: int) -> RegistryChange:
+    """An open alert is kept for ever, a closed one for its time."""
+    closed_s = stored.alert.closed_at
+    return RegistryChange(key, body_of(stored), version, None if closed_s is None else closed_s + ALERT_KEPT_S)
 
 
 def _record(subject: Subject, decision: Decision, why: Why, before: AlertRecord | None) -> AlertRecord:

@@ -33,11 +33,13 @@ class RegistryItem(NamedTuple):
 
 
 class RegistryChange(NamedTuple):
-    """An item's next body, None to delete it; ``version`` is the one that it has now, 0 if there is no such item."""
+    """An item's next body, None to delete it; ``version`` is the one that it has now, 0 if there is no such item;
+    ``expires_s``: seconds since 1970 from which on the table may remove it by itself, None for never."""
 
     key: Key
     body: bytes | None
     version: int
+    expires_s: int | None = None
 
 
 class Store(Protocol):

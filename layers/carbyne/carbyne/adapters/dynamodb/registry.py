@@ -1,4 +1,4 @@
-"""The registry table: ``pk``, ``sk``, ``body`` (JSON text) and ``version``."""
+"""The registry table: ``pk``, ``sk``, ``body`` (JSON text) and ``version``; ``ttl`` of items that expire."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -103,6 +103,8 @@ class DynamoRegistry:
                 }
             }
         item: Attributes = {"body": {"S": change.body.decode()}, "version": {"N": str(change.version + 1)}}
+        if change.expires_s is not None:
+            item["ttl"] = {"N": str(change.expires_s)}
         values: Attributes = {":body": item["body"], ":next": item["version"]}
         return {
             "Put": {
