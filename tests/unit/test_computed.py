@@ -5,7 +5,7 @@ import pytest
 from carbyne.core import keys
 from carbyne.core.errors import QueryError, RetryableError
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import COMPUTED_TENANT_S, QUERY_MONITOR_SERIES_MAX
+from carbyne.core.limits import COMPUTED_FAILS_MINUTES, COMPUTED_TENANT_S, QUERY_MONITOR_SERIES_MAX
 from carbyne.notify.messages import name_of
 from carbyne.notify.routing import about
 from carbyne.registry.alerts import LogEntry, Notice
@@ -159,6 +159,8 @@ def test_what_can_not_be_computed_is_an_alert_of_its_own(system, monkeypatch):
     system.look()
     assert [alert.status for alert in system.open_alerts()] == ["CRITICAL"]
     monkeypatch.setattr(system.arrived, "query", fails)
+    system.look(COMPUTED_FAILS_MINUTES - 1)
+    assert [alert.status for alert in system.open_alerts()] == ["CRITICAL"]
     system.look()
     assert sorted(alert.status for alert in system.open_alerts()) == ["CRITICAL", "UNKNOWN"]
     monkeypatch.undo()
@@ -170,7 +172,7 @@ def test_series_of_a_query_are_bounded(system):
     monitor(system, QUERY)
     for number in range(QUERY_MONITOR_SERIES_MAX + 1):
         system.post(f"host/h{number:03d}", "load", 9)
-    system.look()
+    system.look(COMPUTED_FAILS_MINUTES)
     [alert] = system.open_alerts()
     assert (alert.status, alert.message) == ("UNKNOWN", "the query has 101 series, over 100")
 
@@ -184,7 +186,7 @@ def test_an_expression_without_values_for_an_hour_is_an_alert(system):
     system.look(3)
     assert system.open_alerts() == []
     system.arrived.lanes_behind = set()
-    system.look()
+    system.look(COMPUTED_FAILS_MINUTES)
     [alert] = system.open_alerts()
     assert (alert.status, alert.message) == ("UNKNOWN", "the expression has had no value for 60 minutes")
 

@@ -566,6 +566,8 @@ QUERY_MONITOR_SERIES_MAX: Final = 100
 """Series of the query of a monitor: each can have an alert."""
 COMPUTED_TENANT_S: Final = 5.0
 """Time for the expressions and queries of one tenant in a minute; those that it leaves out are the next one's first."""
+COMPUTED_FAILS_MINUTES: Final = 3
+"""Minutes in a row in which a monitor can't be computed before that is an alert: a store may be slow for one."""
 COMPUTED_MONITOR_S: Final = 5.0
 """How long one expression or query is computed."""
 ANOMALY_BASELINES_MAX: Final = 2_000

@@ -21,6 +21,8 @@ from carbyne.core.errors import QueryError, RequestError, RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import (
     ALERT_HORIZON_MS,
+    CHECK_MESSAGE_CHARACTERS_MAX,
+    COMPUTED_FAILS_MINUTES,
     COMPUTED_MONITOR_S,
     COMPUTED_TENANT_S,
     EXPRESSION_SOURCES_MAX,
@@ -44,10 +46,12 @@ _EXPRESSION_DELAY: Final = 2
 
 
 class ComputedState(msgspec.Struct, frozen=True):
-    """``minutes``: when each monitor was computed last, since 1970; ``spent_s``: what the last minute took."""
+    """``minutes``: when each monitor was computed last, since 1970; ``spent_s``: what the last minute took;
+    ``failing``: since which minute a monitor can't be computed."""
 
     spent_s: float = 0.0
     minutes: dict[str, int] = {}
+    failing: dict[str, int] = {}
 
 
 class ComputedLook:
@@ -59,6 +63,7 @@ class ComputedLook:
         item = eyes.registry.store.get(_key(tenant))
         self._state = msgspec.json.decode(item.body, type=ComputedState) if item else ComputedState()
         self._version = item.version if item else 0
+        self._failing: dict[str, int] = {}
         self._is_behind = bool(eyes.arriving.behind(now_ms))
 
     @property
@@ -80,7 +85,8 @@ class ComputedLook:
                 _log.warning("%s of %s is computed in the next minute: %s", monitor_id, self.tenant, error)
             minutes[monitor_id] = self._now_ms // MINUTE_MS
         kept = {each: self._minute(each) for each in self._plan.computed} | minutes
-        body = body_of(ComputedState(round(monotonic() - begun_s, 3), kept))
+        failing = {each: since for each, since in self._state.failing.items() if each in kept and each not in minutes}
+        body = body_of(ComputedState(round(monotonic() - begun_s, 3), kept, failing | self._failing))
         self._eyes.registry.store.write(RegistryChange(_key(self.tenant), body, self._version))
 
     def _minute(self, monitor_id: str) -> int:
@@ -109,7 +115,13 @@ class ComputedLook:
         for each in series:
             part = "" if isinstance(monitor, ExpressionMonitor) else part_of(each.labels)
             message = monitor.expression if isinstance(monitor, ExpressionMonitor) else legend(monitor, each.labels)
-            self._judge_series(msgspec.structs.replace(failed, part=part), rules, each.pairs, from_ms, Why(message))
+            self._judge_series(
+                msgspec.structs.replace(failed, part=part),
+                rules,
+                each.pairs,
+                from_ms,
+                Why(message[:CHECK_MESSAGE_CHARACTERS_MAX]),
+            )
         if isinstance(monitor, QueryMonitor) and not self._is_behind:
             self._close_gone(failed, {part_of(each.labels) for each in series})
 
@@ -121,14 +133,17 @@ class ComputedLook:
             written(self._eyes.registry, self.tenant, self._known, subject, judged, from_ms, why)
 
     def _fail(self, subject: Subject, message: str) -> None:
-        """Open the alert of what can't be computed, or close it."""
-        known = self._known.get(subject)
+        """Open the alert of what can't be computed for some minutes, or close it."""
+        known, minute = self._known.get(subject), self._now_ms // MINUTE_MS
+        if message:
+            self._failing[subject.monitor] = since = self._state.failing.get(subject.monitor, minute)
+            if minute - since < COMPUTED_FAILS_MINUTES - 1:
+                return
         if not (message or known) or (message and known and known[0].by_hand_ms):  # a person closed it: it waits
             return
-        minute_ms = self._now_ms // MINUTE_MS * MINUTE_MS
-        judgement = Judgement(minute_ms, UNKNOWN if message else OK, 0.0)
-        why = Why(message, has_value=False)
-        written(self._eyes.registry, self.tenant, self._known, subject, [judgement], minute_ms, why)
+        judgement = Judgement(minute * MINUTE_MS, UNKNOWN if message else OK, 0.0)
+        why = Why(message[:CHECK_MESSAGE_CHARACTERS_MAX], has_value=False)
+        written(self._eyes.registry, self.tenant, self._known, subject, [judgement], judgement.ts_ms, why)
 
     def _close_gone(self, failed: Subject, parts: set[str]) -> None:
         """Alerts of series that the query has not had within the horizon."""
