@@ -13,7 +13,7 @@ export PORT API_KEY PARAMETERS LOG LISTEN
 LOCKED := --require-hashes --no-deps --only-binary=:all:
 COMPILE := uv pip compile --quiet --generate-hashes --custom-compile-command "make lock"
 
-BENCHES := bench-hot bench-ingest bench-size bench-promql bench-query bench-replay bench-labelled bench-start
+BENCHES := bench-hot bench-ingest bench-sources bench-size bench-promql bench-query bench-replay bench-labelled bench-start
 
 .PHONY: bench $(BENCHES) cost help run check test test-lambda nightly sim lint types web openapi build build-local validate checkov sam-local smoke lock clean
 

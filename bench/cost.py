@@ -302,8 +302,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.interval < 60 or given.interval % 60 or min(given.hosts, given.metrics) < 1:
         parser.error("--interval is a multiple of 60 seconds; --hosts and --metrics are 1 or more")
-    plan = Plan(given.hosts, given.metrics, given.interval, given.door, given.profile)
-    days, hosts, minutes = (2, 5, 10) if given.small else (4, 20, 40)
+    plan = Plan(given.hosts, 20 if given.small else given.metrics, given.interval, given.door, given.profile)
+    days, hosts, minutes = (2, 3, 10) if given.small else (4, 20, 40)
     load = ingest.Load(day_of(given.data, plan.metrics), hosts, minutes)
     day = measured(plan.metrics, plan.interval_s, given.data, days, load)
     parts, nothing = monthly(plan, day), monthly(plan._replace(hosts=0), day)

@@ -189,7 +189,7 @@ def of_case(cluster: Cluster, store: HotStore, case: Case, hosts: int, minutes: 
 
 def main() -> None:
     given = arguments(__doc__, hosts=200, minutes=60)
-    hosts, minutes = (40, 10) if given.small else (given.hosts, given.minutes)
+    hosts, minutes = (20, 6) if given.small else (given.hosts, given.minutes)
     print(f"{hosts} hosts x {len(METRICS)} metrics x {minutes} minutes; {machine()}")
     print(f"{'':40} {'us CPU':>8} {'bytes':>8}")
     with Cluster(masters=3, replicas=0) as cluster:

@@ -22,6 +22,7 @@ FIGURES = {
     "labelled": {"cpu_us_per_sample", "vm_cpu_us_per_sample", "ratio", "warm_raw", "warm_all", "vm_bytes"},
     "start": {"layer_mb", "reader_ms", "writer_ms"},
     "promql": {"sources_p95_ms", "sources_cpu_ms", "host_p95_ms", "host_rates_p95_ms", "times_fewer_bytes"},
+    "sources": {"spread", "of_20_us_per_sample", "of_200_us_per_sample"},
     "ingest": {"cpu_us_per_sample", "vm_cpu_us_per_sample", "ratio", "writer_ms_per_request"},
 }
 OF_PEERS = re.compile(r"vm|prometheus|ratio")

@@ -108,8 +108,42 @@ def test_what_is_remembered_is_bounded(monkeypatch):
     assert known.of(SourceKey("acme", "prom/0"), WINDOW).base == NOTHING
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.sets(st.sampled_from("abcdef"), min_size=1))))
+def test_windows_that_share_their_names_are_coded_as_if_each_had_its_own(steps):
+    """Each step: a window, whether its dictionary was doubted and asked for first, and the names of a row."""
+    shared, stored = Dictionaries(), {}
+    alone = {}
+    for number, is_doubted, names in steps:
+        base, known = stored.get(number, (NOTHING, []))
+        both = [shared.of(SourceKey("acme", f"host/{number}"), WINDOW), alone.setdefault(number, Dictionary())]
+        for dictionary in both:
+            if is_doubted:
+                dictionary.doubt()
+            if dictionary.must_ask([row(names)]):
+                asked = [name.encode() for name in names]
+                told = [str(known.index(name)).encode() if name in known else b"" for name in asked]
+                dictionary.learn(base, asked, told)
+        appends = [dictionary.code([row(names)]) for dictionary in both]
+        assert appends[0] == appends[1] and appends[0].base == base
+        stored[number] = appends[0].after, [*known, *appends[0].names]
+        assert decoded(appends[0].rows[0][1], stored[number][1]) == {name: hash_of(name) for name in names}
+        shared.trim()
+
+
+def test_names_that_many_windows_have_count_once(monkeypatch):
+    monkeypatch.setattr("carbyne.adapters.redis.dictionaries.DICTIONARY_NAMES_MAX", 1000)
+    known = Dictionaries()
+    for number in range(150):
+        known.of(SourceKey("acme", f"host/{number}"), WINDOW).code([row(f"m{name}" for name in range(100))])
+        known.trim()
+    assert len(known._known) == 150
+    assert len({id(dictionary.names) for dictionary in known._known.values()}) == 1
+    known.of(SourceKey("acme", "host/7"), WINDOW).code([row(["x"])])
+    assert sorted({len(dictionary.indexes) for dictionary in known._known.values()}) == [100, 101]
+
+
 def test_lists_as_they_are_coded_are_bounded():
     dictionary = Dictionary()
     for number in range(10 * CODED_LISTS_MAX):
         dictionary.code([row(["a", f"m{number}"])])
-        assert len(dictionary._coded) <= CODED_LISTS_MAX
+        assert len(dictionary.names.coded) <= CODED_LISTS_MAX
