@@ -20,6 +20,7 @@ from carbyne.samples.columns import Rows, between, from_rows, restrict
 from carbyne.samples.schedule import SealSchedule
 from carbyne.store.catalogue import Catalogue
 from carbyne.stream.arrived import Image
+from carbyne.tenants.accounts import Accounts
 from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring import sealer as wiring_sealer
 
@@ -171,7 +172,7 @@ class World:
             windows=None,
             table=watched(self.table),
             cold=watched(self.cold),
-            accounts=None,
+            accounts=Accounts(None, lambda: 0.0),  # asked for no key
             now_ms=lambda: self.now_ms,
             cache=self.cache,
         )
