@@ -100,6 +100,7 @@ def test_a_tail_that_a_failover_lost_is_replayed_though_nobody_remembers_it(syst
     for (host, name), points in after.items():
         i, j = HOSTS.index(host), int(name[1:])
         assert points == [(START_S + 60 * minute, minute + i / 8 + j) for minute in range(11)]
+    system.now_s += 60
     system.seal()
     system.supervisor.tick()
     assert system.jobs.load()[0].left == 0 and not system.readers.running

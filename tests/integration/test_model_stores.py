@@ -40,10 +40,9 @@ class RealStores:
                     self._ask(source.lane, "DEL", key)
 
     def lose(self, lane):
-        tag = lane_state(lane).partition(":")[0]
         for node in with_role(self.cluster, "master"):
             with node.client as client:
-                for key in client.scan_iter(f"{tag}:*", count=1000):
+                for key in client.scan_iter(f"{self._tag(lane)}:*", count=1000):
                     client.delete(key)
 
     def remember(self):
@@ -54,6 +53,23 @@ class RealStores:
 
     def fail_over(self, lane, *, restarted=False):
         """See test_lost_tail: it takes a cluster of its own."""
+
+    def keep(self, lane):
+        kept = []
+        for node in with_role(self.cluster, "master"):
+            with node.client as client:
+                keys = list(client.scan_iter(f"{self._tag(lane)}:*", count=1000))
+                kept += [(node, key, client.dump(key), max(0, client.pttl(key))) for key in keys]
+        return kept
+
+    def go_back(self, lane, kept):
+        self.lose(lane)
+        for node, key, dump, ttl_ms in kept:
+            with node.client as client:
+                client.restore(key, ttl_ms, dump)
+
+    def _tag(self, lane):
+        return lane_state(lane).partition(":")[0]
 
     def close(self):
         self.nodes.close()

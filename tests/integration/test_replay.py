@@ -132,6 +132,7 @@ def test_flushed_nodes_are_filled_again_and_no_read_differs(system, cluster):
     after = system.reads()
     for key, points in before.items():
         assert after[key][:40] == points and len(after[key]) == 41
+    system.now_s += 60
     system.seal()
     system.supervisor.tick()
     assert not system.readers.running and system.jobs.load()[0].left == 0
@@ -174,9 +175,9 @@ def test_a_new_stack_is_not_replayed(cluster):
     system = System(cluster)
     try:
         rebuilding = dict.fromkeys(range(3), "")
-        system.new_watch(initialised=False).look(rebuilding, {})
+        system.new_watch(initialised=False).look(rebuilding, {}, system.now_s * 1000)
         assert system.jobs.load()[0] is None
-        system.new_watch(initialised=True).look(rebuilding, {})
+        system.new_watch(initialised=True).look(rebuilding, {}, system.now_s * 1000)
         assert system.jobs.load()[0].lanes == [0, 1, 2]
     finally:
         system.close()
@@ -197,6 +198,7 @@ def test_an_operator_may_have_whole_lanes_replayed(system):
     assert system.readers.running and set(system.reads().values()) == {503}
     system.replay()
     assert system.reads() == expected
+    system.now_s += 60
     system.seal()
     system.supervisor.tick()
     assert not system.readers.running

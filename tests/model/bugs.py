@@ -291,6 +291,32 @@ def _(simulation: Simulation) -> Patches:
     return [patch.object(served.ServedReads, "read_each", lambda self, *args, **how: self._hot.read_each(*args, **how))]
 
 
+@bug
+def _(simulation: Simulation) -> Patches:
+    """an instance forgets which stamps it saw acknowledged"""
+    return [patch.object(HotStore, "_seen", property(lambda self: {}, lambda self, value: None), create=True)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """write.lua takes a stamp that was seen for a loss under whichever token"""
+    return script("write", ("generation == token and seen ~= highest", "seen ~= highest"))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """write.lua ignores what was seen while a lane is replayed"""
+    whole = "string.sub(held, 1, 1) == WHOLE and generation == token and seen"
+    return script("write", ("generation == token and seen", whole))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """whole.lua takes the fence of an older replay"""
+    held = "string.sub(held, STATE_BYTES + 1) == token then\n  held, whole = WHOLE .. string.sub(held, 2), true"
+    return script("whole", (held, "true then\n  held, whole = WHOLE .. string.sub(held, 2), true"))
+
+
 # Sealing
 
 

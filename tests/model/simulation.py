@@ -88,6 +88,8 @@ class Simulation:
         self.crowded, self.leases = self.chance.random() < 0.5, self.chance.random() < 0.5
         self.racing = random.Random(f"races of {seed}").random() < 0.15
         self.leases = self.leases and not self.racing
+        self._tails = random.Random(f"tails of {seed}")
+        self.forgetful = self._tails.random() < 0.2
         self.tenants = self.chance.choice([TENANTS, TENANTS, TENANTS[:1]])
         self.posting = self.chance.sample(SOURCES, self.chance.choice([1, 1, 2, 3]))
         self._lengths = random.Random(f"lengths {seed}")
@@ -156,6 +158,8 @@ class Simulation:
         does(self)
         if self.racing and self.chance.random() < 0.5:
             self.race()
+        if self.forgetful and self._tails.random() < 0.1:
+            self._tails.choice([self.go_back, self.write_through_replay])()
         for _ in range(self.chance.randint(0, 2)):
             self.check(self.chance.choice([*self._series(), ("acme", HOSTS[0], "never")]))
 
@@ -235,7 +239,10 @@ class Simulation:
         self._send(tenant, source, body)
 
     def _value(self) -> float:
-        return self.chance.choice([1, 1, -1, 1e-3, 1e6]) * next(self._numbers) / 7
+        return self._value_of(self.chance)
+
+    def _value_of(self, chance: random.Random) -> float:
+        return chance.choice([1, 1, -1, 1e-3, 1e6]) * next(self._numbers) / 7
 
     def post_again(self) -> None:
         """A body that was sent before."""
@@ -553,7 +560,7 @@ class Simulation:
         self._note(f"lane {lane} has another master, and may have lost its tail")
         with suppress(RetryableError):
             self.world.failovers(Faults(silent={lane})).look()
-        self.world.stores.fail_over(lane, restarted=self.replicas.random() < 0.3)
+        self.world.fail_over(lane, restarted=self.replicas.random() < 0.3)
 
     def recover(self) -> None:
         """Marks move on, samples come, a lane is lost or goes back, and is replayed from its mark."""
@@ -576,6 +583,66 @@ class Simulation:
             self._settle_replay()
         for series in chance.sample(self._series(), min(4, len(self._series()))):
             self._check(series, "raw", "count", ((world.now_s - DAY_S) * 1000, world.now_ms()), world.asked)
+
+    def go_back(self) -> None:
+        """A lane loses what was acknowledged last, perhaps while it is replayed, and no id of a master says so: the
+        instance that wrote it finds that when it writes the next time."""
+        chance, world = self._tails, self.world
+        source, which = self._any_source(chance), chance.randrange(2)
+        if chance.random() < 0.5:
+            self._begin_replay(source.lane)
+        for _ in range(chance.choice([1, 2])):
+            self._write_row(source, which)
+        kept = world.stores.keep(source.lane)
+        self._write_row(source, which)
+        self._note(f"lane {source.lane} goes back by a row of ingester {which}")
+        world.go_back(source.lane, kept)
+        self._write_row(source, which)
+        assert not world.is_whole(source.lane), f"lane {source.lane} lost its tail, which is not noticed"
+        self._replay_slowly()
+        self._check_newest(source)
+
+    def write_through_replay(self) -> None:
+        """An instance that saw a stamp before a loss writes on while the lane is replayed, for which that is enough."""
+        source, which = self._any_source(self._tails), self._tails.randrange(2)
+        self._write_row(source, which)
+        self._begin_replay(source.lane)
+        self._write_row(source, which)
+        self._replay_slowly()
+        self._settle_replay()
+        self._check_newest(source)
+
+    def _any_source(self, chance: random.Random) -> SourceKey:
+        return SourceKey(chance.choice(self.tenants), chance.choice(self.posting))
+
+    def _begin_replay(self, lane: int) -> None:
+        """The lane is lost, and a reader takes some records again."""
+        self._note(f"lane {lane} is lost")
+        self.world.lose(lane)
+        self._seal({})
+        self._supervise({})
+        if self.world.readers.running:
+            self._replay(self._tails.choice([1, 5, 100]), {})
+
+    def _replay_slowly(self) -> None:
+        """The last records one by one: those behind a fence come when its lane is whole."""
+        for ahead in range(10, 0, -1):
+            left = len(self.world.stream.records) - self.world.readers.at - ahead
+            if self.world.readers.running and left > 0:
+                self._replay(left, {})
+
+    def _check_newest(self, source: SourceKey) -> None:
+        now_s = self.world.now_s
+        for series in [series for series in self._series() if series[:2] == source]:
+            self._check(series, "raw", "count", ((now_s - DAY_S) * 1000, now_s * 1000), self.world.asked)
+
+    def _write_row(self, source: SourceKey, which: int) -> None:
+        """Everything is delivered to an ingester, and a new row behind it."""
+        world, name, data = self.world, self._tails.choice(NAMES), pack("<d", self._value_of(self._tails))
+        ts_ms = (world.now_s - self._tails.choice([0, 60, 120])) // 60 * 60_000
+        record = SamplesRecord(source.tenant, [join_series([name])], [Row(source.source, ts_ms, 0, data)])
+        world.stream.append(records.encode(record), lane_tag(source.lane))
+        self._deliver(self._waiting(), {}, which)
 
     def supervise(self) -> None:
         """What watches over replays."""
@@ -651,7 +718,8 @@ class Simulation:
 
         faults = Faults(step)
         if sealing:
-            self._sealer(faults).run(lambda: 300.0)
+            with self.world.losses.overlap():
+                self._sealer(faults).run(lambda: 300.0)
         elif reads:
             series, draws = reads[0]
             self._check(series, *draws, self.world.reader(faults))
@@ -689,7 +757,8 @@ class Simulation:
         if self.world.readers.running:
             jobs.append(self._job_replay(turns))
         self._note(f"{len(jobs)} at once, {len(self.world.due())} windows due")
-        turns.run(*jobs)
+        with self.world.losses.overlap():
+            turns.run(*jobs)
         for series, draws in self._reads(due):
             self._check(series, *draws, self.world.asked)
 
@@ -702,7 +771,8 @@ class Simulation:
         self._overwrite_some(self._bodies[first:])
         self._note(f"a race, {len(self.world.due())} windows due")
         turns = Turns(Stretches(self.chance).choose)
-        turns.run(*(self._job_sealer(turns, {}) for _ in range(2)), self._job_ingester(turns))
+        with self.world.losses.overlap():
+            turns.run(*(self._job_sealer(turns, {}) for _ in range(2)), self._job_ingester(turns))
         self.check_all(1)
 
     def _job_sealer(self, turns: Turns, plan: Mapping[int, str] | None = None) -> Callable[[], None]:

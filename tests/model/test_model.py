@@ -29,9 +29,11 @@ SLOW = {
     "a replica that lacks writes is not struck out before they count",
     "a promotion proves that nothing was lost, whoever was promoted",
     "windows have the length of now, whatever the time of their samples",
+    "write.lua takes a stamp that was seen for a loss under whichever token",
+    "write.lua ignores what was seen while a lane is replayed",
+    "whole.lua takes the fence of an older replay",
     "a put whose condition failed counts as made",
     "rollups are put whatever the table holds by then",
-    "changes of the table count as archived although the archive failed",
     "the hot tier is read after the tiers behind it",
     "a day counts as compared though blocks may yet come to expire on it",
 }

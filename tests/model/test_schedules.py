@@ -189,7 +189,7 @@ def test_no_read_misses_what_a_new_master_lacks_wherever_the_sealer_stops(restar
             story.world.stores.remember()
         story.post(MINUTE_S, 2.0)
         story.deliver(1)
-        story.world.stores.fail_over(SOURCE.lane, restarted=restarted)
+        story.world.fail_over(SOURCE.lane, restarted=restarted)
         looked = story.seal(killed_at)
         assert story.read() in (None, {0: 1.0, MINUTE_S: 2.0}), killed_at
         if looked:

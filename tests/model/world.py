@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from functools import cache, partial
-from itertools import count
 from typing import Any, NamedTuple, Protocol, cast
 from unittest.mock import patch
 
@@ -24,6 +23,7 @@ from carbyne.core import stamps
 from carbyne.core.items import Blocks, Item, Table
 from carbyne.core.keys import (
     RAW,
+    REPLAY_ITEM,
     BlockKey,
     SourceKey,
     Window,
@@ -35,7 +35,7 @@ from carbyne.core.keys import (
 )
 from carbyne.core.limits import DAY_S, RECONCILE_AHEAD_DAYS, RECONCILE_BACK_DAYS
 from carbyne.hot.failovers import Failovers
-from carbyne.hot.followers import Followers, MastersItem
+from carbyne.hot.followers import Followers, MastersItem, proves
 from carbyne.hot.ingester import Ingester
 from carbyne.hot.jobs import Jobs
 from carbyne.hot.marks import Marks, Ticking
@@ -43,6 +43,8 @@ from carbyne.hot.replay import Replayer, Supervisor
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.read.reader import Reader
 from carbyne.samples import blocks
+from carbyne.samples.markers import erase
+from carbyne.samples.rows import STATE_BYTES, WHOLE
 from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.sealer import Sealer
 from carbyne.store.catalogue import Catalogue
@@ -62,6 +64,7 @@ from carbyne.wiring import sealer as wiring_sealer
 from harness.pipeline import MemoryAccounts
 from harness.wired import ingester_settings, reader_settings, reconciler_settings, sealer_settings
 from tests.model.faults import Faults, FaultyNodes, FaultyStore, Inline
+from tests.model.losses import Lane, Losses
 from tests.model.oracle import Oracle
 from tests.model.pages import PagedTable
 from tests.model.redis import MemoryNodes, MemoryRedis
@@ -72,6 +75,7 @@ SCHEDULE = SealSchedule(120, 1800)
 LANES = 16
 """The sources of the model lie in the first lanes, and the sealer looks at no others."""
 EPOCH = 1
+JOB = REPLAY_ITEM, "job"
 
 
 class Stores(Protocol):
@@ -99,6 +103,12 @@ class Stores(Protocol):
     def fail_over(self, lane: int, *, restarted: bool = False) -> None:
         """The replica is the master of a lane; ``restarted``: as another process, with what it had on its disk."""
 
+    def keep(self, lane: int) -> Any:
+        """What Redis has of a lane now."""
+
+    def go_back(self, lane: int, kept: Any) -> None:
+        """Redis has of a lane what was kept, and the same master serves it."""
+
 
 class MemoryStores:
     """Stores in memory, which pass the contract tests of the real ones."""
@@ -117,13 +127,27 @@ class MemoryStores:
         pass  # by its own clock
 
     def lose(self, lane: int) -> None:
-        tag = lane_state(lane).partition(":")[0].encode()
-        for key in [key for key in self.redis.values if key.startswith(tag)]:
+        for key in self._keys(lane):
             self.redis.drop(key)
+
+    def keep(self, lane: int) -> Any:
+        keys = self._keys(lane)
+        values = {key: deepcopy(self.redis.values[key]) for key in keys}
+        return values, {key: self.redis.expiries_ms[key] for key in keys if key in self.redis.expiries_ms}
+
+    def go_back(self, lane: int, kept: Any) -> None:
+        self.lose(lane)
+        values, expiries_ms = kept
+        self.redis.values |= values
+        self.redis.expiries_ms |= expiries_ms
+
+    def _keys(self, lane: int) -> list[bytes]:
+        tag = lane_state(lane).partition(":")[0].encode()
+        return [key for key in self.redis.values if key.startswith(tag)]
 
     def remember(self) -> None:
         self.nodes.hangs = True
-        self._kept = deepcopy(self.redis.values), dict(self.redis.expiries_ms)
+        self._kept = {lane: self.keep(lane) for lane in range(LANES)}
 
     def follow(self) -> None:
         self.remember()
@@ -135,10 +159,7 @@ class MemoryStores:
         elif not self.nodes.hangs:
             self.nodes.promote(lane)
             return
-        self.lose(lane)
-        tag = lane_state(lane).partition(":")[0].encode()
-        for here, kept in zip((self.redis.values, self.redis.expiries_ms), deepcopy(self._kept), strict=True):
-            here.update({key: value for key, value in kept.items() if key.startswith(tag)})
+        self.go_back(lane, deepcopy(self._kept[lane]))
         self.nodes.promote(lane)
 
 
@@ -353,7 +374,7 @@ class World:
         self.passed: list[Change] = []
         self.archived: dict[tuple[str, str], int] = {}
         self.readers = Readers(self.stream)
-        self._tokens = count()
+        self.losses = Losses(self._lanes)
         self.cache = DictCache()
         self.used = Used()
         self._numbers: dict[tuple[str, str], int] = {}
@@ -403,7 +424,7 @@ class World:
             cold=FaultyStore(self.stores.cold, faults),
             admission=FaultyStore(self._tenants, faults),
             initialised=lambda: True,
-            new_token=self._new_token,
+            new_token=self.losses.new_token,
             now_ms=self.now_ms,
             meter=self.meter,
         )
@@ -433,9 +454,6 @@ class World:
     def ticking(self, ingester: Ingester, faults: Faults) -> Ticking:
         """The ingester on records in their order."""
         return Ticking(ingester, self.windows(faults))
-
-    def _new_token(self) -> str:
-        return f"token{next(self._tokens)}"
 
     def reader(self, faults: Faults) -> Reader:
         ports = wiring_reader.ReaderPorts(
@@ -503,6 +521,10 @@ class World:
 
     def was_put(self, place: tuple[str, str], item: Item) -> None:
         self.items[place] = item
+        if place == JOB:
+            job, _ = Jobs(self.stores.table).load()
+            assert job
+            self.losses.saved(job, self.now_s)
         if is_block(place[0]):
             self._numbers[place] = self._numbers.get(place, 0) + 1
             self._changed(place, item, removed=False)
@@ -534,13 +556,22 @@ class World:
         return self.archived.get(place) == self._numbers[place]
 
     def has_passed(self, changes: Iterable[Change]) -> None:
-        """The archiver is done with these changes."""
+        """The archiver is done with these changes; AssertionError if the archive has nothing of one."""
         for change in changes:
             if not change.image.removed and (
                 change.image.key.resolution == RAW or change.image.key.window.end_s <= self.now_s
             ):
+                self._check_archived(change.image)
                 self.archived[change.place] = max(self.archived.get(change.place, 0), change.number)
         self.passed += changes
+
+    def _check_archived(self, image: Image) -> None:
+        """What the archiver lacks the reconciler would copy, and the table would tell once more when it removes it."""
+        key = image.key
+        if key.part or blocks.parts_of(image.data) or self.stores.cold.get(key):
+            return
+        left = erase(blocks.decode(image.data), Catalogue(self.stores.table).of(key.source).markers())
+        assert not left.samples, f"{key.object} counts as archived, and is not"
 
     def has_reconciled(self) -> None:
         today = self.now_s // DAY_S
@@ -552,6 +583,26 @@ class World:
 
     def lose(self, lane: int) -> None:
         self.stores.lose(lane)
+        self.losses.add(lane)
+
+    def fail_over(self, lane: int, *, restarted: bool = False) -> None:
+        """See ``Stores``; it is a loss unless the note of masters proves that it is none."""
+        note, _ = MastersItem(self.stores.table).load()
+        noted = note.of_lanes().get(lane)
+        self.stores.fail_over(lane, restarted=restarted)
+        served = self.stores.nodes.masters()[lane]
+        if noted and served.id != noted and not proves(note.shard(noted), served):
+            self.losses.add(lane)
+
+    def go_back(self, lane: int, kept: Any) -> None:
+        """See ``Stores``: no id says that something was lost."""
+        self.stores.go_back(lane, kept)
+        self.losses.add(lane)
+
+    def _lanes(self) -> dict[int, Lane]:
+        """What each lane says of itself."""
+        replies = self.stores.nodes.run([Command(lane, ("GET", lane_state(lane))) for lane in range(LANES)])
+        return {lane: _lane_of(state) for lane, state in enumerate(replies)}
 
     def is_whole(self, lane: int) -> bool:
         return lane not in self.rebuilding([lane])
@@ -589,6 +640,10 @@ class World:
     def due(self) -> list[Any]:
         """What is due now, in lanes that are whole."""
         return list(HotWindows(self.stores.nodes).due(self.now_ms()).windows)
+
+
+def _lane_of(state: bytes | None) -> Lane:
+    return Lane(state[:1] == WHOLE, state[STATE_BYTES:].decode()) if state else Lane(False, None)
 
 
 def _given_up(change: Change) -> dict[str, Any]:

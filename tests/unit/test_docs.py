@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.net import NET, files_of, names_of_net
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "layers/carbyne/carbyne"
 DOCS = {str(path.relative_to(ROOT)): path.read_text() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))}
@@ -107,6 +109,22 @@ def test_the_table_of_planted_bugs_is_complete():
     assert set(rows) == set(bugs), f"missing: {set(bugs) - set(rows)}, no such bug: {set(rows) - set(bugs)}"
 
 
+def test_each_rule_of_recovery_names_what_runs_it_and_a_planted_bug():
+    section = DOCS["docs/invariants.md"].partition("\n## Late rows and recovery\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^- Rule (\d)\. .+? \(`(\w+)`\)\. Bug: (.+)\.$", _joined(section), re.MULTILINE)
+    assert len(rows) == section.count("\n- "), "each has a rule, a step and a bug"
+    assert {int(rule) for rule, *_ in rows} == set(range(1, 9)), "rules 1 to 8"
+    steps = set(re.findall(r"^    def (\w+)", (ROOT / "tests/model/simulation.py").read_text(), re.MULTILINE))
+    bugs = re.findall(r'^    """(.+)"""$', (ROOT / "tests/model/bugs.py").read_text(), re.MULTILINE)
+    assert {step for _, step, _ in rows} <= steps, f"no such step: {[row for row in rows if row[1] not in steps]}"
+    assert {bug for *_, bug in rows} <= set(bugs), f"no such bug: {[row for row in rows if row[2] not in bugs]}"
+
+
+def _joined(text):
+    """With each item of a list on one line."""
+    return re.sub(r"\n +", " ", text)
+
+
 def test_the_picture_of_the_flow_has_every_function():
     picture = (ROOT / "docs/images/flow.svg").read_text()
     names = re.findall(r'class="(?:name|note)[^>]*>([^<]+)<', picture)
@@ -132,5 +150,11 @@ def test_every_make_target_and_parameter_that_is_named_exists(name):
 def test_each_bug_of_the_net_names_a_test_that_needs_no_server():
     section = DOCS["docs/invariants.md"].partition("\n## The net\n")[2].partition("\n## ")[0]
     named = re.findall(r"^- .+(?:\n  .+)?:\n  `(test_\w+)`$", section, re.MULTILINE)
-    assert len(named) == len(set(named)) == section.count("\n- ") == 41
+    assert len(named) == len(set(named)) == section.count("\n- ") == 44
     assert set(named) <= names_in("unit") | names_in("model")
+
+
+def test_bugs_that_the_net_plants_are_those_of_the_document():
+    bugs = names_of_net()
+    assert NET.keys() <= bugs.keys(), f"not in docs/invariants.md: {NET.keys() - bugs.keys()}"
+    assert all(files_of(bugs[bug]) for bug in NET)

@@ -2,12 +2,14 @@
 
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from carbyne.core import frame
 from carbyne.core.errors import RetryableError, UnknownVersionError
 from carbyne.core.items import Item
 from carbyne.core.limits import JOB_BYTES_MAX, LANES, NOTE_BYTES_MAX
 from carbyne.hot.failovers import Failovers, failed_over
+from carbyne.hot.followers import MastersItem
 
 from tests.support.fakes import FakeTable
 
@@ -137,15 +139,39 @@ def test_of_two_sealers_none_forgets_what_the_other_one_noted(lanes, table):
     seen = lanes.masters()
 
     def meanwhile():
-        lanes.masters = lambda: seen
+        del lanes.masters  # who is asked again says what is so now
         lanes.fail_over(0, 512, Master(D, C))
         Failovers(table, lanes_of(lanes.served)).look()
         return seen
 
     lanes.masters = meanwhile
-    first.look()
-    lanes.masters = lambda: dict(lanes.served)
+    assert first.look().lost == [], "the other one has found them"
     assert first.masters()[0] == D and first.look().lost == []
+
+
+def test_lost_lanes_are_noted_before_their_replay_begins(failovers, lanes, table):
+    """Else the next look would find them lost again, and end the replay: it would need another one."""
+    lanes.fail_over(0, 512, Master(C, A))
+    put, others = table.put, iter([True])
+
+    def meanwhile(partition, sort, item, replaces):
+        if next(others, False):  # such as a writer that strikes a replica out
+            note, before = MastersItem(table).load()
+            changed = msgspec.structs.replace(note, shards=[])
+            table.put = put
+            assert MastersItem(table).save(changed, before)
+        return put(partition, sort, item, replaces)
+
+    table.put = meanwhile
+    assert failovers.look().lost == list(range(512)) and failovers.masters()[0] == C
+    assert failovers.look().lost == []
+
+
+def test_a_note_that_keeps_changing_is_an_error(failovers, lanes, table):
+    lanes.fail_over(0, 512, Master(C, A))
+    table.put = lambda *args: False
+    with pytest.raises(RetryableError, match="keeps changing"):
+        failovers.look()
 
 
 def lanes_of(served):

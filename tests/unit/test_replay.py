@@ -6,7 +6,13 @@ from typing import NamedTuple
 import pytest
 from carbyne.core.errors import InvariantError, RetryableError
 from carbyne.core.keys import lane_of_tag, lane_tag
-from carbyne.core.limits import MARK_MARGIN_S, PUT_RECORDS_MAX, REPLAY_FILL_MAX, REPLAY_STUCK_S, TICK_MINUTES
+from carbyne.core.limits import (
+    MARK_MARGIN_S,
+    PUT_RECORDS_MAX,
+    REPLAY_FILL_MAX,
+    REPLAY_STUCK_S,
+    TICK_MINUTES,
+)
 from carbyne.hot.failovers import Look
 from carbyne.hot.jobs import Job, Jobs, demand
 from carbyne.hot.marks import Marks
@@ -41,6 +47,9 @@ class World:
 
     def new_watch(self, initialised, new_token):
         return Watch(self.jobs, self.marks, self.notes, self, self, initialised, new_token, lambda: self.now_s * 1000)
+
+    def see(self, rebuilding, arrivals):
+        self.watch.look(rebuilding, arrivals, self.now_s * 1000)
 
     def look(self):
         return Look(self.failed_over, self.steady)
@@ -103,54 +112,82 @@ def sample(lane, sequence):
 
 
 def test_lanes_that_are_not_whole_are_given_a_token_and_a_job(world):
-    world.watch.look({5: "", 3: ""}, {})
+    world.see({5: "", 3: ""}, {})
     assert world.job == Job("token0", [3, 5], NOW_S, 2) and world.token == {3: "token0", 5: "token0"}
     assert world.forced == [False]
 
 
 def test_lanes_of_a_master_that_was_replaced_are_replayed_at_once(world):
     world.failed_over = [7]
-    world.watch.look({5: ""}, {})
+    world.see({5: ""}, {})
     assert world.job == Job("token0", [5, 7], NOW_S, 2)
 
 
 def test_lanes_that_fail_over_during_their_replay_need_another(world):
-    world.watch.look({5: "", 7: ""}, {})
+    world.see({5: "", 7: ""}, {})
+    world.now_s += 1
     world.failed_over = [7]
-    world.watch.look({5: "token0", 7: "token0"}, {})
+    world.see({5: "token0", 7: "token0"}, {})
     assert world.job.left == 1
     world.failed_over = []
-    world.watch.look({7: ""}, {})
+    world.see({7: ""}, whole(5))
     assert world.job.left == 0
-    world.watch.look({7: ""}, {})
-    assert world.job == Job("token1", [7], NOW_S, 1)
+    world.see({7: ""}, whole(5))
+    assert world.job == Job("token1", [7], NOW_S + 1, 1)
 
 
 def test_whole_lanes_need_nothing(world):
-    world.watch.look({}, {})
+    world.see({}, {})
     assert world.job is None
 
 
 def test_a_job_counts_the_lanes_that_still_have_its_token(world):
-    world.watch.look({3: "", 5: "", 7: ""}, {})
-    world.watch.look({3: "token0", 5: "", 9: "another"}, {})
+    world.see({3: "", 5: "", 7: ""}, {})
+    world.now_s += 1
+    world.see({3: "token0", 5: "", 9: "another"}, {})
+    assert world.job.left == 2
+    world.see({3: "token0", 5: "", 9: "another"}, whole(7))
     assert world.job.left == 1
-    world.watch.look({5: ""}, {})
+    world.see({5: ""}, whole(3, 7))
     assert world.job.left == 0
 
 
+def test_a_job_goes_on_while_its_lanes_can_t_be_asked(world):
+    """Else it would end, and they would be replayed once more from the mark on."""
+    begun(world)
+    world.see({}, {})
+    assert world.job.left == 1
+    world.see({3: "token0"}, {})
+    assert world.job.token == "token0" and world.job.left == 1
+
+
+def test_a_look_that_began_before_the_job_does_not_end_it(world):
+    """Two runs of the sealer overlap: what the later one knows of the lanes is older than the job."""
+    world.see({3: ""}, {})
+    world.see({3: ""}, {})
+    assert world.job.left == 1
+    world.now_s += 1
+    world.see({3: ""}, {})
+    assert world.job.left == 0, "lost again"
+
+
+def whole(*lanes):
+    return dict.fromkeys(lanes, Lane(None, None))
+
+
 def begun(world):
-    world.watch.look({3: ""}, {})
+    world.see({3: ""}, {})
     world.supervisor.tick()
-    world.watch.look({3: "token0"}, {})
+    world.now_s += 1
+    world.see({3: "token0"}, {})
     assert world.job.reader == "reader"
 
 
 def test_a_job_that_does_not_go_on_is_begun_again(world):
     begun(world)
     world.now_s += REPLAY_STUCK_S + 1
-    world.watch.look({3: "token0"}, {})
-    world.watch.look({3: "token0"}, {})
+    world.see({3: "token0"}, {})
+    world.see({3: "token0"}, {})
     assert world.job.token == "token1" and world.token == {3: "token1"}
     world.supervisor.tick()
     assert world.stopped == ["reader"] and world.started == 2
@@ -170,24 +207,24 @@ def test_a_job_that_goes_on_or_waits_for_memory_is_never_too_old(world, full):
                 replayer.ingest([sample(3, 2)], "shard")
         else:
             replayer.ingest([sample(3, 2 + number)], "shard")
-        world.watch.look({3: "token0"}, {})
+        world.see({3: "token0"}, {})
         assert world.job.token == "token0" and world.job.left == 1
 
 
 def test_a_reader_that_can_t_be_started_is_no_reason_to_begin_again(world):
-    world.watch.look({3: ""}, {})
+    world.see({3: ""}, {})
     for _ in range(3):
         world.now_s += REPLAY_STUCK_S + 1
-        world.watch.look({3: "token0"}, {})
+        world.see({3: "token0"}, {})
     assert world.job.token == "token0" and world.job.left == 1
 
 
 def test_a_loss_soon_after_a_replay_does_not_wait_for_its_reader_to_stop(world):
     begun(world)
-    world.watch.look({}, {})
+    world.see({}, whole(3))
     assert world.job.left == 0 and world.job.reader == "reader"
-    world.watch.look({5: ""}, {})
-    assert world.job == Job("token1", [5], NOW_S, 1, old="reader")
+    world.see({5: ""}, {})
+    assert world.job == Job("token1", [5], NOW_S + 1, 1, old="reader")
     world.supervisor.tick()
     assert world.stopped == ["reader"] and world.started == 2 and world.job.reader == "reader"
     assert world.job.old == "" and world.job.left == 1
@@ -215,8 +252,8 @@ LATER_S = NOW_S + 10_000
 )
 def test_a_replay_begins_where_the_first_row_came_that_no_block_has_or_the_ingester_is(world, lane, mark_s):
     world.steady = {3, 4}
-    world.watch.look({}, {3: lane, 4: Lane(None, LATER_S * 1000 + 5_000_000)})
-    world.watch.look({3: "", 4: ""}, {})
+    world.see({}, {3: lane, 4: Lane(None, LATER_S * 1000 + 5_000_000)})
+    world.see({3: "", 4: ""}, {})
     assert world.job.start_s == mark_s
     world.supervisor.tick()
     assert world.start_s == mark_s
@@ -225,15 +262,15 @@ def test_a_replay_begins_where_the_first_row_came_that_no_block_has_or_the_inges
 def test_the_mark_of_a_lane_is_moved_on_by_no_look_that_may_lack_something(world):
     old, new = Lane(None, NOW_S * 1000), Lane(None, LATER_S * 1000)
     world.steady = {3}
-    world.watch.look({}, {3: old})
+    world.see({}, {3: old})
     world.steady = set()  # another master serves it
-    world.watch.look({}, {3: new})
+    world.see({}, {3: new})
     assert world.marks.start_s([3]) == NOW_S - MARK_MARGIN_S
     world.steady = {3}  # it is not whole: the sealer gives no arrivals
-    world.watch.look({3: ""}, {})
+    world.see({3: ""}, {})
     assert world.job.start_s == NOW_S - MARK_MARGIN_S
-    world.watch.look({}, {3: new})
-    world.watch.look({}, {3: old})
+    world.see({}, {3: new})
+    world.see({}, {3: old})
     assert world.marks.start_s([3]) == LATER_S - MARK_MARGIN_S, "it never goes back"
 
 
@@ -263,8 +300,8 @@ def test_windows_are_sealed_until_the_first_that_may_have_rows_in_redis_alone(
 
 def test_one_lane_without_a_mark_begins_with_the_oldest_record(world):
     world.steady = {3}
-    world.watch.look({}, {3: Lane(None, NOW_S * 1000)})
-    world.watch.look({3: "", 4: ""}, {})
+    world.see({}, {3: Lane(None, NOW_S * 1000)})
+    world.see({3: "", 4: ""}, {})
     assert world.job.start_s == 0
 
 
@@ -288,7 +325,7 @@ def test_a_tick_is_no_fence(world):
 def test_the_supervisor_starts_a_reader_with_a_fence_of_each_lane_and_only_once(world):
     world.supervisor.tick()
     assert not world.started
-    world.watch.look(dict.fromkeys(range(1024), ""), {})
+    world.see(dict.fromkeys(range(1024), ""), {})
     for _ in range(3):
         world.supervisor.tick()
     assert world.started == 1 and world.calls == -(-1024 // PUT_RECORDS_MAX)
@@ -297,7 +334,7 @@ def test_the_supervisor_starts_a_reader_with_a_fence_of_each_lane_and_only_once(
 
 
 def test_fences_that_were_not_taken_are_put_again(world):
-    world.watch.look({3: ""}, {})
+    world.see({3: ""}, {})
     world.failing = [0]
     with pytest.raises(RetryableError, match="1 fences"):
         world.supervisor.tick()
@@ -348,7 +385,7 @@ def test_an_operator_s_demand_reaches_the_lanes_before_the_reader_starts(world):
     demand(world.jobs, [1, 2], "asked", NOW_S)
     world.supervisor.tick()
     assert not world.started
-    world.watch.look({}, {})
+    world.see({}, {})
     assert world.forced == [True] and world.token == {1: "asked", 2: "asked"}
     world.supervisor.tick()
     assert world.started == 1
@@ -359,7 +396,7 @@ def test_an_operator_s_demand_reaches_the_lanes_before_the_reader_starts(world):
 
 
 def test_nothing_is_lost_on_a_stack_that_never_began(world):
-    world.new_watch(lambda: False, lambda: "token").look(dict.fromkeys(range(1024), ""), {})
+    world.new_watch(lambda: False, lambda: "token").look(dict.fromkeys(range(1024), ""), {}, 0)
     assert world.job is None and world.token == {}
 
 
@@ -375,18 +412,19 @@ def test_only_lanes_have_tags(tag):
     assert [lane_of_tag(lane_tag(lane)) for lane in (0, 417, 1023)] == [0, 417, 1023]
 
 
-@pytest.mark.parametrize("lanes_left", [{}, {3: ""}])
-def test_a_reader_whose_start_was_not_noted_in_the_end_is_stopped_all_the_same(world, lanes_left):
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_reader_whose_start_was_not_noted_in_the_end_is_stopped_all_the_same(world, is_whole):
     """The fences, or the job after them, could not be put; then the lanes are whole, or lost for another replay."""
-    world.watch.look({3: ""}, {})
+    world.see({3: ""}, {})
     world.failing = [0]
     with pytest.raises(RetryableError, match="fences"):
         world.supervisor.tick()
     assert world.started == 1 and world.job.reader == "starting"
     world.failing = []
-    world.watch.look(lanes_left, {})
+    world.now_s += 1
+    world.see({} if is_whole else {3: ""}, whole(3) if is_whole else {})
     assert (world.job.token, world.job.left, world.job.reader) == ("token0", 0, "starting")
     world.supervisor.tick()
     assert world.stopped == ["reader"] and world.job.reader == ""
-    world.watch.look({3: ""}, {})
-    assert world.job == Job("token1", [3], NOW_S, 1)
+    world.see({3: ""}, {})
+    assert world.job == Job("token1", [3], NOW_S + 1, 1)

@@ -125,7 +125,7 @@ class World:
             self.meter,
         )
 
-    def look(self, rebuilding, arrivals):
+    def look(self, rebuilding, arrivals, asked_ms):
         self.watched = rebuilding
         if self.watching_fails:
             raise RetryableError("the job can't be read")
@@ -298,7 +298,7 @@ def test_lanes_that_are_not_whole_are_handed_on_and_hold_up_no_seal():
 def test_a_note_of_lanes_that_cannot_be_read_holds_up_no_window_and_is_alarmed(error, monkeypatch):
     world = World({A: rows()})
 
-    def look(rebuilding, arrivals):
+    def look(rebuilding, arrivals, asked_ms):
         raise error
 
     monkeypatch.setattr(world, "look", look)

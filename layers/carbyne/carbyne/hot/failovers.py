@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from carbyne.core.errors import RetryableError
 from carbyne.core.items import Table
+from carbyne.core.limits import WRITE_TRIES_MAX
 from carbyne.hot.followers import EMPTY_NOTE, Following, MastersItem, MastersNote, ServedShard, Serving, note_of, proves
 from carbyne.hot.handovers import Handover, Handovers, is_open, leads
 
@@ -49,8 +51,17 @@ class Failovers:
         """The lanes that may lack a tail are rebuilding now, and in no replay.  RetryableError if Redis or the table
         can't be asked.
 
-        The note follows the lanes: a crash in between repeats the work, and no change goes by.
+        The note follows the lanes: a crash in between repeats the work, and no change goes by.  Lost lanes are looked
+        at again if another instance noted something meanwhile: a replay would begin, and the next look end it.
         """
+        for _ in range(WRITE_TRIES_MAX):
+            look, is_noted = self._look_once()
+            if is_noted or not look.lost:
+                return look
+        raise RetryableError("the note of masters keeps changing under us")
+
+    def _look_once(self) -> tuple[Look, bool]:
+        """A look, and whether the note has what it saw."""
         asked_s = self._now_s()
         note, item = self._item.load()
         noted, seen = note.of_lanes(), self._lanes.masters()
@@ -64,9 +75,8 @@ class Failovers:
             self._lanes.begin(lost, "", force=True)
         ids = {**noted, **{lane: master.id for lane, master in seen.items()}}
         after = note_of(note, ids, seen, replicas, _heirs(note, seen, lost), asked_s, self._now_s())
-        if after != note:  # if another instance noted something meanwhile, the next look compares with that
-            self._item.save(after, item)
-        return Look(lost, {lane for lane, master in seen.items() if noted.get(lane) == master.id})
+        is_noted = after == note or self._item.save(after, item)
+        return Look(lost, {lane for lane, master in seen.items() if noted.get(lane) == master.id}), is_noted
 
     def masters(self) -> dict[int, str]:
         """The replication id that is noted for each lane; empty before the first look."""

@@ -82,32 +82,38 @@ class Watch:
         self._new_token = new_token
         self._now_ms = now_ms
 
-    def look(self, rebuilding: Mapping[int, str], arrivals: Mapping[int, LaneArrivals]) -> None:
+    def look(self, rebuilding: Mapping[int, str], arrivals: Mapping[int, LaneArrivals], asked_ms: int) -> None:
         """Bring the job up to date with the lanes that are not whole and the tokens that they have, those included that
-        another master serves since the last look; then the marks with the ``arrivals`` of those that are whole."""
+        another master serves since the last look; then the marks with the ``arrivals`` of those that are whole.
+
+        ``asked_ms``: before Redis was asked for them.
+        """
         tails = self._tails.look()
-        self._see_to({**rebuilding, **dict.fromkeys(tails.lost, "")})
+        self._see_to({**rebuilding, **dict.fromkeys(tails.lost, "")}, arrivals.keys(), asked_ms // 1000)
         if self._initialised():
             self._marks.advance(arrivals, tails.steady)
 
-    def _see_to(self, rebuilding: Mapping[int, str]) -> None:
+    def _see_to(self, rebuilding: Mapping[int, str], whole: Collection[int], asked_s: int) -> None:
         job, item = self._jobs.load()
         if job and job.demanded:
             self._lanes.begin(job.lanes, job.token, force=True)
             self._jobs.save(msgspec.structs.replace(job, demanded=False), item)
         elif job and job.left:
-            seen = self._seen(job, rebuilding)
+            seen = self._seen(job, rebuilding, whole, asked_s)
             if seen != job:
                 self._jobs.save(seen, item)
         elif rebuilding and self._initialised():
             self._begin(sorted(rebuilding), job, item)
 
-    def _seen(self, job: Job, rebuilding: Mapping[int, str]) -> Job:
+    def _seen(self, job: Job, rebuilding: Mapping[int, str], whole: Collection[int], asked_s: int) -> Job:
         """The job with how far it is; with no lane left if it is stuck, so that another one begins.
 
-        A replay that goes on is let go on, however long it takes: a new one would begin at the same mark.
+        A replay that goes on is let go on, however long it takes: a new one would begin at the same mark.  So would one
+        of lanes that can't be asked now, or were asked before it began, as runs may overlap: they are left.
         """
-        left = sum(token == job.token for token in rebuilding.values())
+        left = sum(lane not in whole and rebuilding.get(lane, job.token) == job.token for lane in job.lanes)
+        if asked_s <= job.begun_s:
+            left = job.left
         now_s, mark = self._now_ms() // 1000, f"{job.reader} {self._notes.mark(job.token)}"
         if mark != job.mark:
             return msgspec.structs.replace(job, left=left, mark=mark, mark_s=now_s)

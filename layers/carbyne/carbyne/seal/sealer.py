@@ -80,7 +80,7 @@ class Rollups(Protocol):
 class Replays(Protocol):
     """Has lanes replayed that are not whole; RetryableError if that can't be seen to now."""
 
-    def look(self, rebuilding: Mapping[int, str], arrivals: Mapping[int, LaneArrivals]) -> None: ...
+    def look(self, rebuilding: Mapping[int, str], arrivals: Mapping[int, LaneArrivals], asked_ms: int) -> None: ...
 
 
 class Retention(NamedTuple):
@@ -138,7 +138,7 @@ class Sealer:
         now_ms = self._now_ms()
         due = self._hot.due(now_ms, now_ms // 1000 - self._schedule.grace_s)
         self._meter.peak("LanesRebuilding", len(due.rebuilding))
-        self._watch_lanes(due)
+        self._watch_lanes(due, now_ms)
         if due.windows:
             self._meter.peak("OldestDueSeconds", max(0, now_ms - due.windows[0][0]) / 1000)
         full, sealed = self._relief.run(seconds_left, replaying=any(due.rebuilding.values()))
@@ -152,9 +152,9 @@ class Sealer:
         self._meter.flush_due()
         return sealed
 
-    def _watch_lanes(self, due: DueWindows) -> None:
+    def _watch_lanes(self, due: DueWindows, asked_ms: int) -> None:
         try:
-            self._replays.look(due.rebuilding, due.arrivals)
+            self._replays.look(due.rebuilding, due.arrivals, asked_ms)
         except RetryableError as error:
             _log.warning("the %d lanes that are not whole wait for the next run: %s", len(due.rebuilding), error)
         except CarbyneError:  # a note that can't be read must not hold up what is due
