@@ -29,7 +29,6 @@ SLOW = {
     "a replica that lacks writes is not struck out before they count",
     "a promotion proves that nothing was lost, whoever was promoted",
     "windows have the length of now, whatever the time of their samples",
-    "write.lua takes a stamp that was seen for a loss under whichever token",
     "write.lua ignores what was seen while a lane is replayed",
     "whole.lua takes the fence of an older replay",
     "a put whose condition failed counts as made",

@@ -50,12 +50,6 @@ NET: Mapping[str, Planted] = {
         'return {"StartingPosition": "TRIM_HORIZON"}',
         'return {"StartingPosition": "LATEST"}',
     ),
-    "markers are asked for before the block is read": Planted(
-        f"{CODE}/store/tree.py",
-        "    def merged(part: str, stored: Columns) -> Columns:\n        obeyed.append(set(markers()))",
-        "    seen = set(markers())\n\n    def merged(part: str, stored: Columns) -> Columns:\n"
-        "        obeyed.append(seen)",
-    ),
     "a day is closed before its buckets are written": Planted(
         f"{CODE}/seal/roller.py",
         "            written += self._write(catalogue, DAY, (day",
