@@ -13,6 +13,7 @@ from carbyne.samples.rollups import BY_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 API_GATEWAY_TIMEOUT_S = 30
+ENDPOINT = re.compile(r'"(AWS_ENDPOINT_URL\w*)"')
 SETTINGS = {
     "Writer": settings.WriterSettings,
     "Ingester": settings.IngesterSettings,
@@ -138,6 +139,14 @@ EVERY_RESOURCE = {
     ("Supervisor", "lambda:ListEventSourceMappings"),
     ("Replayer", "kinesis:ListStreams"),
 }
+
+
+def test_every_endpoint_that_make_run_gives_is_declared():
+    """SAM passes on no variable that the template does not have: a worker would call the embedded AWS' own Lambda."""
+    given = {
+        name for file in ("local/__main__.py", "servers/aws.py") for name in ENDPOINT.findall((ROOT / file).read_text())
+    }
+    assert {f"AWS_ENDPOINT_URL{end}" for end in ("", "_LAMBDA")} <= given == SHARED["Environment"]["Variables"].keys()
 
 
 def test_no_policy_allows_everything():
