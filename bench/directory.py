@@ -32,7 +32,7 @@ from carbyne.adapters.redis.hot import HotStore
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.core import labels, stamps
 from carbyne.core.keys import SourceKey, Window, join_series, list_identity
-from carbyne.core.limits import BATCH_READERS, DAY_S
+from carbyne.core.limits import BATCH_READERS, DAY_S, FOUND_SOURCES_MAX
 from carbyne.core.settings import RedisSettings
 from carbyne.http import message
 from carbyne.read import api
@@ -240,7 +240,7 @@ def cases(targets: Sequence[Target], series: int) -> list[Case]:
     jobs, each = len(targets) // TARGETS_OF_JOB, series - COMMON
     few = min(jobs, 10)
     of_mode = sum(n % 3 == 0 for n in range(each))
-    beyond = 422 if len(targets) > 1_000 else len(targets)
+    beyond = 422 if len(targets) > FOUND_SOURCES_MAX else len(targets)
     some = "|".join(f"job{n:03d}" for n in range(few))
     return [
         Case("one target", matching('{job="job000",instance="host-00042:9100"}'), series),
@@ -251,7 +251,7 @@ def cases(targets: Sequence[Target], series: int) -> list[Case]:
         Case(
             "a regex on a label inside all",
             matching('{mode=~"m0|x.*"}', "series"),
-            422 if jobs > 10 else 100 * jobs * of_mode,
+            422 if len(targets) > FOUND_SOURCES_MAX else 100 * jobs * of_mode,
         ),
         Case("a name that all have", matching("process_metric_00"), beyond),
         Case("values of instance, of all", matching('{job=~"job.*"}', "label/instance/values"), len(targets)),

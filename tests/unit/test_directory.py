@@ -299,5 +299,9 @@ def test_only_sources_that_may_match_are_read():
         world.finder.find("acme", [[("zone", "x".__eq__)]], 0, 2**45)
     assert caught.value.status == 422
     with patch.object(module, "FOUND_SERIES_MAX", 1), pytest.raises(TooMuchError, match="more than 1 series"):
+        spans = {name: SeriesSpan(0, 2**44) for name in ("up{zone=y}", "only_prom/7")}
+        world.finder._spans = lambda sources, *_: [(sources[0], 2, spans)]
+        world.finder.find("acme", [[("instance", "h7".__eq__)]], 0, 2**45)
+    with patch.object(module, "LOOKED_AT_SERIES_MAX", 1), pytest.raises(TooMuchError, match="more than 1 series"):
         world.finder._spans = lambda sources, *_: [(sources[0], 2, {})]
         world.finder.find("acme", [[("instance", "h7".__eq__)]], 0, 2**45)

@@ -209,7 +209,7 @@ def test_metadata(queries):
 @pytest.fixture
 def few():
     """One call looks into a single source."""
-    with patch.object(finder, "FOUND_SOURCES_MAX", 1), patch.object(listings, "FOUND_SOURCES_MAX", 1):
+    with patch.object(finder, "FOUND_SOURCES_MAX", 1), patch.object(listings, "LISTED_SOURCES_MAX", 1):
         yield
 
 

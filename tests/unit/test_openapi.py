@@ -12,7 +12,7 @@ from carbyne.http import openapi
 from carbyne.http.prometheus import DELETE_PATH, MATCHED_PATH
 from carbyne.http.routes import JSON
 from carbyne.page.sessions import Session
-from carbyne.read import finder
+from carbyne.read import finder, listings
 from carbyne.registry.alerts import alert_id
 from carbyne.wiring.openapi import TABLES
 from jsonschema import Draft202012Validator
@@ -271,6 +271,7 @@ def refusals(system, function, route):
         impossible = QUERIES[route.path].replace("query=m", "query=topk(NaN,m)").replace("[]=m", "[]=m{zone!='x'}")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(finder, "FOUND_SOURCES_MAX", 0)
+            patch.setattr(listings, "LISTED_SOURCES_MAX", 0)
             yield ask(system, route, parts=PARTS | {"name": "__name__"}, query=impossible)
     if "bulk" in route.path:
         ids = {"ids": ["none-of-these"], "status": "working"}

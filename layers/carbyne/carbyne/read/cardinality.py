@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol
 from carbyne.core import labels
 from carbyne.core.keys import SourceKey
 from carbyne.core.labels import NAME
-from carbyne.core.limits import COUNTED_SOURCES_MAX, FOUND_SERIES_MAX, FOUND_SOURCES_MAX
+from carbyne.core.limits import COUNTED_SOURCES_MAX, FOUND_SERIES_MAX, LISTED_SOURCES_MAX
 from carbyne.read.finder import Finder, KnownSource, SpansOf
 from carbyne.read.registered import ListSources
 
@@ -90,7 +90,7 @@ def _largest(counts: Mapping[SourceKey, int]) -> list[SourceKey]:
     ordered = sorted((source for source, number in counts.items() if number), key=lambda source: -counts[source])
     totals = accumulate(counts[source] for source in ordered)
     fitting = sum(1 for total in totals if total <= FOUND_SERIES_MAX)
-    return ordered[: min(max(fitting, 1), FOUND_SOURCES_MAX)]
+    return ordered[: min(max(fitting, 1), LISTED_SOURCES_MAX)]
 
 
 def _counted(

@@ -6,6 +6,7 @@ the series of a source are read only if these tests pass.  How many sources and 
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from carbyne.core import labels
@@ -17,6 +18,7 @@ from carbyne.core.limits import (
     DIRECTORY_CACHED_SOURCES_MAX,
     FOUND_SERIES_MAX,
     FOUND_SOURCES_MAX,
+    LOOKED_AT_SERIES_MAX,
 )
 from carbyne.read.registered import SOURCE, RegisteredSource
 from carbyne.store.catalogue import Spans
@@ -109,19 +111,21 @@ class Finder:
         from_ms: int,
         to_ms: int,
         registered: Sequence[RegisteredSource] = (),
+        sources_max: int = 0,
     ) -> list[FoundSeries]:
         """The series with samples in the span, both ends included, that a selector finds; in the order of their keys.
 
         Each is found once; of hosts and services those of ``registered``.  TooMuchError for more than one call looks
-        into.
+        into, or for more sources than ``sources_max``, by default FOUND_SOURCES_MAX.
         """
         targets = {target.source: target for target in self.targets(tenant, selectors, from_ms, to_ms, registered)}
-        if len(targets) > FOUND_SOURCES_MAX:
-            raise TooMuchError(f"{len(targets)} targets", FOUND_SOURCES_MAX)
-        return sorted(
-            self._of_targets(targets, [_Sought(matchers) for matchers in selectors], from_ms, to_ms),
-            key=lambda series: (series.key, series.source),
-        )
+        if len(targets) > (sources_max or FOUND_SOURCES_MAX):
+            raise TooMuchError(f"{len(targets)} targets", sources_max or FOUND_SOURCES_MAX)
+        fitting = self._of_targets(targets, [_Sought(matchers) for matchers in selectors], from_ms, to_ms)
+        series = list(islice(fitting, FOUND_SERIES_MAX + 1))
+        if len(series) > FOUND_SERIES_MAX:
+            raise TooMuchError(f"more than {FOUND_SERIES_MAX} series", FOUND_SERIES_MAX)
+        return sorted(series, key=lambda each: (each.key, each.source))
 
     def targets(
         self,
@@ -144,8 +148,8 @@ class Finder:
         looked_at = 0
         for source, number, spans in self._spans(list(targets), to_ms, inside.may_be_found):
             looked_at += number
-            if looked_at > FOUND_SERIES_MAX:
-                raise TooMuchError(f"more than {FOUND_SERIES_MAX} series", FOUND_SERIES_MAX)
+            if looked_at > LOOKED_AT_SERIES_MAX:
+                raise TooMuchError(f"more than {LOOKED_AT_SERIES_MAX} series", LOOKED_AT_SERIES_MAX)
             target = targets[source]
             fitting = [each for each in sought if each.may_be_of(target)]
             for key, span in spans.items():

@@ -9,14 +9,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from carbyne.core.labels import INSTANCE, JOB, NAME
-from carbyne.core.limits import FOUND_SOURCES_MAX
+from carbyne.core.limits import LISTED_SOURCES_MAX
 from carbyne.read.finder import Finder, FoundSeries, KnownSource, Matchers, TooMuchError
 from carbyne.read.registered import SOURCE, ListSources, RegisteredSource, infos_of, no_sources
 from carbyne.store.directory import ListedSource, MetricEntry
 
 OF_SOURCES: Final = frozenset({NAME, JOB, INSTANCE, SOURCE})
 """LabelPairs about which the directory knows enough."""
-BY_DAY: Final = f"more than {FOUND_SOURCES_MAX} targets match: what a target had on the days of the span is listed"
+BY_DAY: Final = f"more than {LISTED_SOURCES_MAX} targets match: what a target had on the days of the span is listed"
 UNKNOWN: Final = "the metrics of some targets are not listed here: name one"
 
 LabelPairs = tuple[tuple[str, str], ...]
@@ -65,7 +65,7 @@ class Listings:
         """The names of all labels of the series that a selector finds.  RequestError 422 for too many."""
         asked, registered = _SeriesAsked(tenant, selectors, from_ms, to_ms), self._registered(tenant)
         try:
-            series = self._found(asked, registered)
+            series = self._found(asked, registered, LISTED_SOURCES_MAX)
         except TooMuchError:
             return self._names_by_day(asked, registered)
         return LabelTexts(sorted({name for labels in series for name, _ in labels}), [])
@@ -77,15 +77,17 @@ class Listings:
         having = [[*matchers, (label, _is_there)] for matchers in selectors]
         asked, registered = _SeriesAsked(tenant, having, from_ms, to_ms), self._registered(tenant)
         try:
-            series = self._found(asked, registered)
+            series = self._found(asked, registered, LISTED_SOURCES_MAX if label in OF_SOURCES else 0)
         except TooMuchError:
             if label not in OF_SOURCES:
                 raise
             return self._values_by_day(label, asked, registered)
         return LabelTexts(sorted({value for labels in series for name, value in labels if name == label}), [])
 
-    def _found(self, asked: _SeriesAsked, registered: Sequence[RegisteredSource]) -> set[LabelPairs]:
-        series = self._finder.find(*asked, registered)
+    def _found(
+        self, asked: _SeriesAsked, registered: Sequence[RegisteredSource], sources_max: int = 0
+    ) -> set[LabelPairs]:
+        series = self._finder.find(*asked, registered, sources_max)
         return {_pairs(each.labels) for each in series} | _infos(asked.selectors, registered)
 
     def _names_by_day(self, asked: _SeriesAsked, registered: Sequence[RegisteredSource]) -> LabelTexts:
@@ -94,7 +96,7 @@ class Listings:
         names = {NAME} | {name for labels in _infos(asked.selectors, registered) for name, _ in labels}
         for target in targets:
             if target.others is None:
-                raise TooMuchError(f"{len(targets)} targets", FOUND_SOURCES_MAX)
+                raise TooMuchError(f"{len(targets)} targets", LISTED_SOURCES_MAX)
         for labels, others in {(frozenset(target.labels), target.others) for target in targets}:
             names |= labels | (others or frozenset())
         return LabelTexts(sorted(names), [BY_DAY])
@@ -114,7 +116,7 @@ class Listings:
     def _by_day(self, asked: _SeriesAsked, registered: Sequence[RegisteredSource]) -> list[KnownSource]:
         targets = self._finder.targets(*asked, registered)
         if any(label not in OF_SOURCES for matchers in asked.selectors for label, _ in matchers):
-            raise TooMuchError(f"{len(targets)} targets", FOUND_SOURCES_MAX)
+            raise TooMuchError(f"{len(targets)} targets", LISTED_SOURCES_MAX)
         return targets
 
 
