@@ -816,3 +816,4 @@ assert MESSAGES_PER_CALL_MAX * (MESSAGE_BYTES_MAX + 1_024) < ANSWER_BYTES_MAX * 
 assert TOKEN_S <= TENANT_CACHE_S, "a revoked session may not outlive a revoked key"
 assert SESSION_TOUCH_S < SESSION_S < SESSION_S_MAX
 assert DELETED_SERIES_MAX <= DELETES_PER_MINUTE_MAX, "a delete by selectors fits a minute"
+assert 2 * DELETED_SERIES_MAX * SERIES_KEY_BYTES_MAX < ANSWER_PLAIN_BYTES_MAX, "the writer reads a plain answer"
