@@ -43,7 +43,8 @@ def samples(seed, offset_ms=OFFSET_MS):
     random, memory = np.random.default_rng(seed), _Shifted(offset_ms)
     for nth, (job, instance) in enumerate(JOBS):
         labels = {"job": job, "instance": instance}
-        _put(memory, {NAME: "gauge", **labels}, random.normal(10, 5, ROWS).round(3), random.random(ROWS) > 0.1)
+        gauge = random.normal(10, 5, ROWS).round(3) + nth / 100_000  # none are equal: which of these topk takes is open
+        _put(memory, {NAME: "gauge", **labels}, gauge, random.random(ROWS) > 0.1)
         _put(memory, {NAME: "other", **labels}, random.integers(-3, 4, ROWS).astype(float), np.ones(ROWS, bool))
         counter = 1_000_000 * (nth + 1) + np.cumsum(random.integers(0, 50, ROWS)).astype(float)
         counter[100 + 20 * nth :] -= counter[100 + 20 * nth] - 7
