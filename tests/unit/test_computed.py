@@ -1,16 +1,22 @@
 """Monitors of expressions and queries, judged each minute."""
 
+import json
+
 import msgspec
 import pytest
 from carbyne.core import keys
 from carbyne.core.errors import QueryError, RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import COMPUTED_FAILS_MINUTES, COMPUTED_TENANT_S, QUERY_MONITOR_SERIES_MAX
+from carbyne.evaluate.recent import Recent
 from carbyne.notify.messages import name_of
 from carbyne.notify.routing import about
 from carbyne.registry.alerts import LogEntry, Notice
+from carbyne.wiring.evaluator import computed_by, rolled_by
 
 from tests.support.evaluation import Evaluation
+from tests.support.memory_system import MemorySystem
+from tests.support.registry_system import NOW_S, event
 
 EXPRESSION = {
     "type": "expression",
@@ -272,3 +278,28 @@ def test_a_notification_names_the_labels_of_the_series(system):
     [item] = system.store.items(keys.NOTIFICATIONS_ITEM)
     notice = msgspec.json.decode(item.body, type=Notice)
     assert name_of(notice, about(system.store, "a", notice)) == f"load of host/{host}"
+
+
+def test_expressions_and_queries_read_through_the_real_reader():
+    """The parts that wiring hands to the evaluator, over stores in memory."""
+    now_s = NOW_S - NOW_S % 3_600
+    system = MemorySystem(now_s=lambda: now_s)
+    host = system.handle(event("POST", "/api/v0/hosts", {"name": "h"}))
+    host_id = json.loads(host["body"])["id"]
+    times = range(now_s - 7_200, now_s, 60)
+    samples = [{"hostId": host_id, "name": "load", "time": ts, "value": ts // 60 % 60} for ts in times]
+    assert system.handle(event("POST", "/api/v0/tsdb", samples))["statusCode"] == 200
+    queries = system.deps["reader"].queries
+    source, span = SourceKey("a", f"host/{host_id}"), ((now_s - 7_200) * 1000, now_s * 1000 - 1)
+    read = Recent(queries.reader, rolled_by(queries.reader))
+    assert len(read.read(source, ["load"], *span)["load"]) == 120
+    assert read.means(source, ["load", "none"], *span, "1h") == {
+        "load": [(span[0], 29.5), (span[0] + 3_600_000, 29.5)],
+        "none": [],
+    }
+    assert read.names(source) == {"load"}
+    [series] = computed_by(queries)("a", "load * 2", now_s * 1000 - 120_000, now_s * 1000, 5.0)
+    assert series.labels == {"source": f"host/{host_id}"}
+    assert series.pairs == [(now_s * 1000 - 120_000, 116.0), (now_s * 1000 - 60_000, 118.0), (now_s * 1000, 118.0)]
+    with pytest.raises(QueryError, match="timed out"):
+        computed_by(queries)("a", "load * 2", *span, -1.0)
