@@ -11,6 +11,7 @@ from carbyne.core.limits import COMPUTED_FAILS_MINUTES, COMPUTED_TENANT_S, QUERY
 from carbyne.evaluate.recent import Recent
 from carbyne.notify.messages import name_of
 from carbyne.notify.routing import about
+from carbyne.registry import monitors
 from carbyne.registry.alerts import LogEntry, Notice
 from carbyne.wiring.evaluator import computed_by, rolled_by
 
@@ -255,6 +256,16 @@ def test_a_tenant_whose_queries_take_long_waits_for_itself(system):
     ran.clear()
     system.look()
     assert ran[0] == ("b", "others")  # which took less time
+
+
+def test_expressions_and_queries_of_a_tenant_are_bounded(system, monkeypatch):
+    monkeypatch.setattr(monitors, "COMPUTED_MONITORS_PER_TENANT_MAX", 2)
+    first = monitor(system, EXPRESSION)
+    monitor(system, QUERY)
+    answer = system.call("POST", "/api/v0/monitors", QUERY)
+    assert (answer.status, answer.body["error"]["message"][:38]) == (400, "there are 2 expressions and queries, w")
+    system.ok("DELETE", f"/api/v0/monitors/{first}")
+    monitor(system, QUERY)
 
 
 def test_a_query_that_is_away_holds_up_no_other(system, caplog):

@@ -569,6 +569,8 @@ EXPRESSION_POINTS_MAX: Final = 500_000
 """Points that one expression reads: an hour of 8,000 series."""
 QUERY_MONITOR_SERIES_MAX: Final = 100
 """Series of the query of a monitor: each can have an alert."""
+COMPUTED_MONITORS_PER_TENANT_MAX: Final = 1_000
+"""Expressions and queries of a tenant: each takes some milliseconds a minute."""
 COMPUTED_TENANT_S: Final = 5.0
 """Time for the expressions and queries of one tenant in a minute; those that it leaves out are the next one's first."""
 COMPUTED_FAILS_MINUTES: Final = 3

@@ -13,14 +13,28 @@ import msgspec
 from carbyne.alerts.judging import OK
 from carbyne.core import keys
 from carbyne.core.errors import RequestError
-from carbyne.core.limits import EXTERNAL_MONITORS_PER_TENANT_MAX, MONITORS_PER_TENANT_MAX
+from carbyne.core.limits import (
+    COMPUTED_MONITORS_PER_TENANT_MAX,
+    EXTERNAL_MONITORS_PER_TENANT_MAX,
+    MONITORS_PER_TENANT_MAX,
+)
 from carbyne.registry import alerts, rules
 from carbyne.registry.alerts import Subject, Why
 from carbyne.registry.documents import Documents
-from carbyne.registry.monitor_types import AnomalyMonitor, AnyMonitor, ExternalMonitor, checked
+from carbyne.registry.monitor_types import (
+    AnomalyMonitor,
+    AnyMonitor,
+    ExpressionMonitor,
+    ExternalMonitor,
+    QueryMonitor,
+    checked,
+)
 from carbyne.registry.store import Key, Registry, RegistryChange, Store, body_of, settle
 
 MONITORS: Final[Documents[AnyMonitor]] = Documents("monitors", "monitor", AnyMonitor, MONITORS_PER_TENANT_MAX)
+
+
+COMPUTED: Final = (ExpressionMonitor, QueryMonitor)
 
 
 class ExternalState(msgspec.Struct, frozen=True):
@@ -48,6 +62,8 @@ def create(registry: Registry, tenant: str, form: AnyMonitor) -> AnyMonitor:
     _check_training(registry, form)
     if isinstance(form, ExternalMonitor):
         _check_number(registry.store, tenant)
+    if isinstance(form, COMPUTED):
+        _check_computed(registry.store, tenant)
     return MONITORS.create(registry, tenant, form, lambda made: _beside(registry, tenant, made, is_new=True))
 
 
@@ -139,6 +155,13 @@ def _check_training(registry: Registry, form: AnyMonitor) -> None:
     """RequestError 400 for a training that begins in the future."""
     if isinstance(form, AnomalyMonitor) and (form.training_period_from or 0) > registry.now_s():
         raise RequestError(400, "trainingPeriodFrom: it lies in the future")
+
+
+def _check_computed(store: Store, tenant: str) -> None:
+    """RequestError 400 for one expression or query too many."""
+    known = sum(isinstance(versions.current, COMPUTED) for versions in rules.find(store, tenant))
+    if known >= COMPUTED_MONITORS_PER_TENANT_MAX:
+        raise RequestError(400, f"there are {known} expressions and queries, which is the limit; delete one first")
 
 
 def _joined(old: AnyMonitor, form: AnyMonitor) -> AnyMonitor:
