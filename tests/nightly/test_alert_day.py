@@ -8,7 +8,7 @@ pytestmark = pytest.mark.nightly
 
 
 def test_alerts_of_a_thousand_hosts_are_those_of_the_oracle():
-    """Takes an hour or so of one core."""
+    """Takes a quarter of an hour of one core."""
     told, expected = run(1, hosts=1_000, minutes=1_440)
     assert sum(map(len, expected.values())) > 10_000
     assert told == expected
