@@ -1,6 +1,6 @@
 """What a year of one host costs to write, and what reading it costs in CPU, beside VictoriaMetrics and Prometheus.
 
-    python -m bench.query [--small] [--days 366] [--peer-metrics 100] [--data path]
+    python -m bench.query [--small] [--days 366] [--peer-metrics 40] [--data path]
 
 The metrics are a day of minutes over and over; each window begins at another minute.  The real sealer, roller and
 archiver run over stores in memory, at accelerated time, with the template's windows and retention.  Then the items go
@@ -398,7 +398,7 @@ def run(path: str, days: int, metrics: int, peer_metrics: int, rounds: int) -> N
 
 
 def main() -> None:
-    given = arguments(__doc__, days=366, metrics=100, peer_metrics=100)
+    given = arguments(__doc__, days=366, metrics=40, peer_metrics=40)  # a week of more passes BATCH_POINTS_MAX
     if given.small:
         run(given.data, 1, 3, 2, 1)
     else:
