@@ -225,10 +225,10 @@ class Pipeline:
         self.close()
         self.meter = meter = _Meter(self.counts)
         accounts = Accounts(self.accounts, time.monotonic)
-        moment = Time(now_ms=self._now_ms, clock=time.monotonic, sleep=time.sleep, random=lambda: 0.5)
+        time_of_puts = Time(now_ms=self._now_ms, clock=time.monotonic, sleep=time.sleep, random=lambda: 0.5)
         windows = RawWindows(LENGTH_S, RETENTION_S)
         self.writer = Writer(
-            accounts, self.stream, NoDeletes(), windows, meter, moment, ask_reader=self._asked_of_reader
+            accounts, self.stream, NoDeletes(), windows, meter, time_of_puts, ask_reader=self._asked_of_reader
         )
         self.ingester_nodes, reader_nodes = self._nodes(), self._nodes()
         self.ingester = self.new_ingester(self.ingester_nodes)

@@ -23,8 +23,8 @@ class Invocations:
         return self._answer(Request(environ))(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
-        found = PATH.fullmatch(request.path)
-        function = self.functions.get(found[1]) if found and request.method == "POST" else None
+        matched = PATH.fullmatch(request.path)
+        function = self.functions.get(matched[1]) if matched and request.method == "POST" else None
         if function is None:
             told = {"Type": "User", "Message": f"no such call or function here: {request.method} {request.path}"}
             return Response(json.dumps(told), 404, {"x-amzn-ErrorType": "ResourceNotFoundException"})

@@ -33,9 +33,9 @@ class MemoryTable:
         assert len(set(places)) == len(places), "a place twice"
         with self._lock:
             self.calls["get_each"] += 1
-            found = {place: self.items[place] for place in places if place in self.items}
-            self.read_units += sum(read_units(item_bytes(*place, item)) for place, item in found.items())
-            return found
+            items = {place: self.items[place] for place in places if place in self.items}
+            self.read_units += sum(read_units(item_bytes(*place, item)) for place, item in items.items())
+            return items
 
     def put(self, partition: str, sort: str, item: Item, replaces: Item | None) -> bool:
         with self._lock:
@@ -45,7 +45,7 @@ class MemoryTable:
                 return False
             self.items[partition, sort] = self.changed[partition, sort] = item
             self.units_of[partition.partition(":")[0]] += write_units(partition, sort, item)
-            days = {one.expires_s // DAY_S for one in (stored, item) if one and one.expires_s}
+            days = {version.expires_s // DAY_S for version in (stored, item) if version and version.expires_s}
             self.index_units += len(days) if not stored or len(days) > 1 else 0
             return True
 
@@ -77,9 +77,9 @@ class MemoryTable:
             rows = (
                 (sort, item) for (of, sort), item in self.items.items() if of == partition and first <= sort <= last
             )
-            found = sorted(rows, key=lambda row: row[0])
-            self.read_units += read_units(sum(item_bytes(partition, sort, item) for sort, item in found))
-            return found
+            rows_in_order = sorted(rows, key=lambda row: row[0])
+            self.read_units += read_units(sum(item_bytes(partition, sort, item) for sort, item in rows_in_order))
+            return rows_in_order
 
     def expire(self, now_s: int) -> dict[tuple[str, str], Item]:
         """Remove what may be removed by then; what was removed."""

@@ -83,10 +83,10 @@ class Expansion:
                 return self.value(yes if self.holds({"Condition": name}) else no)
             case {"Fn::FindInMap": [name, key, field]}:
                 return self.stack["Mappings"][name][str(self.value(key))][str(self.value(field))]
-            case {"Fn::Select": [index, several]} if isinstance(found := self.value(several), list):
-                return found[int(index)]
-            case {"Fn::Split": [separator, text]} if isinstance(found := self.value(text), str):
-                return found.split(separator)
+            case {"Fn::Select": [index, several]} if isinstance(expanded := self.value(several), list):
+                return expanded[int(index)]
+            case {"Fn::Split": [separator, text]} if isinstance(expanded := self.value(text), str):
+                return expanded.split(separator)
             case {"Fn::Sub": text}:
                 return self._filled(*(text if isinstance(text, list) else (text, {})))
             case dict():

@@ -28,12 +28,12 @@ def read(url, key, time_s):
     """The value at ``time_s``, None as long as it can't be read."""
     query = f"name=custom.smoke&from={time_s}&to={time_s}"
     try:
-        found = call(f"{url}/api/v0/hosts/{HOST}/metrics?{query}", key)["metrics"]
+        points = call(f"{url}/api/v0/hosts/{HOST}/metrics?{query}", key)["metrics"]
     except urllib.error.HTTPError as error:
         if error.code not in (404, 503):  # nothing yet, or lanes that are being prepared
             raise
         return None
-    return next((point["value"] for point in found if point["time"] == time_s), None)
+    return next((point["value"] for point in points if point["time"] == time_s), None)
 
 
 def smoke(url, key):
@@ -42,9 +42,9 @@ def smoke(url, key):
     start_s = time.monotonic()
     call(f"{url}/api/v0/tsdb", key, [{"hostId": HOST, "name": "custom.smoke", "time": time_s, "value": value}])
     acknowledged_s = time.monotonic()
-    while (found := read(url, key, time_s)) != value:
+    while (value_read := read(url, key, time_s)) != value:
         if time.monotonic() - acknowledged_s > READ_S:
-            raise TimeoutError(f"acknowledged, but after {READ_S:.0f} s a read still gives {found}")
+            raise TimeoutError(f"acknowledged, but after {READ_S:.0f} s a read still gives {value_read}")
         time.sleep(PAUSE_S)
     return acknowledged_s - start_s, time.monotonic() - acknowledged_s
 

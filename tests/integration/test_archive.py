@@ -130,12 +130,12 @@ class Path(Pipeline):
 
     def reads(self):
         """{(name, time_s): bits of the value} of all metrics over all windows, by the API."""
-        found = {}
+        values = {}
         for name in NAMES:
             status, headers, points = self.get_metric(HOST, name, WINDOWS[0].start_s, WINDOWS[-1].end_s)
             assert status == 200 and "Carbyne-Warnings" not in headers, points
-            found |= {(name, time_s): struct.pack("<d", value) for time_s, value in points}
-        return found
+            values |= {(name, time_s): struct.pack("<d", value) for time_s, value in points}
+        return values
 
     def check(self):
         assert self.reads() == self.expected
@@ -143,9 +143,13 @@ class Path(Pipeline):
     def tiers(self):
         """Where the samples lie, by the API: {(window's number, tier)}."""
         query = [("source", SOURCE.source), ("from", WINDOWS[0].start_s), ("to", WINDOWS[-1].end_s)]
-        found = [one for one in json.loads(self.get("/carbyne/v1/storage", *query)["body"]) if one["resolution"] == RAW]
-        assert all(one["samples"] and one["bytes"] for one in found)
-        return {((one["window"]["start"] - DAY_START_S) // LENGTH_S, one["tier"]) for one in found}
+        placements = [
+            placed
+            for placed in json.loads(self.get("/carbyne/v1/storage", *query)["body"])
+            if placed["resolution"] == RAW
+        ]
+        assert all(placed["samples"] and placed["bytes"] for placed in placements)
+        return {((placed["window"]["start"] - DAY_START_S) // LENGTH_S, placed["tier"]) for placed in placements}
 
 
 @pytest.fixture
@@ -245,8 +249,8 @@ def test_an_archiver_that_was_away_for_longer_than_the_stream_keeps_changes(path
         path.seal_window(window)
     path.table.records.clear()
     path.now_s += path.retention.warm_raw_s - RECONCILE_AHEAD_DAYS * DAY_S
-    found = path.reconcile()
-    assert found.copied >= 2 and found.failed == 0
+    outcome = path.reconcile()
+    assert outcome.copied >= 2 and outcome.failed == 0
     assert path.reconcile().copied == 0
     path.now_s += RECONCILE_AHEAD_DAYS * DAY_S
     path.expire()

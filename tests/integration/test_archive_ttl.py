@@ -53,9 +53,9 @@ def cold(aws):
 def stream(local, name):
     """Reads on each call what came since the last one, as Lambda shows it."""
     client = local.client("dynamodbstreams")
-    [found] = client.list_streams(TableName=name)["Streams"]
-    [shard] = client.describe_stream(StreamArn=found["StreamArn"])["StreamDescription"]["Shards"]
-    where = {"StreamArn": found["StreamArn"], "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+    [listed] = client.list_streams(TableName=name)["Streams"]
+    [shard] = client.describe_stream(StreamArn=listed["StreamArn"])["StreamDescription"]["Shards"]
+    where = {"StreamArn": listed["StreamArn"], "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
     iterator = [client.get_shard_iterator(**where)["ShardIterator"]]
 
     def read():
@@ -80,7 +80,7 @@ def as_lambda_shows(record):
 
 
 def _text(value):
-    return {kind: base64.b64encode(held).decode() if kind == "B" else held for kind, held in value.items()}
+    return {kind: base64.b64encode(content).decode() if kind == "B" else content for kind, content in value.items()}
 
 
 def test_a_removal_by_ttl_is_archived_and_a_deliberate_delete_is_not(local, table, aws, cold):

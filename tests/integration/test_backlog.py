@@ -157,7 +157,9 @@ def host_of_little_jitter():
     earliest_ms = (window.end_s + SCHEDULE.grace_s) * 1000
     ids = (new_host_id(random.Random(seed).choice) for seed in range(10_000))
     return next(
-        one for one in ids if SCHEDULE.due_ms(SourceKey("a", f"host/{one}"), window, 0) < earliest_ms + JITTER_MS
+        host_id
+        for host_id in ids
+        if SCHEDULE.due_ms(SourceKey("a", f"host/{host_id}"), window, 0) < earliest_ms + JITTER_MS
     )
 
 

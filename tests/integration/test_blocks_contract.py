@@ -75,22 +75,22 @@ def test_what_was_put_is_there(store, data):
 
 def test_a_put_needs_what_was_read(store):
     assert store.put(KEY, Item(b"one"), None)
-    one = store.get(KEY)
+    item = store.get(KEY)
     assert not store.put(KEY, Item(b"two"), None), "something is there"
     assert held(store) == b"one"
-    assert store.put(KEY, Item(b"two"), one)
-    assert not store.put(KEY, Item(b"three"), one), "it has gone by"
+    assert store.put(KEY, Item(b"two"), item)
+    assert not store.put(KEY, Item(b"three"), item), "it has gone by"
     assert held(store) == b"two"
-    assert store.put(KEY, Item(b"one"), store.get(KEY)) and store.put(KEY, Item(b"three"), one), "equal is the same"
+    assert store.put(KEY, Item(b"one"), store.get(KEY)) and store.put(KEY, Item(b"three"), item), "equal is the same"
     assert held(store) == b"three"
 
 
 def test_what_was_removed_meanwhile_is_not_replaced(store_and_remove):
     store, remove = store_and_remove
     store.put(KEY, Item(b"one"), None)
-    one = store.get(KEY)
+    item = store.get(KEY)
     remove(KEY)
-    assert not store.put(KEY, Item(b"two"), one) and store.get(KEY) is None
+    assert not store.put(KEY, Item(b"two"), item) and store.get(KEY) is None
     assert store.put(KEY, Item(b"two"), None) and held(store) == b"two"
 
 

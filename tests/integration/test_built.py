@@ -109,8 +109,8 @@ def stores(aws):
             aws.client("kinesis").create_stream(StreamName=physical, ShardCount=1)
         elif body["Type"] == "AWS::DynamoDB::Table":
             kept = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
-            wanted = {key: body["Properties"][key] for key in kept if key in body["Properties"]}
-            aws.client("dynamodb").create_table(TableName=physical, **wanted)
+            properties = {key: body["Properties"][key] for key in kept if key in body["Properties"]}
+            aws.client("dynamodb").create_table(TableName=physical, **properties)
         elif body["Type"] == "AWS::S3::Bucket":
             aws.client("s3").create_bucket(Bucket=physical)
         else:
@@ -226,22 +226,22 @@ class Stack:
 
 @pytest.mark.parametrize("version", ["own", "3.13"])
 def test_one_post_goes_through_all_tiers_and_back(built, tmp_path, aws, cluster, version):
-    found = pythons()
-    own = next(iter(found))
-    if version == "own" and own != "3.13" and "3.13" in found:
+    python = pythons()
+    own = next(iter(python))
+    if version == "own" and own != "3.13" and "3.13" in python:
         pytest.skip("Lambda's own Python, 3.13, is here: the other case has it")
     if version == "3.13" and version == own:
         pytest.skip("our own Python is 3.13")
-    if version == "3.13" and version not in found:
+    if version == "3.13" and version not in python:
         pytest.skip("there is no python3.13 on PATH or among the versions of pyenv")
     version = own if version == "own" else version
     build_for_here(version, tmp_path)
     print(f"the built functions run under Python {version}")
     for name in FUNCTIONS.keys() - set(FLOW):
-        imports("import app; app.handler", built / name, tmp_path, found[version])
-    imports(EVERYTHING, tmp_path, tmp_path, found[version])
+        imports("import app; app.handler", built / name, tmp_path, python[version])
+    imports(EVERYTHING, tmp_path, tmp_path, python[version])
     with ExitStack() as stack:
-        through_all_tiers(Stack(stack, built, tmp_path, found[version], aws, cluster), cluster)
+        through_all_tiers(Stack(stack, built, tmp_path, python[version], aws, cluster), cluster)
 
 
 EVERYTHING = """
@@ -274,8 +274,8 @@ def through_all_tiers(stack, cluster):
     api_key = stack.command("keys", "create", "--tenant", "acme", "--name", "agents")
     now_s = int(time.time())
     times_s = [now_s - now_s % 60 - 86_400 + 60 * minute for minute in range(3)]
-    wanted = [{"time": time_s, "value": 0.1 * (index + 1)} for index, time_s in enumerate(times_s)]
-    samples = [{"hostId": "web1", "name": "loadavg5", **point} for point in wanted]
+    expected = [{"time": time_s, "value": 0.1 * (index + 1)} for index, time_s in enumerate(times_s)]
+    samples = [{"hostId": "web1", "name": "loadavg5", **point} for point in expected]
     query = f"name=loadavg5&from={times_s[0]}&to={times_s[-1]}"
 
     def read():
@@ -284,20 +284,20 @@ def through_all_tiers(stack, cluster):
     assert stack.request("Writer", "post", "cb_unknown")[0] in (401, 403)
     assert stack.request("Writer", "post", api_key, body=json.dumps(samples)) == (200, {"success": True})
     assert stack.functions["Ingester"].invoke(stack.records()) == {"batchItemFailures": []}
-    assert read() == (200, {"metrics": wanted})
+    assert read() == (200, {"metrics": expected})
     assert stack.blocks() == []
     assert any(f"user={stack.user}" in node.ask("CLIENT", "LIST") for node in cluster.nodes)
 
     fall_due(cluster, SourceKey("acme", "host/web1"), times_s)
     stack.functions["Sealer"].invoke(recorded("schedule"))
     assert stack.blocks()
-    assert read() == (200, {"metrics": wanted})
+    assert read() == (200, {"metrics": expected})
 
     assert stack.functions["Archiver"].invoke(stack.changes(removed=False)) == {"batchItemFailures": []}
     assert stack.functions["Archiver"].invoke(stack.changes(removed=True)) == {"batchItemFailures": []}
     stack.functions["Reconciler"].invoke(recorded("schedule"))
     stack.expire()
     assert stack.blocks() == []
-    assert read() == (200, {"metrics": wanted})
+    assert read() == (200, {"metrics": expected})
 
     assert stack.request("Registry", "hosts", api_key) == (200, {"hosts": []})

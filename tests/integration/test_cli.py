@@ -151,13 +151,13 @@ def test_keys_are_listed_without_themselves(run, aws, table):
     [api_key] = run("keys create --tenant shop --name agents")
     run("keys create --tenant blog --name dashboard --read")
     add_key(aws.client("dynamodb"), table, "local", "shop")
-    found = [line.split("\t") for line in run("keys list")]
-    assert [line[1:] for line in found] == [
+    rows = [line.split("\t") for line in run("keys list")]
+    assert [line[1:] for line in rows] == [
         ["shop", "read+write", "-", ""],
         ["shop", "read+write", "2023-11-14", "agents"],
         ["blog", "read", "2023-11-14", "dashboard"],
     ]
-    assert all(re.fullmatch("[0-9a-f]{16}", line[0]) for line in found)
+    assert all(re.fullmatch("[0-9a-f]{16}", line[0]) for line in rows)
     assert len(run("keys list --tenant blog")) == 1
     everything = json.dumps(aws.client("dynamodb").scan(TableName=table)["Items"])
     assert api_key not in everything

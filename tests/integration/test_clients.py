@@ -87,13 +87,13 @@ def host(client):
 
 
 def test_pypi_client_hosts(client, host):
-    found = client.get_host(host)
-    assert (found.id, found.name, found.status, found.is_retired) == (host, "web-pypi", "working", False)
-    assert found.roles == {"shop": ["web"]} and found.meta == {"memory": {"total": "16000kB"}}
-    assert (found.ip_addr(), found.mac_addr()) == ("10.0.0.1", "00:16:3e:00:00:01")
+    host_now = client.get_host(host)
+    assert (host_now.id, host_now.name, host_now.status, host_now.is_retired) == (host, "web-pypi", "working", False)
+    assert host_now.roles == {"shop": ["web"]} and host_now.meta == {"memory": {"total": "16000kB"}}
+    assert (host_now.ip_addr(), host_now.mac_addr()) == ("10.0.0.1", "00:16:3e:00:00:01")
     assert client.update_host_status(host, "maintenance") == {"success": True}
-    assert host not in [one.id for one in client.get_hosts(service="shop", role="web", name="web-pypi")]
-    assert host in [one.id for one in client.get_hosts(service="shop", status="maintenance")]
+    assert host not in [known.id for known in client.get_hosts(service="shop", role="web", name="web-pypi")]
+    assert host in [known.id for known in client.get_hosts(service="shop", status="maintenance")]
     assert client.retire_host(host) == {"success": True}
     assert client.get_host(host).is_retired
 
@@ -129,13 +129,13 @@ def test_npm_client(url, modules):
     got = json.loads(done.stdout)
     host_id, done_well = got["made"]["id"], {"success": True}
     assert got["host"]["host"]["roles"] == {"shop": ["web"]}
-    assert host_id in [one["id"] for one in got["hosts"]["hosts"]]
+    assert host_id in [entry["id"] for entry in got["hosts"]["hosts"]]
     for call in ("status", "roles", "posted", "postedOfService", "graphs", "checks", "put", "deleted", "retired"):
         assert got[call] == done_well, call
     assert got["names"] == {"names": ["loadavg5"]}
-    assert "shop" in [one["name"] for one in got["services"]["services"]]
-    assert {"web", "db"} <= {one["name"] for one in got["rolesOfService"]["roles"]}
+    assert "shop" in [entry["name"] for entry in got["services"]["services"]]
+    assert {"web", "db"} <= {entry["name"] for entry in got["rolesOfService"]["roles"]}
     assert got["metadata"] == {"a": [1, None]}
     assert got["org"] == {"name": "a", "displayName": None}
-    assert host_id not in [one["id"] for one in got["left"]["hosts"]]
+    assert host_id not in [entry["id"] for entry in got["left"]["hosts"]]
     assert (got["unknownHost"], got["unknownKey"]) == ("refused", "refused")

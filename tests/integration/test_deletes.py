@@ -66,13 +66,13 @@ class Deleting(Path):
 
     def stored(self):
         """{(name, time_s)} of what blocks of both tiers hold."""
-        found = set()
+        samples = set()
         for key in [BlockKey(SOURCE, RAW, window) for window in WINDOWS]:
             items = [self.table.get(key.partition, key.sort), self.cold.get(key)]
             for item in filter(None, items):
                 columns = blocks.decode(item.data)
-                found |= {(name, int(ts) // 1000) for name in NAMES for ts in column(columns, name)[0]}
-        return found
+                samples |= {(name, int(ts) // 1000) for name in NAMES for ts in column(columns, name)[0]}
+        return samples
 
 
 @pytest.fixture

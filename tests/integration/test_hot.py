@@ -26,9 +26,9 @@ T0_MS = WINDOW.start_s * 1000
 def client(cluster):
     connected = nodes(RedisSettings(cluster.endpoint, False))
     for node in cluster.nodes:
-        with node.client as one:
-            if one.info("replication")["role"] == "master":
-                one.execute_command("FLUSHALL")
+        with node.client as node_client:
+            if node_client.info("replication")["role"] == "master":
+                node_client.execute_command("FLUSHALL")
     yield connected
     connected.close()
 
@@ -58,12 +58,12 @@ def answer(store, source, from_ms, to_ms, series, *, newest=False):
 
 def read(store, source, *series, from_ms=T0_MS, to_ms=T0_MS + LENGTH_S * 1000 - 1, newest=False):
     """{ts_ms: value} of each series, settled by stamp."""
-    found = answer(store, source, from_ms, to_ms, series, newest=newest)
-    return [by_ts(found, name) for name in series]
+    columns = answer(store, source, from_ms, to_ms, series, newest=newest)
+    return [by_ts(columns, name) for name in series]
 
 
-def by_ts(found, name):
-    ts_ms, values = column(found.columns, name)
+def by_ts(columns, name):
+    ts_ms, values = column(columns.columns, name)
     return dict(zip(ts_ms.tolist(), values.view(np.float64).tolist(), strict=True))
 
 
@@ -140,7 +140,7 @@ def test_many_sources_are_read_in_as_many_rounds_as_the_longest_of_them_takes(st
     rounds, run = [], store._nodes.run
     monkeypatch.setattr(store._nodes, "run", lambda calls, **how: rounds.append(len(calls)) or run(calls, **how))
     together = store.read_each(sources, HotQuery(T0_MS, T0_MS + LENGTH_S * 1000 - 1, LENGTH_S, ["a"]))
-    assert {source: [by_ts(found, "a")] for source, found in together.items()} == alone
+    assert {source: [by_ts(columns, "a")] for source, columns in together.items()} == alone
     assert rounds[0] == 40 and len(rounds) > 2 and rounds == sorted(rounds, reverse=True)
 
 

@@ -75,22 +75,22 @@ def normal(name, reply):
         return reply in (True, b"OK")
     if name != "read":
         return reply
-    state, tokens, next_ms, found, samples, *more, master = reply
+    state, tokens, next_ms, known, samples, *more, master = reply
     assert len(master) == 40
     parts = [sorted(packed[at : at + SAMPLE_BYTES] for at in range(0, len(packed), SAMPLE_BYTES)) for packed in samples]
-    return state, sorted(tokens), next_ms, found, parts, [sorted(each) for each in more]
+    return state, sorted(tokens), next_ms, known, parts, [sorted(each) for each in more]
 
 
 def sources(count):
     """Sources of which each two share a lane."""
-    by_lane, found = {}, []
+    by_lane, chosen = {}, []
     for number in range(100_000):
         source = SourceKey("acme", f"host/{number}")
         by_lane.setdefault(source.lane, []).append(source)
         if len(by_lane[source.lane]) == 2:
-            found += by_lane[source.lane]
-        if len(found) >= count:
-            return found
+            chosen += by_lane[source.lane]
+        if len(chosen) >= count:
+            return chosen
     raise AssertionError("BUG: no two sources share a lane")
 
 
@@ -238,28 +238,28 @@ def both(cluster):
 def masters(cluster):
     """Each with a connection of its own, closed behind it."""
     for node in cluster.nodes:
-        with node.client as one:
-            if one.info("replication")["role"] == "master":
-                yield one
+        with node.client as master:
+            if master.info("replication")["role"] == "master":
+                yield master
 
 
 def stored(cluster):
     """{key: (value, when it expires in ms or -1)} of the cluster."""
     result = {}
-    for one in masters(cluster):
-        for key in one.keys("*"):
-            result[key] = _value(one, key), one.pexpiretime(key)
+    for master in masters(cluster):
+        for key in master.keys("*"):
+            result[key] = _value(master, key), master.pexpiretime(key)
     return result
 
 
-def _value(one, key):
-    match one.type(key):
+def _value(client, key):
+    match client.type(key):
         case b"string":
-            return one.get(key)
+            return client.get(key)
         case b"hash":
-            return one.hgetall(key)
+            return client.hgetall(key)
         case b"zset":
-            return dict(one.zrange(key, 0, -1, withscores=True))
+            return dict(client.zrange(key, 0, -1, withscores=True))
 
 
 def in_memory(redis):
@@ -292,8 +292,8 @@ def test_the_redis_in_memory_is_like_a_cluster(both, cluster, monkeypatch, seed)
         actions.take()
         if step % 70 == 50:
             actions.expire(*actions.any_window())
-    kinds = {value[stamps.STAMP_BYTES] for key, (held, _) in stored(cluster).items() if b":r:" in key
-             for value in held.values()}  # fmt: skip
+    kinds = {value[stamps.STAMP_BYTES] for key, (fields, _) in stored(cluster).items() if b":r:" in key
+             for value in fields.values()}  # fmt: skip
     assert kinds >= {DENSE, SPARSE, RUNS, BITMAP}, "rows of all kinds were met"
     scripts = {path.stem for path in SCRIPTS.glob("*.lua")}  # the queue has a contract of its own: test_queue_stores
     assert {name for name in scripts if not name.startswith("queue_")} <= both.used

@@ -70,9 +70,9 @@ def expect_stored(path, expected, chunk=100):
     for host, names in hosts.items():
         for first in range(0, len(names), chunk):
             part = names[first : first + chunk]
-            found = stored(path, source_of(host), part)
+            samples = stored(path, source_of(host), part)
             for name in part:
-                assert bits_of(found[name]) == bits_of(expected[host, name]), (host, name)
+                assert bits_of(samples[name]) == bits_of(expected[host, name]), (host, name)
 
 
 def bits_of(samples):

@@ -29,7 +29,11 @@ NAMES = ["loadavg5", "cpu.user.percentage", "custom.a.b"]
 
 def listening(process):
     """Ports on which a process listens, lowest first."""
-    return sorted(one.laddr.port for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN)
+    return sorted(
+        connection.laddr.port
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    )
 
 
 class Client:
@@ -49,7 +53,7 @@ class Client:
             for name in NAMES
         ]
         assert self.system.call("/api/v0/tsdb", body) == (200, {"success": True})
-        self.posted |= {(one["hostId"], one["name"], one["time"]): one["value"] for one in body}
+        self.posted |= {(sample["hostId"], sample["name"], sample["time"]): sample["value"] for sample in body}
 
     def read(self, host, name, **more):
         query = urlencode({"name": name, "from": self.first_s, "to": self.first_s + 3600, **more})
@@ -72,9 +76,9 @@ class Client:
         nodes = [child for child in self.system.children if re.search("valkey|redis", child.name())]
         masters = 0
         for node in nodes:
-            with redis.Redis(port=listening(node)[0]) as one:
-                if one.info("replication")["role"] == "master":
-                    one.flushall()
+            with redis.Redis(port=listening(node)[0]) as node_client:
+                if node_client.info("replication")["role"] == "master":
+                    node_client.flushall()
                     masters += 1
         return masters
 
@@ -146,7 +150,7 @@ def test_a_reader_is_started_once_and_stopped_once(readers):
 def test_a_reader_that_is_still_being_deleted_is_not_the_next_one(readers, monkeypatch):
     readers.start(0)
     listed = readers._client.list_event_source_mappings()["EventSourceMappings"]
-    deleting = {"EventSourceMappings": [{**one, "State": "Deleting"} for one in listed]}
+    deleting = {"EventSourceMappings": [{**mapping, "State": "Deleting"} for mapping in listed]}
     monkeypatch.setattr(readers._client, "list_event_source_mappings", lambda **_: deleting)
     with pytest.raises(RetryableError, match="not gone yet"):
         readers.start(0)
@@ -164,5 +168,5 @@ def test_a_reader_begins_where_the_mark_is(readers, aws):
         settings = {**mapping, "Stream": readers._stream_arn}
         settings["StartingPositionTimestamp"] = datetime.fromtimestamp(begin_s, UTC)
         [shard] = shards_of(aws, SimpleNamespace(name="f"), settings)
-        found = shard.client.get_records(ShardIterator=shard.iterator)["Records"]
-        assert len(found) == count
+        records = shard.client.get_records(ShardIterator=shard.iterator)["Records"]
+        assert len(records) == count

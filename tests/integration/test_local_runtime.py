@@ -130,8 +130,8 @@ def test_a_redis_node_that_is_killed_comes_back(system):
     """Its own port again, and samples all the while: the replica takes over, and what was lost is replayed."""
 
     def nodes():
-        running = (one for one in system.children if one.status() != psutil.STATUS_ZOMBIE)
-        return {one.pid for one in running if "[cluster]" in " ".join(one.cmdline())}
+        running = (process for process in system.children if process.status() != psutil.STATUS_ZOMBIE)
+        return {process.pid for process in running if "[cluster]" in " ".join(process.cmdline())}
 
     before = nodes()
     psutil.Process(min(before)).kill()

@@ -100,8 +100,8 @@ def test_bisecting_only_when_configured(follow):
 def test_given_up_batches_are_in_the_bucket_whole(follow, aws):
     follow("ab", FunctionError, FunctionError, MaximumRetryAttempts="1", wait_s=2)
     s3 = aws.client("s3")
-    found = [item["Key"] for item in s3.list_objects_v2(Bucket="failures-of-streams")["Contents"]]
-    bodies = [json.loads(s3.get_object(Bucket="failures-of-streams", Key=key)["Body"].read()) for key in found]
+    object_keys = [item["Key"] for item in s3.list_objects_v2(Bucket="failures-of-streams")["Contents"]]
+    bodies = [json.loads(s3.get_object(Bucket="failures-of-streams", Key=key)["Body"].read()) for key in object_keys]
     body = next(body for body in bodies if body["requestContext"]["condition"] == "RetryAttemptsExhausted")
     assert body["KinesisBatchInfo"]["batchSize"] == 2
     payload = json.loads(body["payload"])
@@ -201,7 +201,7 @@ def test_what_expires_is_removed_and_told_with_its_image_at_least_once(table, wa
     expired = {("REMOVE", f"raw:{index}") for index in range(20) if index % 4}
     function = Changes()
     watch(function, lambda function: expired <= set(function.seen))
-    removals = [one for one in function.seen if one[0] == "REMOVE"]
+    removals = [change for change in function.seen if change[0] == "REMOVE"]
     assert set(removals) == expired
     last = function.event["Records"][-1]
     assert last["userIdentity"] == {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
@@ -217,8 +217,8 @@ def test_given_up_changes_are_in_the_bucket_whole(table, watch, aws):
 
     def bodies(_):
         keys = [item["Key"] for item in s3.list_objects_v2(Bucket="failures-of-streams").get("Contents", [])]
-        found = [json.loads(s3.get_object(Bucket="failures-of-streams", Key=key)["Body"].read()) for key in keys]
-        return [body for body in found if body.get("DDBStreamBatchInfo", {}).get("streamArn") == arn]
+        bodies_read = [json.loads(s3.get_object(Bucket="failures-of-streams", Key=key)["Body"].read()) for key in keys]
+        return [body for body in bodies_read if body.get("DDBStreamBatchInfo", {}).get("streamArn") == arn]
 
     watch(Changes(FunctionError), bodies, MaximumRetryAttempts=0)
     (body,) = bodies(None)

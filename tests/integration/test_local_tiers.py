@@ -36,42 +36,42 @@ class Client:
         query = urlencode({"name": name, "from": self.first_s, "to": int(time.time())})
         status, answer = self.system.call(f"/api/v0/hosts/web1/metrics?{query}")
         assert status in (200, 404), answer
-        found = {point["time"]: point["value"] for point in answer.get("metrics", [])}
+        answered = {point["time"]: point["value"] for point in answer.get("metrics", [])}
         times = {ts for of, ts in self.posted if of == name}
-        assert found.keys() <= times
+        assert answered.keys() <= times
         for ts in times:
             values = self.posted[name, ts]
-            settled = [i for i, (acknowledged_s, _) in enumerate(values) if acknowledged_s < asked_s - SETTLED_S]
-            allowed = [value for _, value in values[max(settled, default=0) :]]
-            assert found.get(ts) in (allowed if settled else [*allowed, None]), (name, ts, values)
+            due = [i for i, (acknowledged_s, _) in enumerate(values) if acknowledged_s < asked_s - SETTLED_S]
+            allowed = [value for _, value in values[max(due, default=0) :]]
+            assert answered.get(ts) in (allowed if due else [*allowed, None]), (name, ts, values)
 
     def tiers(self):
         """start of a window -> the tiers that hold some of it."""
         query = urlencode({"source": "host/web1", "from": self.first_s, "to": int(time.time())})
         status, parts = self.system.call(f"/carbyne/v1/storage?{query}")
         assert status == 200, parts
-        held = defaultdict(set)
+        tiers_of = defaultdict(set)
         for part in parts:
             if part["resolution"] == "raw":
-                held[part["window"]["start"]].add(part["tier"])
-        return held
+                tiers_of[part["window"]["start"]].add(part["tier"])
+        return tiers_of
 
 
 def follow(client, is_over, limit_s):
     """Post and read without a pause until it is over; all combinations of tiers that were seen."""
-    names, seen, held, end_s = (
+    names, seen, tiers_of, end_s = (
         itertools.cycle(f"m{i}" for i in range(5)),
         set(),
         client.tiers(),
         time.monotonic() + limit_s,
     )
-    while not is_over(held):
-        assert time.monotonic() < end_s, (held, seen)
+    while not is_over(tiers_of):
+        assert time.monotonic() < end_s, (tiers_of, seen)
         client.post(next(names), [int(time.time()) // 60 * 60])
         for name in {name for name, _ in client.posted}:
             client.check(name)
-        held = client.tiers()
-        seen |= {frozenset(tiers) for tiers in held.values()}
+        tiers_of = client.tiers()
+        seen |= {frozenset(tiers) for tiers in tiers_of.values()}
         time.sleep(1)
     return seen
 
@@ -81,7 +81,7 @@ def test_late_samples_go_through_all_tiers():
         client = Client(system)
         old = range(client.first_s, client.first_s + 5 * 60, 60)
         client.post("m0", old)
-        seen = follow(client, lambda held: all(held[ts] == {"cold"} for ts in old), limit_s=110)
+        seen = follow(client, lambda tiers_of: all(tiers_of[ts] == {"cold"} for ts in old), limit_s=110)
         assert {"hot", "warm", "cold"} <= set().union(*seen)
         client.check("m0")
 
@@ -90,9 +90,9 @@ def test_late_samples_go_through_all_tiers():
 def test_five_minutes_of_samples_go_through_all_tiers():
     with running(PARAMETERS=PARAMETERS) as system:
         client, first_s = Client(system), int(time.time()) // 60 * 60
-        seen = follow(client, lambda held: held[first_s] == held[first_s + 60] == {"cold"}, limit_s=300)
+        seen = follow(client, lambda tiers_of: tiers_of[first_s] == tiers_of[first_s + 60] == {"cold"}, limit_s=300)
         assert {"hot", "warm", "cold"} <= set().union(*seen)
         client.post("m0", [first_s])  # into a window that only the archive has
         end_s = time.monotonic() + 100
-        follow(client, lambda held: time.monotonic() > end_s, limit_s=120)
+        follow(client, lambda tiers_of: time.monotonic() > end_s, limit_s=120)
         assert "cold" in client.tiers()[first_s]

@@ -57,7 +57,7 @@ def lose_the_tail(system, cluster, master, write):
 
 
 def refused(system):
-    return {host for (host, _), found in system.reads().items() if found == 503}
+    return {host for (host, _), answer in system.reads().items() if answer == 503}
 
 
 def slot_of(lane):
@@ -114,7 +114,7 @@ def test_masters_that_stay_are_not_replayed(system, own_cluster):
         system.seal()
     masters = system.hot_windows.masters()
     assert set(masters) == set(range(1024)) and len(set(masters.values())) == 3
-    assert all(len(one.id) == 40 and one.before == "" for one in masters.values())
+    assert all(len(master.id) == 40 and master.before == "" for master in masters.values())
     system.post_minute(1)
     system.ingest_new()
     assert system.seal() == 0 and system.jobs.load()[0] is None

@@ -48,10 +48,10 @@ class Watched(Pipeline):
         self.deliver(self.stream.records[first:])
 
     def host_of(self, node):
-        [found] = [
+        [named] = [
             host for host in hosts.everyone(self.registry.store, OPERATOR) if host.name == f"127.0.0.1:{node.port}"
         ]
-        return found.id
+        return named.id
 
     def value(self, node, name):
         """(time, value) of the last sample of a node's metric."""

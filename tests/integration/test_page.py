@@ -118,14 +118,14 @@ def drawn(browser, graph):
     """What a graph draws: metric -> {time: value}."""
     script = "return document.querySelector(`[data-graph='${arguments[0]}']`)?.graph.drawn()"
     lines = browser.until(lambda: browser.run(script, graph), f"graph {graph} draws nothing")
-    return {one["name"]: dict(zip(one["times"], one["values"], strict=True)) for one in lines}
+    return {line["name"]: dict(zip(line["times"], line["values"], strict=True)) for line in lines}
 
 
 def stored(system, name, from_s, to_s, resolution="raw"):
     """What the API says of one metric: time -> value."""
     span = f"from={from_s}&to={to_s}&resolution={resolution}"
     answer = system.call(f"/api/v0/hosts/{system.host}/metrics?name={name}&{span}")[1]
-    return {one["time"]: one["value"] for one in answer["metrics"]}
+    return {point["time"]: point["value"] for point in answer["metrics"]}
 
 
 def test_a_wrong_key_is_refused_in_words(window, system):
@@ -154,7 +154,7 @@ def test_sign_in_and_this_machine_is_there_with_its_load(browser, system):
     browser.until(lambda: browser.find(".spark path"), "no load of any host", 60)
     assert "This machine" in browser.text(".hostlist")
     assert time.monotonic() - begun_s < 60
-    cookies = {one["name"]: one for one in browser.cdp("Network.getAllCookies")["cookies"]}
+    cookies = {entry["name"]: entry for entry in browser.cdp("Network.getAllCookies")["cookies"]}
     cookie = cookies["carbyne-session"]
     assert cookie["httpOnly"] and cookie["sameSite"] == "Strict" and cookie["path"] == "/carbyne/v1/session"
     assert "secret" not in json.dumps(browser.run("return {...localStorage, ...sessionStorage, c: document.cookie}"))
@@ -164,12 +164,12 @@ def test_every_point_that_is_drawn_is_what_the_api_says(browser, system):
     show(browser, system, f"hosts/{system.host}?range=1h", ".graph canvas")
     marks = "return document.querySelector(\"[data-graph='loadavg'] .canvas\").getAttribute('aria-label')"
     browser.until(lambda: "deploy at" in browser.run(marks), "no mark")
-    wanted = {
+    expected = {
         "loadavg": ["loadavg5"],
         "cpu": ["cpu.user.percentage", "cpu.system.percentage"],
         "memory": ["memory.used"],
     }
-    for graph, names in wanted.items():
+    for graph, names in expected.items():
         lines = drawn(browser, graph)
         assert lines.keys() == set(names)
         for name in names:
@@ -224,7 +224,9 @@ def test_a_legend_isolates_and_the_keyboard_moves_the_crosshair(browser, system)
     browser.run(press, "[data-graph=loadavg] .canvas")
     head = "[data-graph='{}'] .legend thead th:nth-child(2)"
     graphs = ("loadavg", "cpu", "memory")  # one crosshair over all graphs
-    browser.until(lambda: all(":" in browser.text(head.format(one)) for one in graphs), "no crosshair over all graphs")
+    browser.until(
+        lambda: all(":" in browser.text(head.format(graph_id)) for graph_id in graphs), "no crosshair over all graphs"
+    )
     box = browser.run("return document.querySelector('[data-graph=cpu] .u-over').getBoundingClientRect().toJSON()")
     x, y = box["left"] + box["width"] * 0.9, box["top"] + 20
     before = browser.text(head.format("memory"))
@@ -259,14 +261,14 @@ def test_a_reload_gets_the_open_part_of_a_long_span_alone(browser, system):
     show(browser, system, f"hosts/{system.host}?range=1w", ".graph canvas")
     events = browser.events[before:]
     urls = {
-        one["params"]["requestId"]: one["params"]["request"]["url"]
-        for one in events
-        if one["method"] == "Network.requestWillBeSent" and "/batch" in one["params"]["request"]["url"]
+        event["params"]["requestId"]: event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent" and "/batch" in event["params"]["request"]["url"]
     }
     said = {
-        urls[one["params"]["requestId"]]: one["params"]["statusCode"]
-        for one in events
-        if one["method"] == "Network.responseReceivedExtraInfo" and one["params"]["requestId"] in urls
+        urls[event["params"]["requestId"]]: event["params"]["statusCode"]
+        for event in events
+        if event["method"] == "Network.responseReceivedExtraInfo" and event["params"]["requestId"] in urls
     }
     spans = {url: dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query)) for url in said}
     sealed, opened = sorted(said, key=lambda url: int(spans[url]["to"]))
@@ -394,13 +396,13 @@ def test_axe_finds_no_serious_problem_in_the_system_view(operator, system):
 
 def audit(browser, where):
     browser.cdp("Runtime.evaluate", expression=AXE.read_text())
-    found = browser.driver.execute_async_script(
+    violations = browser.driver.execute_async_script(
         "axe.run({resultTypes: ['violations']}).then(r => arguments[arguments.length - 1](r.violations))"
     )
     serious = [
-        (one["id"], one["help"], [node["target"] for node in one["nodes"]][:3])
-        for one in found
-        if one["impact"] in ("serious", "critical")
+        (violation["id"], violation["help"], [node["target"] for node in violation["nodes"]][:3])
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
     ]
     assert not serious, f"{where}: {serious}"
 
@@ -471,30 +473,30 @@ def test_no_request_left_the_origin_and_the_page_is_light(browser, system):
     browser.cdp("Network.setCacheDisabled", cacheDisabled=False)
     events = browser.events[before:]
     files = {
-        one["params"]["requestId"]
-        for one in events
-        if one["method"] == "Network.responseReceived"
-        and "/carbyne/" not in one["params"]["response"]["url"]
-        and "/api/" not in one["params"]["response"]["url"]
+        event["params"]["requestId"]
+        for event in events
+        if event["method"] == "Network.responseReceived"
+        and "/carbyne/" not in event["params"]["response"]["url"]
+        and "/api/" not in event["params"]["response"]["url"]
     }
     weight = sum(
-        one["params"]["encodedDataLength"]
-        for one in events
-        if one["method"] == "Network.loadingFinished" and one["params"]["requestId"] in files
+        event["params"]["encodedDataLength"]
+        for event in events
+        if event["method"] == "Network.loadingFinished" and event["params"]["requestId"] in files
     )
-    asked = [one for one in events if one["method"] == "Network.requestWillBeSent"]
+    asked = [event for event in events if event["method"] == "Network.requestWillBeSent"]
     print(f"\npage: {weight / 1000:.1f} kB, {len(asked)} requests, first graph after {first_s * 1000:.0f} ms")
     assert 10_000 < weight < WEIGHT_MAX
     outside = [url for url in browser.requests if not url.startswith((system.url, "about:", "data:", "blob:"))]
     assert not outside
-    assert not [one for one in browser.complaints() if "the server responded with a status of 4" not in one]
+    assert not [event for event in browser.complaints() if "the server responded with a status of 4" not in event]
 
 
 def test_a_revoked_session_ends_with_a_word(browser, system):
     show(browser, system, "hosts", ".spark path")
-    [mine] = [one for one in system.call("/carbyne/v1/sessions")[1]["sessions"] if not one["isCurrent"]][:1]
-    for one in system.call("/carbyne/v1/sessions")[1]["sessions"]:
-        assert delete(system, f"/carbyne/v1/sessions/{one['id']}") == 200
+    [mine] = [session for session in system.call("/carbyne/v1/sessions")[1]["sessions"] if not session["isCurrent"]][:1]
+    for session in system.call("/carbyne/v1/sessions")[1]["sessions"]:
+        assert delete(system, f"/carbyne/v1/sessions/{session['id']}") == 200
     assert mine["agent"]
     browser.open("about:blank")
     browser.open(f"{system.url}/#/hosts")

@@ -85,12 +85,12 @@ def test_messages_are_there_until_they_are_removed(table, queue):
 
 
 def test_a_key_is_published_once_until_it_is_forgotten(table, queue):
-    one, two, three = stored(1), stored(2), stored(3)
-    assert table.put_once(queue, one, "k", 1000, later=False) == one.id
-    assert table.put_once(queue, two, "k", 1000 + MESSAGE_KEY_S - 1, later=False) == one.id
-    assert table.put_once(queue, two, "ä" * 256, 1000, later=True) == two.id
-    assert table.put_once(queue, three, "k", 1000 + MESSAGE_KEY_S, later=False) == three.id
-    assert [message_id for message_id, _ in table.page(queue, "", 9)] == [one.id, three.id]
+    first, second, third = stored(1), stored(2), stored(3)
+    assert table.put_once(queue, first, "k", 1000, later=False) == first.id
+    assert table.put_once(queue, second, "k", 1000 + MESSAGE_KEY_S - 1, later=False) == first.id
+    assert table.put_once(queue, second, "ä" * 256, 1000, later=True) == second.id
+    assert table.put_once(queue, third, "k", 1000 + MESSAGE_KEY_S, later=False) == third.id
+    assert [message_id for message_id, _ in table.page(queue, "", 9)] == [first.id, third.id]
     assert table.count_later(queue) == 1
 
 

@@ -150,15 +150,15 @@ def test_the_index_has_each_block_under_the_day_of_its_expiry(client):
     name = create_blocks_table(client)
     warm = WarmBlocks(DynamoTable(client, name))
     day = 20_000
-    wanted = {key._replace(part=part) for key in keys() for part in ("", "0")}
-    for key in wanted:
+    expected = {key._replace(part=part) for key in keys() for part in ("", "0")}
+    for key in expected:
         warm.put(key, Item(b"x", day * DAY_S), None)
     moved, other = KEY._replace(part="10"), KEY._replace(part="11")
     warm.put(moved, Item(b"x", (day - 1) * DAY_S), None)
     warm.put(moved, Item(b"y", (day + 1) * DAY_S - 1), Item(b"x"))
     warm.put(other, Item(b"x", (day + 1) * DAY_S), None)
     DynamoTable(client, name).put("series:a:b", "000000", Item(b"x"), None)
-    assert set(expiring(client, name, day)) == wanted | {moved}
+    assert set(expiring(client, name, day)) == expected | {moved}
     assert set(expiring(client, name, day + 1)) == {other}
     assert list(expiring(client, name, day - 1)) == []
     listed = list(expiring(client, name, day))

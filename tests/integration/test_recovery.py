@@ -4,7 +4,7 @@ from bench.recovery import recover
 
 
 def test_a_lost_redis_is_whole_again_within_minutes(cluster):
-    found = recover(cluster, hosts=1000, hours=1, scale=250)
-    assert found.wrong == 0
-    assert found.whole_s <= 360 and found.open_503_s <= 300
-    assert found.fullest < 0.7
+    recovery = recover(cluster, hosts=1000, hours=1, scale=250)
+    assert recovery.wrong == 0
+    assert recovery.whole_s <= 360 and recovery.open_503_s <= 300
+    assert recovery.fullest < 0.7

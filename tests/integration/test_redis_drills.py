@@ -87,7 +87,7 @@ class Drill(Load):
         """Whether each master has a replica that proves a promotion."""
         note, _ = MastersItem(self.pipeline.table).load()
         shards = {shard.id: shard for shard in note.shards}
-        return all(any(one.counts for one in shards[id_].followers) for id_ in note.ids)
+        return all(any(follower.counts for follower in shards[id_].followers) for id_ in note.ids)
 
     def _is_read(self, host):
         return self.pipeline.get_metric(host, NAMES[0])[0] == 200

@@ -138,7 +138,7 @@ def test_a_cluster_is_watched_until_it_is_interrupted(hosts, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("carbyne.cli.redis.time.sleep", sleep)
         operator.redis("status --watch")
-    assert len(operator.said) == 3 and all(one.startswith("3 shards, 6 nodes") for one in operator.said)
+    assert len(operator.said) == 3 and all(line.startswith("3 shards, 6 nodes") for line in operator.said)
 
 
 def test_nobody_at_the_keyboard_is_no_yes(hosts):

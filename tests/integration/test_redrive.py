@@ -83,7 +83,7 @@ def outputs(aws):
     )
     add_tenant(aws.client("dynamodb"), name, "acme")
     add_key(aws.client("dynamodb"), name, "secret", "acme")
-    buckets = {one: f"{one.lower()}-{name}" for one in ("FailureBucketName", "ArchiveFailureBucketName")}
+    buckets = {output: f"{output.lower()}-{name}" for output in ("FailureBucketName", "ArchiveFailureBucketName")}
     buckets["BlocksBucketName"] = f"blocks-{name}"
     for bucket in buckets.values():
         aws.client("s3").create_bucket(Bucket=bucket)
@@ -119,7 +119,7 @@ def run(aws, outputs):
 
 
 def objects(aws, bucket):
-    return [one["Key"] for one in aws.client("s3").list_objects_v2(Bucket=bucket).get("Contents", [])]
+    return [listed["Key"] for listed in aws.client("s3").list_objects_v2(Bucket=bucket).get("Contents", [])]
 
 
 class System(Pipeline):
@@ -146,9 +146,9 @@ class System(Pipeline):
         client, name = self.aws.client("kinesis"), self.outputs["StreamName"]
         [shard] = client.list_shards(StreamName=name)["Shards"]
         where = {"StreamName": name, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
-        found = client.get_records(ShardIterator=client.get_shard_iterator(**where)["ShardIterator"])["Records"]
-        found, self.taken = found[self.taken :], len(found)
-        return [(one["SequenceNumber"], one["PartitionKey"], one["Data"]) for one in found]
+        records = client.get_records(ShardIterator=client.get_shard_iterator(**where)["ShardIterator"])["Records"]
+        records, self.taken = records[self.taken :], len(records)
+        return [(record["SequenceNumber"], record["PartitionKey"], record["Data"]) for record in records]
 
     def ingest_new(self):
         records = self.new()
@@ -356,13 +356,13 @@ def test_what_is_put_while_it_runs_waits_for_the_next_run(aws, outputs):
     paged = S3Failures(client, bucket)
     real = client.get_paginator("list_objects_v2")
     client.get_paginator = lambda _: Pages(real)
-    found = paged.kept("corrupt/")
-    names = [next(found).name]
+    failures = paged.kept("corrupt/")
+    names = [next(failures).name]
     time.sleep(1.1)  # S3 and its Date know seconds
     client.put_object(Bucket=bucket, Key="corrupt/9", Body=b"x")
-    names += [one.name for one in found]
+    names += [failure.name for failure in failures]
     assert names == ["corrupt/0", "corrupt/1", "corrupt/2"]
-    assert [one.name for one in S3Failures(client, bucket).kept("corrupt/")][-1] == "corrupt/9"
+    assert [failure.name for failure in S3Failures(client, bucket).kept("corrupt/")][-1] == "corrupt/9"
 
 
 class Pages:

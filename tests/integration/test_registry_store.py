@@ -45,8 +45,8 @@ def store(request):
         return MemoryStore()
     aws, table = request.getfixturevalue("aws"), request.getfixturevalue("table")
     client = aws.client("dynamodb")
-    for found in client.scan(TableName=table)["Items"]:
-        client.delete_item(TableName=table, Key={"pk": found["pk"], "sk": found["sk"]})
+    for item in client.scan(TableName=table)["Items"]:
+        client.delete_item(TableName=table, Key={"pk": item["pk"], "sk": item["sk"]})
     return DynamoRegistry(client, table)
 
 
@@ -260,7 +260,7 @@ def test_a_host_is_removed_with_its_samples(aws, table, wired):
     client = aws.client("kinesis")
     [shard] = client.list_shards(StreamName=table)["Shards"]
     where = {"StreamName": table, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
-    [found] = client.get_records(ShardIterator=client.get_shard_iterator(**where)["ShardIterator"])["Records"]
-    record = records.decode(found["Data"])
+    [stream_record] = client.get_records(ShardIterator=client.get_shard_iterator(**where)["ShardIterator"])["Records"]
+    record = records.decode(stream_record["Data"])
     assert (record.tenant, record.source, record.series, record.from_ms) == ("gone", f"host/{host}", "", 0)
-    assert found["PartitionKey"] == keys.lane_tag(keys.lane_of("gone", f"host/{host}"))
+    assert stream_record["PartitionKey"] == keys.lane_tag(keys.lane_of("gone", f"host/{host}"))

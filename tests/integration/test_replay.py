@@ -230,5 +230,5 @@ def master(cluster, lane):
     """A connection to the master that serves a lane."""
     host, _, port = cluster.endpoint.rpartition(":")
     with RedisCluster(host=host, port=int(port)) as client:
-        found = client.get_node_from_key(lane_state(lane))
-        return next(node for node in cluster.nodes if node.port == found.port).client
+        serving = client.get_node_from_key(lane_state(lane))
+        return next(node for node in cluster.nodes if node.port == serving.port).client

@@ -161,8 +161,8 @@ class Weeks:
         assert answer["statusCode"] == 200, answer
         assert answer["headers"]["Carbyne-Resolution"] == resolution
         seen = {m["time"] * 1000: plain.bits(m["value"]) for m in json.loads(answer["body"])["metrics"]}
-        wanted = plain.view(self.source.posted[name], resolution, aggregate, from_s * 1000, to_s * 1000, rolled)
-        assert seen == wanted, f"{aggregate} of {name} over {(to_s - from_s) / 3600} h"
+        expected = plain.view(self.source.posted[name], resolution, aggregate, from_s * 1000, to_s * 1000, rolled)
+        assert seen == expected, f"{aggregate} of {name} over {(to_s - from_s) / 3600} h"
 
     def report(self, days, requests):
         units = {kind: round(count / days, 1) for kind, count in sorted(self.table.units.items())}

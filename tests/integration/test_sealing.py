@@ -168,8 +168,8 @@ class World(Pipeline):
     def tokens(self, host):
         """{window: state and expiry} as Redis has them."""
         with master_of_lane(self.cluster, source_of(host).lane) as client:
-            held = client.hgetall(source_of(host).windows)
-        return {Window.parse(token.decode()): state for token, state in held.items()}
+            entries = client.hgetall(source_of(host).windows)
+        return {Window.parse(token.decode()): state for token, state in entries.items()}
 
     def expire(self, host, *, before_s=2**40, tidy=False):
         """What Redis does at a window's expiry, at once; ``tidy``: and what the next confirm does."""
@@ -271,7 +271,7 @@ def settle(world, host):
     world.seal_all()
     world.check(host)
     assert world.tokens(host).keys() >= world.rows_left(host)
-    assert all(int(held[1:].partition(b",")[0]) > 0 for held in world.tokens(host).values()), "nothing is unsealed"
+    assert all(int(entry[1:].partition(b",")[0]) > 0 for entry in world.tokens(host).values()), "nothing is unsealed"
     if world.retention.hot_s == 0:
         assert world.rows_left(host) == set()
     world.expire(host)

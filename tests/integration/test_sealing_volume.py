@@ -73,8 +73,8 @@ def deliver(path, batch=500):
 def stored(path, source, series, window=WINDOW):
     """The columns of these series in the table."""
     warm, key = WarmBlocks(path.table), BlockKey(source, "raw", window)
-    found = read_blocks(warm, key, warm.get(key), series)
-    return merge([columns for columns in found if columns is not None])
+    parts = read_blocks(warm, key, warm.get(key), series)
+    return merge([columns for columns in parts if columns is not None])
 
 
 def expect(path, source, names, values):
@@ -84,8 +84,8 @@ def expect(path, source, names, values):
     rows = {name: at for at, name in enumerate(names)}
     for group in columns.groups:
         assert (group.ts_ms == (START_S + 60 * np.arange(len(values))) * 1000).all()
-        wanted = np.ascontiguousarray(values[:, [rows[name] for name in group.series]].T)
-        assert (group.values == wanted.view(np.uint64)).all(), source
+        expected_values = np.ascontiguousarray(values[:, [rows[name] for name in group.series]].T)
+        assert (group.values == expected_values.view(np.uint64)).all(), source
 
 
 class Priced:
@@ -179,8 +179,8 @@ def test_hosts_of_100_metrics_over_4_hours_are_exact(make, aws, hosts):
     for source in list(expected)[:: max(1, hosts // 20)]:
         for name in (names[0], names[57]):
             _, _, points = path.get_metric(source.source.removeprefix("host/"), name, START_S, DUE_S)
-            wanted = [struct.pack("<d", value) for value in expected[source][:, names.index(name)]]
-            assert [struct.pack("<d", value) for _, value in points] == wanted
+            expected_points = [struct.pack("<d", value) for value in expected[source][:, names.index(name)]]
+            assert [struct.pack("<d", value) for _, value in points] == expected_points
     print(f"\n{hosts} x {len(names)} x 4 h: {path.table.report(samples, hosts)}")
     print(f"{seconds / samples * 1e6:.2f} us CPU a sample, the table's client included")
 
@@ -227,8 +227,10 @@ def test_a_wide_source_seals_into_parts_and_takes_late_samples(make, count, rows
     assert path.seal() == 1
     for name, before, value in (("plugin.late", [], row[0]), (names[5], values[:, 5], row[1])):
         status, _, points = path.get_metric("wide", name, START_S, DUE_S)
-        wanted = [(START_S + 60 * number, x) for number, x in enumerate(before)] + [(START_S + 60 * late, value)]
+        expected_points = [(START_S + 60 * number, x) for number, x in enumerate(before)] + [
+            (START_S + 60 * late, value)
+        ]
         assert status == 200
-        assert [(t, struct.pack("<d", v)) for t, v in points] == [(t, struct.pack("<d", v)) for t, v in wanted]
-        held = column(stored(path, source, [name]), name)[1].view(np.float64).tolist()
-        assert held == [x for _, x in wanted], "in the block as well"
+        assert [(t, struct.pack("<d", v)) for t, v in points] == [(t, struct.pack("<d", v)) for t, v in expected_points]
+        values_held = column(stored(path, source, [name]), name)[1].view(np.float64).tolist()
+        assert values_held == [x for _, x in expected_points], "in the block as well"

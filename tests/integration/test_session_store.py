@@ -55,13 +55,13 @@ def handle(name, item):
 
 
 def test_it_comes_back_until_it_is_deleted(store, item):
-    one = handle("one", item)
-    assert store.get(one) is None
-    store.put(one, session(item, agent="é\n\0"))
-    assert store.get(one) == session(item, agent="é\n\0")
-    store.delete(one, item)
-    store.delete(one, item)
-    assert (store.get(one), store.of_key(item)) == (None, {})
+    kept = handle("one", item)
+    assert store.get(kept) is None
+    store.put(kept, session(item, agent="é\n\0"))
+    assert store.get(kept) == session(item, agent="é\n\0")
+    store.delete(kept, item)
+    store.delete(kept, item)
+    assert (store.get(kept), store.of_key(item)) == (None, {})
 
 
 def test_a_keys_sessions_by_their_ends(store, item):
@@ -76,10 +76,10 @@ def test_a_keys_sessions_by_their_ends(store, item):
 
 def test_redis_ends_it_by_itself_and_forgets_its_name(redis, item):
     store = RedisSessions(redis, lambda: session(item).ends_s - 1)
-    one = handle("one", item)
-    store.put(one, session(item))
-    assert list(store.of_key(item)) == [one]
-    wait_until(lambda: store.get(one) is None)
+    kept = handle("one", item)
+    store.put(kept, session(item))
+    assert list(store.of_key(item)) == [kept]
+    wait_until(lambda: store.get(kept) is None)
     assert store.of_key(item) == {}
 
 
@@ -108,13 +108,13 @@ def test_the_system_view_says_what_the_cluster_is(cluster, redis):
     cluster.wait_until_ok()
     seen = RedisSystem(redis)
     end_s = time.monotonic() + 20  # a node that another test restarted may still be copying
-    found = seen.nodes()
-    while not all(each.is_healthy and each.used_bytes for each in found):
-        assert time.monotonic() < end_s, found
+    nodes = seen.nodes()
+    while not all(each.is_healthy and each.used_bytes for each in nodes):
+        assert time.monotonic() < end_s, nodes
         time.sleep(0.2)
-        found = seen.nodes()
-    assert sorted(one.role for one in found) == ["master"] * 3 + ["replica"] * 3
-    assert sum(one.slots for one in found) == 16_384
+        nodes = seen.nodes()
+    assert sorted(node.role for node in nodes) == ["master"] * 3 + ["replica"] * 3
+    assert sum(node.slots for node in nodes) == 16_384
     lanes, seals = seen.lanes(NOW_S * 1000)
     assert lanes.whole + lanes.rebuilding + lanes.unset == 1_024
     assert seals.open >= seals.due >= 0
@@ -185,7 +185,7 @@ def test_nothing_is_cached_where_rows_need_the_room(cluster, cache, source):
     """Over half full, the cache stops; there is room again, and it goes on."""
     with contextlib.closing(connection(cluster)) as client:
         [was, *_] = client.config_get("maxmemory", target_nodes=RedisCluster.PRIMARIES).values()
-        used = [one["used_memory"] for one in client.info("memory", target_nodes=RedisCluster.PRIMARIES).values()]
+        used = [memory["used_memory"] for memory in client.info("memory", target_nodes=RedisCluster.PRIMARIES).values()]
         client.config_set("maxmemory", int(max(used) * 1.8), target_nodes=RedisCluster.PRIMARIES)
         try:
             cache.put(source, "k", b"value")

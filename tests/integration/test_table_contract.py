@@ -75,18 +75,18 @@ def test_many_items_are_got_at_once(table):
 
 
 def test_a_put_needs_the_version_that_is_there(table):
-    one, two, three = Item(b"one"), Item(b"two", FAR_S), Item(b"three")
-    assert not table.put("p", "s", two, one), "nothing is there"
+    first, second, third = Item(b"one"), Item(b"two", FAR_S), Item(b"three")
+    assert not table.put("p", "s", second, first), "nothing is there"
     assert table.get("p", "s") is None
-    assert table.put("p", "s", one, None)
-    assert not table.put("p", "s", two, None), "something is there"
-    assert not table.put("p", "s", two, three), "something else is there"
-    assert table.get("p", "s") == one
-    assert table.put("p", "s", two, table.get("p", "s"))
-    assert not table.put("p", "s", three, one), "it has gone by"
-    assert table.get("p", "s") == two
-    assert table.put("p", "s", one, two), "back again"
-    assert table.put("p", "s", three, one), "equal content is the same version"
+    assert table.put("p", "s", first, None)
+    assert not table.put("p", "s", second, None), "something is there"
+    assert not table.put("p", "s", second, third), "something else is there"
+    assert table.get("p", "s") == first
+    assert table.put("p", "s", second, table.get("p", "s"))
+    assert not table.put("p", "s", third, first), "it has gone by"
+    assert table.get("p", "s") == second
+    assert table.put("p", "s", first, second), "back again"
+    assert table.put("p", "s", third, first), "equal content is the same version"
 
 
 def test_the_version_is_that_of_the_content_alone(table):
@@ -130,9 +130,9 @@ def test_a_query_gives_all_pages_in_order(table):
     sorts = [f"{number:03d}" for number in range(9)]
     for number in (4, 1, 8, 0, 3, 7, 2, 6, 5):
         table.put("p", sorts[number], Item(bytes((number,)) * 390_000), None)
-    found = table.query("p", "001", "007")
-    assert [sort for sort, _ in found] == sorts[1:8]
-    assert all(item.data == bytes((int(sort),)) * 390_000 for sort, item in found)
+    rows = table.query("p", "001", "007")
+    assert [sort for sort, _ in rows] == sorts[1:8]
+    assert all(item.data == bytes((int(sort),)) * 390_000 for sort, item in rows)
 
 
 def test_the_largest_block_fits_beside_the_longest_keys(table):
@@ -143,14 +143,14 @@ def test_the_largest_block_fits_beside_the_longest_keys(table):
 
 
 def test_of_puts_at_once_one_wins(table):
-    held = None
+    item_before = None
     for turn in range(5):
         items = [Item(f"{turn} {number}".encode()) for number in range(6)]
         with ThreadPoolExecutor(6) as threads:
-            won = list(threads.map(lambda item, held=held: table.put("p", "s", item, held), items))
+            won = list(threads.map(lambda item, item_before=item_before: table.put("p", "s", item, item_before), items))
         assert won.count(True) == 1
-        held = table.get("p", "s")
-        assert held == items[won.index(True)]
+        item_before = table.get("p", "s")
+        assert item_before == items[won.index(True)]
 
 
 SOURCE = SourceKey("acme", "host/a")
@@ -172,27 +172,29 @@ def test_blocks_are_found_by_span(table):
         (0, 10),
         (1_700_006_399, 2**33),
     ):
-        found = warm.between(SOURCE, "raw", from_s * 1000, to_s * 1000)
+        blocks_between = warm.between(SOURCE, "raw", from_s * 1000, to_s * 1000)
         expected = {w for w in windows if w.overlaps(from_s * 1000, to_s * 1000)}
-        assert {key for key, _ in found} == {BlockKey(SOURCE, "raw", window) for window in expected}
-        assert all(item.data == key.window.token.encode() for key, item in found)
-        assert [key.window.start_s for key, _ in found] == sorted(key.window.start_s for key, _ in found)
+        assert {key for key, _ in blocks_between} == {BlockKey(SOURCE, "raw", window) for window in expected}
+        assert all(item.data == key.window.token.encode() for key, item in blocks_between)
+        assert [key.window.start_s for key, _ in blocks_between] == sorted(
+            key.window.start_s for key, _ in blocks_between
+        )
 
 
 @pytest.mark.parametrize("length_s", [60, 900, 3_600, 9_000, 14_400, 86_400])
 def test_a_raw_block_is_found_from_its_first_second_to_its_last(length_s):
     warm, window = WarmBlocks(FakeTable()), Window.holding(1_700_000_000_000, length_s)
     warm.put(BlockKey(SOURCE, "raw", window), Item(b"x"), None)
-    for second, found in ((window.start_s - 1, 0), (window.start_s, 1), (window.end_s - 1, 1), (window.end_s, 0)):
-        assert len(warm.between(SOURCE, "raw", second * 1000, second * 1000)) == found
+    for second, count in ((window.start_s - 1, 0), (window.start_s, 1), (window.end_s - 1, 1), (window.end_s, 0)):
+        assert len(warm.between(SOURCE, "raw", second * 1000, second * 1000)) == count
 
 
 @pytest.mark.parametrize("resolution", ROLLUPS, ids=lambda resolution: resolution.name)
 def test_a_rollup_block_is_found_from_its_first_second_to_its_last(resolution):
     warm, window = WarmBlocks(FakeTable()), Window.holding(1_700_000_000_000, resolution.window_s)
     warm.put(BlockKey(SOURCE, resolution.name, window), Item(b"x"), None)
-    for second, found in ((window.start_s - 1, 0), (window.start_s, 1), (window.end_s - 1, 1), (window.end_s, 0)):
-        assert len(warm.between(SOURCE, resolution.name, second * 1000, second * 1000)) == found
+    for second, count in ((window.start_s - 1, 0), (window.start_s, 1), (window.end_s - 1, 1), (window.end_s, 0)):
+        assert len(warm.between(SOURCE, resolution.name, second * 1000, second * 1000)) == count
 
 
 def test_a_table_that_can_not_be_asked_is_retryable(aws):

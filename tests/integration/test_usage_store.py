@@ -218,11 +218,11 @@ class Meter(dict):
 def test_what_the_ingester_counts_makes_the_writer_refuse(client, table, store):
     """Through the real items: over the limit, refused with the reason; a minute of look-ups is two reads."""
     clock, meter, watched = [0.0], Meter(), Counting(client)
-    moment = Time(
+    time_of_puts = Time(
         now_ms=lambda: int((NOW_S + clock[0]) * 1000), clock=lambda: clock[0], sleep=lambda _: None, random=lambda: 0.5
     )
     accounts = Accounts(DynamoAccounts(watched, table), lambda: clock[0])
-    writer = Writer(accounts, MemoryStream(), NoDeletes(), RawWindows(14_400, 86_400 * 460), meter, moment)
+    writer = Writer(accounts, MemoryStream(), NoDeletes(), RawWindows(14_400, 86_400 * 460), meter, time_of_puts)
 
     def post():
         body = json.dumps([{"hostId": "h", "name": "m", "time": NOW_S, "value": 1}])

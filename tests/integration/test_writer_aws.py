@@ -90,12 +90,12 @@ def post(aws, names, monkeypatch):
 def on_stream(aws, stream):
     """(partition key, record) of everything in the stream."""
     client = aws.client("kinesis")
-    found = []
+    stream_records = []
     for shard in client.list_shards(StreamName=stream)["Shards"]:
         where = {"StreamName": stream, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
         iterator = client.get_shard_iterator(**where)["ShardIterator"]
-        found += client.get_records(ShardIterator=iterator)["Records"]
-    return [(record["PartitionKey"], records.decode(record["Data"])) for record in found]
+        stream_records += client.get_records(ShardIterator=iterator)["Records"]
+    return [(record["PartitionKey"], records.decode(record["Data"])) for record in stream_records]
 
 
 def test_posted_samples_are_on_the_stream_by_lane(aws, names, post):
@@ -107,14 +107,14 @@ def test_posted_samples_are_on_the_stream_by_lane(aws, names, post):
     ]
     answer = post(samples)
     assert (answer["statusCode"], answer["body"]) == (200, '{"success":true}')
-    found = {}
+    by_name = {}
     for key, record in on_stream(aws, names[0]):
         for row in record.rows:
             assert key == keys.lane_tag(keys.lane_of("acme", row.source))
             series = keys.split_series(record.lists[row.series])
             values = struct.unpack(f"<{len(series)}d", row.values)
-            found |= {(row.source, name): value for name, value in zip(series, values, strict=True)}
-    assert found == {(f"host/{sample['hostId']}", sample["name"]): sample["value"] for sample in samples}
+            by_name |= {(row.source, name): value for name, value in zip(series, values, strict=True)}
+    assert by_name == {(f"host/{sample['hostId']}", sample["name"]): sample["value"] for sample in samples}
 
 
 def test_a_wrong_key_is_403_and_a_stream_that_is_gone_503(aws, names, post):

@@ -48,15 +48,15 @@ def test_its_calls_are_answered(server):
     said = grafana.run(server, "secret")
     refused = [request for request in said["requests"] if request["status"] != 200]
     assert not refused and "error" not in said, (refused, said.get("error"))
-    found = said["found"]
+    series_found = said["found"]
     assert {request["method"] for request in said["requests"]} == {"GET", "POST"}
     assert any("limit=40000" in request["given"] for request in said["requests"])
-    assert sorted(found["metrics"]) == ["requests.count", "up"]
-    assert {"job", "instance", "http.status"} <= set(found["labels"])
-    assert "http.status" not in found["labelsOfOne"]
-    assert (sorted(found["jobs"]), found["dotted"]) == (["api", "node"], ["200"])
-    assert found['label_values(up{job="node"}, instance)'] == ["web1:9100"]
-    assert found["metrics(up.*)"] == ["up"]
-    assert len(found["query_result(up)"]) == 1 and "web1:9100" in found["query_result(up)"][0]
-    assert len(found['up{job="node"}']) == 1
-    assert "job" in found["tagKeys"] and sorted(found["tagValues"]) == ["api", "node"]
+    assert sorted(series_found["metrics"]) == ["requests.count", "up"]
+    assert {"job", "instance", "http.status"} <= set(series_found["labels"])
+    assert "http.status" not in series_found["labelsOfOne"]
+    assert (sorted(series_found["jobs"]), series_found["dotted"]) == (["api", "node"], ["200"])
+    assert series_found['label_values(up{job="node"}, instance)'] == ["web1:9100"]
+    assert series_found["metrics(up.*)"] == ["up"]
+    assert len(series_found["query_result(up)"]) == 1 and "web1:9100" in series_found["query_result(up)"][0]
+    assert len(series_found['up{job="node"}']) == 1
+    assert "job" in series_found["tagKeys"] and sorted(series_found["tagValues"]) == ["api", "node"]

@@ -24,8 +24,8 @@ APART_S = 5.0
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory):
     """Its path: on PATH, or built by Go."""
-    if found := shutil.which("mackerel-plugin-redis"):
-        return found
+    if path := shutil.which("mackerel-plugin-redis"):
+        return path
     if not (go := shutil.which("go")):
         pytest.skip("neither mackerel-plugin-redis nor Go is installed here")
     folder = tmp_path_factory.mktemp("go")
@@ -49,7 +49,7 @@ def test_names_and_values_are_those_of_the_plugin(plugin, cluster, tmp_path, rol
     def both():
         said = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
         lines = (line.split("\t") for line in said.splitlines())
-        figures = next(one.figures for one in nodes.readings() if one.name == name)
+        figures = next(reading.figures for reading in nodes.readings() if reading.name == name)
         return {f"custom.{line[0]}": float(line[1]) for line in lines}, figures
 
     _, before = both()

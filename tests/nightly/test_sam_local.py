@@ -103,9 +103,9 @@ def test_every_function_answers(system):
 
 
 def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 @pytest.fixture
@@ -145,9 +145,9 @@ def test_a_post_through_start_api_is_readable(system, api):
     assert ask(f"{api}/api/v0/tsdb", json.dumps([sample]).encode()) == (200, {"success": True})
     url = f"{api}/api/v0/hosts/through-sam/metrics?name=loadavg5&from={now_s}&to={now_s}"
     end_s = time.monotonic() + READY_S
-    wanted = (200, {"metrics": [{"time": now_s, "value": 1.5}]})
-    while (got := ask(url)) != wanted and time.monotonic() < end_s:
+    expected = (200, {"metrics": [{"time": now_s, "value": 1.5}]})
+    while (got := ask(url)) != expected and time.monotonic() < end_s:
         time.sleep(0.5)
-    assert got == wanted
+    assert got == expected
     status, answer = ask(f"{api}/nowhere")
     assert status == 404 and answer["error"]["message"].startswith("no such call: GET /nowhere;")

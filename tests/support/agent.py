@@ -141,10 +141,10 @@ class Agent:
 
     def _prepare(self):
         for _ in range(FIND_TRIES):
-            states = "&".join(f"status={one}" for one in ("working", "standby", "maintenance", "poweroff"))
-            found = yield from self._call("GET", f"/api/v0/hosts?customIdentifier={self._name}.cloud&{states}")
-            if isinstance(found, dict) and found["hosts"]:
-                self.host_id = found["hosts"][0]["id"]
+            states = "&".join(f"status={status}" for status in ("working", "standby", "maintenance", "poweroff"))
+            answered = yield from self._call("GET", f"/api/v0/hosts?customIdentifier={self._name}.cloud&{states}")
+            if isinstance(answered, dict) and answered["hosts"]:
+                self.host_id = answered["hosts"][0]["id"]
                 break
             yield FIND_DELAY_S
         if self.host_id is None:
@@ -152,10 +152,10 @@ class Agent:
             if made is None:
                 return
             self.host_id = made["id"]
-        found = yield from self._persist("GET", f"/api/v0/hosts/{self.host_id}?")
-        if found is None:
+        answered = yield from self._persist("GET", f"/api/v0/hosts/{self.host_id}?")
+        if answered is None:
             return
-        host = found["host"]
+        host = answered["host"]
         assert type(host["createdAt"]) is int and 0 <= host["createdAt"] < 2**31, "or the client can't decode it"
         assert all(type(value) is str for part in ("memory", "kernel") for value in host["meta"][part].values())
         if host["status"] != "working":

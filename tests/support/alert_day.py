@@ -293,13 +293,15 @@ def _sorted(spans):
 
 
 def all_alerts(system):
-    found, after = [], ""
+    listed, after = [], ""
     while True:
         page = system.ok("GET", f"/api/v0/alerts?withClosed=true&nextId={after}")
-        found += page["alerts"]
+        listed += page["alerts"]
         after = page.get("nextId", "")
         if not after:
-            return [_Alert(**{"closedAt": None, "reason": "", "hostId": "", "message": "", **alert}) for alert in found]
+            return [
+                _Alert(**{"closedAt": None, "reason": "", "hostId": "", "message": "", **alert}) for alert in listed
+            ]
 
 
 class _Alert:

@@ -99,11 +99,11 @@ def _points(body):
     }
 
 
-def same(one, other, tolerance):
+def same(left, other, tolerance):
     """Equal but for rounding, NaN to NaN; next to zero what larger numbers leave of each other."""
-    if math.isnan(one) or math.isnan(other):
-        return math.isnan(one) and math.isnan(other)
-    return one == other or math.isclose(one, other, rel_tol=tolerance, abs_tol=0)
+    if math.isnan(left) or math.isnan(other):
+        return math.isnan(left) and math.isnan(other)
+    return left == other or math.isclose(left, other, rel_tol=tolerance, abs_tol=0)
 
 
 def boundary_ms(near_ms):

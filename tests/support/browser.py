@@ -53,8 +53,8 @@ class Browser:
         except TimeoutException:
             raise AssertionError(f"{what} within {timeout_s} s; the page says:\n{self.text()[:2000]}") from None
 
-    def until_text(self, wanted, css="body", timeout_s=15):
-        self.until(lambda: wanted in self.text(css), f"{wanted!r} is not there", timeout_s)
+    def until_text(self, text, css="body", timeout_s=15):
+        self.until(lambda: text in self.text(css), f"{text!r} is not there", timeout_s)
 
     def click(self, css):
         self.until(lambda: self.find(css), f"{css} is not there")[0].click()
@@ -73,12 +73,14 @@ class Browser:
     def events(self):
         """Network events of the DevTools protocol since the start."""
         logged = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        self._events += [one for one in logged if one["method"].startswith("Network.")]
+        self._events += [event for event in logged if event["method"].startswith("Network.")]
         return self._events
 
     @property
     def requests(self):
-        return [one["params"]["request"]["url"] for one in self.events if one["method"] == "Network.requestWillBeSent"]
+        return [
+            event["params"]["request"]["url"] for event in self.events if event["method"] == "Network.requestWillBeSent"
+        ]
 
     def complaints(self):
         """What the console says of errors: scripts that failed, policies that were broken."""

@@ -33,7 +33,7 @@ def queries():
 
 
 def _filled(template, chosen):
-    return re.sub(r"\{\{\.(\w+)\}\}", lambda found: chosen[found[1]], template)
+    return re.sub(r"\{\{\.(\w+)\}\}", lambda match: chosen[match[1]], template)
 
 
 def samples(start_ms, end_ms):

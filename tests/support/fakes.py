@@ -64,9 +64,9 @@ class DictCache:
         self.entries, self.hits, self.misses = {}, 0, 0
 
     def get(self, source, key):
-        found = self.entries.get((source.lane, key))
-        self.hits, self.misses = self.hits + (found is not None), self.misses + (found is None)
-        return found
+        entry = self.entries.get((source.lane, key))
+        self.hits, self.misses = self.hits + (entry is not None), self.misses + (entry is None)
+        return entry
 
     def put(self, source, key, value):
         self.entries[source.lane, key] = value

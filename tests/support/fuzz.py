@@ -87,7 +87,7 @@ class Fuzz:
         self.system = MemorySystem()
         self.schema = schemathesis.openapi.from_dict(DOCUMENT)
         self.schema.app = self.system.application
-        self.operations = [found.ok() for found in self.schema.get_all_operations()]
+        self.operations = [operation.ok() for operation in self.schema.get_all_operations()]
         self.statuses = Counter()
 
     def run(self, label, cases):
@@ -95,7 +95,7 @@ class Fuzz:
 
         What has neither parameters nor a body nor a key can't be asked wrongly, and is asked once.
         """
-        operation = next(one for one in self.operations if one.label == label)
+        operation = next(methods for methods in self.operations if methods.label == label)
         if operation.definition.raw.get("security") == []:
             return self._run(operation, GenerationMode.POSITIVE, 1)
         for mode in MODES:
@@ -205,4 +205,4 @@ def _asked(label):
     return {"match[]": "m"} if label.endswith(("/series", "/labels", "_series")) else None
 
 
-LABELS = [f"{method.upper()} {path}" for path, one in DOCUMENT["paths"].items() for method in one]
+LABELS = [f"{method.upper()} {path}" for path, methods in DOCUMENT["paths"].items() for method in methods]

@@ -60,8 +60,8 @@ def engine():
 
 def bridge():
     """The address of this machine that containers reach."""
-    found = psutil.net_if_addrs().get("docker0", ())
-    address = next((one.address for one in found if one.family == socket.AF_INET), None)
+    addresses = psutil.net_if_addrs().get("docker0", ())
+    address = next((address_of.address for address_of in addresses if address_of.family == socket.AF_INET), None)
     if address is None:
         raise Missing("Docker's bridge docker0 has no address here, so that containers would not reach this machine")
     return address

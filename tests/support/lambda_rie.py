@@ -43,16 +43,16 @@ def emulator():
 def pythons():
     """Interpreters to run under: our own, and Lambda's version where it is."""
     own = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
-    found = {f"3.{sys.version_info.minor}": str(own if own.exists() else sys.executable)}
-    if LAMBDA not in found and (other := next(filter(_answers, _candidates()), None)):
-        found[LAMBDA] = other
-    return found
+    paths = {f"3.{sys.version_info.minor}": str(own if own.exists() else sys.executable)}
+    if LAMBDA not in paths and (other := next(filter(_answers, _candidates()), None)):
+        paths[LAMBDA] = other
+    return paths
 
 
 def _candidates():
     """Where Lambda's version may be: on PATH, else among pyenv's, whose shim answers for the chosen one alone."""
-    if found := shutil.which(f"python{LAMBDA}"):
-        yield found
+    if path := shutil.which(f"python{LAMBDA}"):
+        yield path
     versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     yield from map(str, sorted(versions.glob(f"{LAMBDA}*/bin/python{LAMBDA}")))
 
@@ -154,9 +154,9 @@ class BuiltFunction:
 
 
 def _free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 if __name__ == "__main__":  # for `make test-lambda`: the interpreter, or why there is none to use beside our own

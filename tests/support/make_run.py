@@ -28,8 +28,8 @@ class System:
         self.lines = []
         for line in self.process.stdout:
             self.lines.append(line)
-            if found := READY.search(line):
-                self.url, self.key = found.groups()
+            if match := READY.search(line):
+                self.url, self.key = match.groups()
                 break
 
     @property

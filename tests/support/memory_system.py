@@ -69,11 +69,11 @@ class MemoryHot:
 
     def _read(self, source, from_ms, to_ms, series):
         self._check()
-        held = self.columns.get(source, EMPTY)
+        columns = self.columns.get(source, EMPTY)
         windows = self.windows(source)
         covered = {window for window in windows if window.overlaps(from_ms, to_ms)}
-        known = [name in held.series for name in series]
-        asked = restrict(between(held, from_ms, to_ms + 1), lambda name: name in series)
+        known = [name in columns.series for name in series]
+        asked = restrict(between(columns, from_ms, to_ms + 1), lambda name: name in series)
         return HotRead(True, known, asked, windows, covered)
 
     def series(self, source):
@@ -130,7 +130,7 @@ class MemorySystem:
         self.cache = DictCache()
         self.keys, self.sessions = Keys(), MemorySessions(lambda: int(now_s()))
         accounts = Accounts(self.keys, clock, now_s)
-        moment = Time(lambda: int(now_s() * 1000), clock=clock, sleep=lambda _: None, random=lambda: 0.5)
+        time_of_puts = Time(lambda: int(now_s() * 1000), clock=clock, sleep=lambda _: None, random=lambda: 0.5)
         registered = MemoryRegistered(self.store)
         ports = wiring_reader.ReaderPorts(
             self.hot,
@@ -138,7 +138,7 @@ class MemorySystem:
             self.table,
             FakeBlocks(),
             accounts,
-            moment.now_ms,
+            time_of_puts.now_ms,
             self.cache,
             registered.has,
             registered.sources,
@@ -147,7 +147,7 @@ class MemorySystem:
             self.store,
             lambda: int(now_s()),
             lambda: uuid.uuid4().hex[:11],
-            Putter(self.hot, moment).put,
+            Putter(self.hot, time_of_puts).put,
             secrets=MemorySecrets(),
         )
         self.queue_world = MemoryQueueWorld(int(now_s() * 1000))
@@ -158,7 +158,7 @@ class MemorySystem:
                 NoDeletes(),
                 RawWindows(LENGTH_S, RETENTION_S),
                 Meter(),
-                moment,
+                time_of_puts,
                 HostWatch(registered, clock),
                 self.handle,
             ),
@@ -171,9 +171,9 @@ class MemorySystem:
     def handle(self, event):
         """The Lambda answer of the function that the gateway would choose: the registry's for what no route names."""
         http = event["requestContext"]["http"]
-        wanted = http["method"], http["path"]
+        asked = http["method"], http["path"]
         for function, table in TABLES.items():
-            if any(route.parts_of(*wanted) is not None for route in table):
+            if any(route.parts_of(*asked) is not None for route in table):
                 return APPS[function].handle(event, partial(self.deps.__getitem__, function))
         return APPS["registry"].handle(event, partial(self.deps.__getitem__, "registry"))
 

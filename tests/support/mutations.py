@@ -453,8 +453,8 @@ def bits(rows):
     return {key: {name: struct.pack("<d", value) for name, value in values.items()} for key, values in rows.items()}
 
 
-def same(one, other):
-    return json.dumps(one) == json.dumps(other)
+def same(left, other):
+    return json.dumps(left) == json.dumps(other)
 
 
 def raw_body(payload):

@@ -52,10 +52,10 @@ def programs():
 
 def files():
     """The test files of the same version."""
-    found = sorted((programs() / "testdata").glob("*.test"))
-    if not found:
+    paths = sorted((programs() / "testdata").glob("*.test"))
+    if not paths:
         pytest.skip(f"{FOLDER} has no testdata, the *.test files of {MODULE}/promql/promqltest")
-    return found
+    return paths
 
 
 def _build():

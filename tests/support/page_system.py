@@ -33,7 +33,7 @@ class MemorySessions:
 
     def of_key(self, key_item):
         self._check()
-        mine = [(one.ends_s, handle) for handle, one in self.held.items() if one.key_item == key_item]
+        mine = [(session.ends_s, handle) for handle, session in self.held.items() if session.key_item == key_item]
         return {handle: self.held[handle] for _, handle in sorted(mine) if self.get(handle)}
 
     def _check(self):

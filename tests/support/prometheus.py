@@ -60,12 +60,12 @@ def theirs(url, text):
     asked = {"query": text, "start": SPAN.start_ms / 1000, "end": SPAN.end_ms / 1000, "step": SPAN.step_ms / 1000}
     try:
         with urlopen(f"{url}/api/v1/query_range?{urlencode(asked)}") as answer:
-            found = json.load(answer)["data"]["result"]
+            result = json.load(answer)["data"]["result"]
     except HTTPError as error:
         with error:
             assert json.load(error)["errorType"] in {"execution", "bad_data"}, text
         return None
-    return {made(each["metric"]): {round(at * 1000): float(value) for at, value in each["values"]} for each in found}
+    return {made(each["metric"]): {round(at * 1000): float(value) for at, value in each["values"]} for each in result}
 
 
 def ours(memory, text):
@@ -81,9 +81,9 @@ def ours(memory, text):
     }
 
 
-def same(one, other):
-    both_nan = math.isnan(one) and math.isnan(other)
-    return both_nan or one == other or math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+def same(left, other):
+    both_nan = math.isnan(left) and math.isnan(other)
+    return both_nan or left == other or math.isclose(left, other, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def compare(seed, number, folder):
@@ -92,16 +92,18 @@ def compare(seed, number, folder):
     with prometheus(memory, folder) as url:
         for _ in range(number):
             text = queries.vector(3)
-            expected, found = theirs(url, text), ours(memory, text)
-            assert (found is None) == (expected is None), (seed, text)
+            expected, ours_of_text = theirs(url, text), ours(memory, text)
+            assert (ours_of_text is None) == (expected is None), (seed, text)
             answered += bool(expected)
-            _check(expected or {}, found or {}, (seed, text))
+            _check(expected or {}, ours_of_text or {}, (seed, text))
     return answered
 
 
-def _check(expected, found, about):
-    assert found.keys() == expected.keys(), about
+def _check(expected, answered, about):
+    assert answered.keys() == expected.keys(), about
     for labels, points in expected.items():
-        assert found[labels].keys() == points.keys(), (about, labels)
-        wrong = {at: (found[labels][at], value) for at, value in points.items() if not same(found[labels][at], value)}
+        assert answered[labels].keys() == points.keys(), (about, labels)
+        wrong = {
+            at: (answered[labels][at], value) for at, value in points.items() if not same(answered[labels][at], value)
+        }
         assert not wrong, (about, labels, wrong)

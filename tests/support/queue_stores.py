@@ -30,9 +30,9 @@ class MemoryQueueTable:
 
     def put_once(self, queue, message, key, now_s, *, later):
         self._check()
-        held = self.keys.get((queue, key))
-        if held and held[1] > now_s:
-            return held[0]
+        kept = self.keys.get((queue, key))
+        if kept and kept[1] > now_s:
+            return kept[0]
         self.keys[queue, key] = message.id, now_s + MESSAGE_KEY_S
         (self.later if later else self.messages)[queue, message.id] = message
         return message.id
@@ -48,8 +48,8 @@ class MemoryQueueTable:
 
     def page(self, queue, after, most):
         self._check()
-        held = sorted((each.id, each.due_ms) for (of, _), each in self.messages.items() if of == queue)
-        return [one for one in held if one[0] > after][:most]
+        messages_in_order = sorted((each.id, each.due_ms) for (of, _), each in self.messages.items() if of == queue)
+        return [place for place in messages_in_order if place[0] > after][:most]
 
     def put_later(self, queue, messages):
         self._check()
@@ -62,15 +62,15 @@ class MemoryQueueTable:
 
     def due(self, queue, until_ms, most):
         self._check()
-        held = [each for (of, _), each in self.later.items() if of == queue and each.due_ms <= until_ms]
-        return sorted(held, key=lambda each: (each.due_ms, each.id))[:most]
+        waiting = [each for (of, _), each in self.later.items() if of == queue and each.due_ms <= until_ms]
+        return sorted(waiting, key=lambda each: (each.due_ms, each.id))[:most]
 
     def wake(self, queue, message):
         self._check()
-        found = self.later.pop((queue, message.id), None)
-        if found:
-            self.messages[queue, message.id] = found
-        return found is not None
+        woken = self.later.pop((queue, message.id), None)
+        if woken:
+            self.messages[queue, message.id] = woken
+        return woken is not None
 
     def count_later(self, queue):
         self._check()
@@ -83,8 +83,8 @@ class MemoryQueueTable:
 
     def dead(self, queue, after, most):
         self._check()
-        held = sorted((each for (of, _), each in self.letters.items() if of == queue), key=lambda each: each.id)
-        return [each for each in held if each.id > after][:most]
+        letters = sorted((each for (of, _), each in self.letters.items() if of == queue), key=lambda each: each.id)
+        return [each for each in letters if each.id > after][:most]
 
     def count_dead(self, queue):
         self._check()
@@ -92,10 +92,10 @@ class MemoryQueueTable:
 
     def revive(self, queue, message):
         self._check()
-        found = self.letters.pop((queue, message.id), None)
-        if found:
+        letter = self.letters.pop((queue, message.id), None)
+        if letter:
             self.messages[queue, message.id] = message
-        return found is not None
+        return letter is not None
 
     def remove_dead(self, queue, ids):
         self._check()

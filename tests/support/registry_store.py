@@ -22,8 +22,8 @@ class MemoryStore:
 
     def items(self, pk, prefix=""):
         self._check()
-        found = [item for key, item in self.table.items() if key.pk == pk and key.sk.startswith(prefix)]
-        return sorted(found, key=lambda item: item.key.sk.encode())
+        matching = [item for key, item in self.table.items() if key.pk == pk and key.sk.startswith(prefix)]
+        return sorted(matching, key=lambda item: item.key.sk.encode())
 
     def scan(self, pk, after=""):
         yield from [item for item in self.items(pk) if item.key.sk.encode() > after.encode()]
@@ -73,9 +73,9 @@ class MemoryRegistered:
         return {host_id for host_id in host_ids if self.store.get(hosts._key(tenant, host_id))}
 
     def sources(self, tenant):
-        found = [host_source(item.body) for item in self.store.items(hosts._key(tenant, "").pk)]
+        sources_of_hosts = [host_source(item.body) for item in self.store.items(hosts._key(tenant, "").pk)]
         services = self.store.items(roles.key_of(tenant, "").pk)
-        return found + [service_source(item.key.sk) for item in services if ":" not in item.key.sk]
+        return sources_of_hosts + [service_source(item.key.sk) for item in services if ":" not in item.key.sk]
 
     def has(self, source):
         kind, _, name = source.source.partition("/")

@@ -60,10 +60,10 @@ def _pool():
         for field in fields:
             field_name, _, rest = field.partition("=")
             number, _, kind = rest.rstrip("*").partition(":")
-            one = described.field.add(name=field_name, number=int(number), label=3 if field.endswith("*") else 1)
-            one.type = TYPES.get(kind, 11)
+            entry = described.field.add(name=field_name, number=int(number), label=3 if field.endswith("*") else 1)
+            entry.type = TYPES.get(kind, 11)
             if kind not in TYPES:
-                one.type_name = f".sender.{kind}"
+                entry.type_name = f".sender.{kind}"
     pool.Add(file)
     return pool
 
@@ -269,20 +269,20 @@ class Receiver:
 
 def stored_of(entries):
     """What (lane, record) of a stream say."""
-    found = Stored({}, {}, {})
+    stored = Stored({}, {}, {})
     for tag, data in entries:
         record = records.decode(data)
         if isinstance(record, records.FactsRecord):
-            found.targets.update(record.targets)
-            found.metrics.update(record.metrics)
-            assert all(keys.lane_tag(keys.lane_of(record.tenant, one)) == tag for one in record.targets)
+            stored.targets.update(record.targets)
+            stored.metrics.update(record.metrics)
+            assert all(keys.lane_tag(keys.lane_of(record.tenant, target)) == tag for target in record.targets)
             continue
         for row in record.rows:
             assert keys.lane_tag(keys.lane_of(record.tenant, row.source)) == tag
             series = keys.split_series(record.lists[row.series])
             for key, bits in zip(series, struct.unpack(f"<{len(series)}Q", row.values), strict=True):
-                found.samples[record.tenant, row.source, key, row.ts_ms] = bits
-    return found
+                stored.samples[record.tenant, row.source, key, row.ts_ms] = bits
+    return stored
 
 
 def written(answer):

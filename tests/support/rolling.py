@@ -48,13 +48,13 @@ class Hot:
     def write(self, stamp, ts_ms, values):
         window, field = Window.holding(ts_ms, self.world.length_s), (ts_ms, tuple(sorted(values)))
         self.expire()
-        held = self.windows.setdefault(window, {})
-        if field not in held or held[field][0] < stamp:
-            held[field] = stamp, ts_ms, values
+        rows = self.windows.setdefault(window, {})
+        if field not in rows or rows[field][0] < stamp:
+            rows[field] = stamp, ts_ms, values
             self.expiry_ms.pop(window, None)
 
     def expire(self):
-        for window in [one for one, ends in self.expiry_ms.items() if ends <= self.world.now_ms]:
+        for window in [expired for expired, ends in self.expiry_ms.items() if ends <= self.world.now_ms]:
             del self.windows[window], self.expiry_ms[window]
 
     @property
@@ -67,33 +67,33 @@ class Hot:
         overlapping = [rows for window, rows in self.windows.items() if window.overlaps(query.from_ms, query.to_ms)]
         columns = from_rows([row for rows in overlapping for row in _columns(rows)])
         known = [name in columns.series for name in query.series]
-        found = between(restrict(columns, query.series.__contains__), query.from_ms, query.to_ms + 1)
-        return dict.fromkeys(sources, HotRead(True, known, found, sorted(self.windows, reverse=True), set()))
+        columns_read = between(restrict(columns, query.series.__contains__), query.from_ms, query.to_ms + 1)
+        return dict.fromkeys(sources, HotRead(True, known, columns_read, sorted(self.windows, reverse=True), set()))
 
     def series(self, source):
         return {name for rows in self.windows.values() for _, _, values in rows.values() for name in values}
 
     def rows(self, source, window):
         self.expire()
-        held = self.windows.get(window, {})
-        return WindowRows([(field, row[0]) for field, row in held.items()], from_rows(_columns(held)), [], 0)
+        rows_held = self.windows.get(window, {})
+        return WindowRows([(field, row[0]) for field, row in rows_held.items()], from_rows(_columns(rows_held)), [], 0)
 
     def shards(self):
         return []
 
     def confirm(self, source, window, pairs, *, expiry_ms, again_ms, early=False):
-        held = self.windows.get(window, {})
-        matching = [field for field, stamp in pairs if field in held and held[field][0] == stamp]
-        if expiry_ms and len(matching) == len(held):
-            if held:
+        rows = self.windows.get(window, {})
+        matching = [field for field, stamp in pairs if field in rows and rows[field][0] == stamp]
+        if expiry_ms and len(matching) == len(rows):
+            if rows:
                 self.expiry_ms[window] = expiry_ms
             return True
         if window not in self.expiry_ms:
             for field in () if expiry_ms else matching:
-                del held[field]
-            if not held:
+                del rows[field]
+            if not rows:
                 self.windows.pop(window, None)
-        return not held
+        return not rows
 
 
 def _columns(rows):
@@ -242,14 +242,14 @@ class World:
     def wrong(self, resolution, aggregate, span=None, reader=None):
         """(series, what a reader sees, what it should see) of each series that it sees wrongly."""
         from_ms, to_ms = span or (BASE_MS - 50 * DAY_MS, BASE_MS + 100 * DAY_MS)
-        found = {}
+        differences = {}
         for series in self.posted:
             answer = (reader or self.reader).read(SOURCE, series, from_ms, to_ms, How(resolution, aggregate))
             seen = dict(zip(answer.ts_ms.tolist(), map(plain.bits, answer.values.tolist()), strict=True))
             want = plain.view(self.samples(series), resolution, aggregate, from_ms, to_ms)
             if seen != want:
-                found[series] = {t: (seen.get(t), want.get(t)) for t in seen | want if seen.get(t) != want.get(t)}
-        return found
+                differences[series] = {t: (seen.get(t), want.get(t)) for t in seen | want if seen.get(t) != want.get(t)}
+        return differences
 
     def check(self, resolutions=RESOLUTIONS, aggregates=plain.AGGREGATES, span=None, reader=None):
         for resolution in resolutions:

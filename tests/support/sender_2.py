@@ -104,4 +104,4 @@ def _body(batch):
 
 
 def _plain(text):
-    return re.sub(r"\\.", lambda found: ESCAPED.get(found[0], found[0]), text)
+    return re.sub(r"\\.", lambda match: ESCAPED.get(match[0], match[0]), text)

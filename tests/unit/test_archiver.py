@@ -122,14 +122,14 @@ def test_the_tree_of_the_archive_is_its_own(monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK_BYTES_MAX", 500)
     world, names = World(), [f"s{n}" for n in range(8)]
     noise = dict(enumerate(np.random.default_rng(2).normal(size=12)))
-    found = []
+    contents = []
     for prefix in ("0", "10", "110", "111"):
         mine = [name for name in names if blocks.in_part(name, prefix)]
         if mine:
-            found.append(samples(noise, series=mine))
-            for part, block in blocks.encode_parts(found[-1], prefix):
+            contents.append(samples(noise, series=mine))
+            for part, block in blocks.encode_parts(contents[-1], prefix):
                 assert world.take(block, key=KEY._replace(part=part)) is None
-    assert everything(world.cold) == merge(found)
+    assert everything(world.cold) == merge(contents)
 
 
 @pytest.mark.parametrize("left", range(4))
@@ -213,7 +213,7 @@ def test_all_copies_in_any_order_give_the_samples_of_all(some, seals, random):
     random.shuffle(images)
     world = World()
     assert world.take(*images) is None and not table.items
-    found = everything(world.cold) if images else EMPTY
-    assert found == whole
+    copied = everything(world.cold) if images else EMPTY
+    assert copied == whole
     for series in whole.series:
-        assert [a.tobytes() for a in column(found, series)] == [a.tobytes() for a in column(whole, series)]
+        assert [a.tobytes() for a in column(copied, series)] == [a.tobytes() for a in column(whole, series)]

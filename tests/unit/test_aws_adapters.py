@@ -69,8 +69,8 @@ def test_a_query_takes_every_page(answering, count):
         "ConsistentRead": True,
     }
     client = answering("dynamodb", "query", *pages(KEYS[:count], request, key_of))
-    found = DynamoTable(client, "blocks").query(KEYS[0].partition, "0", "9")
-    assert found == [(block.sort, Item(block.sort.encode(), DAY * DAY_S)) for block in KEYS[:count]]
+    rows = DynamoTable(client, "blocks").query(KEYS[0].partition, "0", "9")
+    assert rows == [(block.sort, Item(block.sort.encode(), DAY * DAY_S)) for block in KEYS[:count]]
 
 
 @pytest.mark.parametrize("count", range(len(KEYS) + 1))

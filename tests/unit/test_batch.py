@@ -42,7 +42,7 @@ def batch(system, query):
 
 def points(source, name, part="values"):
     """time -> value of one series of a batch."""
-    [series] = [one for one in source["series"] if one["name"] == name]
+    [series] = [entry for entry in source["series"] if entry["name"] == name]
     return {time: value for time, value in zip(source["times"], series[part], strict=True) if value is not None}
 
 
@@ -60,7 +60,7 @@ def test_it_is_what_single_reads_give(system, resolution, part):
         for name in NAMES:
             agg = "" if part == "values" else f"&agg={part}"
             single = answer_of(ask(system, "GET", f"/api/v0/hosts/{host}/metrics?name={name}&{span}{agg}")).body
-            assert points(source, name, part) == {one["time"]: one["value"] for one in single["metrics"]}
+            assert points(source, name, part) == {point["time"]: point["value"] for point in single["metrics"]}
 
 
 def test_names_are_exact_or_beginnings(system):

@@ -93,9 +93,9 @@ def test_counters_are_stored_by_their_differences_and_gauges_by_their_values() -
 
 
 @given(records(), st.sets(st.sampled_from(["a", "b", "absent"])))
-def test_decode_series_is_decode_and_restrict(some: list[Record], wanted: set[str]) -> None:
+def test_decode_series_is_decode_and_restrict(some: list[Record], series: set[str]) -> None:
     columns = columns_of(some)
-    assert decode_series(encode(columns), wanted) == restrict(columns, wanted.__contains__)
+    assert decode_series(encode(columns), series) == restrict(columns, series.__contains__)
 
 
 def test_decode_series_leaves_other_streams_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,10 +266,10 @@ def test_a_metric_is_in_one_part_unless_it_is_too_large_for_one() -> None:
         for name in decode(block).series:
             homes[name.partition("{")[0]].add(part)
     assert len(parts) > 1 and {len(parts) for parts in homes.values()} == {1}
-    one = from_rows([Rows(tuple(f"m{{cpu={n:05d}}}" for n in range(20_000)), minutes(4), row_stamps(4), values)])
-    divided = encode_parts(one)
+    single = from_rows([Rows(tuple(f"m{{cpu={n:05d}}}" for n in range(20_000)), minutes(4), row_stamps(4), values)])
+    divided = encode_parts(single)
     assert len(divided) > 1 and {part[:16] for part, _ in divided} == {part_of("m", 16)}
-    assert merge([decode(block) for _, block in divided]) == one
+    assert merge([decode(block) for _, block in divided]) == single
 
 
 def test_constants_split_by_what_a_reader_can_hold() -> None:

@@ -58,7 +58,9 @@ def test_the_same_read_comes_out_of_the_cache_bit_by_bit(world):
 
 def test_a_source_never_gets_what_is_kept_of_another_tenants(world):
     """Both are in one lane, and of both the same was noted last: that a day was closed, say."""
-    other = next(one for one in (SourceKey("other", f"host/{n}") for n in count()) if one.lane == SOURCE.lane)
+    other = next(
+        candidate for candidate in (SourceKey("other", f"host/{n}") for n in count()) if candidate.lane == SOURCE.lane
+    )
     assert read(world)[0].samples == 24
     world.table.items[other.windows_item, CHANGE] = world.table.items[SOURCE.windows_item, CHANGE]
     of_both = [BlockQuery(source, "raw", BASE_MS, BASE_MS + 4 * HOUR_MS - 1, ("a",)) for source in (SOURCE, other)]
@@ -130,12 +132,12 @@ def test_rows_of_one_record_that_are_sealed_one_after_the_other_are_two_changes(
 
 def test_an_answer_with_gaps_is_not_kept(world):
     with patch.object(WarmBlocks, "between", side_effect=RetryableError("away")):
-        found, warnings = read(world, partial=True)
+        values, warnings = read(world, partial=True)
         assert warnings and "warm tier" in warnings[0]
         with pytest.raises(RetryableError):
             read(world)
     assert world.cache.entries == {}
-    assert read(world) != (found, warnings)
+    assert read(world) != (values, warnings)
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x01garbage", b"\x02"])

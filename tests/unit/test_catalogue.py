@@ -199,8 +199,8 @@ def test_a_window_made_anew_is_marked(catalogue):
 
 def test_years_of_windows_are_a_few_bytes(catalogue, table):
     many = [window(number) for number in range(5, 5 + 460 * 6) if number != 1000]
-    for one in many[:50] + many[-50:]:
-        catalogue.add_window("raw", one)
+    for sealed in many[:50] + many[-50:]:
+        catalogue.add_window("raw", sealed)
     table.items[SOURCE.windows_item, "raw"] = Item(module._INDEXES.pack(module._Index(module._runs(many), [])))
     assert catalogue.windows("raw").sealed == set(many)
     assert item_bytes(SOURCE.windows_item, "raw", table.items[SOURCE.windows_item, "raw"]) < 200
@@ -213,7 +213,7 @@ def test_windows_of_all_lengths_come_back(numbers, again):
         catalogue.add_window("raw", window(number, length_s))
     for number in again:
         catalogue.mark_again("raw", window(number))
-    assert catalogue.windows("raw") == Windows({window(*one) for one in numbers}, {window(n) for n in again})
+    assert catalogue.windows("raw") == Windows({window(*numbered) for numbered in numbers}, {window(n) for n in again})
 
 
 @given(st.lists(st.integers(0, 1), max_size=20), st.booleans())

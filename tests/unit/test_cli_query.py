@@ -76,8 +76,11 @@ def test_a_graph(capsys):
 
 
 def test_a_graph_of_one_series_rises_and_falls(capsys):
-    one = {"resultType": "matrix", "result": [{"metric": {"job": "a"}, "values": [[0, "1"], [30, "3"], [60, "2"]]}]}
-    assert run(Asked(one), "x", "--last", "1h", "--graph") == 0
+    answer_of_one = {
+        "resultType": "matrix",
+        "result": [{"metric": {"job": "a"}, "values": [[0, "1"], [30, "3"], [60, "2"]]}],
+    }
+    assert run(Asked(answer_of_one), "x", "--last", "1h", "--graph") == 0
     rows = [line.partition("| ")[2] for line in capsys.readouterr().out.splitlines() if "| " in line]
     inked = [[at for at, character in enumerate(row) if character > "\u2800"] for row in rows]
     highest = next(columns for columns in inked if columns)

@@ -48,9 +48,13 @@ def test_merge_is_what_a_dict_would_do_in_any_order(some: list[Record], parts: i
 def test_merge_is_associative_commutative_and_idempotent(a: list[Record], b: list[Record], c: list[Record]) -> None:
     taken: set[bytes] = set()
     own = [[r for r in some if not (r[0] in taken or taken.add(r[0]))] for some in (a, b, c)]
-    one, two, three = map(columns_of, own)
-    assert merge([merge([one, two]), three]) == merge([one, merge([three, two])]) == merge([three, two, one])
-    assert merge([one, one]) == one == merge([one, EMPTY])
+    first, second, third = map(columns_of, own)
+    assert (
+        merge([merge([first, second]), third])
+        == merge([first, merge([third, second])])
+        == merge([third, second, first])
+    )
+    assert merge([first, first]) == first == merge([first, EMPTY])
 
 
 @given(records())
@@ -63,18 +67,18 @@ def test_samples_and_series_count_what_is_there(some: list[Record]) -> None:
 @given(records(), st.integers(-3, 5), st.integers(-3, 5))
 def test_between_keeps_the_samples_of_a_span(some: list[Record], start_ms: int, end_ms: int) -> None:
     part = between(columns_of(some), start_ms, end_ms)
-    assert samples_of(part) == {at: found for at, found in oracle(some).items() if start_ms <= at[1] < end_ms}
+    assert samples_of(part) == {at: sample for at, sample in oracle(some).items() if start_ms <= at[1] < end_ms}
     assert flaw(part) is None
 
 
 @given(records(), st.sampled_from("abc"))
-def test_restrict_and_column_pick_series(some: list[Record], wanted: str) -> None:
+def test_restrict_and_column_pick_series(some: list[Record], series: str) -> None:
     columns = columns_of(some)
-    part = restrict(columns, wanted.__eq__)
-    mine = {at: found for at, found in oracle(some).items() if at[0] == wanted}
+    part = restrict(columns, series.__eq__)
+    mine = {at: sample for at, sample in oracle(some).items() if at[0] == series}
     assert samples_of(part) == mine
     assert flaw(part) is None
-    ts_ms, values = column(columns, wanted)
+    ts_ms, values = column(columns, series)
     assert dict(zip(ts_ms.tolist(), values.tolist(), strict=True)) == {at[1]: bits for at, (_, bits) in mine.items()}
 
 

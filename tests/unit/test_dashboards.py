@@ -63,7 +63,7 @@ MKR_NULLS = {"metric": None, "graph": None, "range": None}
 def test_what_mkr_pulled_by_id_and_pushes_replaces_the_dashboard(system):
     """`mkr dashboards pull --id` writes the answer to a file, with all fields of its structs; `push` sends the file."""
     made = system.ok("POST", "/api/v0/dashboards", BOARD)
-    pulled = {**made, "title": "Other", "widgets": [{**MKR_NULLS, **one} for one in WIDGETS]}
+    pulled = {**made, "title": "Other", "widgets": [{**MKR_NULLS, **widget} for widget in WIDGETS]}
     path = f"/api/v0/dashboards/{made['id']}"
     assert system.ok("PUT", path, pulled) == {**pulled, "updatedAt": NOW_S}
     assert system.ok("GET", path) == pulled
@@ -106,7 +106,7 @@ def note(start_s, end_s=None, **more):
 
 def found(system, from_s, to_s, service="shop"):
     url = f"/api/v0/graph-annotations?service={service}&from={NOW_S + from_s}&to={NOW_S + to_s}"
-    return [one["from"] - NOW_S for one in system.ok("GET", url)["graphAnnotations"]]
+    return [annotation["from"] - NOW_S for annotation in system.ok("GET", url)["graphAnnotations"]]
 
 
 def test_an_annotation_is_found_where_it_overlaps(system):
@@ -152,7 +152,9 @@ def test_checks_of_many_hosts_at_once(system):
     answer = system.ok("GET", f"/carbyne/v1/checks?{query}")
     check = {"name": "ping", "status": "OK", "message": "", "occurredAt": NOW_S}
     assert answer == {
-        "hosts": [{"hostId": one, "checks": [check] if one in hosts[:2] else []} for one in [*hosts, "none"]]
+        "hosts": [
+            {"hostId": host_id, "checks": [check] if host_id in hosts[:2] else []} for host_id in [*hosts, "none"]
+        ]
     }
     assert "at most 100" in system.refused(
         400, "GET", "/carbyne/v1/checks?" + "&".join(f"hostId=h{n}" for n in range(101))

@@ -39,10 +39,10 @@ def markers_of(draw: st.DrawFn, some: list[Record]) -> list[Marker]:
         lambda n: st.integers(max(0, n - 1), min(n + 1, stamps.SEQUENCE_MAX))
     )
     spans = st.tuples(st.integers(-3, 4), st.integers(-3, 4)).map(sorted)
-    one = st.tuples(st.integers(0, 1), near.map(str), st.sampled_from(["", "never", *names]), spans)
+    drawn = st.tuples(st.integers(0, 1), near.map(str), st.sampled_from(["", "never", *names]), spans)
     return [
         Marker(stamps.pack(epoch, number), series, *span)
-        for epoch, number, series, span in draw(st.lists(one, max_size=4))
+        for epoch, number, series, span in draw(st.lists(drawn, max_size=4))
     ]
 
 
@@ -51,7 +51,7 @@ def alive(some: list[Record], markers: list[Marker]) -> dict[tuple[str, int], tu
     newest: dict[tuple[str, int], tuple[bytes, int]] = {}
     for stamp, samples in some:
         for where, value in samples.items():
-            newest[where] = max(newest.get(where, (b"", 0)), (stamp, value), key=lambda one: one[0])
+            newest[where] = max(newest.get(where, (b"", 0)), (stamp, value), key=lambda version: version[0])
     return {
         (name, ts_ms): (stamp, value)
         for (name, ts_ms), (stamp, value) in newest.items()

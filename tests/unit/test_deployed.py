@@ -173,9 +173,9 @@ def test_names_of_redis_are_the_stacks_own(stack, partition):
             stack_id = f"arn:{partition}:cloudformation:eu-west-1:123456789012:stack/{name}/{number}"
             made = Expansion(stack, stack_id=stack_id).resources
             names = {made["RedisAppUser"]["Properties"][key] for key in ("UserId", "UserName")}
-            [found] = names | {made["RedisUsers"]["Properties"]["UserGroupId"]}
-            assert re.fullmatch(r"[a-z][a-z0-9-]{0,39}", found) and "--" not in found
-            named.setdefault(found, set()).add(number)
+            [group_name] = names | {made["RedisUsers"]["Properties"]["UserGroupId"]}
+            assert re.fullmatch(r"[a-z][a-z0-9-]{0,39}", group_name) and "--" not in group_name
+            named.setdefault(group_name, set()).add(number)
     assert named == {"carbyne-51af3dc0-9c1b": {numbers[0]}, "carbyne-51af3dc1-9c1b": {numbers[1]}}
 
 
@@ -205,18 +205,18 @@ def test_names_of_redis_are_the_stacks_own(stack, partition):
 def test_what_does_not_fit_together_is_refused(stack, given, refusals):
     assert given.keys() <= stack["Parameters"].keys()
     told = Expansion(stack, given).refusals
-    assert [text[: len(wanted)] for text, wanted in zip(told, refusals, strict=True)] == refusals
+    assert [text[: len(refusal)] for text, refusal in zip(told, refusals, strict=True)] == refusals
 
 
 @pytest.mark.parametrize(("shards", "factor"), [(1, 1), (1, 10), (8, 5), (128, 10)])
 def test_a_reserve_is_what_the_stream_can_use_at_once(stack, shards, factor):
     """Less would throttle the ingester; accounts with a quota of 10 refuse any, so that none is the default."""
     given = {"StreamShards": shards, "IngesterParallelization": factor}
-    for reserve, wanted in ((0, {}), (1, {"Ingester": shards * factor})):
+    for reserve, expected in ((0, {}), (1, {"Ingester": shards * factor})):
         made = Expansion(stack, {**given, "ReserveConcurrency": reserve}).resources
         functions = of_type(made, "AWS::Lambda::Function")
         key = "ReservedConcurrentExecutions"
-        assert {name: body[key] for name, body in functions.items() if key in body} == wanted
+        assert {name: body[key] for name, body in functions.items() if key in body} == expected
 
 
 @pytest.mark.parametrize("profile", ["small", "lean", "standard", "large"])
@@ -298,7 +298,7 @@ REFERENCES |= {
 
 def test_redis_is_a_cluster_that_refuses_instead_of_evicting(resources):
     redis = resources["Redis"]
-    wanted = {
+    expected = {
         "Engine": "valkey",
         "ClusterMode": "enabled",
         "AutomaticFailoverEnabled": True,
@@ -309,7 +309,7 @@ def test_redis_is_a_cluster_that_refuses_instead_of_evicting(resources):
         "NumNodeGroups": {"Ref": "RedisShards"},
         "ReplicasPerNodeGroup": {"Fn::FindInMap": ["Profiles", {"Ref": "Profile"}, "Replicas"]},
     }
-    assert {name: redis["Properties"][name] for name in wanted} == wanted
+    assert {name: redis["Properties"][name] for name in expected} == expected
     assert redis["UpdatePolicy"] == {"UseOnlineResharding": True}
     group = resources["RedisParameters"]["Properties"]
     assert group["Properties"] == {"cluster-enabled": "yes", "maxmemory-policy": "noeviction"}

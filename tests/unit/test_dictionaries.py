@@ -41,13 +41,13 @@ lists = st.lists(st.sets(st.sampled_from([f"m{number}" for number in range(40)])
 @given(lists)
 def test_every_row_can_be_read_by_the_names_in_the_order_of_their_appends(some):
     dictionary, names = Dictionary(), []
-    for wanted in some:
+    for row_names in some:
         before = dictionary.base
-        append = dictionary.code([row(wanted)])
+        append = dictionary.code([row(row_names)])
         assert append.base == before and append.base.length == len(names)
         names += append.names
         assert dictionary.base == append.after and len(names) == append.after.length
-        assert decoded(append.rows[0][1], names) == {name: hash_of(name) for name in wanted}
+        assert decoded(append.rows[0][1], names) == {name: hash_of(name) for name in row_names}
     assert len(names) == len(set(names))
 
 

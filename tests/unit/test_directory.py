@@ -276,8 +276,8 @@ def test_a_new_series_is_found_within_the_age_of_the_cache():
     world.ingester.note("acme", {"prom/a": "{instance=a}"}, {}, {"prom/a": {"up"}})
     world.rows[SourceKey("acme", "prom/a")] = {"up": SeriesSpan(0, 2**44)}
     world.clock.now_s += 3.1
-    [found] = world.finder.find("acme", [[("__name__", "up".__eq__)]], 0, 2**45)
-    assert found.labels == {"__name__": "up", "instance": "a"}
+    [series] = world.finder.find("acme", [[("__name__", "up".__eq__)]], 0, 2**45)
+    assert series.labels == {"__name__": "up", "instance": "a"}
     assert world.finder.find("other", [[("__name__", "up".__eq__)]], 0, 2**45) == []
 
 

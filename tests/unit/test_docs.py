@@ -42,8 +42,8 @@ def test_no_line_is_too_wide(name):
 
 @every_document
 def test_every_link_resolves(name):
-    for found in LINK.findall(FENCED.sub("", DOCS[name])):
-        path, _, anchor = "".join(found).partition("#")
+    for link in LINK.findall(FENCED.sub("", DOCS[name])):
+        path, _, anchor = "".join(link).partition("#")
         if re.match(r"https?:", path):
             continue
         path = re.sub(r"^\.\./\.\./actions/workflows/(\w+\.yml).*", r".github/workflows/\1", path)  # GitHub's own pages

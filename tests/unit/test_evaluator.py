@@ -36,8 +36,8 @@ def monitor(system, body):
 
 def notices(system):
     """(saying, status) in the order in which they were made."""
-    found = [msgspec.json.decode(item.body, type=Notice) for item in system.store.items(keys.NOTIFICATIONS_ITEM)]
-    return [(each.saying, each.status) for each in sorted(found, key=lambda each: (each.created_s, each.entry))]
+    sent = [msgspec.json.decode(item.body, type=Notice) for item in system.store.items(keys.NOTIFICATIONS_ITEM)]
+    return [(each.saying, each.status) for each in sorted(sent, key=lambda each: (each.created_s, each.entry))]
 
 
 def test_a_metric_of_a_host_opens_and_closes_an_alert(system):

@@ -88,7 +88,7 @@ def change(name="INSERT", sequence="7", key=None, data=DATA, **more):
     }
     which = {"INSERT": ["NewImage"], "MODIFY": ["NewImage", "OldImage"], "REMOVE": ["OldImage"]}[name]
     old = {**image, "b": {"B": ""}} if name == "MODIFY" else image
-    shown = {one: image if one == "NewImage" else old for one in which}
+    shown = {image_name: image if image_name == "NewImage" else old for image_name in which}
     return {
         "eventID": "c9fbe7d0261a5163fcb6940593e41797",
         "eventName": name,

@@ -222,8 +222,8 @@ def test_a_note_of_500_masters_fits_its_bound(table, lanes):
 
 
 def test_a_later_version_of_the_note_is_left_alone(failovers, table):
-    ((place, held),) = table.items.items()
-    body = bytes(frame.inflate(held.data, 1, JOB_BYTES_MAX))
+    ((place, note_item),) = table.items.items()
+    body = bytes(frame.inflate(note_item.data, 1, JOB_BYTES_MAX))
     table.items[place] = Item(frame.pack(b"\x02", body, 3))
     with pytest.raises(UnknownVersionError, match="version 2"):
         failovers.look()

@@ -156,8 +156,8 @@ def test_lanes_that_came_from_another_master_make_replicas_prove_themselves_agai
     moved = Master(A)
     counted.masters = lambda: {**dict.fromkeys(range(LANES - 1), moved), LANES - 1: moved}
     note = MastersItem(counted.table)
-    held, item = note.load()
-    note.save(type(held)(held.ids, [*held.lanes[:-1], -1], held.shards), item)
+    noted, item = note.load()
+    note.save(type(noted)(noted.ids, [*noted.lanes[:-1], -1], noted.shards), item)
     other.look()
     del counted.masters
     counted.lanes = range(LANES)

@@ -36,8 +36,8 @@ class System:
 
     def state(self):
         """(first byte, highest stamp) of the lane."""
-        held = self.nodes.redis.call("GET", lane_state(SOURCE.lane).encode())
-        return held[:1], held[1:STATE_BYTES]
+        packed = self.nodes.redis.call("GET", lane_state(SOURCE.lane).encode())
+        return packed[:1], packed[1:STATE_BYTES]
 
     def seal(self, expiry_ms=0, *, early=False):
         rows = self.windows.rows(SOURCE, WINDOW)

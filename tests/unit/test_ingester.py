@@ -313,9 +313,9 @@ def test_an_unknown_tenant_is_not_judged_while_the_accounts_are_away(system):
 def test_the_lowest_sequence_number_of_a_failed_lane_is_returned_as_a_number(system):
     """As text "10" would come before "9"."""
     system.hot.outcomes[lane_of("acme", "host/b")] = RetryableError("no replica")
-    one, two = record(("host/a", 0, b"m", 1.0)), record(("host/b", 0, b"m", 1.0))
+    first, second = record(("host/a", 0, b"m", 1.0)), record(("host/b", 0, b"m", 1.0))
     assert lane_of("acme", "host/a") != lane_of("acme", "host/b")
-    assert system.ingest(("8", one), ("9", two), ("10", two), ("11", one)) == "9"
+    assert system.ingest(("8", first), ("9", second), ("10", second), ("11", first)) == "9"
     assert system.meter["RecordsIngested"] == 2
     assert system.kept == {}, "a store that fails is no reason to set a record aside"
 
@@ -356,11 +356,11 @@ def test_what_is_stored_is_counted_with_the_time_of_its_arrival(system):
 def test_what_comes_again_is_not_counted_yet(system):
     """Lambda sends again from the first record that failed, whatever was stored behind it."""
     system.hot.outcomes[lane_of("acme", "host/b")] = RetryableError("no replica")
-    one, two = record(("host/a", 0, b"m", 1.0)), record(("host/b", 0, b"m", 1.0))
-    system.ingest(("1", one), ("2", two), ("3", one), ("4", b"garbage"))
+    first, second = record(("host/a", 0, b"m", 1.0)), record(("host/b", 0, b"m", 1.0))
+    system.ingest(("1", first), ("2", second), ("3", first), ("4", b"garbage"))
     assert [row.source.source for row in system.used] == ["host/a"]
     system.hot.outcomes.clear()
-    system.ingest(("2", two), ("3", one), ("4", b"garbage"))
+    system.ingest(("2", second), ("3", first), ("4", b"garbage"))
     assert sorted(row.source.source for row in system.used) == ["host/a", "host/a", "host/b"]
 
 

@@ -26,15 +26,20 @@ def keys_of(source: SourceKey, window: Window) -> list[str]:
     sources | tricky_sources,
     windows,
 )
-def test_two_sources_never_share_a_key(one: SourceKey, two: SourceKey, window: Window) -> None:
-    shared = set(keys_of(one, window)) & set(keys_of(two, window))
-    assert (one == two) == bool(shared) == (one.path == two.path) == (one.member(window) == two.member(window))
+def test_two_sources_never_share_a_key(first: SourceKey, second: SourceKey, window: Window) -> None:
+    shared = set(keys_of(first, window)) & set(keys_of(second, window))
+    assert (
+        (first == second)
+        == bool(shared)
+        == (first.path == second.path)
+        == (first.member(window) == second.member(window))
+    )
 
 
 @given(sources, windows, windows)
-def test_all_keys_of_a_source_differ_and_share_its_hash_tag(source: SourceKey, one: Window, two: Window) -> None:
-    together = keys_of(source, one) + keys_of(source, two)[1:]
-    assert len(set(together)) == (4 if one == two else 7)
+def test_all_keys_of_a_source_differ_and_share_its_hash_tag(source: SourceKey, first: Window, second: Window) -> None:
+    together = keys_of(source, first) + keys_of(source, second)[1:]
+    assert len(set(together)) == (4 if first == second else 7)
     for key in together:
         assert key[key.index("{") + 1 : key.index("}")] == keys.lane_tag(source.lane)
         assert key.count("{") == key.count("}") == 1
@@ -91,9 +96,9 @@ def test_a_series_list_comes_back(series: list[str]) -> None:
 
 
 @given(part_texts, part_texts)
-def test_items_of_the_accounts_table_do_not_meet(one: str, two: str) -> None:
-    assert (keys.api_key_item(one) == keys.api_key_item(two)) == (one == two)
-    assert keys.api_key_item(one) != keys.tenant_item(two)
+def test_items_of_the_accounts_table_do_not_meet(first: str, second: str) -> None:
+    assert (keys.api_key_item(first) == keys.api_key_item(second)) == (first == second)
+    assert keys.api_key_item(first) != keys.tenant_item(second)
 
 
 def test_an_api_key_is_stored_as_its_hash_alone() -> None:

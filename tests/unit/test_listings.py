@@ -119,7 +119,7 @@ def test_values_of_a_label(queries, label, given, values):
 
 
 @pytest.mark.parametrize(
-    ("match", "found"),
+    ("match", "expected"),
     [
         ("up", SERIES[:2]),
         ('{instance="a:1"}', [SERIES[2], SERIES[3], SERIES[0]]),
@@ -129,8 +129,8 @@ def test_values_of_a_label(queries, label, given, values):
         (["up", '{__name__="up",instance="b:1"}', "sales"], [of_source("sales", "service/shop"), *SERIES[:2]]),
     ],
 )
-def test_series(queries, match, found):
-    assert data(queries, "series", match=match) == found
+def test_series(queries, match, expected):
+    assert data(queries, "series", match=match) == expected
 
 
 def test_a_form_and_the_query_are_one(queries):

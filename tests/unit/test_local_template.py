@@ -38,8 +38,8 @@ def template(tmp_path):
 
 
 def test_values_are_those_of_the_parameters(template):
-    wanted = ("Size", "Age", "None", "List", "Arn")
-    assert template("Size=3").values("Store", *wanted) == {
+    names = ("Size", "Age", "None", "List", "Arn")
+    assert template("Size=3").values("Store", *names) == {
         "Size": 3,
         "Age": 30,
         "List": [{"Name": "a/*"}],

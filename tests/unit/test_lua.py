@@ -25,18 +25,18 @@ class Script:
         self.sections = {name: [] for name in SECTIONS}
         purpose, current = [], None
         for line in comments:
-            if found := re.match(r"-- ([A-Z]{4,}) ", line):
-                current = self.sections[found[1]]
+            if heading := re.match(r"-- ([A-Z]{4,}) ", line):
+                current = self.sections[heading[1]]
             text = line[2:].strip()
-            (purpose if current is None else current).append(text.removeprefix(found[1]).strip() if found else text)
+            (purpose if current is None else current).append(text.removeprefix(heading[1]).strip() if heading else text)
         self.purpose = " ".join(purpose).strip()
         self.body = "\n".join(self.lines[self.lines.index("") + 1 :])
         self.code = re.sub(r"--[^\n]*", "", self.body)
 
     def numbered(self, section):
         """{number: name} of the arguments that a section numbers."""
-        found = (re.match(r"(\d+) (\w+)", line) for line in self.sections[section])
-        return {int(match[1]): match[2] for match in found if match}
+        matches = (re.match(r"(\d+) (\w+)", line) for line in self.sections[section])
+        return {int(match[1]): match[2] for match in matches if match}
 
     def repeated(self, section):
         """Whether more follow behind the numbered ones."""
@@ -47,8 +47,8 @@ class Script:
         result = {}
         for names, values in re.findall(r"^local ([\w, ]+) = (.+)$", self.code, re.MULTILINE):
             for name, value in zip(names.split(", "), re.split(r", (?![^()]*\))", values), strict=False):
-                if found := re.fullmatch(rf"(?:tonumber\()?{array}\[(\d+)\]\)?(?: == \"1\")?", value):
-                    result[int(found[1])] = name
+                if match := re.fullmatch(rf"(?:tonumber\()?{array}\[(\d+)\]\)?(?: == \"1\")?", value):
+                    result[int(match[1])] = name
         return result
 
 
@@ -59,7 +59,7 @@ def script(request):
 
 def test_there_are_scripts():
     assert {"write", "read", "init"} <= {path.stem for path in LUA}
-    assert {path.stem for path in PARTS} == {one for path in LUA for one in INCLUDE.findall(path.read_text())}
+    assert {path.stem for path in PARTS} == {included for path in LUA for included in INCLUDE.findall(path.read_text())}
 
 
 def test_the_first_line_lets_redis_check_the_keys(script):
@@ -140,12 +140,12 @@ def test_constants_that_python_has_too_are_the_same(script):
 
 def test_constants_of_one_name_are_the_same_in_all_scripts():
     """Those of Python are all in use, so that none is compared with nothing."""
-    found = {}
+    values = {}
     for script in map(Script, LUA):
         for name, value in constants(script):
-            found.setdefault(name, set()).add(value)
-    assert SHARED.keys() <= found.keys()
-    assert [name for name in found.keys() - SHARED.keys() - OWN if len(found[name]) > 1] == []
+            values.setdefault(name, set()).add(value)
+    assert SHARED.keys() <= values.keys()
+    assert [name for name in values.keys() - SHARED.keys() - OWN if len(values[name]) > 1] == []
 
 
 def test_scripts_that_free_memory_run_on_a_full_redis_and_reading_ones_write_nothing():

@@ -32,10 +32,10 @@ def offsets(lua):
     functions = lua.execute(f"{text}\nreturn {{{', '.join(names)}}}".encode())
 
     def bound(function):
-        def found(row, wanted):
-            places = lua.table_from([lua.table_from([number + 1, index]) for number, index in enumerate(wanted)])
+        def found(row, indexes):
+            places = lua.table_from([lua.table_from([number + 1, index]) for number, index in enumerate(indexes)])
             taken = {}
-            function(row, places, lambda number, offset: taken.setdefault(wanted[int(number) - 1], int(offset)))
+            function(row, places, lambda number, offset: taken.setdefault(indexes[int(number) - 1], int(offset)))
             return taken
 
         return found
@@ -43,22 +43,22 @@ def offsets(lua):
     return {name: bound(functions[number + 1]) for number, name in enumerate(names)}
 
 
-def values_of(row, found):
-    return {index: struct.unpack_from("<d", row, offset)[0] for index, offset in found.items()}
+def values_of(row, places):
+    return {index: struct.unpack_from("<d", row, offset)[0] for index, offset in places.items()}
 
 
 @given(some, asked)
-def test_the_values_of_a_row_are_found_by_the_indexes_of_its_series(offsets, chosen, wanted):
+def test_the_values_of_a_row_are_found_by_the_indexes_of_its_series(offsets, chosen, indexes):
     head = pack(chosen)
     row = ZERO + head + struct.pack(f"<{len(chosen)}d", *chosen)
-    found = offsets[{RUNS: "in_runs", BITMAP: "in_bitmap"}[head[0]]](row, wanted)
-    assert values_of(row, found) == {index: float(index) for index in wanted if index in chosen}
+    places = offsets[{RUNS: "in_runs", BITMAP: "in_bitmap"}[head[0]]](row, indexes)
+    assert values_of(row, places) == {index: float(index) for index in indexes if index in chosen}
 
 
 @given(some, asked)
-def test_the_values_of_an_older_sparse_row_are_found(offsets, chosen, wanted):
+def test_the_values_of_an_older_sparse_row_are_found(offsets, chosen, indexes):
     row = ZERO + bytes((SPARSE,)) + struct.pack(f"<{len(chosen)}I{len(chosen)}d", *chosen, *chosen)
-    assert values_of(row, offsets["in_pairs"](row, wanted)) == {i: float(i) for i in wanted if i in chosen}
+    assert values_of(row, offsets["in_pairs"](row, indexes)) == {i: float(i) for i in indexes if i in chosen}
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 5), st.binary(min_size=1, max_size=3)), max_size=20))

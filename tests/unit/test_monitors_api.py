@@ -126,8 +126,8 @@ def test_a_monitor_comes_back_as_mkr_pushed_it(system, body):
     assert made.id
     assert made.written() == {"id": made.id, **body}
     assert list(made.written()) == [name for name in made.__struct_encode_fields__ if name in {"id", *body}]
-    one = json.dumps(system.ok("GET", f"/api/v0/monitors/{made.id}?")["monitor"])
-    assert monitor_of(one) == made
+    monitor = json.dumps(system.ok("GET", f"/api/v0/monitors/{made.id}?")["monitor"])
+    assert monitor_of(monitor) == made
     changed = {**made.written(), "memo": "changed"}
     answer = system.call("PUT", f"/api/v0/monitors/{made.id}?", changed)
     assert (answer.status, monitor_of(answer.text).written()) == (200, {**made.written(), "memo": "changed"})
@@ -250,8 +250,8 @@ def test_a_document_comes_back_as_it_was_sent(system, path, listed, kind, body):
     made = decoded(answer.text, kind)
     as_go_keeps_it = decoded(json.dumps({"id": made.id, **added, **body}), kind)
     assert made.written() == as_go_keeps_it.written()
-    found = [decoded(json.dumps(each), kind) for each in system.ok("GET", f"/api/v0/{path}?")[listed]]
-    assert made in found
+    documents = [decoded(json.dumps(each), kind) for each in system.ok("GET", f"/api/v0/{path}?")[listed]]
+    assert made in documents
     changed = system.call("PUT", f"/api/v0/{path}/{made.id}?", {**made.written(), "name": "changed"})
     assert decoded(changed.text, kind).written() == {**made.written(), "name": "changed"}
     assert decoded(system.call("DELETE", f"/api/v0/{path}/{made.id}?").text, kind).name == "changed"

@@ -43,5 +43,5 @@ def test_every_route_is_recorded():
 
 
 def test_a_case_is_made_of_its_number_alone():
-    one, again, other = Case("seed", 7), Case("seed", 7), Case("seed", 8)
-    assert one.event == again.event != other.event
+    case, again, other = Case("seed", 7), Case("seed", 7), Case("seed", 8)
+    assert case.event == again.event != other.event

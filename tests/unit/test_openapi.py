@@ -223,12 +223,12 @@ def test_it_is_openapi():
 
 
 def test_paths_are_those_of_the_code():
-    described = sorted((method.upper(), path) for path, one in DOCUMENT["paths"].items() for method in one)
+    described = sorted((method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods)
     assert described == sorted((route.method, openapi.path_of(route)) for _, route in ROUTES)
 
 
 def test_operations_have_names_of_their_own():
-    names = [one["operationId"] for path in DOCUMENT["paths"].values() for one in path.values()]
+    names = [operation["operationId"] for path in DOCUMENT["paths"].values() for operation in path.values()]
     assert len(names) == len(set(names))
 
 
@@ -243,7 +243,11 @@ def test_a_good_request_is_answered_as_described(case, system):
     else:
         assert answer.body is None
     headers = described.get("headers", {}).keys() - {"Carbyne-Warnings"}
-    ours = {one for one in answer.headers if one.startswith(("Carbyne-", "X-Prometheus-")) or one == "Last-Modified"}
+    ours = {
+        header
+        for header in answer.headers
+        if header.startswith(("Carbyne-", "X-Prometheus-")) or header == "Last-Modified"
+    }
     assert ours == headers
 
 

@@ -89,9 +89,9 @@ def test_late_rows_are_listed_until_a_block_has_them(world):
         Placement(RAW, old, "warm", 3, size(old)),
         Placement(RAW, new, "late", 3, size(new)),
     ]
-    assert [one.window for one in world.of((new.start_s * 1000, new.end_s * 1000 - 1))] == [new]
+    assert [placed.window for placed in world.of((new.start_s * 1000, new.end_s * 1000 - 1))] == [new]
     world.catalogue.of(SOURCE).remove_late(world.catalogue.of(SOURCE).pending().late)
-    assert [one.tier for one in world.of()] == ["warm"]
+    assert [placed.tier for placed in world.of()] == ["warm"]
 
 
 def test_a_source_without_samples_has_nothing(world):
@@ -103,9 +103,9 @@ def test_only_windows_of_the_span_are_looked_at(world):
         world.seal(world.cold, window, columns(window))
     world.cold.calls.clear()
     start_ms, end_ms = WINDOWS[1].start_s * 1000, WINDOWS[1].end_s * 1000
-    assert [one.window for one in world.of((start_ms, end_ms - 1))] == [WINDOWS[1]]
+    assert [placed.window for placed in world.of((start_ms, end_ms - 1))] == [WINDOWS[1]]
     assert world.cold.calls == {"get": 1}
-    assert [one.window for one in world.of((start_ms - 1, end_ms))] == WINDOWS
+    assert [placed.window for placed in world.of((start_ms - 1, end_ms))] == WINDOWS
 
 
 @pytest.mark.parametrize("tier", ["warm", "cold"])
@@ -113,8 +113,10 @@ def test_the_parts_of_a_split_block_count_together(world, monkeypatch, tier):
     monkeypatch.setattr(blocks, "BLOCK_BYTES_MAX", 300)
     store, names = getattr(world, tier), [f"s{number}" for number in range(30)]
     world.seal(store, WINDOWS[0], columns(WINDOWS[0], names))
-    held = store.items if tier == "cold" else world.table.items
-    leaves = [item.data for item in held.values() if item.data.startswith(b"\1") and (tier == "cold" or item.expires_s)]
+    items = store.items if tier == "cold" else world.table.items
+    leaves = [
+        item.data for item in items.values() if item.data.startswith(b"\1") and (tier == "cold" or item.expires_s)
+    ]
     leaves = [data for data in leaves if not blocks.parts_of(data)]
     assert len(leaves) > 2
     assert world.of() == [Placement(RAW, WINDOWS[0], tier, 90, sum(map(len, leaves)))]
@@ -148,7 +150,7 @@ def test_rollups_are_listed_behind_raw_blocks(world):
         world.catalogue.of(SOURCE).add_window(resolution, window)
         merge_into(store, BlockKey(SOURCE, resolution, window), columns(window), expires_s=9)
     world.seal(world.cold, WINDOWS[0], columns(WINDOWS[0]))
-    assert [(one.resolution, one.window, one.tier) for one in world.of()] == [
+    assert [(placed.resolution, placed.window, placed.tier) for placed in world.of()] == [
         (RAW, WINDOWS[0], "cold"),
         ("5m", WINDOWS[0], "warm"),
         ("1h", day, "warm"),
@@ -168,8 +170,8 @@ def test_a_block_says_when_it_was_sealed(world):
         world.catalogue.of(SOURCE).add_window("5m", whole)
         merge_into(world.warm, BlockKey(SOURCE, "5m", whole), from_rows([bucket]), expires_s=9)
     world.hot.held[halves[1]] = columns(halves[1])
-    found = {(each.resolution, each.window, each.tier): each.sealed_s for each in world.of()}
-    assert found == {
+    sealed_s = {(each.resolution, each.window, each.tier): each.sealed_s for each in world.of()}
+    assert sealed_s == {
         (RAW, halves[0], "warm"): 1_700_000_000,
         (RAW, halves[1], "warm"): 1_700_000_005,
         (RAW, halves[1], "hot"): None,

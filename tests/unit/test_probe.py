@@ -46,49 +46,49 @@ def figures_of(at_s=NOW_S, cluster=CLUSTER, **changed):
 
 
 def test_what_a_node_says_has_the_plugins_names():
-    found = metrics(figures_of(), None)
-    assert found[f"{PREFIX}.memory.used_memory"] == 3_000_000
-    assert found[f"{PREFIX}.capacity.percentage_of_memory"] == 25
-    assert found[f"{PREFIX}.capacity.percentage_of_clients"] == 0.25
-    assert found[f"{PREFIX}.keys.keys"] == 12 and found[f"{PREFIX}.keys.expires"] == 3
-    assert found[f"{PREFIX}.offset_delay.slave0_offset_delay"] == 30
-    assert found[f"{PREFIX}.offset_delay.slave1_offset_delay"] == 0
-    assert found[f"{PREFIX}.lag.slave0_lag"] == 1
-    assert found[f"{PREFIX}.cluster_state.cluster_state"] == 1 and found[f"{PREFIX}.uptime.uptime_in_seconds"] == 100
-    assert found[f"{PREFIX}.latency.evalsha_p99_9"] == 2.5 and found[f"{PREFIX}.fork.latest_fork_ms"] == 2.5
-    assert found[f"{PREFIX}.latency_events.worst_ms"] == 12
-    assert found[f"{PREFIX}.spread.lanes"] == 341 and found[f"{PREFIX}.spread.slots"] == 5461
+    values = metrics(figures_of(), None)
+    assert values[f"{PREFIX}.memory.used_memory"] == 3_000_000
+    assert values[f"{PREFIX}.capacity.percentage_of_memory"] == 25
+    assert values[f"{PREFIX}.capacity.percentage_of_clients"] == 0.25
+    assert values[f"{PREFIX}.keys.keys"] == 12 and values[f"{PREFIX}.keys.expires"] == 3
+    assert values[f"{PREFIX}.offset_delay.slave0_offset_delay"] == 30
+    assert values[f"{PREFIX}.offset_delay.slave1_offset_delay"] == 0
+    assert values[f"{PREFIX}.lag.slave0_lag"] == 1
+    assert values[f"{PREFIX}.cluster_state.cluster_state"] == 1 and values[f"{PREFIX}.uptime.uptime_in_seconds"] == 100
+    assert values[f"{PREFIX}.latency.evalsha_p99_9"] == 2.5 and values[f"{PREFIX}.fork.latest_fork_ms"] == 2.5
+    assert values[f"{PREFIX}.latency_events.worst_ms"] == 12
+    assert values[f"{PREFIX}.spread.lanes"] == 341 and values[f"{PREFIX}.spread.slots"] == 5461
 
 
 def test_counters_are_changes_per_minute():
     before, after = figures_of(), figures_of(NOW_S + 30, total_commands_processed="1500", expired_keys="8")
     assert f"{PREFIX}.queries.total_commands_processed" not in metrics(before, None), "no change is known yet"
-    found = metrics(after, before)
-    assert found[f"{PREFIX}.queries.total_commands_processed"] == 1000
-    assert found[f"{PREFIX}.keys.expired"] == 2
-    assert found[f"{PREFIX}.cluster_stats.cluster_stats_messages_ping_sent"] == 0
+    values = metrics(after, before)
+    assert values[f"{PREFIX}.queries.total_commands_processed"] == 1000
+    assert values[f"{PREFIX}.keys.expired"] == 2
+    assert values[f"{PREFIX}.cluster_stats.cluster_stats_messages_ping_sent"] == 0
 
 
 @pytest.mark.parametrize(("later_s", "count"), [(60, "999"), (GAP_S_MAX + 1, "5000"), (0, "5000")])
 def test_a_counter_that_went_back_or_a_long_gap_is_no_change(later_s, count):
     """A restart; an instance that slept; the same look twice."""
-    found = metrics(figures_of(NOW_S + later_s, total_commands_processed=count), figures_of())
-    assert f"{PREFIX}.queries.total_commands_processed" not in found
-    assert f"{PREFIX}.memory.used_memory" in found
+    values = metrics(figures_of(NOW_S + later_s, total_commands_processed=count), figures_of())
+    assert f"{PREFIX}.queries.total_commands_processed" not in values
+    assert f"{PREFIX}.memory.used_memory" in values
 
 
 def test_the_main_threads_part_of_a_core():
     busy = {"used_cpu_sys_main_thread": "10", "used_cpu_user_main_thread": "23"}
-    found = metrics(figures_of(NOW_S + 60, **busy), figures_of())
-    assert found[f"{PREFIX}.cpu.main_thread_percentage"] == 50
+    values = metrics(figures_of(NOW_S + 60, **busy), figures_of())
+    assert values[f"{PREFIX}.cpu.main_thread_percentage"] == 50
 
 
 def test_a_node_that_tells_little_is_drawn_as_far_as_it_goes():
     """ElastiCache leaves lines out; nothing is made up for them."""
-    found = metrics(figures(NOW_S, {"used_memory": "5", "redis_version": "7"}, {}, {}, 0, 0), None)
-    assert found[f"{PREFIX}.memory.used_memory"] == 5 and f"{PREFIX}.clients.connected_clients" not in found
-    assert f"{PREFIX}.capacity.percentage_of_clients" not in found
-    assert found[f"{PREFIX}.capacity.percentage_of_memory"] == 0, "no limit, as the plugin has it"
+    values = metrics(figures(NOW_S, {"used_memory": "5", "redis_version": "7"}, {}, {}, 0, 0), None)
+    assert values[f"{PREFIX}.memory.used_memory"] == 5 and f"{PREFIX}.clients.connected_clients" not in values
+    assert f"{PREFIX}.capacity.percentage_of_clients" not in values
+    assert values[f"{PREFIX}.capacity.percentage_of_memory"] == 0, "no limit, as the plugin has it"
 
 
 class ProbedNodes:
@@ -253,9 +253,9 @@ def test_every_metric_has_a_graph():
     now, before = figures_of(NOW_S + 60), figures_of()
     everything = {name: 1.0 for figure in FIGURES.values() for line in figure.lines for name in [line.metric]}
     numbers = before.numbers | {k: v for k, v in everything.items() if k not in before.numbers}
-    found = metrics(Figures(NOW_S + 60, now.numbers | numbers), Figures(NOW_S, numbers))
-    for name in found:
+    values = metrics(Figures(NOW_S + 60, now.numbers | numbers), Figures(NOW_S, numbers))
+    for name in values:
         graph = name.rpartition(".")[0]
         assert name in defined[graph] or graph.endswith((".lag", ".offset_delay")), name
     lines = {name for lines in defined.values() for name in lines}
-    assert lines <= found.keys(), "and every line has a metric"
+    assert lines <= values.keys(), "and every line has a metric"

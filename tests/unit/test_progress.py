@@ -65,8 +65,8 @@ def test_each_replay_begins_its_own_note(table):
 
 
 def test_two_instances_add_up_and_shards_are_apart(table):
-    one, other = Reader(table), Reader(table)
-    one.take(1000)
+    first, other = Reader(table), Reader(table)
+    first.take(1000)
     other.now_s = 5001.0
     other.take(1010)
     other.take(2000, shard="b", seconds=NOTE_S)

@@ -56,16 +56,16 @@ def test_a_message_whose_taker_died_comes_again_at_its_place(world):
 
 def test_a_message_that_is_extended_stays_and_one_that_is_released_comes_at_once(world):
     publish(world, 1, 2)
-    one, two = take(world)
+    first, second = take(world)
     world.sleep(20)
-    assert world.queues.extend(JOBS, [one.lease], 30) == []
-    assert world.queues.extend(JOBS, [two.lease], 0) == []
+    assert world.queues.extend(JOBS, [first.lease], 30) == []
+    assert world.queues.extend(JOBS, [second.lease], 0) == []
     assert bodies(take(world)) == [2]
     world.sleep(29)
     assert take(world) == []
     world.sleep(1)
     assert bodies(take(world)) == [1, 2]
-    assert world.queues.extend(JOBS, [one.lease, two.lease], 30) == [one.lease, two.lease]
+    assert world.queues.extend(JOBS, [first.lease, second.lease], 30) == [first.lease, second.lease]
 
 
 def test_an_acknowledgement_counts_though_the_lease_was_over(world):
@@ -174,25 +174,25 @@ def test_a_purge_takes_the_messages_of_one_queue(world, monkeypatch):
 
 def test_a_flushed_redis_is_built_again_and_gives_no_leased_message_away(world):
     publish(world, 1, 2)
-    [one] = take(world, most=1)
+    [taken] = take(world, most=1)
     publish(world, *range(100, 100 + limits.TAKEN_AHEAD + 2))
     world.flush()
     last = take(world, most=100)
     assert bodies(last) == [100 + limits.TAKEN_AHEAD - 1 + at for at in range(3)], "those may not have been taken"
-    world.queues.acknowledge(JOBS, [one.lease])
+    world.queues.acknowledge(JOBS, [taken.lease])
     world.sleep(30)
     assert bodies(take(world, most=2)) == [2, 100], "the others come when no lease can be left"
 
 
 def test_a_change_of_masters_is_a_loss(world):
     publish(world, 1)
-    [one] = take(world)
+    [taken] = take(world)
     before = dict(world.redis.values)
     publish(world, 2)
     world.redis.values = before
     world.nodes.promote(JOBS.lane)
     world.sleep(15)
-    assert world.queues.extend(JOBS, [one.lease], 30) == [], "the lease is still its"
+    assert world.queues.extend(JOBS, [taken.lease], 30) == [], "the lease is still its"
     world.sleep(29.5)
     assert take(world) == [], "the other one may have been taken before the loss"
     world.sleep(0.5)

@@ -175,8 +175,8 @@ def test_a_tier_that_is_away_is_on_request_a_warning(tiers, reader, away):
     tiers.away = {away}
     with pytest.raises(RetryableError, match=f"{away} is away"):
         read(reader)
-    found, warnings = read(reader, partial=True)
-    assert len(warnings) == 1 and set(found) <= {NOW_MS, old_ms} and (NOW_MS in found) == (away != "hot")
+    samples_read, warnings = read(reader, partial=True)
+    assert len(warnings) == 1 and set(samples_read) <= {NOW_MS, old_ms} and (NOW_MS in samples_read) == (away != "hot")
 
 
 def test_windows_that_hot_has_wholly_are_answered_without_warm(tiers, reader):
@@ -354,9 +354,9 @@ def test_one_source_that_can_not_be_read_ends_the_whole_of_latest(tiers, reader)
     tiers.read_each, tiers.columns = read_one, samples("m", {NOW_MS: 1.0})
     with pytest.raises(RetryableError, match="its node is away"):
         reader.latest([there, away], ["m"])
-    found = reader.latest([there, away], ["m"], partial=True)
-    assert found[there] == Newest({"m": (NOW_MS, 1.0)}, [])
-    assert found[away].samples == {} and "hot tier could not be read" in found[away].warnings[0]
+    newest = reader.latest([there, away], ["m"], partial=True)
+    assert newest[there] == Newest({"m": (NOW_MS, 1.0)}, [])
+    assert newest[away].samples == {} and "hot tier could not be read" in newest[away].warnings[0]
 
 
 def test_the_last_ms_of_a_span_must_lie_in_a_window_that_hot_has_wholly(tiers, reader):

@@ -106,14 +106,14 @@ def test_a_split_block_is_copied_out_of_its_parts(world, monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK_BYTES_MAX", 300)
     names = [f"s{n}" for n in range(40)]
     noise = np.random.default_rng(3).normal(size=len(names))
-    found = [samples({0: float(value)}, 1, [name]) for name, value in zip(names, noise, strict=True)]
-    leaves = blocks.encode_parts(merge(found))
+    parts_of_names = [samples({0: float(value)}, 1, [name]) for name, value in zip(names, noise, strict=True)]
+    leaves = blocks.encode_parts(merge(parts_of_names))
     assert len(leaves) > 1
     for part, block in leaves:
         world.put(KEY._replace(part=part), block)
     world.put(KEY, blocks.encode_stub([part for part, _ in leaves]))
     assert world.run().failed == 0
-    assert everything(world.cold) == merge(found)
+    assert everything(world.cold) == merge(parts_of_names)
     assert world.run().copied == 0
 
 
@@ -292,29 +292,29 @@ def test_progress_is_told(world):
     for key in keys(2 * RECONCILE_BATCH + 1):
         world.put(key, blocks.encode(ONE))
     told = []
-    found = world.run(progress=told.append)
+    outcome = world.run(progress=told.append)
     assert [each.compared for each in told] == [RECONCILE_BATCH, 2 * RECONCILE_BATCH, 2 * RECONCILE_BATCH + 1]
-    assert told[-1] == found
+    assert told[-1] == outcome
 
 
 def test_memory_does_not_grow_with_the_table(world, monkeypatch):
     """Neither keys nor blocks are taken ahead of a batch, and at most a block for each thread is held."""
     monkeypatch.setattr(module, "RECONCILE_BATCH", 8)
     monkeypatch.setattr(module, "COLD_READERS", 2)
-    held, lock = Counter(), threading.Lock()
+    alive, lock = Counter(), threading.Lock()
     data = blocks.encode(ONE)
 
     class Endless:
         def get(self, key):
             with lock:
-                held["now"] += 1
-                held["most"] = max(held["most"], held["now"])
+                alive["now"] += 1
+                alive["most"] = max(alive["most"], alive["now"])
             return Item(data, SOON_S)
 
     def expiring(day, after):
         for key in keys(100) if day == SOON_S // DAY_S else []:
-            held["listed"] += 1
-            assert held["listed"] <= held["done"] + 8
+            alive["listed"] += 1
+            assert alive["listed"] <= alive["done"] + 8
             yield key
 
     world.reconciler = world.new_reconciler(expiring, Endless())
@@ -323,13 +323,13 @@ def test_memory_does_not_grow_with_the_table(world, monkeypatch):
     def counted(key):
         outcome = compare(key)
         with lock:
-            held["now"] -= 1
-            held["done"] += 1
+            alive["now"] -= 1
+            alive["done"] += 1
         return outcome
 
     world.reconciler._compare = counted
     assert world.run() == Reconciled(100, 100, 100)
-    assert held["most"] <= 2
+    assert alive["most"] <= 2
 
 
 def test_a_block_that_is_there_byte_for_byte_is_not_decoded(world, monkeypatch):

@@ -111,8 +111,10 @@ def test_pack_keeps_every_row_in_order_within_its_bound(rows: list[tuple[str, in
     blobs = {size: join_series([f"m{number}" for number in range(size)]) for *_, size in rows}
     given_rows = [(source, ts_ms, blobs[size], bytes(8 * size)) for source, ts_ms, size in rows]
     records = [decode(data) for data in pack("acme", given_rows, raw_bytes_max)]
-    found = [(row.source, row.ts_ms, record.lists[row.series], row.values) for record in records for row in record.rows]
-    assert found == given_rows
+    packed = [
+        (row.source, row.ts_ms, record.lists[row.series], row.values) for record in records for row in record.rows
+    ]
+    assert packed == given_rows
     for record in records:
         assert record.tenant == "acme"
         assert len(set(record.lists)) == len(record.lists)

@@ -75,8 +75,8 @@ def test_tokens_are_kept_and_renewed_in_time():
 
 
 def provider(role=lambda: ROLE, **given):
-    wanted = RedisSettings("redis:6379", **{"redis_tls": True, **given})
-    return auth.provider(wanted, role, lambda: "eu-west-1", Clock())
+    redis_settings = RedisSettings("redis:6379", **{"redis_tls": True, **given})
+    return auth.provider(redis_settings, role, lambda: "eu-west-1", Clock())
 
 
 def test_a_cluster_without_login():

@@ -65,15 +65,15 @@ def changed(topology, name, **fields):
 
 def after(topology, step):
     """What a step makes of a topology."""
-    by_name = {one.name: one for one in topology.nodes}
+    by_name = {member.name: member for member in topology.nodes}
     match step:
         case Meet(names, by):
             assert by in by_name
             by_name |= {name: node(name) for name in names if name not in by_name}
         case Own(name, slots):
-            one = by_name.setdefault(name, node(name))
+            member = by_name.setdefault(name, node(name))
             assert not any(slot in other.slots for other in by_name.values() for slot in slots)
-            by_name[name] = one._replace(slots=one.slots | set(slots))
+            by_name[name] = member._replace(slots=member.slots | set(slots))
         case Follow(name, master):
             assert by_name[master].is_master and not by_name[name].slots
             by_name[name] = by_name[name]._replace(master_id=node_id(master))
@@ -89,15 +89,15 @@ def after(topology, step):
         case Promote(name, master):
             old = by_name[master]
             assert by_name[name].master_id == old.id
-            for one in by_name.values():
-                if one.master_id == old.id:
-                    by_name[one.name] = one._replace(master_id=node_id(name))
+            for member in by_name.values():
+                if member.master_id == old.id:
+                    by_name[member.name] = member._replace(master_id=node_id(name))
             by_name[name] = by_name[name]._replace(master_id="", slots=old.slots)
             by_name[master] = old._replace(master_id=node_id(name), slots=NOTHING)
         case Forget(name):
             gone = by_name.pop(name)
             assert not gone.slots or not gone.alive
-            assert not any(one.master_id == gone.id and one.alive for one in by_name.values())
+            assert not any(member.master_id == gone.id and member.alive for member in by_name.values())
     return topology._replace(nodes=tuple(by_name.values()))
 
 
@@ -112,7 +112,7 @@ def carried_out(left, topology, steps_max=60):
 
 
 def lanes(topology):
-    return {one.name: one.lanes for one in topology.nodes if one.is_master}
+    return {master.name: master.lanes for master in topology.nodes if master.is_master}
 
 
 def test_lanes_and_slots():
@@ -187,7 +187,7 @@ def test_a_cluster_is_created_and_creating_goes_on_where_it_stopped():
     start = Topology((node(first),))
 
     def left(topology):
-        strangers = {name: one for name, one in fresh.items() if topology.find(name) is None}
+        strangers = {name: stranger for name, stranger in fresh.items() if topology.find(name) is None}
         return plan.create(roles, strangers, topology)
 
     topology, done = start, []
@@ -221,12 +221,16 @@ def test_three_shards_become_five_and_three_again():
     names = {name: newcomer(name) for name in ("m3:1", "m4:1")}
 
     def joined(now, master="", names=names):
-        return plan.join({name: None if now.find(name) else one for name, one in names.items()}, master, "m0:1", now)
+        return plan.join(
+            {name: None if now.find(name) else newcomers for name, newcomers in names.items()}, master, "m0:1", now
+        )
 
     topology, _ = carried_out(joined, topology)
     for master in ("m3", "m4"):
-        one = {f"{master}:2": newcomer(f"{master}:2")}
-        topology, done = carried_out(lambda now, m=f"{master}:1", one=one: joined(now, m, one), topology)
+        newcomers = {f"{master}:2": newcomer(f"{master}:2")}
+        topology, done = carried_out(
+            lambda now, m=f"{master}:1", newcomers=newcomers: joined(now, m, newcomers), topology
+        )
         assert [type(step) for step in done] == [Meet, Follow]
     topology, done = carried_out(lambda now: plan.rebalance({}, now), topology)
     assert sorted(lanes(topology).values()) == [204, 205, 205, 205, 205] and not topology.unserved
@@ -250,10 +254,10 @@ def test_lanes_follow_memory_limits_and_weights():
     topology = cluster()
     for name, limit in limits.items():
         topology = changed(topology, name, figures=UP._replace(memory_max_bytes=limit))
-    found, _ = carried_out(lambda now: plan.rebalance({}, now), topology)
-    assert lanes(found) == {"m0:1": 256, "m1:1": 256, "m2:1": 512}
-    found, _ = carried_out(lambda now: plan.rebalance({"m0:1": 2, "m2:1": 0}, now), topology)
-    assert lanes(found)["m2:1"] == 0 and lanes(found)["m0:1"] == 2 * lanes(found)["m1:1"] + 1
+    spread, _ = carried_out(lambda now: plan.rebalance({}, now), topology)
+    assert lanes(spread) == {"m0:1": 256, "m1:1": 256, "m2:1": 512}
+    spread, _ = carried_out(lambda now: plan.rebalance({"m0:1": 2, "m2:1": 0}, now), topology)
+    assert lanes(spread)["m2:1"] == 0 and lanes(spread)["m0:1"] == 2 * lanes(spread)["m1:1"] + 1
     with pytest.raises(RequestError, match="weight above 0"):
         plan.rebalance(dict.fromkeys(limits, 0), topology)
     with pytest.raises(RequestError, match="no master that answers is called m0:2"):
@@ -267,22 +271,22 @@ def test_no_spread_loses_a_slot_or_goes_on_for_ever(owners, count, data):
         node(f"m{at}:1", slots=[slot for slot in range(SLOTS) if owners[slot // 64] % count == at])
         for at in range(count)
     ]
-    weights = {one.name: data.draw(st.integers(0, 3), label=one.name) for one in nodes}
+    weights = {member.name: data.draw(st.integers(0, 3), label=member.name) for member in nodes}
     weights["m0:1"] += 1
     topology, _ = carried_out(lambda now: plan.rebalance(weights, now), Topology(tuple(nodes)))
-    assert not topology.unserved and sum(len(one.slots) for one in topology.nodes) == SLOTS
+    assert not topology.unserved and sum(len(member.slots) for member in topology.nodes) == SLOTS
     total = sum(weights.values())
-    for name, found in lanes(topology).items():
-        assert abs(found - LANES * weights[name] / total) < 3
+    for name, its_lanes in lanes(topology).items():
+        assert abs(its_lanes - LANES * weights[name] / total) < 3
 
 
 def test_a_planned_failover_of_every_master():
     topology = cluster(replicas=2)
     heirs = [plan.successor(shard.master, topology) for shard in topology.shards]
     assert heirs == ["m0:2", "m1:2", "m2:2"]
-    found, done = carried_out(lambda now: plan.failover(heirs, now), topology)
+    topology_now, done = carried_out(lambda now: plan.failover(heirs, now), topology)
     assert done == [Promote(f"m{at}:2", f"m{at}:1") for at in range(3)]
-    assert plan.failover(heirs, found) == [], "again: nothing changes back"
+    assert plan.failover(heirs, topology_now) == [], "again: nothing changes back"
 
 
 def test_the_replica_that_has_most_takes_over():
@@ -313,9 +317,9 @@ def test_lanes_are_not_moved_from_a_master_that_is_away():
 @pytest.mark.parametrize("old", ["m1:1", "m1:2"])
 def test_a_node_is_replaced_by_another(old):
     topology = cluster()
-    found, done = carried_out(lambda now: plan.replace(old, newcomer("new:9"), "m0:1", False, now), topology)
-    assert found.find(old) is None and not found.unserved and len(found.nodes) == 6
-    new = found.named("new:9")
+    topology_now, done = carried_out(lambda now: plan.replace(old, newcomer("new:9"), "m0:1", False, now), topology)
+    assert topology_now.find(old) is None and not topology_now.unserved and len(topology_now.nodes) == 6
+    new = topology_now.named("new:9")
     assert (new.is_master, len(new.slots)) == ((True, len(topology.named(old).slots)) if old == "m1:1" else (False, 0))
     assert isinstance(done[-1], Forget)
 
@@ -323,9 +327,9 @@ def test_a_node_is_replaced_by_another(old):
 def test_a_dead_node_that_was_succeeded_is_replaced():
     topology = after(cluster(), Promote("m1:2", "m1:1"))
     topology = changed(topology, "m1:1", failed=True, figures=None, master_id="")
-    found, done = carried_out(lambda now: plan.replace("m1:1", newcomer("new:9"), "m0:1", False, now), topology)
+    topology_now, done = carried_out(lambda now: plan.replace("m1:1", newcomer("new:9"), "m0:1", False, now), topology)
     assert done == [Meet(("new:9",), "m0:1"), Follow("new:9", "m1:2"), Forget("m1:1")]
-    assert len(found.nodes) == 6
+    assert len(topology_now.nodes) == 6
 
 
 def test_a_shard_without_a_copy_is_served_empty_only_when_told():
@@ -334,8 +338,8 @@ def test_a_shard_without_a_copy_is_served_empty_only_when_told():
     lost = topology.named("m1:1")
     with pytest.raises(RequestError, match=f"{lost.lanes} lanes have no copy"):
         plan.replace("m1:1", newcomer("new:9"), "m0:1", False, topology)
-    found, done = carried_out(lambda now: plan.replace("m1:1", newcomer("new:9"), "m0:1", True, now), topology)
-    assert [type(step) for step in done] == [Meet, Forget, Own] and not found.unserved
+    topology_now, done = carried_out(lambda now: plan.replace("m1:1", newcomer("new:9"), "m0:1", True, now), topology)
+    assert [type(step) for step in done] == [Meet, Forget, Own] and not topology_now.unserved
     half = after(after(topology, done[0]), done[1])
     assert plan.replace("m1:1", newcomer("new:9"), "m0:1", True, half) == [done[2]], "goes on after an interruption"
 
@@ -364,10 +368,10 @@ def test_a_replica_may_leave_when_told_or_when_another_stays():
 
 def test_replicas_that_stay_behind_follow_the_shard_that_has_fewest():
     topology = cluster(masters=4)
-    topology = topology._replace(nodes=tuple(one for one in topology.nodes if one.name != "m2:2"))
-    found, done = carried_out(lambda now: plan.leave({"m0:1"}, False, now), topology)
+    topology = topology._replace(nodes=tuple(member for member in topology.nodes if member.name != "m2:2"))
+    topology_now, done = carried_out(lambda now: plan.leave({"m0:1"}, False, now), topology)
     assert Follow("m0:2", "m2:1") in done and done[-1] == Forget("m0:1")
-    assert not found.unserved
+    assert not topology_now.unserved
 
 
 def test_interrupted_moves_are_ended_first():
@@ -390,13 +394,13 @@ def test_pictures_show_names_and_never_an_id():
     topology = changed(
         topology, "m2:2", figures=UP._replace(link_up=False, offset=40), open_slots=(OpenSlot(1, True, "x"),)
     )
-    text, found = picture(topology), as_json(topology)
+    text, document = picture(topology), as_json(topology)
     assert "3 shards, 6 nodes, 1,024 of 1,024 lanes" in text and "FAILED" in text and "LINK DOWN" in text
     assert "60 B behind" in text and "1 moves under way" in text and "Valkey 9.1.2" in text
-    assert [shard["master"]["name"] for shard in found["shards"]] == ["m0:1", "m1:1", "m2:1"]
-    assert found["shards"][1]["replicas"] == [{"name": "m1:2", "state": "failed"}]
-    assert found["shards"][2]["replicas"][0]["delay"] == 60
-    assert not re.search("[0-9a-f]{40}", text + json.dumps(found))
+    assert [shard["master"]["name"] for shard in document["shards"]] == ["m0:1", "m1:1", "m2:1"]
+    assert document["shards"][1]["replicas"] == [{"name": "m1:2", "state": "failed"}]
+    assert document["shards"][2]["replicas"][0]["delay"] == 60
+    assert not re.search("[0-9a-f]{40}", text + json.dumps(document))
     lost = topology._replace(nodes=topology.nodes[2:])
     assert "slots  [....." in picture(lost) and picture(lost).startswith("2 shards, 4 nodes")
 

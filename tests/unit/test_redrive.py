@@ -184,7 +184,7 @@ KEPT_FOR = {
 def test_what_can_not_be_stored_stays_and_says_why(reason):
     objects = {corrupt(6): samples(6.0), corrupt(7): KEPT_FOR[reason], corrupt(8): samples(8.0)}
     world = World(objects)
-    outcomes = {one.name: one for one in world.run()}
+    outcomes = {outcome.name: outcome for outcome in world.run()}
     assert outcomes[corrupt(6)].left == outcomes[corrupt(8)].left == ""
     assert outcomes[corrupt(7)].redriven == 0 and reason in outcomes[corrupt(7)].left
     assert world.bucket.objects == {corrupt(7): KEPT_FOR[reason]}
@@ -193,7 +193,7 @@ def test_what_can_not_be_stored_stays_and_says_why(reason):
 
 def test_what_is_too_large_is_not_even_read():
     world = World({corrupt(7): bytes(RECORD_BYTES_MAX + 1), GIVEN_UP: bytes(GIVEN_UP_BYTES_MAX + 1)})
-    assert [bool(one.left) for one in world.run()] == [True, True]
+    assert [bool(outcome.left) for outcome in world.run()] == [True, True]
     assert world.bucket.read == [] and len(world.bucket.objects) == 2
 
 
@@ -254,7 +254,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_batch_that_is_not_understood_stays_whole(case):
     world = World({GIVEN_UP: REFUSED[case], corrupt(1): samples()})
-    outcomes = {one.name: one for one in world.run()}
+    outcomes = {outcome.name: outcome for outcome in world.run()}
     assert outcomes[GIVEN_UP].left and world.bucket.objects == {GIVEN_UP: REFUSED[case]}
     assert len(world.puts) == 1
 
@@ -356,7 +356,11 @@ def test_a_crash_anywhere_repeats_and_never_loses(data):
     except Crash:
         taken = {(record.stamp, record.data) for _, record in world.records}
         numbers = {stamps.unpack(bytes.fromhex(name[8:]))[1] for name in world.bucket.objects if name[0] == "c"}
-        left = {one for one in everything if stamps.unpack(one[0])[1] in numbers or GIVEN_UP in world.bucket.objects}
+        left = {
+            record_left
+            for record_left in everything
+            if stamps.unpack(record_left[0])[1] in numbers or GIVEN_UP in world.bucket.objects
+        }
         assert everything <= taken | left
     world.run()
     assert {(record.stamp, record.data) for _, record in world.records} == everything
@@ -399,8 +403,8 @@ def change(key, data, number=1, removed=False):
 
 
 def test_blocks_are_archived_after_all():
-    one, two = block_object(ONE), block_object(TWO)
-    world = Archive([one, two])
+    first, second = block_object(ONE), block_object(TWO)
+    world = Archive([first, second])
     assert {outcome.redriven for outcome in world.run()} == {1}
     assert world.bucket.objects == {}
     assert blocks.decode(world.cold.get(KEY).data) == merge([ONE, TWO])

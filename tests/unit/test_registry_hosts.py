@@ -384,7 +384,7 @@ def test_agents_of_the_ids_we_choose_post_evenly_over_the_minute():
     draw = random.Random(1).choice
     ids = [new_host_id(draw) for _ in range(6_000)]
     assert len(set(ids)) == len(ids)
-    assert all(len(one) == 11 and one.isalnum() and one.isascii() for one in ids)
-    seconds = Counter(hashlib.sha1(one.encode()).digest()[-1] % 60 for one in ids)
+    assert all(len(host_id) == 11 and host_id.isalnum() and host_id.isascii() for host_id in ids)
+    seconds = Counter(hashlib.sha1(host_id.encode()).digest()[-1] % 60 for host_id in ids)
     early = sum(seconds[second] for second in range(16)) / len(ids)
     assert early == pytest.approx(16 / 60, abs=0.02), "unchosen ids give 0.3125"

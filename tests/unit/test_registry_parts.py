@@ -226,8 +226,8 @@ def report(host, name="ping", status="OK", at_s=NOW_S, **fields):
 
 
 def states(system, host):
-    found = system.ok("GET", f"/api/v0/hosts/{host}/monitored-statuses")["monitoredStatuses"]
-    return sorted((state["status"], state["detail"]["message"]) for state in found)
+    statuses = system.ok("GET", f"/api/v0/hosts/{host}/monitored-statuses")["monitoredStatuses"]
+    return sorted((state["status"], state["detail"]["message"]) for state in statuses)
 
 
 def post(system, *reports):
@@ -287,7 +287,7 @@ def test_reports_that_are_refused(system, body):
 def test_checks_up_to_their_limit(system):
     host = system.host()
     for first in range(0, CHECKS_PER_HOST_MAX, REPORTS_PER_BODY_MAX):
-        assert post(system, *(report(host, f"c{first + one}") for one in range(REPORTS_PER_BODY_MAX))) is None
+        assert post(system, *(report(host, f"c{first + number}") for number in range(REPORTS_PER_BODY_MAX))) is None
     more = post(system, report(host, "more"), report(host, "c0", status="WARNING", at_s=NOW_S + 1))
     assert more == "too-many-checks=1"
     assert len(states(system, host)) == CHECKS_PER_HOST_MAX

@@ -37,8 +37,8 @@ class World:
     """``held``: {(tenant, host): bytes of its window}; ``masters``: None for one that serves all lanes; ``sealed`` and
     ``refused`` say what was done.  A window in ``busy`` is not sealed."""
 
-    def __init__(self, held, used_bytes=0, masters=None):
-        self.windows = [(size, SourceKey(tenant, f"host/{host}"), WINDOW) for (tenant, host), size in held.items()]
+    def __init__(self, sizes_of, used_bytes=0, masters=None):
+        self.windows = [(size, SourceKey(tenant, f"host/{host}"), WINDOW) for (tenant, host), size in sizes_of.items()]
         self.masters = masters or [Master(frozenset(range(1024)), used_bytes)]
         self.sealed, self.refused, self.busy = [], {}, set()
         self.asked = Counter()
@@ -127,8 +127,8 @@ def test_windows_that_are_due_have_their_turn_in_each_run(left_s):
 @pytest.mark.parametrize("others_bytes", [0, 200])
 def test_who_holds_more_than_an_equal_share_of_a_full_shard_is_refused(others_bytes):
     """The share is one of what there is for unsealed rows: much of a shard may be kept windows and lists."""
-    held = {("greedy", "a"): 400, ("greedy", "b"): 260 - others_bytes, ("honest", "c"): 190, ("small", "d"): 1}
-    world = World(held, int(ADMIT_FILL_MAX * MAX_BYTES) + 1)
+    sizes_of = {("greedy", "a"): 400, ("greedy", "b"): 260 - others_bytes, ("honest", "c"): 190, ("small", "d"): 1}
+    world = World(sizes_of, int(ADMIT_FILL_MAX * MAX_BYTES) + 1)
     assert world.used_by_rows() == 851 - others_bytes
     world.run()
     assert world.refused == {"greedy": (660 - others_bytes, (850 - others_bytes) // 3)}
@@ -147,9 +147,9 @@ def test_nobody_is_refused_while_early_seals_suffice():
 
 
 def test_those_that_hold_most_are_refused_first():
-    held = {(f"t{number}", "a"): 30 + number for number in range(ADMIT_TENANTS_MAX + 5)}
-    held |= {(f"tiny{number}", "a"): 1 for number in range(1_000)}
-    world = World(held, 999)
+    sizes_of = {(f"t{number}", "a"): 30 + number for number in range(ADMIT_TENANTS_MAX + 5)}
+    sizes_of |= {(f"tiny{number}", "a"): 1 for number in range(1_000)}
+    world = World(sizes_of, 999)
     world.run()
     assert len(world.refused) == ADMIT_TENANTS_MAX and "t4" not in world.refused and "t5" in world.refused
 

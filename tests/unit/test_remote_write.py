@@ -108,12 +108,14 @@ def test_bodies_of_prometheus_2_42_are_read_as_recorded(receiver, name):
     """Of its own scrape, as it put them on the wire."""
     body = (GOLDEN / f"remote-write-1-{name}.snappy").read_bytes()
     sent = message("WriteRequest").FromString(bytes(cramjam.snappy.decompress_raw(body)))
-    receiver.now_ms = max((sample.timestamp for one in sent.timeseries for sample in one.samples), default=NOW_MS)
+    receiver.now_ms = max(
+        (sample.timestamp for timeseries in sent.timeseries for sample in timeseries.samples), default=NOW_MS
+    )
     assert receiver.post(body, V1, compressed=False)["statusCode"] == 204
     assert receiver.by_labels() == {
-        (tuple(sorted((label.name, label.value) for label in one.labels)), sample.timestamp): bits(sample.value)
-        for one in sent.timeseries
-        for sample in one.samples
+        (tuple(sorted((label.name, label.value) for label in timeseries.labels)), sample.timestamp): bits(sample.value)
+        for timeseries in sent.timeseries
+        for sample in timeseries.samples
     }
     assert receiver.stored().metrics.keys() == {about.metric_family_name for about in sent.metadata}
     assert sent.timeseries or sent.metadata
@@ -604,7 +606,7 @@ def test_the_table_of_messages_is_what_the_library_would_make():
 
     described = descriptor_pb2.FileDescriptorProto.FromString(protobuf.description())
     assert described.SerializeToString() == protobuf.description()
-    assert {one.name: len(one.field) for one in described.message_type} == {
+    assert {message.name: len(message.field) for message in described.message_type} == {
         name: len(fields) for name, fields in protobuf.MESSAGES.items()
     }
 

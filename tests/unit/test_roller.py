@@ -171,8 +171,8 @@ def test_the_seal_that_closes_a_day_writes_the_series_that_had_stopped_before():
     world.seal_all()
     assert not world.catalogue.of(SOURCE).open_days()
     key = BlockKey(SOURCE, "1d", Window(BASE_MS // 1000, 30 * 86_400))
-    held = blocks.decode(WarmBlocks(world.table).get(key).data)
-    assert set(rollups.keys_of(["gone", "m"])) == set(held.series)
+    buckets = blocks.decode(WarmBlocks(world.table).get(key).data)
+    assert set(rollups.keys_of(["gone", "m"])) == set(buckets.series)
     world.check()
 
 

@@ -34,11 +34,11 @@ def columns(**series):
 
 def all_rolled(raw):
     """{resolution: Columns}, each of the one before it, through the bytes of a block."""
-    found = {"raw": raw}
+    by_resolution = {"raw": raw}
     for resolution in ROLLUPS:
-        rolled = roll(found[resolution.finer], resolution.bucket_s)
-        found[resolution.name] = blocks.decode(blocks.encode(rolled)) if rolled.groups else rolled
-    return found
+        rolled = roll(by_resolution[resolution.finer], resolution.bucket_s)
+        by_resolution[resolution.name] = blocks.decode(blocks.encode(rolled)) if rolled.groups else rolled
+    return by_resolution
 
 
 def seen(rolled, series, name):
@@ -52,14 +52,14 @@ def seen(rolled, series, name):
 
 
 def assert_exact(raw: Columns):
-    found = all_rolled(raw)
+    by_resolution = all_rolled(raw)
     for group in raw.groups:
         for series, row in zip(group.series, group.values.view(np.float64).tolist(), strict=True):
             samples = dict(zip(group.ts_ms.tolist(), row, strict=True))
             for resolution in BY_NAME:
                 for name in plain.AGGREGATES:
                     want = plain.view(samples, resolution, name, -TS_MS_MAX, TS_MS_MAX)
-                    assert seen(found[resolution], series, name) == want, (series, resolution, name)
+                    assert seen(by_resolution[resolution], series, name) == want, (series, resolution, name)
 
 
 MINUTE_MS = 60_000
@@ -144,8 +144,10 @@ def test_nothing_has_no_buckets():
 def test_all_that_is_kept_of_a_series_is_in_one_part():
     rolled = roll(columns(**{f"m{i}": {0: 1.0} for i in range(40)}), 300)
     for part in ("0", "10", "110"):
-        held = {name for name in rolled.series if blocks.in_part(name, part)}
-        assert held == set(keys_of(name for name in (f"m{i}" for i in range(40)) if blocks.in_part(name, part)))
+        names_in_part = {name for name in rolled.series if blocks.in_part(name, part)}
+        assert names_in_part == set(
+            keys_of(name for name in (f"m{i}" for i in range(40)) if blocks.in_part(name, part))
+        )
 
 
 POINTS = 241

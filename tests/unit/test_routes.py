@@ -26,7 +26,7 @@ def route(path, method="GET"):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "path", "parts"),
+    ("pattern", "path", "parts"),
     [
         ("/a", "/a", {}),
         ("/a", "/a/", None),
@@ -44,9 +44,9 @@ def route(path, method="GET"):
         ("/a/{b+}", "/a", None),
     ],
 )
-def test_parts_of_a_path(wanted, path, parts):
-    assert route(wanted).parts_of("GET", path) == parts
-    assert route(wanted).parts_of("POST", path) is None
+def test_parts_of_a_path(pattern, path, parts):
+    assert route(pattern).parts_of("GET", path) == parts
+    assert route(pattern).parts_of("POST", path) is None
 
 
 def in_template():
@@ -110,16 +110,16 @@ def test_a_path_that_no_function_has_reaches_one_that_says_so(path):
 
 
 def test_no_two_routes_take_the_same_request():
-    keys = [(one.method, one.path) for table in TABLES.values() for one in table]
+    keys = [(route.method, route.path) for table in TABLES.values() for route in table]
     assert len(keys) == len(set(keys))
     for method, path in keys:
         request = path.replace("{", "").replace("+}", "").replace("}", "")
         taken = [
             key
             for table in TABLES.values()
-            for one in table
-            if one.parts_of(method, request) is not None
-            for key in [(one.method, one.path)]
+            for route in table
+            if route.parts_of(method, request) is not None
+            for key in [(route.method, route.path)]
         ]
         assert taken == [(method, path)]
 
@@ -132,13 +132,13 @@ def test_a_handler_returns_what_its_row_says():
 
 def test_whatever_changes_something_needs_a_key_that_may_write():
     for table in TABLES.values():
-        for one in table:
+        for route in table:
             # A session is of the key itself, whatever it may; Prometheus takes queries as forms too.
-            if one.path != "/carbyne/v1/sessions/{id}" and one.answer is not QuerySuccess:
-                assert (Permission.WRITE in one.permission) == (one.method != "GET"), one
+            if route.path != "/carbyne/v1/sessions/{id}" and route.answer is not QuerySuccess:
+                assert (Permission.WRITE in route.permission) == (route.method != "GET"), route
 
 
 def test_every_route_is_documented():
     documented = (ROOT / "docs/api.md").read_text()
-    paths = {one.path for table in TABLES.values() for one in table}
+    paths = {route.path for table in TABLES.values() for route in table}
     assert sorted(path for path in paths if f"{path}`" not in documented and f"{path}\n" not in documented) == []

@@ -46,16 +46,16 @@ def rows(sequence=1, series="a"):
 class Hot:
     """Due windows with their rows, or the error that reading them raises.  ``steps``: what was asked, in order."""
 
-    def __init__(self, steps, held):
+    def __init__(self, steps, rows_of):
         self.steps = steps
-        self.held = held
+        self.held = rows_of
         self.claimed = set()
         self.confirmed = {}
         self.rebuilding = {}
 
     def due(self, now_ms, closed_s):
         assert closed_s == now_ms // 1000 - SCHEDULE.grace_s
-        return Due([(END_MS, one, WINDOW) for one in self.held], self.rebuilding, {})
+        return Due([(END_MS, due_source, WINDOW) for due_source in self.held], self.rebuilding, {})
 
     def claim(self, of, window):
         self.steps.append("claim")
@@ -112,11 +112,11 @@ class Meter:
 
 
 class World:
-    def __init__(self, held, now_ms=END_MS + 600_000, retention=RETENTION):
+    def __init__(self, rows_of, now_ms=END_MS + 600_000, retention=RETENTION):
         self.steps = []
         self.watched, self.watching_fails = None, False
         self.now_ms = now_ms
-        self.hot, self.table, self.meter = Hot(self.steps, held), Table(self.steps), Meter()
+        self.hot, self.table, self.meter = Hot(self.steps, rows_of), Table(self.steps), Meter()
         self.warm, self.catalogue = WarmBlocks(self.table), Catalogue(self.table)
         self.sealer = Sealer(
             SealStores(self.hot, self.warm, FakeBlocks(), self.catalogue),

@@ -118,7 +118,9 @@ def test_a_lane_that_is_not_noted_yet_is_whole_and_the_note_is_asked_each_time(r
 
 
 def test_of_many_sources_those_alone_are_read_again_whose_master_is_another(redis):
-    other = next(one for number in range(10_000) if (one := SourceKey("acme", f"host/{number}")).lane == LANE + 1)
+    other = next(
+        candidate for number in range(10_000) if (candidate := SourceKey("acme", f"host/{number}")).lane == LANE + 1
+    )
     assert redis.ask_each(SOURCE, other) == {SOURCE: True, other: True} and redis.asked == ["note", "read"]
     redis.served[LANE] = Master(NEW, OLD)
     assert redis.ask_each(SOURCE, other) == {other: True, SOURCE: False}
@@ -139,7 +141,9 @@ def test_without_the_note_there_is_no_answer(redis):
 
 def test_a_doubt_that_can_not_be_settled_fails_that_source_alone(redis):
     """A partial read goes on without it, as without a tier that is away."""
-    other = next(one for number in range(10_000) if (one := SourceKey("acme", f"host/{number}")).lane == LANE + 1)
+    other = next(
+        candidate for number in range(10_000) if (candidate := SourceKey("acme", f"host/{number}")).lane == LANE + 1
+    )
     redis.ask_each(SOURCE, other)
     redis.served[LANE] = Master(NEW, OLD)
 

@@ -132,7 +132,7 @@ def test_a_key_sees_and_ends_its_own_sessions_alone(world):
     first, _ = world.sessions.begin("key", "one")
     world.keys.grants[api_key_item("other")] = Grant("a", BOTH)
     other, _ = world.sessions.begin("other", "two")
-    assert [one.agent for one in world.sessions.of_key(ITEM).values()] == ["one"]
+    assert [session.agent for session in world.sessions.of_key(ITEM).values()] == ["one"]
     with pytest.raises(RequestError, match="no such session"):
         world.sessions.revoke(ITEM, session_handle(other))
     world.sessions.revoke(ITEM, session_handle(first))
@@ -148,7 +148,7 @@ def test_sign_ins_do_not_pile_up(world):
         ids.append(world.sessions.begin("key", "")[0])
         world.now_s += 1
     assert len(world.store.held) == SESSIONS_PER_KEY_MAX
-    assert [world.sessions.renew(one) is None for one in ids[:4]] == [True, True, True, False]
+    assert [world.sessions.renew(session_id) is None for session_id in ids[:4]] == [True, True, True, False]
 
 
 def ask(world, method, body=None, cookie="", path="/carbyne/v1/session", **headers):

@@ -17,9 +17,9 @@ def test_a_stamp_comes_back(epoch: int, sequence: int) -> None:
 
 @given(epochs, sequences, epochs, sequences)
 def test_bytes_order_as_epoch_and_sequence_do(epoch: int, sequence: int, epoch2: int, sequence2: int) -> None:
-    one, two = stamps.pack(epoch, str(sequence)), stamps.pack(epoch2, str(sequence2))
-    assert (one < two) == ((epoch, sequence) < (epoch2, sequence2))
-    assert one >= stamps.ZERO
+    first, second = stamps.pack(epoch, str(sequence)), stamps.pack(epoch2, str(sequence2))
+    assert (first < second) == ((epoch, sequence) < (epoch2, sequence2))
+    assert first >= stamps.ZERO
 
 
 def test_a_kinesis_number_fits_and_keeps_every_digit() -> None:

@@ -28,7 +28,7 @@ def test_every_series_of_the_part_has_exactly_one_part(tree, series):
     part, leaves = tree
     named = blocks.parts_of(blocks.encode_stub(leaves, part))
     assert set(leaves) <= set(named)
-    homes = [one for one in named if blocks.in_part(series, one)]
+    homes = [named_part for named_part in named if blocks.in_part(series, named_part)]
     assert len(homes) == blocks.in_part(series, part)
 
 

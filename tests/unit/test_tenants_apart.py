@@ -189,8 +189,12 @@ class WatchedTiers:
         if self.name == "read" and isinstance(arguments[0], list):  # a batch
             self.touched.update(source.tenant for source in arguments[0])
             return BatchAnswer("raw", 0, []), []
-        given = [*arguments, *named.values(), *(one for each in arguments if isinstance(each, list) for one in each)]
-        sources = [one for one in given if isinstance(one, SourceKey)]
+        given = [
+            *arguments,
+            *named.values(),
+            *(value for each in arguments if isinstance(each, list) for value in each),
+        ]
+        sources = [value for value in given if isinstance(value, SourceKey)]
         self.touched.update(source.tenant for source in sources)
         return self._answer(self.name, sources, arguments)
 
@@ -233,9 +237,9 @@ class WatchedSessions(MemorySessions):
         self.touched = touched
 
     def of_key(self, key_item):
-        found = super().of_key(key_item)
-        self.touched.update(session.tenant for session in found.values())
-        return found
+        sessions = super().of_key(key_item)
+        self.touched.update(session.tenant for session in sessions.values())
+        return sessions
 
 
 DEAD = stored(9).id
@@ -251,13 +255,13 @@ class WatchedQueues(MemoryQueueTable):
         self.touched = touched
 
     def __getattribute__(self, name):
-        found = super().__getattribute__(name)
+        attribute = super().__getattribute__(name)
         if name not in PORT or name == "queues":
-            return found
+            return attribute
 
         def noting(queue, *arguments, **options):
             self.touched.add(queue.tenant)
-            return found(queue, *arguments, **options)
+            return attribute(queue, *arguments, **options)
 
         return noting
 
@@ -294,11 +298,14 @@ class Request(NamedTuple):
 class World:
     """All functions over the same stores; tenants a and b have a service of the same name."""
 
+    filled = None
+    """What filling the first world left in its stores, and how many ids that took: the others begin with a copy."""
+
     def __init__(self, function=""):
         self.touched, self.queue_table = set(), None
         self.store = WatchedStore(self.touched)
         accounts = Accounts(Keys(), lambda: 0.0)
-        ids = _ids()
+        self.ids, self.secrets = _ids(), MemorySecrets()
         clock = Time(now_ms=lambda: NOW_S * 1000, clock=lambda: 0.0, sleep=lambda _: None, random=lambda: 0.5)
         tiers = WatchedTiers(self.touched)
         self.deps = {
@@ -312,10 +319,10 @@ class World:
                 Registry(
                     self.store,
                     lambda: NOW_S,
-                    lambda: next(ids),
+                    self._new_id,
                     Stream(self.touched).put,
                     lambda: EXTERNAL_ID[:16],
-                    MemorySecrets(),
+                    self.secrets,
                 ),
             ),
         }
@@ -326,8 +333,8 @@ class World:
         if function == "queue":  # it takes a while to make
             self.deps["queue"] = QueueDeps(accounts, self._queues(), None)
         self.deps["page"] = page_deps(accounts, Keys(), sessions, lambda: NOW_S)
-        self._fill("key-b", "i-b", "onlyb")
-        self._fill("key-a", "i-a", "onlya")
+        self.issued = 0
+        self._begin()
         self.touched.clear()
 
     def call(self, function, request, key):
@@ -355,6 +362,21 @@ class World:
             assert taken.lease == LEASE[tenant]
             world.table.letters[queue, DEAD] = stored(9, mark)
         return world.instance()
+
+    def _new_id(self):
+        self.issued += 1
+        return next(self.ids)
+
+    def _begin(self):
+        if World.filled is None:
+            self._fill("key-b", "i-b", "onlyb")
+            self._fill("key-a", "i-a", "onlya")
+            World.filled = dict(self.store.table), dict(self.secrets.texts), self.issued
+        table, texts, issued = World.filled
+        self.store.table.update(table)
+        self.secrets.texts.update(texts)
+        while self.issued < issued:
+            self._new_id()
 
     def _fill(self, key, identifier, service):
         mark = MARK if key == "key-b" else "plain"

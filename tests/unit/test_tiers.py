@@ -58,8 +58,8 @@ class World:
         return BlockTiers(WarmBlocks(table), cold, Catalogue(table))
 
     def read(self, series=NAMES, steps=None):
-        found = self.tiers(steps).read(BlockQuery(SOURCE, RAW, EARLIEST_MS, LATEST_MS, series), Gaps(partial=False))
-        by_name = {name: column(found, name) for name in series}
+        columns = self.tiers(steps).read(BlockQuery(SOURCE, RAW, EARLIEST_MS, LATEST_MS, series), Gaps(partial=False))
+        by_name = {name: column(columns, name) for name in series}
         return {
             (name, int(ts)): int(b)
             for name, (ts_ms, bits) in by_name.items()
@@ -104,8 +104,8 @@ class World:
 
     def remove(self, number, *, told):
         """The TTL removes an item, any of them; the archiver may be told or not."""
-        if found := self.removable():
-            key = found[number % len(found)]
+        if candidates := self.removable():
+            key = candidates[number % len(candidates)]
             item = self.table.items.pop((key.partition, key.sort))
             if told:
                 self.table.changes.append((key, item.data))
@@ -181,9 +181,9 @@ def test_a_move_in_the_middle_of_a_read_hides_nothing(small_blocks, moves, last,
                 move(world, *left.pop())
 
     steps.look = look
-    found, after = world.read(steps=steps), world.expected()
-    for sample in before.keys() | found.keys():
-        assert found.get(sample) in (before.get(sample), after[sample]), sample
+    samples_read, after = world.read(steps=steps), world.expected()
+    for sample in before.keys() | samples_read.keys():
+        assert samples_read.get(sample) in (before.get(sample), after[sample]), sample
 
 
 @anything
@@ -197,10 +197,10 @@ def test_a_read_at_each_step_of_a_move_sees_what_was_there(small_blocks, moves, 
     during = len(seen)
     world.take(50, steps=Steps(look=lambda: seen.append(world.read())))
     after = world.expected()
-    for number, found in enumerate(seen):
-        for sample in before.keys() | found.keys():
-            wanted = (before.get(sample), after[sample]) if number < during else (after[sample],)
-            assert found.get(sample) in wanted, (number, sample)
+    for number, samples_read in enumerate(seen):
+        for sample in before.keys() | samples_read.keys():
+            allowed = (before.get(sample), after[sample]) if number < during else (after[sample],)
+            assert samples_read.get(sample) in allowed, (number, sample)
 
 
 def block(series="m"):
@@ -259,8 +259,8 @@ def test_a_window_that_can_not_be_read_ends_a_read_or_on_request_is_a_warning(sm
     with pytest.raises(type(error), match=str(error)):
         world.read(["m"])
     gaps = Gaps(partial=True)
-    found = world.tiers().read(BlockQuery(SOURCE, RAW, EARLIEST_MS, LATEST_MS, ["m"]), gaps)
-    assert found == block() and len(gaps.warnings) == 1
+    columns = world.tiers().read(BlockQuery(SOURCE, RAW, EARLIEST_MS, LATEST_MS, ["m"]), gaps)
+    assert columns == block() and len(gaps.warnings) == 1
 
 
 def test_a_damaged_block_of_the_table_leaves_the_others_readable_on_request(small_blocks):
@@ -272,8 +272,8 @@ def test_a_damaged_block_of_the_table_leaves_the_others_readable_on_request(smal
     with pytest.raises(CorruptDataError):
         world.read()
     gaps = Gaps(partial=True)
-    found = world.tiers().read(BlockQuery(SOURCE, RAW, EARLIEST_MS, LATEST_MS, NAMES), gaps)
-    assert column(found, "s0")[0].tolist() == [ts for _, ts in world.expected() if ts >= WINDOWS[1].start_s * 1000]
+    columns = world.tiers().read(BlockQuery(SOURCE, RAW, EARLIEST_MS, LATEST_MS, NAMES), gaps)
+    assert column(columns, "s0")[0].tolist() == [ts for _, ts in world.expected() if ts >= WINDOWS[1].start_s * 1000]
     assert len(gaps.warnings) == 1
 
 

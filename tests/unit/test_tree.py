@@ -72,14 +72,14 @@ def put(store, columns, **more):
 
 def held(store, series):
     """What a reader finds of these series."""
-    found = read_blocks(store, KEY, store.get(KEY), series)
-    return merge([columns for columns in found if columns is not None])
+    parts_read = read_blocks(store, KEY, store.get(KEY), series)
+    return merge([columns for columns in parts_read if columns is not None])
 
 
 def parts(store):
     """Every key of the store: its part -> the parts that it names if it is a stub."""
-    found = {BlockKey.of_item(*key).part: item for key, item in store.table.items.items()}
-    return {part: blocks.parts_of(item.data) for part, item in sorted(found.items())}
+    by_part = {BlockKey.of_item(*key).part: item for key, item in store.table.items.items()}
+    return {part: blocks.parts_of(item.data) for part, item in sorted(by_part.items())}
 
 
 def oracle(some):
@@ -158,8 +158,8 @@ def test_a_block_that_grows_too_large_is_split_and_its_parts_stand_before_the_st
 def _readable(store, count):
     """Whether all samples of so many series can be read; the store is asked without a step."""
     plain = WarmBlocks(store.table)
-    found = [columns for columns in read_blocks(plain, KEY, plain.get(KEY), names(count)) if columns is not None]
-    return as_dict(filled(names(count))).items() <= as_dict(merge(found)).items()
+    parts_read = [columns for columns in read_blocks(plain, KEY, plain.get(KEY), names(count)) if columns is not None]
+    return as_dict(filled(names(count))).items() <= as_dict(merge(parts_read)).items()
 
 
 def _has(part, series):
@@ -268,8 +268,8 @@ def test_two_mergers_that_take_turns_lose_nothing(some, order, whose):
         least = oracle(before)
 
         def nothing_is_gone():
-            found = read_blocks(plain, KEY, plain.get(KEY), series)
-            assert least.keys() <= as_dict(merge([c for c in found if c is not None])).keys()
+            parts_read = read_blocks(plain, KEY, plain.get(KEY), series)
+            assert least.keys() <= as_dict(merge([c for c in parts_read if c is not None])).keys()
 
         turns = Turns(by(order), nothing_is_gone)
         store.step = turns.step
@@ -290,7 +290,7 @@ def test_a_split_moves_what_was_held_and_nothing_that_was_computed(store):
 
     store.step = stop
     with pytest.raises(RetryableError):
-        rewrite(Target(store, FAR_S), KEY, lambda part, held: newer if part == "" else held, newer.series)
+        rewrite(Target(store, FAR_S), KEY, lambda part, stored: newer if part == "" else stored, newer.series)
     store.step = lambda: None
     assert held(store, names(9)) == filled(names(2))
 

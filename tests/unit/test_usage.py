@@ -283,8 +283,8 @@ def simulated(limit, rate, minutes, lag_s=2):
         if not standing.over(int(now_s)):
             accepted[int(now_s) // 60] += size
             waiting.append(row("host/a", [f"m{number}" for number in range(size)], now_s))
-        ready = [one for one in waiting if one.arrived_s + lag_s <= now_s]
-        waiting = [one for one in waiting if one.arrived_s + lag_s > now_s]
+        ready = [piece for piece in waiting if piece.arrived_s + lag_s <= now_s]
+        waiting = [piece for piece in waiting if piece.arrived_s + lag_s > now_s]
         usage.take(ready)
         clock.now_s += 1
     return accepted
@@ -309,7 +309,7 @@ def test_a_known_list_is_not_read_again(store, clock):
     """Else counting would cost as much as storing."""
     usage = Usage(store, clock, 14_400)
     usage.take(rows(range(10)))
-    usage.take(one._replace(series=b"never\nread") for one in rows(range(10)))
+    usage.take(row._replace(series=b"never\nread") for row in rows(range(10)))
     clock.now_s += 60
     usage.take([])
     assert store.estimate["acme"] == pytest.approx(500, rel=0.1)

@@ -41,7 +41,7 @@ def queried(world, run):
     world.table.query = note
     run()
     world.table.query = query
-    return [one for one in asked if one in RESOLUTIONS]
+    return [resolution for resolution in asked if resolution in RESOLUTIONS]
 
 
 def test_the_open_window_is_part_of_every_resolution(world):

@@ -118,7 +118,7 @@ class FakeStream:
 
     def values(self):
         """(tenant, source, ts_ms, series) -> value of everything applied, each record in its own lane."""
-        found = {}
+        by_series = {}
         for key, data in self.applied:
             record = records.decode(data)
             for row in record.rows:
@@ -127,8 +127,8 @@ class FakeStream:
                 assert series == sorted(series)
                 values = struct.unpack(f"<{len(series)}d", row.values)
                 for name, value in zip(series, values, strict=True):
-                    found[record.tenant, row.source, row.ts_ms, name] = value
-        return found
+                    by_series[record.tenant, row.source, row.ts_ms, name] = value
+        return by_series
 
 
 def fine(entries):
@@ -434,8 +434,8 @@ def test_records_of_the_largest_rows_fit_the_stream():
     rows = {("host/h", TS_MS): {name: dice.random() for name in names}}
     entries = packing.entries_of("acme", rows)
     assert len(entries) > 2
-    found = [row for _, data in entries for row in records.decode(data).rows]
-    assert sum(len(row.values) for row in found) == 8 * len(names)
+    rows_stored = [row for _, data in entries for row in records.decode(data).rows]
+    assert sum(len(row.values) for row in rows_stored) == 8 * len(names)
     assert max(len(data) for _, data in entries) <= limits.RECORD_BYTES_MAX
 
 

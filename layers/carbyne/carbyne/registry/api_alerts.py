@@ -49,8 +49,8 @@ class ReasonForm(msgspec.Struct, frozen=True):
 def get_alerts(registry: Registry, call: Call) -> Alerts:
     with_closed = call.request.query.get("withClosed", ["false"])[-1] == "true"
     after, most = _page(call)
-    found, next_id = alerts.find(registry.store, call.tenant, with_closed=with_closed, after=after, most=most)
-    return Alerts(found, next_id or UNSET)
+    page, next_id = alerts.find(registry.store, call.tenant, with_closed=with_closed, after=after, most=most)
+    return Alerts(page, next_id or UNSET)
 
 
 def get_alert(registry: Registry, call: Call) -> AlertRecord:
@@ -69,8 +69,8 @@ def close_alert(registry: Registry, call: Call) -> AlertRecord:
 
 def get_logs(registry: Registry, call: Call) -> Logs:
     after, most = _page(call)
-    found, next_id = alerts.logs(registry.store, call.tenant, call.parts["id"], after, most)
-    return Logs(found, next_id or UNSET)
+    page, next_id = alerts.logs(registry.store, call.tenant, call.parts["id"], after, most)
+    return Logs(page, next_id or UNSET)
 
 
 def _page(call: Call) -> tuple[str, int]:

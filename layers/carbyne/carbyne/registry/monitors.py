@@ -83,8 +83,8 @@ def delete(registry: Registry, tenant: str, monitor_id: str) -> AnyMonitor:
 
     def beside(monitor: AnyMonitor) -> list[RegistryChange]:
         items = map(registry.store.get, (_job_key(tenant, monitor.id), _state_key(tenant, monitor.id)))
-        found = [RegistryChange(item.key, None, item.version) for item in items if item]
-        return [*found, *rules.removed(registry.store, tenant, monitor.id)]
+        removals = [RegistryChange(item.key, None, item.version) for item in items if item]
+        return [*removals, *rules.removed(registry.store, tenant, monitor.id)]
 
     gone = MONITORS.delete(registry, tenant, monitor_id, beside)
     if isinstance(gone, ExternalMonitor):  # alerts of other types are closed by the evaluator
@@ -117,29 +117,29 @@ def states(store: Store, tenant: str) -> dict[str, ExternalState]:
     return {unquote(item.key.sk): msgspec.json.decode(item.body, type=ExternalState) for item in items}
 
 
-def keep_state(registry: Registry, tenant: str, monitor_id: str, found: ExternalState) -> bool:
+def keep_state(registry: Registry, tenant: str, monitor_id: str, state: ExternalState) -> bool:
     """Unless a check of this minute, or of a later one, was kept already; whether it was kept now."""
     key = _state_key(tenant, monitor_id)
 
     def attempt() -> bool | None:
         item = registry.store.get(key)
-        if item and msgspec.json.decode(item.body, type=ExternalState).minute >= found.minute:
+        if item and msgspec.json.decode(item.body, type=ExternalState).minute >= state.minute:
             return False
         before = msgspec.json.decode(item.body, type=ExternalState).alert if item else OK
-        change = RegistryChange(key, body_of(found), item.version if item else 0)
-        return registry.store.write(change, *_alerted(registry, tenant, monitor_id, before, found)) or None
+        change = RegistryChange(key, body_of(state), item.version if item else 0)
+        return registry.store.write(change, *_alerted(registry, tenant, monitor_id, before, state)) or None
 
     return settle(attempt)
 
 
 def _alerted(
-    registry: Registry, tenant: str, monitor_id: str, before: str, found: ExternalState
+    registry: Registry, tenant: str, monitor_id: str, before: str, state: ExternalState
 ) -> list[RegistryChange]:
     """What a check changes of the monitor's alert; a bad one opens another alert after a person closed the first."""
-    if found.alert == before == OK:
+    if state.alert == before == OK:
         return []
-    why = Why(found.message, has_value=False)
-    changes = alerts.turned(registry, tenant, _subject(monitor_id), found.alert, found.minute * 60, why)
+    why = Why(state.message, has_value=False)
+    changes = alerts.turned(registry, tenant, _subject(monitor_id), state.alert, state.minute * 60, why)
     return [*changes, *rules.listed(registry.store, tenant)]  # by which what must be notified is found
 
 
