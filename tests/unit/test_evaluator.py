@@ -345,8 +345,8 @@ def test_every_tenant_has_its_turn(system):
         system.now_s += 60
         left = iter([50.0, 0.0])
         tenants = []
-        system.evaluator._look = lambda tenant, _, tenants=tenants: tenants.append(tenant)
-        assert system.evaluator.run(lambda left=left: next(left)) == 1
+        system.evaluator.monitors._look = lambda tenant, _, tenants=tenants: tenants.append(tenant)
+        assert system.evaluator.monitors.run(lambda left=left: next(left)) == 1
         firsts += tenants
     assert sorted(firsts) == ["a", "a", "b", "b"]
 
@@ -363,7 +363,7 @@ def test_a_tenant_whose_monitors_can_not_be_read_holds_up_no_other(system, caplo
             raise CorruptDataError("no monitor")
         looked.append(tenant)
 
-    system.evaluator._look = look
+    system.evaluator.monitors._look = look
     for _ in range(2):
         system.now_s += 60
         assert system.evaluator.run(lambda: 50.0) == 1

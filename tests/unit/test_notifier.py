@@ -33,7 +33,7 @@ class Notified(System):
         self.world = MemoryQueueWorld()
         self.posts, self.mails, self.problem = [], [], ""
         queue = InvokedDeliveries(Lambda(self.world), "carbyne-queue", "carbyne", QUEUE)
-        self.notifier = Notifier(self.store, queue, Ways(self._post, self._mail), lambda: self.now_s)
+        self.notifier = Notifier(self.store, queue, Ways(self._post, self._mail), lambda: self.now_s, self._put)
 
     def _post(self, url, body, headers):
         if not self.problem:

@@ -17,7 +17,7 @@ from carbyne.read.api import route
 from carbyne.read.mackerel import Queries, ServerAbout
 from carbyne.read.reader import Many
 from carbyne.read.registered import HOST_INFO, PastInfo, RegisteredSource
-from carbyne.read.rules import AlertOfRule, RuleGroup, RuleOfGroup
+from carbyne.read.rules import AlertOfRule, RecordingRule, RuleGroup, RuleOfGroup, token_of
 from carbyne.read.sources import SourceSelector
 from carbyne.read.spent import Spent, as_stats
 from carbyne.samples.columns import Columns, Group
@@ -276,24 +276,48 @@ def test_many_numbers_are_written_as_each_alone(more):
 
 
 ALERT = AlertOfRule({"alertname": "full"}, {"summary": "disk"}, "firing", "2023-11-14T22:00:00Z", "1e+00")
+EVALUATED = {"last_evaluation": "2023-11-14T22:13:00Z", "evaluation_time": 0.01, "health": "ok"}
+
+
+def alerting(name, query, state, duration, alerts, **labels):
+    made = {"annotations": {}, "alerts": alerts, "labels": labels, **EVALUATED}
+    return RuleOfGroup(name=name, query=query, state=state, duration=duration, **made)
+
+
+def group(name, rules, file=""):
+    return RuleGroup(
+        name=name, file=file, rules=rules, interval=60, last_evaluation="2023-11-14T22:13:00Z", evaluation_time=0.02
+    )
+
+
 GROUPS = [
-    RuleGroup(
+    group(
         "disks",
-        "",
         [
-            RuleOfGroup("full", "disk > 1", "firing", 60, {}, {}, [ALERT], "ok", "2023-11-14T22:13:00Z", 0.01),
-            RuleOfGroup("slow", "disk > 2", "inactive", 0, {}, {}, [], "ok", "2023-11-14T22:13:00Z", 0.01),
+            alerting("full", "disk > 1", "firing", 60, [ALERT], severity="page"),
+            alerting("slow", "disk > 2", "inactive", 0, []),
         ],
-        *(60, "2023-11-14T22:13:00Z", 0.02),
     ),
-    RuleGroup("empty", "", [], 60, "2023-11-14T22:13:00Z", 0.0),
+    group("empty", []),
+    group("records", [RecordingRule(name="job:x", query="sum(x)", labels={"team": "a"}, **EVALUATED)], "r.yml"),
 ]
 
 
 def test_rules_and_alerts_have_prometheus_form(reader):
     tenants = []
     listing = {"rules": lambda tenant: tenants.append(tenant) or GROUPS}
-    [group] = ask(reader, "rules", ports=listing)[1]["data"]["groups"]
+    [group, records] = ask(reader, "rules", ports=listing)[1]["data"]["groups"]
+    assert records["rules"] == [
+        {
+            "name": "job:x",
+            "query": "sum(x)",
+            "labels": {"team": "a"},
+            "health": "ok",
+            "lastEvaluation": "2023-11-14T22:13:00Z",
+            "evaluationTime": 0.01,
+            "type": "recording",
+        }
+    ]
     assert (group["name"], group["interval"], len(group["rules"])) == ("disks", 60, 2)
     full = group["rules"][0]
     assert (full["type"], full["state"], full["lastEvaluation"]) == ("alerting", "firing", "2023-11-14T22:13:00Z")
@@ -307,19 +331,53 @@ def test_rules_and_alerts_have_prometheus_form(reader):
 @pytest.mark.parametrize(
     ("given", "names"),
     [
-        ({"type": "record"}, []),
+        ({}, ["full", "slow", "job:x"]),
+        ({"type": "record"}, ["job:x"]),
         ({"type": "alert"}, ["full", "slow"]),
         ({"rule_name[]": "slow"}, ["slow"]),
         ({"rule_group[]": "others"}, []),
         ({"file[]": "x.yml"}, []),
-        ({"exclude_alerts": "true"}, ["full", "slow"]),
+        ({"file[]": "r.yml"}, ["job:x"]),
+        ({"exclude_alerts": "true"}, ["full", "slow", "job:x"]),
+        ({"match[]": '{severity="page"}'}, ["full"]),
+        ({"match[]": '{team=~"a|b"}'}, ["job:x"]),
+        ({"group_limit": "1"}, ["full", "slow"]),
+        ({"group_limit": "2"}, ["full", "slow", "job:x"]),
+        ({"group_limit": "1", "group_next_token": token_of(GROUPS[2])}, ["job:x"]),
     ],
 )
 def test_rules_are_filtered(reader, given, names):
     groups = ask(reader, "rules", ports={"rules": lambda _: GROUPS}, **given)[1]["data"]["groups"]
     shown = [rule for group in groups for rule in group["rules"]]
     assert [rule["name"] for rule in shown] == names
-    assert not ("exclude_alerts" in given and any(rule["alerts"] for rule in shown))
+    assert not ("exclude_alerts" in given and any(rule.get("alerts") for rule in shown))
+
+
+def test_pages_of_rules_continue_behind_each_other(reader):
+    def page(**given):
+        return ask(reader, "rules", ports={"rules": lambda _: GROUPS}, **given)[1]["data"]
+
+    first = page(group_limit="1")
+    assert first["groupNextToken"] == token_of(GROUPS[2])
+    last = page(group_limit="1", group_next_token=first["groupNextToken"])
+    assert [group["name"] for group in last["groups"]] == ["records"] and "groupNextToken" not in last
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"type": "both"}, "type"),
+        ({"group_limit": "0"}, "greater than 0"),
+        ({"group_limit": "x"}, "greater than 0"),
+        ({"group_next_token": "x"}, "group_limit needs to be present"),
+        ({"group_limit": "1", "group_next_token": "x"}, "were rule groups changed?"),
+        ({"match[]": "sum(x)"}, "no selector"),
+        ({"match[]": "{"}, "unexpected end"),
+    ],
+)
+def test_what_rules_can_not_be_asked(reader, given, problem):
+    status, body = ask(reader, "rules", ports={"rules": lambda _: GROUPS}, **given)
+    assert (status, body["errorType"]) == (400, "bad_data") and problem in body["error"]
 
 
 def test_the_server_says_what_it_is(reader):

@@ -29,12 +29,25 @@ MAY_IMPORT = {
     "checks": BASE | {"intake", "registry"},
     "clouds": BASE | {"intake", "registry"},
     "alerts": {"core"},
-    "evaluate": BASE | {"alerts", "registry"},
-    "notify": {"core", "alerts", "registry"},
+    "evaluate": BASE | {"alerts", "registry", "rules", "promql", "intake"},
+    "notify": {"core", "alerts", "registry", "rules", "stream"},
     "page": {"core", "http", "tenants"},
     "queue": {"core", "http", "tenants"},
     "adapters": BASE
-    | {"read", "tenants", "registry", "archive", "cluster", "page", "queue", "checks", "clouds", "notify"},
+    | {
+        "read",
+        "tenants",
+        "registry",
+        "archive",
+        "cluster",
+        "page",
+        "queue",
+        "checks",
+        "clouds",
+        "notify",
+        "rules",
+        "promql",
+    },
     "wiring": None,  # the only assembly sees everything
     "cli": BASE | {"archive", "cluster", "hot", "rules", "store", "tenants", "wiring"},  # which assembles the commands
 }

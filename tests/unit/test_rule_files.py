@@ -119,7 +119,7 @@ def test_files_are_bounded():
     with pytest.raises(RequestError, match="at most 131072") as refused:
         read(b" " * (RULE_FILE_BYTES_MAX + 1), "f")
     assert refused.value.status == 413
-    with pytest.raises(RequestError, match="a file has at most 100"):
+    with pytest.raises(RequestError, match="a file has at most 50"):
         read(yaml.dump({"groups": [{"name": str(n)} for n in range(RULE_GROUPS_PER_FILE_MAX + 1)]}).encode(), "f")
     with pytest.raises(RequestError, match="a group has at most 100"):
         read(yaml.dump({"groups": [{"name": "a", "rules": [1] * 101}]}).encode(), "f")
@@ -170,7 +170,7 @@ def test_files_of_a_tenant_are_bounded_and_named_plainly():
     assert "name has 1 to 128" in system.refused(400, "PUT", "/carbyne/v1/rules/a%20b", WHOLE)
     for number in range(RULE_FILES_PER_TENANT_MAX):
         system.ok("PUT", f"/carbyne/v1/rules/{number}.yml", WHOLE)
-    assert "20 rule files, which is the limit" in system.refused(400, "PUT", URL, WHOLE)
+    assert "10 rule files, which is the limit" in system.refused(400, "PUT", URL, WHOLE)
     system.ok("PUT", "/carbyne/v1/rules/0.yml", "groups: []")
 
 

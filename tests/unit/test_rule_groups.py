@@ -139,6 +139,40 @@ def test_a_rule_gives_no_more_than_is_kept(monkeypatch, name):
     assert group.states == [] and "3" in group.rule.error
 
 
+class Slow(Memory):
+    """``clock``: seconds, of which each read takes seven."""
+
+    clock = 0.0
+
+    def select(self, selection):
+        self.clock += 7.0
+        return super().select(selection)
+
+
+def test_a_slow_rule_leaves_no_time_to_the_others_which_say_so():
+    group, slow = Group("  - {record: a, expr: m}\n  - {record: b, expr: m}"), Slow()
+    done = evaluate(group.group, group.kept, group.series, 0, Overlay(slow), lambda: slow.clock)
+    first, second = done.kept.rules.values()
+    assert "timed out" in first.error or "took too long" in first.error, first.error
+    assert (second.error, second.took_s) == ("the rules before it took the 6 s of a group", 0.0)
+
+
+def test_templates_that_take_long_fail_their_rule(monkeypatch):
+    clock = [0.0]
+
+    def slow(text, data):
+        clock[0] += 3.0
+        return text
+
+    monkeypatch.setattr(evaluation, "expand", slow)
+    group = Group("  - {alert: b, expr: m, annotations: {x: y}}")
+    for kind in "abc":
+        group.put(1.0, kind=kind)
+    done = evaluate(group.group, group.kept, group.series, 0, Overlay(group.memory), lambda: clock[0])
+    [rule] = done.kept.rules.values()
+    assert rule.error == "templates take more than 4 s: write simpler ones, or aggregate"
+
+
 def test_what_a_changed_group_makes_no_more_ends():
     group = Group("  - {record: a, expr: m}\n  - {record: b, expr: m}\n" + HIGH)
     group.put(6.0)

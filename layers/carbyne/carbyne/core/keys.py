@@ -410,6 +410,15 @@ JUDGED_ITEM: Final = "judged-tenants"
 NOTIFICATIONS_ITEM: Final = "notifications"
 """Partition key, in the registry table, of what must be sent still, by tenant, alert and number."""
 
+RECORDED_ITEM: Final = "recorded"
+"""Partition key, in the registry table, of what evaluations of rules left to be sent, by tenant, group and time."""
+
+
+def rule_group(file: str, group: str) -> str:
+    """A group of rules in a key: names of groups are long."""
+    return f"{escape(file)}:{sha256(group.encode()).hexdigest()[:32]}"
+
+
 CLOUD_ITEM: Final = "clouds"
 """Partition key, in the registry table, of one item for each integration, by tenant, cloud and id."""
 

@@ -600,25 +600,37 @@ RULE_FILE_BYTES_MAX: Final = 128 * 1024
 RULE_FILE_DEPTH_MAX: Final = 12
 """Lists and mappings within each other in a rule file, which has five."""
 RULE_FILE_NODES_MAX: Final = 20_000
-"""Values and names of fields in a rule file: 100 groups of 10 rules with five labels and annotations each."""
-RULE_FILES_PER_TENANT_MAX: Final = 20
-"""Rule files of a tenant, all of which are read each minute: 2.5 MB, as monitors."""
-RULE_GROUPS_PER_FILE_MAX: Final = 100
-"""Groups of a rule file; each is an item that is written at every evaluation."""
+"""Values and names of fields in a rule file: 50 groups of 10 rules with five labels and annotations each."""
+RULE_FILES_PER_TENANT_MAX: Final = 10
+"""Rule files of a tenant, all of which are read each minute: 1.3 MB, less than monitors."""
+RULE_GROUPS_PER_FILE_MAX: Final = 50
+"""Groups of a rule file; each is an item that is written at every evaluation, and the states of all are read."""
 RULES_PER_GROUP_MAX: Final = 100
 """Rules of a group, which are evaluated one after the other; the largest groups that are published have some 40."""
 RULE_TEXT_BYTES_MAX: Final = 4_096
 """A label or annotation of a rule, as it is written."""
-RULE_QUERY_S: Final = 5.0
-"""One query of a rule; then the rule failed, and the next one is evaluated."""
+RULE_S: Final = 4.0
+"""One rule, its query and its templates; then it failed, and the next one is evaluated."""
+GROUP_S: Final = 6.0
+"""One evaluation of a group; rules that are left then fail, and say so."""
 RULE_SERIES_MAX: Final = 2_000
 """Series or alerts that one rule gives: each is a sample every minute, some cents a year."""
-GROUP_ALERTS_BYTES_MAX: Final = 250_000
-"""The alerts of a group, as JSON: an item of the table has 400 KB."""
+GROUP_ALERTS_BYTES_MAX: Final = 100_000
+"""The alerts of a group, as JSON: 250 of them. The states of all groups of a tenant are read each minute."""
 GROUP_SERIES_BYTES_MAX: Final = 250_000
-"""The names of the series of a group, as JSON, for the same reason."""
+"""The names of the series of a group, as JSON: an item of the table has 400 KB."""
 RULE_CATCH_UP: Final = 15
 """Evaluations of a group that are made up for in one minute; what was missed before is a gap."""
+RULES_S: Final = 12.0
+"""Time in a minute in which groups of rules of another tenant are begun; monitors have the rest."""
+RULES_TENANT_S: Final = 5.0
+"""Time in a minute in which an evaluation of one tenant is begun, of groups first that waited longest."""
+RECORDED_ITEM_BYTES: Final = 200_000
+"""Records of an evaluation in one item, as base64 a third more."""
+RECORDED_PER_TENANT: Final = 400
+"""Items of a tenant that are sent in a minute: all groups of eight files, or what was made up for."""
+RECORDED_BYTES: Final = 4_000_000
+"""Records of a tenant that the notifier has in memory."""
 TEMPLATE_DEPTH_MAX: Final = 20
 """Blocks or parentheses within each other in a template."""
 TEMPLATE_STEPS_MAX: Final = 10_000

@@ -204,9 +204,11 @@ class WorkerSettings(msgspec.Struct, frozen=True):
 
 class NotifierSettings(msgspec.Struct, frozen=True):
     """``registry_table``: what must be notified, and channels; ``queue``: name of the function of queues;
+    ``stream_name``: the Kinesis stream, for what rules recorded;
     ``check_networks``: as of ``WorkerSettings``; ``mail_from``: the sender of mails, empty for none."""
 
     registry_table: str
+    stream_name: str
     queue: str
     check_networks: str
     mail_from: str

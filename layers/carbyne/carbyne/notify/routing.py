@@ -64,6 +64,11 @@ def hearing(notice: Notice, subject: About, to: Directions, now_s: int) -> list[
     return [each for each in ids if each in to.channels and _takes(to.channels[each])]
 
 
+def alertmanagers(store: Store, tenant: str) -> list[str]:
+    """Ids of the channels that hear of the alerts of rules."""
+    return [each.id for each in CHANNELS.find(store, tenant) if each.type == "alertmanager" and not each.suspended_at]
+
+
 def _is_named(group: NotificationGroup, monitor: str, roles: RolesByService) -> bool:
     names_monitor = any(each.id == monitor for each in group.monitors or ())
     return names_monitor or any(each.name in roles for each in group.services or ())

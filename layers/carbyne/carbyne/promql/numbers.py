@@ -46,6 +46,11 @@ def short(value: float) -> str:
     return plain(value)
 
 
+def exponential(value: float) -> str:
+    """As Go's ``%e`` with the shortest digits: ``1.5e+02``."""
+    return _special(value) or _with_exponent(*_parts(value))
+
+
 def of_label(value: float) -> str:
     """As OpenMetrics writes a number in a label: ``1.0``, not ``1``."""
     written = short(value)

@@ -94,6 +94,11 @@ def parsed(given: Parameters) -> QuerySuccess:
     return QuerySuccess(described(parse(given.required("query"))))
 
 
+def selector(queries: Queries, tenant: str) -> AllOf:
+    """All series of a tenant, for what asks outside of a request."""
+    return _selector(queries, tenant, Spent())
+
+
 def _selector(queries: Queries, tenant: str, spent: Spent) -> AllOf:
     """Of hosts and services, and of what has labels."""
     registered = SourceSelector(queries.reader, tenant, queries.sources, spent)

@@ -3,15 +3,17 @@
 import os
 import socket
 import threading
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from carbyne.core.limits import QUERY_LOOKBACK_MS, QUERY_SAMPLES_MAX, QUERY_TIMEOUT_S
+from carbyne.core.errors import QueryError
+from carbyne.core.limits import QUERY_LOOKBACK_MS, QUERY_SAMPLES_MAX, QUERY_TIMEOUT_S, SELECTORS_MAX
 from carbyne.http.prometheus import QueryFailure
 from carbyne.http.routes import Call, Parameter, Route, Text
 from carbyne.read.mackerel import Queries
 from carbyne.read.prometheus import VERSION, QuerySuccess
-from carbyne.read.rules import RuleFilter, alerts_of, listed
+from carbyne.read.rules import Matches, RuleFilter, RulePage, alerts_of, paged
 from carbyne.tenants.accounts import Permission
 
 
@@ -74,16 +76,51 @@ def _rfc3339(ts_ms: int) -> str:
 
 
 def rules(queries: Queries, call: Call) -> QuerySuccess:
-    """Groups of alerting rules; there are no recording rules."""
+    """Groups of rules."""
     query = call.request.query
+    kind = query.get("type", [""])[0].lower()
+    if kind not in ("", "alert", "record"):
+        raise QueryError("bad_data", f'invalid parameter "type": not supported value "{kind[:40]}"')
     only = RuleFilter(
-        query.get("type", [""])[0],
+        kind,
         query.get("rule_name[]", ()),
         query.get("rule_group[]", ()),
         query.get("file[]", ()),
         query.get("exclude_alerts", [""])[0] not in {"true", "1"},
+        _matches(query.get("match[]", ())),
     )
-    return QuerySuccess({"groups": listed(queries.rules(call.tenant), only)})
+    groups, token = paged(queries.rules(call.tenant), only, _page(query))
+    return QuerySuccess({"groups": groups, **({"groupNextToken": token} if token else {})})
+
+
+def _matches(selectors: Sequence[str]) -> list[Matches]:
+    """QueryError for what is no selector, or too many of them."""
+    if len(selectors) > SELECTORS_MAX:
+        raise QueryError("bad_data", f'invalid parameter "match[]": more than {SELECTORS_MAX} selectors')
+    return [_match(text) for text in selectors]
+
+
+def _match(selector: str) -> Matches:
+    from carbyne.promql.labels import made  # noqa: PLC0415 - as of queries
+    from carbyne.promql.parsed import parse  # noqa: PLC0415
+    from carbyne.promql.select import tests_of  # noqa: PLC0415
+    from carbyne.promql.tree import Select  # noqa: PLC0415
+
+    node = parse(selector)
+    if not isinstance(node, Select):
+        raise QueryError("bad_data", f'invalid parameter "match[]": {selector[:40]!r} is no selector of series')
+    matches = tests_of(node.matches)
+    return lambda labels: matches(made(labels))
+
+
+def _page(query: Mapping[str, Sequence[str]]) -> RulePage:
+    limit, token = query.get("group_limit", [""])[0], query.get("group_next_token", [""])[0]
+    if token and not limit:
+        problem = "group_limit needs to be present in order to paginate over the groups"
+        raise QueryError("bad_data", f'invalid parameter "group_next_token": {problem}')
+    if limit and (not limit.isascii() or not limit.isdecimal() or not 0 < int(limit[:10]) < 2**31):
+        raise QueryError("bad_data", 'invalid parameter "group_limit": group_limit needs to be greater than 0')
+    return RulePage(int(limit[:10]) if limit else 0, token)
 
 
 def alerts(queries: Queries, call: Call) -> QuerySuccess:
@@ -97,6 +134,9 @@ RULES: Final = (
     Parameter("rule_group[]", list[str], "Names of groups"),
     Parameter("file[]", list[str], "Files of groups"),
     Parameter("exclude_alerts", Text, "`true`: rules without their alerts"),
+    Parameter("match[]", list[str], "Selectors of the rules' labels, of which one must match"),
+    Parameter("group_limit", Text, "Groups of a page; without it all"),
+    Parameter("group_next_token", Text, "Continue behind a page: the `groupNextToken` of its answer"),
 )
 
 
@@ -107,7 +147,7 @@ def _get(path: str, summary: str, handler: Any, parameters: Any = ()) -> Route[Q
 
 
 ROUTES: Final = (
-    _get("/api/v1/rules", "Alerting rules", rules, RULES),
+    _get("/api/v1/rules", "Rules and their alerts", rules, RULES),
     _get("/api/v1/alerts", "Alerts of rules", alerts),
     _get("/api/v1/status/buildinfo", "The version of Prometheus' API that this is", build_info),
     _get("/api/v1/status/config", "Settings that decide what a query finds", config),

@@ -31,11 +31,12 @@ class Mentions(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """``events``: of which it takes ``alert``; ``secret``: signs what is sent to a webhook, and is never answered."""
+    """``events``: of which it takes ``alert``; ``secret``: signs what is sent to a webhook, and is never answered.  An
+    ``alertmanager`` hears of the alerts of Prometheus' rules alone."""
 
     id: DocumentId = ""
     name: Title
-    type: Literal["email", "slack", "webhook"]
+    type: Literal["email", "slack", "webhook", "alertmanager"]
     emails: Annotated[list[Email], Meta(max_length=EMAILS_MAX)] | None = None
     user_ids: Ids | None = None
     mentions: Mentions | None = None
@@ -107,12 +108,14 @@ def checked_channel(form: Channel) -> Channel:
         emails, user_ids = form.emails or [], form.user_ids or []
         return msgspec.structs.replace(form, emails=emails, user_ids=user_ids, events=form.events or ["alert"])
     check_url("url", form.url)
+    if form.type == "alertmanager":
+        return msgspec.structs.replace(form, events=[])
     return msgspec.structs.replace(form, events=["alert"] if form.events is None else form.events)
 
 
 def create_channel(registry: Registry, tenant: str, form: Channel) -> Channel:
     """A new one, in the default group unless it says otherwise; RequestError 400."""
-    is_member = form.add_to_default_notification_group is not False
+    is_member = form.add_to_default_notification_group is not False and form.type != "alertmanager"
     made = CHANNELS.create(registry, tenant, checked_channel(form))
     if is_member:
         _change_default(registry, tenant, lambda ids: [*ids, made.id] if made.id not in ids else ids)

@@ -7,11 +7,12 @@ found            for is over                   not found, keep_firing_for is ove
 """
 
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
 
-from carbyne.promql.labels import Labels
+if TYPE_CHECKING:
+    from carbyne.promql.labels import Labels
 
 RESOLVED_MS: Final = 15 * 60 * 1000
 """How long an alert that is over is told of, as Prometheus tells it."""
@@ -40,8 +41,8 @@ class FoundAlert(NamedTuple):
 
 
 def step(
-    before: Mapping[Labels, KeptAlert], found: Mapping[Labels, FoundAlert], at_ms: int, hold_ms: int, keep_ms: int
-) -> dict[Labels, KeptAlert]:
+    before: "Mapping[Labels, KeptAlert]", found: "Mapping[Labels, FoundAlert]", at_ms: int, hold_ms: int, keep_ms: int
+) -> "dict[Labels, KeptAlert]":
     """The alerts of a rule after one evaluation."""
     after: dict[Labels, KeptAlert] = {}
     for labels in sorted({*before, *found}):
@@ -66,7 +67,7 @@ def moved(alert: KeptAlert, gap_ms: int) -> KeptAlert:
     return alert
 
 
-def _found(labels: Labels, alert: KeptAlert | None, seen: FoundAlert, at_ms: int, hold_ms: int) -> KeptAlert:
+def _found(labels: "Labels", alert: KeptAlert | None, seen: FoundAlert, at_ms: int, hold_ms: int) -> KeptAlert:
     if alert is None or not is_active(alert):
         alert = KeptAlert(
             labels=dict(labels), annotations=seen.annotations, value=seen.value, state="pending", active_ms=at_ms

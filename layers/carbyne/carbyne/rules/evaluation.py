@@ -12,8 +12,9 @@ from carbyne.core.errors import QueryError
 from carbyne.core.labels import STALE_BITS
 from carbyne.core.limits import (
     GROUP_ALERTS_BYTES_MAX,
+    GROUP_S,
     GROUP_SERIES_BYTES_MAX,
-    RULE_QUERY_S,
+    RULE_S,
     RULE_SERIES_MAX,
 )
 from carbyne.promql import query
@@ -56,7 +57,9 @@ def evaluate(
     gone = {key: texts for key, texts in series.rules.items() if key not in rules}
     run.record(stale(KeptSeries(gone), run.ts_ms))
     after = {key: run.series.get(key, series.rules.get(key, [])) for key in rules}
-    return EvaluatedGroup(KeptGroup(evaluated_ms=at_ms, rules=rules), KeptSeries(_some(after)), run.samples)
+    return EvaluatedGroup(
+        KeptGroup(evaluated_ms=at_ms, interval_s=group.interval_s, rules=rules), KeptSeries(_some(after)), run.samples
+    )
 
 
 def stale(series: KeptSeries, ts_ms: int) -> list[RecordedSample]:
@@ -74,12 +77,16 @@ class _GroupRun:
     ) -> None:
         self._group, self._before, self._at_ms, self._overlay, self._now_s = group, before, at_ms, overlay, now_s
         self._alert_bytes = self._series_bytes = 0
+        self._begun_s = self._until_s = now_s()
         self.ts_ms = at_ms - group.offset_ms
         self.series: dict[str, list[str]] = {}
         self.samples: list[RecordedSample] = []
 
     def rule(self, key: str, rule: GroupRule, kept: KeptRule) -> KeptRule:
         begun_s = self._now_s()
+        if begun_s - self._begun_s >= GROUP_S:
+            return KeptRule(alerts=kept.alerts, error=f"the rules before it took the {GROUP_S:g} s of a group")
+        self._until_s = min(begun_s + RULE_S, self._begun_s + GROUP_S)
         try:
             after = self._record(key, rule) if rule.record else self._alert(key, rule, kept)
         except (QueryError, RuleFailed) as error:
@@ -108,6 +115,8 @@ class _GroupRun:
     def _alert(self, key: str, rule: GroupRule, kept: KeptRule) -> KeptRule:
         found: dict[Labels, FoundAlert] = {}
         for labels, value in self._vector(rule):
+            if self._now_s() > self._until_s:
+                raise RuleFailed(f"templates take more than {RULE_S:g} s: write simpler ones, or aggregate")
             alert_labels, alert = self._found(rule, labels, value)
             if alert_labels in found:
                 raise RuleFailed("vector contains metrics with the same labelset after applying alert labels")
@@ -131,7 +140,7 @@ class _GroupRun:
         return alert_labels, FoundAlert(annotations, of_answer(value))
 
     def _vector(self, rule: GroupRule) -> Iterator[tuple[Labels, float]]:
-        options = query.Options(self._now_s, timeout_s=RULE_QUERY_S)
+        options = query.Options(self._now_s, timeout_s=self._until_s - self._now_s())
         frame = query.instant(rule.expr, self.ts_ms, self._overlay, options).frame
         assert frame is not None, rule.expr
         if frame.series > RULE_SERIES_MAX:

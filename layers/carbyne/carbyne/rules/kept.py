@@ -18,9 +18,11 @@ class KeptRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class KeptGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """``evaluated_ms``: the time of the last evaluation, None before the first; ``rules``: by the key of the rule."""
+    """``evaluated_ms``: the time of the last evaluation, None before the first; ``interval_s``: of the group then;
+    ``rules``: by the key of the rule."""
 
     evaluated_ms: int | None = None
+    interval_s: int = 60
     rules: dict[str, KeptRule] = {}
 
     @property

@@ -19,7 +19,9 @@ from carbyne.core.limits import EVALUATE_READERS
 from carbyne.core.settings import EvaluatorSettings, load
 from carbyne.evaluate.anomaly import Baselines
 from carbyne.evaluate.evaluator import MonitorEvaluator
+from carbyne.evaluate.groups import GroupEvaluator, SeriesOf
 from carbyne.evaluate.look import MINUTE_MS, Arriving, ComputedSeries, Eyes, RunQuery
+from carbyne.evaluate.minute import MinuteEvaluator
 from carbyne.evaluate.recent import ManyReader, ReadColumns, Recent, RolledReader
 from carbyne.read.mackerel import Queries
 from carbyne.read.reader import How, Reader
@@ -29,11 +31,12 @@ from carbyne.stream.putter import Entry
 from carbyne.wiring import reader
 from carbyne.wiring.clock import now_ms
 from carbyne.wiring.redis import nodes
+from carbyne.wiring.rules import no_series, series_by
 
 
 class EvaluatorPorts(NamedTuple):
     """``store``: the registry's table; ``arriving``: rows in Redis; ``reader`` and ``rolled``: samples and buckets of
-    all tiers; ``query``: PromQL over them."""
+    all tiers; ``query``: PromQL over them; ``series``: what rules select of them."""
 
     store: Store
     arriving: Arriving
@@ -42,19 +45,21 @@ class EvaluatorPorts(NamedTuple):
     query: RunQuery
     now_ms: Callable[[], int]
     monotonic: Callable[[], float] = time.monotonic
+    series: SeriesOf = no_series
 
 
-def assemble(ports: EvaluatorPorts) -> MonitorEvaluator:
+def assemble(ports: EvaluatorPorts) -> MinuteEvaluator:
     """An evaluator out of its ports.  It puts nothing on the stream."""
     registry = Registry(ports.store, lambda: ports.now_ms() // 1000, partial(new_host_id, secrets.choice), _put_nothing)
     recent = Recent(ports.reader, ports.rolled)
     threads = ThreadPoolExecutor(EVALUATE_READERS)
     eyes = Eyes(registry, ports.arriving, recent, threads, ports.query, Baselines(recent))
-    return MonitorEvaluator(eyes, ports.now_ms, ports.monotonic)
+    groups = GroupEvaluator(ports.store, ports.arriving, ports.series, ports.now_ms, ports.monotonic)
+    return MinuteEvaluator(groups, MonitorEvaluator(eyes, ports.now_ms, ports.monotonic))
 
 
 @cache
-def evaluator() -> MonitorEvaluator:
+def evaluator() -> MinuteEvaluator:
     """Made at the first run of an instance, then kept; RetryableError if Redis is away."""
     telemetry.log_as_json("evaluator")
     settings = load(EvaluatorSettings, os.environ)
@@ -65,7 +70,8 @@ def evaluator() -> MonitorEvaluator:
     queries = samples.queries
     return assemble(
         EvaluatorPorts(
-            store, HotArrivals(redis), queries.reader, rolled_by(queries.reader), computed_by(queries), now_ms
+            *(store, HotArrivals(redis), queries.reader, rolled_by(queries.reader), computed_by(queries), now_ms),
+            series=series_by(queries),
         )
     )
 

@@ -4,20 +4,23 @@ import os
 import ssl
 import time
 from functools import cache
+from random import random
 
 import boto3
 
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.deliveries import InvokedDeliveries
 from carbyne.adapters.dynamodb.registry import DynamoRegistry
+from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.mail import SesMail
 from carbyne.checks.asking import Asking
 from carbyne.checks.posting import Posting
 from carbyne.checks.targets import Targets, networks, resolve
-from carbyne.core.limits import SENT_AT_ONCE
+from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S, SENT_AT_ONCE
 from carbyne.core.names import OPERATOR
 from carbyne.core.settings import NotifierSettings, load
 from carbyne.notify.notifier import QUEUE, Notifier, Ways
+from carbyne.stream.putter import Putter, Time
 
 
 @cache
@@ -28,6 +31,8 @@ def notifier() -> Notifier:
     dynamodb = boto3.client("dynamodb", config=aws.config(1, 3, tries=3, connections=SENT_AT_ONCE))
     functions = boto3.client("lambda", config=aws.config(1, 28, tries=2, connections=SENT_AT_ONCE))
     mails = boto3.client("ses", config=aws.config(1, 10, tries=2, connections=SENT_AT_ONCE))
+    kinesis = boto3.client("kinesis", config=aws.config(PUT_CONNECT_S, PUT_READ_S, tries=1))
+    putting = Time(now_ms=lambda: time.time_ns() // 1_000_000, clock=time.monotonic, sleep=time.sleep, random=random)
     targets = Targets(networks(settings.check_networks), resolve)
     asking = Asking(targets, time.monotonic, cache(ssl.create_default_context))
     return Notifier(
@@ -35,4 +40,5 @@ def notifier() -> Notifier:
         InvokedDeliveries(functions, settings.queue, OPERATOR, QUEUE),
         Ways(Posting(asking), SesMail(mails, settings.mail_from)),
         lambda: int(time.time()),
+        Putter(KinesisStream(kinesis, settings.stream_name), putting).put,
     )

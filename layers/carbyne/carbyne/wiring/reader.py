@@ -11,6 +11,7 @@ import boto3
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
 from carbyne.adapters.dynamodb.registered import Registered
+from carbyne.adapters.dynamodb.rule_groups import DynamoRules
 from carbyne.adapters.dynamodb.sources import DynamoSources
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.adapters.dynamodb.usage import DynamoUsage
@@ -141,5 +142,6 @@ def ports_of(settings: ReaderSettings, redis: Nodes, service: str) -> ReaderPort
         now_ms=now_ms,
         is_registered=Registered(dynamodb, settings.registry_table).has,
         sources=DynamoSources(dynamodb, settings.registry_table).of,
+        rules=DynamoRules(dynamodb, settings.registry_table).of,
         cache=NearCache(RedisCache(redis, time.monotonic, meter), meter, CACHE_NEAR_BYTES_MAX),
     )
