@@ -13,7 +13,7 @@ from carbyne.samples.rows import STATE_BYTES, HotQuery, HotRow, RowGroup
 from tests.model.redis import MemoryNodes, MemoryRedis
 from tests.model.world import MemoryStores
 
-SOURCE = SourceKey("acme", "host/a")
+SOURCE = SourceKey("acme", "host/h37")  # of a lane that the model has
 WINDOW = Window(1_699_992_000, 14_400)
 START_MS, END_MS = WINDOW.start_s * 1000, WINDOW.end_s * 1000
 HOT_MS = 3_600_000

@@ -30,9 +30,10 @@ def test_no_request_fails_and_none_is_stored_wrongly(mutations, first):
 
 
 def test_every_recorded_request_was_answered_well_and_every_refusal_came(mutations):
+    """But for two that come once in more cases than these: 413, and 422 of a query that costs too much."""
     well = {case for case, status in mutations.statuses if status in (200, 204)}
     assert {f"{each.method} {each.path}" for each in RECORDED} - well == set()
-    assert {status for _, status in mutations.statuses} >= ANSWERS - {413}
+    assert {status for _, status in mutations.statuses} >= ANSWERS - {413, 422}
 
 
 def test_every_route_is_recorded():
