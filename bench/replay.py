@@ -106,7 +106,7 @@ def check(pipeline: Pipeline, names: list[str], values: Values) -> None:
 def begin(pipeline: Pipeline, cluster: Cluster) -> None:
     """Empty Redis and begin the replay, as sealer and supervisor do in their minutes."""
     master(cluster).ask("FLUSHALL")
-    pipeline.new_watch().look(dict.fromkeys(range(1024), ""), {})
+    pipeline.new_watch().look(dict.fromkeys(range(1024), ""), {}, int(pipeline.now_s * 1000))
     Supervisor(Jobs(pipeline.table), NoReaders(), pipeline.stream, time.time, []).tick()
 
 

@@ -581,7 +581,7 @@ def test_a_series_that_no_block_holds_is_counted_and_stays(make, monkeypatch):
         fill(world, host)
     world.take(BROKEN, START_S + 3600)
     world.take(BROKEN, START_S + 3660)
-    monkeypatch.setattr("carbyne.samples.blocks.BLOCK_SAMPLES_MAX", 4)
+    monkeypatch.setattr("carbyne.samples.blocks.BLOCK_SAMPLES_MAX", 5)
     assert world.seal() == 1
     assert world.counts["SealsFailed"] == 1 and world.rows_left(BROKEN) == {WINDOW}
     monkeypatch.undo()
