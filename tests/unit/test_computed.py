@@ -1,6 +1,7 @@
 """Monitors of expressions and queries, judged each minute."""
 
 import json
+import time
 
 import msgspec
 import pytest
@@ -8,6 +9,7 @@ from carbyne.core import keys
 from carbyne.core.errors import QueryError, RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import COMPUTED_FAILS_MINUTES, COMPUTED_TENANT_S, QUERY_MONITOR_SERIES_MAX
+from carbyne.evaluate.computed import _like
 from carbyne.evaluate.recent import Recent
 from carbyne.notify.messages import name_of
 from carbyne.notify.routing import about
@@ -314,3 +316,21 @@ def test_expressions_and_queries_read_through_the_real_reader():
     assert series.pairs == [(now_s * 1000 - 120_000, 116.0), (now_s * 1000 - 60_000, 118.0), (now_s * 1000, 118.0)]
     with pytest.raises(QueryError, match="timed out"):
         computed_by(queries)("a", "load * 2", *span, -1.0)
+
+
+@pytest.mark.parametrize(
+    "metric, name, is_like",
+    [
+        ("custom.*.size", "custom.a.size", True),
+        ("custom.*.size", "custom.a.b.size", False),
+        ("*", "load", True),
+        ("*.b*c", "a.bbcc", True),
+        ("a*b*", "ab", True),
+        ("a*ab", "ab", False),
+        ("*a" * 5 + "*b", "a" * 120, False),
+    ],
+)
+def test_stars_of_a_metric_are_compared_in_a_time_that_names_of_hosts_can_not_stretch(metric, name, is_like):
+    begun_s = time.process_time()
+    assert _like(metric)(name) is is_like
+    assert time.process_time() - begun_s < 1  # by trying all places the last one takes six seconds

@@ -225,7 +225,9 @@ def legend(monitor: QueryMonitor, labels: Mapping[str, str]) -> str:
 
 
 def _like(metric: str) -> Callable[[str], bool]:
-    pattern = re.compile("[^.]*".join(map(re.escape, metric.split("*"))))
+    first, *between, last = map(re.escape, metric.split("*"))
+    # Atomic: each text lies where it stands first.  To try every other place takes hours with ten stars.
+    pattern = re.compile(first + "".join(f"(?>[^.]*?{text})" for text in between) + f"[^.]*{last}")
     return lambda name: pattern.fullmatch(name) is not None
 
 
