@@ -167,6 +167,8 @@ def test_refusals_have_prometheus_form(reader, case):
     [
         ({"start": "2", "end": "1", "step": "1"}, "end timestamp must not be before start time"),
         ({"start": "1", "end": "2", "step": "0"}, "longer than zero"),
+        ({"start": "1", "end": "2", "step": "9" * 400 + "y"}, "out of range"),
+        ({"start": "1", "end": "2", "step": "9" * 5_000 + "y"}, "out of range"),
         ({"start": "1", "end": "20000", "step": "1"}, "more than 11000"),
         ({"start": "1", "end": "2", "step": "1", "query": "x[5m]"}, "range vector"),
     ],

@@ -140,7 +140,7 @@ def _duration_ms(name: str, text: str) -> int:
     if NUMBER.fullmatch(text):
         duration_ms = float(text) * 1000
     elif text and DURATION.fullmatch(text):
-        duration_ms = float(sum(int(size) * UNITS_MS[unit] for size, unit in re.findall(r"(\d+)(ms|[smhdwy])", text)))
+        duration_ms = sum(float(size) * UNITS_MS[unit] for size, unit in re.findall(r"(\d+)(ms|[smhdwy])", text))
     else:
         raise QueryError("bad_data", f'invalid parameter "{name}": cannot parse {text[:40]!r} to a valid duration')
     if not abs(duration_ms) < TIME_S_MAX * 1000:
