@@ -2,6 +2,10 @@
 
 import pytest
 from carbyne.core.errors import OverLimitError
+from carbyne.core.limits import TARGETS_PER_BODY_MAX
+from carbyne.intake.facts import Facts
+from carbyne.intake.labelled import Taking
+from carbyne.intake.new_targets import TargetPieces
 from carbyne.intake.pieces import Pieces
 from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.usage import Limits
@@ -48,3 +52,44 @@ def test_short_windows_of_labelled_sources_count_each():
     short.steps["acme"] = (LengthStep(0, True),)
     assert put_all(usual, [14_400]) == (ROWS, -(-13 // 3))
     assert put_all(short, [14_400]) == (ROWS, 48 // 3)
+
+
+@pytest.mark.parametrize("changes", ["too old", "not too far ahead any more"])
+def test_nothing_is_left_out_when_other_samples_can_be_stored_at_the_next_try(changes):
+    store = tenants()
+    accounts, put = Accounts(store, lambda: 0.0), {}
+    rows = {(f"host/{n}", 1000 * (NOW_S - 86_400 * 10)): {b"m": b"8 bytes."} for n in range(9)}
+    edge = ("host/0", 1000 * (NOW_S - 86_400 * 11)) if changes == "too old" else ("host/0", 1000 * (NOW_S + 630))
+    with_edge = {edge: {b"m": b"8 bytes."}, **rows}
+    for number in range(10):
+        now_ms = 1000 * (NOW_S + 60 * number)
+        storable = with_edge if (number == 0) == (changes == "too old") else rows
+        pieces = Pieces(accounts, 14_400)
+        piece = pieces.next("acme", b"body", storable, now_ms)
+        put |= piece.rows
+        try:
+            pieces.taken("acme", piece, now_ms)
+        except OverLimitError:
+            continue
+        break
+    assert put == with_edge
+
+
+def test_targets_of_a_body_are_all_taken_when_one_of_them_drops_out_between_two_tries():
+    accounts = Accounts(tenants(), lambda: 0.0)
+    targets = {f"prom/{n:05d}": "{}" for n in range(2 * TARGETS_PER_BODY_MAX + 2)}
+    put = set()
+    for number in range(10):
+        taking = Taking(range(2**43), lambda _: "")
+        taking.targets = dict(list(targets.items())[number > 0 :])
+        taking.rows = {(source, 1000 * NOW_S): {"m": 0} for source in taking.targets}
+        pieces = TargetPieces(accounts, Facts(lambda: 0.0))  # of another writer each time
+        piece = pieces.next("acme", b"body", taking, NOW_S + 60 * number)
+        put |= piece.targets.keys()
+        assert piece.rows.keys() == {(source, 1000 * NOW_S) for source in piece.targets}
+        try:
+            pieces.taken("acme", piece, NOW_S + 60 * number)
+        except OverLimitError:
+            continue
+        break
+    assert put == targets.keys()

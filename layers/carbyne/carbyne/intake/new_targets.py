@@ -5,7 +5,6 @@ body may have one sample of each of 200,000.  So each try takes the next targets
 the TARGETS_PER_BODY_MAXth that this writer has not told of before; how far the body is stands in the tenant's item.
 """
 
-from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from carbyne.core.errors import OverLimitError
@@ -13,10 +12,10 @@ from carbyne.core.limits import TARGETS_PER_BODY_MAX
 from carbyne.intake.facts import Facts
 from carbyne.intake.labelled import Taking
 from carbyne.intake.packing import RowValues
+from carbyne.intake.pieces import digest_of
 from carbyne.tenants.accounts import Accounts
 
 NEW_TARGETS_PER_BODY: Final = "new-targets-per-body"
-_DIGEST_BYTES: Final = 12
 
 
 class TargetsPiece(NamedTuple):
@@ -48,7 +47,7 @@ class TargetPieces:
         targets = taking.targets
         if len(targets) <= TARGETS_PER_BODY_MAX:
             return TargetsPiece(body, targets, taking.rows)
-        digest = blake2b(body, digest_size=_DIGEST_BYTES, person=b"targets").hexdigest()
+        digest = digest_of(body, taking.rows, b"targets")
         begin, order = self._accounts.taken(tenant, digest, now_s), sorted(targets)
         untold = self._facts.untold_targets(tenant, targets)
         new = [at for at in range(begin, len(order)) if order[at] in untold]

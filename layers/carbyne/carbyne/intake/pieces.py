@@ -31,6 +31,14 @@ class Piece(NamedTuple):
     digest: str = ""
 
 
+def digest_of(body: bytes, rows: RowValues, salt: bytes) -> str:
+    """Of a body and of what can be stored of it now.  How much was taken is a number: between two tries samples become
+    too old, or not too far ahead any more, and then it would count others."""
+    digest = blake2b(body, digest_size=_DIGEST_BYTES, salt=salt)
+    digest.update(repr(list(rows)).encode())
+    return digest.hexdigest()
+
+
 class Pieces:
     """``usual_s``: length of most raw windows."""
 
@@ -51,7 +59,7 @@ class Pieces:
         if len(old) <= allowed:
             self._spend(tenant, len(old), now_ms)
             return Piece(rows)
-        digest = blake2b(body, digest_size=_DIGEST_BYTES, salt=self._salt).hexdigest()
+        digest = digest_of(body, rows, self._salt)
         taken = self._accounts.taken(tenant, digest, now_ms // 1000)
         windows = set(old[taken : taken + allowed])
         self._spend(tenant, len(windows), now_ms)
