@@ -5,6 +5,7 @@ import json
 import pytest
 from carbyne.core import keys
 from carbyne.core.limits import LANES, RECORDED_ITEM_BYTES, RULE_CATCH_UP
+from carbyne.evaluate import groups
 from carbyne.evaluate.groups import due
 from carbyne.evaluate.recording import Recording
 from carbyne.promql.labels import made
@@ -188,6 +189,33 @@ def test_tenants_do_not_share_series_and_one_that_fails_holds_up_no_other():
     total = made({"__name__": "total"})
     assert total not in system.series["a"].samples
     assert list(system.series["b"].samples[total].values()) == [5.0]
+
+
+def test_a_bug_of_ours_that_one_tenant_meets_holds_up_neither_others_nor_monitors(caplog):
+    system = Ruled(RECORD)
+    system.ok("PUT", URL, "groups: [{name: g, rules: [{record: total, expr: sum(m)}]}]", key="key-b")
+    system.series["a"].select = lambda _: 1 // 0
+    system.put_sample(5, tenant="b")
+    for _ in range(2):  # each tenant begins once
+        system.now_s += MINUTE_S
+        assert system.evaluator.run(lambda: 50.0) == 2
+        system.notify()
+    assert made({"__name__": "total"}) in system.series["b"].samples
+    assert "rules of a can't be evaluated" in caplog.text
+
+
+def test_a_tenant_with_much_that_waits_for_the_stream_is_not_evaluated(monkeypatch, caplog):
+    monkeypatch.setattr(groups, "RECORDED_WAITING_BYTES_MAX", 100)
+    system = Ruled(RECORD)
+    system.stopped = True
+    system.put_sample(1)
+    system.step(2)
+    assert "wait until the stream has what they recorded" in caplog.text
+    system.stopped = False
+    system.notify()
+    system.put_sample(2)
+    system.step()
+    assert system.recorded("total")[0] == 2.0
 
 
 NAME = GroupName("f", "g")

@@ -174,6 +174,13 @@ def test_files_of_a_tenant_are_bounded_and_named_plainly():
     system.ok("PUT", "/carbyne/v1/rules/0.yml", "groups: []")
 
 
+def test_a_file_that_is_too_large_as_json_is_refused():
+    """YAML writes a control character in two bytes, JSON in six, and the name of a group is stored twice."""
+    groups = "".join(f'- {{name: "{number}NAME", rules: []}}\n' for number in range(30)).replace("NAME", "\\a" * 2_000)
+    refusal = System().refused(413, "PUT", URL, f"groups:\n{groups}")
+    assert "bytes as JSON; a rule file has at most 390000" in refusal
+
+
 class Door(Desk):
     """Asks a registry in this process."""
 

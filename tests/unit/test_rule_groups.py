@@ -1,5 +1,8 @@
 """Groups of rules beside what promtool can say: errors, bounds, gaps, changes of a group."""
 
+from itertools import count
+
+import msgspec
 import numpy as np
 import pytest
 from carbyne.core import limits
@@ -157,20 +160,51 @@ def test_a_slow_rule_leaves_no_time_to_the_others_which_say_so():
     assert (second.error, second.took_s) == ("the rules before it took the 6 s of a group", 0.0)
 
 
-def test_templates_that_take_long_fail_their_rule(monkeypatch):
-    clock = [0.0]
-
-    def slow(text, data):
-        clock[0] += 3.0
-        return text
-
-    monkeypatch.setattr(evaluation, "expand", slow)
-    group = Group("  - {alert: b, expr: m, annotations: {x: y}}")
-    for kind in "abc":
-        group.put(1.0, kind=kind)
-    done = evaluate(group.group, group.kept, group.series, 0, Overlay(group.memory), lambda: clock[0])
+def test_templates_that_take_long_fail_their_rule():
+    """Within one expansion, each of whose steps may take long."""
+    ticks = count()
+    group = Group("  - {alert: b, expr: m, annotations: {x: '" + "{{ $value }}" * 300 + "'}}")
+    group.put(1.0, kind="a")
+    done = evaluate(group.group, group.kept, group.series, 0, Overlay(group.memory), lambda: next(ticks) / 100)
     [rule] = done.kept.rules.values()
     assert rule.error == "templates take more than 4 s: write simpler ones, or aggregate"
+    assert next(ticks) < 500
+
+
+def test_alerts_are_counted_before_they_fill_the_memory(monkeypatch):
+    expansions = []
+    monkeypatch.setattr(evaluation, "expand", lambda text, *_: expansions.append(1) or "x" * 8_000)
+    group = Group("  - {alert: b, expr: m, annotations: {x: y}}")
+    for kind in range(100):
+        group.put(1.0, kind=str(kind))
+    group.step()
+    assert len(expansions) == limits.GROUP_ALERTS_BYTES_MAX // 8_000 + 1
+    assert "more than the 100000 bytes" in group.rule.error
+
+
+def test_rules_that_take_turns_in_failing_keep_no_more_than_a_group_may():
+    """What a rule that fails keeps counts, so that the state and the names of series stay items of the table."""
+    rules = "\n".join(f'  - {{alert: a{n}, expr: \'m{{turn="{n}"}} * on (x) m{{turn="{n}"}}\'}}' for n in range(4))
+    group = Group(rules)
+    for turn in range(4):
+        for number in range(200):
+            for failed in range(turn):
+                group.put(1.0, turn=str(failed), x="same", number=str(number))
+            group.put(1.0, turn=str(turn), x=f"{number}-" + "y" * 200)
+        group.step()
+    assert [len(rule.alerts) for rule in group.kept.rules.values()] == [200, 0, 0, 0]
+    assert all(rule.error for rule in group.kept.rules.values())
+    assert len(msgspec.json.encode(group.kept)) < 150_000
+    assert len(msgspec.json.encode(group.series)) < 260_000
+
+
+def test_names_of_rules_do_not_fill_the_state():
+    """Labels of a group belong to each of its rules."""
+    labels = ", ".join(f"l{number}: '{'=' * 2_000}'" for number in range(20))
+    group = Group("\n".join(f"  - {{record: a{n}, expr: m}}" for n in range(100)), f"name: g\n  labels: {{{labels}}}")
+    group.step()
+    assert len(group.kept.rules) == 100
+    assert len(msgspec.json.encode(group.kept)) < 20_000
 
 
 def test_what_a_changed_group_makes_no_more_ends():

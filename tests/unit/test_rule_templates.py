@@ -9,7 +9,7 @@ LABELS = {"instance": "db-1.example.com:9100", "job": "node", "empty": ""}
 
 def text(template, value=1234567.5, labels=LABELS):
     check_template(template)
-    return expand(template, TemplateData(labels, value, 1_700_000_000_000))
+    return expand(template, TemplateData(labels, value, 1_700_000_000_000), lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -117,10 +117,31 @@ def test_what_is_refused_when_a_file_is_checked(template, reason):
         ("{{ range $value }}{{ end }}", "range can't iterate"),
         ("{{ parseDuration `x` }}", "not a valid duration string"),
         ("{{ index $value `a` }}", "can't index item of type float64"),
+        (f"{{{{ parseDuration `{'9' * 400}s` }}}}", "not a valid duration string"),
+        ("{{ if false }}{{ $x := 1 }}{{ else }}{{ $x }}{{ end }}", "undefined variable '$x'"),
+        ("{{ or true ($x := 1) }}{{ $x }}", "undefined variable '$x'"),
     ],
 )
 def test_what_goes_wrong_is_written_in_the_place_of_the_text(template, reason):
     assert text(template).startswith("<error expanding template: ") and reason in text(template)
+
+
+def test_the_number_of_a_group_may_be_long():
+    long = "{{ $x := `" + "1" * 3000 + "` }}{{ reReplaceAll `(a)` (printf `<${%s%s}>` $x $x) `a` }}"
+    assert text(long) == "<>"
+
+
+def test_the_caller_may_end_an_expansion_at_each_step():
+    steps = []
+
+    def check_time():
+        steps.append(1)
+        if len(steps) > 5:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        expand("{{ $value }}" * 100, TemplateData({}, 1.0, 0), check_time)
+    assert len(steps) == 6
 
 
 def test_expansions_are_bounded():

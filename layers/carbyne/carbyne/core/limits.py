@@ -597,6 +597,8 @@ SEND_RESERVE_S: Final = 20.0
 # Rules of Prometheus
 RULE_FILE_BYTES_MAX: Final = 128 * 1024
 """A rule file: as JSON at most twice as much, and an item of the table has 400 KB."""
+RULE_FILE_ITEM_BYTES_MAX: Final = 390_000
+"""A rule file as it is stored: JSON writes a control character in six bytes, which YAML writes in two."""
 RULE_FILE_DEPTH_MAX: Final = 12
 """Lists and mappings within each other in a rule file, which has five."""
 RULE_FILE_NODES_MAX: Final = 20_000
@@ -613,6 +615,8 @@ RULE_S: Final = 4.0
 """One rule, its query and its templates; then it failed, and the next one is evaluated."""
 GROUP_S: Final = 6.0
 """One evaluation of a group; rules that are left then fail, and say so."""
+RULE_ERROR_CHARACTERS_MAX: Final = 300
+"""Why a rule failed, of which JSON makes 1.8 KB at most: the state of a group is one item."""
 RULE_SERIES_MAX: Final = 2_000
 """Series or alerts that one rule gives: each is a sample every minute, some cents a year."""
 GROUP_ALERTS_BYTES_MAX: Final = 100_000
@@ -631,6 +635,10 @@ RECORDED_PER_TENANT: Final = 400
 """Items of a tenant that are sent in a minute: all groups of eight files, or what was made up for."""
 RECORDED_BYTES: Final = 4_000_000
 """Records of a tenant that the notifier has in memory."""
+RECORDED_WAITING_BYTES_MAX: Final = 32_000_000
+"""What rules of a tenant recorded that is not on the stream yet; with more, none of its groups is evaluated."""
+TEMPLATES_REMEMBERED: Final = 200
+"""Templates that an instance has parsed: of one of 4 KB that is all actions 0.4 MB."""
 TEMPLATE_DEPTH_MAX: Final = 20
 """Blocks or parentheses within each other in a template."""
 TEMPLATE_STEPS_MAX: Final = 10_000

@@ -1,6 +1,6 @@
 """One evaluation of a group: its rules in their order, each seeing what those before it recorded at the same time."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ from carbyne.core.limits import (
     GROUP_ALERTS_BYTES_MAX,
     GROUP_S,
     GROUP_SERIES_BYTES_MAX,
+    RULE_ERROR_CHARACTERS_MAX,
     RULE_S,
     RULE_SERIES_MAX,
 )
@@ -56,10 +57,8 @@ def evaluate(
     rules = {key: run.rule(key, rule, _moved(kept.rules.get(key, KeptRule()), gap_ms)) for key, rule in keys_of(group)}
     gone = {key: texts for key, texts in series.rules.items() if key not in rules}
     run.record(stale(KeptSeries(gone), run.ts_ms))
-    after = {key: run.series.get(key, series.rules.get(key, [])) for key in rules}
-    return EvaluatedGroup(
-        KeptGroup(evaluated_ms=at_ms, interval_s=group.interval_s, rules=rules), KeptSeries(_some(after)), run.samples
-    )
+    after = KeptGroup(evaluated_ms=at_ms, interval_s=group.interval_s, rules=rules)
+    return EvaluatedGroup(after, KeptSeries(_some(run.series)), run.samples)
 
 
 def stale(series: KeptSeries, ts_ms: int) -> list[RecordedSample]:
@@ -70,7 +69,7 @@ def stale(series: KeptSeries, ts_ms: int) -> list[RecordedSample]:
 
 
 class _GroupRun:
-    """``ts_ms``: of samples that are read and recorded; ``series``: by key, of rules that did not fail."""
+    """``ts_ms``: of samples that are read and recorded; ``series``: by key, those that go on."""
 
     def __init__(
         self, group: FileGroup, before: KeptSeries, at_ms: int, overlay: Overlay, now_s: Callable[[], float]
@@ -85,14 +84,13 @@ class _GroupRun:
     def rule(self, key: str, rule: GroupRule, kept: KeptRule) -> KeptRule:
         begun_s = self._now_s()
         if begun_s - self._begun_s >= GROUP_S:
-            return KeptRule(alerts=kept.alerts, error=f"the rules before it took the {GROUP_S:g} s of a group")
+            return self._failed(key, kept, f"the rules before it took the {GROUP_S:g} s of a group")
         self._until_s = min(begun_s + RULE_S, self._begun_s + GROUP_S)
         try:
             after = self._record(key, rule) if rule.record else self._alert(key, rule, kept)
         except (QueryError, RuleFailed) as error:
-            message = str(error).removeprefix('invalid parameter "query": ')[:500]
-            is_over = isinstance(error, _TooMany)
-            after = KeptRule(alerts=[] if is_over else kept.alerts, error=message)
+            message = str(error).removeprefix('invalid parameter "query": ')[:RULE_ERROR_CHARACTERS_MAX]
+            after = self._failed(key, KeptRule() if isinstance(error, _TooMany) else kept, message)
         return msgspec.structs.replace(after, took_s=round(self._now_s() - begun_s, 6))
 
     def record(self, samples: Sequence[RecordedSample]) -> None:
@@ -114,30 +112,52 @@ class _GroupRun:
 
     def _alert(self, key: str, rule: GroupRule, kept: KeptRule) -> KeptRule:
         found: dict[Labels, FoundAlert] = {}
+        written_bytes = 0
         for labels, value in self._vector(rule):
-            if self._now_s() > self._until_s:
-                raise RuleFailed(f"templates take more than {RULE_S:g} s: write simpler ones, or aggregate")
             alert_labels, alert = self._found(rule, labels, value)
             if alert_labels in found:
                 raise RuleFailed("vector contains metrics with the same labelset after applying alert labels")
             found[alert_labels] = alert
+            written_bytes += sum(map(len, alert.annotations.values())) + sum(len(text) for _, text in alert_labels)
+            if written_bytes > GROUP_ALERTS_BYTES_MAX:  # before they fill the memory
+                raise _too_long(found)
         before = {made(alert.labels): alert for alert in kept.alerts}
         after = step(before, found, self._at_ms, rule.hold_ms, rule.keep_ms)
         active = {labels: alert for labels, alert in after.items() if is_active(alert)}
         if 0 < self._group.limit < len(active):
             raise _TooMany(f"exceeded limit of {self._group.limit} with {len(active)} alerts")
-        self._alert_bytes += len(msgspec.json.encode(list(after.values())))
-        if self._alert_bytes > GROUP_ALERTS_BYTES_MAX:
-            raise _TooMany(f"its {len(active)} alerts take more than {GROUP_ALERTS_BYTES_MAX} bytes with the group's")
+        alerts = list(after.values())
+        if not self._have_room(alerts):
+            raise _too_long(active)
         self._keep(key, dict(_of_alerts(active)))
-        return KeptRule(alerts=list(after.values()))
+        self._alert_bytes += _bytes(alerts)
+        return KeptRule(alerts=alerts)
+
+    def _have_room(self, alerts: Sequence[KeptAlert]) -> bool:
+        return self._alert_bytes + _bytes(alerts) <= GROUP_ALERTS_BYTES_MAX
+
+    def _failed(self, key: str, kept: KeptRule, error: str) -> KeptRule:
+        """Nothing is known of its alerts and series: they stay, as far as the group has room for them."""
+        texts = self._before.rules.get(key, [])
+        if self._series_bytes + _bytes(texts) <= GROUP_SERIES_BYTES_MAX:
+            self._series_bytes += _bytes(texts)
+            self.series[key] = texts
+        else:
+            self.record(stale(KeptSeries({key: texts}), self.ts_ms))
+        alerts = kept.alerts if self._have_room(kept.alerts) else []
+        self._alert_bytes += _bytes(alerts)
+        return KeptRule(alerts=alerts, error=error)
 
     def _found(self, rule: GroupRule, labels: Labels, value: float) -> tuple[Labels, FoundAlert]:
         data = TemplateData(dict(labels), value, self._at_ms)
-        written = {name: expand(text, data) for name, text in labels_of(self._group, rule).items()}
-        annotations = {name: expand(text, data) for name, text in sorted(rule.annotations.items())}
+        written = {name: expand(text, data, self._check_time) for name, text in labels_of(self._group, rule).items()}
+        annotations = {name: expand(text, data, self._check_time) for name, text in sorted(rule.annotations.items())}
         alert_labels = made({**dict(drop(labels, {NAME})), **written, ALERT_NAME: rule.alert})
         return alert_labels, FoundAlert(annotations, of_answer(value))
+
+    def _check_time(self) -> None:
+        if self._now_s() > self._until_s:
+            raise RuleFailed(f"templates take more than {RULE_S:g} s: write simpler ones, or aggregate")
 
     def _vector(self, rule: GroupRule) -> Iterator[tuple[Labels, float]]:
         options = query.Options(self._now_s, timeout_s=self._until_s - self._now_s())
@@ -150,9 +170,9 @@ class _GroupRun:
     def _keep(self, key: str, values: Mapping[Labels, float]) -> None:
         """Values, and ends of the series that the rule makes no more."""
         texts = [canonical.text(dict(labels)) for labels in values]
-        self._series_bytes += len(msgspec.json.encode(texts))
-        if self._series_bytes > GROUP_SERIES_BYTES_MAX:
+        if self._series_bytes + _bytes(texts) > GROUP_SERIES_BYTES_MAX:
             raise _TooMany(f"its {len(texts)} series take more than {GROUP_SERIES_BYTES_MAX} bytes with the group's")
+        self._series_bytes += _bytes(texts)
         self.series[key] = texts
         self.record([RecordedSample(labels, self.ts_ms, value) for labels, value in values.items()])
         ended = sorted(set(self._before.rules.get(key, ())).difference(texts))
@@ -161,6 +181,14 @@ class _GroupRun:
 
 class _TooMany(RuleFailed):
     """More than a rule may give; its alerts end, as Prometheus' do."""
+
+
+def _too_long(alerts: Collection[Labels]) -> _TooMany:
+    return _TooMany(f"{len(alerts)} alerts take more than the {GROUP_ALERTS_BYTES_MAX} bytes of a group")
+
+
+def _bytes(kept: Sequence[KeptAlert] | Sequence[str]) -> int:
+    return len(msgspec.json.encode(kept))
 
 
 def _of_alerts(active: Mapping[Labels, KeptAlert]) -> Iterator[tuple[Labels, float]]:

@@ -171,7 +171,7 @@ def _duration(node: YamlNode | None, name: str) -> str:
     if node is None:
         return ""
     text = _text(node)
-    given_ms = duration_ms(text) if len(text) < 50 else None
+    given_ms = duration_ms(text)
     if given_ms is None:
         raise _Fault(node.line, f"{name}: {text[:50]!r} is no duration; write it as 30s, 5m or 1h30m")
     if given_ms > DURATION_MS_MAX:

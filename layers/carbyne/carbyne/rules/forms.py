@@ -9,6 +9,7 @@ from msgspec import Meta
 MINUTE_S: Final = 60
 DURATION: Final = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
 UNITS_MS: Final = (31_536_000_000, 604_800_000, 86_400_000, 3_600_000, 60_000, 1000, 1)
+DURATION_CHARACTERS_MAX: Final = 50
 DURATION_MS_MAX: Final = 10 * UNITS_MS[0]
 
 
@@ -72,8 +73,8 @@ class RuleGroups(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def duration_ms(text: str) -> int | None:
-    """Of a duration as Prometheus writes it, ``1h30m``; None for another text."""
-    match = DURATION.fullmatch(text)
+    """Of a duration as Prometheus writes it, ``1h30m``; None for another text, and for a longer one."""
+    match = DURATION.fullmatch(text) if len(text) < DURATION_CHARACTERS_MAX else None
     if text == "0":
         return 0
     if not text or not match:

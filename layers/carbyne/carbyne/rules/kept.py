@@ -1,6 +1,7 @@
 """What is kept of a group between two evaluations."""
 
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 
 import msgspec
 
@@ -37,12 +38,13 @@ class KeptSeries(msgspec.Struct, frozen=True):
 
 
 def keys_of(group: FileGroup) -> Iterator[tuple[str, GroupRule]]:
-    """Each rule with its key: its kind, name and labels, and which of several that are alike in these it is."""
+    """Each rule with its key, which is short: a hash of its kind, name and labels, and which of several that are alike
+    in these it is."""
     seen: dict[str, int] = {}
     for rule in group.rules:
         kind = "record" if rule.record else "alert"
         named = canonical.text({**labels_of(group, rule), canonical.NAME: rule.name})
-        key = f"{kind} {named}"
+        key = blake2b(f"{kind} {named}".encode(), digest_size=12).hexdigest()
         seen[key] = seen.get(key, -1) + 1
         yield (f"{key} {seen[key]}" if seen[key] else key), rule
 

@@ -136,7 +136,7 @@ def replace_all(pattern: GoValue, by: GoValue, text: GoValue) -> str:
             name = reference[1] or reference[2]
             if name is None:
                 return "$"
-            at = int(name) if name.isdecimal() else named.get(name, -1)
+            at = int(name[:9]) if name.isdecimal() else named.get(name, -1)
             return (found.group(at) or "") if 0 <= at <= found.re.groups else ""
 
         return GROUP.sub(group, template)

@@ -6,12 +6,17 @@ of steps and writes a bounded text, whatever its author meant.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from carbyne.core.limits import TEMPLATE_DEPTH_MAX, TEMPLATE_OUT_BYTES_MAX, TEMPLATE_STEPS_MAX
+from carbyne.core.limits import (
+    TEMPLATE_DEPTH_MAX,
+    TEMPLATE_OUT_BYTES_MAX,
+    TEMPLATE_STEPS_MAX,
+    TEMPLATES_REMEMBERED,
+)
 from carbyne.rules.printf import GoValue, plain
 from carbyne.rules.template_calls import CALLS, LAZY, NAMES, OF_TIME, CallFault, is_true
 
@@ -99,22 +104,25 @@ class _Block:
 
 def check_template(text: str) -> None:
     """TemplateFault."""
-    _parsed(text)
+    _blocks_of(text)
 
 
-def expand(text: str, data: TemplateData) -> str:
-    """A template's text; what went wrong is written into it, as Prometheus does."""
+def expand(text: str, data: TemplateData, check_time: Callable[[], None]) -> str:
+    """A template's text; what went wrong is written into it, as Prometheus does.  What ``check_time``, which is called
+    at each step, raises goes to the caller."""
     if "{{" not in text:
         return text
     try:
-        return _Run(data).text(_parsed(text))
+        return _Run(data, check_time).text(_parsed(text))
     except (CallFault, TemplateFault) as fault:
         return f"<error expanding template: {fault}>"
 
 
-@lru_cache(maxsize=2_000)
-def _parsed(text: str) -> "tuple[_Block, ...]":
+def _blocks_of(text: str) -> "tuple[_Block, ...]":
     return _Parser(list(_pieces(text))).template()
+
+
+_parsed = lru_cache(TEMPLATES_REMEMBERED)(_blocks_of)
 
 
 def _pieces(text: str) -> Iterator[tuple[str, list[_Lexeme]]]:
@@ -332,7 +340,8 @@ class _Parser:
 class _Run:
     """One expansion.  ``scopes``: variables by the blocks that are open."""
 
-    def __init__(self, data: TemplateData) -> None:
+    def __init__(self, data: TemplateData, check_time: Callable[[], None]) -> None:
+        self._check_time = check_time
         self._now_s = data.now_ms / 1000
         values: list[Any] = [data.labels, {}, "", data.value]
         self._data: Any = dict(zip(DATA, values, strict=True))
@@ -435,7 +444,10 @@ class _Run:
         return value
 
     def _variable(self, name: str) -> Any:  # noqa: ANN401
-        return next(scope[name] for scope in reversed(self._scopes) if name in scope)
+        for scope in reversed(self._scopes):
+            if name in scope:
+                return scope[name]
+        raise CallFault(f"undefined variable {name[:50]!r}")  # set where the template did not come along
 
     def _field(self, value: Any, name: str) -> Any:  # noqa: ANN401
         if not isinstance(value, Mapping):
@@ -445,6 +457,7 @@ class _Run:
         return value.get(name, "")
 
     def _step(self) -> None:
+        self._check_time()
         self._steps += 1
         if self._steps > TEMPLATE_STEPS_MAX:
             raise TemplateFault(f"more than {TEMPLATE_STEPS_MAX} steps")
