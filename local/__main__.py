@@ -86,7 +86,7 @@ def start_function(template: Template, aws: Aws, name: str, redis_password: str,
 
 def start_functions(stack: contextlib.ExitStack, template: Template, aws: Aws, redis_password: str) -> list[Function]:
     """All of the template's, and an Invoke by which they call each other."""
-    invocations = Invocations()
+    invocations = Invocations(aws.endpoint)
     server = make_server(LISTEN, 0, invocations, threaded=True)
     stack.callback(server.server_close)
     url = f"http://{LISTEN}:{server.port}"

@@ -1,6 +1,7 @@
 """Calls between functions: what goes to Lambda, what comes back, and the local runtime's Invoke."""
 
 import json
+from threading import Thread
 
 import boto3
 import pytest
@@ -9,7 +10,9 @@ from carbyne.adapters.invoke import CalledWorker, InvokedQueue
 from carbyne.checks.scheduler import CheckJob, CheckTaken
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.queue.api import QueueDeps
+from werkzeug.serving import make_server
 from werkzeug.test import Client
+from werkzeug.wrappers import Request, Response
 
 from local.invoke import Invocations
 from servers.lambdas import FunctionError
@@ -92,11 +95,10 @@ class Echo:
         ("/2015-03-31/functions/carbyne-echo/invocations", {"a": 1}, 200, {"got": {"a": 1}}, False),
         ("/2015-03-31/functions/carbyne-echo/invocations", {"fail": True}, 200, {"errorMessage": "told so"}, True),
         ("/2015-03-31/functions/other/invocations", {}, 404, None, False),
-        ("/2015-03-31/functions", {}, 404, None, False),
     ],
 )
 def test_the_local_runtime_invokes(path, body, status, answer, failed):
-    invocations = Invocations()
+    invocations = Invocations("")
     invocations.functions = {"carbyne-echo": Echo()}
     told = Client(invocations).post(path, data=json.dumps(body))
     assert (told.status_code, "X-Amz-Function-Error" in told.headers) == (status, failed)
@@ -104,8 +106,32 @@ def test_the_local_runtime_invokes(path, body, status, answer, failed):
 
 
 def test_an_event_is_taken_at_once():
-    invocations = Invocations()
+    invocations = Invocations("")
     invocations.functions = {"carbyne-echo": Echo()}
     headers = {"X-Amz-Invocation-Type": "Event"}
     told = Client(invocations).post("/2015-03-31/functions/carbyne-echo/invocations", data="{}", headers=headers)
     assert (told.status_code, told.data) == (202, b"")
+
+
+@Request.application
+def lambda_of_aws(request):
+    """Says what it was asked for."""
+    told = {"asked": [request.method, request.path, request.query_string.decode(), request.get_data().decode()]}
+    return Response(json.dumps(told), 409 if request.method == "DELETE" else 202)
+
+
+@pytest.mark.parametrize(("method", "status"), [("POST", 202), ("DELETE", 409)])
+def test_other_calls_of_lambda_go_to_the_embedded_aws(method, status):
+    """Such as those that begin and end the reader of a replay."""
+    server = make_server("127.0.0.1", 0, lambda_of_aws, threaded=True)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        path = "/2015-03-31/event-source-mappings"
+        client = Client(Invocations(f"http://127.0.0.1:{server.port}"))
+        told = client.open(path, method=method, data="{}", query_string={"a": "1"})
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert (told.status_code, json.loads(told.data)) == (status, {"asked": [method, path, "a=1", "{}"]})
