@@ -3,18 +3,16 @@
 import json
 import re
 import threading
+import urllib.request
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 from urllib.error import HTTPError
-from urllib.request import Request as Call
-from urllib.request import urlopen
 
 from werkzeug.wrappers import Request, Response
 
 from servers.lambdas import Function, FunctionError
 
 PATH = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
-AWS_TIMEOUT_S: Final = 20
 
 
 class Invocations:
@@ -47,9 +45,9 @@ class Invocations:
     def _by_aws(self, request: Request) -> Response:
         url = f"{self._aws_url}{request.full_path.removesuffix('?')}"
         headers = {name: value for name, value in request.headers.items() if name not in ("Host", "Content-Length")}
-        call = Call(url, request.get_data() or None, headers, method=request.method)  # noqa: S310 - of loopback
+        call = urllib.request.Request(url, request.get_data() or None, headers, method=request.method)  # noqa: S310 - of loopback
         try:
-            with urlopen(call, timeout=AWS_TIMEOUT_S) as answer:  # noqa: S310
+            with urllib.request.urlopen(call, timeout=20) as answer:  # noqa: S310
                 return Response(answer.read(), answer.status, dict(answer.headers))
         except HTTPError as error:
             with error:
