@@ -9,41 +9,24 @@ import logging
 import os
 import shutil
 import subprocess
-import threading
 import time
 from pathlib import Path
-from socketserver import ThreadingMixIn
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 from mackerel.client import Client, MackerelClientError
 
-from tests.support.memory_system import MemorySystem
+from tests.support.served import KEY, served
 
 ROOT = Path(__file__).resolve().parents[2]
 NPM_CACHE = ROOT / ".carbyne" / "npm"
 NPM_CLIENT = "mackerel@0.1.1"
-KEY = "key-a"
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, *_): ...
 
 
 @pytest.fixture(scope="module")
 def url():
     """Where the whole surface is served on loopback."""
-    server = make_server("127.0.0.1", 0, MemorySystem().application, _Server, _Quiet)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -5,16 +5,13 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 import time
 import urllib.request
 from pathlib import Path
-from wsgiref.simple_server import make_server
 
 import pytest
 
-from tests.integration.test_clients import KEY, _Quiet, _Server
-from tests.support.memory_system import MemorySystem
+from tests.support.served import KEY, served
 from tests.unit.test_monitors_api import ALL
 
 pytestmark = pytest.mark.nightly
@@ -29,13 +26,8 @@ GO = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
 @pytest.fixture
 def url():
     """Where the whole surface is served on loopback."""
-    server = make_server("127.0.0.1", 0, MemorySystem().application, _Server, _Quiet)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
