@@ -8,10 +8,6 @@ from carbyne.adapters.invoke import InvokedMessages
 from carbyne.notify.notifier import Delivery, TakenDelivery
 
 
-class _TakenDeliveries(msgspec.Struct, frozen=True):
-    messages: list[TakenDelivery]
-
-
 class InvokedDeliveries(InvokedMessages):
     """A DeliveryQueue."""
 
@@ -19,8 +15,7 @@ class InvokedDeliveries(InvokedMessages):
         self.call("messages", {"messages": [{"body": delivery, "key": key} for delivery, key in deliveries]})
 
     def take(self, most: int, lease_s: int) -> list[TakenDelivery]:
-        answer = self.call("take", {"max": most, "lease_s": lease_s})
-        return msgspec.json.decode(answer, type=_TakenDeliveries).messages
+        return msgspec.convert(self.leased(most, lease_s), list[TakenDelivery])
 
     def extend(self, lease: str, lease_s: int) -> None:
         self.call("extend", {"leases": [lease], "lease_s": lease_s})

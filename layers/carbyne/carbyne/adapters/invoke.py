@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
 
+UNKNOWN = 404
+"""What the queues' function answers for a queue before its first message."""
+
 TakenJob = TypeVar("TakenJob", bound=msgspec.Struct)
 
 
@@ -26,6 +29,17 @@ class InvokedMessages:
 
     def acknowledge(self, leases: Sequence[str]) -> None:
         self.call("ack", {"leases": leases})
+
+    def leased(self, most: int, lease_s: int) -> list[Any]:
+        """Messages as the queue gives them; none where nothing was ever published."""
+        try:
+            answer = self.call("take", {"max": most, "lease_s": lease_s})
+        except RequestError as error:
+            if error.status != UNKNOWN:
+                raise
+            return []
+        messages: list[Any] = msgspec.json.decode(answer)["messages"]
+        return messages
 
     def call(self, what: str, body: object) -> str:
         """The body of the answer; RetryableError for a 503, RequestError for any other refusal."""
@@ -58,9 +72,7 @@ class InvokedQueue(InvokedMessages, Generic[TakenJob]):
         self.call("messages", {"messages": messages})
 
     def take(self, most: int, lease_s: int) -> list[TakenJob]:
-        answer = self.call("take", {"max": most, "lease_s": lease_s})
-        messages: list[Any] = msgspec.json.decode(answer)["messages"]
-        return [msgspec.convert(message, self._taken) for message in messages]
+        return [msgspec.convert(message, self._taken) for message in self.leased(most, lease_s)]
 
 
 class CalledWorker:

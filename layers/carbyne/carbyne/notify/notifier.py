@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from carbyne.core import keys
-from carbyne.core.errors import CarbyneError, RequestError, RetryableError
+from carbyne.core.errors import CarbyneError, RetryableError
 from carbyne.core.limits import (
     MESSAGES_PER_CALL_MAX,
     NOTICES_PER_TENANT,
@@ -178,10 +178,7 @@ class Notifier:
         sent = 0
         with ThreadPoolExecutor(SENT_AT_ONCE) as threads:
             while seconds_left() > SEND_RESERVE_S:
-                try:
-                    taken = self._queue.take(SENT_AT_ONCE, SEND_LEASE_S)
-                except RequestError:  # nothing was ever published
-                    return sent
+                taken = self._queue.take(SENT_AT_ONCE, SEND_LEASE_S)
                 if not taken:
                     return sent
                 done = [lease for lease in threads.map(self._deliver, taken) if lease]
