@@ -88,7 +88,7 @@ def test_a_query_at_one_time(reader):
         },
     )
     span_ms = (NOW_MS - 300_000 + 1, NOW_MS)
-    assert set(reader.spans) == {(SourceKey("acme", host), *span_ms) for host in ("host/h1", "host/h2")}
+    assert set(reader.spans) == {(SourceKey("acme", source), *span_ms) for source in SAMPLES}
 
 
 @pytest.mark.parametrize(
