@@ -83,7 +83,7 @@ def main() -> None:
             for at, (way, store) in enumerate(ways.items()):
                 lanes = batch(number * len(ways) + at)
                 before, begun_s = redis_cpu_s(cluster), time.perf_counter()
-                assert not any(isinstance(one, Exception) for one in store.write(lanes).values())
+                assert not any(isinstance(answer, Exception) for answer in store.write(lanes).values())
                 took[way].append(time.perf_counter() - begun_s)
                 cpu[way] += redis_cpu_s(cluster) - before
         base = statistics.median(took["no wait"])
@@ -94,8 +94,8 @@ def main() -> None:
                 f"{way}: {1000 * middle:.2f} ms a batch (p99 {1000 * p99:.2f}), {middle / base:.2f} times no wait, "
                 f"Redis CPU of all nodes {1000 * cpu[way] / count:.2f} ms"
             )
-        for one in [plain, *waiting]:
-            one.close()
+        for connected in [plain, *waiting]:
+            connected.close()
 
 
 if __name__ == "__main__":

@@ -157,21 +157,21 @@ def kinesis_stamps(count: int) -> list[bytes]:
     The fields are those of real sequence numbers, in hex: 2, shard creation, counter (16), 00, time in s (9), shard,
     2.  Two records of one shard, 60 s apart, differ in counter and time alone (the AWS documentation has such a pair).
     """
-    rng, counter, found = random.Random(1), 0x67648A17, []
+    rng, counter, packed = random.Random(1), 0x67648A17, []
     for minute in range(count):
         counter += rng.randrange(50_000, 120_000)
         second = START_MS // 1000 + 60 * minute + rng.randrange(3)
-        found.append(stamps.pack(1, str(int(f"205bf4e5c26{counter:016x}00{second:09x}000000062", 16))))
-    return found
+        packed.append(stamps.pack(1, str(int(f"205bf4e5c26{counter:016x}00{second:09x}000000062", 16))))
+    return packed
 
 
 def random_stamps(count: int) -> list[bytes]:
     """The worst case: all 66 low bits of a sequence number are noise."""
-    rng, number, found = random.Random(1), 49590338271490256608559692538361571095921575989136588898, []
+    rng, number, packed = random.Random(1), 49590338271490256608559692538361571095921575989136588898, []
     for _ in range(count):
         number += (60 << 68) + rng.getrandbits(66)
-        found.append(stamps.pack(1, str(number)))
-    return found
+        packed.append(stamps.pack(1, str(number)))
+    return packed
 
 
 def columns_of(series: tuple[str, ...], bits: Bits, row_stamps: list[bytes]) -> Columns:
@@ -194,9 +194,10 @@ def measure_blocks(series: tuple[str, ...], bits: Bits) -> None:
         rest = sum(len(key) + len(value) for key, value in ITEM_REST.items()) + len("block")
         report("- with the other attributes of its item", len(block) + rest, columns.samples, encode_s, decode_s)
     rows = timed(lambda: columns_of(series, bits, row_stamps))
-    one = timed(lambda: blocks.decode_series(block, {series[0]}))
+    pick_s = timed(lambda: blocks.decode_series(block, {series[0]}))
     print(
-        f"\nrows to columns: {rows / bits.size * 1e9:.0f} ns a sample; one series out of a block: {one * 1e6:.0f} us\n"
+        f"\nrows to columns: {rows / bits.size * 1e9:.0f} ns a sample; one series out of a block: "
+        f"{pick_s * 1e6:.0f} us\n"
     )
 
 

@@ -170,8 +170,8 @@ class Answering:
 
     def _BatchGetItem(self, asked: Any) -> str:
         time.sleep(BATCH_S)
-        [(table, wanted)] = asked["RequestItems"].items()
-        places = [(key["pk"]["S"], key["sk"]["S"]) for key in wanted["Keys"]]
+        [(table, request)] = asked["RequestItems"].items()
+        places = [(key["pk"]["S"], key["sk"]["S"]) for key in request["Keys"]]
         rows = [self._rows[place] for place in places if place in self._rows]
         return f'{{"Responses":{{"{table}":[{",".join(rows)}]}},"UnprocessedKeys":{{}}}}'
 
@@ -183,10 +183,10 @@ class _Raw(BytesIO):
 
 
 def _row(place: tuple[str, str], item: Any) -> dict[str, Any]:
-    found = {"pk": {"S": place[0]}, "sk": {"S": place[1]}, **attributes(item)}
+    row = {"pk": {"S": place[0]}, "sk": {"S": place[1]}, **attributes(item)}
     return {
         name: {kind: b64encode(value).decode() if isinstance(value, bytes) else value for kind, value in given.items()}
-        for name, given in found.items()
+        for name, given in row.items()
     }
 
 

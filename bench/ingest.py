@@ -140,14 +140,21 @@ def check_ours(pipeline: Pipeline, load: Load) -> None:
 def as_opentsdb(body: list[dict[str, object]]) -> str:
     return json.dumps(
         [
-            {"metric": one["name"], "timestamp": one["time"], "value": one["value"], "tags": {"host": one["hostId"]}}
-            for one in body
+            {
+                "metric": sample["name"],
+                "timestamp": sample["time"],
+                "value": sample["value"],
+                "tags": {"host": sample["hostId"]},
+            }
+            for sample in body
         ]
     )
 
 
 def as_text(body: list[dict[str, object]]) -> str:
-    return "\n".join(f'{one["name"]}{{host="{one["hostId"]}"}} {one["value"]!r} {one["time"]}000' for one in body)
+    return "\n".join(
+        f'{sample["name"]}{{host="{sample["hostId"]}"}} {sample["value"]!r} {sample["time"]}000' for sample in body
+    )
 
 
 def theirs(load: Load, form: Callable[[list[dict[str, object]]], str]) -> float | None:

@@ -194,7 +194,10 @@ def check_theirs(peer: peers.Peer, load: Load) -> None:
     for target in checked(load):
         of_target = load.labels_of(target)
         exported = peer.get("/api/v1/export", **{"match[]": f'{{instance="{of_target[0]["instance"]}"}}'})
-        stored = {tuple(sorted(one["metric"].items())): one["values"] for one in map(json.loads, exported.splitlines())}
+        stored = {
+            tuple(sorted(series["metric"].items())): series["values"]
+            for series in map(json.loads, exported.splitlines())
+        }
         values = [stored[tuple(sorted(each.items()))] for each in of_target]
         assert np.allclose(values, load.day.of_host(target, load.scrapes).T, rtol=1e-12, atol=0), target
 

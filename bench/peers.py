@@ -43,7 +43,7 @@ class Peer:
         while True:
             self.get("/internal/force_flush")
             lines = self.get("/api/v1/export", **{"match[]": matcher}).splitlines()
-            stored = {one["metric"]["__name__"]: one["values"] for one in map(json.loads, lines)}
+            stored = {exported["metric"]["__name__"]: exported["values"] for exported in map(json.loads, lines)}
             if len(stored) >= series or time.monotonic() > end_s:
                 return stored
             time.sleep(0.1)

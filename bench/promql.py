@@ -233,9 +233,9 @@ def _ours(ours: Ours, cluster: Cluster, given: Mapping[str, object], runs: int) 
     return Took(median, p95, *used), _points(json.loads(text))
 
 
-def _same(one: dict[str, list[float]], other: dict[str, list[float]]) -> bool:
-    return one.keys() == other.keys() and all(
-        len(one[key]) == len(other[key]) and np.allclose(one[key], other[key], rtol=1e-9, atol=0) for key in one
+def _same(ours: dict[str, list[float]], theirs: dict[str, list[float]]) -> bool:
+    return ours.keys() == theirs.keys() and all(
+        len(ours[key]) == len(theirs[key]) and np.allclose(ours[key], theirs[key], rtol=1e-9, atol=0) for key in ours
     )
 
 

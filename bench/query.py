@@ -108,10 +108,10 @@ class Hot:
         self.windows: dict[Window, Columns] = {}
 
     def read_each(self, sources, query):
-        held = [columns for window, columns in self.windows.items() if window.overlaps(query.from_ms, query.to_ms)]
+        windows = [columns for window, columns in self.windows.items() if window.overlaps(query.from_ms, query.to_ms)]
         asked = set(query.series).__contains__
-        found = between(restrict(held[0], asked), query.from_ms, query.to_ms + 1) if held else EMPTY
-        read = HotRead(True, [bool(found.groups)] * len(query.series), found, [*self.windows], {*self.windows})
+        within = between(restrict(windows[0], asked), query.from_ms, query.to_ms + 1) if windows else EMPTY
+        read = HotRead(True, [bool(within.groups)] * len(query.series), within, [*self.windows], {*self.windows})
         return dict.fromkeys(sources, read)
 
     def rows(self, source, window):
@@ -306,10 +306,10 @@ def ours(world: World, host: Host, rounds: int) -> dict[str, float]:
     figures: dict[str, float] = {}
     for view, length_ms in VIEWS_MS.items():
         span = world.now_ms - length_ms, world.now_ms
-        one = percentiles([1000 * read(world, name, *span)[0] for _ in range(rounds) for name in host.names])
+        single = percentiles([1000 * read(world, name, *span)[0] for _ in range(rounds) for name in host.names])
         whole = percentiles([1000 * read_host(world, *span) for _ in range(1 + HOST_READS * (rounds - 1))])
-        print(f"| {view} | {choose(*span)} | {one[0]:.1f} | {one[1]:.1f} | {whole[0]:.1f} | {whole[1]:.1f} |")
-        figures |= named("series", view, one) | named("host", view, whole)
+        print(f"| {view} | {choose(*span)} | {single[0]:.1f} | {single[1]:.1f} | {whole[0]:.1f} | {whole[1]:.1f} |")
+        figures |= named("series", view, single) | named("host", view, whole)
     return figures
 
 
@@ -338,10 +338,12 @@ def theirs(peer: peers.Peer, prefix: str, world: World, names: list[str], rounds
             assert answer, selector
             return 1000 * (quick_cpu_of(peer.pid) - before)
 
-        one = percentiles([once(metric_of(name)) for _ in range(rounds) for name in names])
+        single = percentiles([once(metric_of(name)) for _ in range(rounds) for name in names])
         whole = percentiles([once('{host="a"}') for _ in range(1 + HOST_READS * (rounds - 1))])
-        print(f"{prefix}, {view}: one series {one[0]:.2f} {one[1]:.2f}, all of a host {whole[0]:.2f} {whole[1]:.2f}")
-        figures |= named(f"{prefix}_series", view, one) | named(f"{prefix}_host", view, whole)
+        print(
+            f"{prefix}, {view}: one series {single[0]:.2f} {single[1]:.2f}, all of a host {whole[0]:.2f} {whole[1]:.2f}"
+        )
+        figures |= named(f"{prefix}_series", view, single) | named(f"{prefix}_host", view, whole)
     return figures
 
 

@@ -235,10 +235,10 @@ def main() -> None:
     scale = max(50, int(hosts) // 20)
     begun_s = time.monotonic()
     with Cluster(masters=1, replicas=1) as cluster:
-        found = recover(cluster, int(hosts), int(hours), scale, marks=marks == "mark")
-    print(f"{hosts} hosts, {hours} h of stream, from the {marks}, scaled down by {scale}: {found}", flush=True)
+        outcome = recover(cluster, int(hosts), int(hours), scale, marks=marks == "mark")
+    print(f"{hosts} hosts, {hours} h of stream, from the {marks}, scaled down by {scale}: {outcome}", flush=True)
     print(f"{time.monotonic() - begun_s:.0f} s by the clock")
-    sys.exit(bool(found.wrong))
+    sys.exit(bool(outcome.wrong))
 
 
 if __name__ == "__main__":

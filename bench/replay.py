@@ -115,7 +115,7 @@ def line_of(name: str, used: Used, count: int, samples: int, size: int, span_s: 
     pace = span_s / used.core_s
     figures = [used.wall_s, used.function_s, used.redis_s]
     rates = [count / used.core_s, samples / used.core_s, size / used.core_s / 1e6]
-    line = "".join(f"{one:11,.1f}" for one in figures) + f"{rates[0]:11,.0f}{rates[1]:11,.0f}{rates[2]:11.2f}"
+    line = "".join(f"{figure:11,.1f}" for figure in figures) + f"{rates[0]:11,.0f}{rates[1]:11,.0f}{rates[2]:11.2f}"
     print(f"{name:10}{line}{pace:10.0f}x{span_s / used.wall_s:10.0f}x", flush=True)
     return pace
 
@@ -127,7 +127,7 @@ def run(cluster: Cluster, hosts: int, minutes: int, path: str) -> tuple[float, f
     pipeline = Pipeline(cluster, START_S + 60 * minutes)
     post_all(pipeline, names, values)
     live = list(pipeline.stream.records)
-    samples, size, span_s = values.size, sum(len(one[2]) for one in live), 60 * minutes
+    samples, size, span_s = values.size, sum(len(record[2]) for record in live), 60 * minutes
     print(
         f"{hosts} hosts x {METRICS} metrics x {minutes} minutes: {len(live):,} records of {size / len(live):,.0f} bytes"
     )

@@ -126,11 +126,11 @@ def main() -> None:
     day = day_of(given.data, metrics)
     print(f"{hosts} hosts x {metrics} metrics x {MINUTES} minutes; {machine()}")
     warm, cold = table_bytes(day, hosts)
-    found = {"warm_raw": warm, "cold_raw": cold, "hot": hot_bytes(day, hosts)}
-    found |= {"vm": victoria_bytes(day, hosts), "prometheus": prometheus_bytes(day, hosts)}
-    for name, size in found.items():
+    bytes_of = {"warm_raw": warm, "cold_raw": cold, "hot": hot_bytes(day, hosts)}
+    bytes_of |= {"vm": victoria_bytes(day, hosts), "prometheus": prometheus_bytes(day, hosts)}
+    for name, size in bytes_of.items():
         print(f"{name:12} {size:8.3f} bytes a sample" if size else f"{name:12} left out")
-    report(**found)
+    report(**bytes_of)
 
 
 if __name__ == "__main__":

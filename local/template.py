@@ -108,8 +108,8 @@ class Template:
                 return self._name(node, name)
             case "!Sub", str(text):
                 return re.sub(r"\$\{([^}]+)\}", lambda part: str(self._name(node, part[1])), text)
-            case "!Equals", [one, other]:
-                return str(self.value(one)) == str(self.value(other))
+            case "!Equals", [left, right]:
+                return str(self.value(left)) == str(self.value(right))
             case "!Not", [condition]:
                 return not self.value(condition)
             case "!If", [condition, yes, no]:

@@ -64,10 +64,10 @@ class Expansion:
                 return condition
             case {"Condition": name}:
                 return self.holds(self.stack["Conditions"][name])
-            case {"Fn::Equals": [one, other]}:
-                return str(self.value(one)) == str(self.value(other))
-            case {"Fn::Not": [one]}:
-                return not self.holds(one)
+            case {"Fn::Equals": [left, right]}:
+                return str(self.value(left)) == str(self.value(right))
+            case {"Fn::Not": [negated]}:
+                return not self.holds(negated)
             case {"Fn::And": several}:
                 return all(map(self.holds, several))
             case {"Fn::Or": several}:

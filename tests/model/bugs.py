@@ -41,20 +41,20 @@ BUGS: dict[str, Bug] = {}
 key_of = cached._key
 
 
-def bug(found: Bug) -> Bug:
+def bug(planted: Bug) -> Bug:
     """Adds a bug under the first line of its docstring."""
-    BUGS[(found.__doc__ or "").strip()] = found
-    return found
+    BUGS[(planted.__doc__ or "").strip()] = planted
+    return planted
 
 
 def script(name: str, *changes: tuple[str, str]) -> Patches:
     """The script with other text in some places."""
     load = Script.load.__func__  # type: ignore[attr-defined]
 
-    def changed(cls: type[Script], wanted: str) -> Script:
-        loaded = load(cls, wanted)
+    def changed(cls: type[Script], named: str) -> Script:
+        loaded = load(cls, named)
         text = loaded.text
-        for old, new in changes if wanted == name else ():
+        for old, new in changes if named == name else ():
             assert old in text, f"{name}.lua has no {old!r}"
             text = text.replace(old, new)
         return loaded._replace(text=text)
@@ -123,9 +123,9 @@ def _(simulation: Simulation) -> Patches:
     found_in = ingester.Ingester._content
 
     def dropping(self: Any, number: int, entry: Any) -> Any:
-        found = found_in(self, number, entry)
-        self.dropping = bool(not found) if number == 0 else self.dropping or not found
-        return [] if self.dropping else found
+        content = found_in(self, number, entry)
+        self.dropping = bool(not content) if number == 0 else self.dropping or not content
+        return [] if self.dropping else content
 
     return [patch.object(ingester.Ingester, "_content", dropping)]
 
@@ -313,8 +313,8 @@ def _(simulation: Simulation) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """whole.lua takes the fence of an older replay"""
-    held = "string.sub(held, STATE_BYTES + 1) == token then\n  held, whole = WHOLE .. string.sub(held, 2), true"
-    return script("whole", (held, "true then\n  held, whole = WHOLE .. string.sub(held, 2), true"))
+    fenced = "string.sub(held, STATE_BYTES + 1) == token then\n  held, whole = WHOLE .. string.sub(held, 2), true"
+    return script("whole", (fenced, "true then\n  held, whole = WHOLE .. string.sub(held, 2), true"))
 
 
 # Sealing
@@ -474,8 +474,8 @@ def _(simulation: Simulation) -> Patches:
         _, markers = lacking(self, of, there, gaps)
         windows = self._catalogue.of(of.source).windows(of.resolution).sealed
         old_s = simulation.world.now_s - simulation.world.warm_s[of.resolution]
-        found = (w for w in windows if w.overlaps(of.from_ms, of.to_ms) and w.end_s < old_s and w not in there)
-        return sorted(found), markers
+        archived = (w for w in windows if w.overlaps(of.from_ms, of.to_ms) and w.end_s < old_s and w not in there)
+        return sorted(archived), markers
 
     lacking = tiers.BlockTiers._lacking
 
@@ -523,13 +523,13 @@ def _(simulation: Simulation) -> Patches:
         return answer._replace(complete=set())
 
     class Early:
-        def __init__(self, found: Any, early: Any) -> None:
-            self._found, self._early = found, early
+        def __init__(self, plain: Any, early: Any) -> None:
+            self._plain, self._early = plain, early
 
         def read(self, of: tiers.BlockQuery, gaps: Any, hot: Any) -> Any:
             if of.resolution == RAW:
                 return columns.merge([hot, self._early])
-            return self._found.read(of, gaps, hot)
+            return self._plain.read(of, gaps, hot)
 
     hot_part = reader.Reader._hot_part
     return [patch.object(reader.Reader, "_hot_part", read_hot_last)]
@@ -599,9 +599,9 @@ def _(simulation: Simulation) -> Patches:
     def read_late_last(self: Any, of: tiers.BlockQuery, *args: Any) -> Any:
         if of.resolution != RAW or len(args) < 2:  # the sealer's reads give no rows of Redis
             return read(self, of, *args)
-        found = read(self, of, args[0])
+        merged = read(self, of, args[0])
         pending = self._catalogue.of(of.source).pending()
-        return columns.merge([found, views.late_columns(pending, of.series, (of.from_ms, of.to_ms))])
+        return columns.merge([merged, views.late_columns(pending, of.series, (of.from_ms, of.to_ms))])
 
     return [patch.object(tiers.BlockTiers, "read", read_late_last)]
 
@@ -617,8 +617,8 @@ def _(simulation: Simulation) -> Patches:
     """a delete takes newer samples as well"""
     erased = markers._erased
 
-    def blind(found: Any, marker: Any) -> Any:
-        return erased(found, marker._replace(stamp=b"\xff" * 26))
+    def blind(data: Any, marker: Any) -> Any:
+        return erased(data, marker._replace(stamp=b"\xff" * 26))
 
     return [patch.object(markers, "_erased", blind)]
 
@@ -627,7 +627,7 @@ def _(simulation: Simulation) -> Patches:
 def _(simulation: Simulation) -> Patches:
     """a delete of one series takes its source"""
     erased = markers._erased
-    return [patch.object(markers, "_erased", lambda found, marker: erased(found, marker._replace(series="")))]
+    return [patch.object(markers, "_erased", lambda data, marker: erased(data, marker._replace(series="")))]
 
 
 @bug

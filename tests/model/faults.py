@@ -113,7 +113,7 @@ class FaultyNodes:
         return self._nodes.followers(names)
 
     def masters(self) -> Any:
-        return {lane: one for lane, one in self._nodes.masters().items() if lane not in self._faults.silent}
+        return {lane: master for lane, master in self._nodes.masters().items() if lane not in self._faults.silent}
 
     def fill(self) -> float:
         return self._nodes.fill()

@@ -100,12 +100,12 @@ class Oracle:
         number = len(self.records)
         self.records.append({})
         self.deletes.append(number)
-        for one, versions in self._versions.items():
-            if one == series or (*one[:2], "") == series:
+        for name, versions in self._versions.items():
+            if name == series or (*name[:2], "") == series:
                 for ts_ms in versions:
                     if span[0] <= ts_ms <= span[1]:
                         versions[ts_ms][number] = None
-                        self.taken.pop((*one, ts_ms), None)
+                        self.taken.pop((*name, ts_ms), None)
         return number
 
     def deliver(self, numbers: Iterable[int]) -> None:
@@ -120,11 +120,11 @@ class Oracle:
 
     def _now(self, numbers: Iterable[int]) -> set[int]:
         """The numbers; a record that would have been refused, and now is not, counts as one that holds it."""
-        found = set(numbers)
-        for number in found & self._carriers.keys() if self.admitted else ():
-            found.add(AGAIN + number)
+        result = set(numbers)
+        for number in result & self._carriers.keys() if self.admitted else ():
+            result.add(AGAIN + number)
             self._carriers[number].add(AGAIN + number)
-        return found
+        return result
 
     def series(self) -> list[Series]:
         return list(self._versions)
@@ -173,21 +173,21 @@ def differences(
     expected: Expected, got: Mapping[int, float], resolution: str, aggregate: str, span: tuple[int, int]
 ) -> list[str]:
     """What is wrong with the points of a read of ``span`` (ms, both ends included); nothing if it is right."""
-    wanted: dict[int, float]
+    right: dict[int, float]
     if resolution == "raw":
-        wanted, unsure = expected.values, expected.open
+        right, unsure = expected.values, expected.open
         first, last = span
     else:
         length_s, _ = BUCKETS[resolution]
         unsure = {start_of(ts_ms, length_s): set() for ts_ms in expected.open}
-        wanted = {start_ms: bucket.of(aggregate) for start_ms, bucket in rolled(expected.values, resolution).items()}
+        right = {start_ms: bucket.of(aggregate) for start_ms, bucket in rolled(expected.values, resolution).items()}
         first, last = start_of(span[0], length_s), span[1]
-    found = []
-    for ts_ms in sorted({*wanted, *got, *unsure}):
-        want, have = wanted.get(ts_ms) if first <= ts_ms <= last else None, got.get(ts_ms)
+    wrong = []
+    for ts_ms in sorted({*right, *got, *unsure}):
+        want, have = right.get(ts_ms) if first <= ts_ms <= last else None, got.get(ts_ms)
         if ts_ms in unsure and first <= ts_ms <= last:
             if resolution == "raw" and have not in unsure[ts_ms]:
-                found.append(f"{ts_ms}: {have} is none of {unsure[ts_ms]}")
+                wrong.append(f"{ts_ms}: {have} is none of {unsure[ts_ms]}")
         elif want != have or (want is not None and math.copysign(1, want) != math.copysign(1, have)):
-            found.append(f"{ts_ms}: {have} instead of {want}")
-    return found
+            wrong.append(f"{ts_ms}: {have} instead of {want}")
+    return wrong

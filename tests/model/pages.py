@@ -21,8 +21,8 @@ class PagedTable(FakeTable):
 class _Service:
     """DynamoDB's client with what a query finds."""
 
-    def __init__(self, found: list[tuple[str, Item]]) -> None:
-        self._rows = [{"sk": {"S": sort}, **attributes(item)} for sort, item in found]
+    def __init__(self, items: list[tuple[str, Item]]) -> None:
+        self._rows = [{"sk": {"S": sort}, **attributes(item)} for sort, item in items]
 
     def query(self, *, ExclusiveStartKey: int = 0, **_: Any) -> dict[str, Any]:
         """The rows behind the key, which here is a number of rows."""

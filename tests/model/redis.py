@@ -55,10 +55,10 @@ class MemoryRedis:
 
     def _set(self, key: bytes, value: bytes, get: bytes = b"") -> bytes | None:
         assert get in (b"", b"GET")
-        held = self.values.get(key)
+        before = self.values.get(key)
         self.values[key] = value
         self.expiries_ms.pop(key, None)
-        return held if get else b"OK"
+        return before if get else b"OK"
 
     def _del(self, *keys: bytes) -> int:
         there = [key for key in keys if key in self.values]
@@ -67,9 +67,9 @@ class MemoryRedis:
         return len(there)
 
     def _memory_usage(self, key: bytes) -> int | None:
-        if (held := self.values.get(key)) is None:
+        if (fields := self.values.get(key)) is None:
             return None
-        return len(key) + sum(len(field) + len(value) for field, value in held.items())
+        return len(key) + sum(len(field) + len(value) for field, value in fields.items())
 
     def _exists(self, key: bytes) -> int:
         return int(key in self.values)
@@ -86,10 +86,10 @@ class MemoryRedis:
         return 1
 
     def _hset(self, key: bytes, *pairs: bytes) -> int:
-        held = self.values.setdefault(key, {})
-        before = len(held)
-        held.update(zip(pairs[::2], pairs[1::2], strict=True))
-        return len(held) - before
+        fields = self.values.setdefault(key, {})
+        before = len(fields)
+        fields.update(zip(pairs[::2], pairs[1::2], strict=True))
+        return len(fields) - before
 
     def _hsetnx(self, key: bytes, field: bytes, value: bytes) -> int:
         return 0 if field in self._hash(key) else self._hset(key, field, value)
@@ -116,12 +116,12 @@ class MemoryRedis:
         return sum(self._hash(key).pop(field, None) is not None for field in fields)
 
     def _zadd(self, key: bytes, flag: bytes, score: bytes, member: bytes) -> int:
-        held = member in self._hash(key)
-        better = {b"NX": False, b"XX": True, b"LT": held and float(score) < self._hash(key)[member],
-                  b"GT": held and float(score) > self._hash(key)[member]}[flag]  # fmt: skip
-        if better if held else flag != b"XX":
+        is_member = member in self._hash(key)
+        better = {b"NX": False, b"XX": True, b"LT": is_member and float(score) < self._hash(key)[member],
+                  b"GT": is_member and float(score) > self._hash(key)[member]}[flag]  # fmt: skip
+        if better if is_member else flag != b"XX":
             self.values.setdefault(key, {})[member] = float(score)
-        return int(flag != b"XX" and not held)
+        return int(flag != b"XX" and not is_member)
 
     def _zcard(self, key: bytes) -> int:
         return len(self._hash(key))

@@ -171,13 +171,13 @@ class Simulation:
 
     def _reads(self, due: Sequence[tuple[int, SourceKey, Window]]) -> list[tuple[Series, Draws]]:
         """Some reads, of windows that are due if there are any."""
-        found = []
+        reads = []
         for _ in range(3):
             _, source, window = self.chance.choice(due) if due else (0, None, None)
-            some = [one for one in self._series() if one[:2] == source] or self._series()
+            some = [series for series in self._series() if series[:2] == source] or self._series()
             if some:
-                found.append((self.chance.choice(some), self._draw_read(window)))
-        return found
+                reads.append((self.chance.choice(some), self._draw_read(window)))
+        return reads
 
     # What agents do
 
@@ -218,7 +218,7 @@ class Simulation:
 
     def _overwrite(self, tenant: str, source: str, body: list[dict[str, Any]]) -> None:
         some = body if self.chance.random() < 0.7 else body[: self.chance.randint(1, len(body))]
-        self._send(tenant, source, [one | {"value": self._value()} for one in some])
+        self._send(tenant, source, [sample | {"value": self._value()} for sample in some])
 
     def _taken(self) -> list[tuple[str, str, str, int]]:
         return list(self.world.oracle.taken)
@@ -230,9 +230,9 @@ class Simulation:
         step_s, names = chance.choice([600, 600, 3600]), chance.sample(NAMES, chance.randint(1, len(NAMES)))
         body = [
             {"name": name, "time": (last_s - row * step_s) // 600 * 600 + last_s % 180, "value": self._value()}
-            | ({"hostId": one.removeprefix("host/")} if one in HOSTS else {})
+            | ({"hostId": posted.removeprefix("host/")} if posted in HOSTS else {})
             for row in range(rows)
-            for one in sources
+            for posted in sources
             for name in names
         ]
         self._bodies.append((tenant, source, body))
@@ -273,7 +273,11 @@ class Simulation:
     def _put(self, tenant: str, body: list[dict[str, Any]]) -> None:
         """What a post of labelled series becomes: a record of those that a writer takes."""
         ahead_s = self.world.now_s + AHEAD_MS_MAX // 1000
-        values = {(one["time"] * 1000, one["name"]): pack("<d", one["value"]) for one in body if one["time"] <= ahead_s}
+        values = {
+            (sample["time"] * 1000, sample["name"]): pack("<d", sample["value"])
+            for sample in body
+            if sample["time"] <= ahead_s
+        }
         rows = [(LABELLED, ts_ms, join_series([name]), value) for (ts_ms, name), value in sorted(values.items())]
         self._note(f"put {tenant} {LABELLED} {len(rows)} samples from {body[0]['time']}")
         for data in records.pack(tenant, rows, 10**6):
@@ -285,14 +289,19 @@ class Simulation:
         for record in self.world.oracle.records[first:]:
             taken |= record
         times = range(self.world.now_s - 458 * DAY_S, self.world.now_s + 601)
-        for one in body:
-            sample_source = SERVICE if source == SERVICE else f"host/{one['hostId']}"
-            key = (tenant, sample_source, one["name"], one["time"] // 60 * 60_000)
-            if one["time"] in times:
+        for sample in body:
+            sample_source = SERVICE if source == SERVICE else f"host/{sample['hostId']}"
+            key = (tenant, sample_source, sample["name"], sample["time"] // 60 * 60_000)
+            if sample["time"] in times:
                 assert key in taken, f"acknowledged but not on the stream: {key}"
         assert taken.keys() <= {
-            (tenant, SERVICE if source == SERVICE else f"host/{one['hostId']}", one["name"], one["time"] // 60 * 60_000)
-            for one in body
+            (
+                tenant,
+                SERVICE if source == SERVICE else f"host/{sample['hostId']}",
+                sample["name"],
+                sample["time"] // 60 * 60_000,
+            )
+            for sample in body
         }, "more was put than was sent"
 
     def delete(self) -> None:
@@ -511,7 +520,7 @@ class Simulation:
         self._note(f"TTL removes {place}")
         key = BlockKey.of_item(*place)
         self.world.remove(place)
-        if series := [one for one in self._series() if one[:2] == tuple(key.source)]:
+        if series := [known for known in self._series() if known[:2] == tuple(key.source)]:
             span = key.window.start_s * 1000, key.window.end_s * 1000 - 1
             self._check(self.chance.choice(series), key.resolution, "count", span, self.world.asked)
 
@@ -887,8 +896,8 @@ class Simulation:
         assert not answer.warnings and answer.resolution == resolution
         got = dict(zip(answer.ts_ms.tolist(), answer.values.tolist(), strict=True))
         span = span[0], min(span[1], world.now_ms() + 600_000)
-        found = differences(world.oracle.expected(series, done), got, resolution, aggregate, span)
-        assert not found, f"{what}: " + "; ".join(found[:5])
+        wrong = differences(world.oracle.expected(series, done), got, resolution, aggregate, span)
+        assert not wrong, f"{what}: " + "; ".join(wrong[:5])
 
     def check_all(self, resolutions: int = len(RESOLUTIONS)) -> None:
         """Every series over all time, at some or all resolutions; its names, and its latest sample."""

@@ -82,8 +82,8 @@ def seeds_to_find(name):
     return None
 
 
-@pytest.mark.parametrize("name", [pytest.param(one, marks=[pytest.mark.nightly] * (one in SLOW)) for one in BUGS])
+@pytest.mark.parametrize("name", [pytest.param(bug, marks=[pytest.mark.nightly] * (bug in SLOW)) for bug in BUGS])
 def test_a_bug_is_found(name):
-    found = seeds_to_find(name)
-    print(f"{name}: {found} seeds")
-    assert found is not None
+    seeds = seeds_to_find(name)
+    print(f"{name}: {seeds} seeds")
+    assert seeds is not None

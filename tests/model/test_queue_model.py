@@ -175,7 +175,7 @@ def test_no_schedule_of_many_of_a_queue_breaks_what_must_hold(first):
         run(seed)
 
 
-@pytest.mark.parametrize("name", [pytest.param(one, marks=[pytest.mark.nightly] * (one in SLOW)) for one in BUGS])
+@pytest.mark.parametrize("name", [pytest.param(bug, marks=[pytest.mark.nightly] * (bug in SLOW)) for bug in BUGS])
 def test_a_bug_of_queues_is_found(name):
     for seed in range(SEEDS_MAX):
         with ExitStack() as stack:

@@ -91,8 +91,8 @@ class Story:
         return {ts_ms // 1000 - OPEN.start_s: v for ts_ms, v in zip(answer.ts_ms.tolist(), answer.values, strict=True)}
 
     def latest(self):
-        found = self.world.asked.latest([SOURCE], ["m"])[SOURCE].samples
-        return {name: (ts_ms // 1000 - OPEN.start_s, value) for name, (ts_ms, value) in found.items()}
+        latest = self.world.asked.latest([SOURCE], ["m"])[SOURCE].samples
+        return {name: (ts_ms // 1000 - OPEN.start_s, value) for name, (ts_ms, value) in latest.items()}
 
     def archived(self):
         """How many raw samples of the open window S3 has."""

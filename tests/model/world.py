@@ -391,8 +391,8 @@ class World:
 
     def writer(self) -> Writer:
         windows = RawWindows(self.length_s, RETENTION_S)
-        moment = Time(now_ms=self.now_ms, clock=self._ticking(), sleep=lambda _: None, random=lambda: 0.5)
-        return Writer(Accounts(self._tenants, lambda: 0.0), self.stream, NoDeletes(), windows, self.meter, moment)
+        time = Time(now_ms=self.now_ms, clock=self._ticking(), sleep=lambda _: None, random=lambda: 0.5)
+        return Writer(Accounts(self._tenants, lambda: 0.0), self.stream, NoDeletes(), windows, self.meter, time)
 
     def _ticking(self) -> Callable[[], float]:
         """A clock on which a writer has time for a few calls."""
@@ -474,10 +474,10 @@ class World:
 
     def redrivers(self, faults: Faults) -> tuple[RecordRedriver, BlockRedriver]:
         """What the operator's command does."""
-        moment = Time(now_ms=self.now_ms, clock=self._ticking(), sleep=lambda _: None, random=lambda: 0.5)
+        time = Time(now_ms=self.now_ms, clock=self._ticking(), sleep=lambda _: None, random=lambda: 0.5)
         records = RecordRedriver(
             FaultyStore(self.aside, faults),
-            Putter(self.stream, moment).put,
+            Putter(self.stream, time).put,
             self._tenants.has_tenant,
             Origin("stream", EPOCH),
             lambda _: None,
@@ -624,8 +624,8 @@ class World:
         return [
             (source, token)
             for source in sources
-            for token, held in self.stores.nodes.run([Command(source.lane, ("HGETALL", source.windows))])[0].items()
-            if held[1:].partition(b",")[0] == b"0"
+            for token, state in self.stores.nodes.run([Command(source.lane, ("HGETALL", source.windows))])[0].items()
+            if state[1:].partition(b",")[0] == b"0"
         ]
 
     def lacking(self, sources: Iterable[SourceKey]) -> list[SourceKey]:

@@ -33,8 +33,8 @@ def url():
 @pytest.fixture(scope="module")
 def mkr(tmp_path_factory):
     """On PATH, or built by Go."""
-    if found := shutil.which("mkr"):
-        return found
+    if installed := shutil.which("mkr"):
+        return installed
     if not GO:
         pytest.skip("neither mkr nor Go is installed here")
     folder = tmp_path_factory.mktemp("go")
@@ -119,13 +119,13 @@ def test_every_method_of_the_client_library_decodes_our_answers(url, tmp_path):
     got = go(["get", f"{CLIENT}@{VERSION}"], tmp_path)
     if got.returncode:
         pytest.skip(f"the client library can't be had here: {got.stderr.strip().splitlines()[-1]}")
-    found = go(["list", "-m", "-f", "{{.Dir}}", CLIENT], tmp_path).stdout.strip()
+    folder = go(["list", "-m", "-f", "{{.Dir}}", CLIENT], tmp_path).stdout.strip()
     ran = go(["run", "."], tmp_path, URL=url, KEY=KEY)
     assert (ran.returncode, ran.stdout) == (0, "all agree\n"), ran.stdout + ran.stderr
     methods = {
         name
         for file in FILES
-        for name in re.findall(r"(?m)^func \(c \*Client\) ([A-Z]\w+)\(", Path(found, f"{file}.go").read_text())
+        for name in re.findall(r"(?m)^func \(c \*Client\) ([A-Z]\w+)\(", Path(folder, f"{file}.go").read_text())
         if not name.endswith("Context")
     }
     assert len(methods) == 30

@@ -368,7 +368,7 @@ class Mutations:
             except DecodeError as error:
                 assert "UTF-8" in str(error)  # of a help, which is kept with replacement characters
                 return
-            sent = {(each.timestamp, struct.pack("<d", each.value)) for one in series for each in one.samples}
+            sent = {(each.timestamp, struct.pack("<d", each.value)) for labelled in series for each in labelled.samples}
             assert stored == sent if is_sound else stored <= sent
 
     def _check_messages(self, ids, sent):

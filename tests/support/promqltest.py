@@ -62,7 +62,7 @@ class Memory:
 
     def select(self, selection):
         matches = tests_of(selection.matches)
-        found = []
+        selected = []
         for labels in sorted({*self.samples, *self.histograms}):
             if not matches(labels):
                 continue
@@ -74,8 +74,8 @@ class Memory:
             pairs = [pair for pair in pairs if selection.after_ms < pair[0] <= selection.until_ms]
             if pairs:
                 times, values = zip(*pairs, strict=True)
-                found.append(SeriesSamples(labels, np.array(times, np.int64), np.array(values, np.float64)))
-        return found
+                selected.append(SeriesSamples(labels, np.array(times, np.int64), np.array(values, np.float64)))
+        return selected
 
 
 def duration_ms(written):
@@ -102,13 +102,13 @@ def metric_of(line):
     if line[at : at + 1] == "{":
         at += 1
         while line[at] != "}":
-            found = LABEL.match(line, at)
-            key, value = found[1], found[2]
+            label = LABEL.match(line, at)
+            key, value = label[1], label[2]
             if value is None:
                 pairs[NAME] = _unquoted(key)
             else:
                 pairs[_unquoted(key)] = _unquoted(value)
-            at = found.end()
+            at = label.end()
         at += 1
     is_start = line.startswith("@st", at)
     return made(pairs), is_start, line[at + 3 * is_start :].strip()
@@ -116,23 +116,23 @@ def metric_of(line):
 
 def values_of(written):
     """One entry for each step: a number, None for nothing, or a str for a histogram."""
-    found = []
+    values = []
     written = re.sub(r"\s*\{\{.*?\}\}(?:[+-]\{\{.*?\}\})?", lambda m: " H", written)
     for token in written.split():
         if token.startswith("H"):
-            found += ["histogram"] * (int(token[2:]) + 1 if len(token) > 1 else 1)
+            values += ["histogram"] * (int(token[2:]) + 1 if len(token) > 1 else 1)
             continue
         match = VALUE.fullmatch(token)
         if not match:
             raise ValueError(f"not a value: {token}")
         times = int(match[3]) if match[3] else None
         if match[1] == "_":
-            found += [None] * (times or 1)
+            values += [None] * (times or 1)
             continue
         first = STALE if match[1] == "stale" else number(match[1])
         step = number(match[2]) if match[2] else 0.0
-        found += [first if not nth else first + nth * step for nth in range((times or 0) + 1)]
-    return found
+        values += [first if not nth else first + nth * step for nth in range((times or 0) + 1)]
+    return values
 
 
 def number(written):
@@ -326,9 +326,9 @@ class Expected:
             self._line(line)
 
     def _line(self, line):
-        found = re.match(r"expect range vector from (\S+) to (\S+) step (\S+)", line)
-        if found:
-            self.range = QuerySpan(*map(duration_ms, found.groups()))
+        span = re.match(r"expect range vector from (\S+) to (\S+) step (\S+)", line)
+        if span:
+            self.range = QuerySpan(*map(duration_ms, span.groups()))
         elif line.startswith("expect string "):
             self.text = _unquoted(line.removeprefix("expect string ").strip().replace("`", '"'))
         elif line.startswith("expect "):
@@ -404,8 +404,8 @@ def _told(how, text, each):
     return not how or (bool(re.search(text, each)) if how == "regex" else each == text)
 
 
-def almost(one, other):
+def almost(left, right):
     """Equal but for rounding, NaN to NaN."""
-    if math.isnan(one) or math.isnan(other):
-        return math.isnan(one) and math.isnan(other)
-    return one == other or math.isclose(one, other, rel_tol=1e-6, abs_tol=0) or abs(one - other) < 1e-300
+    if math.isnan(left) or math.isnan(right):
+        return math.isnan(left) and math.isnan(right)
+    return left == right or math.isclose(left, right, rel_tol=1e-6, abs_tol=0) or abs(left - right) < 1e-300

@@ -64,11 +64,11 @@ def faults(file):
     """What a test file finds wrong, empty if nothing is."""
     text = yaml.safe_load((FOLDER / file).read_text())
     step_ms = duration_ms(text.get("evaluation_interval", "1m"))
-    found = []
+    wrong = []
     for case in text["tests"]:
         groups = Groups([FOLDER / each for each in text["rule_files"]])
-        found += _run(groups, case, step_ms)
-    return found
+        wrong += _run(groups, case, step_ms)
+    return wrong
 
 
 def _run(groups, case, step_ms):
@@ -77,15 +77,15 @@ def _run(groups, case, step_ms):
         groups.load(each["series"], str(each["values"]), interval_ms)
     about_alerts, about_values = case.get("alert_rule_test", []), case.get("promql_expr_test", [])
     end_ms = max(duration_ms(each["eval_time"]) for each in [*about_alerts, *about_values])
-    found = []
+    wrong = []
     for at_ms in range(0, end_ms + 1, step_ms):
         groups.evaluate(at_ms)
         for each in about_alerts:
             if at_ms <= duration_ms(each["eval_time"]) < at_ms + step_ms:
-                found += _alerts(groups, each)
+                wrong += _alerts(groups, each)
     for each in about_values:
-        found += _values(groups, each)
-    return [*found, *groups.errors]
+        wrong += _values(groups, each)
+    return [*wrong, *groups.errors]
 
 
 def _alerts(groups, about):

@@ -129,8 +129,8 @@ def test_a_query_has_an_alert_for_each_of_its_series(system):
     hosts, monitor_id = two(system), monitor(system, QUERY)
     post(system, hosts, 5, 9)
     system.look()
-    found = {alert.message: alert.status for alert in system.open_alerts()}
-    assert found == {f"host/{hosts[0]} now": "WARNING", f"host/{hosts[1]} now": "CRITICAL"}
+    statuses = {alert.message: alert.status for alert in system.open_alerts()}
+    assert statuses == {f"host/{hosts[0]} now": "WARNING", f"host/{hosts[1]} now": "CRITICAL"}
     post(system, hosts, 5, 1)
     system.look()
     [alert] = system.open_alerts()

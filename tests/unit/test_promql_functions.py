@@ -53,8 +53,8 @@ def value(memory, text, at_ms=5 * MINUTE):
 
 
 def only(memory, text, at_ms=5 * MINUTE):
-    (found,) = value(memory, text, at_ms).values()
-    return found
+    (number,) = value(memory, text, at_ms).values()
+    return number
 
 
 def line(values, x0):

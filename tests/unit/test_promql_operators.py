@@ -138,8 +138,8 @@ def test_times_that_a_selector_fixes(loaded):
     }.items():
         answer = query.over(text, span, loaded, query.Options(lambda: 0.0))
         (row,), (there,) = answer.frame.values, answer.frame.there
-        found = [float(value) if has else None for value, has in zip(row, there, strict=True)]
-        assert found == expected, text
+        values = [float(value) if has else None for value, has in zip(row, there, strict=True)]
+        assert values == expected, text
 
 
 def test_labels_of_one_series_may_come_from_several_over_time(loaded):

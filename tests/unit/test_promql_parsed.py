@@ -42,8 +42,8 @@ def test_what_is_not_served_is_refused_in_words(text):
 
 
 def starts(node, text):
-    found = [(type(node).__name__, text[node.start :][:4])]
-    return found + [each for child in children(node) for each in starts(child, text)]
+    begins = [(type(node).__name__, text[node.start :][:4])]
+    return begins + [each for child in children(node) for each in starts(child, text)]
 
 
 def test_each_node_knows_where_it_begins():

@@ -23,15 +23,15 @@ def memory():
 def answer(memory, text):
     """As the file has them."""
     try:
-        found = query.over(text, SPAN, memory, query.Options(lambda: 0.0))
+        ours = query.over(text, SPAN, memory, query.Options(lambda: 0.0))
     except QueryError as error:
         return error.kind
-    rows = zip(found.frame.labels, found.frame.values.tolist(), found.frame.there.tolist(), strict=True)
+    rows = zip(ours.frame.labels, ours.frame.values.tolist(), ours.frame.there.tolist(), strict=True)
     series = [
         [" ".join(f"{name}={value}" for name, value in labels), *_there(values, there)]
         for labels, values, there in rows
     ]
-    return [series, *found.warnings, *found.infos]
+    return [series, *ours.warnings, *ours.infos]
 
 
 def _there(values, there):
@@ -44,13 +44,13 @@ def test_the_file_is_about_the_queries_that_are_generated():
 
 @pytest.mark.parametrize("text", ANSWERS)
 def test_the_answer_is_the_oracles(memory, text):
-    expected, found = ANSWERS[text], answer(memory, text)
-    if isinstance(expected, str) or isinstance(found, str):
-        assert found == expected
+    expected, got = ANSWERS[text], answer(memory, text)
+    if isinstance(expected, str) or isinstance(got, str):
+        assert got == expected
         return
-    assert [row[0] for row in found[0]] == [row[0] for row in expected[0]]
-    assert sorted(found[1:]) == sorted(expected[1:])
-    for ours, theirs in zip(found[0], expected[0], strict=True):
+    assert [row[0] for row in got[0]] == [row[0] for row in expected[0]]
+    assert sorted(got[1:]) == sorted(expected[1:])
+    for ours, theirs in zip(got[0], expected[0], strict=True):
         pairs = list(zip(ours[1:], theirs[1:], strict=True))
-        assert all((one is None) == (other is None) for one, other in pairs), (ours, theirs)
-        assert all(one is None or same(one, float(other), 1e-9) for one, other in pairs), (ours, theirs)
+        assert all((our is None) == (their is None) for our, their in pairs), (ours, theirs)
+        assert all(our is None or same(our, float(their), 1e-9) for our, their in pairs), (ours, theirs)

@@ -206,9 +206,9 @@ def without(rolled, *keys):
 
 def test_nan_is_counted_but_for_stale_markers():
     raw = columns(a={0: NAN, MINUTE_MS: 2.0, 2 * MINUTE_MS: STALE, 300_000: STALE, 600_000: NAN, 660_000: -NAN})
-    found = all_rolled(raw)
-    assert nans_of(found["5m"]) == {0: 1, 300_000: 0, 600_000: 2}
-    assert nans_of(found["1h"]) == nans_of(found["1d"]) == {0: 3}
+    rolled = all_rolled(raw)
+    assert nans_of(rolled["5m"]) == {0: 1, 300_000: 0, 600_000: 2}
+    assert nans_of(rolled["1h"]) == nans_of(rolled["1d"]) == {0: 3}
 
 
 def test_what_earlier_code_rolled_up_may_have_had_any_number_of_nan():

@@ -59,15 +59,15 @@ def overlay(
 
 def episodes(turns: Sequence[Turn]) -> list[Episode]:
     """The spans in which the status was not OK, in their order."""
-    found: list[Episode] = []
+    result: list[Episode] = []
     row: list[Turn] = []
     for turn in turns:
         if turn.status != OK:
             row.append(turn)
         elif row:
-            found.append(Episode(tuple(row), turn.ts_ms))
+            result.append(Episode(tuple(row), turn.ts_ms))
             row = []
-    return [*found, Episode(tuple(row), None)] if row else found
+    return [*result, Episode(tuple(row), None)] if row else result
 
 
 def _trimmed(turns: Sequence[Turn], from_ms: int) -> tuple[Turn, ...]:

@@ -116,10 +116,10 @@ def _monotonic(counts: Floats) -> tuple[Mask, Floats]:
     return raised, repaired_counts
 
 
-def _almost(one: Floats, other: Floats) -> Mask:
-    total, apart = np.abs(one) + np.abs(other), np.abs(one - other)
-    tiny = (one == 0) | (other == 0) | (total < LEAST_NORMAL)
-    both_nan = np.isnan(one) & np.isnan(other)
+def _almost(left: Floats, right: Floats) -> Mask:
+    total, apart = np.abs(left) + np.abs(right), np.abs(left - right)
+    tiny = (left == 0) | (right == 0) | (total < LEAST_NORMAL)
+    both_nan = np.isnan(left) & np.isnan(right)
     return np.asarray(both_nan | np.where(tiny, apart < TOLERANCE * LEAST_NORMAL, apart / total < TOLERANCE))
 
 

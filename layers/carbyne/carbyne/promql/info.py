@@ -94,8 +94,8 @@ def _enriched(frame: Frame, row: int, infos_by_key: Mapping[Labels, Infos], data
             base, [each.labels[at] for each, at in zip(infos, patterns[:, nth], strict=True) if at >= 0], data
         )
         if steps.any() and labels is not None:
-            one = single(labels, frame.values[row], steps)
-            parts.append(replace(one, unnamed=frame.unnamed[[row]]))
+            part = single(labels, frame.values[row], steps)
+            parts.append(replace(part, unnamed=frame.unnamed[[row]]))
     return parts
 
 

@@ -106,26 +106,26 @@ def _by_label(called: Called, sign: int) -> Frame:
         return frame
     names = [called.text(at) for at in range(1, len(called))]
 
-    def compared(one: int, other: int) -> int:
+    def compared(first: int, second: int) -> int:
         for name in names:
-            a, b = get(frame.labels[one], name), get(frame.labels[other], name)
+            a, b = get(frame.labels[first], name), get(frame.labels[second], name)
             if a != b:
                 return sign * (-1 if _comes_before(a, b) else 1)
-        return sign * (-1 if frame.labels[one] < frame.labels[other] else 1)
+        return sign * (-1 if frame.labels[first] < frame.labels[second] else 1)
 
     return frame.rows(sorted(range(frame.series), key=cmp_to_key(compared)))
 
 
-def _comes_before(one: str, other: str) -> bool:
-    """Whether one comes before the other by their chunks of digits and of others."""
-    ones, others = CHUNK.findall(one), CHUNK.findall(other)
-    for a, b in zip(ones, others, strict=False):
+def _comes_before(first: str, second: str) -> bool:
+    """Whether the first comes before the second by their chunks of digits and of others."""
+    firsts, seconds = CHUNK.findall(first), CHUNK.findall(second)
+    for a, b in zip(firsts, seconds, strict=False):
         if a.isdecimal() and b.isdecimal():
             if int(a) != int(b):
                 return int(a) < int(b)
         elif a != b:
             return bool(a < b)
-    return len(ones) <= len(others)
+    return len(firsts) <= len(seconds)
 
 
 def absent(called: Called) -> Frame:

@@ -41,12 +41,16 @@ class FoundAlert(NamedTuple):
 
 
 def step(
-    before: "Mapping[Labels, KeptAlert]", found: "Mapping[Labels, FoundAlert]", at_ms: int, hold_ms: int, keep_ms: int
+    before: "Mapping[Labels, KeptAlert]",
+    seen_now: "Mapping[Labels, FoundAlert]",
+    at_ms: int,
+    hold_ms: int,
+    keep_ms: int,
 ) -> "dict[Labels, KeptAlert]":
     """The alerts of a rule after one evaluation."""
     after: dict[Labels, KeptAlert] = {}
-    for labels in sorted({*before, *found}):
-        alert, seen = before.get(labels), found.get(labels)
+    for labels in sorted({*before, *seen_now}):
+        alert, seen = before.get(labels), seen_now.get(labels)
         stepped = _found(labels, alert, seen, at_ms, hold_ms) if seen else _missed(alert, at_ms, keep_ms)
         if stepped:
             after[labels] = stepped

@@ -111,18 +111,18 @@ class _GroupRun:
         return KeptRule()
 
     def _alert(self, key: str, rule: GroupRule, kept: KeptRule) -> KeptRule:
-        found: dict[Labels, FoundAlert] = {}
+        seen: dict[Labels, FoundAlert] = {}
         written_bytes = 0
         for labels, value in self._vector(rule):
             alert_labels, alert = self._found(rule, labels, value)
-            if alert_labels in found:
+            if alert_labels in seen:
                 raise RuleFailed("vector contains metrics with the same labelset after applying alert labels")
-            found[alert_labels] = alert
+            seen[alert_labels] = alert
             written_bytes += sum(map(len, alert.annotations.values())) + sum(len(text) for _, text in alert_labels)
             if written_bytes > GROUP_ALERTS_BYTES_MAX:  # before they fill the memory
-                raise _too_long(found)
+                raise _too_long(seen)
         before = {made(alert.labels): alert for alert in kept.alerts}
-        after = step(before, found, self._at_ms, rule.hold_ms, rule.keep_ms)
+        after = step(before, seen, self._at_ms, rule.hold_ms, rule.keep_ms)
         active = {labels: alert for labels, alert in after.items() if is_active(alert)}
         if 0 < self._group.limit < len(active):
             raise _TooMany(f"exceeded limit of {self._group.limit} with {len(active)} alerts")

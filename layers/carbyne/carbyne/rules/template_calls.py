@@ -129,15 +129,15 @@ def match(pattern: GoValue, text: GoValue) -> bool:
 def replace_all(pattern: GoValue, by: GoValue, text: GoValue) -> str:
     template = _text(by)
 
-    def expanded(found: Any) -> str:  # noqa: ANN401 - a type of the library
-        named = found.re.groupindex
+    def expanded(matched: Any) -> str:  # noqa: ANN401 - a type of the library
+        named = matched.re.groupindex
 
         def group(reference: "re.Match[str]") -> str:
             name = reference[1] or reference[2]
             if name is None:
                 return "$"
             at = int(name[:9]) if name.isdecimal() else named.get(name, -1)
-            return (found.group(at) or "") if 0 <= at <= found.re.groups else ""
+            return (matched.group(at) or "") if 0 <= at <= matched.re.groups else ""
 
         return GROUP.sub(group, template)
 
@@ -156,8 +156,8 @@ def title(text: GoValue) -> str:
 def _host_port(text: str) -> tuple[str, str] | None:
     """Host and port of ``host:port``; None for another text."""
     bracketed = re.fullmatch(r"\[([^\[\]]*)\]:([^:\[\]]*)", text)
-    found = bracketed or re.fullmatch(r"([^:\[\]]*):([^:\[\]]*)", text)
-    return (found[1], found[2]) if found else None
+    matched = bracketed or re.fullmatch(r"([^:\[\]]*):([^:\[\]]*)", text)
+    return (matched[1], matched[2]) if matched else None
 
 
 def strip_port(text: GoValue) -> str:
@@ -195,22 +195,22 @@ def equal(first: GoValue, *others: GoValue) -> bool:
     return any(_same_kind(first, other) and first == other for other in others)
 
 
-def _same_kind(one: GoValue, other: GoValue) -> bool:
-    if type(one) is not type(other):
+def _same_kind(left: GoValue, right: GoValue) -> bool:
+    if type(left) is not type(right):
         raise CallFault("incompatible types for comparison")
     return True
 
 
-def less(one: GoValue, other: GoValue) -> bool:
-    _same_kind(one, other)
-    if isinstance(one, bool) or one is None or isinstance(one, Mapping):
+def less(left: GoValue, right: GoValue) -> bool:
+    _same_kind(left, right)
+    if isinstance(left, bool) or left is None or isinstance(left, Mapping):
         raise CallFault("invalid type for comparison")
-    return one < other  # type: ignore[operator]
+    return left < right  # type: ignore[operator]
 
 
-def at_most(one: GoValue, other: GoValue) -> bool:
+def at_most(left: GoValue, right: GoValue) -> bool:
     """Of NaN it is not, so that Go's ``gt`` of NaN is true."""
-    return less(one, other) or equal(one, other)
+    return less(left, right) or equal(left, right)
 
 
 def length(value: GoValue) -> int:
@@ -262,11 +262,11 @@ CALLS: Final[Mapping[str, tuple[Callable[..., GoValue], int, int]]] = {
     "pathPrefix": (lambda: "", 0, 0),
     "not": (lambda value: not is_true(value), 1, 1),
     "eq": (equal, 2, 20),
-    "ne": (lambda one, other: not equal(one, other), 2, 2),
+    "ne": (lambda left, right: not equal(left, right), 2, 2),
     "lt": (less, 2, 2),
     "le": (at_most, 2, 2),
-    "gt": (lambda one, other: not at_most(one, other), 2, 2),
-    "ge": (lambda one, other: not less(one, other), 2, 2),
+    "gt": (lambda left, right: not at_most(left, right), 2, 2),
+    "ge": (lambda left, right: not less(left, right), 2, 2),
     "len": (length, 1, 1),
     "index": (index, 1, 20),
     "print": (lambda *values: sprint(list(values)), 0, 20),
