@@ -85,10 +85,10 @@ def pco(name: str, level: int, scale: bool, constants: bool, zstd_level: int | N
         return body if zstd_level is None else zstd(body, zstd_level)
 
     def pick(row: Bits, form: int) -> tuple[bytes, bytes]:
-        tried = [one(row, form)] + ([one(row, numbers.FLOATS)] if smaller else [])
+        tried = [compressed(row, form)] + ([compressed(row, numbers.FLOATS)] if smaller else [])
         return min(tried, key=lambda pair: len(pair[1]))
 
-    def one(row: Bits, form: int) -> tuple[bytes, bytes]:
+    def compressed(row: Bits, form: int) -> tuple[bytes, bytes]:
         if constants and (row == row[0]).all():
             stream = row[:1].tobytes()
         else:

@@ -203,12 +203,12 @@ def main() -> None:
         connected.close()
     for name, cost in costs.items():
         print(f"{name:40} {base.cpu_us / cost.cpu_us:7.1f}x less CPU, {base.size / cost.size:.2f}x fewer bytes")
-    one, four = costs[ONE.name], costs[FOUR.name]
+    alone, four = costs[ONE.name], costs[FOUR.name]
     report(
-        redis_cpu_ratio_vs_multihmset=base.cpu_us / one.cpu_us,
+        redis_cpu_ratio_vs_multihmset=base.cpu_us / alone.cpu_us,
         redis_cpu_ratio_four_sources=base.cpu_us / four.cpu_us,
-        bytes_per_sample=one.size,
-        samples_per_core_s=1e6 / one.cpu_us,
+        bytes_per_sample=alone.size,
+        samples_per_core_s=1e6 / alone.cpu_us,
     )
 
 

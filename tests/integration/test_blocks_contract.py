@@ -58,7 +58,7 @@ def store(store_and_remove):
     return store_and_remove[0]
 
 
-def held(store, key=KEY):
+def stored_bytes(store, key=KEY):
     item = store.get(key)
     return item and item.data
 
@@ -77,12 +77,12 @@ def test_a_put_needs_what_was_read(store):
     assert store.put(KEY, Item(b"one"), None)
     item = store.get(KEY)
     assert not store.put(KEY, Item(b"two"), None), "something is there"
-    assert held(store) == b"one"
+    assert stored_bytes(store) == b"one"
     assert store.put(KEY, Item(b"two"), item)
     assert not store.put(KEY, Item(b"three"), item), "it has gone by"
-    assert held(store) == b"two"
+    assert stored_bytes(store) == b"two"
     assert store.put(KEY, Item(b"one"), store.get(KEY)) and store.put(KEY, Item(b"three"), item), "equal is the same"
-    assert held(store) == b"three"
+    assert stored_bytes(store) == b"three"
 
 
 def test_what_was_removed_meanwhile_is_not_replaced(store_and_remove):
@@ -91,7 +91,7 @@ def test_what_was_removed_meanwhile_is_not_replaced(store_and_remove):
     item = store.get(KEY)
     remove(KEY)
     assert not store.put(KEY, Item(b"two"), item) and store.get(KEY) is None
-    assert store.put(KEY, Item(b"two"), None) and held(store) == b"two"
+    assert store.put(KEY, Item(b"two"), None) and stored_bytes(store) == b"two"
 
 
 def test_keys_are_apart(store):
@@ -101,7 +101,7 @@ def test_keys_are_apart(store):
     keys += [KEY._replace(resolution="5m"), KEY._replace(window=Window(1_699_992_000, 3_600))]
     for number, key in enumerate(keys):
         assert store.put(key, Item(str(number).encode()), None)
-    assert [held(store, key) for key in keys] == [str(number).encode() for number in range(len(keys))]
+    assert [stored_bytes(store, key) for key in keys] == [str(number).encode() for number in range(len(keys))]
 
 
 def test_of_puts_at_once_one_wins(store):
@@ -111,7 +111,7 @@ def test_of_puts_at_once_one_wins(store):
         read = store.get(KEY)
         second = list(threads.map(lambda text: store.put(KEY, Item(text), read), (b"e", b"f", b"g", b"h")))
     assert second.count(True) == 1
-    assert held(store) == (b"e", b"f", b"g", b"h")[second.index(True)]
+    assert stored_bytes(store) == (b"e", b"f", b"g", b"h")[second.index(True)]
 
 
 def test_merges_at_once_lose_nothing(store):
@@ -127,7 +127,7 @@ def test_merges_at_once_lose_nothing(store):
 
     with ThreadPoolExecutor(3) as threads:
         assert all(threads.map(merged, range(9)))
-    ts_ms, values = column(blocks.decode(held(store)), "m")
+    ts_ms, values = column(blocks.decode(stored_bytes(store)), "m")
     assert (ts_ms - KEY.window.start_s * 1000).tolist() == values.view(np.float64).tolist() == list(range(9))
 
 

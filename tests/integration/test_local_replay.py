@@ -59,7 +59,7 @@ class Client:
         query = urlencode({"name": name, "from": self.first_s, "to": self.first_s + 3600, **more})
         return self.system.call(f"/api/v0/hosts/{host}/metrics?{query}")
 
-    def found(self, refused=(503,)):
+    def readable(self, refused=(503,)):
         """Every sample that reads give, or None while one is refused."""
         result = {}
         for host in HOSTS:
@@ -100,7 +100,7 @@ def test_a_flushed_redis_is_filled_again_without_anyone_asking():
         client = Client(system)
         for minute in range(5):
             client.post(minute)
-        until(lambda: client.found(refused=(404,)) == client.posted, 10)
+        until(lambda: client.readable(refused=(404,)) == client.posted, 10)
         assert client.flush() == 3
         minutes = iter(range(5, 1000))
         assert client.read(HOSTS[0], NAMES[0])[0] == 503
@@ -108,14 +108,14 @@ def test_a_flushed_redis_is_filled_again_without_anyone_asking():
 
         def goes_on():
             client.post(next(minutes) % 15)  # some of them a second time, over the first
-            client.found()
+            client.readable()
 
         until(client.mappings, 150, goes_on)
         shown = show(client)
-        until(lambda: client.found() is not None, 30, lambda: client.post(next(minutes) % 15))
-        until(lambda: client.found() == client.posted, 20)
+        until(lambda: client.readable() is not None, 30, lambda: client.post(next(minutes) % 15))
+        until(lambda: client.readable() == client.posted, 20)
         until(lambda: not client.mappings(), 100)
-        assert client.found() == client.posted, "what was replayed and then sealed"
+        assert client.readable() == client.posted, "what was replayed and then sealed"
         words, remarks = shown.communicate(timeout=20)
         assert re.search(r"replay \w+ is done: .* s of the stream in [\d,]+ records, [\d,]+x real time", words), words
         assert re.search(r"the stream is replayed up to .*, \d+% of it", remarks), remarks

@@ -133,5 +133,5 @@ class System:
         """The id of a new host."""
         return self.ok("POST", "/api/v0/hosts?", {"name": "web", "meta": {}, **fields})["id"]
 
-    def found(self, query=""):
+    def host_ids(self, query=""):
         return [host["id"] for host in self.ok("GET", f"/api/v0/hosts?{query}")["hosts"]]

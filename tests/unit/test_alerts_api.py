@@ -41,22 +41,22 @@ def said(system, alert_id):
     return [(each["status"], each["saying"]) for each in system.ok("GET", f"/api/v0/alerts/{alert_id}/logs")["logs"]]
 
 
-def found(system, query=""):
+def alerts_page(system, query=""):
     return decoded(system.call("GET", f"/api/v0/alerts?{query}").text, GoAlerts)
 
 
 def test_an_alert_opens_changes_and_closes(system):
     assert judge(system, "O")
-    assert found(system).alerts == [] and system.store.items("a:judgements") == []
+    assert alerts_page(system).alerts == [] and system.store.items("a:judgements") == []
     assert judge(system, "OW")
-    [alert] = found(system).alerts
+    [alert] = alerts_page(system).alerts
     assert (alert.status, alert.type, alert.monitor_id, alert.host_id) == ("WARNING", "host", "m1", "h1")
     assert (alert.opened_at, alert.closed_at, alert.value) == (NOW_S - 3540, 0, 1.0)
     assert judge(system, "OW") and len(notices(system)) == 1, "nothing changed"
     assert judge(system, "OWC")
     assert judge(system, "OWCO")
-    assert found(system).alerts == []
-    [closed] = found(system, "withClosed=true").alerts
+    assert alerts_page(system).alerts == []
+    [closed] = alerts_page(system, "withClosed=true").alerts
     assert (closed.id, closed.status, closed.closed_at) == (alert.id, "OK", NOW_S - 3420)
     assert said(system, alert.id) == [("OK", "closed"), ("CRITICAL", "changed"), ("WARNING", "opened")]
     assert [(each.saying, each.entry) for each in notices(system)] == [("opened", 1), ("changed", 2), ("closed", 3)]
@@ -65,21 +65,21 @@ def test_an_alert_opens_changes_and_closes(system):
 
 def test_late_samples_are_said_as_corrections(system):
     judge(system, "OOOCC")
-    [alert] = found(system).alerts
+    [alert] = alerts_page(system).alerts
     judge(system, "OCCCC")
-    assert found(system).alerts[0].opened_at == NOW_S - 3540
+    assert alerts_page(system).alerts[0].opened_at == NOW_S - 3540
     judge(system, "OOOOO")
-    [closed] = found(system, "withClosed=true").alerts
+    [closed] = alerts_page(system, "withClosed=true").alerts
     assert (closed.id, closed.status, closed.reason) == (alert.id, "OK", "late samples show that this was not so")
     assert said(system, alert.id) == [("OK", "withdrawn"), ("CRITICAL", "corrected"), ("CRITICAL", "opened")]
     judge(system, "OCOOO")
-    assert len(found(system, "withClosed=true").alerts) == 2
+    assert len(alerts_page(system, "withClosed=true").alerts) == 2
 
 
 def test_two_evaluators_at_once_open_one_alert(system):
     system.store.before_write = lambda: judge(system, "OC")
     assert not judge(system, "OC")
-    assert len(found(system, "withClosed=true").alerts) == len(notices(system)) == 1
+    assert len(alerts_page(system, "withClosed=true").alerts) == len(notices(system)) == 1
     system.store.before_write = lambda: judge(system, "OCO")
     system.now_s += 1
     judge(system, "OCO")
@@ -88,7 +88,7 @@ def test_two_evaluators_at_once_open_one_alert(system):
 
 def test_a_person_closes_an_alert_and_the_next_bad_sample_opens_another_one(system):
     judge(system, "OC" + "C" * 58)
-    [alert] = found(system).alerts
+    [alert] = alerts_page(system).alerts
     closed = system.call("POST", f"/api/v0/alerts/{alert.id}/close?", {"reason": "known"})
     told = decoded(closed.text, GoAlert)
     assert (told.status, told.reason, told.closed_at) == ("OK", "known", NOW_S)
@@ -96,15 +96,15 @@ def test_a_person_closes_an_alert_and_the_next_bad_sample_opens_another_one(syst
     [entry, _] = system.ok("GET", f"/api/v0/alerts/{alert.id}/logs")["logs"]
     assert (entry["trigger"], entry["status"], entry["targetValue"]) == ("manual", "OK", None)
     judge(system, "OC" + "C" * 58)
-    assert found(system).alerts == [], "no sample came since"
+    assert alerts_page(system).alerts == [], "no sample came since"
     judge(system, "OC" + "C" * 58 + "CC")
-    [next_alert] = found(system).alerts
+    [next_alert] = alerts_page(system).alerts
     assert next_alert.id != alert.id and next_alert.opened_at == NOW_S + 60
 
 
 def test_a_memo_stays(system):
     judge(system, "OC")
-    [alert] = found(system).alerts
+    [alert] = alerts_page(system).alerts
     assert system.ok("PUT", f"/api/v0/alerts/{alert.id}?", {"memo": "looking"}) == {"memo": "looking"}
     judge(system, "OCW")
     judge(system, "OCWO")
@@ -119,7 +119,7 @@ def test_alerts_are_paged_the_latest_first(system):
         system.now_s += 1
     for query, expected in (("", "6420"), ("withClosed=true&", "6543210")):
         pages, next_id = "", ""
-        while page := found(system, f"{query}limit=2&nextId={next_id}"):
+        while page := alerts_page(system, f"{query}limit=2&nextId={next_id}"):
             pages += "".join(alert.monitor_id[1] for alert in page.alerts)
             next_id = page.next_id
             if not next_id:
@@ -130,7 +130,7 @@ def test_alerts_are_paged_the_latest_first(system):
 def test_a_log_is_paged_the_newest_first(system):
     for last in range(2, 9):
         judge(system, "OCWCWCWCW"[:last])
-    [alert] = found(system).alerts
+    [alert] = alerts_page(system).alerts
     page = decoded(system.call("GET", f"/api/v0/alerts/{alert.id}/logs?limit=5").text, GoLogs)
     rest = decoded(system.call("GET", f"/api/v0/alerts/{alert.id}/logs?limit=5&nextId={page.next_id}").text, GoLogs)
     assert [entry.target_value for entry in [*page.logs, *rest.logs]] == [7, 6, 5, 4, 3, 2, 1]
@@ -152,7 +152,7 @@ def test_an_unknown_alert_is_not_found(system, method, path):
 
 def test_alerts_are_the_tenants_own(system):
     judge(system, "OC")
-    [alert] = found(system).alerts
+    [alert] = alerts_page(system).alerts
     assert system.ok("GET", "/api/v0/alerts?withClosed=true", key="key-b") == {"alerts": []}
     system.refused(404, "GET", f"/api/v0/alerts/{alert.id}", key="key-b")
     system.refused(404, "POST", f"/api/v0/alerts/{alert.id}/close", {}, key="key-b")
@@ -166,7 +166,7 @@ def test_more_changes_than_a_transaction_takes_come_one_after_the_other(system):
     assert judge(system, text)
     assert len(notices(system)) == ALERT_CHANGES_MAX + 5
     assert judge(system, text) and len(notices(system)) == ALERT_CHANGES_MAX + 5
-    assert len(found(system, "withClosed=true").alerts) == ALERT_CHANGES_MAX + 5
+    assert len(alerts_page(system, "withClosed=true").alerts) == ALERT_CHANGES_MAX + 5
 
 
 def test_a_reminder_changes_nothing_but_when_it_was_notified(system):
@@ -183,7 +183,7 @@ def test_ids_of_later_alerts_sort_first(system):
     ids = []
     for _ in range(200):
         judge(system, "OC", Subject(f"m{len(ids)}", "host/h1", "host"))
-        ids.append(found(system, "limit=1").alerts[0].id)
+        ids.append(alerts_page(system, "limit=1").alerts[0].id)
         system.now_s += 7
     assert ids == sorted(ids, reverse=True) and json.dumps(ids).isascii()
 
@@ -200,11 +200,11 @@ def test_check_reports_open_and_close_alerts(system):
     for status, attempts in (("WARNING", 2), ("CRITICAL", 2), ("CRITICAL", 2)):
         report(system, host, status, status.lower(), maxCheckAttempts=attempts)
         system.now_s += 60
-    [alert] = found(system).alerts
+    [alert] = alerts_page(system).alerts
     assert (alert.type, alert.status, alert.message, alert.host_id) == ("check", "CRITICAL", "critical", host)
     assert alert.monitor_id == keys.check_monitor("ping") and alert.opened_at == NOW_S + 60
     report(system, host, "OK", "fine")
-    assert found(system).alerts == []
+    assert alerts_page(system).alerts == []
     [closing, _] = system.ok("GET", f"/api/v0/alerts/{alert.id}/logs")["logs"]
     assert closing["statusDetail"] == {"type": "check", "detail": {"message": "fine", "memo": ""}}
 
@@ -220,13 +220,13 @@ def test_a_check_that_fails_and_succeeds_within_a_second_was_an_alert(system):
 def test_a_check_that_fails_still_after_a_person_closed_its_alert_opens_another(system):
     host = system.host()
     report(system, host, "CRITICAL")
-    [alert] = found(system).alerts
+    [alert] = alerts_page(system).alerts
     system.ok("POST", f"/api/v0/alerts/{alert.id}/close", {})
     report(system, host, "CRITICAL")
-    assert found(system).alerts == [], "the same report again"
+    assert alerts_page(system).alerts == [], "the same report again"
     system.now_s += 60
     report(system, host, "CRITICAL")
-    assert len(found(system).alerts) == 1
+    assert len(alerts_page(system).alerts) == 1
 
 
 def test_a_report_whose_alert_could_not_be_written_is_not_taken(system):
@@ -235,7 +235,7 @@ def test_a_report_whose_alert_could_not_be_written_is_not_taken(system):
         system, "OC", Subject(keys.check_monitor("ping"), f"host/{host}", "check")
     )
     report(system, host, "CRITICAL")
-    assert len(found(system).alerts) == 1, "it was made again, with what was there meanwhile"
+    assert len(alerts_page(system).alerts) == 1, "it was made again, with what was there meanwhile"
 
 
 def test_closed_alerts_and_entries_of_logs_expire_and_open_alerts_do_not(system):

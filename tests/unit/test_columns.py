@@ -83,10 +83,10 @@ def test_restrict_and_column_pick_series(some: list[Record], series: str) -> Non
 
 
 def test_equal_stamps_keep_the_sample_given_first() -> None:
-    def one(value: int) -> Columns:
+    def of_value(value: int) -> Columns:
         return columns_of([(stamps.pack(1, "7"), {("a", 0): value})])
 
-    assert merge([one(3), one(4)]) == one(3)
+    assert merge([of_value(3), of_value(4)]) == of_value(3)
 
 
 def test_a_late_row_raises_no_stamp_but_those_it_takes() -> None:

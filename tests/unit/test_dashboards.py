@@ -104,7 +104,7 @@ def note(start_s, end_s=None, **more):
     return {"service": "shop", "title": "deploy", "from": NOW_S + start_s, "to": to_s, **more}
 
 
-def found(system, from_s, to_s, service="shop"):
+def starts_s(system, from_s, to_s, service="shop"):
     url = f"/api/v0/graph-annotations?service={service}&from={NOW_S + from_s}&to={NOW_S + to_s}"
     return [annotation["from"] - NOW_S for annotation in system.ok("GET", url)["graphAnnotations"]]
 
@@ -113,11 +113,11 @@ def test_an_annotation_is_found_where_it_overlaps(system):
     for start_s, end_s in ((-100, -50), (0, 0), (-40 * 86_400, -20 * 86_400)):
         made = system.ok("POST", "/api/v0/graph-annotations", note(start_s, end_s, description="d", roles=["web"]))
         assert {**made, "id": ""} == {**note(start_s, end_s, description="d", roles=["web"]), "id": ""}
-    assert found(system, -60, -40) == [-100]
-    assert found(system, -10, 10) == [0]
-    assert found(system, -21 * 86_400, 1) == [-40 * 86_400, -100, 0]
-    assert found(system, -360 * 86_400, 1) == [-40 * 86_400, -100, 0]
-    assert found(system, -10, 10, service="other") == found(system, 1, 5) == []
+    assert starts_s(system, -60, -40) == [-100]
+    assert starts_s(system, -10, 10) == [0]
+    assert starts_s(system, -21 * 86_400, 1) == [-40 * 86_400, -100, 0]
+    assert starts_s(system, -360 * 86_400, 1) == [-40 * 86_400, -100, 0]
+    assert starts_s(system, -10, 10, service="other") == starts_s(system, 1, 5) == []
 
 
 def test_an_annotation_moves_and_goes(system):
@@ -125,10 +125,10 @@ def test_an_annotation_moves_and_goes(system):
     url = f"/api/v0/graph-annotations/{made['id']}"
     for start_s, service in ((10, "shop"), (-3 * MONTH_S, "shop"), (-MONTH_S, "blog")):
         system.ok("PUT", url, note(start_s, service=service))
-        assert found(system, start_s, start_s, service=service) == [start_s]
-    assert found(system, -5 * MONTH_S, 100) == []
+        assert starts_s(system, start_s, start_s, service=service) == [start_s]
+    assert starts_s(system, -5 * MONTH_S, 100) == []
     assert system.ok("DELETE", url)["service"] == "blog"
-    assert found(system, -5 * MONTH_S, 100, service="blog") == []
+    assert starts_s(system, -5 * MONTH_S, 100, service="blog") == []
     for method, body in (("PUT", note(0)), ("DELETE", None)):
         assert "is unknown" in system.refused(404, method, url, body)
 

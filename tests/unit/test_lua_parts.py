@@ -32,13 +32,13 @@ def offsets(lua):
     functions = lua.execute(f"{text}\nreturn {{{', '.join(names)}}}".encode())
 
     def bound(function):
-        def found(row, indexes):
+        def offsets_of(row, indexes):
             places = lua.table_from([lua.table_from([number + 1, index]) for number, index in enumerate(indexes)])
             taken = {}
             function(row, places, lambda number, offset: taken.setdefault(indexes[int(number) - 1], int(offset)))
             return taken
 
-        return found
+        return offsets_of
 
     return {name: bound(functions[number + 1]) for number, name in enumerate(names)}
 

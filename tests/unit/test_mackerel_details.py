@@ -141,7 +141,7 @@ def test_the_address_of_an_interface_is_its_first_ipv4_address(system, interface
     assert {name: value for name, value in answered.items() if name != "ipAddress"} == {
         name: value for name, value in json.loads(interface).items() if name != "ipAddress"
     }
-    assert system.found("") == ["host1"]
+    assert system.host_ids("") == ["host1"]
 
 
 def test_a_service_or_role_posted_twice_is_refused(system):

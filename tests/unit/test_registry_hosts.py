@@ -45,7 +45,7 @@ def test_an_update_changes_what_is_in_it_and_adds_roles(system):
     system.ok("PUT", f"{HOSTS}/{host}", {"name": "n", "customIdentifier": "", "displayName": None, "memo": ""})
     after = get(system, host)
     assert (after["displayName"], after["memo"], after["customIdentifier"]) == (None, "", None)
-    assert system.found("customIdentifier=i") == []
+    assert system.host_ids("customIdentifier=i") == []
 
 
 def test_an_update_that_changes_nothing_writes_nothing(system):
@@ -71,17 +71,17 @@ def test_find(system):
     both = system.host(roleFullnames=["shop:web", "shop:db", "blog:app"])
     plain = system.host(customIdentifier="i-1")
     everyone = [web, db, both, plain]
-    assert system.found() == everyone
-    assert system.found("service=shop") == [web, db, both]
-    assert system.found("service=shop&role=db") == [db, both]
-    assert system.found("service=shop&role=db&role=web") == [web, db, both]
-    assert system.found("role=db") == everyone, "a role without its service asks for nothing"
-    assert system.found("service=blog&role=web") == []
-    assert system.found("name=db") == [db]
-    assert system.found("customIdentifier=i-1") == [plain]
-    assert system.found("customIdentifier=i-1&service=shop") == []
-    assert system.found("customIdentifier=I-1") == []
-    assert system.found("name=&service=&customIdentifier=&status=") == everyone
+    assert system.host_ids() == everyone
+    assert system.host_ids("service=shop") == [web, db, both]
+    assert system.host_ids("service=shop&role=db") == [db, both]
+    assert system.host_ids("service=shop&role=db&role=web") == [web, db, both]
+    assert system.host_ids("role=db") == everyone, "a role without its service asks for nothing"
+    assert system.host_ids("service=blog&role=web") == []
+    assert system.host_ids("name=db") == [db]
+    assert system.host_ids("customIdentifier=i-1") == [plain]
+    assert system.host_ids("customIdentifier=i-1&service=shop") == []
+    assert system.host_ids("customIdentifier=I-1") == []
+    assert system.host_ids("name=&service=&customIdentifier=&status=") == everyone
 
 
 def test_find_by_status(system):
@@ -89,9 +89,9 @@ def test_find_by_status(system):
     for status, host in hosts.items():
         system.ok("POST", f"{HOSTS}/{host}/status", {"status": status})
         assert get(system, host)["status"] == status
-    assert system.found() == [hosts["working"], hosts["standby"]]
-    assert system.found("status=poweroff") == [hosts["poweroff"]]
-    assert system.found("status=poweroff&status=maintenance") == [hosts["maintenance"], hosts["poweroff"]]
+    assert system.host_ids() == [hosts["working"], hosts["standby"]]
+    assert system.host_ids("status=poweroff") == [hosts["poweroff"]]
+    assert system.host_ids("status=poweroff&status=maintenance") == [hosts["maintenance"], hosts["poweroff"]]
 
 
 def test_hosts_come_by_id_whatever_their_age(system):
@@ -99,7 +99,7 @@ def test_hosts_come_by_id_whatever_their_age(system):
     young = system.host()
     system.now_s -= 10
     old = system.host()
-    assert system.found() == [young, old] == sorted([young, old])
+    assert system.host_ids() == [young, old] == sorted([young, old])
 
 
 def test_custom_identifiers_in_either_case(system):
@@ -119,7 +119,7 @@ def test_a_custom_identifier_belongs_to_one_host(system):
     assert first in system.refused(400, "PUT", f"{HOSTS}/{second}", {"name": "n", "customIdentifier": "i"})
     system.ok("PUT", f"{HOSTS}/{first}", {"name": "n", "customIdentifier": "j"})
     system.ok("PUT", f"{HOSTS}/{second}", {"name": "n", "customIdentifier": "i"})
-    assert (system.found("customIdentifier=i"), system.found("customIdentifier=j")) == ([second], [first])
+    assert (system.host_ids("customIdentifier=i"), system.host_ids("customIdentifier=j")) == ([second], [first])
 
 
 def test_a_retired_host_is_known_and_not_found(system):
@@ -129,8 +129,8 @@ def test_a_retired_host_is_known_and_not_found(system):
         system.ok("POST", f"{HOSTS}/{host}/retire", body)
     after = get(system, host)
     assert (after["isRetired"], after["retiredAt"], after["createdAt"]) == (True, NOW_S + 60, NOW_S)
-    assert system.found() == [other]
-    assert system.found("customIdentifier=i") == []
+    assert system.host_ids() == [other]
+    assert system.host_ids("customIdentifier=i") == []
     assert system.host(customIdentifier="i") != host, "its identifier is free"
 
 
@@ -173,7 +173,7 @@ def test_a_removed_host_leaves_nothing(system, retired):
     [(lane, record)] = system.put
     assert record == DeleteRecord("a", f"host/{host}", "", *ALL_TIME_MS)
     assert lane == keys.lane_tag(keys.lane_of("a", f"host/{host}"))
-    assert system.store.table == before and system.found() == [other]
+    assert system.store.table == before and system.host_ids() == [other]
     system.refused(404, "GET", f"{HOSTS}/{host}")
     system.refused(404, "DELETE", f"{REMOVED}/{host}")
     assert len(system.put) == 1
@@ -257,7 +257,7 @@ def test_bulk_calls_do_all_or_nothing(system, what):
     system.refused(400, "POST", f"{HOSTS}/{what}", {"ids": too_many, "status": "poweroff"})
     assert system.store.table == before
     system.ok("POST", f"{HOSTS}/{what}", {"ids": [*ids[:2], ids[0]], "status": "poweroff"})
-    assert system.found() == ids[2:]
+    assert system.host_ids() == ids[2:]
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_two_agents_that_register_at_once_are_one_host(system):
     other = []
     system.store.before_write = lambda: other.append(system.host(customIdentifier="i"))
     assert [system.host(customIdentifier="i")] == other
-    assert system.found() == other
+    assert system.host_ids() == other
 
 
 def test_a_host_that_is_retired_meanwhile_stays_retired(system):
@@ -352,7 +352,7 @@ def test_a_host_that_is_retired_meanwhile_stays_retired(system):
     system.store.before_write = lambda: system.ok("POST", f"{HOSTS}/{host}/retire", "null")
     assert "retired" in system.refused(400, "PUT", f"{HOSTS}/{host}", {"name": "new"})
     assert get(system, host)["name"] == "web"
-    assert system.found() == []
+    assert system.host_ids() == []
 
 
 def test_a_table_that_is_away_is_503(system):

@@ -105,8 +105,8 @@ def test_a_race_finds_that_a_rollup_was_put_without_its_rule(bug, monkeypatch):
     for seed in range(BUGS_SEEDS_MAX):
         try:
             race(random.Random(seed), blind=bug == "no condition")
-        except AssertionError as found:
-            assert "(seen, wanted)" in str(found)
+        except AssertionError as failure:
+            assert "(seen, wanted)" in str(failure)
             print(f"{bug}: found by schedule {seed + 1}")
             return
     pytest.fail(f"{BUGS_SEEDS_MAX} schedules did not find {bug}")

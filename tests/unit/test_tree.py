@@ -70,7 +70,7 @@ def put(store, columns, **more):
     return merge_into(store, KEY, columns, expires_s=FAR_S, **more)
 
 
-def held(store, series):
+def merged(store, series):
     """What a reader finds of these series."""
     parts_read = read_blocks(store, KEY, store.get(KEY), series)
     return merge([columns for columns in parts_read if columns is not None])
@@ -110,7 +110,7 @@ def store():
 
 def test_what_was_merged_is_there_and_again_changes_nothing(store):
     assert put(store, filled(names(2)))
-    assert held(store, names(2)) == filled(names(2))
+    assert merged(store, names(2)) == filled(names(2))
     assert store.get(KEY).expires_s == FAR_S
     puts = store.table.calls["put"]
     assert not put(store, filled(names(2)))
@@ -120,7 +120,7 @@ def test_what_was_merged_is_there_and_again_changes_nothing(store):
 def test_a_late_sample_merges_into_the_block_and_an_older_one_does_not(store):
     put(store, filled(["a"], sequence=5))
     assert put(store, filled(["a"], times=4, sequence=3))
-    assert as_dict(held(store, ["a"])) == as_dict(filled(["a"], times=4, sequence=3)) | as_dict(
+    assert as_dict(merged(store, ["a"])) == as_dict(filled(["a"], times=4, sequence=3)) | as_dict(
         filled(["a"], sequence=5)
     )
 
@@ -150,7 +150,7 @@ def test_a_block_that_grows_too_large_is_split_and_its_parts_stand_before_the_st
         put(store, filled(names(count)))
         store.step = lambda: None
         assert all(seen), "what was there can be read at every step"
-        assert held(store, names(count)) == filled(names(count))
+        assert merged(store, names(count)) == filled(names(count))
     tree = parts(store)
     assert tree[""] and all(child in tree or not _has(child, names(11)) for stub in tree.values() for child in stub)
 
@@ -171,8 +171,8 @@ def test_a_part_that_is_split_again_is_found_through_two_stubs(store):
     many = names(40)
     put(store, filled(many))
     assert any(part and children for part, children in parts(store).items()), "a stub below the first one"
-    assert held(store, many) == filled(many)
-    assert held(store, ["m7", "unknown"]) == filled(["m7"])
+    assert merged(store, many) == filled(many)
+    assert merged(store, ["m7", "unknown"]) == filled(["m7"])
 
 
 def test_a_stub_outlives_its_parts_and_is_prolonged_with_them(store):
@@ -212,7 +212,7 @@ def test_an_unreadable_item_is_left_as_it_is(store, data):
     with pytest.raises(CorruptDataError):
         put(store, filled(["a"]))
     with pytest.raises(CorruptDataError):
-        held(store, ["a"])
+        merged(store, ["a"])
     assert store.get(KEY).data == data
 
 
@@ -222,11 +222,11 @@ def test_an_unreadable_item_is_left_as_it_is(store, data):
 def test_a_repeated_put_that_meets_its_own_success_is_a_success(store):
     store.lose_answers = 1
     put(store, filled(names(2)))
-    assert held(store, names(2)) == filled(names(2))
+    assert merged(store, names(2)) == filled(names(2))
     store.lose_answers = 3
     put(store, filled(names(9)))
     assert store.lose_answers == 0
-    assert held(store, names(9)) == filled(names(9))
+    assert merged(store, names(9)) == filled(names(9))
 
 
 def test_somebody_who_always_comes_first_makes_it_retryable(store):
@@ -252,7 +252,7 @@ def test_somebody_who_comes_first_some_times_is_outlasted(store):
 
     store.step = come_first
     assert put(store, filled(["a"]))
-    assert {series for series, _ in as_dict(held(store, ["a", "b"]))} == {"a", "b"}
+    assert {series for series, _ in as_dict(merged(store, ["a", "b"]))} == {"a", "b"}
 
 
 @given(records(), st.lists(st.integers(0, 1), max_size=60), st.lists(st.integers(0, 2), max_size=6))
@@ -276,7 +276,7 @@ def test_two_mergers_that_take_turns_lose_nothing(some, order, whose):
         jobs = [lambda mine=mine: put(store, columns_of(mine)) for mine in (first, second)]
         turns.run(*jobs)
         store.step = lambda: None
-        assert held(store, series) == columns_of(some)
+        assert merged(store, series) == columns_of(some)
 
 
 def test_a_split_moves_what_was_held_and_nothing_that_was_computed(store):
@@ -292,7 +292,7 @@ def test_a_split_moves_what_was_held_and_nothing_that_was_computed(store):
     with pytest.raises(RetryableError):
         rewrite(Target(store, FAR_S), KEY, lambda part, stored: newer if part == "" else stored, newer.series)
     store.step = lambda: None
-    assert held(store, names(9)) == filled(names(2))
+    assert merged(store, names(9)) == filled(names(2))
 
 
 # Deletes
@@ -310,7 +310,7 @@ def test_a_delete_that_is_noted_while_the_block_is_read_is_obeyed(store, before)
         put(store, filled(["a"]))
     store.step = lambda: noted.append(marker_of())
     put(store, filled(["a", "b"]), markers=lambda: list(noted))
-    assert not as_dict(held(store, ["a", "b"]))
+    assert not as_dict(merged(store, ["a", "b"]))
 
 
 def test_a_delete_that_is_noted_while_the_block_is_cleaned_is_obeyed(store):
@@ -318,7 +318,7 @@ def test_a_delete_that_is_noted_while_the_block_is_cleaned_is_obeyed(store):
     put(store, filled(["a"]))
     store.step = lambda: noted.append(marker_of())
     assert clean(Target(store, FAR_S), KEY, lambda: list(noted))
-    assert not as_dict(held(store, ["a"]))
+    assert not as_dict(merged(store, ["a"]))
 
 
 def test_markers_are_asked_for_again_when_somebody_else_came_first(store):
@@ -333,7 +333,7 @@ def test_markers_are_asked_for_again_when_somebody_else_came_first(store):
 
     store.step = come_first
     put(store, filled(["a"]), markers=lambda: list(noted))
-    assert len(turn) > 3 and not as_dict(held(store, ["a"]))
+    assert len(turn) > 3 and not as_dict(merged(store, ["a"]))
 
 
 @pytest.mark.parametrize("at", [2, 3])
@@ -348,4 +348,4 @@ def test_a_delete_that_is_noted_between_the_merge_and_its_end_is_obeyed(store, a
 
     store.step = step
     put(store, filled(["a"]), markers=lambda: list(noted))
-    assert noted and not as_dict(held(store, ["a"]))
+    assert noted and not as_dict(merged(store, ["a"]))

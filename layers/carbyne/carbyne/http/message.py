@@ -58,7 +58,7 @@ class Response(msgspec.Struct, frozen=True):
     cookies: Sequence[str] = ()
 
 
-def one(request: Request, name: str) -> str:
+def parameter(request: Request, name: str) -> str:
     """The value of a query's parameter; RequestError 400 unless it is there once and not empty."""
     values = request.query.get(name, [])
     if len(values) != 1 or not values[0]:
@@ -75,7 +75,7 @@ def span_ms(request: Request) -> tuple[int, int]:
 
 
 def _time_s(request: Request, name: str) -> int:
-    text = one(request, name)
+    text = parameter(request, name)
     if not re.fullmatch(r"-?[0-9]{1,13}", text) or abs(int(text)) > TIME_S_MAX:
         raise RequestError(400, f"{name} must be a time in seconds since 1970; got {text[:32]!r}")
     return int(text)

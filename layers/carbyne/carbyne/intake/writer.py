@@ -23,7 +23,7 @@ from carbyne.http.message import (
     error_response,
     inflate,
     json_response,
-    one,
+    parameter,
     skipped_header,
     span_ms,
 )
@@ -145,7 +145,7 @@ class Writer:
         """
         entry = deletion_of(call)
         self._spend(call.tenant, "deletes_per_minute", 1)
-        source = keys.SourceKey(call.tenant, one(call.request, "source"))
+        source = keys.SourceKey(call.tenant, parameter(call.request, "source"))
         if (number := self._deletes.of(source)) >= MARKERS_PER_SOURCE_MAX and not _is_of_all(call.request):
             raise RequestError(
                 400,
@@ -326,8 +326,8 @@ def deletion_of(call: Call) -> Entry:
     request = call.request
     if unknown := request.query.keys() - {"source", "name", "from", "to"}:
         raise RequestError(400, f"a delete takes source, name, from and to; got {min(unknown)[:32]!r}")
-    source = names.source(one(request, "source"))
-    name = one(request, "name") if "name" in request.query else ""
+    source = names.source(parameter(request, "source"))
+    name = parameter(request, "name") if "name" in request.query else ""
     if len(name.encode()) > NAME_BYTES_MAX:
         raise RequestError(400, f"name has more than {NAME_BYTES_MAX} bytes")
     timed = {"from", "to"} & request.query.keys()

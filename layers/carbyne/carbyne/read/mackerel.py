@@ -10,7 +10,7 @@ from carbyne.core.errors import RequestError
 from carbyne.core.keys import RAW, RESOLUTIONS, SourceKey
 from carbyne.core.limits import BATCH_SOURCES_MAX, LATEST_PAIRS_MAX, SOURCE_NAME_BYTES_MAX
 from carbyne.http.listing import Page, listing, page_of
-from carbyne.http.message import Request, Response, if_changed, json_response, one, span_ms, unchanged
+from carbyne.http.message import Request, Response, if_changed, json_response, parameter, span_ms, unchanged
 from carbyne.http.routes import PAGE, Call, Parameter, Route, Seconds, Text
 from carbyne.read.answers import Latest, Names, Point, Points, Stored, StoredWindow
 from carbyne.read.batch import Batch, BatchAnswer, ReadSpan
@@ -121,7 +121,7 @@ def _source(call: Call, kind: str, name: str) -> SourceKey:
 def _metrics(reader: Reader, source: SourceKey, request: Request) -> Response:
     """Samples or buckets of one metric, oldest first."""
     from_ms, to_ms = span_ms(request)
-    answer = reader.read(source, one(request, "name"), from_ms, to_ms, _how(request))
+    answer = reader.read(source, parameter(request, "name"), from_ms, to_ms, _how(request))
     points = zip((answer.ts_ms // 1000).tolist(), answer.values.tolist(), strict=True)
     metrics = [Point(time_s, value) for time_s, value in points]
     return _respond(Points(metrics), answer.warnings, {RESOLUTION_HEADER: answer.resolution})
@@ -146,7 +146,7 @@ def latest(queries: Queries, call: Call) -> Response:
 def storage(queries: Queries, call: Call) -> list[Stored]:
     """For people who operate the system."""
     from_ms, to_ms = span_ms(call.request)
-    source = names.source(one(call.request, "source"))
+    source = names.source(parameter(call.request, "source"))
     placements = queries.storage.of(SourceKey(call.tenant, source), from_ms, to_ms)
     return [
         Stored(each.resolution, StoredWindow(each.window.start_s, each.window.length_s), each.tier, *each[3:])
@@ -290,7 +290,7 @@ def _how(request: Request) -> How:
 def _choice(request: Request, name: str, choices: Collection[str]) -> str | None:
     if name not in request.query:
         return None
-    value = one(request, name)
+    value = parameter(request, name)
     if value not in choices:
         raise RequestError(400, f"{name} must be one of {', '.join(choices)}; got {value[:32]!r}")
     return value

@@ -3,7 +3,7 @@
 from typing import Final
 
 from carbyne.http.forms import form
-from carbyne.http.message import one, span_ms
+from carbyne.http.message import parameter, span_ms
 from carbyne.http.routes import Call, Parameter, Route, Seconds, Text
 from carbyne.registry import annotations, dashboards
 from carbyne.registry.annotations import Annotation, AnnotationForm
@@ -15,7 +15,7 @@ from carbyne.tenants.accounts import BOTH, Permission
 
 def get_annotations(registry: Registry, call: Call) -> Annotations:
     from_s, to_s = (max(0, time_ms // 1000) for time_ms in span_ms(call.request))
-    return Annotations(annotations.find(registry.store, call.tenant, one(call.request, "service"), from_s, to_s))
+    return Annotations(annotations.find(registry.store, call.tenant, parameter(call.request, "service"), from_s, to_s))
 
 
 def post_annotation(registry: Registry, call: Call) -> Annotation:

@@ -34,11 +34,11 @@ def series_by(queries: Queries) -> SeriesOf:
             seen(SourceKey(of, each.source) for each in sources)
             return sources
 
-        def found(*asked: Any) -> Sequence[FoundSeries]:  # noqa: ANN401 - whatever the finder takes
+        def series_found(*asked: Any) -> Sequence[FoundSeries]:  # noqa: ANN401 - whatever the finder takes
             series = queries.find(*asked)
             seen(each.source for each in series)
             return series
 
-        return evaluated.selector(queries._replace(sources=listed, find=found), tenant)
+        return evaluated.selector(queries._replace(sources=listed, find=series_found), tenant)
 
     return series_of
