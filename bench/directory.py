@@ -37,8 +37,7 @@ from carbyne.core.settings import RedisSettings
 from carbyne.http import message
 from carbyne.read import api
 from carbyne.samples.rows import HotRow, RowGroup
-from carbyne.store import catalogue
-from carbyne.store.catalogue import SeriesSpan
+from carbyne.store.catalogue_items import SeriesSpan, page_item
 from carbyne.store.directory import Directory
 from carbyne.tenants.accounts import BOTH, Accounts, Grant
 from carbyne.wiring import reader as wiring_reader
@@ -112,7 +111,7 @@ def filled(targets: Sequence[Target], series: int) -> MemoryTable:
         directory.note("acme", {source: labels.text(target.labels)}, {}, {source: set(names)})
         if target.job not in pages:
             span = SeriesSpan((NOW_S - 10 * DAY_S) * 1000, (NOW_S // DAY_S * DAY_S + DAY_S) * 1000 - 1)
-            pages[target.job] = catalogue._page(dict.fromkeys(names, span))
+            pages[target.job] = page_item(dict.fromkeys(names, span))
         table.items[target.source.series_item, "000000"] = pages[target.job]
     return table
 

@@ -12,7 +12,8 @@ from carbyne.archive.archiver import Archiver
 from carbyne.core.items import Item
 from carbyne.core.keys import SourceKey
 from carbyne.samples import blocks
-from carbyne.store.catalogue import Catalogue, spans_of
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.catalogue_items import spans_of
 
 from harness.pipeline import load_app
 from tests.support import dynamodb_local

@@ -18,7 +18,8 @@ from carbyne.core.items import Item
 from carbyne.core.keys import RESOLUTIONS, SourceKey
 from carbyne.core.limits import DAY_S
 from carbyne.samples import blocks
-from carbyne.store.catalogue import Catalogue, spans_of
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.catalogue_items import spans_of
 from carbyne.wiring import reconciler as wiring_reconciler
 
 from harness.wired import reconciler_settings

@@ -8,7 +8,8 @@ from carbyne.core.errors import RetryableError
 from carbyne.core.items import Item
 from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
 from carbyne.core.limits import DAY_S
-from carbyne.store.catalogue import Catalogue, SeriesSpan
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.catalogue_items import SeriesSpan
 from carbyne.store.directory import Directory
 from carbyne.store.reindex import Reindex
 

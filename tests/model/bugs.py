@@ -580,8 +580,8 @@ def _(simulation: Simulation) -> Patches:
 @bug
 def _(simulation: Simulation) -> Patches:
     """a delete counts as cleaned from the beginning"""
-    noted = catalogue._noted
-    return [patch.object(catalogue, "_noted", lambda marker, left_ms, expires_s: noted(marker, None, expires_s))]
+    noted = catalogue.delete_item
+    return [patch.object(catalogue, "delete_item", lambda marker, left_ms, expires_s: noted(marker, None, expires_s))]
 
 
 @bug

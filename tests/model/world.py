@@ -667,7 +667,7 @@ CROWDED = {
     "carbyne.adapters.redis.hot.READ_WINDOWS": 2,
     "carbyne.adapters.redis.hot.CALL_BYTES_MAX": 100,
     "carbyne.samples.blocks.BLOCK_SAMPLES_MAX": 125,
-    "carbyne.store.catalogue.CATALOGUE_PAGE_SERIES_MAX": 2,
+    "carbyne.store.catalogue_items.CATALOGUE_PAGE_SERIES_MAX": 2,
     "carbyne.seal.backlog.BACKLOG_STEP_WINDOWS": 1,
     "carbyne.stream.putter.PUT_RECORDS_MAX": 2,
     "carbyne.intake.packing.ROW_SERIES_MAX": 2,

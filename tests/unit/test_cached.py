@@ -16,7 +16,8 @@ from carbyne.samples.columns import Rows, from_rows
 from carbyne.samples.markers import Marker
 from carbyne.store import cached
 from carbyne.store.cached import CachedTiers
-from carbyne.store.catalogue import CHANGE, Catalogue, SourceCatalogue
+from carbyne.store.catalogue import Catalogue, SourceCatalogue
+from carbyne.store.catalogue_items import CHANGE
 from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps
 
 from tests.support.rolling import BASE_MS, DAY_MS, HOUR_MS, SOURCE, Life, World

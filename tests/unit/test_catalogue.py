@@ -10,8 +10,9 @@ from carbyne.core.errors import CorruptDataError, RetryableError, UnknownVersion
 from carbyne.core.items import Item
 from carbyne.core.keys import SourceKey, Window
 from carbyne.core.limits import CATALOGUE_PAGE_SERIES_MAX, SEAL_TRIES_MAX, SERIES_KEY_BYTES_MAX
-from carbyne.store import catalogue as module
-from carbyne.store.catalogue import Catalogue, SeriesSpan, Windows
+from carbyne.store import catalogue_items as module
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.catalogue_items import SeriesSpan, Windows
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -134,7 +135,7 @@ def test_a_page_that_always_changes_is_retryable(catalogue, table):
 
     def come_first():
         turn.append(1)
-        table.items[SOURCE.series_item, "000000"] = module._page({"other": SeriesSpan(0, len(turn))})
+        table.items[SOURCE.series_item, "000000"] = module.page_item({"other": SeriesSpan(0, len(turn))})
 
     table.step = come_first
     with pytest.raises(RetryableError, match="keep changing"):
@@ -201,7 +202,7 @@ def test_years_of_windows_are_a_few_bytes(catalogue, table):
     many = [window(number) for number in range(5, 5 + 460 * 6) if number != 1000]
     for sealed in many[:50] + many[-50:]:
         catalogue.add_window("raw", sealed)
-    table.items[SOURCE.windows_item, "raw"] = Item(module._INDEXES.pack(module._Index(module._runs(many), [])))
+    table.items[SOURCE.windows_item, "raw"] = module.windows_item(Windows(set(many), set()))
     assert catalogue.windows("raw").sealed == set(many)
     assert item_bytes(SOURCE.windows_item, "raw", table.items[SOURCE.windows_item, "raw"]) < 200
 

@@ -13,7 +13,7 @@ from carbyne.core.limits import DIRECTORY_WRITERS
 from carbyne.read import finder as module
 from carbyne.read.finder import Finder, TooMuchError
 from carbyne.store import directory as store
-from carbyne.store.catalogue import SeriesSpan
+from carbyne.store.catalogue_items import SeriesSpan
 from carbyne.store.directory import Directory, ListedNames, ListedSource, MetricEntry
 
 from tests.support.fakes import Crash, FakeTable

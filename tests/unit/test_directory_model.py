@@ -19,7 +19,8 @@ from carbyne.read.finder import Finder, KnownSource
 from carbyne.read.listings import Listings
 from carbyne.read.registered import RegisteredSource, infos_of
 from carbyne.samples.schedule import RawTimes, SealSchedule
-from carbyne.store.catalogue import Catalogue, SeriesSpan
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.catalogue_items import SeriesSpan
 from carbyne.store.directory import Directory, ListedNames
 from carbyne.store.reindex import Reindex
 from carbyne.stream import records

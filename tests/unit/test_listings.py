@@ -15,7 +15,7 @@ from carbyne.read.listings import BY_DAY, UNKNOWN, Listings
 from carbyne.read.mackerel import Queries
 from carbyne.read.metadata import unescaped
 from carbyne.read.registered import RegisteredSource
-from carbyne.store.catalogue import SeriesSpan
+from carbyne.store.catalogue_items import SeriesSpan
 from carbyne.store.directory import Directory
 
 from tests.support.fakes import FakeTable

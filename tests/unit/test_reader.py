@@ -15,7 +15,7 @@ from carbyne.read.views import Views
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows
 from carbyne.samples.markers import Marker
-from carbyne.store.catalogue import Pending, Windows
+from carbyne.store.catalogue_items import Pending, Windows
 from carbyne.store.tiers import BlockTiers
 
 NOW_MS = 1_700_000_000_000

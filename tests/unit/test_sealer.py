@@ -16,7 +16,8 @@ from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Rows, from_rows
 from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.sealer import Retention, SealDuties, Sealer, SealStores, SealTimes
-from carbyne.store.catalogue import Catalogue, SeriesSpan, Windows
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.catalogue_items import SeriesSpan, Windows
 from carbyne.store.worklist import Worklist
 
 from tests.support.fakes import FakeBlocks, FakeTable

@@ -4,7 +4,7 @@ import pytest
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import CLOSED, RESOLUTIONS, BlockKey, Window
 from carbyne.read.reader import How
-from carbyne.store.catalogue import HOURLY
+from carbyne.store.catalogue_items import HOURLY
 
 from tests.support.rolling import BASE_MS, DAY_MS, HOUR_MS, SOURCE, OneByOne, World
 

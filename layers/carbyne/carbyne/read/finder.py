@@ -21,7 +21,7 @@ from carbyne.core.limits import (
     LOOKED_AT_SERIES_MAX,
 )
 from carbyne.read.registered import SOURCE, RegisteredSource
-from carbyne.store.catalogue import Spans
+from carbyne.store.catalogue_items import Spans
 from carbyne.store.directory import ListedSource
 
 Matchers = Sequence[tuple[str, Callable[[str], bool]]]

@@ -13,7 +13,8 @@ from carbyne.core.limits import BATCH_READERS, FOUND_AT_ONCE
 from carbyne.read.reader import HotAnswer
 from carbyne.samples.blocks import decode
 from carbyne.samples.rows import HotQuery
-from carbyne.store.catalogue import Catalogue, SeriesSpan, Spans, spans_of
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.catalogue_items import SeriesSpan, Spans, spans_of
 
 
 class HotSeries(Protocol):

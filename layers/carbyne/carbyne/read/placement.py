@@ -12,7 +12,8 @@ from carbyne.core.limits import COLD_READERS, STORAGE_WINDOWS_MAX
 from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, between, merge
 from carbyne.samples.rollups import ROLLUPS
-from carbyne.store.catalogue import Catalogue, by_window
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.catalogue_items import by_window
 
 TIERS: Final = ("hot", "late", "warm", "cold")
 FINEST: Final = ROLLUPS[0].name

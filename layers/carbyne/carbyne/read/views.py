@@ -21,7 +21,8 @@ from carbyne.samples.columns import EMPTY, Columns, between, merge
 from carbyne.samples.markers import Markers
 from carbyne.samples.rollups import BY_NAME, DAY, Resolution, Span, keys_of, roll, undeleted
 from carbyne.store.cached import CachedTiers
-from carbyne.store.catalogue import Catalogue, Pending
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.catalogue_items import Pending
 from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps
 
 

@@ -23,7 +23,8 @@ from carbyne.core.meter import Meter
 from carbyne.samples import blocks
 from carbyne.samples.columns import Columns, merge
 from carbyne.samples.markers import Markers
-from carbyne.store.catalogue import Catalogue, LateRows, OpenDelete, by_window
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.catalogue_items import LateRows, OpenDelete, by_window
 from carbyne.store.worklist import WorkEntry, Worklist
 
 _log = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from carbyne.samples.markers import Markers
 from carbyne.samples.schedule import LaneArrivals, SealSchedule
 from carbyne.seal.backlog import Backlog
 from carbyne.seal.relief import Admission, Relief, ReliefPorts, ShardMemory, Sized
-from carbyne.store.catalogue import Catalogue, SourceCatalogue, spans_of
+from carbyne.store.catalogue import Catalogue, SourceCatalogue
+from carbyne.store.catalogue_items import spans_of
 from carbyne.store.tree import Target, clean, merge_into
 from carbyne.store.worklist import Worklist
 

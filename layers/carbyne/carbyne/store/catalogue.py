@@ -9,166 +9,44 @@ cleaned the blocks, and late rows.  What hangs on a window in either way is comp
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from hashlib import blake2b
-from itertools import accumulate, islice, takewhile
-from typing import Final, NamedTuple, TypeVar
+from typing import Final
 
-import msgspec
-
-from carbyne.core import frame
-from carbyne.core.documents import Document
 from carbyne.core.errors import RetryableError
 from carbyne.core.items import Item, Table
-from carbyne.core.keys import (
-    BACKLOG,
-    CLOSED,
-    MARKERS,
-    RAW,
-    SourceKey,
-    Window,
-    join_series,
-    late_sort,
-    marker_sort,
-    split_series,
-    window_of_late,
-)
-from carbyne.core.limits import (
-    CATALOGUE_INFLATED_BYTES_MAX,
-    CATALOGUE_NAMES_BYTES_MAX,
-    CATALOGUE_PAGE_BYTES_MAX,
-    CATALOGUE_PAGE_SERIES_MAX,
-    DAY_S,
-    RAW_WINDOW_S_MAX,
-    SEAL_TRIES_MAX,
-    SERIES_KEY_BYTES_MAX,
-)
+from carbyne.core.keys import BACKLOG, CLOSED, MARKERS, RAW, SourceKey, Window, late_sort, marker_sort
+from carbyne.core.limits import DAY_S, RAW_WINDOW_S_MAX, SEAL_TRIES_MAX
 from carbyne.samples import blocks
 from carbyne.samples.columns import Columns
 from carbyne.samples.markers import Marker, Markers
+from carbyne.store.catalogue_items import (
+    CHANGE,
+    HOURLY,
+    LateRows,
+    OpenDelete,
+    Pending,
+    SeriesPage,
+    SeriesSpan,
+    Spans,
+    Windows,
+    delete_item,
+    joined,
+    marker_in,
+    open_days_in,
+    page_in,
+    page_item,
+    pending_in,
+    room_for,
+    sealed_in,
+    spans_in,
+    windows_in,
+    windows_item,
+)
 
-VERSION: Final = 1
-MARKER_VERSION: Final = 2
-"""Markers have ``left_ms`` since 2; earlier ones were cleaned by rows in each window."""
-ZSTD_LEVEL: Final = 9
-HOURLY: Final = "1h"
-"""The resolution whose blocks are a day each."""
-CHANGE: Final = "note"
-"""Sort key of the note of a source's last change, behind the markers, so that one query reads both."""
-assert HOURLY < BACKLOG < CLOSED < MARKERS < CHANGE < RAW
 _NOTE_BYTES: Final = 8
 """Of each half of a note: the chain of all changes, and the last one."""
 _AFTER_MARKERS: Final = MARKERS + "~"
 _PAGE_SORT: Final = "{:06d}"
 """Sort key of a page of series, by its number."""
-
-
-class SeriesSpan(NamedTuple):
-    """When a series was seen: times of its first and last sample, ms.  In the catalogue the latter is the end of its
-    day: pages are rewritten once a day, and not with each seal."""
-
-    first_ms: int
-    last_ms: int
-
-    def joined(self, other: "SeriesSpan") -> "SeriesSpan":
-        return SeriesSpan(min(self.first_ms, other.first_ms), max(self.last_ms, other.last_ms))
-
-    def touches(self, window: Window) -> bool:
-        return window.overlaps(self.first_ms, self.last_ms)
-
-
-class Windows(NamedTuple):
-    """``sealed``: the windows that ever had a block.  ``again``: those whose block was made again after it had been
-    removed, or after an unknown history; what an earlier block held may lie in the archive alone."""
-
-    sealed: set[Window]
-    again: set[Window]
-
-
-class LateRows(NamedTuple):
-    """Late rows of one window: ``data`` is a block; ``sort``: of their item."""
-
-    window: Window
-    sort: str
-    data: bytes
-
-
-class OpenDelete(NamedTuple):
-    """A delete of which blocks may hold samples still: those of windows that begin at ``left_ms`` or later."""
-
-    marker: Marker
-    left_ms: int
-    item: Item
-
-
-class Pending(NamedTuple):
-    """What the blocks of a source lack.  ``open_days``: with hourly blocks, but not yet all daily buckets."""
-
-    late: list[LateRows]
-    deletes: list[OpenDelete]
-    open_days: set[Window]
-
-
-Spans = dict[str, SeriesSpan]
-KeptBody = TypeVar("KeptBody")
-
-
-class _Page(msgspec.Struct, frozen=True, array_like=True):
-    """``names``: one a line; ``first_ms`` and ``last_ms``: one for each."""
-
-    names: bytes
-    first_ms: list[int]
-    last_ms: list[int]
-
-
-class _WindowRun(msgspec.Struct, frozen=True, array_like=True):
-    """``count`` successive windows of ``length_s`` from ``start_s``."""
-
-    start_s: int
-    count: int
-    length_s: int
-
-
-class _Index(msgspec.Struct, frozen=True, array_like=True):
-    """``Windows`` as runs."""
-
-    sealed: list[_WindowRun]
-    again: list[_WindowRun]
-
-
-class _Noted(msgspec.Struct, frozen=True, array_like=True):
-    """A ``Marker``, and from which time on windows may begin that the sealer has to clean; None if none is left."""
-
-    stamp: bytes
-    series: str
-    from_ms: int
-    to_ms: int
-    left_ms: int | None = None
-
-    @property
-    def marker(self) -> Marker:
-        return Marker(self.stamp, self.series, self.from_ms, self.to_ms)
-
-
-def _kind(body: type[KeptBody], version: int = VERSION) -> Document[KeptBody]:
-    return Document(
-        "page of the catalogue",
-        body,
-        version=version,
-        level=ZSTD_LEVEL,
-        bytes_max=CATALOGUE_PAGE_BYTES_MAX,
-        inflated_max=CATALOGUE_INFLATED_BYTES_MAX,
-    )
-
-
-_MARKERS, _PAGES, _INDEXES = _kind(_Noted, MARKER_VERSION), _kind(_Page), _kind(_Index)
-
-
-def spans_of(columns: Columns) -> Spans:
-    """First and last time of every series."""
-    return {
-        series: SeriesSpan(int(group.ts_ms[0]), int(group.ts_ms[-1]))
-        for group in columns.groups
-        for series in group.series
-    }
 
 
 class Catalogue:
@@ -193,12 +71,12 @@ class Catalogue:
         answers: dict[SourceKey, tuple[int, Spans]] = {}
         for source in sources:
             item = pages.get((source.series_item, _PAGE_SORT.format(0)))
-            page = _PAGES.unpack(item.data) if item else _Page(b"", [], [])
-            if _may_be_full(page):
+            page = page_in(item) if item else SeriesPage(b"", [], [])
+            if page.may_be_full:
                 of_all = self.of(source).series()
                 answers[source] = len(of_all), {name: span for name, span in of_all.items() if keep(name)}
             else:
-                answers[source] = len(page.first_ms), _kept(page, keep) if item else {}
+                answers[source] = len(page.first_ms), page.kept(keep) if item else {}
         return answers
 
     def add_late(self, late: Iterable[tuple[SourceKey, Window, Columns]]) -> None:
@@ -220,7 +98,7 @@ class SourceCatalogue:
 
     def series(self) -> Spans:
         """Every series that was ever sealed, with when it was seen."""
-        return _joined(spans for _, _, spans in self._pages())
+        return joined(spans for _, _, spans in self._pages())
 
     def add_series(self, seen: Spans) -> None:
         """Extend the spans of the series in ``seen``, adding those that are new."""
@@ -233,7 +111,7 @@ class SourceCatalogue:
     def windows(self, resolution: str) -> Windows:
         """The windows of this resolution that were ever sealed."""
         item = self._table.get(self.source.windows_item, resolution)
-        return _windows(item) if item else Windows(set(), set())
+        return windows_in(item) if item else Windows(set(), set())
 
     def windows_and_markers(self, resolution: str) -> tuple[Windows, Markers]:
         """The windows of this resolution that were ever sealed, and the markers of deletes, which raw blocks alone
@@ -241,23 +119,23 @@ class SourceCatalogue:
         if resolution != RAW:
             return self.windows(resolution), ()
         items = self._table.query(self.source.windows_item, MARKERS, RAW)
-        markers = [_marker(item) for sort, item in items if sort not in (CHANGE, RAW)]
-        return _index(items), markers
+        markers = [marker_in(item) for sort, item in items if sort not in (CHANGE, RAW)]
+        return sealed_in(items), markers
 
     def markers(self) -> list[Marker]:
         """The markers of deletes."""
-        return [_marker(item) for _, item in self._table.query(self.source.windows_item, MARKERS, _AFTER_MARKERS)]
+        return [marker_in(item) for _, item in self._table.query(self.source.windows_item, MARKERS, _AFTER_MARKERS)]
 
     def add_marker(self, marker: Marker, expires_s: int) -> None:
         """Note a delete, with all blocks to be cleaned, unless another one says the same or more; those that it covers
         itself go."""
         for _ in range(SEAL_TRIES_MAX):
             items = dict(self._table.query(self.source.windows_item, MARKERS, _AFTER_MARKERS))
-            noted = {sort: _marker(item) for sort, item in items.items()}
+            noted = {sort: marker_in(item) for sort, item in items.items()}
             if any(other.covers(marker) for other in noted.values()):
                 return
             sort = marker_sort(marker.identity)
-            item = _noted(marker, _first_ms(marker), expires_s)
+            item = delete_item(marker, _first_ms(marker), expires_s)
             if not self._table.put(self.source.windows_item, sort, item, items.get(sort)):
                 continue
             for covered in (of for of, other in noted.items() if of != sort and marker.covers(other)):
@@ -273,7 +151,7 @@ class SourceCatalogue:
         result: list[OpenDelete] = []
         for delete in deletes:
             rest_ms = None if left_ms is None or left_ms > delete.marker.to_ms else max(delete.left_ms, left_ms)
-            item = _noted(delete.marker, rest_ms, delete.item.expires_s)
+            item = delete_item(delete.marker, rest_ms, delete.item.expires_s)
             if not self._table.put(self.source.windows_item, marker_sort(delete.marker.identity), item, delete.item):
                 raise RetryableError(f"the deletes of {self.source.source} changed under us")
             if rest_ms is not None:
@@ -282,12 +160,12 @@ class SourceCatalogue:
 
     def pending(self, *, days: bool = False) -> Pending:
         """What the blocks lack, in one query; the open days only if ``days`` are asked for."""
-        return _pending(self._table.query(self.source.windows_item, HOURLY if days else BACKLOG, _AFTER_MARKERS))
+        return pending_in(self._table.query(self.source.windows_item, HOURLY if days else BACKLOG, _AFTER_MARKERS))
 
     def work(self) -> tuple[Windows, Pending]:
         """The windows of raw blocks and what the blocks lack, in one query."""
         items = self._table.query(self.source.windows_item, BACKLOG, RAW)
-        return _index(items), _pending(items)
+        return sealed_in(items), pending_in(items)
 
     def remove_late(self, rows: Iterable[LateRows]) -> None:
         """Remove late rows that their block holds.  Equal rows that are noted again meanwhile go as well: the block has
@@ -312,7 +190,7 @@ class SourceCatalogue:
         """
         items = self._table.query(self.source.windows_item, MARKERS, CHANGE)
         note = next((item.data for sort, item in items if sort == CHANGE), b"")
-        return note, [_marker(item) for sort, item in items if sort != CHANGE]
+        return note, [marker_in(item) for sort, item in items if sort != CHANGE]
 
     def note_change(self, change: bytes) -> None:
         """Note that blocks of the source are not what they were; ``change``: what tells this change from others.
@@ -343,7 +221,7 @@ class SourceCatalogue:
 
     def open_days(self) -> set[Window]:
         """The days of which hourly blocks exist, but not yet all daily buckets."""
-        return _open_days(self._table.query(self.source.windows_item, HOURLY, CLOSED))
+        return open_days_in(self._table.query(self.source.windows_item, HOURLY, CLOSED))
 
     def close_day(self, day: Window) -> None:
         """Note that every series has its bucket of this day; later changes bring their own."""
@@ -353,17 +231,16 @@ class SourceCatalogue:
         """Whether ``change``, made to the windows as they are, changed anything."""
         for _ in range(SEAL_TRIES_MAX):
             item = self._table.get(self.source.windows_item, resolution)
-            windows = _windows(item) if item else Windows(set(), set())
+            windows = windows_in(item) if item else Windows(set(), set())
             if not change(windows):
                 return False
-            changed = _Index(_runs(sorted(windows.sealed)), _runs(sorted(windows.again)))
-            if self._table.put(self.source.windows_item, resolution, Item(_INDEXES.pack(changed)), item):
+            if self._table.put(self.source.windows_item, resolution, windows_item(windows), item):
                 return True
         raise RetryableError(f"the windows of {self.source.source} keep changing under us")
 
     def _pages(self) -> list[tuple[str, Item, Spans]]:
         pages = self._table.query(self.source.series_item, "0", "9")
-        return [(sort, item, _spans(item)) for sort, item in pages]
+        return [(sort, item, spans_in(item)) for sort, item in pages]
 
     def _try_add_series(self, seen: Spans) -> bool:
         """False if another sealer changed a page meanwhile."""
@@ -373,20 +250,20 @@ class SourceCatalogue:
             changed = {name: spans[name].joined(left.pop(name)) for name in spans.keys() & left.keys()}
             if any(spans[name] != span for name, span in changed.items()):
                 spans.update(changed)
-                if not self._table.put(self.source.series_item, sort, _page(spans), item):
+                if not self._table.put(self.source.series_item, sort, page_item(spans), item):
                     return False
         return not left or self._add_new(pages, left)
 
     def _add_new(self, pages: list[tuple[str, Item, Spans]], new: Spans) -> bool:
         """Fill the last page, then further ones; False if another sealer changed one of them meanwhile."""
         number, item, spans, names = len(pages), None, Spans(), list(new)
-        if pages and _room(pages[-1][2], names):
+        if pages and room_for(pages[-1][2], names):
             number, item = number - 1, self._table.get(self.source.series_item, pages[-1][0])
-            spans = _spans(item) if item else Spans()
+            spans = spans_in(item) if item else Spans()
         while names:
-            room = _room(spans, names)
-            spans = _joined([spans, {name: new[name] for name in names[:room]}])
-            if not self._table.put(self.source.series_item, _PAGE_SORT.format(number), _page(spans), item):
+            room = room_for(spans, names)
+            spans = joined([spans, {name: new[name] for name in names[:room]}])
+            if not self._table.put(self.source.series_item, _PAGE_SORT.format(number), page_item(spans), item):
                 return False
             names, number, item, spans = names[room:], number + 1, None, Spans()
         return True
@@ -400,68 +277,6 @@ def _digest(data: bytes) -> bytes:
     return blake2b(data, digest_size=_NOTE_BYTES).digest()
 
 
-def _joined(pages: Iterable[Spans]) -> Spans:
-    result: Spans = {}
-    for spans in pages:
-        for name, span in spans.items():
-            result[name] = result[name].joined(span) if name in result else span
-    return result
-
-
-def _page(spans: Spans) -> Item:
-    names = sorted(spans)
-    page = _Page(join_series(names), [spans[n].first_ms for n in names], [spans[n].last_ms for n in names])
-    return Item(_PAGES.pack(page))
-
-
-def _room(spans: Spans, names: Sequence[str]) -> int:
-    """How many of ``names`` fit a page that has ``spans``; one at least fits an empty page."""
-    bytes_left = CATALOGUE_NAMES_BYTES_MAX - len(join_series(list(spans)))
-    series_left = max(0, CATALOGUE_PAGE_SERIES_MAX - len(spans))
-    sizes = accumulate(len(name.encode()) + 1 for name in islice(names, series_left))
-    return sum(1 for _ in takewhile(lambda size: size < bytes_left, sizes))
-
-
-def _may_be_full(page: _Page) -> bool:
-    """Whether a page may have had no room for a name, so that another one was begun."""
-    bytes_left = CATALOGUE_NAMES_BYTES_MAX - len(page.names)
-    return bytes_left <= SERIES_KEY_BYTES_MAX + 1 or len(page.first_ms) >= CATALOGUE_PAGE_SERIES_MAX
-
-
-def _kept(page: _Page, keep: Callable[[str], bool]) -> Spans:
-    rows = zip(split_series(page.names), page.first_ms, page.last_ms, strict=True)
-    return {name: SeriesSpan(first_ms, last_ms) for name, first_ms, last_ms in rows if keep(name)}
-
-
-def _spans(item: Item) -> Spans:
-    page = _PAGES.unpack(item.data)
-    try:
-        return dict(zip(split_series(page.names), map(SeriesSpan, page.first_ms, page.last_ms), strict=True))
-    except ValueError as error:
-        raise frame.corrupt(item.data, f"not a page of the catalogue: {error}") from None
-
-
-def _runs(windows: list[Window]) -> list[_WindowRun]:
-    """Windows in ascending order as runs of successive ones of one length."""
-    runs: list[_WindowRun] = []
-    for start_s, length_s in windows:
-        last = runs[-1] if runs else None
-        if last and last.length_s == length_s and last.start_s + last.count * length_s == start_s:
-            runs[-1] = _WindowRun(last.start_s, last.count + 1, length_s)
-        else:
-            runs.append(_WindowRun(start_s, 1, length_s))
-    return runs
-
-
-def _windows(item: Item) -> Windows:
-    index = _INDEXES.unpack(item.data)
-    return Windows(_in_runs(index.sealed), _in_runs(index.again))
-
-
-def _in_runs(runs: Iterable[_WindowRun]) -> set[Window]:
-    return {Window(run.start_s + i * run.length_s, run.length_s) for run in runs for i in range(run.count)}
-
-
 def _added(windows: set[Window], window: Window) -> bool:
     """Add the window; whether it was missing."""
     missing = window not in windows
@@ -469,40 +284,6 @@ def _added(windows: set[Window], window: Window) -> bool:
     return missing
 
 
-def _marker(item: Item) -> Marker:
-    return _MARKERS.unpack(item.data).marker
-
-
-def by_window(late: Iterable[LateRows]) -> dict[Window, list[LateRows]]:
-    """Late rows by the window that they lie in."""
-    result: dict[Window, list[LateRows]] = {}
-    for rows in late:
-        result.setdefault(rows.window, []).append(rows)
-    return result
-
-
-def _noted(marker: Marker, left_ms: int | None, expires_s: int) -> Item:
-    return Item(_MARKERS.pack(_Noted(*marker, left_ms)), expires_s)
-
-
 def _first_ms(marker: Marker) -> int:
     """Before the beginning of every window that a delete concerns."""
     return marker.from_ms - RAW_WINDOW_S_MAX * 1000
-
-
-def _index(items: Iterable[tuple[str, Item]]) -> Windows:
-    """The windows of raw blocks, out of items beside each other."""
-    return next((_windows(item) for sort, item in items if sort == RAW), Windows(set(), set()))
-
-
-def _open_days(items: Iterable[tuple[str, Item]]) -> set[Window]:
-    index = dict(items)
-    hours, closed = (_windows(index[name]).sealed if name in index else set() for name in (HOURLY, CLOSED))
-    return hours - closed
-
-
-def _pending(items: Sequence[tuple[str, Item]]) -> Pending:
-    late = [LateRows(window_of_late(sort), sort, item.data) for sort, item in items if sort.startswith(BACKLOG)]
-    noted = [(_MARKERS.unpack(item.data), item) for sort, item in items if sort.startswith(MARKERS)]
-    deletes = [OpenDelete(delete.marker, delete.left_ms, item) for delete, item in noted if delete.left_ms is not None]
-    return Pending(late, deletes, _open_days(items))

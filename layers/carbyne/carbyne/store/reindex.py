@@ -13,7 +13,8 @@ from carbyne.core import labels
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import BlockKey, SourceKey
 from carbyne.core.limits import DAY_S, FOUND_AT_ONCE
-from carbyne.store.catalogue import Catalogue, SeriesSpan, Spans
+from carbyne.store.catalogue import Catalogue
+from carbyne.store.catalogue_items import SeriesSpan, Spans
 from carbyne.store.directory import Directory
 
 
