@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 import numpy as np
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey
+from carbyne.core.meter import Meter
 from carbyne.evaluate.look import ComputedSeries
 from carbyne.promql.labels import made
 from carbyne.promql.query import Options, over
@@ -91,13 +92,15 @@ class Arrived:
 
 
 class Evaluation(System):
-    """``minute``: passes with each ``look``; ``post``: a sample of tenant a, of this minute unless ``ago`` says."""
+    """``counted``: by metric; ``minute``: passes with each ``look``; ``post``: a sample of tenant a, of this minute
+    unless ``ago`` says."""
 
     def __init__(self):
         super().__init__()
         self.now_s = NOW_S - NOW_S % 60
         self.monotonic_s = 0.0
         self.arrived = Arrived()
+        self.counted = Counter()
         self.evaluator = self.another()
         self.seconds_left = 50.0
 
@@ -107,6 +110,7 @@ class Evaluation(System):
             EvaluatorPorts(
                 *(store or self.store, arrived, arrived, arrived.rolled, self.query),
                 lambda: self.now_s * 1000,
+                Meter(lambda: float(self.now_s), self.counted.update),
                 lambda: self.monotonic_s,
             )
         )

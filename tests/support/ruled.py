@@ -6,6 +6,7 @@ import numpy as np
 from carbyne.adapters.dynamodb.rule_groups import listed
 from carbyne.core import labels as canonical
 from carbyne.core.errors import RetryableError
+from carbyne.core.meter import Meter
 from carbyne.promql.labels import made
 from carbyne.stream import records
 from carbyne.wiring.evaluator import EvaluatorPorts, assemble
@@ -40,7 +41,7 @@ class Ruled(Notified):
         super().__init__()
         self.now_s = NOW_S - NOW_S % MINUTE_S
         self.series, self.arrived, self.bodies = {"a": Series(), "b": Series()}, Arrived(), []
-        self.stopped, self.targets = False, {}
+        self.stopped, self.targets, self.counted = False, {}, Counter()
         self.evaluator = self.another()
         if rules:
             self.load(rules, interval)
@@ -58,7 +59,7 @@ class Ruled(Notified):
         return assemble(
             EvaluatorPorts(
                 *(store or self.store, self.arrived, self.arrived, self.arrived.rolled, self.arrived.query),
-                *(now_ms, lambda: 0.0, series_of),
+                *(now_ms, Meter(lambda: float(self.now_s), self.counted.update), lambda: 0.0, series_of),
             )
         )
 

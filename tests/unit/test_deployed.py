@@ -24,7 +24,9 @@ WIDE = {
     "AWSLambdaDynamoDBExecutionRole": f"{SHARED} it reads streams for the event source, and there is one here",
 }
 """Managed policies with the resource ``*``, and why each is acceptable."""
-MODULES = {"replay": "replayer", "relief": "sealer", "backlog": "sealer", "cache": "reader", "near": "reader"}
+MODULES = {"replay": "replayer", "relief": "sealer", "backlog": "sealer", "cache": "reader", "near": "reader"} | {
+    "bugs": "evaluator"
+}
 """Modules that are not called like the function whose metrics they emit."""
 NOT_ALARMED = {
     ("writer", "SamplesRejected.*"): "the sum of all reasons is alarmed; these say why",

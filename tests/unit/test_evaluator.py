@@ -8,6 +8,9 @@ from carbyne.core import keys
 from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import CLEARED_PER_LOOK, SILENT_MINUTES
+from carbyne.evaluate import evaluator
+from carbyne.evaluate.look import ComputedSeries
+from carbyne.registry import alerts
 from carbyne.registry.alerts import Notice
 
 from tests.support.evaluation import Evaluation
@@ -368,3 +371,73 @@ def test_a_tenant_whose_monitors_can_not_be_read_holds_up_no_other(system, caplo
         system.now_s += 60
         assert system.evaluator.run(lambda: 50.0) == 1
     assert looked == ["b", "b"]
+
+
+def two_tenants_of_whom_one_meets_a_bug(system, monkeypatch, broken):
+    """Tenant b, whose alert opens; ``broken``: what fails for tenant a."""
+    other = system.ok("POST", "/api/v0/hosts", {"name": "h", "meta": {}}, key="key-b")["id"]
+    for tenant in ("a", "b"):
+        system.ok("POST", "/api/v0/monitors", HOST, key=f"key-{tenant}")
+    broken(system, monkeypatch)
+    for minute in range(2):  # each tenant begins once
+        system.arrived.put(SourceKey("b", f"host/{other}"), "loadavg5", (system.now_s + 60 * minute) * 1000, 9.0)
+        system.look()
+    return [stored.alert.host_id for stored in alerts.opened(system.store, "b")] == [other]
+
+
+def reads_of_a_fail(system, monkeypatch):
+    host, read = system.host(), system.arrived.read_many
+    system.post(f"host/{host}", "loadavg5", 9)
+
+    def failing(source, *given):
+        return {}[f"secret of {source.tenant}"] if source.tenant == "a" else read(source, *given)
+
+    system.arrived.read_many = failing
+    system.evaluator = system.another()
+
+
+def plans_of_a_fail(system, monkeypatch):
+    known = evaluator.hosts.everyone
+
+    def failing(store, tenant):
+        return {}[f"secret of {tenant}"] if tenant == "a" else known(store, tenant)
+
+    monkeypatch.setattr(evaluator.hosts, "everyone", failing)
+
+
+def queries_of_a_fail(system, monkeypatch):
+    system.ok("POST", "/api/v0/monitors", {**HOST, "type": "query", "query": "m", "legend": ""})
+    system.query = lambda tenant, *given: {}["secret of a"] if tenant == "a" else []
+    system.evaluator = system.another()
+
+
+@pytest.mark.parametrize("broken", [reads_of_a_fail, plans_of_a_fail, queries_of_a_fail])
+def test_a_bug_of_ours_that_one_tenant_meets_holds_up_no_other(system, monkeypatch, caplog, broken):
+    caplog.set_level(logging.ERROR)
+    assert two_tenants_of_whom_one_meets_a_bug(system, monkeypatch, broken)
+    assert system.counted == {"BugsMet": 2}
+    assert "KeyError at" in caplog.text and "secret" not in caplog.text
+
+
+def test_a_source_that_met_a_bug_is_judged_once_the_bug_is_mended(system):
+    host = system.host()
+    monitor(system, HOST)
+    read, system.arrived.read_many = system.arrived.read_many, lambda *_: {}["m"]
+    system.evaluator = system.another()
+    system.post(f"host/{host}", "loadavg5", 9)
+    system.look(3)
+    assert system.open_alerts() == [] and system.counted == {"BugsMet": 3}
+    system.arrived.read_many = read
+    system.evaluator = system.another()
+    system.look()
+    assert [alert.host_id for alert in system.open_alerts()] == [host]
+
+
+def test_a_monitor_that_meets_a_bug_holds_up_no_other_of_its_tenant(system):
+    for query in ("bad", "good"):
+        monitor(system, {**HOST, "type": "query", "name": query, "query": query, "legend": ""})
+    answer = [ComputedSeries({}, [(system.now_s * 1000, 9.0), ((system.now_s + 60) * 1000, 9.0)])]
+    system.query = lambda tenant, query, *_: {}["m"] if query == "bad" else answer
+    system.evaluator = system.another()
+    system.look(2)
+    assert [alert.status for alert in system.open_alerts()] == ["CRITICAL"]

@@ -201,7 +201,8 @@ def test_a_bug_of_ours_that_one_tenant_meets_holds_up_neither_others_nor_monitor
         assert system.evaluator.run(lambda: 50.0) == 2
         system.notify()
     assert made({"__name__": "total"}) in system.series["b"].samples
-    assert "rules of a can't be evaluated" in caplog.text
+    assert "rules of a can't be evaluated: ZeroDivisionError at" in caplog.text
+    assert system.counted == {"BugsMet": 2}
 
 
 def test_a_tenant_with_much_that_waits_for_the_stream_is_not_evaluated(monkeypatch, caplog):

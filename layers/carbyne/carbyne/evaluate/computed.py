@@ -83,6 +83,8 @@ class ComputedLook:
                 self._judge(self._plan.computed[monitor_id], monotonic)
             except RetryableError as error:
                 _log.warning("%s of %s is computed in the next minute: %s", monitor_id, self.tenant, error)
+            except Exception as error:  # noqa: BLE001 - a bug of ours that one monitor meets must not hold up the others
+                self._eyes.note_bug(f"{monitor_id} of {self.tenant} can't be computed", error)
             minutes[monitor_id] = self._now_ms // MINUTE_MS
         kept = {each: self._minute(each) for each in self._plan.computed} | minutes
         failing = {each: since for each, since in self._state.failing.items() if each in kept and each not in minutes}

@@ -48,6 +48,8 @@ class MonitorEvaluator:
             except CarbyneError as error:  # what can't be read of one tenant must not hold up the others
                 _log.exception("monitors of %s can't be judged", tenant)
                 failure = error
+            except Exception as error:  # noqa: BLE001 - nor may a bug of ours that one tenant meets
+                self._eyes.note_bug(f"monitors of {tenant} can't be judged", error)
         self._compute(looks, seconds_left)
         if failure and not done:
             raise failure
@@ -63,6 +65,8 @@ class MonitorEvaluator:
                 look.run(self._monotonic)
             except CarbyneError:
                 _log.exception("expressions and queries of %s can't be judged", look.tenant)
+            except Exception as error:  # noqa: BLE001 - as of samples
+                self._eyes.note_bug(f"expressions and queries of {look.tenant} can't be judged", error)
 
     def _look(self, tenant: str, seconds_left: Callable[[], float]) -> ComputedLook | None:
         """At what of the tenant waited longest, as far as the time goes; what is left to do if it has expressions or

@@ -19,6 +19,7 @@ from carbyne.core.limits import (
     RULES_S,
     RULES_TENANT_S,
 )
+from carbyne.evaluate.bugs import NoteBug
 from carbyne.evaluate.look import MINUTE_MS, Arriving
 from carbyne.registry import rule_files, rule_states, rules
 from carbyne.registry.rule_states import GroupName, LeftToSend, StoredGroup
@@ -47,9 +48,10 @@ class GroupEvaluator:
         series: SeriesOf,
         now_ms: Callable[[], int],
         monotonic: Callable[[], float],
+        note_bug: NoteBug,
     ) -> None:
         self._store, self._arriving, self._series = store, arriving, series
-        self._now_ms, self._monotonic = now_ms, monotonic
+        self._now_ms, self._monotonic, self._note_bug = now_ms, monotonic, note_bug
         self._recording: Recording | None = None
 
     def run(self, seconds_left: Callable[[], float]) -> int:
@@ -65,8 +67,8 @@ class GroupEvaluator:
                 done += self._tenant(tenant)
             except RetryableError as error:
                 _log.warning("rules of %s wait for the next minute: %s", tenant, error)
-            except Exception:  # noqa: BLE001 - a file that meets a bug of ours must not hold up others, nor monitors
-                _log.exception("rules of %s can't be evaluated", tenant)
+            except Exception as error:  # noqa: BLE001 - a bug of ours must not hold up others, nor monitors
+                self._note_bug(f"rules of {tenant} can't be evaluated", error)
         return done
 
     def _tenant(self, tenant: str) -> int:

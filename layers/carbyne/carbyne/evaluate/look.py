@@ -22,6 +22,7 @@ from carbyne.core.limits import (
     HEARD_SHARDS,
 )
 from carbyne.evaluate.anomaly import SPREADS, Baselines, learned_until_ms, worst
+from carbyne.evaluate.bugs import NoteBug
 from carbyne.evaluate.plan import AnomalyTarget, SilenceTarget, ValueTarget, WatchPlan
 from carbyne.registry import alerts
 from carbyne.registry.alerts import StoredAlert, Subject, Trigger, Watched, Why
@@ -81,6 +82,7 @@ class Eyes(NamedTuple):
     threads: Executor
     query: RunQuery
     baselines: Baselines
+    note_bug: NoteBug
 
 
 KnownSubjects = Mapping[Subject, tuple[Watched, int]]
@@ -178,6 +180,9 @@ class TenantLook:
             done += [self._judge_anomaly(target, source, samples, from_ms) for target in anomalies]
         except RetryableError as error:
             _log.warning("%s of %s is judged in the next minute: %s", source.source, source.tenant, error)
+            return _Seen({}, is_done=False)
+        except Exception as error:  # noqa: BLE001 - a bug of ours that one source meets must not hold up the others
+            self._eyes.note_bug(f"{source.source} of {source.tenant} can't be judged", error)
             return _Seen({}, is_done=False)
         newest = {name: pairs[-1][0] // MINUTE_MS for name, pairs in samples.items() if pairs}
         return _Seen(newest, all(done))

@@ -16,8 +16,10 @@ from carbyne.adapters.redis.arrivals import HotArrivals
 from carbyne.core.errors import InvariantError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import EVALUATE_READERS
+from carbyne.core.meter import Meter
 from carbyne.core.settings import EvaluatorSettings, load
 from carbyne.evaluate.anomaly import Baselines
+from carbyne.evaluate.bugs import noting
 from carbyne.evaluate.evaluator import MonitorEvaluator
 from carbyne.evaluate.groups import GroupEvaluator, SeriesOf
 from carbyne.evaluate.look import MINUTE_MS, Arriving, ComputedSeries, Eyes, RunQuery
@@ -44,6 +46,7 @@ class EvaluatorPorts(NamedTuple):
     rolled: RolledReader
     query: RunQuery
     now_ms: Callable[[], int]
+    meter: Meter
     monotonic: Callable[[], float] = time.monotonic
     series: SeriesOf = no_series
 
@@ -53,9 +56,10 @@ def assemble(ports: EvaluatorPorts) -> MinuteEvaluator:
     registry = Registry(ports.store, lambda: ports.now_ms() // 1000, partial(new_host_id, secrets.choice), _put_nothing)
     recent = Recent(ports.reader, ports.rolled)
     threads = ThreadPoolExecutor(EVALUATE_READERS)
-    eyes = Eyes(registry, ports.arriving, recent, threads, ports.query, Baselines(recent))
-    groups = GroupEvaluator(ports.store, ports.arriving, ports.series, ports.now_ms, ports.monotonic)
-    return MinuteEvaluator(groups, MonitorEvaluator(eyes, ports.now_ms, ports.monotonic))
+    note_bug = noting(ports.meter)
+    eyes = Eyes(registry, ports.arriving, recent, threads, ports.query, Baselines(recent), note_bug)
+    groups = GroupEvaluator(ports.store, ports.arriving, ports.series, ports.now_ms, ports.monotonic, note_bug)
+    return MinuteEvaluator(groups, MonitorEvaluator(eyes, ports.now_ms, ports.monotonic), ports.meter)
 
 
 @cache
@@ -71,6 +75,7 @@ def evaluator() -> MinuteEvaluator:
     return assemble(
         EvaluatorPorts(
             *(store, HotArrivals(redis), queries.reader, rolled_by(queries.reader), computed_by(queries), now_ms),
+            Meter(time.monotonic, telemetry.emf("evaluator", settings.stack)),
             series=series_by(queries),
         )
     )
