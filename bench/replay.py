@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from carbyne.adapters.lambda_ import BATCH_SIZE
 from carbyne.adapters.redis.commands import checked
-from carbyne.adapters.redis.windows import HotWindows
+from carbyne.adapters.redis.windows import Due, HotWindows
 from carbyne.core.keys import SourceKey
 from carbyne.hot.jobs import Jobs
 from carbyne.hot.progress import Notes, Progress
@@ -106,7 +106,8 @@ def check(pipeline: Pipeline, names: list[str], values: Values) -> None:
 def begin(pipeline: Pipeline, cluster: Cluster) -> None:
     """Empty Redis and begin the replay, as sealer and supervisor do in their minutes."""
     master(cluster).ask("FLUSHALL")
-    pipeline.new_watch().look(dict.fromkeys(range(1024), ""), {}, int(pipeline.now_s * 1000))
+    tokens = dict.fromkeys(range(1024), "")
+    pipeline.new_watch().begin_look()(Due([], tokens, tokens, {}))
     Supervisor(Jobs(pipeline.table), NoReaders(), pipeline.stream, time.time, []).tick()
 
 

@@ -261,6 +261,16 @@ class Pipeline:
             self._now_ms,
         )
 
+    def new_look(self):
+        """What looks at the lanes once, as each run of the sealer does, and has those replayed that are not whole."""
+        watch, windows = self.new_watch(), HotWindows(self._nodes())
+
+        def look():
+            see_to = watch.begin_look()
+            see_to(windows.due(self._now_ms()))
+
+        return look
+
     def new_sealer(self, hot, table):
         ports = wiring_sealer.SealerPorts(
             hot, table, self.cold, self.accounts, lambda: True, lambda: uuid4().hex, self._now_ms, self.meter

@@ -195,7 +195,8 @@ class Actions:
         assert self.hot.make_partial({source: {window}}) == {}
 
     def begin(self):
-        self.windows.begin(self.lanes, self.rng.choice(self.tokens), force=self.rng.random() < 0.5)
+        known = {lane: self.rng.choice(self.tokens) for lane in self.lanes}
+        self.windows.begin(known, self.rng.choice(self.tokens), force=self.rng.random() < 0.5)
 
     def whole(self):
         for lane in self.lanes:

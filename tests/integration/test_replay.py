@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from carbyne.adapters.redis.windows import HotWindows
+from carbyne.adapters.redis.windows import Due, HotWindows
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey, lane_state
 from carbyne.core.limits import REPLAY_STUCK_S
@@ -175,9 +175,10 @@ def test_a_new_stack_is_not_replayed(cluster):
     system = System(cluster)
     try:
         rebuilding = dict.fromkeys(range(3), "")
-        system.new_watch(initialised=False).look(rebuilding, {}, system.now_s * 1000)
+        lanes = Due([], rebuilding, rebuilding, {})
+        system.new_watch(initialised=False).begin_look()(lanes)
         assert system.jobs.load()[0] is None
-        system.new_watch(initialised=True).look(rebuilding, {}, system.now_s * 1000)
+        system.new_watch(initialised=True).begin_look()(lanes)
         assert system.jobs.load()[0].lanes == [0, 1, 2]
     finally:
         system.close()

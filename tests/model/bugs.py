@@ -19,6 +19,8 @@ from carbyne.core.items import Item
 from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
 from carbyne.hot import deletes, failovers, ingester, marks, served
 from carbyne.hot.followers import Followers
+from carbyne.hot.jobs import STARTING, Job
+from carbyne.hot.replay import Watch
 from carbyne.read import reader, views
 from carbyne.read.views import Views
 from carbyne.samples import blocks, columns, markers
@@ -315,6 +317,25 @@ def _(simulation: Simulation) -> Patches:
     """whole.lua takes the fence of an older replay"""
     fenced = "string.sub(held, STATE_BYTES + 1) == token then\n  held, whole = WHOLE .. string.sub(held, 2), true"
     return script("whole", (fenced, "true then\n  held, whole = WHOLE .. string.sub(held, 2), true"))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """begin.lua takes a lane into a replay, or out of one, whatever token it has"""
+    return script("begin", ("joined or generation == known", "true"))
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """lanes get the token of a replay before its job is saved"""
+
+    def begin(self: Watch, tokens: Any, lost: Any, last: Any, item: Any) -> None:
+        job = Job(self._new_token(), list(lost), 0, len(lost), old=last.reader if last else "")
+        if not (last and (last.reader == STARTING or last.old)):
+            self._lanes.begin({lane: tokens[lane] for lane in lost}, job.token)
+            self._jobs.save(job, item)
+
+    return [patch.object(Watch, "_begin", begin)]
 
 
 # Sealing

@@ -568,7 +568,7 @@ class Simulation:
         lane = SourceKey(self.chance.choice(TENANTS), self.chance.choice(SOURCES)).lane
         self._note(f"lane {lane} has another master, and may have lost its tail")
         with suppress(RetryableError):
-            self.world.failovers(Faults(silent={lane})).look()
+            self.world.failovers(Faults(silent={lane})).look(self.world.tokens())
         self.world.fail_over(lane, restarted=self.replicas.random() < 0.3)
 
     def recover(self) -> None:
@@ -727,8 +727,7 @@ class Simulation:
 
         faults = Faults(step)
         if sealing:
-            with self.world.losses.overlap():
-                self._sealer(faults).run(lambda: 300.0)
+            self._sealer(faults).run(lambda: 300.0)
         elif reads:
             series, draws = reads[0]
             self._check(series, *draws, self.world.reader(faults))
@@ -766,8 +765,7 @@ class Simulation:
         if self.world.readers.running:
             jobs.append(self._job_replay(turns))
         self._note(f"{len(jobs)} at once, {len(self.world.due())} windows due")
-        with self.world.losses.overlap():
-            turns.run(*jobs)
+        turns.run(*jobs)
         for series, draws in self._reads(due):
             self._check(series, *draws, self.world.asked)
 
@@ -780,8 +778,7 @@ class Simulation:
         self._overwrite_some(self._bodies[first:])
         self._note(f"a race, {len(self.world.due())} windows due")
         turns = Turns(Stretches(self.chance).choose)
-        with self.world.losses.overlap():
-            turns.run(*(self._job_sealer(turns, {}) for _ in range(2)), self._job_ingester(turns))
+        turns.run(*(self._job_sealer(turns, {}) for _ in range(2)), self._job_ingester(turns))
         self.check_all(1)
 
     def _job_sealer(self, turns: Turns, plan: Mapping[int, str] | None = None) -> Callable[[], None]:

@@ -31,6 +31,8 @@ SLOW = {
     "windows have the length of now, whatever the time of their samples",
     "write.lua ignores what was seen while a lane is replayed",
     "whole.lua takes the fence of an older replay",
+    "begin.lua takes a lane into a replay, or out of one, whatever token it has",
+    "lanes get the token of a replay before its job is saved",
     "a put whose condition failed counts as made",
     "rollups are put whatever the table holds by then",
     "the hot tier is read after the tiers behind it",

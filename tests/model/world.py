@@ -74,6 +74,8 @@ RETENTION_S = 460 * DAY_S
 SCHEDULE = SealSchedule(120, 1800)
 LANES = 16
 """The sources of the model lie in the first lanes, and the sealer looks at no others."""
+NO_REPLAY = dict.fromkeys(range(LANES), "")
+"""The tokens of lanes that were never replayed."""
 EPOCH = 1
 JOB = REPLAY_ITEM, "job"
 
@@ -382,7 +384,7 @@ class World:
         self._table = _Recorded(self)
         self.asked = self.reader(Faults())
         HotStore(self.stores.nodes).init()
-        self.failovers(Faults()).look()
+        self.failovers(Faults()).look(NO_REPLAY)
 
     def now_ms(self) -> int:
         return self.now_s * 1000
@@ -603,6 +605,10 @@ class World:
         """What each lane says of itself."""
         replies = self.stores.nodes.run([Command(lane, ("GET", lane_state(lane))) for lane in range(LANES)])
         return {lane: _lane_of(state) for lane, state in enumerate(replies)}
+
+    def tokens(self) -> dict[int, str]:
+        """Of the last replay of each lane."""
+        return HotWindows(self.stores.nodes).due(self.now_ms()).tokens
 
     def is_whole(self, lane: int) -> bool:
         return lane not in self.rebuilding([lane])

@@ -38,7 +38,7 @@ NET: Mapping[str, Planted] = {
         f"{CODE}/hot/failovers.py", "ids = {**noted, **{lane: master.id", "ids = {**{lane: master.id"
     ),
     "an error of beginning a replay is ignored": Planted(
-        f"{CODE}/adapters/redis/windows.py", "checked(reply)\n\n    def make_whole(", "reply\n\n    def make_whole("
+        f"{CODE}/adapters/redis/windows.py", "if not checked(reply)]\n\n    def make", "if reply == 0]\n\n    def make"
     ),
     "the archiver's source lacks ReportBatchItemFailures": Planted(
         "template.yaml",
@@ -123,7 +123,18 @@ NET: Mapping[str, Planted] = {
         f"{CODE}/hot/replay.py", "lane not in whole and rebuilding.get(lane, job.token)", "rebuilding.get(lane)"
     ),
     "an overlapping run of the sealer ends a replay that has just begun": Planted(
-        f"{CODE}/hot/replay.py", "if asked_s <= job.begun_s:", "if False:"
+        f"{CODE}/hot/replay.py",
+        "return partial(self._look, job, item)",
+        "return lambda lanes: self._look(*self._jobs.load(), lanes)",
+    ),
+    "lanes have the token of a replay before its job is saved": Planted(
+        f"{CODE}/hot/replay.py",
+        "if saved := self._jobs.save(job, item):\n",
+        "self._lanes.begin({lane: tokens[lane] for lane in lost}, job.token)\n"
+        "        if saved := self._jobs.save(job, item):\n",
+    ),
+    "an overlapping run takes lanes out of a replay that has just begun": Planted(
+        "lua/begin.lua", "joined or generation == known", "true"
     ),
     "a replay begins before the new master is noted": Planted(
         f"{CODE}/hot/failovers.py", "if is_noted or not look.lost:", "if True:"

@@ -113,8 +113,8 @@ class Load:
         self.stored = self.rounds = 0
         self.write_gap_s = self.read_gap_s = 0.0
         self._stopping = threading.Event()
-        self._watch = self.pipeline.new_watch()
-        self._watch.look({}, {}, self.pipeline.now_s * 1000)
+        self._look_once = self.pipeline.new_look()
+        self._look_once()
 
     @contextmanager
     def running(self):
@@ -188,7 +188,7 @@ class Load:
     def _look(self):
         while not self._stopping.wait(LOOK_S):
             with suppress(RetryableError):  # some node is away; the sealer's next run looks again
-                self._watch.look({}, {}, self.pipeline.now_s * 1000)
+                self._look_once()
 
     def _read(self):
         chosen, last_s = random.Random(7), time.monotonic()

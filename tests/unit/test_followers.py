@@ -9,6 +9,7 @@ from carbyne.hot.failovers import Failovers
 from carbyne.hot.followers import Followers, MastersItem
 
 from tests.support.fakes import FakeTable
+from tests.unit.test_failovers import TOKENS
 
 A, B, C = "aa" * 20, "bb" * 20, "cc" * 20
 NAME, OTHER = "10.0.0.2:6379", "10.0.0.3:6379"
@@ -50,12 +51,13 @@ class Shard:
     def followers(self, names):
         return {name: replica for name, replica in self.replicas.items() if name in names}
 
-    def begin(self, lanes, token, *, force=False):
-        self.begun.append(list(lanes))
+    def begin(self, known, token, *, force=False):
+        self.begun.append(list(known))
+        return []
 
     def look(self, after_s=60):
         self.now_s += after_s
-        return len(self.failovers.look().lost)
+        return len(self.failovers.look(TOKENS).lost)
 
     def promote(self, process="replica", before=A):
         self.served = Master(B, before, process, replicas=frozenset())
@@ -158,7 +160,7 @@ def test_lanes_that_came_from_another_master_make_replicas_prove_themselves_agai
     note = MastersItem(counted.table)
     noted, item = note.load()
     note.save(type(noted)(noted.ids, [*noted.lanes[:-1], -1], noted.shards), item)
-    other.look()
+    other.look(TOKENS)
     del counted.masters
     counted.lanes = range(LANES)
     assert counted.promote() == LANES

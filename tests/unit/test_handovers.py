@@ -7,7 +7,7 @@ from carbyne.hot.failovers import Failovers, failed_over
 from carbyne.hot.handovers import Handovers, is_open, leads
 
 from tests.support.fakes import FakeTable
-from tests.unit.test_failovers import A, B, C, D, Lanes, Master
+from tests.unit.test_failovers import TOKENS, A, B, C, D, Lanes, Master
 
 HALF = range(LANES // 2)
 
@@ -19,7 +19,7 @@ class World:
         self.table, self.lanes, self.now_s = FakeTable(), Lanes(), 1_700_000_000
         self.handovers = Handovers(self.table, lambda: self.now_s)
         self.failovers = Failovers(self.table, self.lanes, lambda: self.now_s)
-        assert self.failovers.look().lost == []
+        assert self.failovers.look(TOKENS).lost == []
 
 
 @pytest.fixture
@@ -30,32 +30,32 @@ def world():
 def test_a_proven_promotion_is_no_loss(world):
     world.handovers.opened(A, HALF)
     world.lanes.fail_over(0, 512, Master(C, A))
-    assert world.failovers.look().lost == [], "under way: the next look decides"
+    assert world.failovers.look(TOKENS).lost == [], "under way: the next look decides"
     world.handovers.proven(A, C, HALF)
-    assert world.failovers.look().lost == [] and world.lanes.begun == []
+    assert world.failovers.look(TOKENS).lost == [] and world.lanes.begun == []
     world.lanes.fail_over(0, 512, Master(D, C))
-    assert world.failovers.look().lost == list(HALF), "an unplanned one after it is a loss"
+    assert world.failovers.look(TOKENS).lost == list(HALF), "an unplanned one after it is a loss"
 
 
 def test_a_promotion_that_proved_nothing_is_a_loss_after_a_while(world):
     world.handovers.opened(A, HALF)
     world.lanes.fail_over(0, 512, Master(C, A))
-    assert world.failovers.look().lost == []
+    assert world.failovers.look(TOKENS).lost == []
     world.now_s += HANDOVER_OPEN_S
-    assert world.failovers.look().lost == list(HALF)
+    assert world.failovers.look(TOKENS).lost == list(HALF)
 
 
 def test_another_successor_than_the_proven_one_is_a_loss(world):
     """The successor died in turn, or is a process that restarted from an older snapshot."""
     world.handovers.proven(A, C, HALF)
     world.lanes.fail_over(0, 512, Master(D, A))
-    assert world.failovers.look().lost == list(HALF)
+    assert world.failovers.look(TOKENS).lost == list(HALF)
 
 
 def test_only_the_lanes_that_were_noted_are_handed_over(world):
     world.handovers.proven(A, C, range(100))
     world.lanes.fail_over(0, 512, Master(C, A))
-    assert world.failovers.look().lost == list(range(100, 512))
+    assert world.failovers.look(TOKENS).lost == list(range(100, 512))
 
 
 def test_the_last_lanes_of_a_shard_that_leaves(world):
@@ -64,7 +64,7 @@ def test_the_last_lanes_of_a_shard_that_leaves(world):
     noted = dict.fromkeys(HALF, A)
     assert failed_over(noted, {lane: world.lanes.served[lane] for lane in HALF}) == list(HALF)
     world.handovers.proven(A, B, HALF)
-    assert world.failovers.look().lost == []
+    assert world.failovers.look(TOKENS).lost == []
 
 
 def test_several_changes_between_two_looks(world):
@@ -72,7 +72,7 @@ def test_several_changes_between_two_looks(world):
     world.handovers.proven(C, D, HALF)
     world.handovers.proven(D, A, HALF)
     world.lanes.fail_over(0, 512, Master(D, C))
-    assert world.failovers.look().lost == []
+    assert world.failovers.look(TOKENS).lost == []
     notes = world.handovers.noted()
     assert leads(notes, 3, A, D) and leads(notes, 3, C, A) and not leads(notes, 3, A, B) and not leads(notes, 900, A, D)
     assert not is_open(notes, 3, A)

@@ -153,7 +153,7 @@ def test_a_window_with_late_rows_is_not_complete_and_keeps_its_expiry(system):
 def test_beginning_a_replay_keeps_the_lanes_highest_stamp(system):
     """By it an ingester tells whether the lane lost its tail: a lane that lost nothing stays in its replay."""
     system.write(row(sequence=7))
-    system.windows.begin([SOURCE.lane], "token", force=True)
+    system.windows.begin({SOURCE.lane: ""}, "token", force=True)
     assert system.state() == (b"r", stamps.pack(1, "7"))
     assert not system.write(row(sequence=7)).lost
     assert system.windows.make_whole(SOURCE.lane, "token")
@@ -184,8 +184,8 @@ def test_a_lane_that_could_not_be_taken_into_a_replay_is_an_error(force):
     """Or its job would say that the lane is in the replay, and its fence would make nothing whole."""
     windows = HotWindows(Failing(MemoryRedis(lambda: START_MS)))
     with pytest.raises(RetryableError, match="the node is away"):
-        windows.begin([1, 2], "token", force=force)
-    windows.begin([1], "token", force=force)
+        windows.begin({1: "", 2: ""}, "token", force=force)
+    windows.begin({1: ""}, "token", force=force)
 
 
 SHORTER = Window(WINDOW.start_s + 3_600, 3_600)

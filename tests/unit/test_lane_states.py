@@ -76,20 +76,44 @@ def test_a_stamp_that_an_instance_remembers_from_before_the_loss_needs_no_second
     lane.write(mine, 100)
     lane.lose()
     assert lane.write(other, 101)
-    lane.windows.begin([LANE], "first")
+    lane.windows.begin({LANE: ""}, "first")
     lane.write(replayer, 1)
     lane.lose()
-    lane.windows.begin([LANE], "second")
+    lane.windows.begin({LANE: ""}, "second")
     lane.write(replayer, 1)
     assert not lane.write(mine, 102), "what it remembers is of another replay"
     assert lane.windows.make_whole(LANE, "second")
     assert not lane.write(mine, 103) and not lane.write(other, 104)
 
 
+def test_a_lane_with_another_token_than_the_caller_saw_is_left_as_it_is(lane):
+    """Two runs of the sealer overlap: the later one would end the replay that the other one has begun."""
+    lane.lose()
+    assert lane.windows.begin({LANE: ""}, "first") == []
+    for token, force in [("second", False), ("", True)]:
+        assert lane.windows.begin({LANE: ""}, token, force=force) == [LANE]
+        assert lane.windows.due(0).rebuilding[LANE] == "first"
+    assert lane.windows.make_whole(LANE, "first")
+    assert lane.windows.begin({LANE: ""}, "", force=True) == [LANE] and lane.windows.in_replay([LANE]) == set()
+    assert lane.windows.begin({LANE: "first"}, "second") == [] and lane.windows.in_replay([LANE]) == set()
+    assert lane.windows.begin({LANE: "first"}, "second", force=True) == []
+    assert lane.windows.due(0).rebuilding[LANE] == "second"
+
+
+def test_a_lane_is_taken_into_a_replay_once(lane):
+    """A run that stood still behind the job and goes on when the lane is whole already."""
+    lane.lose()
+    for _ in range(2):
+        assert lane.windows.begin({LANE: ""}, "first", force=True) == []
+        assert lane.windows.make_whole(LANE, "first")
+    lane.windows.begin({LANE: ""}, "first", force=True)
+    assert lane.windows.in_replay([LANE]) == set()
+
+
 def test_a_tail_that_is_lost_during_the_replay_is_noticed(lane):
     mine, other = lane.new_store(), lane.new_store()
     lane.lose()
-    lane.windows.begin([LANE], "first")
+    lane.windows.begin({LANE: ""}, "first")
     lane.write(other, 1)
     kept = lane.kept()
     lane.write(mine, 100)
@@ -101,7 +125,7 @@ def test_a_tail_that_is_lost_during_the_replay_is_noticed(lane):
 def test_a_tail_that_is_lost_after_the_replay_is_noticed(lane):
     mine = lane.new_store()
     lane.lose()
-    lane.windows.begin([LANE], "first")
+    lane.windows.begin({LANE: ""}, "first")
     lane.write(mine, 1)
     assert lane.windows.make_whole(LANE, "first")
     kept = lane.kept()
@@ -120,7 +144,7 @@ def test_no_window_is_complete_that_began_in_a_lane_that_is_not_whole(lane):
     store = lane.new_store()
     lane.lose()
     lane.write(store, 1, fresh=True)
-    lane.windows.begin([LANE], "first")
+    lane.windows.begin({LANE: ""}, "first")
     lane.write(store, 2, fresh=True)
     assert lane.complete() == set()
     lane.windows.make_whole(LANE, "first")
@@ -136,7 +160,7 @@ def test_a_window_is_not_complete_once_its_lane_was_replayed(lane):
     lane.write(store, 2)
     assert lane.complete() == {WINDOW}
     lane.go_back(kept)
-    lane.windows.begin([LANE], "first", force=True)
+    lane.windows.begin({LANE: ""}, "first", force=True)
     assert lane.windows.make_whole(LANE, "first")
     assert lane.complete() == set()
     lane.write(lane.new_store(), 3)
@@ -147,7 +171,7 @@ def test_a_window_is_not_complete_once_its_lane_was_replayed(lane):
 def test_a_window_that_begins_in_a_whole_lane_is_complete_after_a_replay_as_before_one(lane):
     store = lane.new_store()
     lane.lose()
-    lane.windows.begin([LANE], "first")
+    lane.windows.begin({LANE: ""}, "first")
     lane.windows.make_whole(LANE, "first")
     lane.write(store, 1, fresh=True)
     assert lane.complete() == {WINDOW}
@@ -162,7 +186,7 @@ def test_a_row_that_opens_a_kept_window_of_before_a_replay_does_not_make_it_comp
     store = lane.new_store()
     lane.write(store, 1, fresh=True)
     lane.seal(expiry_ms=(lane.now_s + 3600) * 1000)
-    lane.windows.begin([LANE], "first", force=True)
+    lane.windows.begin({LANE: ""}, "first", force=True)
     lane.windows.make_whole(LANE, "first")
     lane.write(store, 2)
     assert lane.complete() == set()
@@ -175,7 +199,7 @@ def test_closed_windows_are_due_at_once_in_a_replay_and_open_ones_are_not(lane):
     lane.write(store, 1, before)
     lane.write(store, 2)
     assert lane.due() == [], "it is in no replay yet"
-    lane.windows.begin([LANE], "first")
+    lane.windows.begin({LANE: ""}, "first")
     assert lane.due() == [], "before's grace is not over"
     lane.now_s += 1
     assert lane.due() == [before]
@@ -204,7 +228,7 @@ def test_rows_that_a_replay_brings_back_came_earlier_than_those_that_are_there(l
     store = lane.new_store()
     lane.lose()
     lane.write(store, 9)
-    lane.windows.begin([LANE], "first")
+    lane.windows.begin({LANE: ""}, "first")
     lane.write(store, 3)
     lane.windows.make_whole(LANE, "first")
     assert lane.arrivals().first_ms == 3000

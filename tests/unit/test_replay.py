@@ -26,6 +26,17 @@ from tests.support.fakes import FakeTable
 NOW_S = 1_700_000_000
 
 
+class States(NamedTuple):
+    """What Redis said: tokens of lanes that are not whole, and arrivals of whole ones, which were never replayed."""
+
+    rebuilding: dict[int, str]
+    arrivals: dict[int, "Lane"]
+
+    @property
+    def tokens(self):
+        return {**dict.fromkeys(self.arrivals, ""), **self.rebuilding}
+
+
 class World:
     """Lanes, readers and stream in one; ``token``: lane -> token of the replay that it is in; whole ones have none."""
 
@@ -33,7 +44,7 @@ class World:
         self.table = FakeTable()
         self.jobs, self.marks, self.notes = Jobs(self.table), Marks(self.table), Notes(self.table)
         self.token, self.forced = {}, []
-        self.full = 0.0
+        self.full, self.away = 0.0, False
         self.now_s = NOW_S
         self.started, self.stopped = 0, []
         self.put_entries, self.calls, self.failing = [], 0, []
@@ -49,14 +60,20 @@ class World:
         return Watch(self.jobs, self.marks, self.notes, self, self, initialised, new_token, lambda: self.now_s * 1000)
 
     def see(self, rebuilding, arrivals):
-        self.watch.look(rebuilding, arrivals, self.now_s * 1000)
+        self.token.update(rebuilding)
+        self.watch.begin_look()(States(rebuilding, arrivals))
 
-    def look(self):
+    def look(self, tokens):
+        self.token.update(dict.fromkeys(self.failed_over, ""))
         return Look(self.failed_over, self.steady)
 
-    def begin(self, lanes, token, *, force=False):
+    def begin(self, known, token, *, force=False):
+        if self.away:
+            raise RetryableError("the node is away")
         self.forced.append(force)
-        self.token.update(dict.fromkeys(lanes, token))
+        others = [lane for lane, before in known.items() if self.token.get(lane, before) not in (before, token)]
+        self.token.update(dict.fromkeys(known.keys() - set(others), token))
+        return others
 
     def make_whole(self, lane, token):
         if self.token.get(lane) == token:
@@ -163,12 +180,49 @@ def test_a_job_goes_on_while_its_lanes_can_t_be_asked(world):
 
 def test_a_look_that_began_before_the_job_does_not_end_it(world):
     """Two runs of the sealer overlap: what the later one knows of the lanes is older than the job."""
+    late = world.watch.begin_look()
     world.see({3: ""}, {})
-    world.see({3: ""}, {})
-    assert world.job.left == 1
-    world.now_s += 1
+    late(States({3: ""}, {}))
+    assert world.job == Job("token0", [3], NOW_S, 1) and world.token == {3: "token0"}
     world.see({3: ""}, {})
     assert world.job.left == 0, "lost again"
+
+
+def test_a_look_that_began_before_a_replay_ended_begins_no_other(world):
+    begun(world)
+    late = world.watch.begin_look()
+    world.see({}, whole(3))
+    late(States({3: "token0"}, {}))
+    world.supervisor.tick()
+    assert (world.job.token, world.job.left, world.job.reader) == ("token0", 0, "")
+
+
+def test_of_two_runs_that_find_a_loss_one_begins_a_replay_wherever_the_other_one_stops(world):
+    """The job is saved before its lanes get its token, so that no lane has one that belongs to no job."""
+    looks = [world.watch.begin_look() for _ in range(2)]
+    world.away = True
+    with pytest.raises(RetryableError):
+        looks[0](States({3: "", 5: ""}, {}))
+    world.away = False
+    looks[1](States({3: "", 5: ""}, {}))
+    assert world.job.entering and set(world.token.values()) <= {""}
+    world.supervisor.tick()
+    assert not world.started, "its fences would make nothing whole"
+    world.see({3: "", 5: ""}, {})
+    assert world.job == Job("token0", [3, 5], NOW_S, 2) and world.token == {3: "token0", 5: "token0"}
+
+
+def test_a_lane_that_does_not_answer_or_is_lost_again_holds_up_no_replay(world):
+    world.away = True
+    with pytest.raises(RetryableError):
+        world.see({3: "", 5: "", 7: ""}, {})
+    world.away = False
+    late = world.watch.begin_look()
+    world.token = {3: "changed since"}
+    late(States({3: "", 7: ""}, {}))
+    assert world.job.entering
+    world.see({3: "changed since", 7: ""}, {})
+    assert world.job == Job("token0", [3, 7], NOW_S, 2)
 
 
 def whole(*lanes):
@@ -385,8 +439,11 @@ def test_an_operator_s_demand_reaches_the_lanes_before_the_reader_starts(world):
     demand(world.jobs, [1, 2], "asked", NOW_S)
     world.supervisor.tick()
     assert not world.started
-    world.see({}, {})
-    assert world.forced == [True] and world.token == {1: "asked", 2: "asked"}
+    world.see({}, whole(1))
+    assert world.job.demanded, "a lane does not answer"
+    world.token = {}
+    world.see({}, whole(1, 2))
+    assert world.forced == [True, True] and world.token == {1: "asked", 2: "asked"}
     world.supervisor.tick()
     assert world.started == 1
     with pytest.raises(RetryableError, match="asked runs: 2 of 2 lanes are left"):
@@ -396,7 +453,7 @@ def test_an_operator_s_demand_reaches_the_lanes_before_the_reader_starts(world):
 
 
 def test_nothing_is_lost_on_a_stack_that_never_began(world):
-    world.new_watch(lambda: False, lambda: "token").look(dict.fromkeys(range(1024), ""), {}, 0)
+    world.new_watch(lambda: False, lambda: "token").begin_look()(States(dict.fromkeys(range(1024), ""), {}))
     assert world.job is None and world.token == {}
 
 

@@ -9,7 +9,7 @@ handed the lane over (``handovers``).
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from carbyne.core.errors import RetryableError
@@ -23,11 +23,11 @@ _log = logging.getLogger(__name__)
 
 class ServedLanes(Protocol):
     """Lanes in Redis.  ``masters``: of the lanes whose master answers; ``followers``: by name, of the replicas that
-    answer.  RetryableError if they can't be asked."""
+    answer; ``begin``: see ``replay.ReplayLanes``.  RetryableError if they can't be asked."""
 
     def masters(self) -> Mapping[int, ServedShard]: ...
     def followers(self, names: Collection[str]) -> Mapping[str, Following]: ...
-    def begin(self, lanes: Iterable[int], token: str, *, force: bool = False) -> None: ...
+    def begin(self, known: Mapping[int, str], token: str, *, force: bool = False) -> Sequence[int]: ...
 
 
 class Look(NamedTuple):
@@ -47,32 +47,38 @@ class Failovers:
         self._now_s = now_s
         self._handovers = Handovers(table, now_s)
 
-    def look(self) -> Look:
+    def look(self, tokens: Mapping[int, str]) -> Look:
         """The lanes that may lack a tail are rebuilding now, and in no replay.  RetryableError if Redis or the table
-        can't be asked.
+        can't be asked, or other instances are at the same work.
+
+        ``tokens``: of each lane that answered before this call.  A lane that has another one now is left alone: another
+        run of the sealer noted its master and has it replayed, and taken out of that replay it would need a second one.
 
         The note follows the lanes: a crash in between repeats the work, and no change goes by.  Lost lanes are looked
         at again if another instance noted something meanwhile: a replay would begin, and the next look end it.
         """
         for _ in range(WRITE_TRIES_MAX):
-            look, is_noted = self._look_once()
+            look, is_noted = self._look_once(tokens)
             if is_noted or not look.lost:
                 return look
+            tokens = {**tokens, **dict.fromkeys(look.lost, "")}
         raise RetryableError("the note of masters keeps changing under us")
 
-    def _look_once(self) -> tuple[Look, bool]:
+    def _look_once(self, tokens: Mapping[int, str]) -> tuple[Look, bool]:
         """A look, and whether the note has what it saw."""
         asked_s = self._now_s()
         note, item = self._item.load()
         noted, seen = note.of_lanes(), self._lanes.masters()
         replicas = self._lanes.followers({name for master in seen.values() for name in master.replicas})
         handed = self._handovers.noted()  # after Redis was asked: each change that shows may be among them
-        waiting = [lane for lane in failed_over(noted, seen, handed, note) if is_open(handed, lane, noted[lane])]
+        changed = failed_over(noted, seen, handed, note)
+        waiting = [lane for lane in changed if lane not in tokens or is_open(handed, lane, noted[lane])]
         seen = {lane: master for lane, master in seen.items() if lane not in waiting}
         lost = failed_over(noted, seen, handed, note)
         if lost:
             _log.error("another master serves %d lanes, which may lack what was acknowledged last", len(lost))
-            self._lanes.begin(lost, "", force=True)
+            if others := self._lanes.begin({lane: tokens[lane] for lane in lost}, "", force=True):
+                raise RetryableError(f"another instance is at work on {len(others)} of {len(lost)} lost lanes")
         ids = {**noted, **{lane: master.id for lane, master in seen.items()}}
         after = note_of(note, ids, seen, replicas, _heirs(note, seen, lost), asked_s, self._now_s())
         is_noted = after == note or self._item.save(after, item)

@@ -22,7 +22,8 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     ``reader``: the second reader of the stream, empty if none runs; ``demanded``: an operator asked for it, and the
     lanes do not know yet; ``start_s``: when the first record that it needs came to the stream, 0 for the oldest there
     is; ``old``: the reader of the last replay if it is to be stopped first; ``mark``, ``mark_s``: how far the replay
-    was when the sealer saw that it had gone on, and when that was."""
+    was when the sealer saw that it had gone on, and when that was; ``entering``: the sealer asked for it, and the lanes
+    do not know yet."""
 
     token: str
     lanes: list[int]
@@ -34,6 +35,12 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     old: str = ""
     mark: str = ""
     mark_s: int = 0
+    entering: bool = False
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the lanes do not know of it yet."""
+        return self.demanded or self.entering
 
 
 _JOB = Document("job of a replay", Job, version=1, level=3, bytes_max=JOB_BYTES_MAX, inflated_max=JOB_BYTES_MAX)
@@ -55,9 +62,10 @@ class Jobs:
         job, _ = self.load()
         return job.token if job and job.left else None
 
-    def save(self, job: Job, replaces: Item | None) -> bool:
-        """Whether the job was unchanged meanwhile."""
-        return self._table.put(REPLAY_ITEM, _SORT, Item(_JOB.pack(job)), replaces)
+    def save(self, job: Job, replaces: Item | None) -> Item | None:
+        """The item that it is in now; None if the job changed meanwhile."""
+        item = Item(_JOB.pack(job))
+        return item if self._table.put(REPLAY_ITEM, _SORT, item, replaces) else None
 
 
 def demand(jobs: Jobs, lanes: Iterable[int], token: str, now_s: int) -> Job:

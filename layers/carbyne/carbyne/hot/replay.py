@@ -13,6 +13,7 @@ write is an overwrite by stamp, so that reads stay what they are while a replay 
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from math import inf
 from typing import Protocol
 
@@ -35,9 +36,13 @@ _log = logging.getLogger(__name__)
 
 
 class ReplayLanes(Protocol):
-    """Lanes in Redis; every method raises RetryableError if it can't be asked."""
+    """Lanes in Redis; every method raises RetryableError if it can't be asked.
 
-    def begin(self, lanes: Iterable[int], token: str, *, force: bool = False) -> None: ...
+    ``begin``: takes lanes, each with the token that it had at the caller's look, into a replay, whole ones by ``force``
+    alone; gives those that have another token meanwhile, which it leaves as they are.
+    """
+
+    def begin(self, known: Mapping[int, str], token: str, *, force: bool = False) -> Sequence[int]: ...
     def make_whole(self, lane: int, token: str) -> bool: ...
     def in_replay(self, lanes: Iterable[int]) -> set[int]: ...
     def fill(self) -> float: ...
@@ -53,14 +58,32 @@ class Tails(Protocol):
 
 
 class LostTails(Protocol):
-    """``look``: takes the lanes that may lack a tail out of service; RetryableError if it can't."""
+    """``look``: takes the lanes that may lack a tail out of service, of those of which it gets the token that they had
+    before; RetryableError if it can't."""
 
-    def look(self) -> Tails: ...
+    def look(self, tokens: Mapping[int, str]) -> Tails: ...
+
+
+class LaneStates(Protocol):
+    """What lanes said.  ``tokens``: of the last replay of each that answered, empty for none; ``rebuilding``: those of
+    lanes that are not whole; ``arrivals``: of the whole ones."""
+
+    @property
+    def tokens(self) -> Mapping[int, str]: ...
+    @property
+    def rebuilding(self) -> Mapping[int, str]: ...
+    @property
+    def arrivals(self) -> Mapping[int, LaneArrivals]: ...
 
 
 class Watch:
     """The sealer's part.  ``initialised``: whether the lanes were ever called whole, before which none can be lost;
-    ``new_token``: a text that no other replay has; ``now_ms``: the clock."""
+    ``new_token``: a text that no other replay has; ``now_ms``: the clock.
+
+    Runs of the sealer may overlap.  Each reads the job, then asks the lanes, and saves the job only if it is as it was
+    read: of two that find the same loss one begins a replay.  A job is saved before its lanes get its token, so that
+    none has a token that belongs to no job.
+    """
 
     def __init__(
         self,
@@ -82,55 +105,64 @@ class Watch:
         self._new_token = new_token
         self._now_ms = now_ms
 
-    def look(self, rebuilding: Mapping[int, str], arrivals: Mapping[int, LaneArrivals], asked_ms: int) -> None:
-        """Bring the job up to date with the lanes that are not whole and the tokens that they have, those included that
-        another master serves since the last look; then the marks with the ``arrivals`` of those that are whole.
-
-        ``asked_ms``: before Redis was asked for them.
-        """
-        tails = self._tails.look()
-        self._see_to({**rebuilding, **dict.fromkeys(tails.lost, "")}, arrivals.keys(), asked_ms // 1000)
-        if self._initialised():
-            self._marks.advance(arrivals, tails.steady)
-
-    def _see_to(self, rebuilding: Mapping[int, str], whole: Collection[int], asked_s: int) -> None:
+    def begin_look(self) -> Callable[[LaneStates], None]:
+        """Read the job, before the lanes are asked; what it gives takes what they said, and raises RetryableError."""
         job, item = self._jobs.load()
-        if job and job.demanded:
-            self._lanes.begin(job.lanes, job.token, force=True)
-            self._jobs.save(msgspec.structs.replace(job, demanded=False), item)
-        elif job and job.left:
-            seen = self._seen(job, rebuilding, whole, asked_s)
-            if seen != job:
-                self._jobs.save(seen, item)
-        elif rebuilding and self._initialised():
-            self._begin(sorted(rebuilding), job, item)
+        return partial(self._look, job, item)
 
-    def _seen(self, job: Job, rebuilding: Mapping[int, str], whole: Collection[int], asked_s: int) -> Job:
-        """The job with how far it is; with no lane left if it is stuck, so that another one begins.
+    def _look(self, job: Job | None, item: Item | None, lanes: LaneStates) -> None:
+        """Bring the job up to date with the lanes that are not whole and the tokens that they have, those included that
+        another master serves since the last look; then the marks with the arrivals of those that are whole."""
+        tails = self._tails.look(lanes.tokens)
+        lost = dict.fromkeys(tails.lost, "")
+        if job and job.is_new:
+            self._enter(job, item, {**lanes.tokens, **lost})
+        elif job and job.left:
+            self._note_progress(job, item, {**lanes.rebuilding, **lost}, lanes.arrivals.keys())
+        elif (lanes.rebuilding or lost) and self._initialised():
+            self._begin({**lanes.tokens, **lost}, sorted({**lanes.rebuilding, **lost}), job, item)
+        if self._initialised():
+            self._marks.advance(lanes.arrivals, tails.steady)
+
+    def _enter(self, job: Job, item: Item | None, tokens: Mapping[int, str]) -> None:
+        """Have the lanes know of the job.  Those that do not answer now are left to a later job, but for an operator's,
+        which waits for them."""
+        known = {lane: tokens[lane] for lane in job.lanes if lane in tokens}
+        others = self._lanes.begin(known, job.token, force=job.demanded)
+        if others or not known or (job.demanded and len(known) < len(job.lanes)):
+            _log.info("%d of %d lanes do not know of replay %s yet", len(others), len(job.lanes), job.token)
+            return
+        entered = {"lanes": list(known), "left": len(known), "demanded": False, "entering": False}
+        self._jobs.save(msgspec.structs.replace(job, **entered), item)
+
+    def _note_progress(
+        self, job: Job, item: Item | None, rebuilding: Mapping[int, str], whole: Collection[int]
+    ) -> None:
+        """Save how far the job is; with no lane left if it is stuck, so that another one begins.
 
         A replay that goes on is let go on, however long it takes: a new one would begin at the same mark.  So would one
-        of lanes that can't be asked now, or were asked before it began, as runs may overlap: they are left.
+        of lanes that can't be asked now: they are left.
         """
         left = sum(lane not in whole and rebuilding.get(lane, job.token) == job.token for lane in job.lanes)
-        if asked_s <= job.begun_s:
-            left = job.left
         now_s, mark = self._now_ms() // 1000, f"{job.reader} {self._notes.mark(job.token)}"
+        seen = msgspec.structs.replace(job, left=left)
         if mark != job.mark:
-            return msgspec.structs.replace(job, left=left, mark=mark, mark_s=now_s)
-        if left and job.reader not in ("", STARTING) and now_s - job.mark_s > REPLAY_STUCK_S:
+            seen = msgspec.structs.replace(seen, mark=mark, mark_s=now_s)
+        elif left and job.reader not in ("", STARTING) and now_s - job.mark_s > REPLAY_STUCK_S:
             _log.error("replay %s has not gone on for %d s: another one begins", job.token, now_s - job.mark_s)
-            left = 0
-        return msgspec.structs.replace(job, left=left)
+            seen = msgspec.structs.replace(job, left=0)
+        if seen != job:
+            self._jobs.save(seen, item)
 
-    def _begin(self, lanes: Sequence[int], last: Job | None, item: Item | None) -> None:
+    def _begin(self, tokens: Mapping[int, str], lost: Sequence[int], last: Job | None, item: Item | None) -> None:
         if last and (last.reader == STARTING or last.old):
             return  # whose reader must be known before it can be stopped
-        start_s, now_s = self._marks.start_s(lanes), self._now_ms() // 1000
+        start_s, now_s = self._marks.start_s(lost), self._now_ms() // 1000
         old = last.reader if last else ""
-        job = Job(self._new_token(), list(lanes), now_s, len(lanes), start_s=start_s, old=old)
-        self._lanes.begin(lanes, job.token)
-        if self._jobs.save(job, item):
-            _log.error("%d lanes are replayed from the stream, from %d on: %s", len(lanes), start_s, job.token)
+        job = Job(self._new_token(), list(lost), now_s, len(lost), start_s=start_s, old=old, entering=True)
+        if saved := self._jobs.save(job, item):
+            _log.error("%d lanes are replayed from the stream, from %d on: %s", len(lost), start_s, job.token)
+            self._enter(job, saved, tokens)
 
 
 class Readers(Protocol):
@@ -176,7 +208,7 @@ class Supervisor:
 
     def _step(self) -> None:
         job, item = self._jobs.load()
-        if job is None or job.demanded:
+        if job is None or job.is_new:
             return
         if job.old:
             self._readers.stop(job.old)

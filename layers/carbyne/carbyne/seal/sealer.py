@@ -8,7 +8,7 @@ confirm lets go only of (field, stamp) pairs that a put or a consistent read has
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from carbyne.core.errors import CarbyneError, RetryableError
 from carbyne.core.items import Blocks
@@ -26,14 +26,18 @@ from carbyne.store.tree import Target, clean, merge_into
 from carbyne.store.worklist import Worklist
 
 _log = logging.getLogger(__name__)
+Given = TypeVar("Given")
 
 
 class DueWindows(Protocol):
-    """``windows``: (due_ms, source, window), earliest first; ``rebuilding``: lanes that are not whole, each with the
-    token of the replay that it is in, empty for none; ``arrivals``: of the others, see ``schedule.LaneArrivals``."""
+    """``windows``: (due_ms, source, window), earliest first; ``tokens``: of the last replay of each lane that answered,
+    empty for none; ``rebuilding``: those of lanes that are not whole; ``arrivals``: of the others, see
+    ``schedule.LaneArrivals``."""
 
     @property
     def windows(self) -> Sequence[tuple[int, SourceKey, Window]]: ...
+    @property
+    def tokens(self) -> Mapping[int, str]: ...
     @property
     def rebuilding(self) -> Mapping[int, str]: ...
     @property
@@ -79,9 +83,10 @@ class Rollups(Protocol):
 
 
 class Replays(Protocol):
-    """Has lanes replayed that are not whole; RetryableError if that can't be seen to now."""
+    """Has lanes replayed that are not whole.  ``begin_look``: before Redis is asked; what it gives takes what Redis
+    said.  Both raise RetryableError if that can't be seen to now."""
 
-    def look(self, rebuilding: Mapping[int, str], arrivals: Mapping[int, LaneArrivals], asked_ms: int) -> None: ...
+    def begin_look(self) -> Callable[[DueWindows], None]: ...
 
 
 class Retention(NamedTuple):
@@ -137,9 +142,11 @@ class Sealer:
         A window that fails stays due, and holds up no other.  Raises RetryableError if Redis can't be asked at all.
         """
         now_ms = self._now_ms()
+        look = self._watch_lanes(self._replays.begin_look)
         due = self._hot.due(now_ms, now_ms // 1000 - self._schedule.grace_s)
         self._meter.peak("LanesRebuilding", len(due.rebuilding))
-        self._watch_lanes(due, now_ms)
+        if look:
+            self._watch_lanes(partial(look, due))
         if due.windows:
             self._meter.peak("OldestDueSeconds", max(0, now_ms - due.windows[0][0]) / 1000)
         full, sealed = self._relief.run(seconds_left, replaying=any(due.rebuilding.values()))
@@ -153,14 +160,16 @@ class Sealer:
         self._meter.flush_due()
         return sealed
 
-    def _watch_lanes(self, due: DueWindows, asked_ms: int) -> None:
+    def _watch_lanes(self, step: Callable[[], Given]) -> Given | None:
+        """What the step gives, None if it failed."""
         try:
-            self._replays.look(due.rebuilding, due.arrivals, asked_ms)
+            return step()
         except RetryableError as error:
-            _log.warning("the %d lanes that are not whole wait for the next run: %s", len(due.rebuilding), error)
+            _log.warning("lanes that are not whole wait for the next run: %s", error)
         except CarbyneError:  # a note that can't be read must not hold up what is due
-            _log.exception("no replay can begin for the %d lanes that are not whole", len(due.rebuilding))
+            _log.exception("no replay can begin for lanes that are not whole")
             self._meter.add("SealsFailed", 1)
+        return None
 
     def _try_seal(self, source: SourceKey, window: Window, *, early: bool) -> bool:
         try:

@@ -51,10 +51,11 @@ class Arrivals(NamedTuple):
 
 
 class Due(NamedTuple):
-    """``windows``: (due_ms, source, window), earliest first; ``rebuilding``: lanes that must be replayed first, each
-    with the token of the replay that it is in, empty for none; ``arrivals``: of the lanes that are whole."""
+    """``windows``: (due_ms, source, window), earliest first; ``tokens``: of the last replay of each lane that answered,
+    empty for none; ``rebuilding``: those of lanes that must be replayed first; ``arrivals``: of the others."""
 
     windows: list[tuple[int, SourceKey, Window]]
+    tokens: dict[int, str]
     rebuilding: dict[int, str]
     arrivals: dict[int, Arrivals]
 
@@ -100,20 +101,27 @@ class HotWindows:
             for _, _, _, _, *listed in replies.values()
             for member, due_ms in zip(listed[::2], listed[1::2], strict=True)
         ]
-        rebuilding = {lane: state[STATE_BYTES:].decode() for lane, (state, *_) in replies.items() if state[:1] != WHOLE}
+        tokens = {lane: state[STATE_BYTES:].decode() for lane, (state, *_) in replies.items()}
+        rebuilding = {lane: token for lane, token in tokens.items() if replies[lane][0][:1] != WHOLE}
         arrivals = {
             lane: Arrivals(_number(first), _number(tick), _number(unsealed))
             for lane, (state, first, tick, unsealed, *_) in replies.items()
             if state[:1] == WHOLE
         }
-        return Due(sorted(windows, key=lambda due: due[0]), rebuilding, arrivals)
+        return Due(sorted(windows, key=lambda due: due[0]), tokens, rebuilding, arrivals)
 
-    def begin(self, lanes: Iterable[int], token: str, *, force: bool = False) -> None:
-        """Take lanes that are not whole, or with ``force`` any, into the replay with this token."""
-        args = [ZERO, token, int(force)]
-        calls = [self._begin.call(lane, [lane_state(lane)], args) for lane in lanes]
-        for reply in self._nodes.run(calls, replicated=True):
-            checked(reply)
+    def begin(self, known: Mapping[int, str], token: str, *, force: bool = False) -> list[int]:
+        """Take lanes that are not whole, or with ``force`` any, into the replay with this token.
+
+        ``known``: the lanes, each with the token that it had when the caller looked at it; those that have another one
+        meanwhile are left as they are, and returned.
+        """
+        calls = [
+            self._begin.call(lane, [lane_state(lane)], [ZERO, before, token, int(force)])
+            for lane, before in known.items()
+        ]
+        replies = self._nodes.run(calls, replicated=True)
+        return [lane for lane, reply in zip(known, replies, strict=True) if not checked(reply)]
 
     def make_whole(self, lane: int, token: str) -> bool:
         """Whether the lane is whole now: not if it was lost again since the replay with this token began."""
