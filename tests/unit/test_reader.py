@@ -58,7 +58,7 @@ class Tiers:
             return dict.fromkeys(sources, error)
         return dict.fromkeys(sources, HotRead(self.whole, known, self.columns, [], self.complete))
 
-    def between(self, source, resolution, from_ms, to_ms):
+    def between(self, source, resolution, from_ms, to_ms, raw_s):
         self._ask("warm", from_ms, to_ms)
         return [(key, item) for key, item in self.blocks.items() if key.window.overlaps(from_ms, to_ms)]
 

@@ -234,6 +234,44 @@ def test_windows_that_never_were_are_never_asked_for(small_blocks):
     assert world.cold.calls == {"get": 1}
 
 
+def store(world, window, ts_ms):
+    """A block of one sample."""
+    columns = from_rows([Rows(("m",), np.array([ts_ms]), [stamps.pack(1, "1")], np.array([[7]], np.uint64))])
+    world.table.items[(key := BlockKey(SOURCE, RAW, window)).partition, key.sort] = Item(blocks.encode(columns), 9)
+    Catalogue(world.table).of(SOURCE).add_window(RAW, window)
+
+
+def times_of(tiers, from_ms, to_ms):
+    return column(tiers.read(BlockQuery(SOURCE, RAW, from_ms, to_ms, ["m"]), Gaps(partial=False)), "m")[0].tolist()
+
+
+@pytest.mark.parametrize("length_s", [3_600, 10_800, 14_400, 86_400])
+def test_a_block_of_a_window_of_any_length_is_read_by_its_end(length_s):
+    """The setting was another one once, and a reader does not know which windows there are."""
+    world = World()
+    window = Window(EARLIEST_MS // 1000 // 86_400 * 86_400, length_s)
+    last_ms = window.end_s * 1000 - 1
+    store(world, window, last_ms)
+    tiers = world.tiers()
+    assert times_of(tiers, last_ms, last_ms + 5) == times_of(tiers, last_ms, last_ms + 5) == [last_ms]
+
+
+def test_blocks_before_a_span_are_not_read():
+    """A seal reads its window back: with a day before it, that was most of its read units."""
+    world, sizes = World(), []
+    query = world.table.query
+    world.table.query = lambda *span: sizes.append(len(rows := query(*span))) or rows
+    for window in WINDOWS:
+        store(world, window, window.start_s * 1000)
+    tiers, start_ms = world.tiers(), WINDOWS[2].start_s * 1000
+    assert times_of(tiers, start_ms, start_ms + 5) == [start_ms]
+    assert sizes == [1, 1], "the block, and the index of windows"
+    times_of(tiers, start_ms + 1, start_ms + 5)  # a reader learns how long windows are
+    del sizes[:]
+    assert times_of(tiers, start_ms + 1, start_ms + 5) == [start_ms]
+    assert sizes == [1, 1]
+
+
 class Cold(FakeBlocks):
     """Fails for one window, or has damaged bytes of it."""
 

@@ -6,6 +6,7 @@ from hashlib import blake2b
 from typing import Protocol
 
 from carbyne.core.keys import BlockKey, SourceKey
+from carbyne.core.limits import RAW_WINDOW_S_MAX
 
 
 @dataclass(frozen=True)
@@ -64,5 +65,8 @@ class Blocks(Protocol):
 class RangedBlocks(Blocks, Protocol):
     """A store that also finds the blocks of a span of time."""
 
-    def between(self, source: SourceKey, resolution: str, from_ms: int, to_ms: int) -> list[tuple[BlockKey, Item]]:
-        """The blocks, or stubs of split ones, whose windows overlap the span (both ends included), oldest first."""
+    def between(
+        self, source: SourceKey, resolution: str, from_ms: int, to_ms: int, raw_s: int = RAW_WINDOW_S_MAX
+    ) -> list[tuple[BlockKey, Item]]:
+        """The blocks, or stubs of split ones, whose windows overlap the span (both ends included), oldest first; of
+        longer raw windows than ``raw_s`` those alone that begin less than that before the span."""

@@ -2,6 +2,9 @@
 
 The source's index of sealed windows says what exists, and it is read after the table: a block that was made again in
 between is marked there before it could be read.  The clock decides nothing.
+
+How long raw windows are is a setting that may have changed, and each block that begins earlier is read for nothing.  So
+the table is asked for windows as long as any seen so far, and again if the index has a longer one in the span.
 """
 
 import logging
@@ -12,8 +15,8 @@ from typing import NamedTuple
 
 from carbyne.core.errors import CorruptDataError, InvariantError, RetryableError
 from carbyne.core.items import Blocks, Item, RangedBlocks
-from carbyne.core.keys import BlockKey, SourceKey, Window
-from carbyne.core.limits import COLD_READERS
+from carbyne.core.keys import RAW, BlockKey, SourceKey, Window
+from carbyne.core.limits import COLD_READERS, SHORT_WINDOW_S
 from carbyne.samples import blocks
 from carbyne.samples.blocks import Stub
 from carbyne.samples.columns import EMPTY, Columns, merge
@@ -102,22 +105,27 @@ class BlockTiers:
         self._cold = cold
         self._catalogue = catalogue
         self._threads = ThreadPoolExecutor(COLD_READERS)
+        self._raw_s = SHORT_WINDOW_S
 
     def read(self, query: BlockQuery, gaps: Gaps, hot: Columns = EMPTY) -> Columns:
         """The samples in the blocks, and ``hot``, what Redis has of them.  Raw samples that were deleted are left out,
         wherever they are."""
-        parts, there = self._warm_parts(query, gaps)
+        raw_s = self._raw_s
+        parts, there = self._warm_parts(query, raw_s, gaps)
         windows, markers = self._lacking(query, there, gaps)
+        if query.resolution == RAW and (longest_s := max((window.length_s for window in windows), default=0)) > raw_s:
+            self._raw_s = max(self._raw_s, longest_s)  # another thread may have seen a longer one
+            return self.read(query, gaps, hot)
         for columns in self._threads.map(partial(self._cold_parts, query, gaps), windows):
             parts += columns
         return erase(merge([hot, *parts]), markers)
 
-    def _warm_parts(self, query: BlockQuery, gaps: Gaps) -> tuple[list[Columns], set[Window]]:
+    def _warm_parts(self, query: BlockQuery, raw_s: int, gaps: Gaps) -> tuple[list[Columns], set[Window]]:
         """What the table holds, and the windows of which it holds all blocks that were asked for."""
         parts: list[Columns] = []
         there: set[Window] = set()
         try:
-            for key, item in self._warm.between(query.source, query.resolution, query.from_ms, query.to_ms):
+            for key, item in self._warm.between(*query[:4], raw_s):
                 gaps.taken.append(Taken("warm", len(item.data)))
                 columns = self._blocks(_Measured("warm", self._warm, gaps), key, item, query, gaps)
                 parts += _present(columns)

@@ -160,9 +160,11 @@ class WarmBlocks:
     def put(self, key: BlockKey, item: Item, replaces: Item | None) -> bool:
         return self._table.put(key.partition, key.sort, item, replaces)
 
-    def between(self, source: SourceKey, resolution: str, from_ms: int, to_ms: int) -> list[tuple[BlockKey, Item]]:
-        longest_s = RAW_WINDOW_S_MAX if resolution == RAW else BY_NAME[resolution].window_s
-        first = block_sort(Window(max(0, from_ms // 1000 - longest_s), 0))
+    def between(
+        self, source: SourceKey, resolution: str, from_ms: int, to_ms: int, raw_s: int = RAW_WINDOW_S_MAX
+    ) -> list[tuple[BlockKey, Item]]:
+        longest_s = raw_s if resolution == RAW else BY_NAME[resolution].window_s
+        first = block_sort(Window(max(0, from_ms // 1000 - longest_s + 1), 0))
         last = block_sort(Window(max(0, to_ms // 1000 + 1), 0))
         partition = BlockKey(source, resolution, Window(0, 1)).partition
         windows = ((Window.parse(sort), item) for sort, item in self._table.query(partition, first, last))
