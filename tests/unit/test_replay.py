@@ -247,6 +247,25 @@ def test_a_job_that_does_not_go_on_is_begun_again(world):
     assert world.stopped == ["reader"] and world.started == 2
 
 
+@pytest.mark.parametrize("lost", [(3,), (3, 5)])
+def test_a_lane_that_the_stuck_reader_made_whole_after_all_needs_no_other_one(world, lost):
+    begun(world)
+    world.now_s += REPLAY_STUCK_S + 1
+    world.see({3: "token0"}, {})
+    entered, others = world.begin, [lane for lane in lost if lane != 3]
+
+    def begin(known, token, *, force=False):
+        world.make_whole(3, "token0")  # between the look at the lanes and this
+        return entered({lane: known[lane] for lane in others}, token, force=force)
+
+    world.begin = begin
+    world.see({3: "token0", **dict.fromkeys(others, "")}, {})
+    assert (world.job.token, world.job.lanes, world.job.left) == ("token1", others, len(others))
+    world.supervisor.tick()
+    world.supervisor.tick()
+    assert world.stopped == ["reader"] and world.started == 1 + len(others) and not world.job.is_new
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_a_job_that_goes_on_or_waits_for_memory_is_never_too_old(world, full):
     begun(world)

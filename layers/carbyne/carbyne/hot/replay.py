@@ -126,13 +126,14 @@ class Watch:
 
     def _enter(self, job: Job, item: Item | None, tokens: Mapping[int, str]) -> None:
         """Have the lanes know of the job.  Those that do not answer now are left to a later job, but for an operator's,
-        which waits for them."""
+        which waits for them.  A lane that a reader of the last job made whole meanwhile needs no other one."""
         known = {lane: tokens[lane] for lane in job.lanes if lane in tokens}
         others = self._lanes.begin(known, job.token, force=job.demanded)
         if others or not known or (job.demanded and len(known) < len(job.lanes)):
             _log.info("%d of %d lanes do not know of replay %s yet", len(others), len(job.lanes), job.token)
             return
-        entered = {"lanes": list(known), "left": len(known), "demanded": False, "entering": False}
+        joined = sorted(self._lanes.in_replay(known))
+        entered = {"lanes": joined, "left": len(joined), "demanded": False, "entering": False}
         self._jobs.save(msgspec.structs.replace(job, **entered), item)
 
     def _note_progress(
