@@ -171,8 +171,8 @@ def test_a_lane_that_is_lost_again_during_its_replay_needs_another(system, clust
 
 
 def test_a_new_stack_is_not_replayed(cluster):
-    flush_all(cluster)
     system = System(cluster)
+    flush_all(cluster)
     try:
         rebuilding = dict.fromkeys(range(3), "")
         lanes = Due([], rebuilding, rebuilding, {})
