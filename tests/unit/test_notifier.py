@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import logging
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -33,7 +34,8 @@ class Notified(System):
         self.world = MemoryQueueWorld()
         self.posts, self.mails, self.problem = [], [], ""
         queue = InvokedDeliveries(Lambda(self.world), "carbyne-queue", "carbyne", QUEUE)
-        self.notifier = Notifier(self.store, queue, Ways(self._post, self._mail), lambda: self.now_s, self._put)
+        ways = Ways(self._post, self._mail)
+        self.notifier = Notifier(self.store, queue, ways, lambda: self.now_s, self._put, time.monotonic)
 
     def _post(self, url, body, headers):
         if not self.problem:

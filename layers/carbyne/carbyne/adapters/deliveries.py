@@ -5,14 +5,15 @@ from collections.abc import Sequence
 import msgspec
 
 from carbyne.adapters.invoke import InvokedMessages
-from carbyne.notify.notifier import Delivery, TakenDelivery
+from carbyne.notify.sending import Delivery, TakenDelivery
 
 
 class InvokedDeliveries(InvokedMessages):
     """A DeliveryQueue."""
 
-    def publish(self, deliveries: Sequence[tuple[Delivery, str]]) -> None:
-        self.call("messages", {"messages": [{"body": delivery, "key": key} for delivery, key in deliveries]})
+    def publish(self, deliveries: Sequence[tuple[Delivery, str]], delay_s: int = 0) -> None:
+        messages = [{"body": delivery, "key": key, "delay_s": delay_s} for delivery, key in deliveries]
+        self.call("messages", {"messages": messages})
 
     def take(self, most: int, lease_s: int) -> list[TakenDelivery]:
         return msgspec.convert(self.leased(most, lease_s), list[TakenDelivery])

@@ -410,6 +410,9 @@ JUDGED_ITEM: Final = "judged-tenants"
 NOTIFICATIONS_ITEM: Final = "notifications"
 """Partition key, in the registry table, of what must be sent still, by tenant, alert and number."""
 
+GROUPED_ITEM: Final = "grouped"
+"""Partition key, in the registry table, of groups of alerts, by tenant and setting."""
+
 RECORDED_ITEM: Final = "recorded"
 """Partition key, in the registry table, of what evaluations of rules left to be sent, by tenant, group and time."""
 

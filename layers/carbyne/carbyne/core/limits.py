@@ -585,12 +585,38 @@ EVALUATE_RESERVE_S: Final = 15.0
 """A look begins nothing with less time left: what it began ends within it."""
 NOTICES_PER_TENANT: Final = 100
 """Notices of a tenant that are brought into the queue in a minute: a storm of one tenant does not hold up others."""
+GROUP_NOTICES_PER_RUN: Final = 50
+"""Notices that a group of alerts takes in a minute: a transaction of DynamoDB has 100 items."""
+GROUP_NEWS_MAX: Final = 50
+"""Alerts of a group that wait for its interval; with so many its channels are told sooner."""
+GROUP_OPEN_MAX: Final = 2_000
+"""Open alerts of a group whose statuses are kept, some 50 KB of its item; more are told, but do not keep it open."""
+GROUP_HEARERS_MAX: Final = 20
+"""Channels that hear of an alert as part of its group; further ones hear of it alone."""
+GROUP_TEXT_CHARACTERS_MAX: Final = 80
+"""Of an alert's title and message in a group: 1.5 KB of JSON at most, of which an item has 200."""
+GROUP_ALERTS_PER_MESSAGE: Final = 20
+"""Alerts in one message about a group, which has to fit the queue."""
 SENT_AT_ONCE: Final = 16
 """Deliveries that are made at the same time; each takes CHECK_S at most."""
 SEND_LEASE_S: Final = 60
 """How long a notifier has its deliveries: then it died."""
 SEND_PAUSES_S: Final = (60, 240, 900, 900)
 """Pauses between the tries of a delivery; a channel may be away for half an hour before it is a dead letter."""
+SENT_PER_TENANT: Final = 8
+"""Of SENT_AT_ONCE: channels of one tenant that do not answer leave threads for the others."""
+SENT_WAITING: Final = 100
+"""Deliveries that a notifier has in memory beyond those that it sends, of tenants whose channels answer."""
+SEND_HANGS_S: Final = 2.0
+"""A channel that has not answered for so long hangs; what its tenant has waiting makes room for others."""
+SEND_SLOW_S: Final = 5.0
+"""A try that fails after so long was no refusal, but a channel that does not answer."""
+CHANNEL_TIMEOUTS: Final = 2
+"""Tries in a row that a channel does not answer; then it rests."""
+CHANNEL_REST_S: Final = 300
+"""How long a channel rests that does not answer: its deliveries wait, without a try."""
+DELIVERY_KEPT_S: Final = 2_100
+"""How old a delivery may be to wait without a try: as long as the pauses between its tries are together."""
 SEND_RESERVE_S: Final = 20.0
 """A notifier begins nothing with less time left: what it began takes CHECK_S, and some calls."""
 

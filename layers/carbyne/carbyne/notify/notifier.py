@@ -1,12 +1,12 @@
 """Takes what must be notified, and sends it until it was taken.
 
-A notice leaves the table after the queue has a message of it for each channel; the queue gives a message until it is
-acknowledged, and sets it aside after five tries.  So an alert is announced at least once, or is a dead letter.
+A notice leaves the table after the queue has a message of it for each channel, or a group of alerts has it, which is
+told in the same way; the queue gives a message until it is acknowledged, and sets it aside after five tries.  So an
+alert is announced at least once, or is a dead letter.
 """
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice, takewhile
 from typing import Final, NamedTuple, Protocol
@@ -14,23 +14,22 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from carbyne.core import keys
-from carbyne.core.errors import CarbyneError, RetryableError
+from carbyne.core.errors import CarbyneError, InvariantError, RetryableError
 from carbyne.core.limits import (
     MESSAGES_PER_CALL_MAX,
     NOTICES_PER_TENANT,
     RECORDED_BYTES,
     RECORDED_PER_TENANT,
-    SEND_LEASE_S,
-    SEND_PAUSES_S,
     SEND_RESERVE_S,
-    SENT_AT_ONCE,
 )
-from carbyne.notify import alertmanager, messages
-from carbyne.notify.routing import About, about, alertmanagers, directions, hearing
+from carbyne.notify import alertmanager, group_messages, messages
+from carbyne.notify.grouping import Grouping, GroupMessage
+from carbyne.notify.routing import About, Directions, about, alertmanagers, directions, hearing
+from carbyne.notify.sending import Delivery, DeliveryQueue, FiringGroup, Sender
 from carbyne.registry import rule_states, rules
 from carbyne.registry.alerts import Notice
-from carbyne.registry.channels import CHANNELS, Channel
-from carbyne.registry.rule_states import GroupName, LeftToSend
+from carbyne.registry.channels import CHANNELS, SETTINGS, Channel
+from carbyne.registry.rule_states import LeftToSend
 from carbyne.registry.store import RegistryChange, RegistryItem, Store
 from carbyne.stream.putter import Entry
 
@@ -39,40 +38,6 @@ QUEUE: Final = "notifications"
 """The queue's name, among those of the operator's tenant."""
 Unsent = tuple[RegistryItem, LeftToSend]
 """What an evaluation of rules left, and its item."""
-
-
-class FiringGroup(msgspec.Struct, frozen=True):
-    """A group of rules with alerts of which an Alertmanager hears."""
-
-    tenant: str
-    name: GroupName
-
-
-class Delivery(msgspec.Struct, frozen=True):
-    """A notice, or a group, for one channel."""
-
-    channel: str
-    notice: Notice | None = None
-    firing: FiringGroup | None = None
-
-
-class TakenDelivery(msgspec.Struct, frozen=True):
-    """``tries``: how often it was taken, this time included."""
-
-    lease: str
-    body: Delivery
-    tries: int
-
-
-class DeliveryQueue(Protocol):
-    """The queue of the operator's tenant.  All methods raise RetryableError."""
-
-    def publish(self, deliveries: Sequence[tuple[Delivery, str]]) -> None:
-        """Deliveries with their keys."""
-
-    def take(self, most: int, lease_s: int) -> list[TakenDelivery]: ...
-    def acknowledge(self, leases: Sequence[str]) -> None: ...
-    def extend(self, lease: str, lease_s: int) -> None: ...
 
 
 class Poster(Protocol):
@@ -96,7 +61,7 @@ class Ways(NamedTuple):
 
 class Notifier:
     """``store``: the registry's table; ``put``: returns when the stream has the records, those of its second argument
-    first; RetryableError if it does not take them."""
+    first; RetryableError if it does not take them; ``monotonic``: seconds, by which channels are slow."""
 
     def __init__(
         self,
@@ -105,12 +70,14 @@ class Notifier:
         ways: Ways,
         now_s: Callable[[], int],
         put: Callable[[Sequence[Entry], Sequence[Entry]], None],
+        monotonic: Callable[[], float],
     ) -> None:
         self._store = store
         self._put = put
         self._queue = queue
         self._ways = ways
         self._now_s = now_s
+        self._sender = Sender(queue, self._deliver, now_s, monotonic)
 
     def run(self, seconds_left: Callable[[], float]) -> int:
         """How many deliveries were taken by their channels.
@@ -129,24 +96,53 @@ class Notifier:
                 except CarbyneError as error:
                     _log.exception("notices of %s wait for the next minute", tenant)
                     failure = error
-        sent = self._send(seconds_left)
+                except Exception as error:  # noqa: BLE001 - a bug of ours that one tenant meets; its text may hold secrets
+                    _log.error("BUG: notices of %s wait for the next minute: %s", tenant, type(error).__name__)
+                    failure = InvariantError(f"BUG: {type(error).__name__}")
+        sent = self._sender.run(seconds_left)
         if failure:
             raise failure
         return sent
 
     def _dispatch(self, tenant: str) -> None:
-        """Bring a tenant's notices into the queue: so many a minute, that others are not held up."""
+        """Bring a tenant's notices into the queue, or into groups: so many a minute, that others are not held up."""
         items = list(islice(_notices(self._store, tenant), NOTICES_PER_TENANT))
-        if not items:
+        grouping = Grouping(self._store, tenant, self._now_s())
+        failure: Exception | None = None
+        if items:
+            to = directions(self._store, tenant)
+            for item in items:
+                try:
+                    self._direct(item, to, grouping)
+                except RetryableError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - a notice that meets a bug of ours stays, the others go on
+                    failure = error
+        grouping.tell(self._publish_group)
+        if failure:
+            raise failure
+
+    def _direct(self, item: RegistryItem, to: Directions, grouping: Grouping) -> None:
+        """Publish a notice for those who hear of it alone, then give it to its group, or delete it."""
+        notice = msgspec.json.decode(item.body, type=Notice)
+        subject = about(self._store, notice.tenant, notice)
+        setting = grouping.setting_of(notice, subject)
+        if setting and not grouping.has_room(setting):
             return
-        to = directions(self._store, tenant)
-        for item in items:
-            notice = msgspec.json.decode(item.body, type=Notice)
-            told = hearing(notice, about(self._store, tenant, notice), to, self._now_s())
-            for first in range(0, len(told), MESSAGES_PER_CALL_MAX):
-                part = told[first : first + MESSAGES_PER_CALL_MAX]
-                self._queue.publish([(Delivery(each, notice), _key(item, each)) for each in part])
+        heard = hearing(notice, subject, to, self._now_s(), is_grouped=bool(setting))
+        self._publish([(Delivery(each, self._now_s(), notice), _key(item, each)) for each in heard.alone])
+        if heard.grouped or grouping.is_member(setting, notice):
+            grouping.add(setting, item, notice, subject, heard.grouped)
+        else:
             self._store.write(RegistryChange(item.key, None, item.version))
+
+    def _publish_group(self, told: Sequence[tuple[str, GroupMessage]]) -> None:
+        now_s = self._now_s()
+        self._publish([(Delivery(to, now_s, group=message), f"{message.key}:{to}") for to, message in told])
+
+    def _publish(self, told: Sequence[tuple[Delivery, str]]) -> None:
+        for first in range(0, len(told), MESSAGES_PER_CALL_MAX):
+            self._queue.publish(told[first : first + MESSAGES_PER_CALL_MAX])
 
     def _record(self, seconds_left: Callable[[], float], tenant: str) -> None:
         """Put on the stream what rules recorded, and bring what Alertmanagers hear of into the queue.  What was put
@@ -166,52 +162,42 @@ class Notifier:
                 self._store.write(RegistryChange(item.key, None, item.version))
 
     def _announce(self, tenant: str, some: Sequence[Unsent], heard: Sequence[str]) -> None:
-        told = [
-            (Delivery(each, firing=FiringGroup(tenant, left.name)), _key(item, each))
-            for item, left in some
-            for each in heard
-        ]
-        for first in range(0, len(told), MESSAGES_PER_CALL_MAX):
-            self._queue.publish(told[first : first + MESSAGES_PER_CALL_MAX])
+        now_s = self._now_s()
+        self._publish(
+            [
+                (Delivery(each, now_s, firing=FiringGroup(tenant, left.name)), _key(item, each))
+                for item, left in some
+                for each in heard
+            ]
+        )
 
-    def _send(self, seconds_left: Callable[[], float]) -> int:
-        sent = 0
-        with ThreadPoolExecutor(SENT_AT_ONCE) as threads:
-            while seconds_left() > SEND_RESERVE_S:
-                taken = self._queue.take(SENT_AT_ONCE, SEND_LEASE_S)
-                if not taken:
-                    return sent
-                done = [lease for lease in threads.map(self._deliver, taken) if lease]
-                if done:
-                    self._queue.acknowledge(done)
-                sent += len(done)
-        return sent
-
-    def _deliver(self, taken: TakenDelivery) -> str:
-        """The lease if the channel took it; else it comes again, later each time."""
-        what = taken.body.notice or taken.body.firing
-        item = self._store.get(CHANNELS.key(what.tenant, taken.body.channel)) if what else None
-        if item is None or what is None:  # the channel was deleted
-            return taken.lease
+    def _deliver(self, delivery: Delivery) -> str:
+        """Why its channel did not take it; empty if it did, or was deleted."""
+        item = self._store.get(CHANNELS.key(delivery.tenant, delivery.channel))
+        if item is None:
+            return ""
         channel = CHANNELS.read(item)
-        problem = self._tell_of(channel, what)
-        if not problem:
-            return taken.lease
-        about_what = what.alert.id if isinstance(what, Notice) else what.name
-        _log.error("%s of %s was not told of %s: %s", channel.id, what.tenant, about_what, problem[:300])
-        try:
-            self._queue.extend(taken.lease, SEND_PAUSES_S[min(taken.tries, len(SEND_PAUSES_S)) - 1])
-        except RetryableError:
-            _log.warning("the next try comes after the lease")
-        return ""
+        if delivery.notice:
+            return self._tell(channel, delivery.notice, about(self._store, delivery.tenant, delivery.notice))
+        if delivery.group:
+            return self._tell_of_group(channel, delivery.group)
+        return self._tell_of_rules(channel, delivery.firing) if delivery.firing else ""
 
-    def _tell_of(self, channel: Channel, what: Notice | FiringGroup) -> str:
-        """Of a group its alerts as they are now: a message that is late tells nothing old."""
-        if isinstance(what, Notice):
-            return self._tell(channel, what, about(self._store, what.tenant, what))
-        kept = rule_states.of(self._store, what.tenant, what.name)
+    def _tell_of_rules(self, channel: Channel, firing: FiringGroup) -> str:
+        """Its alerts as they are now: a message that is late tells nothing old."""
+        kept = rule_states.of(self._store, firing.tenant, firing.name)
         body = alertmanager.alerts(kept, self._now_s() * 1000)
         return self._post(channel, alertmanager.url(channel.url), body) if body else ""
+
+    def _tell_of_group(self, channel: Channel, message: GroupMessage) -> str:
+        item = self._store.get(SETTINGS.key(message.tenant, message.setting))
+        setting = SETTINGS.read(item) if item else None
+        if channel.type == "email":
+            line, text = group_messages.title(message), group_messages.mail(message, setting)
+            return self._ways.mail(channel.emails, line, text) if channel.emails else ""
+        if channel.type == "slack":
+            return self._post(channel, channel.url, group_messages.slack(message, setting, channel))
+        return self._post(channel, channel.url, group_messages.webhook(message, setting))
 
     def _tell(self, channel: Channel, notice: Notice, subject: About) -> str:
         if channel.type == "email":

@@ -1,13 +1,14 @@
 """Which channels hear of an alert."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from carbyne.alerts.judging import CRITICAL
+from carbyne.core.limits import GROUP_HEARERS_MAX
 from carbyne.notify.downtimes import is_active, is_of
 from carbyne.registry import channels, hosts
 from carbyne.registry.alerts import Notice
-from carbyne.registry.channels import CHANNELS, DEFAULT, Channel, NotificationGroup
+from carbyne.registry.channels import CHANNELS, DEFAULT, Channel, ChannelEvent, NotificationGroup
 from carbyne.registry.downtimes import DOWNTIMES, Downtime
 from carbyne.registry.hosts import RolesByService, StoredHost
 from carbyne.registry.monitor_types import AnyMonitor
@@ -48,20 +49,37 @@ def about(store: Store, tenant: str, notice: Notice) -> About:
     return About(MONITORS.read(monitor_item) if monitor_item else None, host, service, roles)
 
 
-def hearing(notice: Notice, subject: About, to: Directions, now_s: int) -> list[str]:
-    """Ids of the channels, each once; none while the monitor is muted or a downtime lasts."""
+class Hearing(NamedTuple):
+    """Ids of channels, each once: those that hear of an alert by itself, and those that hear of its group."""
+
+    alone: list[str]
+    grouped: list[str]
+
+
+NOT_HEARD: Final = Hearing([], [])
+
+
+def hearing(notice: Notice, subject: About, to: Directions, now_s: int, *, is_grouped: bool = False) -> Hearing:
+    """Who hears of an alert: no channel while the monitor is muted or a downtime lasts.
+
+    A channel that takes groups hears of an alert that belongs to one as part of it alone, as Mackerel documents.
+    """
     if notice.channel:
-        return [notice.channel] if notice.channel in to.channels else []
+        return Hearing([notice.channel], []) if notice.channel in to.channels else NOT_HEARD
     monitor = notice.subject.monitor
     is_mute = subject.monitor is not None and subject.monitor.is_mute
     if is_mute or any(is_active(each, now_s) and is_of(each, monitor, subject.roles) for each in to.downtimes):
-        return []
+        return NOT_HEARD
     groups = {group.id: group for group in to.groups}
     named = [group for group in to.groups if group.id != DEFAULT and _is_named(group, monitor, subject.roles)]
     skips = any(each.id == monitor and each.skip_default for group in named for each in group.monitors or ())
     roots = named if skips else [*named, groups[DEFAULT]]
     ids = dict.fromkeys(each for root in roots for each in _heard_by(root, groups, notice, set()))
-    return [each for each in ids if each in to.channels and _takes(to.channels[each])]
+    listening = [to.channels[each] for each in ids if each in to.channels and to.channels[each].suspended_at is None]
+    grouped = [each.id for each in listening if is_grouped and _takes(each, "alertGroup")][:GROUP_HEARERS_MAX]
+    events: Sequence[ChannelEvent] = ("alert", "alertGroup") if len(grouped) == GROUP_HEARERS_MAX else ("alert",)
+    left = [each for each in listening if each.id not in grouped and any(_takes(each, event) for event in events)]
+    return Hearing([each.id for each in left], grouped)
 
 
 def alertmanagers(store: Store, tenant: str) -> list[str]:
@@ -88,5 +106,5 @@ def _heard_by(
             yield from _heard_by(groups[child], groups, notice, seen)
 
 
-def _takes(channel: Channel) -> bool:
-    return channel.suspended_at is None and (channel.events is None or "alert" in channel.events)
+def _takes(channel: Channel, event: ChannelEvent) -> bool:
+    return event in (("alert",) if channel.events is None else channel.events)

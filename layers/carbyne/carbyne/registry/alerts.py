@@ -231,6 +231,12 @@ def opened(store: Store, tenant: str) -> Iterator[StoredAlert]:
     return (msgspec.json.decode(item.body, type=StoredAlert) for item in store.scan(_partition(tenant, is_open=True)))
 
 
+def open_status(store: Store, tenant: str, alert_id: str) -> str:
+    """The status of an alert as the table has it now, OK if it is closed."""
+    item = store.get(Key(_partition(tenant, is_open=True), alert_id))
+    return msgspec.json.decode(item.body, type=StoredAlert).alert.status if item else OK
+
+
 def logs(store: Store, tenant: str, alert_id: str, after: str, most: int) -> tuple[list[LogEntry], str]:
     """A page of an alert's log, the newest first, as of ``find``; RequestError 404 for an unknown alert."""
     _item(store, tenant, alert_id)

@@ -41,4 +41,5 @@ def notifier() -> Notifier:
         Ways(Posting(asking), SesMail(mails, settings.mail_from)),
         lambda: int(time.time()),
         Putter(KinesisStream(kinesis, settings.stream_name), putting).put,
+        time.monotonic,
     )

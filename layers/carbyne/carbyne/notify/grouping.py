@@ -1,0 +1,152 @@
+"""Brings notices of alerts into groups, by the settings of their tenant, and says what is sent of these and when."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Final
+
+import msgspec
+
+from carbyne.core.limits import GROUP_ALERTS_PER_MESSAGE, GROUP_NOTICES_PER_RUN, GROUP_TEXT_CHARACTERS_MAX
+from carbyne.notify.messages import title
+from carbyne.notify.routing import About
+from carbyne.registry import alert_groups, alerts
+from carbyne.registry.alert_groups import AlertGroup, GroupedAlert, GroupSending
+from carbyne.registry.alerts import Notice
+from carbyne.registry.channels import SETTINGS, AlertGroupSetting
+from carbyne.registry.scopes import is_in
+from carbyne.registry.store import RegistryItem, Store
+
+MINUTE_S: Final = 60
+
+
+class GroupMessage(msgspec.Struct, frozen=True):
+    """What one channel is told of a group; ``part``: from 1 on, of ``parts`` about as many alerts as fit a message."""
+
+    tenant: str
+    setting: str
+    group: str
+    name: str
+    status: str
+    opened_s: int
+    created_s: int
+    closed_s: int | None
+    again: bool
+    alerts: tuple[GroupedAlert, ...]
+    part: int = 1
+    parts: int = 1
+
+    @property
+    def key(self) -> str:
+        """Of the message for each channel: a group that is told once more says so at another time."""
+        return f"{self.tenant}:{self.setting}:{self.group}:{self.created_s}:{self.part}"
+
+
+class Grouping:
+    """The groups of a tenant in one run of a notifier."""
+
+    def __init__(self, store: Store, tenant: str, now_s: int) -> None:
+        self._store, self._tenant, self._now_s = store, tenant, now_s
+        self._groups = alert_groups.find(store, tenant)
+        self._taken: dict[str, list[RegistryItem]] = {}
+
+    @cached_property
+    def _settings(self) -> dict[str, AlertGroupSetting]:
+        """By id, in the order of their names."""
+        return {setting.id: setting for setting in SETTINGS.find(self._store, self._tenant)}
+
+    def setting_of(self, notice: Notice, subject: About) -> str:
+        """The id of the setting that an alert belongs to, empty for none: where it is a member already, or the first
+        one by name that takes it in."""
+        if notice.channel:
+            return ""
+        for setting, (group, _) in self._groups.items():
+            if notice.alert.id in group.members:
+                return setting
+        fitting = (each.id for each in self._settings.values() if _takes_in(each, notice.subject.monitor, subject))
+        return next(fitting, "")
+
+    def is_member(self, setting: str, notice: Notice) -> bool:
+        """Whether an alert keeps the group of a setting open."""
+        return setting in self._groups and notice.alert.id in self._groups[setting][0].members
+
+    def has_room(self, setting: str) -> bool:
+        """Whether another notice of a setting can be taken in this run."""
+        return len(self._taken.get(setting, ())) < GROUP_NOTICES_PER_RUN
+
+    def add(self, setting: str, item: RegistryItem, notice: Notice, subject: About, hearers: Sequence[str]) -> None:
+        """Let a group have a notice, which is deleted with the next write."""
+        self._taken.setdefault(setting, []).append(item)
+        group, version = self._groups.get(setting) or (self._opened(setting, notice), 0)
+        status = alerts.open_status(self._store, self._tenant, notice.alert.id)
+        self._groups[setting] = group.with_alert(_grouped(notice, subject), status, tuple(hearers)), version
+
+    def tell(self, publish: Callable[[Sequence[tuple[str, GroupMessage]]], None]) -> None:
+        """Publish what is due, as (channel, message); a group that another notifier wrote waits for the next run."""
+        for setting, before in self._groups.items():
+            kept = self._keep(setting, *before)
+            if kept and kept[0].sending:
+                group, version = kept
+                publish(list(self._messages(group, kept[0].sending)))
+                sent = msgspec.structs.replace(group, sending=None)
+                alert_groups.write(self._store, self._tenant, setting, sent, version)
+
+    def _keep(self, setting: str, group: AlertGroup, version: int) -> tuple[AlertGroup, int] | None:
+        """A group as it is written with the notices that it took; None if it is over, or another was quicker."""
+        taken, interval_s = self._taken.get(setting, []), self._interval_s(setting)
+        if group.is_over(interval_s, self._now_s):
+            alert_groups.write(self._store, self._tenant, setting, None, version, taken)
+            return None
+        is_due = not group.sending and group.is_due(interval_s, self._now_s)
+        begun = group.begun(self._now_s) if is_due else group
+        if not taken and begun == group:
+            return group, version
+        is_written = alert_groups.write(self._store, self._tenant, setting, begun, version, taken)
+        return (begun, version + 1) if is_written else None
+
+    def _opened(self, setting: str, notice: Notice) -> AlertGroup:
+        name = self._settings[setting].name
+        return AlertGroup(id=notice.alert.id, setting=setting, name=name, opened_s=notice.alert.opened_at)
+
+    def _interval_s(self, setting: str) -> int:
+        """0 for none, and where the setting is deleted: all goes out."""
+        kept = self._settings.get(setting)
+        return (kept.notification_interval or 0) * MINUTE_S if kept else 0
+
+    def _messages(self, group: AlertGroup, sending: GroupSending) -> Iterator[tuple[str, GroupMessage]]:
+        hearers = dict.fromkeys([*sending.hearers, *(each for news in sending.news for each in news.hearers)])
+        for channel in hearers:
+            heard = [news.alert for news in sending.news if channel in news.hearers]
+            parts = [
+                tuple(heard[first : first + GROUP_ALERTS_PER_MESSAGE])
+                for first in range(0, max(1, len(heard)), GROUP_ALERTS_PER_MESSAGE)
+            ]
+            for number, part in enumerate(parts):
+                yield (
+                    channel,
+                    GroupMessage(
+                        *(self._tenant, group.setting, group.id, group.name, sending.status, group.opened_s),
+                        *(sending.created_s, sending.closed_s, sending.again, part, number + 1, len(parts)),
+                    ),
+                )
+
+
+def _takes_in(setting: AlertGroupSetting, monitor: str, subject: About) -> bool:
+    """A service or role of its scopes, and a monitor of them, each if there are any."""
+    scopes = [*(setting.service_scopes or ()), *(setting.role_scopes or ())]
+    is_monitor = not setting.monitor_scopes or monitor in setting.monitor_scopes
+    return is_monitor and (not scopes or is_in(scopes, subject.roles))
+
+
+def _grouped(notice: Notice, subject: About) -> GroupedAlert:
+    alert = notice.alert
+    return GroupedAlert(
+        id=alert.id,
+        entry=notice.entry,
+        status=alert.status,
+        title=title(notice, subject)[:GROUP_TEXT_CHARACTERS_MAX],
+        message=alert.message[:GROUP_TEXT_CHARACTERS_MAX],
+        monitor_id=alert.monitor_id,
+        opened_at=alert.opened_at,
+        host_id=alert.host_id,
+        closed_at=alert.closed_at,
+    )
