@@ -1,5 +1,6 @@
 """An evaluator over the registry in a dict, and samples that arrive when a test says so."""
 
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -31,7 +32,7 @@ class Arrived:
     that can't be read; ``reads``: how often each was."""
 
     def __init__(self):
-        self.samples = defaultdict(dict)
+        self.samples, self.times = defaultdict(dict), defaultdict(list)
         self.counts = Counter()
         self.unseen, self.unread, self.reads = set(), set(), Counter()
         self.lanes_behind = set()
@@ -41,8 +42,16 @@ class Arrived:
 
     def put(self, source, series, ts_ms, value):
         """A sample; the same time again is no other row."""
-        self.counts[source] += ts_ms not in self.samples[source, series]
-        self.samples[source, series][ts_ms] = value
+        samples = self.samples[source, series]
+        if ts_ms not in samples:
+            self.counts[source] += 1
+            insort(self.times[source, series], ts_ms)
+        samples[ts_ms] = value
+
+    def between(self, source, series, from_ms, to_ms):
+        """(time, value), ascending."""
+        times, samples = self.times[source, series], self.samples[source, series]
+        return [(ts, samples[ts]) for ts in times[bisect_left(times, from_ms) : bisect_right(times, to_ms)]]
 
     def rows(self, sources, from_ms, to_ms):
         return {source: None if source in self.unseen else self.counts[source] for source in sources}
@@ -53,7 +62,7 @@ class Arrived:
             raise RetryableError("the hot tier is being rebuilt")
         rows = []
         for name in series:
-            pairs = sorted((ts, value) for ts, value in self.samples[source, name].items() if from_ms <= ts <= to_ms)
+            pairs = self.between(source, name, from_ms, to_ms)
             if pairs:
                 bits = np.array([[value] for _, value in pairs], np.float64).view(np.uint64)
                 times = np.array([ts for ts, _ in pairs], np.int64)
@@ -72,11 +81,11 @@ class Arrived:
     def select(self, selection):
         """A Selector of PromQL: the tenant's samples under ``__name__`` and ``source``."""
         matches, chosen = tests_of(selection.matches), []
-        for (source, series), samples in sorted(self.samples.items()):
+        for source, series in sorted(self.samples):
             if source in self.unread:
                 raise RetryableError("the hot tier is being rebuilt")
             labels = made({"__name__": series, "source": source.source})
-            inside = [pair for pair in sorted(samples.items()) if selection.after_ms < pair[0] <= selection.until_ms]
+            inside = self.between(source, series, selection.after_ms + 1, selection.until_ms)
             if inside and matches(labels):
                 ts_ms, values = zip(*inside, strict=True)
                 chosen.append(SeriesSamples(labels, np.array(ts_ms, np.int64), np.array(values, np.float64)))

@@ -1,5 +1,7 @@
 """The registry's table in a dict, for unit tests; it passes the same contract tests as the one in DynamoDB."""
 
+from collections import defaultdict
+
 from carbyne.adapters.dynamodb.sources import host_source, service_source
 from carbyne.core.errors import RetryableError
 from carbyne.core.limits import PARTITION_KEY_BYTES_MAX, SORT_KEY_BYTES_MAX
@@ -7,12 +9,32 @@ from carbyne.registry import hosts, roles
 from carbyne.registry.store import RegistryItem
 
 
+class Items(dict):
+    """Items by key; ``of``: those of a partition, since a day of alerts has tens of thousands in all."""
+
+    def __init__(self):
+        super().__init__()
+        self.of = defaultdict(dict)
+
+    def __setitem__(self, key, item):
+        super().__setitem__(key, item)
+        self.of[key.pk][key] = item
+
+    def pop(self, key, *default):
+        self.of[key.pk].pop(key, None)
+        return super().pop(key, *default)
+
+    def update(self, items):
+        for key, item in items.items():
+            self[key] = item
+
+
 class MemoryStore:
     """``away`` makes every call fail; ``before_write``, if set, is called once before the next write;
     ``expires_s``: by key, of items that are there."""
 
     def __init__(self):
-        self.table, self.expires_s = {}, {}
+        self.table, self.expires_s = Items(), {}
         self.away = False
         self.before_write = None
 
@@ -22,7 +44,7 @@ class MemoryStore:
 
     def items(self, pk, prefix=""):
         self._check()
-        matching = [item for key, item in self.table.items() if key.pk == pk and key.sk.startswith(prefix)]
+        matching = [item for key, item in self.table.of[pk].items() if key.sk.startswith(prefix)]
         return sorted(matching, key=lambda item: item.key.sk.encode())
 
     def scan(self, pk, after=""):
