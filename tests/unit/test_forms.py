@@ -3,9 +3,11 @@
 import json
 from time import process_time
 
+import msgspec.inspect
 import pytest
 from carbyne.core.limits import JSON_DEPTH_MAX
 from carbyne.http import forms
+from carbyne.wiring.openapi import TABLES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,3 +68,33 @@ def test_half_of_a_surrogate_pair_is_refused(text):
     assert "not as it should be" in System().refused(
         400, "POST", "/api/v0/services", f'{{"name":"shop","memo":{text}}}'
     )
+
+
+def choices(place, path="$"):
+    """(path as the decoder tells it, what may stand there) of each enum, and each tag of a union, in a type."""
+    options = getattr(place, "types", (place,))
+    if tags := [option.tag for option in options if getattr(option, "tag", None)]:
+        yield f"{path}.{options[0].tag_field}", tags
+    for option in options:
+        if values := getattr(option, "values", None):
+            yield path, values
+        if inner := getattr(option, "item_type", None):
+            yield from choices(inner, f"{path}[0]")
+        for field in getattr(option, "fields", ()):
+            yield from choices(field.type, f"{path}.{field.encode_name}")
+
+
+FORMS = {f"{row.method} {row.path}": row.body for table in TABLES.values() for row in table if row.body}
+
+
+@pytest.mark.parametrize("route", FORMS)
+def test_a_refusal_of_a_choice_says_what_is_allowed(route):
+    """Of every form of every route, whatever is added to it."""
+    for path, values in choices(msgspec.inspect.type_info(FORMS[route])):
+        told = forms.allowed(FORMS[route], f"Invalid enum value 'x' - at `{path}`").partition("must be one of ")[2]
+        assert set(map(str, values)) <= set(told.split(", ")), path
+        assert forms.allowed(FORMS[route], f"Expected `str`, got `int` - at `{path}`") == ""
+
+
+def test_there_are_choices_to_tell():
+    assert sum(len(list(choices(msgspec.inspect.type_info(kind)))) for kind in FORMS.values()) > 20

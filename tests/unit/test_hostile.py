@@ -2,10 +2,13 @@
 
 import gc
 import json
+import re
 import time
 
 import pytest
+from carbyne.wiring.openapi import TABLES
 
+from tests.support.fuzz import KNOWN_BODIES
 from tests.support.hostile import GOOD, HOST, REQUESTS, listed
 from tests.support.memory_system import MemorySystem
 from tests.support.registry_system import answer_of, event
@@ -66,3 +69,16 @@ def test_a_hostile_request_is_answered_at_once(system, name):
     assert min(spent) < CPU_S_MAX, spent
     for path in (HOST, "/api/v0/hosts", f"{HOST}/metadata"):
         assert system.handle(event("GET", path))["statusCode"] == 200, "what was accepted can be read"
+
+
+NAMED = [row for table in TABLES.values() for row in table if "{" in row.path]
+
+
+@pytest.mark.parametrize("row", NAMED, ids=lambda row: f"{row.method} {row.path}")
+def test_a_name_over_the_length_of_a_key_is_refused_by_every_route(system, row):
+    """DynamoDB refuses a sort key of more than 1,024 bytes, and a partition key of more than 2,048."""
+    body = KNOWN_BODIES.get(f"{row.method} {row.path}", {} if row.method in ("POST", "PUT") else None)
+    for name in ("x" * 1_100, "%2F" * 400, "%C3%A9" * 1_100):
+        path = re.sub(r"{[^}]*}", name, row.path)
+        answer = answer_of(system.handle(event(row.method, f"{path}?query=up&name=m&from=0&to=9", body)))
+        assert answer.status in (400, 404) or answer.body == {"status": "success", "data": []}, answer.text

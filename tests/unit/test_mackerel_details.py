@@ -1,11 +1,14 @@
 """Details of Mackerel's API that its clients rely on, with the bodies that these were recorded to send."""
 
 import json
+import re
 
 import pytest
+from carbyne.http.message import SKIPPED_HEADER
 from carbyne.registry import roles, services
 
-from tests.support.registry_system import NOW_S, System
+from tests.support.memory_system import MemorySystem
+from tests.support.registry_system import NOW_S, System, answer_of, event
 
 REPORT = "/api/v0/monitoring/checks/report"
 MKR_WRAP = (
@@ -20,6 +23,18 @@ AGENT_REPORT = (
 UPDATE = (
     '{"name":"web1","meta":{"memory":{"total":"16000kB"}},"interfaces":%s,"roleFullnames":null,"checks":%s,'
     '"displayName":"web 1"}\n'
+)
+CONTAINER_REPORT = (
+    '{"source":{"type":"host","hostId":"host1"},"name":"ping","status":"%s","message":"%s","occurredAt":%d}'
+)
+"""mackerel-container-agent: it joins what up to three runs left, in one body, and says nothing of attempts."""
+RUBY_REPORT = (
+    '{"reports":[{"name":"ping","status":"%s","message":"%s","occurredAt":%d,"source":{"type":"host",'
+    '"hostId":"host1"}}]}'
+)
+WIDGET = (
+    '{"title":"x","urlPath":"x","widgets":[{"type":"%s","title":"","layout":{"x":0,"y":0,"width":1,"height":1},'
+    '"graph":{"type":"%s"}}]}\n'
 )
 ETH0 = (
     '{"name":"eth0","ipv4Addresses":["10.0.0.7","10.0.0.8"],"ipv6Addresses":["fe80::1"],'
@@ -50,6 +65,22 @@ def test_of_two_reports_within_a_second_the_later_arrival_wins(system, first, se
 def test_of_two_reports_within_a_second_and_a_body_the_last_one_wins(system):
     bodies = [json.loads(MKR_WRAP % each) for each in (("CRITICAL", "first", NOW_S), ("OK", "second", NOW_S))]
     system.ok("POST", REPORT, {"reports": [body["reports"][0] for body in bodies]})
+    assert states(system) == {"second": "OK"}
+
+
+def test_reports_that_a_container_agent_saved_up_end_in_the_last_one(system):
+    """Sent again after an answer that was lost, too."""
+    runs = [CONTAINER_REPORT % each for each in (("CRITICAL", "a", NOW_S), ("WARNING", "b", NOW_S), ("OK", "c", NOW_S))]
+    for _ in range(2):
+        system.ok("POST", REPORT, f'{{"reports":[{",".join(runs)}]}}\n')
+        assert states(system) == {"c": "OK"}
+    system.ok("POST", REPORT, '{"reports":[%s]}\n' % (CONTAINER_REPORT % ("CRITICAL", "d", NOW_S + 60)))
+    assert states(system) == {"d": "CRITICAL"}
+
+
+def test_a_report_of_the_ruby_client(system):
+    for status, message in (("CRITICAL", "first"), ("OK", "second")):
+        system.ok("POST", REPORT, RUBY_REPORT % (status, message, NOW_S))
     assert states(system) == {"second": "OK"}
 
 
@@ -144,6 +175,26 @@ def test_the_address_of_an_interface_is_its_first_ipv4_address(system, interface
     assert system.host_ids("") == ["host1"]
 
 
+def test_the_ruby_client_finds_the_address_of_a_container_agents_host(system):
+    """The agent sends addresses as a list alone; the client takes `ipAddress` of the first interface eth0 to eth9."""
+    interfaces = '[{"name":"eth0","ipv4Addresses":["172.17.0.2"],"macAddress":"02:42:ac:11:00:02"}]'
+    system.ok("PUT", "/api/v0/hosts/host1?", UPDATE % (interfaces, '[{"name":"ping"}]'))
+    [host] = system.ok("GET", "/api/v0/hosts.json?name=web1")["hosts"]
+    assert next(each["ipAddress"] for each in host["interfaces"] if re.match(r"eth\d", each["name"])) == "172.17.0.2"
+
+
+@pytest.mark.parametrize("time", [f"{NOW_S}", f"{NOW_S}.0", f"{NOW_S // 1000}e3"])
+@pytest.mark.parametrize("value", ["-0.0", "-0"])
+def test_a_time_that_is_a_whole_float_and_a_zero_with_a_sign_come_back(time, value):
+    """Ruby's `Time.now.to_f.floor(0)` and Python's `time.time() // 1` are floats."""
+    system = MemorySystem(lambda: NOW_S, lambda: 0.0)
+    body = f'[{{"hostId":"host1","time":{time},"name":"custom.a","value":{value}}}]'
+    assert answer_of(system.handle(event("POST", "/api/v0/tsdb", body))).headers.get(SKIPPED_HEADER) is None
+    url = f"/api/v0/hosts/host1/metrics?from={NOW_S - 60}&name=custom.a&to={NOW_S}"
+    points = f'[{{"time":{NOW_S // 60 * 60},"value":-0.0}}]'
+    assert answer_of(system.handle(event("GET", url))).text == f'{{"metrics":{points}}}'
+
+
 def test_a_service_or_role_posted_twice_is_refused(system):
     """Also with the same memo: the documents give an organisation one service of a name, and a service one role."""
     for url, body in (
@@ -192,6 +243,8 @@ def test_an_orphan_of_an_older_version_is_passed_over_and_adopted(system):
         ("POST", "/api/v0/hosts/bulk-update-statuses?", '{"ids":[],"status":"x"}\n', "maintenance, poweroff"),
         ("POST", REPORT, MKR_WRAP % ("FINE", "m", NOW_S), "CRITICAL, OK, UNKNOWN, WARNING"),
         ("POST", "/api/v0/graph-defs/create?", '[{"name":"custom.x","unit":"furlongs"}]\n', "bits/sec, bytes"),
+        ("POST", "/api/v0/monitors?", '{"type":"hosts","name":"x"}\n', "connectivity, host, service, external"),
+        ("POST", "/api/v0/dashboards?", WIDGET % ("graf", "role"), "alertStatus, graph, markdown, value"),
     ],
 )
 def test_a_wrong_choice_is_told_what_is_allowed(system, method, url, body, allowed):

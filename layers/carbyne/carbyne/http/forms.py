@@ -18,6 +18,8 @@ _STRING: Final = re.compile(rb'"[^"\\]*+(?>(?:\\.[^"\\]*+)*)"?', re.DOTALL)  # a
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS: Final = dict.fromkeys(b"[{", 1) | dict.fromkeys(b"]}", -1)
 _PATH: Final = re.compile(r"`\$(.*)`$")
+_CHOICES: Final = ("Invalid enum value", "Invalid value")
+"""How the decoder begins what it says of an enum, and of the tag of a union."""
 _SEGMENT: Final = re.compile(r"\.(\w+)|\[[^]]*\]")
 
 
@@ -27,7 +29,7 @@ def form(call: Call, kind: type[Form]) -> Form:
     try:
         return msgspec.json.decode(body, type=kind)
     except ValueError as error:
-        raise _refusal(f"{error}{_allowed(kind, str(error))}") from None
+        raise _refusal(f"{error}{allowed(kind, str(error))}") from None
 
 
 def json_of(call: Call) -> bytes:
@@ -52,18 +54,24 @@ def _refusal(reason: str) -> RequestError:
     return RequestError(400, f"the body is not as it should be: {reason}")
 
 
-def _allowed(kind: Any, message: str) -> str:  # noqa: ANN401 - any type of a form
-    """What an enum would take, if the decoder's message is about one: it names the place alone."""
+def allowed(kind: Any, message: str) -> str:  # noqa: ANN401 - any type of a form
+    """What an enum, or the tag of a union, would take, if the decoder's message is about one: it names the place
+    alone."""
     path = _PATH.search(message)
-    if not message.startswith("Invalid enum value") or not path:
+    if not message.startswith(_CHOICES) or not path:
         return ""
     import msgspec.inspect  # noqa: PLC0415 - 3 ms that only a refusal costs
 
     place: Any = msgspec.inspect.type_info(kind)
     for segment in _SEGMENT.finditer(path[1]):
         place = _inside(place, segment[1])
-    values = [value for option in getattr(place, "types", (place,)) for value in getattr(option, "values", ())]
-    return f"; it must be one of {', '.join(map(str, values))}" if values else ""
+    values = [value for option in getattr(place, "types", (place,)) for value in _values(option)]
+    return f"; it must be one of {', '.join(values)}" if values else ""
+
+
+def _values(option: Any) -> list[str]:  # noqa: ANN401 - as of ``_inside``
+    """Of an enum all its values; of a struct in a union its tag, which is no field of it."""
+    return [str(value) for value in (*getattr(option, "values", ()), getattr(option, "tag", None)) if value is not None]
 
 
 def _inside(place: Any, field: str | None) -> Any:  # noqa: ANN401 - types of msgspec.inspect, which have no union

@@ -17,6 +17,7 @@ from carbyne.core.limits import (
     TITLE_CHARACTERS_MAX,
     WIDGETS_MAX,
 )
+from carbyne.http.forms import allowed
 from carbyne.registry.store import Key, Registry, RegistryChange, RegistryItem, Store, body_of, settle
 
 Cells = Annotated[int, Meta(ge=0, le=10_000)]
@@ -124,7 +125,8 @@ def _checked(form: DashboardForm) -> bytes:
     try:
         msgspec.json.decode(body, type=list[Widget])
     except msgspec.ValidationError as error:
-        raise RequestError(400, f"a widget is not as it should be: {error}") from None
+        told = f"{error}{allowed(list[Widget], str(error))}"
+        raise RequestError(400, f"a widget is not as it should be: {told}") from None
     return body
 
 
