@@ -5,6 +5,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := layers/carbyne
 export AWS_DEFAULT_REGION ?= us-east-1
 export SAM_CLI_TELEMETRY := 0
+# What Python compiles, pytest's rewritten tests too, is kept whatever the shell says: 6 s of each of its processes.
+export PYTHONDONTWRITEBYTECODE :=
 # sam local runs containers of this machine's processor: samconfig.toml has a section for x86_64.
 SAM_HERE := $(if $(filter x86_64,$(shell uname -m)),--config-env x86_64)
 export PORT API_KEY PARAMETERS LOG LISTEN
@@ -15,7 +17,7 @@ COMPILE := uv pip compile --quiet --generate-hashes --custom-compile-command "ma
 
 BENCHES := bench-hot bench-ingest bench-sources bench-size bench-promql bench-query bench-replay bench-labelled bench-start
 
-.PHONY: bench $(BENCHES) cost help run check test test-lambda nightly sim lint types web openapi build build-local validate checkov sam-local smoke lock clean
+.PHONY: bench $(BENCHES) cost help run check unit test test-lambda nightly sim lint types web openapi build build-local validate checkov sam-local smoke lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,7 +28,10 @@ help: ## this list
 run: .venv/run.txt web/dist/index.html ## the whole system on 127.0.0.1:8080 until Ctrl-C
 	@$(BIN)/python -m local
 
-check: lint types ## lint, types, unit tests: under 90 s
+check: ## lint, types, unit tests, at once: under 90 s
+	@$(MAKE) --no-print-directory -j 3 lint types unit
+
+unit: .venv/test.txt ## the unit tests
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not nightly" tests/unit
 
 test: lint types web/node_modules/axe-core web/dist/index.html ## everything but the long forms; what CI runs
@@ -84,7 +89,7 @@ cost: .venv/test.txt ## dollars a month: HOSTS=1000 METRICS=100 INTERVAL=60 [DOO
 	@$(BIN)/python -m bench.cost $(COST_OF) $(if $(DATA),--data $(DATA)) $(if $(JSON),--json) $(ARGS)
 
 smoke: .venv/run.txt ## make smoke URL=... KEY=...: post, read back, print the lag; of a stack or of make run
-	@$(BIN)/python -m tests.smoke "$(URL)" "$(KEY)"
+	@$(BIN)/python -m tests.support.smoke "$(URL)" "$(KEY)"
 
 lock: .venv/test.txt ## pin the groups of pyproject.toml with hashes: for tests, for make run, for the layer
 	$(COMPILE) --universal --python-version 3.11 --group layer --group local --group dev pyproject.toml -o requirements.lock

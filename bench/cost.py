@@ -19,16 +19,16 @@ from carbyne.core.items import Item
 from carbyne.core.keys import RESOLUTIONS, Window
 from carbyne.core.prices import prices
 from carbyne.core.settings import SealerSettings
-from samtranslator.yaml_helper import yaml_parse
 
 from bench import ingest, plot
 from bench.common import ROOT, day_of, machine, report
 from bench.query import BASE_MS, DAY_MS, WINDOW_S, Host, World, settings_of
 from bench.size import hot_bytes
+from harness.template import template
 from servers.valkey import Cluster
 
 PRICES = prices()
-TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
+TEMPLATE = template()
 HOURS, DAYS = 730, 30.4
 DAY_S = 86_400
 BLOCKS_COMPARED_MS = 4.9

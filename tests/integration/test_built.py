@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 from carbyne.core.keys import SourceKey, Window, lane_due
-from samtranslator.yaml_helper import yaml_parse
 
 from harness.pipeline import master_of
-from tests.expansion import Expansion, transform
+from harness.template import template
+from tests.support.expansion import Expansion, transform
 from tests.support.lambda_rie import BuiltFunction, build_for_here, environment, pythons
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 TEXT = (ROOT / "template.yaml").read_text()
-RESOURCES = yaml_parse(TEXT)["Resources"]
+RESOURCES = template()["Resources"]
 EXPANSION = Expansion(transform(TEXT))
 FUNCTIONS = {
     name: body["Properties"] for name, body in RESOURCES.items() if body["Type"] == "AWS::Serverless::Function"

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from tests import smoke
+from tests.support import smoke
 
 
 @contextmanager

@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 from carbyne.core import limits
 
-from tests.expansion import EXISTING, MANAGED, Expansion, transform
+from harness.template import template
+from tests.support.expansion import EXISTING, MANAGED, Expansion, transform
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "layers" / "carbyne" / "carbyne"
@@ -466,8 +466,7 @@ def test_the_first_key_is_a_command_and_never_a_key(stack):
 def test_samconfig_has_three_ways_to_deploy():
     tomllib = pytest.importorskip("tomllib")
     config = tomllib.loads((ROOT / "samconfig.toml").read_text())
-    parameters = yaml.compose((ROOT / "template.yaml").read_text())
-    known = {key.value for section, node in parameters.value if section.value == "Parameters" for key, _ in node.value}
+    known = template()["Parameters"].keys()
     for name in ("default", "dev", "prod"):
         deploy = config[name]["deploy"]["parameters"]
         given = {pair.partition("=")[0] for pair in deploy.get("parameter_overrides", "").split()}

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from samtranslator.yaml_helper import yaml_parse
+from harness.template import template
 
 ROOT = Path(__file__).resolve().parents[2]
-TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
+TEMPLATE = template()
 DOC = (ROOT / "docs" / "operations.md").read_text()
 
 

@@ -1,13 +1,20 @@
-"""Which room may import which: one direction, from what answers events to the words that all of it speaks."""
+"""Which room may import which, in one direction, and names: a type's is its own, a local's says what it holds."""
 
 import ast
+import inspect
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[2] / "layers/carbyne/carbyne"
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "layers/carbyne/carbyne"
+FOLDERS = ["layers/carbyne/carbyne", "functions", "harness", "servers", "local", "bench", "tests"]
+VAGUE = {"wanted", "moment", "settled", "one", "found", "held"}
+# The many and the one of a vector matching are PromQL's words.
+VAGUE_KEPT = {("layers/carbyne/carbyne/promql/matching.py", "one")}
 BASE = {"core", "samples", "stream"}
 MAY_IMPORT = {
     "core": set(),
@@ -53,15 +60,20 @@ MAY_IMPORT = {
 }
 
 
+@cache
+def tree(path):
+    return ast.parse(path.read_text())
+
+
 def imported(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("carbyne."):
             yield node.module.split(".")[1]
 
 
 def defined(path):
     """Names of the types that a module defines: classes, and aliases as they are written here, ``Rows = list[Row]``."""
-    for node in ast.parse(path.read_text()).body:
+    for node in tree(path).body:
         if isinstance(node, ast.ClassDef):
             yield node.name
         elif isinstance(node, ast.Assign) and re.fullmatch("_?[A-Z][a-z]+[A-Za-z]*", ast.unparse(node.targets[0])):
@@ -91,14 +103,24 @@ def test_a_room_imports_only_what_it_may(room):
 def test_use_cases_know_no_library_of_aws_or_redis():
     for room, allowed in MAY_IMPORT.items():
         for path in sorted((PACKAGE / room).rglob("*.py")) if allowed is not None and room != "adapters" else ():
-            loaded = {
-                (node.module or "").split(".")[0]
-                for node in ast.parse(path.read_text()).body
-                if isinstance(node, ast.ImportFrom)
-            } | {
-                name.name
-                for node in ast.parse(path.read_text()).body
-                if isinstance(node, ast.Import)
-                for name in node.names
-            }
+            nodes = tree(path).body
+            loaded = {(node.module or "").split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom)}
+            loaded |= {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
             assert not loaded & {"boto3", "botocore", "redis", "aws_lambda_powertools"}, path
+
+
+def names_in(code):
+    """Names of the functions of code, and what they call their parameters and locals."""
+    yield from (code.co_name, *code.co_varnames, *code.co_cellvars)
+    for inner in filter(inspect.iscode, code.co_consts):
+        yield from names_in(inner)
+
+
+def test_no_name_hides_what_it_holds():
+    paths = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+    vague = {
+        (str(path.relative_to(ROOT)), name)
+        for path in paths
+        for name in VAGUE.intersection(names_in(compile(path.read_text(), path, "exec")))
+    }
+    assert vague == VAGUE_KEPT

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
-import yaml
 from carbyne.http.answers import DONE, Success
 from carbyne.http.message import Response
 from carbyne.http.routes import Route
@@ -15,10 +14,10 @@ from carbyne.tenants.accounts import Permission
 from carbyne.wiring.openapi import TABLES
 
 from local.gateway import DEFAULT, Gateway
-from local.template import pairs
+from local.template import Template, pairs
 
 ROOT = Path(__file__).resolve().parents[2]
-RESOURCES = pairs(pairs(yaml.compose((ROOT / "template.yaml").read_text()))["Resources"])
+RESOURCES = pairs(Template(ROOT / "template.yaml", "").sections["Resources"])
 
 
 def route(path, method="GET"):

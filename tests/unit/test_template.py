@@ -35,7 +35,7 @@ SETTINGS = {
 }
 
 
-class Loader(yaml.SafeLoader):
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """Reads ``!Ref X`` as ("!Ref", "X")."""
 
 

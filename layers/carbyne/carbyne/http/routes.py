@@ -71,9 +71,11 @@ class Route(NamedTuple, Generic[Deps]):
 
         API Gateway has decoded the path: decoding it again would take ``a%41``, sent as ``a%2541``, for ``aA``.
         """
+        if method != self.method:
+            return None
         pattern = self.path.split("/")
         given = path.split("/", len(pattern) - 1 if self.path.endswith("+}") else -1)
-        if method != self.method or len(pattern) != len(given):
+        if len(pattern) != len(given):
             return None
         pairs = list(zip(pattern, given, strict=True))
         if not all((_is_name(segment) and part) or segment == part for segment, part in pairs):

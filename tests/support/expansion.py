@@ -1,7 +1,7 @@
 """What CloudFormation makes of template.yaml: transformed by SAM, with parameters, mappings and conditions worked out.
 
-``python -m tests.expansion [COMMIT]`` lists what differs between a commit's template (HEAD unless given) and the
-present one.  Functions of which only AWS knows the result (GetAtt, Ref of a resource) stay as they are.
+``python -m tests.support.expansion [COMMIT]`` lists what differs between a commit's template (HEAD unless given) and
+the present one.  Functions of which only AWS knows the result (GetAtt, Ref of a resource) stay as they are.
 """
 
 import contextlib
@@ -14,9 +14,10 @@ from pathlib import Path
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
-from samtranslator.yaml_helper import yaml_parse
 
-ROOT = Path(__file__).resolve().parents[1]
+from harness.template import parsed
+
+ROOT = Path(__file__).resolve().parents[2]
 MANAGED = json.loads(aws_managed_policies_data)
 NO_VALUE = object()
 EXISTING = {"RedisEndpoint": "redis:6379", "VpcSubnetIds": "subnet-0a,subnet-0b", "VpcSecurityGroupIds": "sg-0c"}
@@ -25,7 +26,7 @@ EXISTING = {"RedisEndpoint": "redis:6379", "VpcSubnetIds": "subnet-0a,subnet-0b"
 def transform(text):
     """The template as SAM hands it to CloudFormation."""
     managed = {name: f"arn:aws:iam::aws:policy{body['Path']}{name}" for name, body in MANAGED.items()}
-    template = yaml_parse(text)
+    template = parsed(text)
     for body in template["Resources"].values():
         for key in ("CodeUri", "ContentUri"):  # folders until `sam package` has put them into a bucket
             if key in body.get("Properties", {}):
