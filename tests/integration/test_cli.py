@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,8 @@ from carbyne.core.errors import RequestError
 from carbyne.core.limits import TENANT_CACHE_S
 from carbyne.tenants.accounts import BOTH, Accounts, Grant, Permission
 from carbyne.tenants.months import MonthUse
+
+from tests.support.stores import create_table
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD_KEY = "made-before-there-were-permissions"
@@ -57,14 +58,7 @@ class TestDesk(Desk):
 
 @pytest.fixture
 def table(aws):
-    name = uuid.uuid4().hex
-    aws.client("dynamodb").create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    return name
+    return create_table(aws.client("dynamodb"), "pk")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import itertools
 import secrets
 import time
-import uuid
 
 import pytest
 from carbyne.adapters.dynamodb.queue import DynamoQueues
@@ -17,6 +16,7 @@ from carbyne.wiring.redis import nodes
 from tests.model.redis import MemoryNodes, MemoryRedis
 from tests.support.queue_jobs import Jobs, lose
 from tests.support.queue_stores import NOW_MS, MemoryQueueTable, stored
+from tests.support.stores import create_table
 
 NUMBERS = itertools.count()
 NOTE = QueueNote(1000, 60_000)
@@ -30,14 +30,7 @@ def queue():
 
 @pytest.fixture(scope="module")
 def table_name(aws):
-    name = uuid.uuid4().hex
-    aws.client("dynamodb").create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        AttributeDefinitions=[{"AttributeName": part, "AttributeType": "S"} for part in ("pk", "sk")],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    return name
+    return create_table(aws.client("dynamodb"), "pk", "sk")
 
 
 @pytest.fixture(params=["memory", "dynamodb"])

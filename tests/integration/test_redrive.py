@@ -33,7 +33,7 @@ from local.sources import shards_of
 from local.template import ARNS
 from servers.lambdas import FunctionError
 from tests.support.blocks import KEY, ONE, TWO, Meter, everything
-from tests.support.stores import create_blocks_table
+from tests.support.stores import create_blocks_table, create_table
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 1_700_006_400  # where a window begins
@@ -75,12 +75,7 @@ def outputs(aws):
     """What the stack has, new for each test; tenant acme has the key ``secret``."""
     name = uuid.uuid4().hex
     aws.client("kinesis").create_stream(StreamName=name, ShardCount=1)
-    aws.client("dynamodb").create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    create_table(aws.client("dynamodb"), "pk", name=name)
     add_tenant(aws.client("dynamodb"), name, "acme")
     add_key(aws.client("dynamodb"), name, "secret", "acme")
     buckets = {output: f"{output.lower()}-{name}" for output in ("FailureBucketName", "ArchiveFailureBucketName")}

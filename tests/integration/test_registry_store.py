@@ -2,7 +2,6 @@
 
 import json
 import time
-import uuid
 
 import boto3
 import pytest
@@ -23,20 +22,14 @@ from carbyne.stream import records
 from carbyne.wiring.registry import registry as wired_registry
 
 from tests.support.registry_store import MemoryRegistered, MemoryStore
+from tests.support.stores import create_table
 
 A, B, C = Key("t:hosts", "a"), Key("t:hosts", "b"), Key("u:hosts", "a")
 
 
 @pytest.fixture(scope="module")
 def table(aws):
-    name = uuid.uuid4().hex
-    aws.client("dynamodb").create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        AttributeDefinitions=[{"AttributeName": part, "AttributeType": "S"} for part in ("pk", "sk")],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    return name
+    return create_table(aws.client("dynamodb"), "pk", "sk")
 
 
 @pytest.fixture(params=["memory", "dynamodb"])

@@ -1,7 +1,6 @@
 """A tenant's item: what several ingesters add to it, what stays in it, and the writer that is told to refuse by it."""
 
 import json
-import uuid
 
 import pytest
 from carbyne.adapters.dynamodb import usage
@@ -19,6 +18,7 @@ from carbyne.tenants.windows import LengthStep, Seen
 
 from harness.pipeline import APPS, MemoryStream, http_event
 from tests.support.fakes import NoDeletes
+from tests.support.stores import create_table
 
 NOW_S = 1_700_000_000
 MINUTE = NOW_S // 60
@@ -32,13 +32,7 @@ def client(aws):
 
 @pytest.fixture
 def table(client):
-    name = uuid.uuid4().hex
-    client.create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    name = create_table(client, "pk")
     add_tenant(client, name, "acme")
     add_key(client, name, "secret", "acme")
     return name

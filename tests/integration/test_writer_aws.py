@@ -25,6 +25,8 @@ from carbyne.stream import records
 from carbyne.tenants.accounts import BOTH, Accounts
 from carbyne.wiring.writer import writer as wired_writer
 
+from tests.support.stores import create_table
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -41,12 +43,7 @@ def names(aws):
     name = uuid.uuid4().hex
     aws.client("kinesis").create_stream(StreamName=name, ShardCount=2)
     dynamodb = aws.client("dynamodb")
-    dynamodb.create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    create_table(dynamodb, "pk", name=name)
     add_tenant(dynamodb, name, "acme")
     add_key(dynamodb, name, "secret", "acme")
     return name, name

@@ -8,7 +8,7 @@ from carbyne.clouds import budget
 from carbyne.clouds.aws import AwsCloud, name_of
 from carbyne.clouds.collector import Collector
 from carbyne.clouds.ports import CloudPoint, CloudRefusedError, CloudTaken
-from carbyne.clouds.scheduler import CloudScheduler
+from carbyne.clouds.scheduler import cloud_scheduler
 from carbyne.clouds.worker import CloudWorker
 from carbyne.core import limits
 from carbyne.core.errors import RetryableError
@@ -437,7 +437,7 @@ def test_each_integration_is_due_once_in_five_minutes_and_workers_are_called_for
     runs, queue, workers = Runs(["EC2"]), MemoryCloudQueue(), []
     for number in range(11):
         runs.make(["SQS"], name=f"n{number}")
-    scheduler = CloudScheduler(runs.system.store, queue, lambda: workers.append(1), lambda: runs.system.now_s)
+    scheduler = cloud_scheduler(runs.system.store, queue, lambda: workers.append(1), lambda: runs.system.now_s)
     due = []
     for _ in range(limits.CLOUD_EVERY_MINUTES):
         due.append(scheduler.run())

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 from carbyne.checks.asking import Asked
-from carbyne.checks.scheduler import CheckJob, CheckTaken, Scheduler
+from carbyne.checks.scheduler import CheckJob, CheckTaken, check_scheduler
 from carbyne.checks.verdicts import judge
 from carbyne.checks.worker import METRIC, CheckWorker
 from carbyne.core.errors import RetryableError
@@ -74,7 +74,7 @@ def work(system, queue, asking, turns=3):
 def schedule(system, queue):
     """(checks that are due, workers that were called)."""
     workers = []
-    due = Scheduler(system.store, queue, lambda: workers.append(1), lambda: system.now_s).run()
+    due = check_scheduler(system.store, queue, lambda: workers.append(1), lambda: system.now_s).run()
     return due, len(workers)
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from carbyne.core.errors import CarbyneError
+from carbyne.core.minutely import JobQueue
 from carbyne.registry.integrations import CloudJob
 
 
@@ -88,11 +89,4 @@ class CloudTaken(msgspec.Struct, frozen=True):
     body: CloudJob
 
 
-class CloudQueue(Protocol):
-    """The queue of integrations, of the operator's tenant.  All methods raise RetryableError."""
-
-    def publish(self, jobs: Sequence[tuple[CloudJob, int, str]]) -> None:
-        """Jobs with their delays in seconds and their keys."""
-
-    def take(self, most: int, lease_s: int) -> list[CloudTaken]: ...
-    def acknowledge(self, leases: Sequence[str]) -> None: ...
+CloudQueue = JobQueue[CloudJob, CloudTaken]

@@ -11,19 +11,21 @@ from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.registry import DynamoRegistry
 from carbyne.adapters.invoke import CalledWorker, InvokedQueue
 from carbyne.checks import scheduler as checks
-from carbyne.checks.scheduler import CheckTaken, Scheduler
+from carbyne.checks.scheduler import CheckJob, CheckTaken, check_scheduler
 from carbyne.clouds import scheduler as clouds
 from carbyne.clouds.ports import CloudTaken
-from carbyne.clouds.scheduler import CloudScheduler
+from carbyne.clouds.scheduler import cloud_scheduler
+from carbyne.core.minutely import MinuteScheduler
 from carbyne.core.names import OPERATOR
 from carbyne.core.settings import SchedulerSettings, load
+from carbyne.registry.integrations import CloudJob
 
 
 class SchedulerDeps(NamedTuple):
     """What the function runs each minute."""
 
-    checks: Scheduler
-    clouds: CloudScheduler
+    checks: MinuteScheduler[CheckJob]
+    clouds: MinuteScheduler[CloudJob]
 
 
 @cache
@@ -35,13 +37,13 @@ def scheduler() -> SchedulerDeps:
     functions = boto3.client("lambda", config=aws.config(connect_timeout_s=1, read_timeout_s=28, tries=2))
     store = DynamoRegistry(dynamodb, settings.registry_table)
     return SchedulerDeps(
-        Scheduler(
+        check_scheduler(
             store,
             InvokedQueue(functions, settings.queue, OPERATOR, checks.QUEUE, CheckTaken),
             CalledWorker(functions, settings.worker),
             lambda: int(time.time()),
         ),
-        CloudScheduler(
+        cloud_scheduler(
             store,
             InvokedQueue(functions, settings.queue, OPERATOR, clouds.QUEUE, CloudTaken),
             CalledWorker(functions, settings.worker, b'{"clouds": true}'),
