@@ -10,7 +10,7 @@ import pytest
 from carbyne.adapters.dynamodb.table import WarmBlocks
 from carbyne.archive import reconciler as module
 from carbyne.archive.compared import ComparedInTable, ComparedNow
-from carbyne.archive.reconciler import Reconciled, Reconciler
+from carbyne.archive.reconciler import Copying, Reconciled, Reconciler
 from carbyne.core import limits
 from carbyne.core.errors import RetryableError
 from carbyne.core.items import Item
@@ -38,9 +38,7 @@ class World:
         return Reconciler(
             expiring,
             compared or ComparedInTable(self.table),
-            warm or self.warm,
-            self.cold,
-            NoMarkers(),
+            Copying(warm or self.warm, self.cold, NoMarkers()),
             self.kept_s,
             lambda: self.now_s * 1000,
             self.meter,

@@ -52,6 +52,14 @@ class Reconciled(NamedTuple):
         )
 
 
+class Copying(NamedTuple):
+    """Where blocks are read, where they are copied to, and the deletes that a copy obeys."""
+
+    warm: Blocks
+    cold: Blocks
+    deletes: DeleteMarkers
+
+
 class Reconciler:
     """``expiring(day, after)``: the keys of the blocks that expire on that day since the epoch, those behind ``after``
     alone if it is given; ``kept_s``: how long every block stays in the table at least."""
@@ -60,18 +68,14 @@ class Reconciler:
         self,
         expiring: Callable[[int, BlockKey | None], Iterable[BlockKey]],
         compared: Compared,
-        warm: Blocks,
-        cold: Blocks,
-        deletes: DeleteMarkers,
+        copying: Copying,
         kept_s: int,
         now_ms: Callable[[], int],
         meter: Meter,
     ) -> None:
         self._expiring = expiring
         self._compared = compared
-        self._warm = warm
-        self._cold = cold
-        self._deletes = deletes
+        self._copying = copying
         self._kept_s = kept_s
         self._now_ms = now_ms
         self._meter = meter
@@ -141,12 +145,13 @@ class Reconciler:
             return None
 
     def _missing(self, key: BlockKey) -> bool:
-        item = self._warm.get(key)
+        warm, cold, deletes = self._copying
+        item = warm.get(key)
         if item is None:  # gone meanwhile, which the archiver was told
             return False
-        if key.part == blocks.WHOLE and (archived := self._cold.get(key)) and archived.data == item.data:
+        if key.part == blocks.WHOLE and (archived := cold.get(key)) and archived.data == item.data:
             return False
-        return archive(self._cold, self._deletes, key, item.data)
+        return archive(cold, deletes, key, item.data)
 
     def _count(self, total: Reconciled) -> None:
         self._meter.add("BlocksReconciled", total.compared)

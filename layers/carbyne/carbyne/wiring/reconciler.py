@@ -12,7 +12,7 @@ from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks, expiring
 from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.archive.compared import Compared, ComparedInTable, ComparedNow
-from carbyne.archive.reconciler import Reconciler
+from carbyne.archive.reconciler import Copying, Reconciler
 from carbyne.core.items import Blocks, Table
 from carbyne.core.keys import BlockKey
 from carbyne.core.limits import COLD_READERS
@@ -41,9 +41,7 @@ def assemble(settings: ReconcilerSettings, ports: ReconcilerPorts, compared: Com
     return Reconciler(
         expiring=ports.expiring,
         compared=compared or ComparedInTable(ports.table),
-        warm=WarmBlocks(ports.table),
-        cold=ports.cold,
-        deletes=Catalogue(ports.table),
+        copying=Copying(WarmBlocks(ports.table), ports.cold, Catalogue(ports.table)),
         kept_s=min(by_resolution(settings, "warm").values()),
         now_ms=ports.now_ms,
         meter=ports.meter,
