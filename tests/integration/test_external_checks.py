@@ -164,7 +164,7 @@ def test_certificates(folder, days, fields, status, message):
     assert verdict.status == status and message in verdict.message, verdict
 
 
-def test_a_certificate_that_nobody_trusts_or_of_another_name_is_refused(folder):
+def test_an_untrusted_certificate_or_one_of_another_name_is_refused(folder):
     both, trusted = certificate(folder)
     with Server(both) as secured:
         assert "self-signed certificate" in check(secured.url("/up")).message

@@ -150,7 +150,7 @@ def test_reads_beyond_the_budget_of_a_call_go_on(store, monkeypatch):
     assert read(store, SOURCE, "m7") == [{T0_MS + 60_000 * i: float(i) for i in range(240)}]
 
 
-def test_windows_that_nobody_declared_are_found(store):
+def test_windows_that_were_never_declared_are_found(store):
     old = [Window(WINDOW.start_s - LENGTH_S * back, LENGTH_S) for back in (20, 30)]
     for window in (*old, WINDOW, Window(WINDOW.start_s - 60 * LENGTH_S, 60)):
         write(store, SOURCE, row(window.start_s * 1000, {"a": 1.0}), window=window)

@@ -29,7 +29,7 @@ def system(own_cluster):
     running.close()
 
 
-def start_anew(system, endpoint):
+def start_new_instances(system, endpoint):
     """New instances of every function: none remembers a stamp that it saw acknowledged."""
     system.endpoint = endpoint
     system.reconnect()
@@ -69,7 +69,7 @@ def lanes_of(master):
     return [lane for lane in range(1024) if slot_of(lane) in slots]
 
 
-def test_a_tail_that_a_failover_lost_is_replayed_though_nobody_remembers_it(system, own_cluster):
+def test_a_tail_that_a_failover_lost_is_replayed_though_no_function_remembers_it(system, own_cluster):
     for minute in range(5):
         system.post_minute(minute)
     system.ingest_new()
@@ -81,7 +81,7 @@ def test_a_tail_that_a_failover_lost_is_replayed_though_nobody_remembers_it(syst
     promoted = lose_the_tail(system, own_cluster, victim, system.ingest_new)
     assert system.counts["WritesWithoutReplica"] > 0, "acknowledged by the master alone"
 
-    start_anew(system, f"127.0.0.1:{promoted.port}")
+    start_new_instances(system, f"127.0.0.1:{promoted.port}")
     system.post_minute(10)
     system.ingest_new()
     assert system.counts["LanesLost"] == 0, "no ingester knows better"

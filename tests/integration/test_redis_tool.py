@@ -141,7 +141,7 @@ def test_a_cluster_is_watched_until_it_is_interrupted(hosts, monkeypatch):
     assert len(operator.said) == 3 and all(line.startswith("3 shards, 6 nodes") for line in operator.said)
 
 
-def test_nobody_at_the_keyboard_is_no_yes(hosts):
+def test_without_a_terminal_the_answer_is_no(hosts):
     fleet, operator = hosts
     command = f"redis join {name_of(fleet.nodes[6])} --endpoint {operator.endpoint}"
     done = subprocess.run(

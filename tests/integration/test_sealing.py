@@ -562,7 +562,7 @@ def test_a_full_redis_is_sealed_empty(make, cluster):
 
 
 @pytest.mark.parametrize("value", [b"", b"short", b"\0" * 27 + b"odd", b"\0" * 26 + b"\1" + b"\xff" * 12])
-def test_a_row_that_nobody_wrote_holds_up_its_own_window_alone(make, value):
+def test_a_row_that_no_writer_made_holds_up_its_own_window_alone(make, value):
     world = make(hot_s=0)
     for host in (BROKEN, SOUND):
         fill(world, host)

@@ -69,7 +69,7 @@ def test_a_refusal_is_shown(capsys):
     assert "answers 403" in capsys.readouterr().err
 
 
-def test_nobody_there(capsys):
+def test_a_server_that_does_not_run(capsys):
     assert smoke.main("http://127.0.0.1:9", "key") == 1
     assert capsys.readouterr().err.startswith("smoke: ")
     assert smoke.main("", "") == 2

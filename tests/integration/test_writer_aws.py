@@ -186,7 +186,7 @@ def test_a_call_without_an_answer_leaves_every_entry_to_be_tried_again_and_is_ma
 
 
 @both_clients
-def test_nobody_there_leaves_every_entry_to_be_tried_again(client_at):
+def test_an_endpoint_that_is_away_leaves_every_entry_to_be_tried_again(client_at):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert KinesisStream(client_at(f"http://127.0.0.1:{port}"), "s").put(ENTRIES) == [0, 1, 2]

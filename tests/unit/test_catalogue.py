@@ -191,7 +191,7 @@ def test_a_window_is_new_once(catalogue):
     assert catalogue.windows("raw") == Windows({window(5)}, set())
 
 
-def test_a_window_made_anew_is_marked(catalogue):
+def test_a_window_made_again_is_marked(catalogue):
     catalogue.add_window("raw", window(5))
     catalogue.mark_again("raw", window(5))
     catalogue.mark_again("raw", window(5))

@@ -110,7 +110,7 @@ def test_no_function_inside_is_to_call_what_it_cannot_reach(resources):
             assert "kinesis:PutRecords" not in listed(statement["Action"]), where
 
 
-def test_functions_with_redis_may_connect_as_their_user_and_nobody_else(resources):
+def test_functions_with_redis_may_connect_as_their_user_and_no_other(resources):
     policy = resources["RedisAccess"]["Properties"]
     inside = {f"{name}Role" for name, f in of_type(resources, "AWS::Lambda::Function").items() if "VpcConfig" in f}
     assert {role["Ref"] for role in policy["Roles"]} == inside != set()

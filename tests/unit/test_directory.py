@@ -131,7 +131,7 @@ def test_sets_of_earlier_code_may_have_any_label(directory, table):
 
 
 class Together(Counted):
-    """Lets nobody read before so many do at once."""
+    """Lets no thread read before so many do at once."""
 
     def __init__(self, readers):
         super().__init__()

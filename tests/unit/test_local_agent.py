@@ -22,7 +22,7 @@ def test_no_answer_in_time_is_told_and_the_next_post_comes(silent, monkeypatch, 
     assert capsys.readouterr().err.count("were not taken: ReadTimeoutError") == 2
 
 
-def test_nobody_there_is_told(capsys):
+def test_an_absent_server_is_told(capsys):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert agent.Agent(f"http://127.0.0.1:{port}", "key").post() is False

@@ -273,14 +273,14 @@ def test_other_errors_are_told_at_once_with_their_name(cluster, nodes, error):
         IndexError(),
     ],
 )
-def test_a_topology_that_nobody_tells_is_an_outage_and_no_bug(cluster, nodes, error):
+def test_a_topology_that_no_node_tells_is_an_outage_and_no_bug(cluster, nodes, error):
     cluster.unreachable = error
     cluster.by_name["a:1"].answers = [exceptions.ConnectionError("refused")] * 1000
     (reply,) = nodes.run([GET])
     assert isinstance(reply, RetryableError) and "refused" in str(reply)
 
 
-def test_a_slot_that_nobody_serves_is_tried_until_the_budget_is_spent(cluster, nodes):
+def test_a_slot_that_no_node_serves_is_tried_until_the_budget_is_spent(cluster, nodes):
     cluster.serves = {1: None}
     gone, fine = nodes.run([GET, Command(2, ("GET", "y"))])
     assert isinstance(gone, RetryableError) and "slot" in str(gone) and fine == "OK"

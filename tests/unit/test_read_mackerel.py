@@ -127,7 +127,7 @@ def test_warnings_come_in_a_header_and_only_on_request(reader):
         ({"name": "a", "from": "2", "to": "1"}, "from (2) is after to (1)"),
     ],
 )
-def test_a_query_that_makes_no_sense_is_400_and_asks_nobody(reader, query, says):
+def test_a_query_that_makes_no_sense_is_400_and_asks_no_tier(reader, query, says):
     with pytest.raises(RequestError) as raised:
         get(reader, "/api/v0/hosts/web1/metrics", **query)
     assert raised.value.status == 400 and says in raised.value.message and reader.calls == []

@@ -232,7 +232,7 @@ def test_a_lane_that_is_rebuilding_is_an_error_or_on_request_a_warning(tiers, re
     assert read(reader, partial=True) == ({NOW_MS: 1.0}, [REBUILDING])
 
 
-def test_while_a_lane_is_rebuilding_nobody_can_say_that_a_series_is_unknown(tiers, reader):
+def test_while_a_lane_is_rebuilding_no_series_counts_as_unknown(tiers, reader):
     tiers.whole = False
     assert read(reader, partial=True) == ({}, [REBUILDING])
     with pytest.raises(RetryableError):

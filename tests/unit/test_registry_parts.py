@@ -166,7 +166,7 @@ def graph(name="custom.x", **fields):
     return {"name": name, "metrics": [{"name": f"{name}.m", "displayName": "M", "isStacked": True}], **fields}
 
 
-def test_graphs_are_defined_and_defined_anew(system):
+def test_graphs_are_defined_and_defined_again(system):
     system.ok("POST", f"{GRAPHS}/create", [graph(displayName="X", unit="bytes/sec"), graph("custom.a.#.*")])
     before = dict(system.store.table)
     system.ok("POST", f"{GRAPHS}/create", [graph("custom.a.#.*")])

@@ -140,7 +140,7 @@ def test_a_tenant_that_fills_a_shard_alone_is_refused():
     assert world.refused == {"only": (400, 399)}
 
 
-def test_nobody_is_refused_while_early_seals_suffice():
+def test_no_tenant_is_refused_while_early_seals_suffice():
     world = World({("greedy", "a"): 700, ("honest", "c"): 9}, int(ADMIT_FILL_MAX * MAX_BYTES))
     world.run()
     assert world.sealed and world.refused == {}

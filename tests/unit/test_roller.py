@@ -36,7 +36,7 @@ def live(seed, **world):
 
 @settings(max_examples=10, deadline=None)
 @given(SEEDS)
-def test_a_life_in_any_order_is_exact_at_every_moment(seed):
+def test_a_life_in_any_order_is_exact_at_every_step(seed):
     live(seed)
 
 

@@ -175,7 +175,7 @@ def test_a_late_row_merges_into_the_block():
     assert world.catalogue.of(A).windows("raw").again == set()
 
 
-def test_a_block_that_had_been_removed_is_marked_before_it_is_made_anew():
+def test_a_block_that_had_been_removed_is_marked_before_it_is_made_again():
     world = World({A: rows()})
     world.run()
     assert world.table.expire(2**40)

@@ -229,7 +229,7 @@ def test_a_repeated_put_that_meets_its_own_success_is_a_success(store):
     assert merged(store, names(9)) == filled(names(9))
 
 
-def test_somebody_who_always_comes_first_makes_it_retryable(store):
+def test_a_writer_that_always_comes_first_makes_it_retryable(store):
     turn = []
 
     def come_first():
@@ -242,7 +242,7 @@ def test_somebody_who_always_comes_first_makes_it_retryable(store):
     assert store.table.calls["get"] == SEAL_TRIES_MAX
 
 
-def test_somebody_who_comes_first_some_times_is_outlasted(store):
+def test_a_writer_that_comes_first_some_times_is_outlasted(store):
     turn = []
 
     def come_first():
@@ -321,7 +321,7 @@ def test_a_delete_that_is_noted_while_the_block_is_cleaned_is_obeyed(store):
     assert not as_dict(merged(store, ["a"]))
 
 
-def test_markers_are_asked_for_again_when_somebody_else_came_first(store):
+def test_markers_are_asked_for_again_when_another_writer_came_first(store):
     """What changed the block may have been the delete's own seal."""
     noted, turn = [], []
 

@@ -194,7 +194,7 @@ def test_a_new_instance_does_not_forget_what_others_counted(store, clock):
     assert store.estimate["acme"] == pytest.approx(42 * 50, rel=0.1)
 
 
-def test_series_are_counted_anew_each_hour(store, clock):
+def test_series_are_counted_from_zero_each_hour(store, clock):
     usage = Usage(store, clock, 14_400)
     usage.take(rows(range(40)))
     clock.now_s += 3_600
@@ -233,7 +233,7 @@ def test_many_tenants_are_written_by_turns(store, clock):
     assert all(store.samples[name].total() == 1 for name in names)
 
 
-def test_an_unknown_tenant_is_nobody(store, clock):
+def test_an_unknown_tenant_has_no_usage(store, clock):
     usage = Usage(store, clock, 14_400)
     usage.take([row(tenant="nobody")])
     usage.take([])

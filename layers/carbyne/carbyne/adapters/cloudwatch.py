@@ -1,6 +1,6 @@
-"""Accounts of AWS, read with a role of theirs, which is assumed with the external id of an integration.
+"""Accounts of AWS: the worker assumes a role of the account with the external id of the integration.
 
-Errors of the account are its owner's: they are told in the state of the integration, and no alarm of ours.
+Errors of an account are for its owner: they stand in the state of the integration and raise no alarm.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,5 +1,5 @@
-"""Archiving: raw blocks are in S3 when they are put into the table, rollups when their window has closed, and all are
-made sure of once more when they expire.
+"""Archiving: raw blocks go to S3 when they are put into the table, rollups when their window has closed, and each
+block is checked once more when it expires.
 
 The archive has a tree of parts of its own: a block image is merged into the root of its window, whatever part of the
 table it comes from, so that a reader finds all of it from there.

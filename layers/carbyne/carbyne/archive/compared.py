@@ -1,4 +1,4 @@
-"""What the reconciler has compared: which days of expiry, since when, and how far the one is that it is at.
+"""What the reconciler has compared: the days of expiry, since when, and how far it came in the current day.
 
 A day is complete when no block can come to expire on it any more: whatever was put after its comparison began expires
 later.  Each run compares the days that are not complete, so with a week in the table every block is compared once.  How
@@ -42,7 +42,7 @@ class Day(msgspec.Struct, frozen=True, array_like=True):
         return BlockKey.of_object(self.after) if self.after else None
 
     def went_on(self, last: BlockKey, failed: int) -> "Day":
-        """Everything up to ``last`` was compared, of which ``failed`` more could not be."""
+        """Everything up to ``last`` was compared, but for ``failed`` more blocks, which could not be."""
         return msgspec.structs.replace(self, after=last.object, failed=self.failed + failed)
 
     def ended(self) -> "Day":

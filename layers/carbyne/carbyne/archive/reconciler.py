@@ -1,7 +1,7 @@
 """Reconciling: blocks that will expire soon are compared with the archive, and what it lacks is copied.
 
-So a disabled or broken archiver loses nothing as long as this runs.  Days are taken in the order of expiry, those last
-of which only some blocks are left that could not be compared, so that a run that is out of time has done what is most
+So a disabled or broken archiver loses nothing as long as this runs.  Days are taken in the order of expiry.  Days with
+nothing left but blocks that could not be compared come last.  So a run that is out of time has done what is most
 urgent; the next run, an hour later, goes on where it stopped.  Each block is compared once: ``archive/compared.py``
 remembers the days.
 """
@@ -33,8 +33,8 @@ _log = logging.getLogger(__name__)
 
 
 class Reconciled(NamedTuple):
-    """Blocks that were ``compared``, those of which the archive lacked something (``copied``), the raw ones among these
-    (``missed``: the archiver should have copied them when they were put), and those that ``failed``."""
+    """How many blocks were ``compared``, were ``copied`` because the archive lacked samples, ``failed``; ``missed``:
+    raw blocks among the copied, which the archiver should have copied when they were put."""
 
     compared: int = 0
     copied: int = 0

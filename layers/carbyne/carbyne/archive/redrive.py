@@ -230,7 +230,7 @@ def _decoded(data: bytes) -> records.Record | None:
 
 
 def _source_of(record: records.SamplesRecord | records.DeleteRecord | records.FactsRecord) -> str | None:
-    """A source in whose lane the record belongs; None if it says nothing."""
+    """A source of the record, which names its lane; None of an empty record."""
     if isinstance(record, records.DeleteRecord):
         return record.source
     if isinstance(record, records.FactsRecord):

@@ -140,7 +140,7 @@ def _shut(live: list[socket.socket]) -> None:
 
 
 def _unverified() -> ssl.SSLContext:
-    """What whoever made the monitor asked for by skipCertificateVerification."""
+    """No verification, as skipCertificateVerification of the monitor asks."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

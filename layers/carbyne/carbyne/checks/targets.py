@@ -20,7 +20,7 @@ REFUSED: Final = tuple(map(ipaddress.IPv4Network, _METADATA))
 
 
 class TargetError(CarbyneError):
-    """The target can't be asked; the message says why to whoever made the monitor."""
+    """The target can't be asked; the message tells the monitor's owner why."""
 
 
 class Reachable(NamedTuple):

@@ -55,7 +55,7 @@ def redrive(arguments: Namespace, desk: Desk) -> None:
 
 
 class _Progress:
-    """What became of all objects so far; told to people while it takes long."""
+    """What became of all objects so far; shown to the operator now and then."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -63,7 +63,7 @@ class _Progress:
         self.redriven = self.objects = self.left = self.under_way = 0
 
     def work(self, count: int) -> None:
-        """So many records or blocks are safe; their objects may be there still."""
+        """Counts records or blocks that are safe; their objects may still exist."""
         self.under_way += count
         if time.monotonic() >= self._said_s + REMARK_S:
             self._said_s = time.monotonic()

@@ -11,8 +11,8 @@ from carbyne.registry.integrations import CloudJob
 
 
 class CloudRefusedError(CarbyneError):
-    """The cloud refuses: credentials, permissions, an answer of no known form.  The message is for whoever made the
-    integration, and has no secret; trying again at once can't help."""
+    """The cloud refuses: credentials, permissions, an answer of no known form.  The message is for the integration's
+    owner, and has no secret; trying again at once can't help."""
 
 
 class CloudMetric(NamedTuple):

@@ -44,7 +44,7 @@ class RetryableError(CarbyneError):
 
 
 class OverLimitError(RetryableError):
-    """A tenant uses more of ``limit`` (``samples-per-minute``, ...) than it may; ``about``: what else to say of it."""
+    """A tenant uses more of ``limit`` (``samples-per-minute``, ...) than it may; ``about``: more about it."""
 
     def __init__(self, limit: str, used: int, allowed: int, about: str = "") -> None:
         super().__init__(f"over the limit {limit}: {used} of at most {allowed}" + (f"; {about}" if about else ""))

@@ -57,7 +57,7 @@ def key_of(labels: Mapping[str, str]) -> str:
 
 
 def target_of(labels: Mapping[str, str]) -> dict[str, str]:
-    """Those of the labels that the source says: job and instance if there is an instance, else none."""
+    """The labels that name the source: job and instance if there is an instance, else none."""
     return {name: labels[name] for name in (JOB, INSTANCE) if name in labels} if labels.get(INSTANCE) else {}
 
 

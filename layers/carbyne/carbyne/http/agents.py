@@ -24,7 +24,7 @@ HandOn = Callable[[Event], dict[str, Any]]
 def answer(
     event: Event, routes: Sequence[Route[Any]], respond: Callable[[Request], Response], hand_on: HandOn
 ) -> dict[str, Any]:
-    """``respond``'s answer; of what came by a Function URL and none of ``routes`` takes, another function's."""
+    """``respond``'s answer; another function's for a request by a Function URL that none of ``routes`` takes."""
     if not _is_by_url(event):
         return message.answer(event, respond)
     try:

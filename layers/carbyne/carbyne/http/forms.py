@@ -75,7 +75,7 @@ def _values(option: Any) -> list[str]:  # noqa: ANN401 - as of ``_inside``
 
 
 def _inside(place: Any, field: str | None) -> Any:  # noqa: ANN401 - types of msgspec.inspect, which have no union
-    """The type of a field of an object, or of the elements of an array; of unions the one that has such a thing."""
+    """The type of a field of an object, or of the elements of an array; in a union, of the member that has it."""
     for option in getattr(place, "types", (place,)):
         if field is None and hasattr(option, "item_type"):
             return option.item_type

@@ -99,7 +99,7 @@ def dispatch(routes: Sequence[Route[Deps]], request: Request, accounts: Accounts
 
 
 def invoked(routes: Sequence[Route[Deps]], request: Request, tenant: str, deps: Deps) -> Response:
-    """As ``dispatch``, of a function of the stack that may invoke this one, and says for which tenant."""
+    """As ``dispatch``, for a call by a function of the stack, which says for which tenant."""
     route, parts = _route_of(routes, request)
     answer = route.handler(deps, Call(request, tenant, parts))
     return answer if isinstance(answer, Response) else json_response(200, answer)

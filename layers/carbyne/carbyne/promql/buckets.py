@@ -36,7 +36,7 @@ def quantile(called: Called) -> Frame:
 
 
 def quantiles(called: Called) -> Frame:
-    """``histogram_quantiles``: several at once, told apart by a label."""
+    """``histogram_quantiles``: several at once, distinguished by a label."""
     frame, label = called.frame(0), called.text(1)
     rows = []
     for at in range(2, len(called)):

@@ -34,7 +34,7 @@ class Infos:
 
 
 def info(evaluator: "Evaluator", node: FunctionCall) -> Frame:
-    """The first argument with more labels; the second one says which, and of which info series."""
+    """The first argument with more labels; the second argument selects them and their info series."""
     frame = evaluator.frame(node.arguments[0])
     chosen = bare(node.arguments[1]) if len(node.arguments) > 1 else None
     matches = chosen.matches if isinstance(chosen, Select) else ()

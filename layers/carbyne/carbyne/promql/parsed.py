@@ -58,7 +58,7 @@ INFO: Final = re.compile(r"\binfo\s*\(")
 
 
 def parse(query: str) -> Expr:
-    """The tree of a query.  QueryError ``bad_data``: it is no PromQL, or a part of PromQL that is not served."""
+    """The tree of a query.  QueryError ``bad_data``: it is not PromQL, or a part of PromQL that is not supported."""
     if len(query.encode()) > QUERY_BYTES_MAX:
         _refuse(f"the query has {len(query.encode())} bytes; at most {QUERY_BYTES_MAX} are read")
     if depth(query) > QUERY_DEPTH_MAX:

@@ -74,7 +74,7 @@ def _counts(number: Floats) -> bool:
 
 
 def _order(frame: Frame, sign: int) -> Ints:
-    """Rows by value at each step, [S, T]: numbers, then NaN, then what is not there."""
+    """Rows by value at each step, [S, T]: numbers, then NaN, then absent ones."""
     kind = np.where(frame.there, np.isnan(frame.values).astype(np.int8), 2)
     return np.asarray(np.lexsort((sign * np.where(kind == 0, frame.values, 0.0), kind), axis=0))
 

@@ -1,7 +1,7 @@
 """Builds a queue in Redis out of its table, when the master that answers was not the one that it was built on.
 
-Whoever finds that builds: each page goes on where another caller stopped.  What may be leased still counts as leased
-until the longest lease is over, so that no living taker's message is given to another one.
+The caller that finds that builds: each page goes on where another caller stopped.  What may be leased still counts as
+leased until the longest lease is over, so that no living taker's message is given to another one.
 """
 
 from collections.abc import Callable

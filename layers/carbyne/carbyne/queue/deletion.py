@@ -2,7 +2,7 @@
 
 The note says first that the queue is deleted, then Redis forgets it, then its items go.  A publisher that began before
 either put a message before the items went, and it goes with them, or finds Redis without the queue and takes its
-message back.  The note stays until whoever began before is at its end: until then no queue of this name is made, of
+message back.  The note stays until every call that began before has ended: until then no queue of this name is made, of
 which such a caller would delete or add messages.  A request that dies between the first two steps is not answered: the
 sweep takes the second one, and what was published until then goes as well.
 """

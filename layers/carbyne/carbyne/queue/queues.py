@@ -127,7 +127,7 @@ class Queues:
         return ids
 
     def take(self, queue: QueueKey, most: int, wait_s: float, lease_s: int) -> list[TakenMessage]:
-        """The first messages, of which no other taker gets one for ``lease_s``; none if none came within ``wait_s``.
+        """The first messages; no other taker gets them for ``lease_s``; empty if none came within ``wait_s``.
 
         RequestError 404 for an unknown queue; OverLimitError if too many takers of the tenant wait.
         """

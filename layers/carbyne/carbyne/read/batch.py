@@ -131,7 +131,7 @@ def _rolled(columns: Columns, axis: NDArray[np.int64]) -> Iterable[SeriesColumns
 
 
 def _on(axis: NDArray[np.int64], ts_ms: NDArray[np.int64], values: Values) -> list[float | None]:
-    """The values at their times of ``axis``; NaN elsewhere, which JSON says as null."""
+    """The values at their times of ``axis``; NaN elsewhere, which is null in JSON."""
     column = np.full(len(axis), np.nan)
     column[np.searchsorted(axis, ts_ms)] = values
     points: list[float | None] = column.tolist()

@@ -123,5 +123,5 @@ def _missing(what: str, some: int, of_all: int) -> list[str]:
 
 
 def _shown(source: KnownSource) -> str:
-    """A source as its labels, or as it is called where they say nothing."""
+    """A source as its labels, or by its name if it has none."""
     return ",".join(f"{label}={value}" for label, value in source.labels.items()) or source.source.source

@@ -193,7 +193,7 @@ class _Sought:
         self._known: dict[frozenset[str] | None, bool] = {None: True}
 
     def may_be_of(self, target: KnownSource) -> bool:
-        """Whether a series of the source may pass, by what is known without its series."""
+        """Whether a series of the source may pass, as far as can be told without its series."""
         for label, test in self._of_labels:
             if target.says(label) and not test(target.labels.get(label, "")):
                 return False

@@ -18,7 +18,7 @@ from carbyne.store.catalogue_items import SeriesSpan, Spans, spans_of
 
 
 class HotSeries(Protocol):
-    """The hot tier; RetryableError if it can't be asked.  ``read_each`` with no series says which lanes are whole."""
+    """The hot tier; RetryableError if it can't be asked.  ``read_each`` without series tells which lanes are whole."""
 
     def series_each(self, sources: Sequence[SourceKey]) -> Mapping[SourceKey, Mapping[str, tuple[int, int]]]: ...
     def read_each(

@@ -180,7 +180,7 @@ def _next_host(months: Mapping[int, MonthCounts], rate: int, day: MeteredDay) ->
 
 
 def counted(route: Route[Queries]) -> Route[Queries]:
-    """The same, each answer of which counts as a query."""
+    """The same routes; each answer counts as a query."""
 
     @wraps(route.handler)
     def handler(queries: Queries, call: Call) -> object:

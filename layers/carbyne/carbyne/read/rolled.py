@@ -111,7 +111,7 @@ class SelectionRead:
                 yield start_ms, start_ms + bucket_ms
 
     def _unsaid(self, read: Sequence[SeriesBuckets], spans: Sequence[Span]) -> Times:
-        """Where buckets begin of which the function needs more: all series are read again there, and none twice."""
+        """Starts of buckets that do not suffice for the function: all series are read raw there, and none twice."""
         starts = [np.empty(0, np.int64)]
         for buckets in read:
             has_nan = buckets.nans != 0  # NaN, where that is not known, is no 0 either

@@ -79,7 +79,7 @@ def no_rules(_: str) -> Sequence[RuleGroup]:
 
 
 class RuleFilter(msgspec.Struct, frozen=True):
-    """What ``rules`` lists: each empty collection stands for all; ``matches``: of labels, of which one must match."""
+    """What ``rules`` lists: each empty collection stands for all; ``matches``: of labels; at least one must match."""
 
     kind: str = ""
     names: Collection[str] = ()

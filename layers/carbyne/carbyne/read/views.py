@@ -98,7 +98,7 @@ def late_columns(pending: Pending, series: Collection[str], span: Span) -> Colum
 
 
 def _fluid(pending: Pending, span: Span) -> list[Span]:
-    """The parts of a span of which rollup blocks are not up to date."""
+    """The parts of a span where rollup blocks are not up to date."""
     late = {late.window for late in pending.late}
     deleted = [
         (max(delete.left_ms, delete.marker.from_ms, span[0]), min(delete.marker.to_ms + 1, span[1]))
@@ -108,7 +108,7 @@ def _fluid(pending: Pending, span: Span) -> list[Span]:
 
 
 def _past(pending: Pending, raw_from_ms: int) -> Markers:
-    """The deletes that blocks are not clean of, as far as they lie before ``raw_from_ms``."""
+    """The parts before ``raw_from_ms`` of deletes that blocks are not clean of."""
     cut = [
         delete.marker._replace(
             from_ms=max(delete.left_ms, delete.marker.from_ms), to_ms=min(delete.marker.to_ms, raw_from_ms - 1)
@@ -161,7 +161,7 @@ def joined_spans(spans: Iterable[Span], within: Span) -> list[Span]:
 
 
 def between_spans(spans: Sequence[Span], within: Span) -> list[Span]:
-    """What is left of ``within`` without those of ``spans`` that lie in it; they ascend and do not overlap."""
+    """``within`` without ``spans``, which ascend and do not overlap."""
     inside = [span for span in spans if within[0] <= span[0] < within[1]]
     edges = [within[0], *(edge for span in inside for edge in span), within[1]]
     return [(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if start < end]

@@ -1,4 +1,4 @@
-"""Columns from many rows of which hardly two have the same series: a scrape that was cut anywhere.
+"""Columns from many rows with different lists of series: a scrape that was cut at arbitrary places.
 
 ``columns.from_rows`` merges one group after the other for each list of series that occurs.  Here all samples are sorted
 once, by series and time.

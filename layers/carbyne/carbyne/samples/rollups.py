@@ -125,7 +125,7 @@ def blanked(rolled: Columns) -> Columns:
 
 
 def undeleted(rolled: Columns, markers: Iterable[Marker], bucket_s: int) -> Columns:
-    """What is left of buckets whose samples are gone: those that no marker deletes whole, whatever their stamps."""
+    """Buckets whose samples are gone, without those that a marker deletes whole, whatever their stamps."""
     whole = [
         Marker(_NEVER, key, marker.from_ms, marker.to_ms - bucket_s * 1000 + 1)
         for marker in markers
@@ -189,7 +189,7 @@ def _has_only_nans(group: Group) -> bool:
 
 
 def _nans_apart(rolled: Columns) -> _Nans:
-    """What says how many NaN there were, where it is in a group of its own: some buckets are of earlier code."""
+    """The counts of NaN as a group of their own: buckets of earlier code lack them."""
     apart = filter(_has_only_nans, rolled.groups)
     return {name: (group, row) for group in apart for row, name in enumerate(group.series)}
 

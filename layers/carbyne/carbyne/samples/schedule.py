@@ -51,7 +51,7 @@ class SealSchedule(NamedTuple):
         return (window.end_s + self.grace_s) * 1000 + self._jitter_ms(source, window.length_s)
 
     def late_ms(self, source: SourceKey, length_s: int, arrival_ms: int) -> int:
-        """When what came late, for windows of this length, is to be sealed."""
+        """When late rows of windows of this length are due."""
         return arrival_ms + 1000 * (length_s // LATE_SHARE) + self._jitter_ms(source, length_s)
 
     def _jitter_ms(self, source: SourceKey, length_s: int) -> int:

@@ -109,7 +109,7 @@ class Roller:
         )
 
     def _rewrite(self, catalogue: SourceCatalogue, window: Window, of: _RollupPart, series: Collection[str]) -> bool:
-        """Recompute buckets in one block, those of which something is deleted included; whether anything changed."""
+        """Recompute buckets in one block, also those that lost samples to a delete; whether anything changed."""
         key = BlockKey(catalogue.source, of.resolution.name, window)
         expires_s = max(window.end_s, self._now_ms() // 1000) + self._warm_s[of.resolution.name]
         target = Target(self._warm, expires_s, catalogue.making(key.resolution, window))
@@ -121,7 +121,7 @@ class Roller:
         return rewrite(target, key, recomputed, keys_of(series))
 
     def _deleted(self, source: SourceKey, of: _RollupPart) -> Collection[str]:
-        """The series that have buckets here of which something is deleted."""
+        """The series with buckets here that lost samples to a delete."""
         series = {marker.series for marker in of.deletes.markers}
         return rolled_names(self._stored(source, of, None)) if "" in series else series
 

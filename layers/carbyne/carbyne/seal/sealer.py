@@ -107,7 +107,7 @@ class SealStores(NamedTuple):
 
 
 class SealDuties(NamedTuple):
-    """What a run has to see to beside the windows that are due."""
+    """What a run does beside the windows that are due."""
 
     rollups: Rollups
     worklist: Worklist

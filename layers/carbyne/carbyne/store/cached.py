@@ -2,8 +2,8 @@
 
 A key carries the source, since sources of a lane share a slot and may have the same version, and the version of its
 blocks (``SourceCatalogue.version``), so that nothing stale is ever taken: the entry of an older version is never asked
-for again, and ends by itself.  Rows in Redis are merged, and deletes applied, after the entry was taken.  A cache that
-is away, full or damaged is a slower read and nothing else.
+for again, and expires.  Rows in Redis are merged, and deletes applied, after the entry was taken.  A cache that is
+away, full or damaged is a slower read and nothing else.
 """
 
 from hashlib import blake2b

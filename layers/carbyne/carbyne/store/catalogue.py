@@ -127,8 +127,8 @@ class SourceCatalogue:
         return [marker_in(item) for _, item in self._table.query(self.source.windows_item, MARKERS, _AFTER_MARKERS)]
 
     def add_marker(self, marker: Marker, expires_s: int) -> None:
-        """Note a delete, with all blocks to be cleaned, unless another one says the same or more; those that it covers
-        itself go."""
+        """Note a delete, all blocks still to be cleaned, unless another delete covers it; remove deletes that it
+        covers."""
         for _ in range(SEAL_TRIES_MAX):
             items = dict(self._table.query(self.source.windows_item, MARKERS, _AFTER_MARKERS))
             noted = {sort: marker_in(item) for sort, item in items.items()}
@@ -185,19 +185,19 @@ class SourceCatalogue:
     def version(self) -> tuple[bytes, list[Marker]]:
         """The note of the source's last change, empty before the first, and the markers of deletes; one query.
 
-        What blocks say may be kept under the note if it was read before them.  Who takes what is kept under a note must
-        have read Redis and what is pending before the note: a change that is noted later is still found there.
+        What blocks say may be kept under the note if it was read before them.  A reader that takes what is kept under a
+        note must have read Redis and what is pending before the note: it finds a change that is noted later there.
         """
         items = self._table.query(self.source.windows_item, MARKERS, CHANGE)
         note = next((item.data for sort, item in items if sort == CHANGE), b"")
         return note, [marker_in(item) for sort, item in items if sort != CHANGE]
 
     def note_change(self, change: bytes) -> None:
-        """Note that blocks of the source are not what they were; ``change``: what tells this change from others.
+        """Note that blocks of the source changed; ``change``: an identity of this change.
 
-        Call it when the blocks of a change are there, and before what it was made of goes.  The notes are a chain, so
-        no earlier version comes again; a change that is noted twice at once is one.  A put that fails is as good as one
-        that does not: another note came after our blocks were there.
+        Call it when the blocks of a change are written, and before their rows leave.  The notes are a chain, so no
+        earlier version comes again; a change that is noted twice at once is one.  A put may fail: then another note
+        came after our blocks were written, which serves as well.
         """
         item = self._table.get(self.source.windows_item, CHANGE)
         before, last = (item.data[:_NOTE_BYTES], item.data[_NOTE_BYTES:]) if item else (b"", b"")

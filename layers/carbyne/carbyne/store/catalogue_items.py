@@ -66,7 +66,7 @@ class LateRows(NamedTuple):
 
 
 class OpenDelete(NamedTuple):
-    """A delete of which blocks may hold samples still: those of windows that begin at ``left_ms`` or later."""
+    """A delete that is not cleaned everywhere: blocks of windows from ``left_ms`` on may still hold its samples."""
 
     marker: Marker
     left_ms: int
@@ -120,7 +120,7 @@ class _Index(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Noted(msgspec.Struct, frozen=True, array_like=True):
-    """A ``Marker``, and from which time on windows may begin that the sealer has to clean; None if none is left."""
+    """A ``Marker``; ``left_ms``: start of the first window that the sealer has to clean; None if none is left."""
 
     stamp: bytes
     series: str

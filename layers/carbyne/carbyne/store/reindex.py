@@ -26,8 +26,8 @@ class HotSources(Protocol):
 
 
 class Reindexed(NamedTuple):
-    """How far the work is: ``day`` of expiry, since 1970; sources that were restored, and those of them of whose target
-    nothing is known."""
+    """How far the work is: ``day`` of expiry, since 1970; sources that were restored, and those of them without a known
+    target."""
 
     day: int
     sources: int

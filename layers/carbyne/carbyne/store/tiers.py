@@ -121,7 +121,7 @@ class BlockTiers:
         return erase(merge([hot, *parts]), markers)
 
     def _warm_parts(self, query: BlockQuery, raw_s: int, gaps: Gaps) -> tuple[list[Columns], set[Window]]:
-        """What the table holds, and the windows of which it holds all blocks that were asked for."""
+        """What the table holds, and the windows whose requested blocks it holds completely."""
         parts: list[Columns] = []
         there: set[Window] = set()
         try:

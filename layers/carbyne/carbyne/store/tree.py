@@ -111,7 +111,7 @@ def rewrite(target: Target, key: BlockKey, change: Change, series: Collection[st
 
 
 def _outlives(target: Target, key: BlockKey, item: Item | None, stub: Stub) -> bool:
-    """Whether a stub lives longer than what is put into its parts; it is prolonged if that is needed and possible."""
+    """Whether a stub lives longer than what is put into its parts; else it is put with a longer life, if possible."""
     if item is None or item.expires_s >= target.expires_s:
         return True
     return target.store.put(key, target.item(item.data, stub), item)

@@ -88,7 +88,7 @@ class RedrivenRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Metric(NamedTuple):
-    """What a metric is: its type (``counter``, ...), its help and its unit, any of which may be empty."""
+    """Describes a metric: its type (``counter``, ...), its help and its unit; each may be empty."""
 
     kind: str
     about: str

@@ -1,4 +1,4 @@
-"""What rules read: the series of a tenant as PromQL selects them, where nothing is behind."""
+"""What rules read: the series of a tenant as PromQL selects them, without lanes that are behind."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any

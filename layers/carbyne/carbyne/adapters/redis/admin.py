@@ -1,6 +1,6 @@
 """Carries out the steps of a plan on a Redis cluster, and waits until every node has seen each.
 
-Every step looks first what is done already, so that it can be repeated after it was interrupted anywhere.
+Every step first looks at what is done already, so it can be repeated after any interruption.
 """
 
 import re

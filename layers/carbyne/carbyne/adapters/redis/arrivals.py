@@ -41,7 +41,7 @@ class HotArrivals:
         """Lanes of which the stream has records that are not in Redis yet.
 
         Each minute a tenth of the lanes get a tick: one that is old is a lag, and so is the newest of all.  A lane
-        whose tick is unknown says nothing.
+        whose tick is unknown is not among them.
         """
         calls = [Command(lane, ("ZSCORE", lane_since(lane), TICK)) for lane in range(LANES)]
         ticks = {

@@ -30,7 +30,7 @@ def token(cache: str, user: str, region: str, credentials: ReadOnlyCredentials) 
 
 
 class IamTokens(CredentialProvider):
-    """(user, token) for redis-py.  ``credentials``: of the role, renewed by whoever gives them; ``now_s``: wall clock,
+    """(user, token) for redis-py.  ``credentials``: of the role, which their provider renews; ``now_s``: wall clock,
     since a monotonic one may stand still while an instance is frozen."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Commands of one lane, scripts among them, and what is made of their replies."""
+"""Commands and scripts of one lane, and how their replies are read."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -89,7 +89,7 @@ class Shared:
 
 
 class Dictionary:
-    """One window's, as far as a writer knows it: none of it but its length and digest need be known."""
+    """One window's, as far as a writer knows it: perhaps nothing but its length and digest."""
 
     def __init__(self, shared: Shared | None = None) -> None:
         self.base = NOTHING
@@ -197,7 +197,7 @@ class Dictionaries:
         self._shared = Shared()
 
     def of(self, source: SourceKey, window: Window) -> Dictionary:
-        """What is known of this one; of a window that was not met before, that it has no names."""
+        """What is known of this dictionary; an empty one for a window that was not met before."""
         key = source, window
         dictionary = self._known.get(key)
         if dictionary is None:

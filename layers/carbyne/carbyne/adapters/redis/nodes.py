@@ -1,4 +1,4 @@
-"""Commands to the masters of a Redis Cluster, pipelined per node, with an honest WAIT.
+"""Commands to the masters of a Redis Cluster, pipelined per node; WAIT speaks for the writes before it.
 
 redis-py's own cluster pipeline follows a redirect on its own, and the WAIT that was sent to the first node would then
 vouch for a write that another node took.  So the calls go over the client's plain node connections, and a call counts

@@ -37,7 +37,7 @@ class RequiredReplicas(Protocol):
 
 
 class Acks(NamedTuple):
-    """What a master says: its replication id, its offset, and by the name of each replica what that has got."""
+    """What a master says: its replication id, its offset, and for each replica, by name, what it has received."""
 
     master: str
     offset: int

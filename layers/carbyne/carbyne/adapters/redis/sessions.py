@@ -1,6 +1,6 @@
 """Sessions of the page in Redis: a string each, and for each API key a sorted set of those that it has.
 
-The two are in different slots, so the set may name a session that is gone; whoever lists them takes such names out.
+The two are in different slots, so the set may name a session that is gone; listing removes such names.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,8 @@ from carbyne.page.sessions import Session
 
 
 class RedisSessions:
-    """A ``page.sessions.SessionStore``.  What it wrote a replica has, so that it survives the loss of a master."""
+    """A ``page.sessions.SessionStore``.  A replica has each write before it counts, so it survives the loss of a
+    master."""
 
     def __init__(self, nodes: Nodes, now_s: Callable[[], int]) -> None:
         self._nodes = nodes

@@ -121,7 +121,7 @@ def parse_info(text: bytes) -> Info:
 
 
 def topology(accounts: Mapping[str, Account | None]) -> Topology:
-    """One picture of what all nodes say; of itself, a node is believed before others."""
+    """One topology out of what all nodes say; about itself, a node is believed before others."""
     living = {node_id: account for node_id, account in accounts.items() if account}
     nodes = tuple(_node(node_id, account, living.values()) for node_id, account in accounts.items())
     signatures = {_signature(account.view, living) for account in living.values()}

@@ -1,4 +1,4 @@
-"""The sealer's side of the hot tier: due windows, their rows, and letting go of them."""
+"""The sealer's side of the hot tier: due windows, their rows, and freeing those rows."""
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

@@ -177,7 +177,7 @@ def _command(
     endpoint: bool = True,
     notes: bool = False,
 ) -> ArgumentParser:
-    """``notes``: it moves lanes between masters, which the deployment is told."""
+    """``notes``: the command moves lanes between masters, and tells the deployment."""
     parser = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
     if endpoint:
         parser.add_argument("--endpoint", required=True, type=address, metavar="HOST:PORT", help="any node")
