@@ -2,7 +2,8 @@
 
 import pytest
 from carbyne.core.limits import RULE_TEXT_BYTES_MAX
-from carbyne.rules.templates import TemplateData, TemplateFault, check_template, expand
+from carbyne.rules.template_tree import TemplateFault
+from carbyne.rules.templates import TemplateData, check_template, expand
 
 LABELS = {"instance": "db-1.example.com:9100", "job": "node", "empty": ""}
 

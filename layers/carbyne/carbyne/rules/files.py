@@ -17,7 +17,8 @@ from carbyne.core.limits import (
 )
 from carbyne.promql.parsed import parse as parse_query
 from carbyne.rules.forms import DURATION_MS_MAX, FileGroup, GroupRule, RuleGroups, duration_ms
-from carbyne.rules.templates import TemplateFault, check_template
+from carbyne.rules.template_tree import TemplateFault
+from carbyne.rules.templates import check_template
 from carbyne.rules.yaml_tree import TreeFault, YamlList, YamlMap, YamlNode, YamlText, tree_of
 
 LABEL_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
