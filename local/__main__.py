@@ -136,6 +136,7 @@ def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server(LISTEN, port, gateway, threaded=True)
     stack.callback(server.server_close)
+    template.known["HttpApi.ApiEndpoint"] = url = f"http://{LISTEN}:{server.port}"
     aws = stack.enter_context(Aws())
     sources, redis_password = list[Source](), ""
     if template.known["RedisEndpoint"] == "local:0":
@@ -164,7 +165,6 @@ def run(stack: contextlib.ExitStack, path: Path, port: int) -> None:
     ENV_JSON.write_text(json.dumps({function.name: function.environment for function in functions}, indent=2))
     ENV_JSON.chmod(0o600)  # it has the password of Redis
     events.write(ENV_JSON.parent / "events", TENANT, int(time.time()))
-    url = f"http://{LISTEN}:{server.port}"
     agent = Agent(url, api_key)
     print("  first sample, there and back ...", flush=True)
     agent.register()

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import schemathesis
+from carbyne.alerts.pictures import PARAMETER
 from carbyne.core.keys import api_key_item
 from carbyne.core.limits import QUEUE_DELETION_S
 from carbyne.http import openapi
@@ -28,6 +29,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.support.clouds import AWS_FORM, AZURE_FORM
 from tests.support.memory_system import MemorySystem
+from tests.support.pictures import PICTURE_QUERY
 from tests.support.registry_system import answer_of, event
 from tests.support.remote_write import Body2, packed
 
@@ -96,7 +98,7 @@ class Fuzz:
         What has neither parameters nor a body nor a key can't be asked wrongly, and is asked once.
         """
         operation = next(methods for methods in self.operations if methods.label == label)
-        if operation.definition.raw.get("security") == []:
+        if operation.definition.raw.get("security") == [] and not operation.definition.raw.get("parameters"):
             return self._run(operation, GenerationMode.POSITIVE, 1)
         for mode in MODES:
             self._run(operation, mode, -(-cases // 2))
@@ -173,6 +175,8 @@ class Fuzz:
             case.query = asked
         elif asked:
             case.query, case.body, case.media_type = {}, asked, "application/x-www-form-urlencoded"
+        if label.endswith("/picture.png"):
+            case.query = {PARAMETER: PICTURE_QUERY.partition("=")[2]}
         if label == "GET /carbyne/v1/queues/{name}/dead":
             case.query = {"limit": 10}
         case.body = KNOWN_BODIES.get(label, case.body)

@@ -30,6 +30,7 @@ from carbyne.wiring import reader as wiring_reader
 from carbyne.wiring.openapi import TABLES
 
 from harness.wired import reader_settings
+from tests.support import pictures
 from tests.support.clouds import MemorySecrets
 from tests.support.fakes import DictCache, FakeBlocks, FakeTable, NoDeletes
 from tests.support.page_system import MemorySessions, page_deps
@@ -149,6 +150,7 @@ class MemorySystem:
             lambda: uuid.uuid4().hex[:11],
             Putter(self.hot, time_of_puts).put,
             secrets=MemorySecrets(),
+            picture_secret=lambda: pictures.SECRET,
         )
         self.queue_world = MemoryQueueWorld(int(now_s() * 1000))
         self.deps = {

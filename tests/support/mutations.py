@@ -30,6 +30,7 @@ from google.protobuf.message import DecodeError
 
 from tests.support.fakes import NoDeletes
 from tests.support.memory_system import LENGTH_S, RETENTION_S, MemorySystem, Meter
+from tests.support.pictures import PICTURE_PATH, PICTURE_QUERY
 from tests.support.recorded import NOW_S, RECORDED, THINGS, Recorded
 from tests.support.registry_store import MemoryRegistered
 from tests.support.remote_write import V2, message
@@ -329,6 +330,8 @@ class Mutations:
 
     def _check_stored(self, case, payload):
         kind = case.path.split("/")[3:4]
+        if case.path == PICTURE_PATH:
+            assert PICTURE_QUERY in case.query, "a picture was drawn that was not signed"
         if case.method == "POST" and case.path.endswith("/tsdb"):
             self._check_samples(case, payload)
         elif case.method == "PUT" and "/metadata/" in case.path:

@@ -13,6 +13,7 @@ import msgspec
 from carbyne.read.prometheus import FORM_TYPE
 
 from tests.support.clouds import AWS_FORM, AZURE_FORM
+from tests.support.pictures import PICTURE_PATH, PICTURE_QUERY
 from tests.support.remote_write import V2, Body2, body_1, packed, series_1
 
 NOW_S = 1_700_000_000
@@ -105,6 +106,7 @@ HOSTS = [
     Recorded("GET", "/api/v0/org"),
     Recorded("GET", "/openapi.json"),
     Recorded("GET", "/api/v0/users"),
+    Recorded("GET", PICTURE_PATH, query=PICTURE_QUERY),
 ]
 
 THINGS = {

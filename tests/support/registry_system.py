@@ -1,5 +1,6 @@
 """The registry function with its table in a dict: requests in, status and decoded body out."""
 
+import base64
 import importlib.util
 import itertools
 import json
@@ -16,6 +17,7 @@ from carbyne.tenants.accounts import BOTH, Accounts, Grant, Permission
 from carbyne.tenants.usage import Standing
 
 from harness.pipeline import http_event
+from tests.support import pictures
 from tests.support.clouds import MemorySecrets
 from tests.support.page_system import SECRET
 from tests.support.registry_store import MemoryStore
@@ -62,7 +64,7 @@ class Keys:
 
 
 class Answer(NamedTuple):
-    """``body``: decoded; ``text``: as it is sent."""
+    """``body``: decoded, bytes of what is no JSON; ``text``: as it is sent."""
 
     status: int
     body: object
@@ -90,7 +92,10 @@ def event(method, url, body=None, key="key-a"):
 
 def answer_of(payload):
     assert payload["body"] or payload["statusCode"] == 204, "Mackerel's client takes an empty body for a failure"
-    body = json.loads(payload["body"]) if payload["body"] else {}
+    if payload["headers"].get("Content-Type") == "image/png":
+        body = base64.b64decode(payload["body"])
+    else:
+        body = json.loads(payload["body"]) if payload["body"] else {}
     return Answer(payload["statusCode"], body, payload["body"], payload["headers"])
 
 
@@ -105,7 +110,12 @@ class System:
         self.put, self.stream_is_away = [], False
         self.secrets = MemorySecrets()
         self.registry = Registry(
-            self.store, lambda: self.now_s, lambda: f"host{next(ids)}", self._put, secrets=self.secrets
+            self.store,
+            lambda: self.now_s,
+            lambda: f"host{next(ids)}",
+            self._put,
+            secrets=self.secrets,
+            picture_secret=lambda: pictures.SECRET,
         )
         self.accounts = Accounts(Keys(), lambda: 0.0)
         self.app = load_app("registry")

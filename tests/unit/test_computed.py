@@ -11,7 +11,6 @@ from carbyne.core.keys import SourceKey
 from carbyne.core.limits import COMPUTED_FAILS_MINUTES, COMPUTED_TENANT_S, QUERY_MONITOR_SERIES_MAX
 from carbyne.evaluate.computed import _like
 from carbyne.evaluate.recent import Recent
-from carbyne.notify.messages import name_of
 from carbyne.notify.routing import about
 from carbyne.registry import monitors
 from carbyne.registry.alerts import LogEntry, Notice
@@ -290,7 +289,7 @@ def test_a_notification_names_the_labels_of_the_series(system):
     system.look()
     [item] = system.store.items(keys.NOTIFICATIONS_ITEM)
     notice = msgspec.json.decode(item.body, type=Notice)
-    assert name_of(notice, about(system.store, "a", notice)) == f"load of host/{host}"
+    assert about(system.store, "a", notice).name_of(notice) == f"load of host/{host}"
 
 
 def test_expressions_and_queries_read_through_the_real_reader():

@@ -276,6 +276,7 @@ def test_an_alertmanager_hears_of_what_fires_until_it_is_over():
     assert alert == {
         "labels": {"alertname": "High", "host": "h"},
         "annotations": {"summary": "6"},
+        "generatorURL": "https://door.example/#/hosts?q=h",
         "startsAt": "2023-11-14T22:14:00.000Z",
         "endsAt": "2023-11-14T22:18:00.000Z",
     }

@@ -13,10 +13,12 @@ from carbyne.core import keys
 from carbyne.core.errors import RetryableError
 from carbyne.core.limits import NOTICES_PER_TENANT
 from carbyne.notify.downtimes import is_active, is_of
+from carbyne.notify.links import Links
 from carbyne.notify.notifier import QUEUE, Notifier, Ways
 from carbyne.registry.downtimes import Downtime, Recurrence
 from carbyne.registry.monitors import ExternalState, keep_state
 
+from tests.support import pictures
 from tests.support.queue_stores import MemoryQueueWorld
 from tests.support.registry_system import NOW_S, System
 from tests.unit.test_invoke import Lambda
@@ -32,19 +34,20 @@ class Notified(System):
     def __init__(self):
         super().__init__()
         self.world = MemoryQueueWorld()
-        self.posts, self.mails, self.problem = [], [], ""
+        self.posts, self.mails, self.htmls, self.problem = [], [], [], ""
         queue = InvokedDeliveries(Lambda(self.world), "carbyne-queue", "carbyne", QUEUE)
-        ways = Ways(self._post, self._mail)
-        self.notifier = Notifier(self.store, queue, ways, lambda: self.now_s, self._put, time.monotonic)
+        ways, links = Ways(self._post, self._mail), Links("https://door.example", lambda: pictures.SECRET)
+        self.notifier = Notifier(self.store, queue, ways, lambda: self.now_s, self._put, links, time.monotonic)
 
     def _post(self, url, body, headers):
         if not self.problem:
             self.posts.append((url, body, headers))
         return self.problem
 
-    def _mail(self, addresses, subject, text):
+    def _mail(self, addresses, subject, text, html=""):
         if not self.problem:
             self.mails.append((addresses, subject, text))
+            self.htmls.append(html)
         return self.problem
 
     def channel(self, body):
@@ -82,8 +85,9 @@ def test_every_channel_of_the_default_group_hears_of_it(system):
     system.report(host, "CRITICAL")
     assert system.notify() == 3
     assert sorted(system.told()) == [("hook.example", "critical"), ("slack.example", "danger")]
-    [(addresses, subject, text)] = system.mails
+    [(addresses, subject, text)], [html] = system.mails, system.htmls
     assert addresses == ["ops@example.com"] and subject == "[a] CRITICAL: m<1> at web" and "m<1>" in text
+    assert "m&lt;1&gt;" in html and "<1>" not in html and "<img" not in html
     assert system.notify() == 0 and system.store.items(keys.NOTIFICATIONS_ITEM) == []
     system.report(host, "OK")
     system.notify()
@@ -100,7 +104,11 @@ def test_a_webhook_has_mackerels_json(system):
     assert (url, headers) == (HOOK["url"], {"Content-Type": "application/json"})
     assert (told["orgName"], told["event"], told["type"], told["message"]) == ("a", "alert", "check", "m<1>")
     assert told["host"]["id"] == host
-    assert told["host"]["roles"] == [{"fullname": "shop: web", "serviceName": "shop", "roleName": "web"}]
+    page = "https://door.example/#"
+    assert told["host"]["url"] == f"{page}/hosts/{host}"
+    urls = dict.fromkeys(("serviceUrl", "roleUrl"), f"{page}/services/shop")
+    assert told["host"]["roles"] == [{"fullname": "shop: web", "serviceName": "shop", "roleName": "web", **urls}]
+    assert told["imageUrl"] is None, "a check has no values"
     alert = told["alert"]
     assert (alert["status"], alert["isOpen"], alert["openedAt"], alert["closedAt"]) == ("warning", True, NOW_S, None)
 

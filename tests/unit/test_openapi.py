@@ -20,6 +20,7 @@ from openapi_spec_validator import validate
 
 from tests.support.clouds import AWS_FORM, AZURE_FORM, EXTERNAL_ID
 from tests.support.memory_system import APPS, MemorySystem
+from tests.support.pictures import PICTURE_QUERY
 from tests.support.remote_write import V2, Body2, packed
 
 FILE = Path(openapi.__file__).with_name("openapi.json")
@@ -113,6 +114,7 @@ QUERIES = {
     "/api/v1/labels": "match[]=m",
     **dict.fromkeys((MATCHED_PATH, DELETE_PATH), "match[]=m"),
     "/api/v1/label/{name}/values": "match[]=m",
+    "/carbyne/v1/picture.png": PICTURE_QUERY,
     "/carbyne/v1/storage": f"source=host%2Fhost1&from={NOW_S - 600}&to={NOW_S}",
 }
 
@@ -135,7 +137,7 @@ class Answer:
             "CONTENT_TYPE": content_type,
         }
         [data] = system.application(environ, self._start)
-        self.body = json.loads(data) if data else None
+        self.body = data if self.headers.get("Content-Type") == "image/png" else json.loads(data) if data else None
 
     def _start(self, status, headers):
         self.status, self.headers = status.split()[0], dict(headers)
@@ -238,7 +240,9 @@ def test_a_good_request_is_answered_as_described(case, system):
     answer = ask(system, route)
     assert answer.status == good(route), answer.body
     described = said(route)["responses"][good(route)]
-    if "content" in described:
+    if route.answer_media != JSON:
+        assert list(described["content"]) == [route.answer_media] == [answer.headers["Content-Type"]]
+    elif "content" in described:
         schema_of(described).validate(answer.body)
     else:
         assert answer.body is None
@@ -264,6 +268,8 @@ def refusals(system, function, route):
     yield ask(system, route, query="&".join(["a=1"] * (QUERY_FIELDS_MAX + 1)))
     yield ask(system, route, body=b" " * (BODY_BYTES_MAX + 1))
     yield ask(system, route, body=b"{", query="")
+    if route.answer_media != JSON:
+        yield ask(system, route, query=QUERIES[route.path] + "x")
     if route.permission:
         yield ask(system, route, api_key="nobody")
     if route.media != JSON:

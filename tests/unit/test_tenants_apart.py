@@ -52,6 +52,7 @@ from carbyne.wiring.reader import ReaderDeps
 from tests.support.clouds import AWS_FORM, AZURE_FORM, EXTERNAL_ID, MemorySecrets
 from tests.support.fakes import NoDeletes
 from tests.support.page_system import MemorySessions, page_deps
+from tests.support.pictures import PICTURE_QUERY, SECRET
 from tests.support.queue_stores import MemoryQueueTable, MemoryQueueWorld, stored
 from tests.support.registry_store import MemoryStore
 from tests.support.registry_system import NOW_S, Keys, answer_of, event, load_app
@@ -115,6 +116,7 @@ QUERIES = [
     "?source=host%2Fhost-b",
     "?service=shop&customIdentifier=i-b&caseInsensitive=true",
     "?service=shop&from=1699999000&to=1700001000",
+    f"?{PICTURE_QUERY}",
     f"?query=%7B__name__=~%22.%2B%22%7D&time={NOW_S}&start={NOW_S}&end={NOW_S}&step=60&match[]=up",
 ]
 OF_NONE = {
@@ -323,6 +325,7 @@ class World:
                     Stream(self.touched).put,
                     lambda: EXTERNAL_ID[:16],
                     self.secrets,
+                    lambda: SECRET,
                 ),
             ),
         }
@@ -482,11 +485,15 @@ def test_without_a_known_key_there_is_nothing(case, key):
     world = World(function)
     for request in requests(route):
         answer, touched = world.call(function, request, key)
-        assert (answer.status, touched) == (403 if route.permission else 200, set())
+        assert touched == set()
+        if route.permission or route.path == "/openapi.json":
+            assert answer.status == (403 if route.permission else 200)
+        else:
+            assert (answer.status == 200) == (PICTURE_QUERY in request.url), "the URL is the permission"
 
 
-def test_only_the_description_of_the_api_needs_no_key():
-    assert [route.path for _, route in ROUTES if not route.permission] == ["/openapi.json"]
+def test_only_the_description_of_the_api_and_pictures_need_no_key():
+    assert [route.path for _, route in ROUTES if not route.permission] == ["/openapi.json", "/carbyne/v1/picture.png"]
 
 
 def test_a_listing_of_the_owner_holds_what_the_others_must_not_see():

@@ -19,11 +19,12 @@ class SesMail:
         self._client = client
         self._sender = sender
 
-    def __call__(self, addresses: Sequence[str], subject: str, text: str) -> str:
+    def __call__(self, addresses: Sequence[str], subject: str, text: str, html: str = "") -> str:
         """Why it was not taken, empty if it was."""
         if not self._sender:
             return "the stack has no AlarmEmail, which is the sender of mails"
-        message = {"Subject": {"Data": subject}, "Body": {"Text": {"Data": text}}}
+        body = {"Text": {"Data": text}} | ({"Html": {"Data": html}} if html else {})
+        message = {"Subject": {"Data": subject}, "Body": body}
         try:
             self._client.send_email(
                 Source=self._sender,

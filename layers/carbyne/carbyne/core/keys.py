@@ -437,6 +437,9 @@ LANES_INITIALISED_ITEM = "system#lanes"
 TOKEN_SECRET_ITEM = "session#secret"  # noqa: S105 - the name of an item, not its value
 """Partition key, in the accounts table, of what tokens of sessions are signed with."""
 
+PICTURE_SECRET_ITEM = "picture#secret"  # noqa: S105 - as above
+"""Partition key, in the accounts table, of what pictures are signed with: who may read it signs no session."""
+
 
 def session_handle(session_id: str) -> str:
     """What a session is called wherever it is stored or listed: the hash of its id, which only its cookie has."""

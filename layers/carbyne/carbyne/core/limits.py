@@ -545,6 +545,14 @@ ALERT_KEPT_S: Final = 460 * 86_400
 """How long a closed alert and entries of logs are kept: as long as raw samples by default."""
 ALERT_CHANGES_MAX: Final = 20
 """Alerts that one transaction changes: it takes 100 items, and each change writes four."""
+PLOT_POINTS_MAX: Final = 60
+"""Points of the graph that goes with an alert: one for each minute of the hour that is judged."""
+PICTURE_S: Final = 30 * 86_400
+"""How long the picture of a message can be had: mails are read late."""
+PICTURE_TITLE_CHARACTERS_MAX: Final = 60
+"""Of a picture: as many as fit its width."""
+PICTURE_TOKEN_BYTES_MAX: Final = 1_024
+"""What a picture's URL carries, 650 bytes at most.  Slack takes URLs of 3,000 bytes."""
 INGEST_LAG_MS_MAX: Final = 180_000
 """So long after a tick was put the ingester is behind: the supervisor puts some each minute."""
 RULE_BACK_MS: Final = 120_000

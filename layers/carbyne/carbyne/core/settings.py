@@ -205,8 +205,11 @@ class WorkerSettings(msgspec.Struct, frozen=True):
 class NotifierSettings(msgspec.Struct, frozen=True):
     """``registry_table``: what must be notified, and channels; ``queue``: name of the function of queues;
     ``stream_name``: the Kinesis stream, for what rules recorded;
-    ``check_networks``: as of ``WorkerSettings``; ``mail_from``: the sender of mails, empty for none."""
+    ``check_networks``: as of ``WorkerSettings``; ``mail_from``: the sender of mails, empty for none; ``url``: of the
+    door; ``accounts_table``: what pictures are signed with."""
 
+    url: str
+    accounts_table: str
     registry_table: str
     stream_name: str
     queue: str

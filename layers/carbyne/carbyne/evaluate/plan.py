@@ -23,10 +23,6 @@ WATCHED: Final = ("working", "standby")
 """Statuses of hosts that are judged, as Mackerel documents."""
 MISSING: Final = "missing"
 """The part of a service's monitor that waits for samples."""
-
-
-SCORES: Final = {"sensitive": 4.0, "normal": 6.0, "insensitive": 10.0}
-"""Of a host, from which on it is unlike before."""
 ANOMALY_ATTEMPTS: Final = 3
 """Samples in a row where a monitor names no ``maxCheckAttempts``."""
 FAILED: Final = "failed"
@@ -160,9 +156,8 @@ def anomaly_rules(versions: Sequence[MonitorVersion]) -> tuple[RuleVersion, ...]
         monitor = version.monitor
         assert isinstance(monitor, AnomalyMonitor) and isinstance(last, AnomalyMonitor)
         if monitor.training_period_from == last.training_period_from:
-            bounds = SCORES.get(monitor.warning_sensitivity or ""), SCORES.get(monitor.critical_sensitivity or "")
             attempts = monitor.max_check_attempts or ANOMALY_ATTEMPTS
-            rules.append(RuleVersion(version.since_ms, Rule(">", *bounds, attempts=attempts)))
+            rules.append(RuleVersion(version.since_ms, Rule(">", *monitor.scores, attempts=attempts)))
     return tuple(rules)
 
 

@@ -136,7 +136,8 @@ def _answer(route: Route[Any], schema_of: Mapping[int, Json]) -> Json:
     described = {"description": route.summary, **({"headers": headers} if headers else {})}
     if route.answer is None:
         return {"204": described}
-    return {"200": {**described, "content": {"application/json": {"schema": schema_of[id(route.answer)]}}}}
+    form = {"schema": schema_of[id(route.answer)]} if route.answer_media == JSON else {}
+    return {"200": {**described, "content": {route.answer_media: form}}}
 
 
 def _refusal(status: str, about: str) -> Json:

@@ -44,9 +44,10 @@ class Route(NamedTuple, Generic[Deps]):
 
     ``permission``: what the key must be allowed to do.  ``handler``: returns a value of the type ``answer``, which is
     encoded with status 200, or a Response where the answer has headers of its own; with None in its place that is a 204
-    without a body.  ``body``: type of the request's body, None without one; ``media``: its media type, which a request
-    must name if it is not JSON (415).  ``headers``: of the answer, name -> meaning.  ``not_found``: what a 404 means; a
-    route with parts in its path may answer 404 even if this is empty.
+    without a body.  ``answer_media``: of the 200; its form is described if that is JSON.  ``body``: type of the
+    request's body, None without one; ``media``: its media type, which a request must name if it is not JSON (415).
+    ``headers``: of the answer, name -> meaning.  ``not_found``: what a 404 means; a route with parts in its path may
+    answer 404 even if this is empty.
 
     ``unprocessable``: what a 422 means.  ``error``: form of its refusals; one that comes before the route is found is
     an ``Error`` nonetheless.
@@ -65,6 +66,7 @@ class Route(NamedTuple, Generic[Deps]):
     headers: Mapping[str, str] = {}
     not_found: str = ""
     media: str = JSON
+    answer_media: str = JSON
 
     def parts_of(self, method: str, path: str) -> dict[str, str] | None:
         """The values of the path's ``{names}`` if this route takes the request, else None.

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from carbyne.notify.links import Links
 from carbyne.rules.alerting import RESOLVED_MS, KeptAlert
 from carbyne.rules.kept import KeptGroup, alerts_in
 
@@ -17,9 +18,10 @@ def url(base: str) -> str:
     return f"{base.rstrip('/')}/api/v2/alerts"
 
 
-def alerts(kept: KeptGroup, now_ms: int) -> bytes:
+def alerts(kept: KeptGroup, now_ms: int, links: Links) -> bytes:
     """The alerts of a group as they are now; empty if there is none to tell of."""
-    told = [_alert(alert, kept.interval_s * 1000, now_ms) for alert in alerts_in(kept) if _is_told(alert, now_ms)]
+    interval_ms = kept.interval_s * 1000
+    told = [_alert(alert, interval_ms, now_ms, links) for alert in alerts_in(kept) if _is_told(alert, now_ms)]
     return msgspec.json.encode(told) if told else b""
 
 
@@ -35,10 +37,13 @@ def _is_told(alert: KeptAlert, now_ms: int) -> bool:
     return alert.state == "firing" or is_over
 
 
-def _alert(alert: KeptAlert, interval_ms: int, now_ms: int) -> dict[str, object]:
+def _alert(alert: KeptAlert, interval_ms: int, now_ms: int, links: Links) -> dict[str, object]:
+    """The source of an alert: the hosts with the name that a label of it has, or all."""
+    host = alert.labels.get("host")
     ends_ms = now_ms + INTERVALS * interval_ms if alert.state == "firing" else alert.resolved_ms
     times = {"startsAt": _time(alert.fired_ms), "endsAt": _time(ends_ms)}
-    return {"labels": alert.labels, "annotations": alert.annotations, **times}
+    source = links.page("hosts", q=host) if host else links.page("hosts")
+    return {"labels": alert.labels, "annotations": alert.annotations, "generatorURL": source, **times}
 
 
 def _time(ms: int) -> str:

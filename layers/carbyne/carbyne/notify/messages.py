@@ -3,15 +3,18 @@
 import hmac
 from datetime import UTC, datetime
 from hashlib import sha256
+from html import escape
 from typing import Any, Final
 
 import msgspec
 
+from carbyne.alerts.pictures import HEIGHT, WIDTH
+from carbyne.notify.links import Links
 from carbyne.notify.routing import About
 from carbyne.registry.alerts import Notice
 from carbyne.registry.channels import Channel, Mentions
 from carbyne.registry.hosts import StoredHost
-from carbyne.registry.monitor_types import ExpressionMonitor, HostMonitor, QueryMonitor, ServiceMonitor, filled
+from carbyne.registry.monitor_types import ExpressionMonitor, HostMonitor, QueryMonitor, ServiceMonitor
 
 SIGNATURE: Final = "X-Carbyne-Signature"
 _COLOURS: Final = {"OK": "good", "WARNING": "warning", "CRITICAL": "danger"}
@@ -25,67 +28,79 @@ _CORRECTIONS: Final = {
 }
 
 
-def webhook(notice: Notice, subject: About) -> bytes:
+def webhook(notice: Notice, subject: About, links: Links) -> bytes:
     """With Mackerel's fields, and ``saying``: how it relates to what was told before."""
     alert = notice.alert
     told: dict[str, Any] = {
         "orgName": notice.tenant,
         "event": "alert",
-        "imageUrl": None,
+        "imageUrl": links.picture(notice, subject),
         "memo": subject.monitor.memo if subject.monitor else "",
         "type": alert.type,
         "message": alert.message,
         "saying": notice.saying,
     }
     if subject.host:
-        told["host"] = _host(subject.host)
+        told["host"] = _host(subject.host, links)
     if subject.service:
         told["service"] = {"id": subject.service, "name": subject.service, "memo": "", "roles": []}
     told["alert"] = {
         "id": alert.id,
-        "url": None,
+        "url": links.alert(notice, subject),
         "openedAt": alert.opened_at,
         "closedAt": alert.closed_at,
         "createdAt": notice.created_s * 1000,
         "isOpen": alert.closed_at is None,
         "status": notice.status.lower(),
         "trigger": "monitor",
-        "monitorName": name_of(notice, subject),
+        "monitorName": subject.name_of(notice),
         **_bounds(notice, subject),
     }
     return msgspec.json.encode(told)
 
 
-def slack(notice: Notice, subject: About, channel: Channel) -> bytes:
+def slack(notice: Notice, subject: About, channel: Channel, links: Links) -> bytes:
     """An incoming webhook's message; texts of a monitor or check can't mention people."""
     mentions = channel.mentions or Mentions()
     mention = {"OK": mentions.ok, "WARNING": mentions.warning, "CRITICAL": mentions.critical}.get(notice.status, "")
     attachment = {"color": _COLOURS.get(notice.status, "warning"), "title": _escaped(title(notice, subject))}
     attachment["text"] = _escaped("\n".join(_lines(notice, subject)))
     attachment["fallback"] = attachment["title"]
+    attachment["title_link"] = links.alert(notice, subject)
+    if image := links.picture(notice, subject):
+        attachment["image_url"] = image
     return msgspec.json.encode({"text": mention, "attachments": [attachment]})
 
 
-def mail(notice: Notice, subject: About) -> str:
+def mail(notice: Notice, subject: About, links: Links) -> str:
     """The text of a mail."""
-    return "\n".join([title(notice, subject), "", *_lines(notice, subject), ""])
+    image = links.picture(notice, subject)
+    urls = [links.alert(notice, subject), *([image] if image else [])]
+    return "\n".join([title(notice, subject), "", *_lines(notice, subject), "", *urls, ""])
+
+
+def mail_html(notice: Notice, subject: About, links: Links) -> str:
+    """The same as HTML, with the picture in it."""
+    lines = "<br>".join(map(escape, _lines(notice, subject)))
+    parts = [
+        f"<b>{escape(title(notice, subject))}</b>",
+        lines,
+        f'<a href="{escape(links.alert(notice, subject))}">Graphs</a>',
+    ]
+    if image := links.picture(notice, subject):
+        parts.append(f'<img src="{escape(image)}" width="{WIDTH}" height="{HEIGHT}" alt="the values of the last hour">')
+    return "".join(f"<p>{part}</p>" for part in parts)
 
 
 def title(notice: Notice, subject: About) -> str:
     """One line."""
-    source = subject.host.display_name or subject.host.name if subject.host else subject.service
     correction = _CORRECTIONS.get(notice.saying, "")
-    parts = [f"[{notice.tenant}] {notice.status}: {name_of(notice, subject)}", f"at {source}" if source else ""]
+    parts = [
+        f"[{notice.tenant}] {notice.status}: {subject.name_of(notice)}",
+        f"at {subject.source}" if subject.source else "",
+    ]
     text = " ".join([*filter(None, parts), *([f"({correction})"] if correction else [])])
     return " ".join(text.split())
-
-
-def name_of(notice: Notice, subject: About) -> str:
-    """Of the monitor, or what stands for it."""
-    name = subject.monitor.name if subject.monitor else ""
-    if isinstance(subject.monitor, QueryMonitor) and notice.subject.part.startswith("{"):
-        name = filled(name, msgspec.json.decode(notice.subject.part, type=dict[str, str]))
-    return name or notice.alert.message[:100] or notice.alert.type
 
 
 def signature(secret: str, now_s: int, body: bytes) -> str:
@@ -125,18 +140,25 @@ def _bounds(notice: Notice, subject: About) -> dict[str, Any]:
     }
 
 
-def _host(host: StoredHost) -> dict[str, Any]:
+def _host(host: StoredHost, links: Links) -> dict[str, Any]:
     roles = [(service, role) for service, of in host.roles.items() for role in of]
     return {
         "id": host.id,
         "name": host.name,
-        "url": None,
+        "url": links.page("hosts", host.id),
         "type": "unknown",
         "status": host.status,
         "memo": host.memo,
         "isRetired": host.retired_s is not None,
         "roles": [
-            {"fullname": f"{service}: {role}", "serviceName": service, "roleName": role} for service, role in roles
+            {
+                "fullname": f"{service}: {role}",
+                "serviceName": service,
+                "serviceUrl": links.page("services", service),
+                "roleName": role,
+                "roleUrl": links.page("services", service),
+            }
+            for service, role in roles
         ],
     }
 

@@ -24,6 +24,7 @@ from carbyne.core.limits import (
 )
 from carbyne.notify import alertmanager, group_messages, messages
 from carbyne.notify.grouping import Grouping, GroupMessage
+from carbyne.notify.links import Links
 from carbyne.notify.routing import About, Directions, about, alertmanagers, directions, hearing
 from carbyne.notify.sending import Delivery, DeliveryQueue, FiringGroup, Sender
 from carbyne.registry import rule_states, rules
@@ -47,9 +48,9 @@ class Poster(Protocol):
 
 
 class Mailer(Protocol):
-    """Mails a text; why it was not taken, empty if it was."""
+    """Mails a text, and the same as HTML if there is one; why it was not taken, empty if it was."""
 
-    def __call__(self, addresses: Sequence[str], subject: str, text: str) -> str: ...
+    def __call__(self, addresses: Sequence[str], subject: str, text: str, html: str = "") -> str: ...
 
 
 class Ways(NamedTuple):
@@ -61,7 +62,8 @@ class Ways(NamedTuple):
 
 class Notifier:
     """``store``: the registry's table; ``put``: returns when the stream has the records, those of its second argument
-    first; RetryableError if it does not take them; ``monotonic``: seconds, by which channels are slow."""
+    first; RetryableError if it does not take them; ``links``: to what messages link; ``monotonic``: seconds, by which
+    channels are slow."""
 
     def __init__(
         self,
@@ -70,6 +72,7 @@ class Notifier:
         ways: Ways,
         now_s: Callable[[], int],
         put: Callable[[Sequence[Entry], Sequence[Entry]], None],
+        links: Links,
         monotonic: Callable[[], float],
     ) -> None:
         self._store = store
@@ -77,6 +80,7 @@ class Notifier:
         self._queue = queue
         self._ways = ways
         self._now_s = now_s
+        self._links = links
         self._sender = Sender(queue, self._deliver, now_s, monotonic)
 
     def run(self, seconds_left: Callable[[], float]) -> int:
@@ -186,7 +190,7 @@ class Notifier:
     def _tell_of_rules(self, channel: Channel, firing: FiringGroup) -> str:
         """Its alerts as they are now: a message that is late tells nothing old."""
         kept = rule_states.of(self._store, firing.tenant, firing.name)
-        body = alertmanager.alerts(kept, self._now_s() * 1000)
+        body = alertmanager.alerts(kept, self._now_s() * 1000, self._links)
         return self._post(channel, alertmanager.url(channel.url), body) if body else ""
 
     def _tell_of_group(self, channel: Channel, message: GroupMessage) -> str:
@@ -201,13 +205,15 @@ class Notifier:
 
     def _tell(self, channel: Channel, notice: Notice, subject: About) -> str:
         if channel.type == "email":
-            addresses = channel.emails or []
-            text = messages.mail(notice, subject)
-            return self._ways.mail(addresses, messages.title(notice, subject), text) if addresses else ""
+            text, html = (form(notice, subject, self._links) for form in (messages.mail, messages.mail_html))
+            head = messages.title(notice, subject)
+            return self._ways.mail(channel.emails, head, text, html) if channel.emails else ""
         if channel.type == "alertmanager":
             return self._post(channel, alertmanager.url(channel.url), alertmanager.test(self._now_s() * 1000))
-        is_slack = channel.type == "slack"
-        body = messages.slack(notice, subject, channel) if is_slack else messages.webhook(notice, subject)
+        if channel.type == "slack":
+            body = messages.slack(notice, subject, channel, self._links)
+        else:
+            body = messages.webhook(notice, subject, self._links)
         return self._post(channel, channel.url, body)
 
     def _post(self, channel: Channel, url: str, body: bytes) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
+
 from carbyne.alerts.judging import CRITICAL
 from carbyne.core.limits import GROUP_HEARERS_MAX
 from carbyne.notify.downtimes import is_active, is_of
@@ -11,7 +13,7 @@ from carbyne.registry.alerts import Notice
 from carbyne.registry.channels import CHANNELS, DEFAULT, Channel, ChannelEvent, NotificationGroup
 from carbyne.registry.downtimes import DOWNTIMES, Downtime
 from carbyne.registry.hosts import RolesByService, StoredHost
-from carbyne.registry.monitor_types import AnyMonitor
+from carbyne.registry.monitor_types import AnyMonitor, QueryMonitor, filled
 from carbyne.registry.monitors import MONITORS
 from carbyne.registry.store import Store
 
@@ -31,6 +33,18 @@ class About(NamedTuple):
     host: StoredHost | None
     service: str
     roles: RolesByService
+
+    @property
+    def source(self) -> str:
+        """What people call the host or service, empty of neither."""
+        return self.host.display_name or self.host.name if self.host else self.service
+
+    def name_of(self, notice: Notice) -> str:
+        """Of the monitor, or what stands for it."""
+        name = self.monitor.name if self.monitor else ""
+        if isinstance(self.monitor, QueryMonitor) and notice.subject.part.startswith("{"):
+            name = filled(name, msgspec.json.decode(notice.subject.part, type=dict[str, str]))
+        return name or notice.alert.message[:100] or notice.alert.type
 
 
 def directions(store: Store, tenant: str) -> Directions:

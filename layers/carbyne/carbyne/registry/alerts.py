@@ -14,6 +14,7 @@ import msgspec
 from carbyne.alerts.decisions import Decided, Decision, SaidAlert, Saying, decide
 from carbyne.alerts.episodes import Turn, episodes, overlay
 from carbyne.alerts.judging import CRITICAL, OK, Judgement
+from carbyne.alerts.plots import Plot, plot_of
 from carbyne.core import keys
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import ALERT_CHANGES_MAX, ALERT_KEPT_S, ALERT_LOGS_MAX, CHECK_MESSAGE_CHARACTERS_MAX
@@ -100,7 +101,8 @@ class LogEntry(msgspec.Struct, frozen=True, rename="camel"):
 
 class Notice(msgspec.Struct, frozen=True):
     """What must be notified; ``entry``: number of the log's entry; ``again``: nothing changed, it is a reminder;
-    ``was``: the last status that was not OK; ``channel``: the only one that is told, empty for all."""
+    ``was``: the last status that was not OK; ``channel``: the only one that is told, empty for all; ``plot``: of the
+    values that decided, None where there are none."""
 
     tenant: str
     alert: AlertRecord
@@ -112,6 +114,7 @@ class Notice(msgspec.Struct, frozen=True):
     again: bool = False
     was: str = ""
     channel: str = ""
+    plot: Plot | None = None
 
 
 class Why(NamedTuple):
@@ -161,9 +164,8 @@ def changes(
     turns = overlay(known.turns, judged, from_ms, by_hand_ms)
     decided = decide(known.said, episodes(turns), from_ms, lambda: alert_id(registry.now_s(), registry.new_mark()))
     said = _bounded(known.said, decided)
-    written = [
-        change for decision in said.decisions for change in _said(registry, tenant, known.subject, decision, why)
-    ]
+    plot = plot_of(judged) if why.has_value and said.decisions else None
+    written = [change for each in said.decisions for change in _said(registry, tenant, known.subject, each, why, plot)]
     return [*_kept(tenant, known, version, Watched(known.subject, turns, said.alerts, by_hand_ms)), *written]
 
 
@@ -294,7 +296,9 @@ def _bounded(said: Sequence[SaidAlert], decided: Decided) -> Decided:
     return Decided((*kept, *(alert for alert in said if alert.id in left)), done)
 
 
-def _said(registry: Registry, tenant: str, subject: Subject, decision: Decision, why: Why) -> list[RegistryChange]:
+def _said(
+    registry: Registry, tenant: str, subject: Subject, decision: Decision, why: Why, plot: Plot | None
+) -> list[RegistryChange]:
     """The alert, its log and its notification."""
     opened_key, closed_key = (Key(_partition(tenant, is_open=is_open), decision.alert.id) for is_open in (True, False))
     open_item, closed_item = map(registry.store.get, (opened_key, closed_key))
@@ -310,7 +314,7 @@ def _said(registry: Registry, tenant: str, subject: Subject, decision: Decision,
         moved.append(RegistryChange(other.key, None, other.version))
     entry = _entry(registry, decision, alert, why, number)
     now_s, was = registry.now_s(), decision.alert.status
-    notice = Notice(tenant, alert, subject, decision.kind.value, entry.status, number, now_s, was=was)
+    notice = Notice(tenant, alert, subject, decision.kind.value, entry.status, number, now_s, was=was, plot=plot)
     log = RegistryChange(Key(_log_partition(tenant, alert.id), entry.id), body_of(entry), 0, now_s + ALERT_KEPT_S)
     return [*moved, log, _notice(tenant, alert.id, str(number), notice)]
 

@@ -15,6 +15,7 @@ from carbyne.registry import (
     api_metadata,
     api_monitoring,
     api_monitors,
+    api_pictures,
     api_rules,
     api_services,
 )
@@ -43,6 +44,7 @@ ROUTES: Final[tuple[Route[Registry], ...]] = (
     *api_monitoring.ROUTES,
     *api_monitors.ROUTES,
     *api_alerts.ROUTES,
+    *api_pictures.ROUTES,
     *api_rules.ROUTES,
     *api_channels.ROUTES,
     *api_integrations.ROUTES,

@@ -3,7 +3,7 @@ mkr pulls what it pushed."""
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -40,6 +40,7 @@ Missing = Annotated[int, Meta(ge=1, le=MISSING_MINUTES_MAX)]
 Formula = Annotated[str, Meta(min_length=1, max_length=EXPRESSION_CHARACTERS_MAX)]
 Backward = Annotated[int, Meta(ge=0, le=60)]
 Sensitivity = Literal["insensitive", "normal", "sensitive"]
+_SCORES: Final = {"sensitive": 4.0, "normal": 6.0, "insensitive": 10.0}
 NotificationMinutes = Annotated[int, Meta(ge=0, le=NOTIFICATION_MINUTES_MAX)]
 
 
@@ -147,6 +148,11 @@ class AnomalyMonitor(_Named, frozen=True, kw_only=True, rename="camel", omit_def
     critical_sensitivity: Sensitivity | None = None
     training_period_from: Annotated[int, Meta(ge=0, le=2**33)] | None = None
     max_check_attempts: Attempts | None = None
+
+    @property
+    def scores(self) -> tuple[float | None, float | None]:
+        """Warning and critical: scores of a host from which on it is unlike before."""
+        return _SCORES.get(self.warning_sensitivity or ""), _SCORES.get(self.critical_sensitivity or "")
 
 
 AnyMonitor = (

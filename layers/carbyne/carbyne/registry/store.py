@@ -71,7 +71,8 @@ class SecretStore(Protocol):
 class Registry(NamedTuple):
     """What the use cases need.  ``now_s``: seconds since 1970; ``new_id``: an id for a host that none had before;
     ``put``: returns when the stream has the records, RetryableError if it does not take them; ``new_mark``: a text that
-    no other write has; ``secrets``: of integrations, in the functions that need them."""
+    no other write has; ``secrets``: of integrations, in the functions that need them;
+    ``picture_secret``: what pictures are signed with, None before the first one."""
 
     store: Store
     now_s: Callable[[], int]
@@ -79,6 +80,7 @@ class Registry(NamedTuple):
     put: Callable[[Sequence[Entry]], None]
     new_mark: Callable[[], str] = partial(token_hex, 8)
     secrets: SecretStore | None = None
+    picture_secret: Callable[[], bytes | None] = lambda: None
 
 
 def settle(attempt: Callable[[], Settled | None]) -> Settled:

@@ -12,7 +12,8 @@ import yaml
 
 from carbyne.core.limits import RULE_FILE_DEPTH_MAX, RULE_FILE_NODES_MAX
 
-LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Final = yaml.SafeLoader
+"""Not the one in C: see docs/decisions/0256-the-layer-has-no-libyaml.md."""
 NOTHING: Final = frozenset({"", "~", "null", "Null", "NULL"})
 
 

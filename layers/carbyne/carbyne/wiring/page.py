@@ -3,7 +3,7 @@
 import os
 import secrets
 import time
-from functools import cache
+from functools import cache, partial
 
 import boto3
 
@@ -12,6 +12,7 @@ from carbyne.adapters.dynamodb.accounts import DynamoAccounts
 from carbyne.adapters.dynamodb.table import DynamoTable
 from carbyne.adapters.redis.sessions import RedisSessions
 from carbyne.adapters.redis.system import RedisSystem
+from carbyne.core.keys import TOKEN_SECRET_ITEM
 from carbyne.core.settings import PageSettings, load
 from carbyne.hot.jobs import Jobs
 from carbyne.page.api import PageDeps, PageParts
@@ -37,7 +38,7 @@ def page() -> PageDeps:
     sessions = Sessions(
         RedisSessions(redis, _now_s),
         store,
-        cache(lambda: store.token_secret() or store.make_token_secret(secrets.token_bytes(32))),
+        cache(lambda: store.made_secret(TOKEN_SECRET_ITEM, partial(secrets.token_bytes, 32))),
         _now_s,
         lambda: secrets.token_urlsafe(32),
     )

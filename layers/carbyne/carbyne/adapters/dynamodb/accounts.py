@@ -2,10 +2,11 @@
 
 A key's attributes: ``tenant``, ``name``, ``read``, ``write``, ``created_s``.  A missing permission to read
 or write is granted: keys made before there were permissions may do both.  A tenant's are of its limits and use: see
-``adapters.usage``.  A pair's say which ``replica`` of it is elected and when that posted (``seen_ms``).  One more item
-has what tokens of sessions are signed with.
+``adapters.usage``.  A pair's say which ``replica`` of it is elected and when that posted (``seen_ms``).  Two more
+items have what is signed with: tokens of sessions, and pictures.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -38,16 +39,21 @@ class DynamoAccounts:
         return self._grant(self._item(item))
 
     def token_secret(self) -> bytes | None:
-        item = self._item(keys.TOKEN_SECRET_ITEM)
+        return self.secret(keys.TOKEN_SECRET_ITEM)
+
+    def secret(self, pk: str) -> bytes | None:
+        """What is signed with the secret of an item, None before it was made."""
+        item = self._item(pk)
         return None if item is None else item["secret"]["B"]
 
-    def make_token_secret(self, secret: bytes) -> bytes:
-        """What tokens are signed with from now on: ``secret``, unless another one was made before."""
-        _put_new(self._client, self._table, {"pk": {"S": keys.TOKEN_SECRET_ITEM}, "secret": {"B": secret}})
-        made = self.token_secret()
-        if made is None:
-            raise RetryableError("the secret of tokens was deleted while it was made")
-        return made
+    def made_secret(self, pk: str, secret: Callable[[], bytes]) -> bytes:
+        """The same; the first call makes it."""
+        if made := self.secret(pk):
+            return made
+        _put_new(self._client, self._table, {"pk": {"S": pk}, "secret": {"B": secret()}})
+        if made := self.secret(pk):
+            return made
+        raise RetryableError(f"{pk} was deleted while it was made")
 
     def _grant(self, item: "Item | None") -> Grant | None:
         return None if item is None else Grant(item["tenant"]["S"], permission_of(item))
