@@ -6,7 +6,9 @@ from collections import defaultdict
 from urllib.parse import urlencode
 
 import pytest
+from carbyne.alerts.pictures import HEIGHT, WIDTH
 
+from tests.support.hook import HOOK_NETWORKS, hooked
 from tests.support.make_run import running
 
 PARAMETERS = "RawWindowSeconds=60 SealGraceSeconds=1 SealJitterSeconds=1 WarmRawSeconds=8 HotSeconds=1"
@@ -76,14 +78,16 @@ def follow(client, is_over, limit_s):
     return seen
 
 
-def test_late_samples_go_through_all_tiers():
-    with running(PARAMETERS=PARAMETERS, SCHEDULE_MINUTE_S="10") as system:
+def test_late_samples_go_through_all_tiers_and_a_webhook_is_told_with_a_picture():
+    with hooked() as hook, running(PARAMETERS=f"{PARAMETERS} {HOOK_NETWORKS}", SCHEDULE_MINUTE_S="10") as system:
+        hook.watch(system)
         client = Client(system)
         old = range(client.first_s, client.first_s + 5 * 60, 60)
         client.post("m0", old)
         seen = follow(client, lambda tiers_of: all(tiers_of[ts] == {"cold"} for ts in old), limit_s=110)
         assert {"hot", "warm", "cold"} <= set().union(*seen)
         client.check("m0")
+        assert hook.picture().shape == (HEIGHT, WIDTH, 4)
 
 
 @pytest.mark.nightly

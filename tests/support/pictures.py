@@ -3,7 +3,6 @@
 import io
 
 import numpy as np
-from carbyne.alerts.judging import Judgement
 from carbyne.alerts.pictures import PARAMETER, PATH, Picture, path_of
 from carbyne.alerts.plots import plot_of
 from PIL import Image
@@ -13,16 +12,16 @@ NOW_S = 1_700_000_000
 LATE_S = 2**33
 
 
-def judged(*values, step_s=60):
-    """Judgements of the last minutes, the last one now."""
+def samples(*values, step_s=60):
+    """Of the last minutes, the last one now."""
     first_s = NOW_S - step_s * (len(values) - 1)
-    return [Judgement((first_s + step_s * number) * 1000, "OK", value) for number, value in enumerate(values)]
+    return [((first_s + step_s * number) * 1000, value) for number, value in enumerate(values)]
 
 
 def picture(*values, **changed):
     """One of these values, of all minutes until now."""
     fields = {"title": "loadavg5 on web", "operator": ">", "warning": None, "critical": None, "opened_s": NOW_S}
-    return Picture(**{"plot": plot_of(judged(*values)), **fields, "closed_s": None, "expires_s": LATE_S, **changed})
+    return Picture(**{"plot": plot_of(samples(*values)), **fields, "closed_s": None, "expires_s": LATE_S, **changed})
 
 
 PICTURE_URL = path_of(picture(1.0, 2.0, 4.0), SECRET)

@@ -23,7 +23,7 @@ from carbyne.core.signing import once_known, signed
 from carbyne.notify.links import Links
 from carbyne.tenants import tokens
 
-from tests.support.pictures import NOW_S, PICTURE_URL, SECRET, judged, picture, pixels
+from tests.support.pictures import NOW_S, PICTURE_URL, SECRET, picture, pixels, samples
 from tests.support.registry_system import System
 from tests.support.ruled import Ruled
 from tests.unit.test_notifier import HOOK, MAIL, SLACK
@@ -51,26 +51,38 @@ def drawn(*values, **changed):
 
 def test_points_are_kept_to_a_510th_of_their_spans():
     values = [math.sin(number / 7) * 40 - 3 for number in range(PLOT_POINTS_MAX)]
-    plot = plot_of(judged(*values))
+    plot = plot_of(samples(*values))
     assert len(plot.times) == len(plot.values) == PLOT_POINTS_MAX
     span = max(values) - min(values)
-    for (ts_s, value), each in zip(plot.points(), judged(*values), strict=True):
-        assert abs(ts_s - each.ts_ms / 1000) <= (plot.to_s - plot.from_s) / 500
-        assert abs(value - each.value) <= span / 500
+    for (ts_s, value), (sample_ms, sample) in zip(plot.points(), samples(*values), strict=True):
+        assert abs(ts_s - sample_ms / 1000) <= (plot.to_s - plot.from_s) / 500
+        assert abs(value - sample) <= span / 500
 
 
 def test_of_many_values_the_peaks_are_kept():
-    values = [1.0] * 1_000
-    values[371], values[802] = 90.0, -5.0
-    plot = plot_of(judged(*values, step_s=5))
+    values = [1.0] * 700
+    values[371], values[602] = 90.0, -5.0
+    plot = plot_of(samples(*values, step_s=5))
     assert len(plot.times) <= PLOT_POINTS_MAX and (plot.low, plot.high) == (-5.0, 90.0)
     peak = max(plot.points(), key=lambda point: point[1])
-    assert peak[1] == 90.0 and abs(peak[0] - judged(*values, step_s=5)[371].ts_ms / 1000) < 25
+    assert peak[1] == 90.0 and abs(peak[0] - samples(*values, step_s=5)[371][0] / 1000) < 25
 
 
-@pytest.mark.parametrize("values", [(), (1.0,)], ids=["none", "single"])
-def test_what_is_no_line_has_no_plot(values):
-    assert plot_of(judged(*values)) is None
+def test_of_a_long_time_the_last_hour_is_kept():
+    plot = plot_of(samples(99.0, *[1.0] * 90))
+    assert (plot.to_s, plot.from_s, plot.high) == (NOW_S, NOW_S - 59 * 60, 1.0)
+
+
+def test_what_is_no_number_is_no_point():
+    assert plot_of(samples(math.nan)) is plot_of([]) is None
+    plot = plot_of(samples(math.inf, math.nan, -math.inf))
+    assert (plot.high, plot.low, len(plot.times)) == (HUGE, -HUGE, 2)
+
+
+def test_a_single_sample_is_a_dot_at_the_end():
+    dot = places(drawn(5.0), LINE)
+    assert 20 <= len(dot) <= 60 and min(x for x, _ in dot) > WIDTH - 30
+    assert plot_of(samples(5.0)).from_s == NOW_S - 600
 
 
 def test_a_url_that_was_changed_anywhere_is_refused():
@@ -155,8 +167,7 @@ def test_a_bound_far_away_does_not_make_the_line_flat():
 
 
 def test_a_gap_in_the_samples_is_one_in_the_line():
-    whole = judged(*[5.0] * 60)
-    gap = [each for number, each in enumerate(whole) if not 20 <= number < 40]
+    gap = [each for number, each in enumerate(samples(*[5.0] * 60)) if not 20 <= number < 40]
     xs = {x for x, _ in places(drawn(1.0, 2.0, plot=plot_of(gap)), LINE)}
     inside = [x for x in xs if WIDTH * 0.42 < x < WIDTH * 0.62]
     assert xs and not inside

@@ -1,4 +1,4 @@
-"""The picture of an alert as PNG: the judged line, its bounds, and when the alert opened and closed.
+"""The picture of an alert as PNG: the line of its samples, its bounds, and when the alert opened and closed.
 
 An SVG is written here and drawn by resvg.  Its only font goes with it, so that pictures are alike on all machines.
 """
@@ -93,7 +93,7 @@ def _axes(picture: Picture, values: list[float]) -> _Axes:
     is_from_zero = low >= 0 and low <= high / 2
     return _Axes(
         picture.plot.from_s,
-        max(picture.plot.to_s, picture.plot.from_s + 1),
+        picture.plot.to_s,
         0.0 if is_from_zero else low - room,
         high + room,
     )
@@ -132,7 +132,7 @@ def _line(picture: Picture, axes: _Axes, points: list[tuple[float, float]]) -> I
 
 def _rows(points: list[tuple[float, float]]) -> list[list[tuple[float, float]]]:
     """Points that lie as far apart as most do."""
-    usual_s = median(after[0] - before[0] for before, after in pairwise(points))
+    usual_s = median([after[0] - before[0] for before, after in pairwise(points)] or [0.0])
     rows = [points[:1]]
     for before, after in pairwise(points):
         if after[0] - before[0] > 3.5 * max(usual_s, 1):
@@ -142,9 +142,10 @@ def _rows(points: list[tuple[float, float]]) -> list[list[tuple[float, float]]]:
 
 
 def _stroke(at: str, colour: str) -> str:
-    """A round end makes a dot of a single point."""
-    joined = 'fill="none" stroke-width="2.5" stroke-linejoin="round" stroke-linecap="round"'
-    return f'<path d="M{at.replace(" ", "L")}{"" if " " in at else "h0"}" stroke="{colour}" {joined}/>'
+    """A single point is a dot, which a round end makes of no length."""
+    width, length = (2.5, "") if " " in at else (7, "h0")
+    ends = f'fill="none" stroke-width="{width}" stroke-linejoin="round" stroke-linecap="round"'
+    return f'<path d="M{at.replace(" ", "L")}{length}" stroke="{colour}" {ends}/>'
 
 
 def _beyond(axes: _Axes, operator: str, bound: float, name: str, drawn: str) -> str:

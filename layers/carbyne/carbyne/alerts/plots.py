@@ -1,12 +1,13 @@
 """The values by which an alert was decided, small enough for a message and for a URL."""
 
-from collections.abc import Sequence
+import math
+import sys
 from typing import Final
 
 import msgspec
 
-from carbyne.alerts.judging import Judgement
-from carbyne.core.limits import PLOT_POINTS_MAX
+from carbyne.alerts.judging import SamplePairs
+from carbyne.core.limits import ALERT_HORIZON_MS, PLOT_MS_MIN, PLOT_POINTS_MAX
 
 _STEPS: Final = 255
 
@@ -28,28 +29,35 @@ class Plot(msgspec.Struct, frozen=True, array_like=True):
         return [(_between(self.from_s, self.to_s, ts), _between(self.low, self.high, value)) for ts, value in pairs]
 
 
-def plot_of(judged: Sequence[Judgement]) -> Plot | None:
-    """What was judged; None of a single judgement, as absence and checks have it: that is no line."""
-    if len(judged) < 2:
+def plot_of(samples: SamplePairs) -> Plot | None:
+    """The last hour of samples, (ms, value) ascending; None where there are none, as of silence and checks."""
+    known = [(ts_ms, _finite(value)) for ts_ms, value in samples if not math.isnan(value)]
+    if not known:
         return None
-    chosen = _thinned(judged)
-    from_s, to_s = chosen[0].ts_ms // 1000, -(-chosen[-1].ts_ms // 1000)
-    low, high = min(each.value for each in chosen), max(each.value for each in chosen)
-    times = bytes(_step(from_s, to_s, each.ts_ms / 1000) for each in chosen)
-    return Plot(from_s, to_s, low, high, times, bytes(_step(low, high, each.value) for each in chosen))
+    last_ms = known[-1][0]
+    chosen = _thinned([pair for pair in known if pair[0] > last_ms - ALERT_HORIZON_MS])
+    from_s, to_s = min(chosen[0][0], last_ms - PLOT_MS_MIN) // 1000, -(-last_ms // 1000)
+    values = [value for _, value in chosen]
+    low, high = min(values), max(values)
+    times = bytes(_step(from_s, to_s, ts_ms / 1000) for ts_ms, _ in chosen)
+    return Plot(from_s, to_s, low, high, times, bytes(_step(low, high, value) for value in values))
 
 
-def _thinned(judged: Sequence[Judgement]) -> list[Judgement]:
+def _thinned(samples: SamplePairs) -> SamplePairs:
     """The highest and the lowest of each of as many parts as there may be: no peak is lost."""
-    if len(judged) <= PLOT_POINTS_MAX:
-        return list(judged)
-    size = -(-len(judged) // (PLOT_POINTS_MAX // 2))
-    parts = [judged[first : first + size] for first in range(0, len(judged), size)]
-    return [each for part in parts for each in sorted({min(part, key=_value), max(part, key=_value)})]
+    if len(samples) <= PLOT_POINTS_MAX:
+        return samples
+    size = -(-len(samples) // (PLOT_POINTS_MAX // 2))
+    parts = [samples[first : first + size] for first in range(0, len(samples), size)]
+    return [pair for part in parts for pair in sorted({min(part, key=_value), max(part, key=_value)})]
 
 
-def _value(judgement: Judgement) -> float:
-    return judgement.value
+def _value(sample: tuple[int, float]) -> float:
+    return sample[1]
+
+
+def _finite(value: float) -> float:
+    return max(-sys.float_info.max, min(sys.float_info.max, value))
 
 
 def _step(low: float, high: float, value: float) -> int:

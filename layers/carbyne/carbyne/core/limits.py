@@ -547,6 +547,8 @@ ALERT_CHANGES_MAX: Final = 20
 """Alerts that one transaction changes: it takes 100 items, and each change writes four."""
 PLOT_POINTS_MAX: Final = 60
 """Points of the graph that goes with an alert: one for each minute of the hour that is judged."""
+PLOT_MS_MIN: Final = 10 * 60 * 1000
+"""What the graph of a few samples spans."""
 PICTURE_S: Final = 30 * 86_400
 """How long the picture of a message can be had: mails are read late."""
 PICTURE_TITLE_CHARACTERS_MAX: Final = 60

@@ -122,7 +122,7 @@ class ComputedLook:
                 rules,
                 each.pairs,
                 from_ms,
-                Why(message[:CHECK_MESSAGE_CHARACTERS_MAX]),
+                Why(message[:CHECK_MESSAGE_CHARACTERS_MAX], samples=each.pairs),
             )
         if isinstance(monitor, QueryMonitor) and not self._is_behind:
             self._close_gone(failed, {part_of(each.labels) for each in series})

@@ -193,7 +193,7 @@ class TenantLook:
         judged = judge(target.versions, samples, from_ms)
         if target.subject not in self._known and all(each.status == OK for each in judged):
             return True
-        return self._write(target.subject, judged, from_ms, Why(target.series))
+        return self._write(target.subject, judged, from_ms, Why(target.series, samples=samples))
 
     def _judge_anomaly(
         self, target: AnomalyTarget, source: SourceKey, samples: Mapping[str, SamplePairs], from_ms: int
@@ -212,12 +212,15 @@ class TenantLook:
                 for name in SPREADS
             }
             scores += worst(usual, of_day)
-        judged = judge(target.versions, [(each.ts_ms, each.score) for each in scores], from_ms)
+        pairs = [(each.ts_ms, each.score) for each in scores]
+        judged = judge(target.versions, pairs, from_ms)
         if target.subject not in self._known and all(each.status == OK for each in judged):
             return True
         bad = {each.ts_ms for each in judged if each.status != OK}
         metric = next((each.metric for each in reversed(scores) if each.ts_ms in bad), "every metric")
-        return self._write(target.subject, judged, from_ms, Why(f"{metric} is unlike at this hour of other weeks"))
+        return self._write(
+            target.subject, judged, from_ms, Why(f"{metric} is unlike at this hour of other weeks", samples=pairs)
+        )
 
     def _listen(self, source: str, before: HeardShard, rows: int | None, seen: _Seen) -> Iterator[tuple[str, Heard]]:
         """What is heard now of a source and of metrics of it that are waited for; their silence is judged."""

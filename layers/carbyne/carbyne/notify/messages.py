@@ -88,7 +88,7 @@ def mail_html(notice: Notice, subject: About, links: Links) -> str:
         f'<a href="{escape(links.alert(notice, subject))}">Graphs</a>',
     ]
     if image := links.picture(notice, subject):
-        parts.append(f'<img src="{escape(image)}" width="{WIDTH}" height="{HEIGHT}" alt="the values of the last hour">')
+        parts.append(f'<img src="{escape(image)}" width="{WIDTH}" height="{HEIGHT}" alt="graph of the last hour">')
     return "".join(f"<p>{part}</p>" for part in parts)
 
 

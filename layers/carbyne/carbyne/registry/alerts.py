@@ -13,7 +13,7 @@ import msgspec
 
 from carbyne.alerts.decisions import Decided, Decision, SaidAlert, Saying, decide
 from carbyne.alerts.episodes import Turn, episodes, overlay
-from carbyne.alerts.judging import CRITICAL, OK, Judgement
+from carbyne.alerts.judging import CRITICAL, OK, Judgement, SamplePairs
 from carbyne.alerts.plots import Plot, plot_of
 from carbyne.core import keys
 from carbyne.core.errors import RequestError
@@ -102,7 +102,7 @@ class LogEntry(msgspec.Struct, frozen=True, rename="camel"):
 class Notice(msgspec.Struct, frozen=True):
     """What must be notified; ``entry``: number of the log's entry; ``again``: nothing changed, it is a reminder;
     ``was``: the last status that was not OK; ``channel``: the only one that is told, empty for all; ``plot``: of the
-    values that decided, None where there are none."""
+    samples that decided, None where there are none."""
 
     tenant: str
     alert: AlertRecord
@@ -118,11 +118,13 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class Why(NamedTuple):
-    """``message``: for people; ``trigger``: of the entries of the log; ``value``: whether values are some."""
+    """``message``: for people; ``trigger``: of the entries of the log; ``has_value``: whether values are some;
+    ``samples``: what was judged, for the graph."""
 
     message: str = ""
     trigger: Trigger = "monitoring"
     has_value: bool = True
+    samples: SamplePairs = ()
 
 
 def alert_id(now_s: int, mark: str) -> str:
@@ -164,7 +166,7 @@ def changes(
     turns = overlay(known.turns, judged, from_ms, by_hand_ms)
     decided = decide(known.said, episodes(turns), from_ms, lambda: alert_id(registry.now_s(), registry.new_mark()))
     said = _bounded(known.said, decided)
-    plot = plot_of(judged) if why.has_value and said.decisions else None
+    plot = plot_of(why.samples) if said.decisions else None
     written = [change for each in said.decisions for change in _said(registry, tenant, known.subject, each, why, plot)]
     return [*_kept(tenant, known, version, Watched(known.subject, turns, said.alerts, by_hand_ms)), *written]
 
