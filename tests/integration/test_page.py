@@ -82,6 +82,7 @@ def fill(system):
     source = {"type": "host", "hostId": system.hostile}
     report = {"source": source, "name": HOSTILE, "status": "CRITICAL", "message": HOSTILE, "occurredAt": now_s}
     system.call("/api/v0/monitoring/checks/report", {"reports": [report]})
+    [system.alert] = system.call("/api/v0/alerts")[1]["alerts"]
     note = {"service": "shop", "from": now_s - 600, "to": now_s - 300}
     for title in ("deploy", HOSTILE):
         assert system.call("/api/v0/graph-annotations", {**note, "title": title})[0] == 200
@@ -355,6 +356,8 @@ def test_hostile_texts_are_shown_and_do_nothing(browser, system):
         (f"hosts/{system.hostile}?range=1h", ".graph"),
         (f"hosts/{system.hostile}?tab=checks", ".check-CRITICAL"),
         (f"hosts/{system.hostile}?tab=metadata", "pre"),
+        ("alerts", "table"),
+        (f"alerts/{system.alert['id']}", "table"),
         ("dashboards", "table"),
         (f"dashboards/{system.dashboard}", ".widget"),
     ]:
@@ -380,6 +383,8 @@ def test_axe_finds_no_serious_problem(browser, system, scheme):
         (f"hosts/{system.host}?range=1h", ".graph canvas"),
         (f"hosts/{system.host}?tab=storage", ".timeline"),
         ("services/shop?range=1h", ".graph canvas"),
+        ("alerts", "table"),
+        (f"alerts/{system.alert['id']}", "table"),
         (f"dashboards/{system.dashboard}", ".graph canvas"),
         ("dashboards/new", "textarea"),
     ]
@@ -418,6 +423,8 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser, system):
         (f"{host}?tab=metadata", "pre"),
         (f"hosts/{system.hostile}?tab=checks", "table"),
         ("services", "table"),
+        ("alerts", "table"),
+        (f"alerts/{system.alert['id']}", "table"),
         ("dashboards", "table"),
         ("system", "[aria-label=sessions]"),
     ]
@@ -436,6 +443,20 @@ def test_an_unknown_host_is_said_to_be_unknown(browser, system):
     show(browser, system, "hosts/nonesuch", ".note.empty")
     browser.until_text("No host has this id")
     assert not [part for part in browser.find(".tabs, .ranges") if part.is_displayed()]
+
+
+def test_an_alert_is_shown_with_its_log_and_leads_to_its_graphs(browser, system):
+    show(browser, system, "alerts", "table a[href*='/alerts/']")
+    browser.click("table a[href*='/alerts/']")
+    browser.until_text("opened (monitoring)", "[aria-label=log]")
+    assert browser.text("h1 .badge") == system.alert["status"] == "CRITICAL"
+    opened_s = system.alert["openedAt"]
+    [of] = browser.run("return [...document.querySelectorAll('dl a')].map(a => a.getAttribute('href'))")
+    assert of.startswith(f"#/hosts/{system.hostile}?from={opened_s - 1800}&to=")
+    browser.click("dl a")
+    browser.until(lambda: browser.find(".ranges"), "no graphs")
+    show(browser, system, "alerts/nonesuch", ".note.empty")
+    browser.until_text("No alert has this id")
 
 
 def test_utc_and_themes_switch(browser, system):

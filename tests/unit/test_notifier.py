@@ -245,6 +245,7 @@ def test_a_channel_can_be_tried(system):
     system.notify()
     [(url, body, _)] = system.posts
     assert url == HOOK["url"] and json.loads(body)["saying"] == "test"
+    assert json.loads(body)["alert"]["url"] == "https://door.example/#/", "there is no alert to be seen"
     system.now_s += 60
     system.ok("POST", f"/carbyne/v1/channels/{first}/test", {})
     system.notify()

@@ -5,6 +5,7 @@ import "./style.css";
 import { type Session, renew, signOut, whenSignedOut, Failure } from "./api.ts";
 import { redrawAll } from "./chart.ts";
 import { fill, h } from "./dom.ts";
+import { alertPage, alertsPage } from "./pages/alerts.ts";
 import { dashboardPage, dashboardsPage } from "./pages/dashboards.ts";
 import { hostPage } from "./pages/host.ts";
 import { hostsPage } from "./pages/hosts.ts";
@@ -18,7 +19,7 @@ import { type Place, type View, failed, here, link, note, setRange } from "./vie
 const REFRESH_MS = 30_000;
 const RETRY_MS = 3_000;
 const THEME = "carbyne-theme";
-const PAGES = [["hosts", "Hosts"], ["services", "Services"], ["dashboards", "Dashboards"], ["usage", "Usage"], ["system", "System"]] as const;
+const PAGES = [["hosts", "Hosts"], ["services", "Services"], ["alerts", "Alerts"], ["dashboards", "Dashboards"], ["usage", "Usage"], ["system", "System"]] as const;
 
 const root = document.getElementById("page")!;
 const content = h("div", { id: "content" });
@@ -28,6 +29,7 @@ let opened = "";
 function viewOf(place: Place): View {
   const [page, thing] = place.path;
   if (page === "services") return thing ? servicePage(place) : servicesPage();
+  if (page === "alerts") return thing ? alertPage(place) : alertsPage();
   if (page === "dashboards") return thing ? dashboardPage(place) : dashboardsPage();
   if (page === "usage") return usagePage();
   if (page === "system") return systemPage();

@@ -104,3 +104,35 @@ export interface SessionInfo {
   agent: string;
   isCurrent: boolean;
 }
+
+export interface Monitor {
+  id: string;
+  type: string;
+  name?: string;
+  memo?: string;
+  service?: string;
+}
+
+/** Times in seconds; `status` is OK once it is closed. */
+export interface Alert {
+  id: string;
+  status: string;
+  monitorId: string;
+  type: string;
+  openedAt: number;
+  closedAt?: number;
+  hostId?: string;
+  value?: number;
+  message?: string;
+  reason?: string;
+  memo?: string;
+}
+
+export interface AlertLog {
+  createdAt: number;
+  status: string;
+  trigger: string;
+  saying: string;
+  targetValue: number | null;
+  statusDetail: { detail: { message: string } } | null;
+}

@@ -45,7 +45,12 @@ def is_plausible(token: str) -> bool:
 
 
 def verified_picture(token: str, secret: bytes, now_s: int) -> Picture | None:
-    """What a token says, None if it was not signed so, or has expired."""
+    """What a token says, None if it was not signed so, has expired, or is of a version with other fields."""
     payload = verified(_PURPOSE, token, secret) if is_plausible(token) else None
-    picture = None if payload is None else msgspec.msgpack.decode(payload, type=Picture)
-    return picture if picture and picture.expires_s > now_s else None
+    if payload is None:
+        return None
+    try:
+        picture = msgspec.msgpack.decode(payload, type=Picture)
+    except msgspec.ValidationError:
+        return None
+    return picture if picture.expires_s > now_s else None

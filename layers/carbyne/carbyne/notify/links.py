@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 from carbyne.alerts.pictures import Picture, path_of
@@ -20,8 +20,6 @@ from carbyne.registry.monitor_types import (
 )
 
 _log = logging.getLogger(__name__)
-AROUND_S: Final = 1_800
-"""How long before and after an alert the graphs begin and end that a link shows."""
 
 
 class Links(NamedTuple):
@@ -35,14 +33,9 @@ class Links(NamedTuple):
         query = f"?{urlencode(parameters)}" if parameters else ""
         return f"{self.url}/#/{'/'.join(quote(part, safe='') for part in path)}{query}"
 
-    def alert(self, notice: Notice, subject: About) -> str:
-        """The graphs of its host or service at the time of the alert; of neither, all hosts."""
-        alert = notice.alert
-        until_s = max(alert.opened_at, alert.closed_at or notice.created_s) + AROUND_S
-        span = {"from": alert.opened_at - AROUND_S, "to": until_s}
-        if subject.host:
-            return self.page("hosts", subject.host.id, **span)
-        return self.page("services", subject.service, **span) if subject.service else self.page("hosts")
+    def alert(self, notice: Notice) -> str:
+        """An alert with its log and the way to its graphs; there is none behind a test call."""
+        return self.page() if notice.alert.type == "test" else self.page("alerts", notice.alert.id)
 
     def picture(self, notice: Notice, subject: About) -> str | None:
         """The same in every try to send a notice.  None where nothing was measured, or the secret can't be had: the

@@ -46,7 +46,7 @@ def webhook(notice: Notice, subject: About, links: Links) -> bytes:
         told["service"] = {"id": subject.service, "name": subject.service, "memo": "", "roles": []}
     told["alert"] = {
         "id": alert.id,
-        "url": links.alert(notice, subject),
+        "url": links.alert(notice),
         "openedAt": alert.opened_at,
         "closedAt": alert.closed_at,
         "createdAt": notice.created_s * 1000,
@@ -66,7 +66,7 @@ def slack(notice: Notice, subject: About, channel: Channel, links: Links) -> byt
     attachment = {"color": _COLOURS.get(notice.status, "warning"), "title": _escaped(title(notice, subject))}
     attachment["text"] = _escaped("\n".join(_lines(notice, subject)))
     attachment["fallback"] = attachment["title"]
-    attachment["title_link"] = links.alert(notice, subject)
+    attachment["title_link"] = links.alert(notice)
     if image := links.picture(notice, subject):
         attachment["image_url"] = image
     return msgspec.json.encode({"text": mention, "attachments": [attachment]})
@@ -75,7 +75,7 @@ def slack(notice: Notice, subject: About, channel: Channel, links: Links) -> byt
 def mail(notice: Notice, subject: About, links: Links) -> str:
     """The text of a mail."""
     image = links.picture(notice, subject)
-    urls = [links.alert(notice, subject), *([image] if image else [])]
+    urls = [links.alert(notice), *([image] if image else [])]
     return "\n".join([title(notice, subject), "", *_lines(notice, subject), "", *urls, ""])
 
 
@@ -85,7 +85,7 @@ def mail_html(notice: Notice, subject: About, links: Links) -> str:
     parts = [
         f"<b>{escape(title(notice, subject))}</b>",
         lines,
-        f'<a href="{escape(links.alert(notice, subject))}">Graphs</a>',
+        f'<a href="{escape(links.alert(notice))}">Alert and graphs</a>',
     ]
     if image := links.picture(notice, subject):
         parts.append(f'<img src="{escape(image)}" width="{WIDTH}" height="{HEIGHT}" alt="graph of the last hour">')
