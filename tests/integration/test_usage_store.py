@@ -6,7 +6,7 @@ import pytest
 from carbyne.adapters.dynamodb import usage
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts, add_key, add_tenant
 from carbyne.adapters.dynamodb.usage import DynamoUsage
-from carbyne.core.keys import SourceKey
+from carbyne.core.keys import PICTURE_SECRET_ITEM, TOKEN_SECRET_ITEM, SourceKey
 from carbyne.core.limits import ADMIT_MINUTES, TAKEN_BODIES_MAX, TENANT_CACHE_S, USAGE_MINUTES_HELD, USAGE_MONTHS_HELD
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.stream.putter import Time
@@ -49,6 +49,22 @@ def test_a_replica_is_elected_until_it_was_silent(client, table):
     assert elect("b", 1_040_000) == ("b", 1_040_000)
     assert elect("a", 1_040_001) == ("b", 1_040_000)
     assert elect("a", 1_040_001, cluster="us") == ("a", 1_040_001)
+
+
+def test_a_secret_is_made_once_and_each_item_has_its_own(client, table):
+    accounts = DynamoAccounts(client, table)
+    assert accounts.token_secret() is accounts.secret(PICTURE_SECRET_ITEM) is None
+    assert accounts.made_secret(PICTURE_SECRET_ITEM, lambda: b"a" * 32) == b"a" * 32
+    assert accounts.made_secret(PICTURE_SECRET_ITEM, lambda: b"b" * 32) == b"a" * 32
+    assert accounts.token_secret() is None
+    assert accounts.made_secret(TOKEN_SECRET_ITEM, lambda: b"c" * 32) == accounts.token_secret() == b"c" * 32
+    quicker = DynamoAccounts(client, table)
+
+    def between():
+        quicker.made_secret("other#secret", lambda: b"first")
+        return b"second"
+
+    assert accounts.made_secret("other#secret", between) == b"first", "of two that make it one does"
 
 
 def test_pairs_have_the_labels_that_a_tenant_names(client, table):

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 import sys
 
 import msgspec
@@ -187,9 +188,23 @@ def test_a_gap_in_the_samples_is_one_in_the_line():
         (-7.0, -7.0),
         (1e-300, 2e-300),
         (1e15, 1e15 + 1),
+        (0.0, 1e-323),
+        (1e-320, 3e-320, 9e-320),
         tuple(HUGE * (-1) ** number for number in range(60)),
     ],
-    ids=["zeros", "least", "widest", "largest", "neighbours", "negative", "tiny", "counter", "jumps"],
+    ids=[
+        "zeros",
+        "least",
+        "widest",
+        "largest",
+        "neighbours",
+        "negative",
+        "tiny",
+        "counter",
+        "denormal",
+        "denormals",
+        "jumps",
+    ],
 )
 @pytest.mark.parametrize("operator", [">", "<"])
 def test_whatever_is_measured_can_be_drawn(values, operator):
@@ -205,6 +220,13 @@ def test_a_title_is_text_and_never_markup():
     plain = drawn(1.0, 2.0, title="")
     assert (drawn(1.0, 2.0, title="loadavg5") != plain).any()
     assert (drawn(1.0, 2.0, title="\u3042") == drawn(1.0, 2.0, title="…")).all(), "the font has no such letter"
+
+
+@pytest.mark.parametrize("values", [(5.0, 5.0), (0.0, 0.0), (123_456.0, 123_459.0), (8e9, 8e9 + 3e6), (0.0, 3.0)])
+def test_no_two_lines_of_the_grid_have_one_label(values):
+    labels = re.findall(r'text-anchor="end" fill="#6b7280" font-size="13">([^<]*)<', svg(picture(*values)))
+    values = [label for label in labels if "UTC" not in label]
+    assert 3 <= len(values) <= 10 and len(values) == len(set(values)), values
 
 
 @pytest.mark.parametrize(

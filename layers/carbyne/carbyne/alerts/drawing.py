@@ -42,6 +42,11 @@ class _Axes(NamedTuple):
     low: float
     high: float
 
+    @property
+    def step(self) -> float:
+        """Between two lines of the grid."""
+        return _round_step((self.high - self.low) / 4)
+
     def x(self, ts_s: float) -> float:
         return _LEFT + (_RIGHT - _LEFT) * (ts_s - self.from_s) / (self.to_s - self.from_s)
 
@@ -85,18 +90,14 @@ def _font() -> str:
 def _axes(picture: Picture, values: list[float]) -> _Axes:
     """Around the values and the bounds that are near them; from 0 where that lies near as well."""
     low, high = min(values), max(values)
-    span = max(high - low, abs(high) / 10, 1e-9)
+    span = max(high - low, abs(high) / 10) or 1.0
     near = low - _SPANS_AWAY * span, high + _SPANS_AWAY * span
     shown = [low, high, *(each for each in _bounds(picture) if near[0] <= each <= near[1])]
     low, high = min(shown), max(shown)
-    room = max((high - low) / 8, abs(high) / 1e6, 1e-9)
-    is_from_zero = low >= 0 and low <= high / 2
-    return _Axes(
-        picture.plot.from_s,
-        picture.plot.to_s,
-        0.0 if is_from_zero else low - room,
-        high + room,
-    )
+    room = max((high - low) / 8, abs(high) / 1e6) if low < high else abs(high) / 10
+    room = room or 1.0
+    is_from_zero = 0 <= low <= high / 2
+    return _Axes(picture.plot.from_s, picture.plot.to_s, 0.0 if is_from_zero else low - room, high + room)
 
 
 def _bounds(picture: Picture) -> list[float]:
@@ -105,11 +106,11 @@ def _bounds(picture: Picture) -> list[float]:
 
 def _grid(axes: _Axes) -> Iterator[str]:
     """Lines at round values, and times below."""
-    step = _round_step((axes.high - axes.low) / 4)
+    step = axes.step
     for number in range(math.ceil(axes.low / step), math.floor(axes.high / step) + 1):
         y = axes.y(number * step)
         yield f'<path d="M{_LEFT} {y:.1f}H{_RIGHT}" stroke="{_GRID}"/>'
-        yield _text(_LEFT - 8, y + 4, shown_number(number * step), "end", _GREY)
+        yield _text(_LEFT - 8, y + 4, shown_number(number * step, step), "end", _GREY)
     span_s = axes.to_s - axes.from_s
     step_s = next((each for each in _TIME_STEPS_S if span_s / each <= 7), math.ceil(span_s / 6))
     for number in range(math.ceil(axes.from_s / step_s), math.floor(axes.to_s / step_s) + 1):
@@ -160,7 +161,7 @@ def _bound(axes: _Axes, name: str, bound: float | None, colour: str) -> Iterator
     if bound is not None and axes.low <= bound <= axes.high:
         y = axes.y(bound)
         yield f'<path d="M{_LEFT} {y:.1f}H{_RIGHT}" stroke="{colour}" stroke-width="1.2" stroke-dasharray="6 4"/>'
-        label = _text(_LEFT + 6, y - 5, f"{name} {shown_number(bound)}", "start", colour)
+        label = _text(_LEFT + 6, y - 5, f"{name} {shown_number(bound, axes.step)}", "start", colour)
         yield f'<g stroke="#fff" stroke-width="3" paint-order="stroke">{label}</g>'
 
 
@@ -179,12 +180,13 @@ def _round_step(least: float) -> float:
     return next((factor * power for factor in (1, 2, 2.5, 5) if factor * power >= least), 10 * power)
 
 
-def shown_number(value: float) -> str:
-    """With at most four digits and a suffix for thousands."""
+def shown_number(value: float, step: float = 0.0) -> str:
+    """With a suffix for thousands; four digits, or as many as tell it from others that are a step away."""
     size, number = abs(value), 0
+    digits = 2 + math.floor(math.log10(size / step)) if step and size >= step else 0
     while size >= 1000 and number < len(_SUFFIXES) - 1:
         size, number = size / 1000, number + 1
-    return f"{math.copysign(size, value) if size else 0:.4g}{_SUFFIXES[number]}"
+    return f"{math.copysign(size, value) if size else 0:.{max(4, min(7, digits))}g}{_SUFFIXES[number]}"
 
 
 def _drawable(text: str) -> str:
