@@ -114,7 +114,7 @@ def test_a_webhook_has_mackerels_fields():
         "imageUrl": None,
         "alertGroup": {
             "id": alert["id"],
-            "url": None,
+            "url": "https://door.example/#/alerts",
             "status": "CRITICAL",
             "createdAt": opened_s,
             "closedAt": None,

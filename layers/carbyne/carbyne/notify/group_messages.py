@@ -7,13 +7,14 @@ import msgspec
 
 from carbyne.alerts.judging import OK
 from carbyne.notify.grouping import GroupMessage
+from carbyne.notify.links import Links
 from carbyne.registry.alert_groups import GroupedAlert
 from carbyne.registry.channels import AlertGroupSetting, Channel, Mentions
 
 _COLOURS: Final = {"OK": "good", "WARNING": "warning", "CRITICAL": "danger"}
 
 
-def webhook(message: GroupMessage, setting: AlertGroupSetting | None) -> bytes:
+def webhook(message: GroupMessage, setting: AlertGroupSetting | None, links: Links) -> bytes:
     """With Mackerel's fields, and ours: ``saying``, ``alerts``, ``part`` and ``parts``."""
     told: dict[str, Any] = {
         "orgName": message.tenant,
@@ -21,7 +22,7 @@ def webhook(message: GroupMessage, setting: AlertGroupSetting | None) -> bytes:
         "imageUrl": None,
         "alertGroup": {
             "id": message.group,
-            "url": None,
+            "url": links.page("alerts"),
             "status": message.status,
             "createdAt": message.opened_s,
             "closedAt": message.closed_s,
@@ -41,19 +42,20 @@ def webhook(message: GroupMessage, setting: AlertGroupSetting | None) -> bytes:
     return msgspec.json.encode(told)
 
 
-def slack(message: GroupMessage, setting: AlertGroupSetting | None, channel: Channel) -> bytes:
+def slack(message: GroupMessage, setting: AlertGroupSetting | None, channel: Channel, links: Links) -> bytes:
     """An incoming webhook's message; texts of a monitor or check can't mention people."""
     mentions = channel.mentions or Mentions()
     mention = {"OK": mentions.ok, "WARNING": mentions.warning, "CRITICAL": mentions.critical}.get(message.status, "")
     line = title(message)
     attachment = {"color": _COLOURS.get(message.status, "warning"), "title": _escaped(line), "fallback": _escaped(line)}
+    attachment["title_link"] = links.page("alerts")
     attachment["text"] = _escaped("\n".join(_lines(message, setting)))
     return msgspec.json.encode({"text": mention, "attachments": [attachment]})
 
 
-def mail(message: GroupMessage, setting: AlertGroupSetting | None) -> str:
+def mail(message: GroupMessage, setting: AlertGroupSetting | None, links: Links) -> str:
     """The text of a mail."""
-    return "\n".join([title(message), "", *_lines(message, setting), ""])
+    return "\n".join([title(message), "", *_lines(message, setting), "", links.page("alerts"), ""])
 
 
 def title(message: GroupMessage) -> str:

@@ -197,11 +197,11 @@ class Notifier:
         item = self._store.get(SETTINGS.key(message.tenant, message.setting))
         setting = SETTINGS.read(item) if item else None
         if channel.type == "email":
-            line, text = group_messages.title(message), group_messages.mail(message, setting)
+            line, text = group_messages.title(message), group_messages.mail(message, setting, self._links)
             return self._ways.mail(channel.emails, line, text) if channel.emails else ""
         if channel.type == "slack":
-            return self._post(channel, channel.url, group_messages.slack(message, setting, channel))
-        return self._post(channel, channel.url, group_messages.webhook(message, setting))
+            return self._post(channel, channel.url, group_messages.slack(message, setting, channel, self._links))
+        return self._post(channel, channel.url, group_messages.webhook(message, setting, self._links))
 
     def _tell(self, channel: Channel, notice: Notice, subject: About) -> str:
         if channel.type == "email":
