@@ -24,7 +24,7 @@ from carbyne.hot.replay import Watch
 from carbyne.read import reader, views
 from carbyne.read.views import Views
 from carbyne.samples import blocks, columns, markers
-from carbyne.seal import roller
+from carbyne.seal import roller, sealer
 from carbyne.seal.sealer import Sealer
 from carbyne.store import cached, catalogue, tiers, tree
 from carbyne.store.catalogue import SourceCatalogue
@@ -631,6 +631,16 @@ def _(simulation: Simulation) -> Patches:
 def _(simulation: Simulation) -> Patches:
     """a day counts as compared though blocks may yet come to expire on it"""
     return [patch.object(Day, "is_settled", lambda self, kept_s: self.is_whole)]
+
+
+@bug
+def _(simulation: Simulation) -> Patches:
+    """the archive is not cleaned of deletes"""
+
+    def clean(target: Any, *of: Any) -> bool:
+        return bool(target.expires_s) and tree.clean(target, *of)
+
+    return [patch.object(sealer, "clean", clean)]
 
 
 @bug

@@ -950,6 +950,7 @@ class Simulation:
             self._check_lengths(source)
         assert not (lacking := world.lacking(self._sources())), f"these are never worked on: {lacking}"
         self._archive_all()
+        assert not (uncleaned := world.uncleaned()), f"deleted samples are in these blocks: {uncleaned[:3]}"
         for _ in range(9):
             self._wait(9 * DAY_S)
             self.outage or self._archive_all()

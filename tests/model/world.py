@@ -639,6 +639,18 @@ class World:
         catalogue = Catalogue(self.stores.table)
         return [source for source in sources if any(catalogue.of(source).pending()[:2])]
 
+    def uncleaned(self) -> list[BlockKey]:
+        """The raw blocks, in the table or the archive, that hold what was deleted."""
+        catalogue, keys = Catalogue(self.stores.table), {change.image.key for change in [*self.passed, *self.changes]}
+        warm = [(BlockKey.of_item(*place), item) for place, item in self._blocks()]
+        cold = [(key, item) for key in sorted(keys) if (item := self.stores.cold.get(key))]
+        return [
+            key
+            for key, item in [*warm, *cold]
+            if key.resolution == RAW and not blocks.parts_of(item.data)
+            if erase(columns := blocks.decode(item.data), catalogue.of(key.source).markers()) != columns
+        ]
+
     def listed(self) -> list[SourceKey]:
         """The sources that the sealer is to work on, now or later."""
         return [entry.source for entry in Worklist(self.stores.table, str).due(2**62)]

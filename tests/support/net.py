@@ -96,7 +96,7 @@ NET: Mapping[str, Planted] = {
         "lua/write.lua", '  redis.call("PERSIST", lists)\n', ""
     ),
     "the archive is not cleaned of deletes": Planted(
-        f"{CODE}/seal/sealer.py", "        clean(Target(self._cold, 0), key, catalogue.markers)\n", ""
+        f"{CODE}/seal/sealer.py", "        clean(Target(self._cold, 0), key, markers)\n", ""
     ),
     "a window of before a replay counts as complete after it": Planted(
         "lua/read.lua", '"%d+,?(.*)$") == generation', '"%d+,?(.*)$")'

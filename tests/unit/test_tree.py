@@ -15,7 +15,7 @@ from carbyne.samples import blocks
 from carbyne.samples.columns import EMPTY, Columns, Rows, from_rows, merge
 from carbyne.samples.markers import Marker
 from carbyne.store.tiers import read_blocks
-from carbyne.store.tree import Target, clean, merge_into, rewrite
+from carbyne.store.tree import Target, merge_into, rewrite
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -311,14 +311,6 @@ def test_a_delete_that_is_noted_while_the_block_is_read_is_obeyed(store, before)
     store.step = lambda: noted.append(marker_of())
     put(store, filled(["a", "b"]), markers=lambda: list(noted))
     assert not as_dict(merged(store, ["a", "b"]))
-
-
-def test_a_delete_that_is_noted_while_the_block_is_cleaned_is_obeyed(store):
-    noted = []
-    put(store, filled(["a"]))
-    store.step = lambda: noted.append(marker_of())
-    assert clean(Target(store, FAR_S), KEY, lambda: list(noted))
-    assert not as_dict(merged(store, ["a"]))
 
 
 def test_markers_are_asked_for_again_when_another_writer_came_first(store):

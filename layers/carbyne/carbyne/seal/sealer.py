@@ -225,8 +225,9 @@ class Sealer:
 
     def _clean(self, key: BlockKey, catalogue: SourceCatalogue) -> None:
         """Take deleted samples out of the blocks of both tiers, parts that no row of this seal lies in included."""
-        clean(Target(self._warm, self._expires_s(key.window)), key, catalogue.markers)
-        clean(Target(self._cold, 0), key, catalogue.markers)
+        markers = catalogue.markers()
+        clean(Target(self._warm, self._expires_s(key.window)), key, markers)
+        clean(Target(self._cold, 0), key, markers)
 
     def _expires_s(self, window: Window) -> int:
         return max(window.end_s, self._now_ms() // 1000) + self._retention.warm_raw_s

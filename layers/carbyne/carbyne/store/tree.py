@@ -44,37 +44,30 @@ def merge_into(
 ) -> bool:
     """Make sure that the store holds ``columns`` under ``key`` or its parts; whether anything had to change.
 
-    ``markers`` of deletes are asked for after the stored block was read, so that a call that began before a delete does
-    not bring back what was deleted meanwhile; and once more after a put, to take out what was deleted in between.
-    Returns only when a put succeeded or a consistent read showed every sample that is not deleted; errors as of
-    ``rewrite``.
+    ``markers`` of deletes are asked for before, and again after a put until no new one is there: one that was noted in
+    between may have cleaned the block before this put.  One that is noted later cleans what the put left.  Returns only
+    when a put succeeded or a consistent read showed every sample that is not deleted; errors as of ``rewrite``.
     """
-    target, obeyed = Target(store, expires_s, creating), list[set[Marker]]()
+    target, known = Target(store, expires_s, creating), set(markers())
 
     def merged(part: str, stored: Columns) -> Columns:
-        obeyed.append(set(markers()))
-        return erase(merge([stored, blocks.of_part(columns, part)]), obeyed[-1])
+        return erase(merge([stored, blocks.of_part(columns, part)]), known)
 
     if not rewrite(target, key, merged, columns.series):
         return False
-    known = set.intersection(*obeyed)
-    while later := set(markers()) - known:  # the sealer may have cleaned this block for them before it was put
+    while later := set(markers()) - known:
         rewrite(target, key, partial(_without, later), columns.series)
         known |= later
     return True
 
 
-def _without(markers: set[Marker], part: str, stored: Columns) -> Columns:
+def _without(markers: Collection[Marker], part: str, stored: Columns) -> Columns:
     return erase(stored, markers)
 
 
-def clean(target: Target, key: BlockKey, markers: Callable[[], Markers]) -> bool:
+def clean(target: Target, key: BlockKey, markers: Markers) -> bool:
     """Take what was deleted out of the block under ``key`` and its parts; whether anything had to change."""
-
-    def cleaned(part: str, stored: Columns) -> Columns:
-        return erase(stored, markers())
-
-    return rewrite(target, key, cleaned, None)
+    return rewrite(target, key, partial(_without, markers), None)
 
 
 def rewrite(target: Target, key: BlockKey, change: Change, series: Collection[str] | None) -> bool:
