@@ -120,6 +120,7 @@ class Evaluation(System):
                 *(store or self.store, arrived, arrived, arrived.rolled, self.query),
                 lambda: self.now_s * 1000,
                 Meter(lambda: float(self.now_s), self.counted.update),
+                lambda *_: None,
                 lambda: self.monotonic_s,
             )
         )

@@ -35,13 +35,14 @@ class Series(Memory):
 
 
 class Ruled(Notified):
-    """``step``: minutes pass, each with an evaluation and a notifier's run, unless it is ``stopped``."""
+    """``step``: minutes pass, each with an evaluation and a notifier's run, unless it is ``stopped``; ``over``: why
+    tenants may write nothing."""
 
     def __init__(self, rules="", interval="1m"):
         super().__init__()
         self.now_s = NOW_S - NOW_S % MINUTE_S
         self.series, self.arrived, self.bodies = {"a": Series(), "b": Series()}, Arrived(), []
-        self.stopped, self.targets, self.counted = False, {}, Counter()
+        self.stopped, self.targets, self.counted, self.over = False, {}, Counter(), None
         self.evaluator = self.another()
         if rules:
             self.load(rules, interval)
@@ -59,7 +60,8 @@ class Ruled(Notified):
         return assemble(
             EvaluatorPorts(
                 *(store or self.store, self.arrived, self.arrived, self.arrived.rolled, self.arrived.query),
-                *(now_ms, Meter(lambda: float(self.now_s), self.counted.update), lambda: 0.0, series_of),
+                *(now_ms, Meter(lambda: float(self.now_s), self.counted.update), lambda *_: self.over),
+                *(lambda: 0.0, series_of),
             )
         )
 

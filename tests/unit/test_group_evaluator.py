@@ -1,9 +1,11 @@
 """Groups of rules each minute: once for each time, nothing while nothing is known, recorded samples on the stream."""
 
 import json
+import logging
 
 import pytest
 from carbyne.core import keys
+from carbyne.core.errors import OverLimitError
 from carbyne.core.limits import LANES, RECORDED_ITEM_BYTES, RULE_CATCH_UP
 from carbyne.evaluate import groups
 from carbyne.evaluate.groups import due
@@ -203,6 +205,66 @@ def test_a_bug_of_ours_that_one_tenant_meets_holds_up_neither_others_nor_monitor
     assert made({"__name__": "total"}) in system.series["b"].samples
     assert "rules of a can't be evaluated: ZeroDivisionError at" in caplog.text
     assert system.counted == {"BugsMet": 2}
+
+
+def test_what_rules_record_is_refused_as_posts_are_while_a_tenant_is_over_its_limits(caplog):
+    caplog.set_level(logging.CRITICAL + 1)
+    system = Ruled(RECORD + "\n  - {alert: high, expr: m > 3}")
+    system.put_sample(5)
+    system.over = OverLimitError("samples-per-minute", 11, 10)
+    system.step()
+    assert made({"__name__": "total"}) not in system.series["a"].samples
+    assert [alert.state for alert in system.rules()[1].alerts] == ["firing"], "it is judged and told all the same"
+    assert system.rules()[0].last_error == "not recorded: over the limit samples-per-minute: 11 of at most 10"
+    system.over = None
+    system.step()
+    assert list(system.recorded("total").values()) == [5.0] and not system.rules()[0].last_error
+
+
+def test_recorded_samples_are_counted_behind_the_stream_as_posts_are():
+    """By what the ingester counts: rows of records."""
+    system, counted = Ruled(RECORD), []
+    system.put_sample(5)
+    system.step()
+    for body in system.bodies:
+        record = records.decode(body)
+        counted += [record.tenant] * len(getattr(record, "rows", ()))
+    assert counted == ["a"]
+
+
+def evaluated_in(monkeypatch, costs_s, minutes):
+    """The tenants that were evaluated in each minute, each of which takes so long."""
+    system, clock_s, turns = Ruled(), [0.0], []
+    evaluator = system.evaluator.groups
+    evaluator._monotonic = lambda: clock_s[0]
+    monkeypatch.setattr(groups.rules, "tenants", lambda _: costs_s)
+
+    def evaluate(tenant):
+        clock_s[0] += costs_s[tenant]
+        turns[-1].append(tenant)
+        return 1
+
+    evaluator._tenant = evaluate
+    for _ in range(minutes):
+        turns.append([])
+        evaluator.run(lambda: 50.0)
+        system.now_s += MINUTE_S
+    return turns
+
+
+def test_tenants_with_cheap_rules_are_evaluated_each_minute_beside_those_that_take_all_the_time(monkeypatch):
+    cheap, dear = {f"b{number}": 0.1 for number in range(20)}, {f"a{number}": 11.0 for number in range(3)}
+    turns = evaluated_in(monkeypatch, dear | cheap, 16)
+    learned = turns[4:]
+    assert all(cheap.keys() <= set(each) for each in learned)
+    for tenant in dear:
+        minutes = [number for number, each in enumerate(learned) if tenant in each]
+        assert len(minutes) >= 4, "the others take turns"
+
+
+def test_with_too_many_for_a_minute_each_tenant_has_its_turn(monkeypatch):
+    turns = evaluated_in(monkeypatch, {f"t{number:02d}": 1.0 for number in range(40)}, 20)
+    assert all(sum(tenant in each for each in turns[-6:]) >= 1 for tenant in [f"t{number:02d}" for number in range(40)])
 
 
 def test_a_tenant_with_much_that_waits_for_the_stream_is_not_evaluated(monkeypatch, caplog):

@@ -115,8 +115,20 @@ def test_a_refusal_names_line_group_rule_and_field(text, message):
     assert refused.value.status == 400
 
 
+def test_what_was_loaded_may_be_put_back():
+    """As JSON it is longer than the YAML that was loaded."""
+    rules = "".join(f"  - {{record: r{number}, expr: '{'x' * 1000}'}}\n" for number in range(50))
+    groups = "".join(f"- name: g{number}\n  rules:\n{rules}" for number in range(5))
+    system = System()
+    system.ok("PUT", URL, f"groups:\n{groups}")
+    answer = system.call("GET", URL)
+    assert 250_000 < len(answer.text) <= RULE_FILE_BYTES_MAX
+    system.ok("PUT", URL, answer.text)
+    assert system.call("GET", URL).text == answer.text
+
+
 def test_files_are_bounded():
-    with pytest.raises(RequestError, match="at most 131072") as refused:
+    with pytest.raises(RequestError, match="at most 262144") as refused:
         read(b" " * (RULE_FILE_BYTES_MAX + 1), "f")
     assert refused.value.status == 413
     with pytest.raises(RequestError, match="a file has at most 50"):
@@ -178,7 +190,7 @@ def test_a_file_that_is_too_large_as_json_is_refused():
     """YAML writes a control character in two bytes, JSON in six, and the name of a group is stored twice."""
     groups = "".join(f'- {{name: "{number}NAME", rules: []}}\n' for number in range(30)).replace("NAME", "\\a" * 2_000)
     refusal = System().refused(413, "PUT", URL, f"groups:\n{groups}")
-    assert "bytes as JSON; a rule file has at most 390000" in refusal
+    assert "bytes as JSON; a rule file has at most 262144" in refusal
 
 
 class Door(Desk):

@@ -1,5 +1,7 @@
 """Templates of labels and annotations, as Go's text/template and Prometheus' functions have them."""
 
+import time
+
 import pytest
 from carbyne.core.limits import RULE_TEXT_BYTES_MAX
 from carbyne.rules.template_tree import TemplateFault
@@ -130,6 +132,22 @@ def test_what_goes_wrong_is_written_in_the_place_of_the_text(template, reason):
 def test_the_number_of_a_group_may_be_long():
     long = "{{ $x := `" + "1" * 3000 + "` }}{{ reReplaceAll `(a)` (printf `<${%s%s}>` $x $x) `a` }}"
     assert text(long) == "<>"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "by", "inside"),
+    [
+        ("``", "x" * 2000, "a" * 2000),
+        ("`a`", "", "a" * 4000),
+        ("`(a)`", "$2" * 1000, "a" * 2000),
+        ("`a`", "${b}$" * 300, "a" * 2000),
+    ],
+)
+def test_a_replacement_ends_before_it_has_taken_long(pattern, by, inside):
+    """One of these took ten seconds: a text of 5 MB was made, and then refused."""
+    begun_s = time.process_time()
+    assert "reReplaceAll: " in text(f"{{{{ reReplaceAll {pattern} `{by}` `{inside}` }}}}")
+    assert time.process_time() - begun_s < 1.0
 
 
 def test_the_caller_may_end_an_expansion_at_each_step():

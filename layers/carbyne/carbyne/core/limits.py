@@ -631,16 +631,16 @@ SEND_RESERVE_S: Final = 20.0
 """A notifier begins nothing with less time left: what it began takes CHECK_S, and some calls."""
 
 # Rules of Prometheus
-RULE_FILE_BYTES_MAX: Final = 128 * 1024
-"""A rule file: as JSON at most twice as much, and an item of the table has 400 KB."""
+RULE_FILE_BYTES_MAX: Final = 256 * 1024
+"""A rule file, as it comes and as the JSON that is stored and answered, so that this may be put back."""
 RULE_FILE_ITEM_BYTES_MAX: Final = 390_000
-"""A rule file as it is stored: JSON writes a control character in six bytes, which YAML writes in two."""
+"""A rule file with the times of its groups, whose names are there twice."""
 RULE_FILE_DEPTH_MAX: Final = 12
 """Lists and mappings within each other in a rule file, which has five."""
 RULE_FILE_NODES_MAX: Final = 20_000
 """Values and names of fields in a rule file: 50 groups of 10 rules with five labels and annotations each."""
 RULE_FILES_PER_TENANT_MAX: Final = 10
-"""Rule files of a tenant, all of which are read each minute: 1.3 MB, less than monitors."""
+"""Rule files of a tenant, all of which are read each minute: 2.6 MB at most, as of monitors."""
 RULE_GROUPS_PER_FILE_MAX: Final = 50
 """Groups of a rule file; each is an item that is written at every evaluation, and the states of all are read."""
 RULES_PER_GROUP_MAX: Final = 100
@@ -681,6 +681,8 @@ TEMPLATE_STEPS_MAX: Final = 10_000
 """Values that one expansion of a template computes: some ten milliseconds."""
 TEMPLATE_OUT_BYTES_MAX: Final = 8_192
 """What one expansion of a template writes."""
+TEMPLATE_REPLACE_STEPS_MAX: Final = 40_000
+"""Of one reReplaceAll: 2,000 replacements, or as many parts of what is put in: some fifty milliseconds."""
 TEMPLATE_WIDTH_MAX: Final = 200
 """Width and precision of a verb of printf."""
 

@@ -6,11 +6,13 @@ yet, nothing is known: no alert opens or closes, and the missed times are made u
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING, Final
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
-from carbyne.core.errors import RetryableError
+from carbyne.core.errors import OverLimitError, RetryableError
 from carbyne.core.limits import (
     EVALUATE_RESERVE_S,
     LANES,
@@ -25,17 +27,29 @@ from carbyne.registry import rule_files, rule_states, rules
 from carbyne.registry.rule_states import GroupName, LeftToSend, StoredGroup
 from carbyne.registry.store import RegistryChange, Store
 from carbyne.rules.forms import FileGroup
-from carbyne.rules.kept import alerts_in
+from carbyne.rules.kept import KeptGroup, alerts_in, not_recorded
 
 if TYPE_CHECKING:
     from carbyne.evaluate.recording import Recording
     from carbyne.promql.select import Selector
+    from carbyne.rules.evaluation import EvaluatedGroup
     from carbyne.rules.overlay import RecordedSample
 
 _log = logging.getLogger(__name__)
 SeriesOf = Callable[[str, Collection[int]], "Selector"]
 """The series of a tenant, all tiers; RetryableError for what lies in one of the lanes."""
+OverLimit = Callable[[str, int], OverLimitError | None]
+"""Of a tenant and a time in seconds: why it may write no samples, None if it may; RetryableError."""
+TURN_FADES: Final = 0.75
+"""How much of what a tenant once took is expected of it a minute later."""
 STATES_TOLD: Final = ("firing", "inactive")
+
+
+class _Turn(NamedTuple):
+    """How long a tenant takes, and when its last turn was; in memory, since an instance learns it in a minute."""
+
+    took_s: float
+    begun_ms: int
 
 
 class GroupEvaluator:
@@ -49,27 +63,46 @@ class GroupEvaluator:
         now_ms: Callable[[], int],
         monotonic: Callable[[], float],
         note_bug: NoteBug,
+        over: OverLimit,
     ) -> None:
         self._store, self._arriving, self._series = store, arriving, series
-        self._now_ms, self._monotonic, self._note_bug = now_ms, monotonic, note_bug
+        self._now_ms, self._monotonic, self._note_bug, self._over = now_ms, monotonic, note_bug, over
+        self._turns: dict[str, _Turn] = {}
         self._recording: Recording | None = None
 
     def run(self, seconds_left: Callable[[], float]) -> int:
-        """How many evaluations were made.  Each minute begins with another tenant; one that fails holds up no other."""
-        tenants = sorted(rules.tenants(self._store))
-        first = self._now_ms() // MINUTE_MS % (len(tenants) or 1)
+        """How many evaluations were made.  A tenant that fails holds up no other, one that takes long only its like."""
+        tenants = self._in_turn(sorted(rules.tenants(self._store)))
         begun_s, done = self._monotonic(), 0
-        for number, tenant in enumerate([*tenants[first:], *tenants[:first]]):
+        for number, tenant in enumerate(tenants):
             if self._monotonic() - begun_s > RULES_S or seconds_left() < EVALUATE_RESERVE_S:
                 _log.error("rules of %d tenants wait for the next minute", len(tenants) - number)
                 break
+            tenant_begun_s = self._monotonic()
             try:
                 done += self._tenant(tenant)
             except RetryableError as error:
                 _log.warning("rules of %s wait for the next minute: %s", tenant, error)
             except Exception as error:  # noqa: BLE001 - a bug of ours must not hold up others, nor monitors
                 self._note_bug(f"rules of {tenant} can't be evaluated", error)
+            self._note_turn(tenant, self._monotonic() - tenant_begun_s)
         return done
+
+    def _in_turn(self, tenants: Sequence[str]) -> list[str]:
+        """The cheapest first, as many as half of the time is enough for: these are evaluated each minute.  Then the
+        others, those that waited longest first."""
+        first = self._now_ms() // MINUTE_MS % (len(tenants) or 1)
+        self._turns = {
+            tenant: self._turns.get(tenant, _Turn(0.0, 0)) for tenant in [*tenants[first:], *tenants[:first]]
+        }
+        by_cost = sorted(self._turns, key=lambda tenant: self._turns[tenant].took_s)
+        together_s = list(accumulate(self._turns[tenant].took_s for tenant in by_cost))
+        cheap = bisect_right(together_s, RULES_S / 2)
+        return by_cost[:cheap] + sorted(by_cost[cheap:], key=lambda tenant: self._turns[tenant].begun_ms)
+
+    def _note_turn(self, tenant: str, took_s: float) -> None:
+        """What a tenant takes: the most of late, since its groups may have longer intervals."""
+        self._turns[tenant] = _Turn(max(took_s, self._turns[tenant].took_s * TURN_FADES), self._now_ms())
 
     def _tenant(self, tenant: str) -> int:
         """The groups of a tenant that are due, those that waited longest first."""
@@ -142,14 +175,26 @@ class GroupEvaluator:
                 self._still(tenant, name, before, self._now_ms())
                 return number
             tells = any(alert.state in STATES_TOLD for alert in alerts_in(done.kept))
-            left, told = self._left(tenant, name, done.samples, at_ms, tells=tells)
-            after = rule_states.write(self._store, tenant, name, before, done.kept, done.series, left)
+            kept, samples = self._admitted(tenant, name, done)
+            left, told = self._left(tenant, name, samples, at_ms, tells=tells)
+            after = rule_states.write(self._store, tenant, name, before, kept, done.series, left)
             if after is None:
                 _log.info("another evaluator was quicker with %s of %s", name, tenant)
                 return number
             told()
             before = after
         return len(times)
+
+    def _admitted(
+        self, tenant: str, name: GroupName, done: "EvaluatedGroup"
+    ) -> "tuple[KeptGroup, list[RecordedSample]]":
+        """What is kept and recorded: nothing is recorded for a tenant over its limits, as its posts are refused.  They
+        count behind the stream, as posts do."""
+        refusal = self._over(tenant, self._now_ms() // 1000) if done.samples else None
+        if not refusal:
+            return done.kept, done.samples
+        _log.error("%d samples of %s of %s are not recorded: %s", len(done.samples), name, tenant, refusal)
+        return not_recorded(done.kept, f"not recorded: {refusal}"), []
 
     def _still(self, tenant: str, name: GroupName, stored: StoredGroup, now_ms: int) -> None:
         """What fires goes on while nothing is known: Alertmanagers end an alert that they don't hear of."""

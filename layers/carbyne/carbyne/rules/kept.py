@@ -57,3 +57,9 @@ def labels_of(group: FileGroup, rule: GroupRule) -> dict[str, str]:
 def alerts_in(kept: KeptGroup) -> Sequence[KeptAlert]:
     """All alerts of a group."""
     return [alert for rule in kept.rules.values() for alert in rule.alerts]
+
+
+def not_recorded(kept: KeptGroup, why: str) -> KeptGroup:
+    """A group whose samples are not recorded: its rules say why, where they did not fail by themselves."""
+    rules = {key: msgspec.structs.replace(rule, error=rule.error or why) for key, rule in kept.rules.items()}
+    return msgspec.structs.replace(kept, rules=rules)

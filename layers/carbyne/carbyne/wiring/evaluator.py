@@ -13,7 +13,7 @@ import boto3
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.registry import DynamoRegistry
 from carbyne.adapters.redis.arrivals import HotArrivals
-from carbyne.core.errors import InvariantError
+from carbyne.core.errors import InvariantError, OverLimitError, RequestError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import EVALUATE_READERS
 from carbyne.core.meter import Meter
@@ -21,7 +21,7 @@ from carbyne.core.settings import EvaluatorSettings, load
 from carbyne.evaluate.anomaly import Baselines
 from carbyne.evaluate.bugs import noting
 from carbyne.evaluate.evaluator import MonitorEvaluator
-from carbyne.evaluate.groups import GroupEvaluator, SeriesOf
+from carbyne.evaluate.groups import GroupEvaluator, OverLimit, SeriesOf
 from carbyne.evaluate.look import MINUTE_MS, Arriving, ComputedSeries, Eyes, RunQuery
 from carbyne.evaluate.minute import MinuteEvaluator
 from carbyne.evaluate.recent import ManyReader, ReadColumns, Recent, RolledReader
@@ -30,6 +30,7 @@ from carbyne.read.reader import How, Reader
 from carbyne.registry.ids import new_host_id
 from carbyne.registry.store import Registry, Store
 from carbyne.stream.putter import Entry
+from carbyne.tenants.accounts import Accounts
 from carbyne.wiring import reader
 from carbyne.wiring.clock import now_ms
 from carbyne.wiring.redis import nodes
@@ -47,6 +48,7 @@ class EvaluatorPorts(NamedTuple):
     query: RunQuery
     now_ms: Callable[[], int]
     meter: Meter
+    over: OverLimit
     monotonic: Callable[[], float] = time.monotonic
     series: SeriesOf = no_series
 
@@ -58,7 +60,9 @@ def assemble(ports: EvaluatorPorts) -> MinuteEvaluator:
     threads = ThreadPoolExecutor(EVALUATE_READERS)
     note_bug = noting(ports.meter)
     eyes = Eyes(registry, ports.arriving, recent, threads, ports.query, Baselines(recent), note_bug)
-    groups = GroupEvaluator(ports.store, ports.arriving, ports.series, ports.now_ms, ports.monotonic, note_bug)
+    groups = GroupEvaluator(
+        ports.store, ports.arriving, ports.series, ports.now_ms, ports.monotonic, note_bug, ports.over
+    )
     return MinuteEvaluator(groups, MonitorEvaluator(eyes, ports.now_ms, ports.monotonic), ports.meter)
 
 
@@ -68,7 +72,8 @@ def evaluator() -> MinuteEvaluator:
     telemetry.log_as_json("evaluator")
     settings = load(EvaluatorSettings, os.environ)
     redis = nodes(settings)
-    samples = reader.assemble(settings, reader.ports_of(settings, redis, "evaluator"))
+    reading = reader.ports_of(settings, redis, "evaluator")
+    samples = reader.assemble(settings, reading)
     dynamodb = boto3.client("dynamodb", config=aws.config(1, 3, tries=3, connections=2 * EVALUATE_READERS))
     store = DynamoRegistry(dynamodb, settings.registry_table)
     queries = samples.queries
@@ -76,9 +81,22 @@ def evaluator() -> MinuteEvaluator:
         EvaluatorPorts(
             *(store, HotArrivals(redis), queries.reader, rolled_by(queries.reader), computed_by(queries), now_ms),
             Meter(time.monotonic, telemetry.emf("evaluator", settings.stack)),
+            over_by(reading.accounts),
             series=series_by(queries),
         )
     )
+
+
+def over_by(accounts: Accounts) -> OverLimit:
+    """By the limits that posts have."""
+
+    def over(tenant: str, now_s: int) -> OverLimitError | None:
+        try:
+            return accounts.standing(tenant).over(now_s)
+        except RequestError:  # the tenant is deleted: nothing counts it, and its rules go with it
+            return None
+
+    return over
 
 
 def rolled_by(samples: Reader) -> RolledReader:
