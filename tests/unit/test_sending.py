@@ -7,7 +7,8 @@ import time
 import pytest
 from carbyne.core.limits import CHANNEL_REST_S, DELIVERY_KEPT_S, SEND_RESERVE_S, SENT_PER_TENANT
 from carbyne.notify import sending
-from carbyne.notify.sending import Delivery, Sender, TakenDelivery
+from carbyne.notify.deliveries import Delivery, TakenDelivery
+from carbyne.notify.sending import Sender
 from carbyne.registry.alerts import AlertRecord, Notice, Subject
 
 NOW_S = 1_700_000_000

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from carbyne.adapters.invoke import InvokedMessages
-from carbyne.notify.sending import Delivery, TakenDelivery
+from carbyne.notify.deliveries import Delivery, TakenDelivery
 
 
 class InvokedDeliveries(InvokedMessages):

@@ -23,10 +23,11 @@ from carbyne.core.limits import (
     SEND_RESERVE_S,
 )
 from carbyne.notify import alertmanager, group_messages, messages
+from carbyne.notify.deliveries import Delivery, DeliveryQueue, FiringGroup
 from carbyne.notify.grouping import Grouping, GroupMessage
 from carbyne.notify.links import Links
 from carbyne.notify.routing import About, Directions, about, alertmanagers, directions, hearing
-from carbyne.notify.sending import Delivery, DeliveryQueue, FiringGroup, Sender
+from carbyne.notify.sending import Sender
 from carbyne.registry import rule_states, rules
 from carbyne.registry.alerts import Notice
 from carbyne.registry.channels import CHANNELS, SETTINGS, Channel

@@ -8,9 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import NamedTuple, Protocol
-
-import msgspec
+from typing import NamedTuple
 
 from carbyne.core.errors import CarbyneError, RetryableError
 from carbyne.core.limits import (
@@ -26,54 +24,9 @@ from carbyne.core.limits import (
     SENT_PER_TENANT,
     SENT_WAITING,
 )
-from carbyne.notify.grouping import GroupMessage
-from carbyne.registry.alerts import Notice
-from carbyne.registry.rule_states import GroupName
+from carbyne.notify.deliveries import Delivery, DeliveryQueue, TakenDelivery
 
 _log = logging.getLogger(__name__)
-
-
-class FiringGroup(msgspec.Struct, frozen=True):
-    """A group of rules with alerts of which an Alertmanager hears."""
-
-    tenant: str
-    name: GroupName
-
-
-class Delivery(msgspec.Struct, frozen=True):
-    """A notice, a group of rules or a group of alerts, for one channel; ``since_s``: when it was first published."""
-
-    channel: str
-    since_s: int = 0
-    notice: Notice | None = None
-    firing: FiringGroup | None = None
-    group: GroupMessage | None = None
-
-    @property
-    def tenant(self) -> str:
-        what = self.notice or self.firing or self.group
-        return what.tenant if what else ""
-
-
-class TakenDelivery(msgspec.Struct, frozen=True):
-    """``tries``: how often it was taken, this time included."""
-
-    lease: str
-    body: Delivery
-    tries: int
-
-
-class DeliveryQueue(Protocol):
-    """The queue of the operator's tenant.  All methods raise RetryableError."""
-
-    def publish(self, deliveries: Sequence[tuple[Delivery, str]], delay_s: int = 0) -> None:
-        """Deliveries with their keys."""
-
-    def take(self, most: int, lease_s: int) -> list[TakenDelivery]:
-        """Also none if nothing was ever published."""
-
-    def acknowledge(self, leases: Sequence[str]) -> None: ...
-    def extend(self, lease: str, lease_s: int) -> None: ...
 
 
 class _Running(NamedTuple):

@@ -1,0 +1,53 @@
+"""What is in the queue of notifications: a message for each channel."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from carbyne.notify.grouping import GroupMessage
+from carbyne.registry.alerts import Notice
+from carbyne.registry.rule_states import GroupName
+
+
+class FiringGroup(msgspec.Struct, frozen=True):
+    """A group of rules with alerts of which an Alertmanager hears."""
+
+    tenant: str
+    name: GroupName
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """A notice, a group of rules or a group of alerts, for one channel; ``since_s``: when it was first published."""
+
+    channel: str
+    since_s: int = 0
+    notice: Notice | None = None
+    firing: FiringGroup | None = None
+    group: GroupMessage | None = None
+
+    @property
+    def tenant(self) -> str:
+        what = self.notice or self.firing or self.group
+        return what.tenant if what else ""
+
+
+class TakenDelivery(msgspec.Struct, frozen=True):
+    """``tries``: how often it was taken, this time included."""
+
+    lease: str
+    body: Delivery
+    tries: int
+
+
+class DeliveryQueue(Protocol):
+    """The queue of the operator's tenant.  All methods raise RetryableError."""
+
+    def publish(self, deliveries: Sequence[tuple[Delivery, str]], delay_s: int = 0) -> None:
+        """Deliveries with their keys."""
+
+    def take(self, most: int, lease_s: int) -> list[TakenDelivery]:
+        """Also none if nothing was ever published."""
+
+    def acknowledge(self, leases: Sequence[str]) -> None: ...
+    def extend(self, lease: str, lease_s: int) -> None: ...
