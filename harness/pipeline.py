@@ -134,7 +134,7 @@ class MemoryAccounts:
             old_windows_per_minute=10**9
         )  # tests post years at once, on a clock that stands; see test_neighbours for the real ones
         self.spent = Counter()
-        self.memory, self.bodies, self.steps = {}, {}, {}
+        self.memory, self.bodies, self.steps, self.divisions = {}, {}, {}, {}
         self.away = False
 
     def grant_of(self, api_key):
@@ -146,11 +146,15 @@ class MemoryAccounts:
         return tenant in self.tenant_of_key.values()
 
     def standing_of(self, tenant):
-        """``steps``: tenant -> of the lengths of its windows."""
+        """``steps``: tenant -> of the lengths of its windows; ``divisions``: tenant -> of its targets."""
         if not self.has_tenant(tenant):
             return None
         return Standing(
-            self.limits, memory=self.memory.get(tenant), bodies=self.bodies, steps=self.steps.get(tenant, ())
+            self.limits,
+            memory=self.memory.get(tenant),
+            bodies=self.bodies,
+            steps=self.steps.get(tenant, ()),
+            divisions=dict(self.divisions.get(tenant, {})),
         )
 
     def note_taken(self, tenant, body, taken, minute):

@@ -6,11 +6,20 @@ import pytest
 from carbyne.adapters.dynamodb import usage
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts, add_key, add_tenant
 from carbyne.adapters.dynamodb.usage import DynamoUsage
-from carbyne.core.keys import PICTURE_SECRET_ITEM, TOKEN_SECRET_ITEM, SourceKey
-from carbyne.core.limits import ADMIT_MINUTES, TAKEN_BODIES_MAX, TENANT_CACHE_S, USAGE_MINUTES_HELD, USAGE_MONTHS_HELD
+from carbyne.core.keys import PICTURE_SECRET_ITEM, TOKEN_SECRET_ITEM, SourceKey, Window
+from carbyne.core.limits import (
+    ADMIT_MINUTES,
+    DIVIDED_TARGETS_MAX,
+    SERIES_PER_SOURCE_MAX,
+    TAKEN_BODIES_MAX,
+    TENANT_CACHE_S,
+    USAGE_MINUTES_HELD,
+    USAGE_MONTHS_HELD,
+)
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import Accounts
+from carbyne.tenants.divisions import Division
 from carbyne.tenants.months import MonthCounts, MonthUse, month_of
 from carbyne.tenants.sketch import Sketch
 from carbyne.tenants.usage import Counted, HeldMemory, Limits, Standing, TakenBody, Usage, UsedRow
@@ -117,6 +126,36 @@ def test_steps_of_window_lengths_are_replaced_only_as_they_were_read(store, stan
     assert standing().steps == second.steps
     store.put_seen("nobody", first, Seen())
     assert store.add("nobody", {MINUTE: 1}, NOTHING) is None
+
+
+FIRST, SECOND = (Division(1_700_006_400, 1, 0),), (Division(1_700_006_400, 1, 0), Division(1_700_020_800, 2, 2))
+
+
+def test_divisions_of_a_target_are_replaced_only_as_they_were_read(client, table, store, standing):
+    store.put_divisions("acme", "prom/00ff", FIRST, ())
+    store.put_divisions("acme", "prom/00ff", SECOND, ())
+    assert standing().divisions == {"prom/00ff": FIRST}
+    store.put_divisions("acme", "prom/00ff", SECOND, FIRST)
+    store.put_divisions("acme", "prom/bucket-07", FIRST, ())
+    assert standing().divisions == {"prom/00ff": SECOND, "prom/bucket-07": FIRST}
+    counted = store.add("acme", {MINUTE: 1}, NOTHING)
+    assert counted.divisions == standing().divisions and counted.series_per_source == SERIES_PER_SOURCE_MAX
+    usage.set_limits(client, table, "acme", {"series_per_source": 0})
+    assert store.add("acme", {MINUTE: 1}, NOTHING).series_per_source == 0
+    store.put_divisions("nobody", "prom/00ff", FIRST, ())
+    assert DynamoAccounts(client, table).standing_of("nobody") is None
+
+
+def test_the_target_that_was_divided_longest_ago_is_forgotten(client, table, store, standing, monkeypatch):
+    monkeypatch.setattr("carbyne.adapters.dynamodb.usage.DIVIDED_TARGETS_MAX", 2)
+    for number, divisions in enumerate((SECOND, FIRST, SECOND)):
+        store.put_divisions("acme", f"prom/{number:02d}", divisions, ())
+    assert standing().divisions.keys() == {"prom/00", "prom/02"}
+
+
+def test_an_item_with_the_most_divided_targets_is_read_for_some_units():
+    one = "parts_" + 24 * "f" + " ".join(["1700006400/1/0"] * 4)
+    assert DIVIDED_TARGETS_MAX * len(one) < 20_000
 
 
 def test_months_add_up_and_the_oldest_are_forgotten(store, standing):
@@ -244,7 +283,8 @@ def test_what_the_ingester_counts_makes_the_writer_refuse(client, table, store):
         assert post()["statusCode"] == 200
     assert len(watched.calls) == 2 and watched.calls[1] == ("get_item", "tenant#acme")
 
-    row = UsedRow(SourceKey("acme", "host/h"), b"12345678", b"m", 101, NOW_S, 1, 1000 * NOW_S, 101)
+    times = NOW_S, 1, 1000 * NOW_S, 101, Window.holding(1000 * NOW_S, 14_400)
+    row = UsedRow(SourceKey("acme", "host/h"), b"12345678", b"m", 101, *times)
     counted = Usage(store, lambda: NOW_S + clock[0], 14_400)
     counted.take([row])
     counted.take([])

@@ -6,14 +6,16 @@ What receivers are asked for everywhere is in test_receiver_cases.
 import json
 import math
 import struct
+from collections import Counter
 from pathlib import Path
 
 import cramjam
 import pytest
 from carbyne.core import limits
-from carbyne.core.labels import parse
+from carbyne.core.labels import parse, source_of, target_of, text
 from carbyne.intake import protobuf
 from carbyne.stream import records
+from carbyne.tenants.divisions import Division, source_at
 from carbyne.tenants.usage import Limits, Standing
 
 from tests.support.remote_write import (
@@ -401,17 +403,98 @@ def test_a_writer_that_has_not_learned_refuses_no_series(receiver):
 
 
 def test_a_target_has_a_limit_of_its_own(receiver):
-    receiver.store.standing = Standing(Limits(series_per_source=3))
+    """Of three times what a source should have until it is divided."""
+    receiver.store.standing = Standing(Limits(series_per_source=1))
     body = Body2()
     for number in range(5):
         body.add({**TARGET, "n": str(number)}, (1.0, NOW_MS))
     body.add({**TARGET, "instance": "another"}, (1.0, NOW_MS))
     answer = receiver.post(body.bytes())
     expect(answer, 400, 4, 0, 0)
-    assert answer["headers"]["Carbyne-Skipped"] == "series-per-source=2"
+    assert answer["headers"]["Carbyne-Skipped"] == "series-per-target=2"
+    assert "series-per-target: 2, such as up{n=3}" in answer["body"]
     receiver.now_ms += HOUR_MS
     again = Body2().add({**TARGET, "n": "4"}, (1.0, receiver.now_ms)).bytes()
     expect(receiver.post(again), 204, 1, 0, 0)
+
+
+# Divided targets
+
+STEP_S = NOW_MS // 1000 - 60
+SOURCE = source_of(TARGET)
+DIVIDED = Standing(divisions={SOURCE: (Division(STEP_S, 0, 1), Division(STEP_S + 30, 0, 2))})
+
+
+def sources(receiver):
+    """How many samples each source has."""
+    return Counter(source for _, source, _, _ in receiver.stored().samples)
+
+
+def scraped(*times_ms, series=40):
+    body = Body2()
+    for number in range(series):
+        body.add({**TARGET, "n": str(number)}, *((float(number), ts_ms) for ts_ms in times_ms))
+    return body.bytes()
+
+
+def test_each_sample_of_a_divided_target_goes_to_the_source_of_its_time(receiver):
+    receiver.store.standing = DIVIDED
+    times = [1000 * STEP_S - 1, 1000 * STEP_S, 1000 * (STEP_S + 30)]
+    expect(receiver.post(scraped(*times)), 204, 120, 0, 0)
+    for at, bits_of_labels in zip(times, (None, 1, 2), strict=True):
+        expected = [f"up{{n={number}}}" for number in range(40)]
+        of_time = [(source, key) for _, source, key, ts_ms in receiver.stored().samples if ts_ms == at]
+        assert sorted(key for _, key in of_time) == sorted(expected), "each once"
+        parts = {source for source, _ in of_time}
+        assert len(parts) == (1 if bits_of_labels is None else 2**bits_of_labels)
+        assert all(source == source_at(SOURCE, key, DIVIDED.divisions[SOURCE], at) for source, key in of_time)
+
+
+def test_each_source_of_a_target_is_told_its_labels_before_its_rows(receiver):
+    receiver.store.standing = DIVIDED
+    receiver.post(scraped(1000 * STEP_S - 1, NOW_MS))
+    told = {}
+    for entry in receiver.entries:
+        record = records.decode(entry[1])
+        if isinstance(record, records.FactsRecord):
+            told |= record.targets
+        else:
+            assert {row.source for row in record.rows} <= told.keys()
+    assert set(told.values()) == {text(target_of(TARGET))} and len(told) == 5
+
+
+def test_a_counter_that_began_before_a_division_has_its_zero_in_the_source_of_then(receiver):
+    receiver.store.standing = DIVIDED
+    body = Body2().add(TARGET, (1.0, NOW_MS), created_ms=1000 * STEP_S - 1)
+    expect(receiver.post(body.bytes()), 204, 1, 0, 0)
+    assert {(source == SOURCE, ts_ms) for _, source, _, ts_ms in receiver.stored().samples} == {
+        (True, 1000 * STEP_S - 1),
+        (False, NOW_MS),
+    }
+
+
+def test_a_body_that_is_sent_again_across_the_step_stores_no_sample_twice(receiver):
+    """The first try comes before a division is known, the second one after it holds."""
+    step_s = NOW_MS // 1000 + limits.STEP_AHEAD_S
+    body = scraped(NOW_MS, NOW_MS + limits.AHEAD_MS_MAX)
+    expect(receiver.post(body), 204, 80, 0, 0)
+    before = receiver.stored().samples
+    receiver.store.standing = Standing(divisions={SOURCE: (Division(step_s, 2, 2),)})
+    receiver.now_ms = 1000 * step_s
+    expect(receiver.post(body), 204, 80, 0, 0)
+    assert receiver.stored().samples == before and set(sources(receiver)) == {SOURCE}
+    expect(receiver.post(scraped(receiver.now_ms)), 204, 40, 0, 0)
+    assert sources(receiver)[SOURCE] == 80 and len(sources(receiver)) > 3
+
+
+def test_a_divided_target_may_have_more_series(receiver):
+    limit = Limits(series_per_source=3)
+    receiver.store.standing = Standing(limit, divisions={SOURCE: (Division(STEP_S, 0, 1),)})
+    answer = receiver.post(scraped(NOW_MS))
+    expect(answer, 400, 18, 0, 0)
+    receiver.store.standing = Standing(limit, divisions={SOURCE: (Division(STEP_S, 0, 4),)})
+    receiver.now_ms += 1000 * limits.TENANT_CACHE_S
+    expect(receiver.post(scraped(NOW_MS, series=60)), 400, 48, 0, 0)
 
 
 LONG = "x" * limits.LABEL_VALUE_BYTES_MAX

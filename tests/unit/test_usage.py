@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 from carbyne.core import limits
 from carbyne.core.errors import RetryableError
-from carbyne.core.keys import SourceKey, join_series, list_identity
+from carbyne.core.keys import SourceKey, Window, join_series, list_identity
 from carbyne.tenants.usage import Counted, Limits, Standing, Usage, UsedRow
 from carbyne.tenants.windows import LengthStep, length_s
 
@@ -74,7 +74,8 @@ def clock():
 def row(source="host/a", series=("m",), arrived_s=NOW_S, tenant="acme", ts_ms=1000 * NOW_S):
     blob = join_series(series)
     number, sequence = len(series), next(SEQUENCES)
-    return UsedRow(SourceKey(tenant, source), list_identity(blob), blob, number, arrived_s, sequence, ts_ms, number)
+    counted = number, arrived_s, sequence, ts_ms, number, Window.holding(ts_ms, 14_400)
+    return UsedRow(SourceKey(tenant, source), list_identity(blob), blob, *counted)
 
 
 def rows(hosts, metrics=50, **more):

@@ -1,7 +1,9 @@
 """Labels of series: which source a labelled series belongs to, and what it is called there.
 
 The source is the series' target: ``prom/<hash of job and instance>``.  A series without an instance belongs to one of
-BUCKETS sources, by the hash of its metric's name.  Within the source its key is the canonical text of its other labels,
+BUCKETS sources, by the hash of its metric's name.  A source with too many series is divided (``tenants.divisions``):
+each part is a source of its own, called ``<source>.<bits>-<bits>``.  Within the source the key of a series is the
+canonical text of its other labels,
 ``node_cpu_seconds_total{cpu=0,mode=idle}``: names ascending, without quotes.  ``%``, ``,``, ``=``, ``{``, ``}`` and
 control characters are percent-escaped.  A metric without further labels is its name alone, as Mackerel's are.
 """
@@ -15,6 +17,8 @@ NAME: Final = "__name__"
 JOB: Final = "job"
 INSTANCE: Final = "instance"
 BUCKETS: Final = 16
+PART: Final = "."
+"""Between a source and what says which part of it a divided one is."""
 KIND: Final = "prom"
 STALE_BITS: Final = 0x7FF0000000000002
 """The NaN that Prometheus writes where a series ends."""
@@ -48,6 +52,11 @@ def is_labelled(source: str) -> bool:
 def is_bucket(source: str) -> bool:
     """Whether the series of a labelled source have no instance."""
     return source.startswith(_BUCKET)
+
+
+def whole_of(source: str) -> str:
+    """The source of whose series a divided one has a part; any other is itself."""
+    return source.partition(PART)[0] if is_labelled(source) else source
 
 
 def key_of(labels: Mapping[str, str]) -> str:

@@ -75,7 +75,18 @@ SERIES_KEY_BYTES_MAX: Final = 4_096
 IDENTITIES_BYTES_MAX: Final = 48 * 1024 * 1024
 """Labels whose series a writer remembers, so that it works them out once: some 60,000 series of Kubernetes."""
 SERIES_PER_SOURCE_MAX: Final = 20_000
-"""Series of one target in an hour, unless the tenant's item says otherwise: its rows are read and sealed as a whole."""
+"""Series of a source, unless the tenant's item says otherwise: its rows are read and sealed as a whole.  A target with
+more is divided into several sources."""
+UNDIVIDED_SOURCES: Final = 3
+"""Times as many series a target may have for each of its sources until a division holds, in hours: 60,000 in one."""
+DIVISION_BITS_MAX: Final = 4
+"""A target has 16 sources at most, of 320,000 series: one query looks into 400,000."""
+DIVIDED_TARGETS_MAX: Final = 200
+"""Divided targets of a tenant, some 70 bytes each in its item: twice as many as its series by default make at once."""
+DIVISIONS_PER_FLUSH: Final = 2
+"""Targets of a tenant that an ingester divides in a minute: 20,000 names take 40 ms to be told apart."""
+DIVIDED_KEYS_REMEMBERED: Final = 65_536
+"""Series of divided targets whose place a writer remembers: some 15 MB."""
 SERIES_WATCHED_MAX: Final = 300_000
 """Series that a writer remembers as known, some 30 MB; then it forgets them all and learns them again."""
 SERIES_LEARNED_S: Final = 300
@@ -154,7 +165,7 @@ QUERY_STEPS_MAX: Final = 11_000
 QUERY_SOURCES_MAX: Final = 2_000
 """Sources that one selector reads: each is asked by itself, some at a time."""
 QUERY_SERIES_MAX: Final = 50_000
-"""Series that one query reads: as many as the largest source has."""
+"""Series that one query reads: as many as a target of some sources has."""
 QUERY_SAMPLES_MAX: Final = 5_000_000
 """Samples that a query reads, and values that one of its operations gives: 40 MB, of which an operation has ten."""
 QUERY_POINTS_MAX: Final = 150_000

@@ -430,4 +430,4 @@ def _used(arrival: _Arrival, entry: Arrived) -> UsedRow:
     values = len(row.values) // 8
     samples = max(values, LATE_ROW_SAMPLES if arrival.late else 0)
     counted = samples, entry.arrived_s, int(entry.sequence), row.ts_ms, values
-    return UsedRow(arrival.source, row.identity, row.series, *counted)
+    return UsedRow(arrival.source, row.identity, row.series, *counted, arrival.window)

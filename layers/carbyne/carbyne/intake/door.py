@@ -12,6 +12,7 @@ from carbyne.intake.pairs import Pairs
 from carbyne.intake.series_watch import SeriesWatch
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import Accounts
+from carbyne.tenants.divisions import series_max
 
 TOO_MANY_PAIRS: Final = "too-many-pairs"
 
@@ -41,16 +42,19 @@ class Door:
         """A ``Taking`` that knows the tenant's limits and elections."""
         self._series.turn()
         standing = self._accounts.standing(tenant)
-        per_source = standing.limits.series_per_source
-        full = standing.series_at(self._time.now_ms() // 1000) > standing.limits.active_series
+        now_s, divisions = self._time.now_ms() // 1000, standing.divisions
+        full = standing.series_at(now_s) > standing.limits.active_series
         elected: dict[tuple[str, str], str] = {}
+
+        def most_of(source: str) -> int:
+            return series_max(divisions.get(source, ()), standing.limits.series_per_source, now_s)
 
         def admit(identity: Identity) -> str:
             if identity.replica and (reason := self._passed_over(tenant, identity, elected)):
                 return reason
-            return self._series.refusal(tenant, identity.source, identity.key, per_source, full=full)
+            return self._series.refusal(tenant, identity.source, identity.key, most_of, full=full)
 
-        return Taking(times_ms, admit)
+        return Taking(times_ms, admit, divisions)
 
     def _passed_over(self, tenant: str, identity: Identity, elected: dict[tuple[str, str], str]) -> str:
         """Why the replica is not taken, empty if it is; asked once a body for each replica."""

@@ -12,6 +12,7 @@ from carbyne.core.errors import RequestError
 from carbyne.core.limits import CREATED_BACK_MS, REFUSED_SHOWN_BYTES, SAMPLES_PER_BODY_MAX
 from carbyne.intake.identities import Identity
 from carbyne.stream import records
+from carbyne.tenants.divisions import UNDIVIDED, Divisions, source_at
 
 TOO_FAR_AHEAD: Final = "too-far-ahead"
 TOO_OLD: Final = "too-old"
@@ -33,12 +34,14 @@ class Taking:
     ``metadata``: metric -> what it is.
     ``passed_over``: how much was taken and is not stored, by reason.
     ``samples``, ``histograms``, ``exemplars``: how many were taken.  ``refused``: how many were not, by reason, and
-    ``shown``: the first of each.  ``admit``: the reason for which a series is not stored now, or empty.
+    ``shown``: the first of each.  ``admit``: the reason for which a series is not stored now, or empty; ``divisions``:
+    of the tenant's divided targets.
     """
 
-    def __init__(self, times_ms: range, admit: Callable[[Identity], str]) -> None:
+    def __init__(self, times_ms: range, admit: Callable[[Identity], str], divisions: Divisions = UNDIVIDED) -> None:
         self._times_ms = times_ms
         self._admit = admit
+        self._divisions = divisions
         self._seen = 0
         self.rows: dict[tuple[str, int], dict[str, Bits]] = {}
         self.targets: dict[str, str] = {}
@@ -63,19 +66,27 @@ class Taking:
             self.samples += len(samples)
             self.passed_over[NOT_ELECTED] += len(samples)
             return True
-        source, key, rows = identity.source, identity.key, self.rows
+        source, key, rows, divisions = identity.source, identity.key, self.rows, self._divisions.get(identity.source)
         for ts_ms, bits in samples:
             if ts_ms not in self._times_ms:
                 self.refuse(TOO_OLD if ts_ms < self._times_ms.start else TOO_FAR_AHEAD, key)
                 continue
             self.samples += 1
+            if divisions:
+                source = source_at(identity.source, key, divisions, ts_ms)
             if (source, ts_ms) not in rows:
                 rows[source, ts_ms] = {}
                 self.targets[source] = identity.target
             rows[source, ts_ms][key] = bits
             if created_ms and 0 < ts_ms - created_ms <= CREATED_BACK_MS and created_ms in self._times_ms:
-                self.rows.setdefault((source, created_ms), {}).setdefault(key, 0)
+                self._begin(identity, created_ms)
         return True
+
+    def _begin(self, identity: Identity, created_ms: int) -> None:
+        """A counter began with 0."""
+        source = source_at(identity.source, identity.key, self._divisions.get(identity.source, ()), created_ms)
+        self.targets[source] = identity.target
+        self.rows.setdefault((source, created_ms), {}).setdefault(identity.key, 0)
 
     def refuse(self, reason: str, shown: str, number: int = 1) -> None:
         """Count what can't be stored."""

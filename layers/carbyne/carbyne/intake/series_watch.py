@@ -13,7 +13,7 @@ from carbyne.core.limits import SERIES_LEARNED_S, SERIES_WATCHED_MAX
 from carbyne.tenants.usage import HOUR_S
 
 ACTIVE_SERIES: Final = "active-series"
-SERIES_PER_SOURCE: Final = "series-per-source"
+SERIES_PER_TARGET: Final = "series-per-target"
 
 _Series = dict[tuple[str, str], set[str]]
 """(tenant, source) -> keys."""
@@ -29,10 +29,11 @@ class SeriesWatch:
         self._hour = self._number = 0
         self._forget()
 
-    def refusal(self, tenant: str, source: str, key: str, per_source: int, *, full: bool) -> str:
+    def refusal(self, tenant: str, source: str, key: str, most_of: Callable[[str], int], *, full: bool) -> str:
         """Why the series is refused, or empty: it is known from now on.
 
-        ``per_source``: new series that a source may have in an hour; ``full``: the tenant may have no new ones.
+        ``source``: undivided; ``most_of``: how many series it may have in an hour; ``full``: the tenant may have no
+        new ones.
         """
         series = self._now.get((tenant, source))
         if series is None:
@@ -42,8 +43,8 @@ class SeriesWatch:
         known = key in self._before.get((tenant, source), ())
         if full and not known and self._clock() - self._since_s >= SERIES_LEARNED_S:
             return ACTIVE_SERIES
-        if len(series) >= per_source:
-            return SERIES_PER_SOURCE
+        if len(series) >= most_of(source):
+            return SERIES_PER_TARGET
         series.add(key)
         self._number += 1
         if self._number > SERIES_WATCHED_MAX:

@@ -5,7 +5,7 @@ sources are looked into, so many as one call may: what explodes is among them, i
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple, Protocol
 
@@ -77,12 +77,34 @@ class Cardinality:
             for key, span in spans.items()
             if span.last_ms >= since_ms
         )
+        of_wholes = _of_wholes(counts)
         warnings = [
             *_missing("targets are counted", len(counted), len(known)),
             *_missing("targets are looked into, the largest ones", len(largest), sum(map(bool, counts.values()))),
         ]
-        of_sources = Counter({_shown(counted[source]): number for source, number in counts.items() if number})
-        return _counted(series, sum(counts.values()), since_ms, of_sources, warnings)
+        shown = {labels.whole_of(source.source): _shown(counted[source]) for source in counts}
+        of_sources = Counter({shown[whole]: number for whole, number in of_wholes.items() if number})
+        return _counted(_once(series), sum(of_wholes.values()), since_ms, of_sources, warnings)
+
+
+def _of_wholes(counts: Mapping[SourceKey, int]) -> dict[str, int]:
+    """How many series each target has.  For an hour after it was divided its series are in two sources each, of two
+    divisions, of which the one with more counts."""
+    of_divisions: dict[str, Counter[int]] = {}
+    for (_, source), number in counts.items():
+        whole = labels.whole_of(source)
+        of_divisions.setdefault(whole, Counter())[len(source) - len(whole)] += number
+    return {whole: max(numbers.values()) for whole, numbers in of_divisions.items()}
+
+
+def _once(series: Iterable[tuple[KnownSource, str]]) -> Iterator[tuple[KnownSource, str]]:
+    """Each series of a target once, whichever of its sources have it."""
+    met: dict[str, set[str]] = {}
+    for source, key in series:
+        of_target = met.setdefault(labels.whole_of(source.source.source), set())
+        if key not in of_target:
+            of_target.add(key)
+            yield source, key
 
 
 def _largest(counts: Mapping[SourceKey, int]) -> list[SourceKey]:
@@ -124,4 +146,5 @@ def _missing(what: str, some: int, of_all: int) -> list[str]:
 
 def _shown(source: KnownSource) -> str:
     """A source as its labels, or by its name if it has none."""
-    return ",".join(f"{label}={value}" for label, value in source.labels.items()) or source.source.source
+    text = ",".join(f"{label}={value}" for label, value in source.labels.items())
+    return text or labels.whole_of(source.source.source)

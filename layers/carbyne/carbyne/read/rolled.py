@@ -10,20 +10,22 @@ NaN, or may have: of buckets that earlier code computed it is not known.  Stale 
 Sums are not served: PromQL adds with compensation.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from carbyne.core.keys import RAW, SourceKey
-from carbyne.core.limits import ROLLED_READS_MAX, ROLLED_SPAN_MS_MAX
+from carbyne.core.limits import BATCH_READERS, ROLLED_READS_MAX, ROLLED_SPAN_MS_MAX
 from carbyne.promql.labels import Labels
 from carbyne.promql.select import Selection, SeriesSamples
 from carbyne.read.reader import How, Many, Reader
 from carbyne.read.spent import Spent
 from carbyne.read.views import between_spans, joined_spans
+from carbyne.samples.columns import Columns, merge
 from carbyne.samples.rollups import ROLLUPS, Resolution, SeriesBuckets, Span, each_series
 
 COUNT: Final = "count"
@@ -79,12 +81,13 @@ def planned(selection: Selection, rollups: Sequence[Resolution] = ROLLUPS) -> Ro
 
 
 class SelectionRead:
-    """One read of one source: of the series ``keys`` what the function of the selection needs of them."""
+    """One read of series: what the function of a selection needs of them.  ``keys``: of each source; the same key in
+    several sources, which a divided target has, is one series."""
 
     def __init__(
-        self, reader: Reader, source: SourceKey, keys: Sequence[str], selection: Selection, spent: Spent
+        self, reader: Reader, keys: Mapping[SourceKey, Sequence[str]], selection: Selection, spent: Spent
     ) -> None:
-        self._reader, self._source, self._keys, self._spent = reader, source, keys, spent
+        self._reader, self._keys, self._spent = reader, keys, spent
         self._plan = planned(selection)
         self._span = selection.after_ms + 1, selection.until_ms + 1
         self._value = EXACT.get(selection.function, "")
@@ -102,7 +105,9 @@ class SelectionRead:
         """Take the buckets of the spans, but those that do not say what some series had there."""
         bucket_ms = rollup.bucket_s * 1000
         for span in _reads(spans, rollup.window_s * 1000):
-            read = list(each_series(self._many(span, rollup.name).columns, self._value))
+            read = [
+                buckets for columns in self._each(span, rollup.name) for buckets in each_series(columns, self._value)
+            ]
             unsaid = self._unsaid(read, spans)
             for buckets in read:
                 said = _inside(buckets.starts, spans) & ~np.isin(buckets.starts, unsaid)
@@ -111,12 +116,14 @@ class SelectionRead:
                 yield start_ms, start_ms + bucket_ms
 
     def _unsaid(self, read: Sequence[SeriesBuckets], spans: Sequence[Span]) -> Times:
-        """Starts of buckets that do not suffice for the function: all series are read raw there, and none twice."""
+        """Where buckets begin of which the function needs more, or that two sources have of one series: all series are
+        read again there, and none twice."""
         starts = [np.empty(0, np.int64)]
         for buckets in read:
             has_nan = buckets.nans != 0  # NaN, where that is not known, is no 0 either
             needs = has_nan if self._value == COUNT else has_nan & (buckets.counts == 0)
             starts.append(buckets.starts[needs])
+        starts += _shared(read) if len(self._keys) > 1 else []
         unsaid = np.unique(np.concatenate(starts))
         return unsaid[_inside(unsaid, spans)]
 
@@ -128,16 +135,37 @@ class SelectionRead:
 
     def _raw(self, spans: Sequence[Span]) -> None:
         for span in _reads(spans, RAW_BLOCK_MS):
-            for group in self._many(span, RAW).columns.groups:
+            for group in merge(list(self._each(span, RAW))).groups:
                 inside = _inside(group.ts_ms, spans)
                 ts_ms, values = group.ts_ms[inside], group.values.view(np.float64)[:, inside]
                 for key, of_key in zip(group.series, values, strict=True) if len(ts_ms) else ():
                     self._points.setdefault(key, []).append(SamplePoints(ts_ms, of_key))
 
-    def _many(self, span: Span, resolution: str) -> Many:
-        many = self._reader.read_many(self._source, self._keys, span[0], span[1] - 1, How(resolution))
-        self._spent.add(many)
-        return many
+    def _each(self, span: Span, resolution: str) -> Iterator[Columns]:
+        """What each source has."""
+        each = _part_threads().map if len(self._keys) > 1 else map  # all at once: it saves round trips
+
+        def read(source: SourceKey) -> Many:
+            return self._reader.read_many(source, self._keys[source], span[0], span[1] - 1, How(resolution))
+
+        for many in each(read, self._keys):
+            self._spent.add(many)
+            yield many.columns
+
+
+@cache
+def _part_threads() -> ThreadPoolExecutor:
+    """Of their own: those that read targets wait for them."""
+    return ThreadPoolExecutor(BATCH_READERS)
+
+
+def _shared(read: Sequence[SeriesBuckets]) -> list[Times]:
+    """The beginnings of buckets that come more than once for a series."""
+    of_keys: dict[str, list[Times]] = {}
+    for buckets in read:
+        of_keys.setdefault(buckets.series, []).append(buckets.starts)
+    of_several = (np.unique(np.concatenate(starts), return_counts=True) for starts in of_keys.values() if starts[1:])
+    return [starts[counts > 1] for starts, counts in of_several]
 
 
 def _in_order(parts: Sequence[SamplePoints]) -> SamplePoints:

@@ -80,7 +80,7 @@ class SourceSelector:
     def _of_source(self, key: SourceKey, tests: "_Tests", selection: Selection) -> list[SeriesSamples]:
         if not (names := self._names(key, tests)):
             return []
-        read = SelectionRead(self._reader, key, sorted(names), selection, self._spent)
+        read = SelectionRead(self._reader, {key: sorted(names)}, selection, self._spent)
         return read.series(lambda name: made({NAME: name, SOURCE: key.source}))
 
     def _names(self, key: SourceKey, tests: "_Tests") -> list[str]:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from carbyne.core.errors import QueryError, RequestError
 from carbyne.core.keys import SourceKey
-from carbyne.promql.labels import Labels, made
+from carbyne.core.labels import whole_of
+from carbyne.promql.labels import made
 from carbyne.promql.select import Selection, Selector, SeriesSamples, test_of
 from carbyne.read.finder import FindSeries, FoundSeries
 from carbyne.read.reader import Reader
@@ -24,10 +25,10 @@ class TargetSelector:
         self._reader, self._tenant, self._find, self._spent = reader, tenant, find, spent
 
     def select(self, selection: Selection) -> Sequence[SeriesSamples]:
-        by_source: dict[SourceKey, dict[str, Labels]] = {}
+        by_target: dict[str, list[FoundSeries]] = {}
         for series in self._found(selection):
-            by_source.setdefault(series.source, {})[series.key] = made(series.labels)
-        read = threads().map(lambda source: self._of_target(source, by_source[source], selection), by_source)
+            by_target.setdefault(whole_of(series.source.source), []).append(series)
+        read = threads().map(lambda found: self._of_target(found, selection), by_target.values())
         return sorted(bounded(read), key=lambda series: series.labels)
 
     def _found(self, selection: Selection) -> Sequence[FoundSeries]:
@@ -37,8 +38,13 @@ class TargetSelector:
         except RequestError as error:
             raise QueryError("execution", str(error)) from None
 
-    def _of_target(self, source: SourceKey, keys: dict[str, Labels], selection: Selection) -> list[SeriesSamples]:
-        return SelectionRead(self._reader, source, sorted(keys), selection, self._spent).series(keys.__getitem__)
+    def _of_target(self, found: Sequence[FoundSeries], selection: Selection) -> list[SeriesSamples]:
+        """``found``: in the order of their keys, some of them in several sources if the target is divided."""
+        keys: dict[SourceKey, list[str]] = {}
+        for series in found:
+            keys.setdefault(series.source, []).append(series.key)
+        labels = {series.key: series.labels for series in found}
+        return SelectionRead(self._reader, keys, selection, self._spent).series(lambda key: made(labels[key]))
 
 
 class AllOf:

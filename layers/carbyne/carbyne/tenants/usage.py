@@ -11,19 +11,21 @@ While Redis is nearly full the sealer notes in the same item that a tenant holds
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from carbyne.core import labels
 from carbyne.core.errors import OverLimitError, RetryableError
-from carbyne.core.keys import SourceKey, split_series
+from carbyne.core.keys import SourceKey, Window, split_series
 from carbyne.core.limits import (
     ACTIVE_SERIES_MAX,
     ADMIT_MINUTES,
     BODY_BYTES_MAX,
     DELETES_PER_MINUTE_MAX,
+    DIVISIONS_PER_FLUSH,
     LISTS_REMEMBERED_MAX,
     OLD_WINDOWS_PER_MINUTE_MAX,
     SAMPLES_PER_MINUTE_MAX,
@@ -31,6 +33,7 @@ from carbyne.core.limits import (
     USAGE_MINUTES_KEPT,
     USAGE_TENANTS_PER_FLUSH,
 )
+from carbyne.tenants.divisions import UNDIVIDED, Division, Divisions, begins_s, divided
 from carbyne.tenants.months import MonthCounts, MonthUse, month_of
 from carbyne.tenants.sketch import Sketch
 from carbyne.tenants.windows import Cadence, Seen, Steps, stepped
@@ -48,8 +51,8 @@ _log = logging.getLogger(__name__)
 class Limits(msgspec.Struct, frozen=True):
     """Of one tenant.  ``active_series``: distinct series with a sample since the beginning of the hour;
     ``old_windows_per_minute``: raw windows that samples older than BACKLOG_FREE_S lie in.  These and deletes are
-    counted when they are asked for, ``series_per_source`` (of labelled series, in an hour) by each writer, the others
-    behind the stream."""
+    counted when they are asked for, the series of a target by each writer, the others behind the stream.
+    ``series_per_source``: of labelled series, beyond which their target is divided."""
 
     samples_per_minute: int = SAMPLES_PER_MINUTE_MAX
     active_series: int = ACTIVE_SERIES_MAX
@@ -81,7 +84,7 @@ class Standing(msgspec.Struct, frozen=True):
     """Limits and usage of a tenant.  ``samples``: minute since 1970 -> samples; ``series``: of ``hour`` since 1970;
     ``memory``: None if it never filled Redis; ``pair_labels``: names of the labels that say which pair of senders a
     series came from, and which of the two; ``bodies``: digest -> those that are taken in part; ``steps``: of the
-    lengths of its windows; ``months``: of the last few months, by ``month_of``."""
+    lengths of its windows; ``divisions``: of its divided targets; ``months``: of the last few, by ``month_of``."""
 
     limits: Limits = Limits()
     samples: Mapping[int, int] = {}
@@ -91,6 +94,7 @@ class Standing(msgspec.Struct, frozen=True):
     pair_labels: tuple[str, str] = PAIR_LABELS
     bodies: Mapping[str, TakenBody] = {}
     steps: Steps = ()
+    divisions: Divisions = UNDIVIDED
     months: Mapping[int, MonthCounts] = {}
 
     def samples_at(self, now_s: int) -> int:
@@ -120,7 +124,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 class UsedRow(NamedTuple):
     """A stored row: its series list (``keys.join_series``) and identity, the samples that it counts as, when its record
-    arrived, its sequence number, its time, and the samples that it has."""
+    arrived, its sequence number, its time, the samples that it has, and its window."""
 
     source: SourceKey
     identity: bytes
@@ -130,14 +134,27 @@ class UsedRow(NamedTuple):
     sequence: int
     ts_ms: int
     values: int
+    window: Window
 
 
 class Counted(NamedTuple):
-    """What a tenant's item says of its series: a sketch's registers, their hour since 1970, and how often they come."""
+    """What a tenant's item says of its series: a sketch's registers, their hour since 1970, how often they come, how
+    many a source may have, and which targets are divided."""
 
     registers: bytes
     hour: int
     seen: Seen = Seen()
+    series_per_source: int = SERIES_PER_SOURCE_MAX
+    divisions: Divisions = UNDIVIDED
+
+
+NamesIn = Callable[[SourceKey, Window], Collection[bytes]]
+"""The series that a source is known to have in a window."""
+
+
+def no_names(source: SourceKey, window: Window) -> Collection[bytes]:
+    """Where no target is divided."""
+    return ()
 
 
 class UsageStore(Protocol):
@@ -152,6 +169,11 @@ class UsageStore(Protocol):
     def put_seen(self, tenant: str, seen: Seen, before: Seen) -> None:
         """Replace how often its labelled series come, if that is still as before."""
 
+    def put_divisions(
+        self, tenant: str, source: str, divisions: tuple[Division, ...], before: tuple[Division, ...]
+    ) -> None:
+        """Replace the divisions of a target, if they are still as before."""
+
 
 class _Use:
     """Usage of one tenant since it was last written."""
@@ -161,16 +183,46 @@ class _Use:
         self.month: Counter[str] = Counter()
         self.sketch = Sketch()
         self.cadence = Cadence()
+        self.large = LargeSources()
         self.written_minute = 0
 
 
-class Usage:
-    """Counts of one instance of the ingester; ``now_s``: the clock; ``usual_s``: the usual length of raw windows."""
+class LargeSources:
+    """Labelled sources of a tenant with more series than one should have.
 
-    def __init__(self, store: UsageStore, now_s: Callable[[], float], usual_s: int) -> None:
+    They are looked at again when they have an eighth more, as telling their names apart takes long.
+    """
+
+    def __init__(self) -> None:
+        self.per_source = SERIES_PER_SOURCE_MAX
+        self._names: dict[str, Collection[bytes]] = {}
+        self._looked_at: dict[str, int] = {}
+
+    def note(self, source: str, names: Collection[bytes]) -> None:
+        """Keep the names of a source, if they are many and were not looked at."""
+        if len(names) > self._looked_at.get(source, self.per_source):
+            self._names[source] = names
+
+    def take(self) -> list[tuple[str, Collection[bytes]]]:
+        """Some of them, each once."""
+        return [(source, self._names.pop(source)) for source in list(islice(self._names, DIVISIONS_PER_FLUSH))]
+
+    def suffices(self, source: str, names: Collection[bytes]) -> None:
+        """The source needs no further division with these names."""
+        self._looked_at[source] = len(names) + len(names) // 8
+
+
+class Usage:
+    """Counts of one instance of the ingester; ``now_s``: the clock; ``usual_s``: the usual length of raw windows;
+    ``names_in``: what Redis was given."""
+
+    def __init__(
+        self, store: UsageStore, now_s: Callable[[], float], usual_s: int, names_in: NamesIn = no_names
+    ) -> None:
         self._store = store
         self._now_s = now_s
         self._usual_s = usual_s
+        self._names_in = names_in
         self._tenants: dict[str, _Use] = {}
         self._lists: set[int] = set()
         self._counted: dict[int, int] = {}
@@ -198,13 +250,16 @@ class Usage:
             use.samples[minute] += row.samples
             if labels.is_labelled(row.source.source):
                 use.cadence.note(row.source.source, row.ts_ms, row.samples)
+        if labels.is_labelled(row.source.source):
+            use.large.note(row.source.source, self._names_in(row.source, row.window))
         use.month["samples"] += row.values
         use.month["rows"] += 1
         known = hash((row.source, row.identity))
         if known not in self._lists:
             self._remember(known)
+            whole = labels.whole_of(row.source.source)  # or a series would count twice in the hour of a division
             for name in split_series(row.series):
-                use.sketch.add(f"{row.source.source}\n{name}".encode())
+                use.sketch.add(f"{whole}\n{name}".encode())
 
     def _write_due(self, minute: int) -> None:
         due = [name for name, use in self._tenants.items() if use.month and use.written_minute < minute]
@@ -229,6 +284,7 @@ class Usage:
         if mine != counted:
             self._store.put_series(tenant, mine, use.sketch.estimate)
         self._write_seen(tenant, use, counted.seen)
+        self._divide(tenant, use.large, counted)
 
     def _write_seen(self, tenant: str, use: _Use, before: Seen) -> None:
         """Note how often labelled series come, and what follows for their windows."""
@@ -238,6 +294,19 @@ class Usage:
         seen = stepped(before, int(self._now_s()), self._usual_s, often=often)
         if seen != before:
             self._store.put_seen(tenant, seen, before)
+
+    def _divide(self, tenant: str, large: LargeSources, counted: Counted) -> None:
+        """Store divisions of targets of which a source has too many series."""
+        large.per_source = counted.series_per_source
+        known, from_s = dict(counted.divisions), begins_s(counted.seen.steps, int(self._now_s()), self._usual_s)
+        for source, names in large.take():
+            whole = labels.whole_of(source)
+            before = known.get(whole, ())
+            known[whole] = divided(before, names, large.per_source, from_s)
+            if known[whole] != before:
+                self._store.put_divisions(tenant, whole, known[whole], before)
+            else:
+                large.suffices(source, names)
 
     def _remember(self, known: int) -> None:
         if len(self._lists) >= LISTS_REMEMBERED_MAX:
@@ -252,4 +321,4 @@ class Usage:
             self._lists.clear()
             self._tenants = {name: use for name, use in self._tenants.items() if use.month}
             for use in self._tenants.values():
-                use.sketch = Sketch()
+                use.sketch, use.large = Sketch(), LargeSources()

@@ -83,7 +83,8 @@ def ingester() -> Ticking:
     """Made at the first batch of an instance, then kept; RetryableError if Redis or the table is away."""
     settings, ports = _ports("ingester")
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=1))
-    usage = Usage(DynamoUsage(dynamodb, settings.accounts_table), time.time, settings.raw_window_s)
+    store = DynamoUsage(dynamodb, settings.accounts_table)
+    usage = Usage(store, time.time, settings.raw_window_s, ports.hot.names_in)
     return Ticking(assemble(settings, ports._replace(usage=usage)), ports.windows)
 
 

@@ -39,7 +39,8 @@ def writer() -> Writer:
         session.get_credentials(), place_of_kinesis(session, dynamodb), PUT_CONNECT_S, PUT_READ_S
     )
     return Writer(
-        accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
+        # By the clock of the day, which goes on while Lambda has the instance frozen: see STEP_AHEAD_S.
+        accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.time),
         stream=KinesisStream(kinesis, settings.stream_name),
         deletes=MarkerCount(dynamodb, settings.blocks_table),
         windows=RawWindows(settings.raw_window_s, settings.cold_raw_s),

@@ -8,7 +8,9 @@ and how many it says they are.  ``pair_cluster``, ``pair_replica``: names of a p
 and how many it may hold.  ``taken_<digest>``: the minute of the last piece of a body, and how many of its old windows
 are taken, as text with a blank between them.  ``window_steps``: since when labelled sources have short windows
 (``<seconds>s``) or usual ones (``<seconds>u``), with blanks between; ``often``: when they last posted more often than
-once a minute, seconds.  ``u<month>_<field>``: the fields of ``MonthCounts`` of a month.
+once a minute, seconds.  ``parts_<target>``: since when the target is divided by how many bits of hashes
+(``<seconds>/<of names>/<of labels>``), with blanks between.  ``u<month>_<field>``: the fields of
+``MonthCounts`` of a month.
 """
 
 import re
@@ -19,7 +21,9 @@ from botocore.exceptions import ClientError
 
 from carbyne.adapters.aws import retryable
 from carbyne.core import keys
-from carbyne.core.limits import TAKEN_BODIES_MAX, USAGE_MINUTES_HELD, USAGE_MONTHS_HELD
+from carbyne.core.labels import KIND
+from carbyne.core.limits import DIVIDED_TARGETS_MAX, TAKEN_BODIES_MAX, USAGE_MINUTES_HELD, USAGE_MONTHS_HELD
+from carbyne.tenants.divisions import Division, Divisions
 from carbyne.tenants.months import MonthCounts, MonthUse, month_of
 from carbyne.tenants.usage import (
     HOUR_S,
@@ -45,6 +49,7 @@ SPENT: Final = {"old_windows_per_minute": "w", "deletes_per_minute": "d"}
 """Limits that are counted when something is asked for, and what the attributes of their minutes begin with."""
 MEMORY: Final = ("memory_used", "memory_allowed", "memory_minute")
 BODY: Final = "taken_"
+PARTS: Final = "parts_"
 MONTH: Final = re.compile(rf"u(\d{{6}})_({'|'.join(MonthCounts.__struct_fields__)})")
 FAILED_CONDITION: Final = "ConditionalCheckFailedException"
 
@@ -52,7 +57,7 @@ FAILED_CONDITION: Final = "ConditionalCheckFailedException"
 def standing(item: "Item") -> Standing:
     """What a tenant's item says."""
     return Standing(
-        limits=Limits(**{name: _number(item, name) for name in LIMITS if name in item}),
+        limits=_limits(item),
         samples={int(name[1:]): _number(item, name) for name in _minutes(item)},
         series=_number(item, "series_estimate"),
         hour=_number(item, "series_hour"),
@@ -60,6 +65,7 @@ def standing(item: "Item") -> Standing:
         pair_labels=(_text(item, PAIR[0], PAIR_LABELS[0]), _text(item, PAIR[1], PAIR_LABELS[1])),
         bodies=_bodies(item),
         steps=_steps(item),
+        divisions=_divisions(item),
         months={month: MonthCounts(**counts) for month, counts in _months(item).items()},
     )
 
@@ -117,7 +123,13 @@ class DynamoUsage:
         _tidy(self._client, self._table, tenant, sorted(_minutes(item)))
         self._forget_months(tenant, item)
         seen = Seen(_steps(item), _number(item, "often"))
-        return Counted(bytes(item.get("series", {}).get("B", b"")), _number(item, "series_hour"), seen)
+        return Counted(
+            bytes(item.get("series", {}).get("B", b"")),
+            _number(item, "series_hour"),
+            seen,
+            _limits(item).series_per_source,
+            _divisions(item),
+        )
 
     def add_month(self, tenant: str, use: MonthUse) -> None:
         if item := self._add(tenant, _of_month(use)):
@@ -158,6 +170,21 @@ class DynamoUsage:
         if not seen.steps:
             del values[":steps"]
         self._update(tenant, expression, values, unchanged)
+
+    def put_divisions(
+        self, tenant: str, source: str, divisions: tuple[Division, ...], before: tuple[Division, ...]
+    ) -> None:
+        """The target that was divided longest ago is forgotten if there are too many."""
+        name = _attribute_of(source)
+        values = {":parts": {"S": _text_of_divisions(divisions)}}
+        if before:
+            values[":before"] = {"S": _text_of_divisions(before)}
+        unchanged = f"{name} = :before" if before else f"attribute_not_exists({name})"
+        item = self._update(tenant, f"SET {name} = :parts", values, f"attribute_exists(pk) AND {unchanged}")
+        known = _divisions(item or {})
+        if len(known) > DIVIDED_TARGETS_MAX:
+            oldest = min(known, key=lambda target: (known[target][-1].from_s, target))
+            self._update(tenant, f"REMOVE {_attribute_of(oldest)}", {})
 
     def refuse(self, tenant: str, used_bytes: int, allowed_bytes: int, now_s: int) -> None:
         numbers = dict(zip(MEMORY, (used_bytes, allowed_bytes, now_s // MINUTE_S), strict=True))
@@ -224,6 +251,10 @@ def _months(item: "Item") -> dict[int, dict[str, int]]:
     return months
 
 
+def _limits(item: "Item") -> Limits:
+    return Limits(**{name: _number(item, name) for name in LIMITS if name in item})
+
+
 def _bodies(item: "Item") -> dict[str, TakenBody]:
     texts = {name: _text(item, name, "") for name in item if name.startswith(BODY)}
     split = {name: text.split() for name, text in texts.items()}
@@ -237,6 +268,25 @@ def _steps(item: "Item") -> Steps:
 
 def _text_of(steps: Steps) -> str:
     return " ".join(f"{step.from_s}{'s' if step.is_short else 'u'}" for step in steps)
+
+
+def _divisions(item: "Item") -> Divisions:
+    return {
+        f"{KIND}/{name.removeprefix(PARTS).replace('_', '-')}": tuple(
+            Division(*map(int, word.split("/"))) for word in _text(item, name, "").split()
+        )
+        for name in item
+        if name.startswith(PARTS)
+    }
+
+
+def _attribute_of(source: str) -> str:
+    """A target's; expressions take no ``-`` in names."""
+    return PARTS + source.removeprefix(f"{KIND}/").replace("-", "_")
+
+
+def _text_of_divisions(divisions: Sequence[Division]) -> str:
+    return " ".join("/".join(map(str, division)) for division in divisions)
 
 
 def _number(item: "Item", name: str) -> int:

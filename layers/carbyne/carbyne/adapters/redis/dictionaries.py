@@ -5,7 +5,7 @@ it at the length after each append, and takes rows only from a writer that means
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from operator import itemgetter
 from types import MappingProxyType
@@ -204,6 +204,11 @@ class Dictionaries:
             dictionary = self._known[key] = Dictionary(self._shared)
         self._known.move_to_end(key)
         return dictionary
+
+    def names(self, source: SourceKey, window: Window) -> Collection[bytes]:
+        """Those that are known of this one."""
+        dictionary = self._known.get((source, window))
+        return dictionary.indexes.keys() if dictionary else ()
 
     def trim(self) -> None:
         """Forget those that were not used for longest; names that several windows have count once."""

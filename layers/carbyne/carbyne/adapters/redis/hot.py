@@ -106,6 +106,10 @@ class HotStore:
         self._dictionaries.trim()
         return result
 
+    def names_in(self, source: SourceKey, window: Window) -> Collection[bytes]:
+        """The series that this instance knows a source to have in a window that it wrote to."""
+        return self._dictionaries.names(source, window)
+
     def make_partial(self, windows: Mapping[SourceKey, Collection[Window]]) -> dict[SourceKey, RetryableError]:
         """See to it that no read takes Redis to have all of these windows; the sources for which that failed."""
         calls = [
