@@ -47,6 +47,22 @@ def test_writers_that_disagree_and_bodies_that_are_sent_again_store_no_sample_tw
     assert path.number(f"count({every})") == 80 == len(path.listed(every))
 
 
+def test_a_delete_by_selectors_takes_a_series_out_of_all_sources_of_its_target(path):
+    path.accounts.limits = Limits(series_per_source=30)
+    writer = path.new_writer()
+    path.now_s = path.until_divided(writer, 80) + 30
+    for body in bodies(80, [1000 * path.now_s], metrics=8):
+        path.write(writer, body)
+    path.take_all()
+    path.now_s += 10
+    before = path.number('sum(count_over_time({job="kube"}[8h]))')
+    times = path.number('count_over_time({n="7"}[8h])')
+    assert times > 2, "before the division and after it"
+    path.delete_series('{n="7"}')
+    assert path.query('count_over_time({n="7"}[8h])') == {}
+    assert path.number('sum(count_over_time({job="kube"}[8h]))') == before - times
+
+
 def test_a_sample_in_two_sources_by_mistake_is_read_once_and_the_later_one_counts(path):
     """A writer that would never look again, which none does."""
     path.accounts.limits = Limits(series_per_source=30)

@@ -62,6 +62,18 @@ class Divided(Pipeline):
         answer = APPS["writer"].handle(event, lambda: writer)
         assert answer["statusCode"] == 204, answer["body"]
 
+    def delete_series(self, *selectors):
+        """By the writer that can ask the reader."""
+        query = [("match[]", selector) for selector in selectors]
+        event = http_event("POST", "/api/v1/admin/tsdb/delete_series", query=query, headers={"X-Api-Key": "secret"})
+        assert APPS["writer"].handle(event, lambda: self.writer)["statusCode"] == 204
+        self.take_all()
+
+    def targets(self, name):
+        """Sources into whose series a query of one metric looks."""
+        finder = self.reader.queries.listings._finder
+        return finder.targets("acme", [[("__name__", name.__eq__)]], 0, 1000 * self.now_s)
+
     def take_all(self):
         """Deliver what is new on the stream."""
         self.deliver(self.stream.records[self.taken :])
@@ -131,6 +143,8 @@ def check_many(path, series, per_source):
     read_back(path, series, minutes)
     largest, *_ = path.data("status/tsdb")["seriesCountByTarget"]
     assert largest == {"name": "instance=a:1,job=kube", "value": series}
+    in_parts = 1 << division.label_bits
+    assert in_parts < 4 and len(path.targets("metric_7")) == in_parts + 1, "not in all parts, and in the whole"
     at_s, path.now_s = path.now_s, path.now_s + 2 * LENGTH_S
     assert path.seal() == 5
     read_back(path, series, minutes, at_s)

@@ -87,8 +87,8 @@ DIVISIONS_PER_FLUSH: Final = 2
 """Targets of a tenant that an ingester divides in a minute: 20,000 names take 40 ms to be told apart."""
 DIVIDED_KEYS_REMEMBERED: Final = 65_536
 """Series of divided targets whose place a writer remembers: some 15 MB."""
-SERIES_WATCHED_MAX: Final = 300_000
-"""Series that a writer remembers as known, some 30 MB; then it forgets them all and learns them again."""
+SERIES_WATCHED_MAX: Final = 350_000
+"""Series that a writer remembers as known, some 35 MB; then it forgets them all and learns them again."""
 SERIES_LEARNED_S: Final = 300
 """How long a writer learns the series of a tenant before it calls one new: several scrapes of each."""
 METADATA_BYTES_OF_METRIC_MAX: Final = 4_096
@@ -343,8 +343,8 @@ SHORT_WINDOW_S: Final = 3_600
 SHORT_KEPT_S: Final = 7 * 86_400
 """How long labelled sources must have posted at most once a minute before their windows have the usual length again."""
 STEP_AHEAD_S: Final = 1_800
-"""How long before a change of length holds it is stored: a sample may be 10 minutes ahead, an instance of the ingester
-may have looked the tenant up a minute ago, and a call of it may take minutes."""
+"""How long before a change of length, or a division, holds it is stored: a sample may be 10 minutes ahead, an instance
+may have looked the tenant up a minute ago, and a call of an ingester may take minutes."""
 WINDOW_STEPS_MAX: Final = 128
 """Changes of length kept for a tenant, about 460 days of one each week.  A late sample from before them comes to a
 window of the usual length, whatever there was: reads unite both by stamp."""
@@ -859,6 +859,8 @@ assert ROW_RAW_BYTES_MAX < RECORD_RAW_BYTES_MAX
 assert RECORD_BYTES_MAX < PUT_BYTES_MAX
 assert METRIC_NAME_BYTES_MAX <= SORT_KEY_BYTES_MAX
 assert SERIES_KEY_BYTES_MAX < ROW_RAW_BYTES_MAX
+assert min(SERIES_WATCHED_MAX, LOOKED_AT_SERIES_MAX) > SERIES_PER_SOURCE_MAX << DIVISION_BITS_MAX
+assert ACTIVE_SERIES_MAX // SERIES_PER_SOURCE_MAX < DIVIDED_TARGETS_MAX
 assert 2 * PAIR_NOTED_S < PAIR_SILENT_S
 assert LABEL_VALUE_BYTES_MAX < SERIES_KEY_BYTES_MAX
 assert 2 * PUT_CALL_S + PUT_PAUSE_S_MAX <= PUT_BUDGET_S

@@ -188,28 +188,28 @@ class _Use:
 
 
 class LargeSources:
-    """Labelled sources of a tenant with more series than one should have.
+    """Labelled sources of a tenant that had more series in a window than one should have.
 
     They are looked at again when they have an eighth more, as telling their names apart takes long.
     """
 
     def __init__(self) -> None:
         self.per_source = SERIES_PER_SOURCE_MAX
-        self._names: dict[str, Collection[bytes]] = {}
-        self._looked_at: dict[str, int] = {}
+        self._windows: dict[SourceKey, Window] = {}
+        self._looked_at: dict[SourceKey, int] = {}
 
-    def note(self, source: str, names: Collection[bytes]) -> None:
-        """Keep the names of a source, if they are many and were not looked at."""
-        if len(names) > self._looked_at.get(source, self.per_source):
-            self._names[source] = names
+    def note(self, source: SourceKey, window: Window, series: int) -> None:
+        """Keep a source with so many series, unless it was looked at."""
+        if series > self._looked_at.get(source, self.per_source):
+            self._windows[source] = window
 
-    def take(self) -> list[tuple[str, Collection[bytes]]]:
+    def take(self) -> list[tuple[SourceKey, Window]]:
         """Some of them, each once."""
-        return [(source, self._names.pop(source)) for source in list(islice(self._names, DIVISIONS_PER_FLUSH))]
+        return [(source, self._windows.pop(source)) for source in list(islice(self._windows, DIVISIONS_PER_FLUSH))]
 
-    def suffices(self, source: str, names: Collection[bytes]) -> None:
-        """The source needs no further division with these names."""
-        self._looked_at[source] = len(names) + len(names) // 8
+    def suffices(self, source: SourceKey, series: int) -> None:
+        """The source needs no further division with so many series."""
+        self._looked_at[source] = max(self.per_source, series + series // 8)
 
 
 class Usage:
@@ -251,7 +251,7 @@ class Usage:
             if labels.is_labelled(row.source.source):
                 use.cadence.note(row.source.source, row.ts_ms, row.samples)
         if labels.is_labelled(row.source.source):
-            use.large.note(row.source.source, self._names_in(row.source, row.window))
+            use.large.note(row.source, row.window, len(self._names_in(row.source, row.window)))
         use.month["samples"] += row.values
         use.month["rows"] += 1
         known = hash((row.source, row.identity))
@@ -299,14 +299,14 @@ class Usage:
         """Store divisions of targets of which a source has too many series."""
         large.per_source = counted.series_per_source
         known, from_s = dict(counted.divisions), begins_s(counted.seen.steps, int(self._now_s()), self._usual_s)
-        for source, names in large.take():
-            whole = labels.whole_of(source)
+        for source, window in large.take():
+            names, whole = self._names_in(source, window), labels.whole_of(source.source)
             before = known.get(whole, ())
             known[whole] = divided(before, names, large.per_source, from_s)
             if known[whole] != before:
                 self._store.put_divisions(tenant, whole, known[whole], before)
             else:
-                large.suffices(source, names)
+                large.suffices(source, len(names))
 
     def _remember(self, known: int) -> None:
         if len(self._lists) >= LISTS_REMEMBERED_MAX:
