@@ -84,7 +84,7 @@ DIVISION_BITS_MAX: Final = 4
 DIVIDED_TARGETS_MAX: Final = 200
 """Divided targets of a tenant, some 70 bytes each in its item: twice as many as its series by default make at once."""
 DIVISIONS_PER_FLUSH: Final = 2
-"""Targets of a tenant that an ingester divides in a minute: 20,000 names take 40 ms to be told apart."""
+"""Targets of a tenant that an ingester divides in a minute: 20,000 names take 80 ms to be told apart."""
 DIVIDED_KEYS_REMEMBERED: Final = 65_536
 """Series of divided targets whose place a writer remembers: some 15 MB."""
 SERIES_WATCHED_MAX: Final = 350_000

@@ -66,7 +66,8 @@ class Taking:
             self.samples += len(samples)
             self.passed_over[NOT_ELECTED] += len(samples)
             return True
-        source, key, rows, divisions = identity.source, identity.key, self.rows, self._divisions.get(identity.source)
+        source, key, rows = identity.source, identity.key, self.rows
+        divisions = self._divisions and self._divisions.get(source)
         for ts_ms, bits in samples:
             if ts_ms not in self._times_ms:
                 self.refuse(TOO_OLD if ts_ms < self._times_ms.start else TOO_FAR_AHEAD, key)
