@@ -134,7 +134,7 @@ def check_many(path, series, per_source):
     from_s = path.until_divided(writer, series, metrics=100)
     minutes = (path.now_s - NOW_S) // 60
     (division,) = path.accounts.divisions["acme"][SOURCE]
-    assert division.bits == 2 and from_s == NOW_S - 60 + LENGTH_S
+    assert division.bits == 2 and from_s == NOW_S - 60 + 3_600
     path.now_s = from_s + 30
     for body in bodies(series, [1000 * path.now_s], 0.5):
         path.write(writer, body)

@@ -147,7 +147,7 @@ class World:
         self.stale, self.divided_s = dict(self.divisions), self.now_s
         source = self.dice.choice([*TARGETS, *(f"prom/bucket-{number:02d}" for number in range(labels.BUCKETS))])
         keys = [f"{name}{{zone={zone}}}".encode() for name in "abcdef" for zone in "xyz"]
-        begins = begins_s((), int(self.now_s), LENGTH_S)
+        begins = begins_s(int(self.now_s))
         self.divisions[source] = divided(self.divisions.get(source, ()), keys, self.dice.choice([1, 4, 9]), begins)
 
     def ingest(self, batch):
@@ -379,7 +379,7 @@ BUGS = {
     "the labels of a divided target are kept for its whole alone": [(Directory, "note", _of_wholes)],
     "a series of a divided target is listed for each source": [(Listings, "_found", _twice)],
     "a division holds as soon as it is known": [(divisions, "_at", _at_once)],
-    "a division begins at once": [(divisions, "STEP_AHEAD_S", -LENGTH_S)],
+    "a division begins at once": [(divisions, "STEP_AHEAD_S", -3_600)],
     "a host's metric is read as a key": [
         (finding._Inside, "labels_of", lambda inside, decided, key: labels.parse(key))
     ],

@@ -10,7 +10,6 @@ from carbyne.core.labels import is_bucket, is_labelled, whole_of
 from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.divisions import Division, begins_s, divided, series_max, source_at
 from carbyne.tenants.usage import Counted, Usage, UsedRow
-from carbyne.tenants.windows import LengthStep
 
 from harness.pipeline import MemoryAccounts
 
@@ -82,7 +81,7 @@ def test_divisions_become_finer_and_never_change_what_lies_before():
     divisions, now_s, keys = (), START_S, names(40, 8)
     for number in (4, 6, 10, 14, 20, 30, 60, 100, 200):
         keys, before, now_s = names(40, number), divisions, now_s + 7_200
-        divisions = divided(divisions, keys, 200, begins_s((), now_s, USUAL_S))
+        divisions = divided(divisions, keys, 200, begins_s(now_s))
         assert divisions[: len(before)] == before
         for at_s in range(START_S, now_s + limits.AHEAD_MS_MAX // 1000, 1_200):
             for key in ("metric_1{n=1}", "metric_2{n=1}"):
@@ -109,16 +108,11 @@ def test_series_that_no_hash_tells_apart_are_left_in_one_source():
     assert len(keys) > 100 and divided((), keys, 100, START_S) == ()
 
 
-@pytest.mark.parametrize("number", [1, 4, 9])
-@pytest.mark.parametrize("usual_s", [3_600, 5_400, 14_400])
-def test_a_division_begins_with_a_window_which_no_sample_has_reached(number, usual_s):
-    now_s = START_S + number * 1_000
-    for lengths in ((), (LengthStep(START_S, True),), (LengthStep(START_S + 14_400, True),)):
-        from_s = begins_s(lengths, now_s, usual_s)
-        assert from_s - now_s >= limits.AHEAD_MS_MAX // 1000 + 2 * limits.TENANT_CACHE_S
-        is_short = bool(lengths) and lengths[0].from_s <= from_s - 1
-        length_s = min(3_600, usual_s) if is_short else usual_s
-        assert from_s % length_s == 0 and from_s - now_s < limits.STEP_AHEAD_S + length_s
+@pytest.mark.parametrize("now_s", range(START_S - 1, START_S + 3_600, 599))
+def test_a_division_begins_with_an_hour_which_no_sample_has_reached(now_s):
+    from_s = begins_s(now_s)
+    assert from_s % 3_600 == 0 and from_s - now_s < limits.STEP_AHEAD_S + 3_600
+    assert from_s - now_s >= limits.AHEAD_MS_MAX // 1000 + 2 * limits.TENANT_CACHE_S
 
 
 @pytest.mark.parametrize(
@@ -137,7 +131,7 @@ def test_a_writer_that_just_misses_a_division_agrees_on_all_that_it_takes_before
     clock_s = [stored_s - 1.0]
     stale = Accounts(store, lambda: clock_s[0])
     stale.standing("acme")
-    stored = divided((), names(40, 10), 200, begins_s((), stored_s, USUAL_S))
+    stored = divided((), names(40, 10), 200, begins_s(stored_s))
     store.divisions["acme"] = {SOURCE: stored}
     for clock_s[0] in range(stored_s - 1, stored[0].from_s + 60, 7):
         known = stale.standing("acme").divisions.get(SOURCE, ())
@@ -189,7 +183,7 @@ def test_the_ingester_divides_a_target_of_which_a_source_has_too_many_series():
     store = Store()
     counting = Counting(store, {SOURCE: names(60, 2), "prom/small": names(1, 100), "host/a": names(30, 30)})
     counting.minutes(4)
-    assert store.counted.divisions == {SOURCE: (Division(START_S + USUAL_S, 1, 0),)} and store.puts == 1
+    assert store.counted.divisions == {SOURCE: (Division(START_S + 3_600, 1, 0),)} and store.puts == 1
 
 
 def test_a_part_of_a_target_that_grows_divides_the_target_again():
@@ -197,7 +191,7 @@ def test_a_part_of_a_target_that_grows_divides_the_target_again():
     store.counted = store.counted._replace(divisions={SOURCE: (Division(START_S, 1, 0),)})
     Counting(store, {f"{SOURCE}.1-": names(1, 350)}).minutes(3)
     first, second = store.counted.divisions[SOURCE]
-    assert first == (START_S, 1, 0) and second.label_bits >= 2 and second.from_s == START_S + USUAL_S
+    assert first == (START_S, 1, 0) and second.label_bits >= 2 and second.from_s == START_S + 3_600
 
 
 def test_a_division_that_could_not_be_stored_is_stored_later():

@@ -78,7 +78,8 @@ SERIES_PER_SOURCE_MAX: Final = 20_000
 """Series of a source, unless the tenant's item says otherwise: its rows are read and sealed as a whole.  A target with
 more is divided into several sources."""
 UNDIVIDED_SOURCES: Final = 3
-"""Times as many series a target may have for each of its sources until a division holds, in hours: 60,000 in one."""
+"""Times as many series a target may have for each of its sources until a division holds, 90 minutes later at most: so a
+window of four hours has as many samples then as one of a source within its bound."""
 DIVISION_BITS_MAX: Final = 4
 """A target has 16 sources at most, of 320,000 series: one query looks into 400,000."""
 DIVIDED_TARGETS_MAX: Final = 200

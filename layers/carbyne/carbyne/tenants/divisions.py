@@ -3,9 +3,9 @@
 The rows of a source are read and sealed as a whole, so a target with too many series is divided into several sources:
 by the leading bits of the hash of the metric's name, as far as these tell its series apart, and of the labels, as one
 metric may be most of them.  The ingester sees how many series a source has.  It stores a finer division ahead, to hold
-from the beginning of a window on that no sample can lie behind yet, as of the lengths of windows (``tenants.windows``):
-so writers that learn of it a minute apart give a sample to the same source, also when it is sent again.  A division
-never becomes coarser.
+from an hour on that no sample can lie behind yet, as of the lengths of windows (``tenants.windows``): so writers that
+learn of it a minute apart give a sample to the same source, also when it is sent again.  A division never becomes
+coarser.
 """
 
 from collections import Counter
@@ -13,10 +13,15 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from carbyne.core.keys import PART_NAME_BITS, Window, part_hash
+from carbyne.core.keys import PART_NAME_BITS, part_hash
 from carbyne.core.labels import PART
-from carbyne.core.limits import DIVIDED_KEYS_REMEMBERED, DIVISION_BITS_MAX, STEP_AHEAD_S, UNDIVIDED_SOURCES
-from carbyne.tenants.windows import Steps, length_s
+from carbyne.core.limits import (
+    DIVIDED_KEYS_REMEMBERED,
+    DIVISION_BITS_MAX,
+    SHORT_WINDOW_S,
+    STEP_AHEAD_S,
+    UNDIVIDED_SOURCES,
+)
 
 ROOM: Final = 4
 """A division leaves at least one in so many of a source's series free, or the next one would soon follow."""
@@ -73,11 +78,12 @@ def divided(
     return (*divisions, Division(max(begins_s, last.from_s), *best)) if helps else divisions
 
 
-def begins_s(lengths: Steps, now_s: int, usual_s: int) -> int:
-    """When a division that is stored now may begin: with a window of the labelled sources of its tenant."""
-    from_s = now_s + STEP_AHEAD_S
-    window = Window.holding(1000 * from_s, length_s(lengths, from_s, usual_s))
-    return from_s if window.start_s == from_s else window.end_s
+def begins_s(now_s: int) -> int:
+    """When a division that is stored now may begin: with a short window, of whichever length the tenant's are.
+
+    To wait for the end of a long one would make a window of a source that is too large three times as long.
+    """
+    return -(-(now_s + STEP_AHEAD_S) // SHORT_WINDOW_S) * SHORT_WINDOW_S
 
 
 def _at(divisions: Sequence[Division], at_s: int) -> Division | None:

@@ -298,7 +298,7 @@ class Usage:
     def _divide(self, tenant: str, large: LargeSources, counted: Counted) -> None:
         """Store divisions of targets of which a source has too many series."""
         large.per_source = counted.series_per_source
-        known, from_s = dict(counted.divisions), begins_s(counted.seen.steps, int(self._now_s()), self._usual_s)
+        known, from_s = dict(counted.divisions), begins_s(int(self._now_s()))
         for source, window in large.take():
             names, whole = self._names_in(source, window), labels.whole_of(source.source)
             before = known.get(whole, ())
