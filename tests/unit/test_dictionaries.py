@@ -147,3 +147,11 @@ def test_lists_as_they_are_coded_are_bounded():
     for number in range(10 * CODED_LISTS_MAX):
         dictionary.code([row(["a", f"m{number}"])])
         assert len(dictionary.names.coded) <= CODED_LISTS_MAX
+
+
+def test_whoever_asks_for_the_names_of_a_window_makes_none():
+    known, source = Dictionaries(), SourceKey("acme", "prom/a")
+    window, other = Window(0, 3_600), Window(3_600, 3_600)
+    known.of(source, window).code([row({"a", "b"})])
+    assert set(known.names(source, window)) == {b"a", b"b"}
+    assert known.names(source, other) == () and len(known._known) == 1
