@@ -19,7 +19,8 @@ from typing import NamedTuple
 import boto3
 import numpy as np
 from carbyne.adapters.kinesis import KinesisStream
-from carbyne.adapters.put_records import Place, PutRecordsClient
+from carbyne.adapters.put_records import PutRecordsClient
+from carbyne.adapters.signed import Place, Timeouts
 from carbyne.core.keys import RAW
 from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
 
@@ -186,9 +187,8 @@ def as_billed(cluster: Cluster, load: Load, posts: int) -> tuple[float, float]:
     events = [event for event, _ in zip(map(post_event, load.posts()), range(posts), strict=False)]
     session = boto3.Session("local", "local", region_name="us-east-1")
     with endpoint.kinesis() as place:
-        lean = PutRecordsClient(
-            session.get_credentials(), Place(place.url, "us-east-1", place.authority), PUT_CONNECT_S, PUT_READ_S
-        )
+        there, timeouts = Place(place.url, "us-east-1", place.authority), Timeouts(PUT_CONNECT_S, PUT_READ_S)
+        lean = PutRecordsClient(session.get_credentials(), there, timeouts)
         boto = session.client("kinesis", endpoint_url=place.url, verify=place.authority)
         times = {client: through(pipeline, client, events) for client in (lean, boto)}
         assert place.counts()["records"] == 2 * (len(events) + 1)

@@ -24,6 +24,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
+from botocore.credentials import Credentials
+from carbyne.adapters.dynamodb.client import blocks_client
 from carbyne.adapters.dynamodb.table import DynamoTable
 from carbyne.adapters.redis.hot import HotRead, HotStore
 from carbyne.adapters.redis.windows import HotWindows, WindowRows
@@ -262,7 +264,9 @@ class Loopback:
             BillingMode="PAY_PER_REQUEST",
         )
         s3.create_bucket(Bucket="blocks")
-        table, cold = DynamoTable(dynamodb, "blocks"), ColdBlocks(s3, "blocks")
+        lean = blocks_client(dynamodb, Credentials("local", "local"))
+        stack.callback(lean.close)
+        table, cold = DynamoTable(lean, "blocks"), ColdBlocks(s3, "blocks")
         table.write([(*place, item) for place, item in world.table.items.items()], [])
         redis = nodes(RedisSettings(cluster.endpoint, False))
         stack.callback(redis.close)

@@ -4,6 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from botocore.credentials import Credentials
+from carbyne.adapters.dynamodb.client import blocks_client
 from carbyne.adapters.dynamodb.deletes import MarkerCount
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.core import stamps
@@ -23,7 +25,7 @@ from tests.support.stores import create_blocks_table
 FAR_S = 4_000_000_000
 
 
-@pytest.fixture(scope="module", params=["fake", "moto", "dynamodb-local"])
+@pytest.fixture(scope="module", params=["fake", "moto", "lean", "dynamodb-local"])
 def server(request):
     """Makes an empty table."""
     if request.param == "fake":
@@ -31,6 +33,11 @@ def server(request):
     elif request.param == "moto":
         client = request.getfixturevalue("aws").client("dynamodb")
         yield lambda: DynamoTable(client, create_blocks_table(client))
+    elif request.param == "lean":
+        client = request.getfixturevalue("aws").client("dynamodb")
+        lean = blocks_client(client, Credentials("a", "b"))
+        yield lambda: DynamoTable(lean, create_blocks_table(client))
+        lean.close()
     else:
         with dynamodb_local.start() as running:
             client = running.client()

@@ -18,7 +18,8 @@ from botocore.stub import Stubber
 from carbyne.adapters import aws as aws_adapter
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts, add_key, add_tenant
 from carbyne.adapters.kinesis import KinesisStream
-from carbyne.adapters.put_records import Place, PutRecordsClient
+from carbyne.adapters.put_records import PutRecordsClient
+from carbyne.adapters.signed import Place, Timeouts
 from carbyne.core import keys, limits
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.stream import records
@@ -142,7 +143,8 @@ def kinesis_at(endpoint, connect_timeout_s=0.5, read_timeout_s=0.5):
 
 
 def lean_at(endpoint, connect_timeout_s=0.5, read_timeout_s=0.5):
-    return PutRecordsClient(Credentials("a", "b"), Place(endpoint, "us-east-1"), connect_timeout_s, read_timeout_s)
+    timeouts = Timeouts(connect_timeout_s, read_timeout_s)
+    return PutRecordsClient(Credentials("a", "b"), Place(endpoint, "us-east-1"), timeouts)
 
 
 both_clients = pytest.mark.parametrize("client_at", [kinesis_at, lean_at])
@@ -306,5 +308,5 @@ def test_a_refusal_is_told_by_its_code(answering_http):
 
 
 def test_without_credentials_nothing_is_acknowledged():
-    client = PutRecordsClient(None, Place("http://127.0.0.1:1", "us-east-1"), 0.5, 0.5)
+    client = PutRecordsClient(None, Place("http://127.0.0.1:1", "us-east-1"), Timeouts(0.5, 0.5))
     assert KinesisStream(client, "s").put(ENTRIES) == [0, 1, 2]

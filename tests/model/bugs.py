@@ -547,6 +547,9 @@ def _(simulation: Simulation) -> Patches:
         def __init__(self, plain: Any, early: Any) -> None:
             self._plain, self._early = plain, early
 
+        def noted(self, source: SourceKey) -> Any:
+            return self.read
+
         def read(self, of: tiers.BlockQuery, gaps: Any, hot: Any) -> Any:
             if of.resolution == RAW:
                 return columns.merge([hot, self._early])

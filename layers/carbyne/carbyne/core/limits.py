@@ -207,6 +207,10 @@ PUT_READ_S: Final = 2.5
 """Kinesis' answer to one PutRecords, normally 20 ms: leaves time for a second call after one that hangs."""
 PUT_CALL_S: Final = PUT_CONNECT_S + PUT_READ_S
 """One call of PutRecords; with less time left none is started."""
+TABLE_TRIES: Final = 3
+"""Of a call of the blocks table, unless its client was given another number."""
+TABLE_PAUSE_S: Final = 0.05
+"""Longest pause before the first retry of a call of the blocks table, doubled for each further one."""
 PUT_PAUSE_S: Final = 0.05
 """Longest pause before the first retry, doubled for each further one; the pause is a random share of it."""
 PUT_PAUSE_S_MAX: Final = 1.0

@@ -23,7 +23,7 @@ from carbyne.samples.rollups import BY_NAME, DAY, Resolution, Span, keys_of, rol
 from carbyne.store.cached import CachedTiers
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.catalogue_items import Pending
-from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps
+from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps, ReadBlocks
 
 
 class HotPart(NamedTuple):
@@ -67,17 +67,25 @@ class Views:
         columns = merge([hot.columns, late_columns(pending, series, span)])
         each = self._threads.map if len(levels) > 1 else map  # all at once: it saves round trips
         deleted = _past(pending, raw_from_ms)
-        of_levels = each(partial(self._of_level, source, series, gaps, columns, deleted), levels)
+        read = self._tiers.noted(source)
+        of_levels = each(partial(self._of_level, read, source, series, gaps, columns, deleted), levels)
         return _combined(list(zip(levels, of_levels, strict=True)))
 
     def _of_level(
-        self, source: SourceKey, series: Sequence[str], gaps: Gaps, hot: Columns, deleted: Markers, level: _Level
+        self,
+        read: ReadBlocks,
+        source: SourceKey,
+        series: Sequence[str],
+        gaps: Gaps,
+        hot: Columns,
+        deleted: Markers,
+        level: _Level,
     ) -> Columns:
         """What the blocks of a level, and Redis of raw samples, hold of the spans that it is needed for; ``deleted``:
         by which buckets that can't be computed are deleted."""
         names, also = (series, hot) if level.resolution == RAW else (keys_of(series), EMPTY)
         queries = [BlockQuery(source, level.resolution, start, end - 1, names) for start, end in level.spans]
-        parts = (between(self._tiers.read(of, gaps, also), of.from_ms, of.to_ms + 1) for of in queries)
+        parts = (between(read(of, gaps, also), of.from_ms, of.to_ms + 1) for of in queries)
         columns = merge(list(parts))
         return columns if level.resolution == RAW else undeleted(columns, deleted, BY_NAME[level.resolution].bucket_s)
 

@@ -6,6 +6,7 @@ for again, and expires.  Rows in Redis are merged, and deletes applied, after th
 away, full or damaged is a slower read and nothing else.
 """
 
+from functools import partial
 from hashlib import blake2b
 from typing import Final, Protocol
 
@@ -17,10 +18,10 @@ from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.keys import RAW, SourceKey
 from carbyne.core.limits import CACHE_ENTRY_BYTES_MAX, CACHE_INFLATED_BYTES_MAX
 from carbyne.samples.columns import EMPTY, Columns, Group, merge
-from carbyne.samples.markers import erase
+from carbyne.samples.markers import Markers, erase
 from carbyne.samples.rollups import ROLLUPS
 from carbyne.store.catalogue import Catalogue
-from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps, Taken
+from carbyne.store.tiers import BlockQuery, BlockTiers, Gaps, ReadBlocks, Taken
 
 
 class BlockCache(Protocol):
@@ -68,12 +69,20 @@ class CachedTiers:
         self._catalogue = catalogue
         self._cache = cache
 
-    def read(self, query: BlockQuery, gaps: Gaps, hot: Columns = EMPTY) -> Columns:
-        """As of ``BlockTiers``; ``hot`` and what is pending must have been read before, or a change could be missed."""
+    def noted(self, source: SourceKey) -> ReadBlocks:
+        """``read`` of a source by its version now: Redis and what is pending must have been read before, or a change
+        could be missed."""
         try:
-            version, markers = self._catalogue.of(query.source).version()
+            version, markers = self._catalogue.of(source).version()
         except RetryableError:  # the tiers below know what to make of it
             version, markers = b"", []
+        return partial(self._read, version, markers)
+
+    def read(self, query: BlockQuery, gaps: Gaps, hot: Columns = EMPTY) -> Columns:
+        """As of ``BlockTiers``; see ``noted``."""
+        return self.noted(query.source)(query, gaps, hot)
+
+    def _read(self, version: bytes, markers: Markers, query: BlockQuery, gaps: Gaps, hot: Columns) -> Columns:
         if not version:  # nor is anything kept of blocks whose changes were never noted
             return self._tiers.read(query, gaps, hot)
         # Blocks are read whole.  The next read has the same windows, but another end if it ends now.

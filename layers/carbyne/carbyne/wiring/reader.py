@@ -10,6 +10,7 @@ import boto3
 
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
+from carbyne.adapters.dynamodb.client import blocks_client
 from carbyne.adapters.dynamodb.registered import Registered
 from carbyne.adapters.dynamodb.rule_groups import DynamoRules
 from carbyne.adapters.dynamodb.sources import DynamoSources
@@ -130,13 +131,14 @@ def reader() -> ReaderDeps:
 
 def ports_of(settings: ReaderSettings, redis: Nodes, service: str) -> ReaderPorts:
     """The real ones."""
-    dynamodb = boto3.client("dynamodb", config=aws.config(1, 2, tries=2, connections=2 * BATCH_READERS))
-    s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
+    session = boto3.Session()
+    dynamodb = session.client("dynamodb", config=aws.config(1, 2, tries=2, connections=2 * BATCH_READERS))
+    s3 = session.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
     meter = Meter(time.monotonic, telemetry.emf(service, settings.stack))
     return ReaderPorts(
         hot=HotStore(redis),
         windows=HotWindows(redis),
-        table=DynamoTable(dynamodb, settings.blocks_table),
+        table=DynamoTable(blocks_client(dynamodb, session.get_credentials()), settings.blocks_table),
         cold=ColdBlocks(s3, settings.blocks_bucket),
         accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
         now_ms=now_ms,

@@ -10,6 +10,7 @@ from uuid import uuid4
 import boto3
 
 from carbyne.adapters import aws, telemetry
+from carbyne.adapters.dynamodb.client import blocks_client
 from carbyne.adapters.dynamodb.control import LanesMark
 from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
 from carbyne.adapters.dynamodb.usage import DynamoUsage
@@ -83,9 +84,10 @@ def sealer() -> Sealer:
     telemetry.log_as_json("sealer")
     settings = load(SealerSettings, os.environ)
     meter = Meter(time.monotonic, telemetry.emf("sealer", settings.stack))
-    dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=4))
-    s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
-    table = DynamoTable(dynamodb, settings.blocks_table)
+    session = boto3.Session()
+    dynamodb = session.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=4))
+    s3 = session.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
+    table = DynamoTable(blocks_client(dynamodb, session.get_credentials()), settings.blocks_table)
     followers = Followers(MastersItem(table), time.time)
     redis = nodes(settings, lambda calls: meter.add("WritesWithoutReplica", calls), followers)
     ports = SealerPorts(

@@ -15,7 +15,8 @@ from carbyne.adapters.dynamodb.deletes import MarkerCount
 from carbyne.adapters.dynamodb.registered import Registered
 from carbyne.adapters.handed import InvokedFunction
 from carbyne.adapters.kinesis import KinesisStream
-from carbyne.adapters.put_records import Place, PutRecordsClient
+from carbyne.adapters.put_records import PutRecordsClient
+from carbyne.adapters.signed import Place, Timeouts
 from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S
 from carbyne.core.meter import Meter
 from carbyne.core.settings import WriterSettings, load
@@ -35,9 +36,8 @@ def writer() -> Writer:
     settings = load(WriterSettings, os.environ)
     session = boto3.Session()
     dynamodb = session.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=2, tries=2))
-    kinesis = PutRecordsClient(
-        session.get_credentials(), place_of_kinesis(session, dynamodb), PUT_CONNECT_S, PUT_READ_S
-    )
+    timeouts = Timeouts(PUT_CONNECT_S, PUT_READ_S)
+    kinesis = PutRecordsClient(session.get_credentials(), place_of_kinesis(session, dynamodb), timeouts)
     return Writer(
         # By the clock of the day, which goes on while Lambda has the instance frozen: see STEP_AHEAD_S.
         accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.time),

@@ -21,6 +21,8 @@ from carbyne.samples.rollups import BY_NAME
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from carbyne.adapters.dynamodb.client import BlocksClient
+
 CONFLICTS = ("ConditionalCheckFailedException",)
 EXPIRING = "expiring"
 """The index of blocks by the day on which they expire."""
@@ -29,7 +31,7 @@ EXPIRING = "expiring"
 class DynamoTable:
     """``items.Table`` on a DynamoDB client.  ``units``: write units used so far, as the service counts them."""
 
-    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+    def __init__(self, client: "DynamoDBClient | BlocksClient", name: str) -> None:
         self._client = client
         self._name = name
         self.units = 0.0
@@ -51,7 +53,8 @@ class DynamoTable:
                 answer = self._client.put_item(TableName=self._name, ReturnConsumedCapacity="TOTAL", **request)
         except ClientError:
             return False
-        self.units += float(answer.get("ConsumedCapacity", {}).get("CapacityUnits", 0))
+        used: Any = answer.get("ConsumedCapacity", {})
+        self.units += float(used.get("CapacityUnits", 0))
         return True
 
     def remove(self, partition: str, sort: str, item: Item) -> bool:
