@@ -164,7 +164,8 @@ def functions(plan: Plan, day: HostDay, profile: dict[str, Any]) -> float:
 
     posts = day.posts * month
     batches = min(posts, DAY_S * DAYS * shards(plan, day))
-    windows, calls = DAY_S / WINDOW_S * month, (day.table_calls + day.puts + day.gets) * month
+    windows = DAY_S / WINDOW_S * month
+    table_s, client_s = assumed["table_call_cpu_ms"] / 1000, assumed["client_call_cpu_ms"] / 1000
     compared = blocks_a_day(day) * month
     minutes, hours = (number * DAYS for number in ticks())
     invocations = posts + batches + windows + minutes + hours
@@ -172,12 +173,12 @@ def functions(plan: Plan, day: HostDay, profile: dict[str, Any]) -> float:
         gb_s(profile["Writer"], day.post_cpu * posts, assumed["kinesis_put_ms"] * posts),
         gb_s(
             profile["Ingester"],
-            day.ingest_cpu * posts + assumed["client_call_cpu_ms"] / 1000 * batches,
+            day.ingest_cpu * posts + client_s * batches,
             2 * assumed["redis_round_ms"] * batches,
         ),
         gb_s(
             profile["Sealer"],
-            day.seal_cpu * month + assumed["client_call_cpu_ms"] / 1000 * calls,
+            day.seal_cpu * month + (day.table_calls * table_s + (day.puts + day.gets) * client_s) * month,
             (assumed["dynamodb_call_ms"] * day.table_calls + assumed["s3_call_ms"] * (day.puts + day.gets)) * month,
         ),
         gb_s(

@@ -346,11 +346,12 @@ def test_network_and_redis_are_made_by_conditions_alone(resources):
 
 
 def alarm_metrics(resources):
-    """(alarm, namespace, metric, value of its first dimension) of all alarms."""
+    """(alarm, namespace, metric, value of its first dimension, empty without one) of all alarms."""
     for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
         parts = [m["MetricStat"]["Metric"] for m in alarm.get("Metrics", []) if "MetricStat" in m] or [alarm]
         for part in parts:
-            yield name, part["Namespace"], part["MetricName"], part["Dimensions"][0]["Value"]
+            dimensions = part.get("Dimensions", [{"Value": ""}])
+            yield name, part["Namespace"], part["MetricName"], dimensions[0]["Value"]
 
 
 def emitted():
@@ -414,13 +415,25 @@ def test_the_dashboard_shows_metrics_that_the_code_emits(resources):
     assert references <= resources.keys()
 
 
-@pytest.mark.parametrize("metric", ["Errors", "Throttles"])
-def test_errors_and_throttles_of_every_function_are_watched(resources, metric):
+def test_errors_of_every_function_are_watched(resources):
     functions = of_type(resources, "AWS::Lambda::Function").keys()
     watched = {
-        value["Ref"] for _, space, name, value in alarm_metrics(resources) if (space, name) == ("AWS/Lambda", metric)
+        value["Ref"] for _, space, name, value in alarm_metrics(resources) if (space, name) == ("AWS/Lambda", "Errors")
     }
     assert watched == functions
+
+
+def test_throttles_of_all_functions_are_one_metric(resources):
+    """They share the account's concurrency, and each metric of an alarm costs a tenth of a dollar."""
+    alarm = resources["ThrottlesAlarm"]["Properties"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("AWS/Lambda", "Throttles", "Sum")
+    assert "Dimensions" not in alarm and "Metrics" not in alarm
+
+
+def test_an_alarm_by_math_has_ten_metrics_at_most(resources):
+    """CloudWatch refuses more when the stack is made."""
+    for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
+        assert sum("MetricStat" in part for part in alarm.get("Metrics", [])) <= 10, name
 
 
 def test_every_event_source_is_watched(resources):
