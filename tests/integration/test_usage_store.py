@@ -154,8 +154,8 @@ def test_the_target_that_was_divided_longest_ago_is_forgotten(client, table, sto
 
 
 def test_an_item_with_the_most_divided_targets_is_read_for_some_units():
-    one = "parts_" + 24 * "f" + " ".join(["1700006400/1/0"] * 4)
-    assert DIVIDED_TARGETS_MAX * len(one) < 20_000
+    longest = "parts_" + 24 * "f" + " ".join(["1700006400/1/0"] * 4)
+    assert DIVIDED_TARGETS_MAX * len(longest) < 20_000
 
 
 def test_months_add_up_and_the_oldest_are_forgotten(store, standing):

@@ -352,9 +352,10 @@ def _of_wholes(directory, tenant, targets, metrics, series):
 
 def _twice(listings, asked, registered, sources_max=0):
     """As ``_found``, each series for each of its sources."""
-    found = listings._finder.find(*asked, registered, sources_max)
+    matched = listings._finder.find(*asked, registered, sources_max)
     infos = [info for info in infos_of(registered) if any(all(t(info.get(n, "")) for n, t in s) for s in asked[1])]
-    return [tuple(sorted((n, v) for n, v in each.items() if v)) for each in [*(one.labels for one in found), *infos]]
+    labels = [series.labels for series in matched]
+    return [tuple(sorted((n, v) for n, v in each.items() if v)) for each in [*labels, *infos]]
 
 
 def _at_once(divisions, at_s):

@@ -61,8 +61,8 @@ def test_profiles_and_retentions_are_told_as_they_are():
     for profile in TEMPLATE["Mappings"]["Profiles"].values():
         size = f"{profile['NodeType']}, {profile['Replicas']}"
         limit = f"{profile['Requests']:,}, {profile['Burst']:,}"
-        assert {size, limit, f"{profile['Writer']:,}", f"{profile['Sealer']:,}"} <= told
-        assert profile["Writer"] == profile["Registry"]
+        memory = {f"{profile[name]:,}" for name in ("Writer", "Registry", "Sealer")}
+        assert {size, limit, *memory} <= told
         assert {profile[name] for name in ("Ingester", "Sealer", "Archiver", "Reader")} == {profile["Sealer"]}
     for kept in TEMPLATE["Mappings"]["Retentions"].values():
         assert {f"{kept[name] // 86_400:,} d" for name in ("ColdRaw", "Cold1h", "Cold1d")} <= told

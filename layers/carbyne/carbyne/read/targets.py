@@ -28,7 +28,7 @@ class TargetSelector:
         by_target: dict[str, list[FoundSeries]] = {}
         for series in self._found(selection):
             by_target.setdefault(whole_of(series.source.source), []).append(series)
-        read = threads().map(lambda found: self._of_target(found, selection), by_target.values())
+        read = threads().map(lambda matched: self._of_target(matched, selection), by_target.values())
         return sorted(bounded(read), key=lambda series: series.labels)
 
     def _found(self, selection: Selection) -> Sequence[FoundSeries]:
@@ -38,12 +38,12 @@ class TargetSelector:
         except RequestError as error:
             raise QueryError("execution", str(error)) from None
 
-    def _of_target(self, found: Sequence[FoundSeries], selection: Selection) -> list[SeriesSamples]:
-        """``found``: in the order of their keys, some of them in several sources if the target is divided."""
+    def _of_target(self, matched: Sequence[FoundSeries], selection: Selection) -> list[SeriesSamples]:
+        """``matched``: in the order of their keys, some of them in several sources if the target is divided."""
         keys: dict[SourceKey, list[str]] = {}
-        for series in found:
+        for series in matched:
             keys.setdefault(series.source, []).append(series.key)
-        labels = {series.key: series.labels for series in found}
+        labels = {series.key: series.labels for series in matched}
         return SelectionRead(self._reader, keys, selection, self._spent).series(lambda key: made(labels[key]))
 
 
