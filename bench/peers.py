@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import urllib3
@@ -47,6 +47,11 @@ class Peer:
             if len(stored) >= series or time.monotonic() > end_s:
                 return stored
             time.sleep(0.1)
+
+    def value(self, query: str, at_s: int) -> float:
+        """Of a query that has one series."""
+        [series] = json.loads(self.get("/api/v1/query", query=query, time=at_s))["data"]["result"]
+        return float(series["value"][1])
 
     def ranges(self, query: str, start_s: int, end_s: int, step_s: int) -> dict[str, dict[int, float]]:
         """Name of the series -> time -> value, of a query over a range."""
@@ -86,23 +91,25 @@ def victoria_metrics() -> Iterator[Peer | None]:
 
 
 @contextlib.contextmanager
-def prometheus(open_metrics: Path | None) -> Iterator[Peer | None]:
-    """``open_metrics``: the file whose samples it has, as blocks."""
+def prometheus(open_metrics: Iterable[Path] = (), block_hours: int = 2) -> Iterator[Peer | None]:
+    """``open_metrics``: files whose samples it has, as blocks of so many hours at most; taken one after the other."""
     if reason := absent("prometheus", "promtool"):
         print(reason)
         yield None
         return
     with _folder() as folder:
         (folder / "prometheus.yml").write_text("{}\n")
-        if open_metrics:
-            making = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(open_metrics), "data"]
-            subprocess.run(making, cwd=folder, check=True, capture_output=True)
+        for path in open_metrics:
+            making = ["promtool", "tsdb", "create-blocks-from", "openmetrics", f"--max-block-duration={block_hours}h"]
+            subprocess.run([*making, str(path), "data"], cwd=folder, check=True, capture_output=True)
         port = _free_port()
         command = [
             "prometheus",
             f"--web.listen-address={LOOPBACK}:{port}",
             "--storage.tsdb.path=data",
             "--storage.tsdb.retention.time=100y",
+            f"--storage.tsdb.max-block-duration={block_hours}h",  # else it merges them while it is measured
+            "--query.max-samples=200000000",
         ]
         with _running("Prometheus", command, port, folder, "/-/ready") as peer:
             yield peer

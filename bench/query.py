@@ -1,13 +1,14 @@
 """What a year of one host costs to write, and what reading it costs in CPU, beside VictoriaMetrics and Prometheus.
 
-    python -m bench.query [--small] [--days 366] [--peer-metrics 40] [--data path]
+    python -m bench.query [--small] [--days 366] [--metrics 100] [--data path]
 
 The metrics are a day of minutes over and over; each window begins at another minute.  The real sealer, roller and
 archiver run over stores in memory, at accelerated time, with the template's windows and retention.  Then the items go
 to an embedded AWS on loopback, the open window into a real Redis, and the reader's handler is asked over these: one
 series, and one host of all its metrics.  Figures are CPU in ms of the handler with its clients, without the stores,
-which are AWS' own, and of all of VictoriaMetrics and Prometheus for the same spans at the same resolution.  A view that
-differs from a plain computation over the raw samples ends the run.
+which are AWS' own, and of all of VictoriaMetrics and Prometheus, which have the same samples, for the same spans at the
+same resolution.  A view that differs from a plain computation over the raw samples ends the run, and so does a peer
+that lacks one.  A host's view that has more points than a request may ask for is read by several, added up.
 """
 
 import base64
@@ -16,7 +17,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,7 @@ from carbyne.adapters.s3.objects import ColdBlocks
 from carbyne.archive.archiver import Archiver, archive
 from carbyne.core import stamps
 from carbyne.core.keys import BlockKey, SourceKey, Window, is_block, join_series, list_identity
+from carbyne.core.limits import BATCH_POINTS_MAX
 from carbyne.core.meter import Meter
 from carbyne.core.settings import ReaderSettings, RedisSettings, SealerSettings, load
 from carbyne.samples.columns import EMPTY, Columns, Rows, between, from_rows, restrict
@@ -73,8 +75,8 @@ ROUNDS = 3
 """Reads of each metric in each view."""
 HOST_READS = 5
 """Reads of all metrics in each view and round but the first, and one more."""
-PROMETHEUS_DAYS = 31
-"""What Prometheus gets: making its blocks takes long."""
+BLOCK_HOURS = 486
+"""Of Prometheus' blocks; each is made in a run of its own, which reads its samples alone."""
 CHECKED = 5
 """Metrics of which every view is compared with the oracle."""
 
@@ -208,7 +210,7 @@ APP = load_app("reader")
 def asked(world: World, path: str, **query: object) -> tuple[float, Any]:
     """(CPU seconds of the handler, its answer)."""
     http = {"http": {"method": "GET", "path": path}, "stage": "$default"}
-    event = {"rawPath": path, "rawQueryString": urlencode(query), "requestContext": http}
+    event = {"rawPath": path, "rawQueryString": urlencode(query, doseq=True), "requestContext": http}
     event |= {"version": "2.0", "headers": {"x-api-key": "secret"}}
     start = time.process_time()
     answer = APP.handle(event, lambda: world.reader)
@@ -225,13 +227,19 @@ def read(world: World, name: str, from_ms: int, to_ms: int) -> tuple[float, list
     return took, answer["metrics"]
 
 
-def read_host(world: World, from_ms: int, to_ms: int) -> float:
+def read_host(world: World, names: Sequence[str], from_ms: int, to_ms: int) -> float:
     """CPU seconds of the handler for all metrics of the host."""
     span = {"from": from_ms // 1000, "to": to_ms // 1000}
-    took, answer = asked(world, "/carbyne/v1/batch", source=SOURCE.source, **span)
-    [source] = answer["sources"]
-    assert len(source["series"]) == world.metrics, len(source["series"])
-    return took
+    points = 3 * ((to_ms - from_ms) // 1000 // steps_of((from_ms, to_ms)) + 1)
+    each, total = BATCH_POINTS_MAX // points, 0.0
+    for first in range(0, len(names), each):
+        part = names[first : first + each]
+        asked_for = part if len(part) < len(names) else ()  # all of them: without a name
+        took, answer = asked(world, "/carbyne/v1/batch", source=SOURCE.source, name=asked_for, **span)
+        [source] = answer["sources"]
+        assert [series["name"] for series in source["series"]] == sorted(part)
+        total += took
+    return total
 
 
 def compare(host: Host, world: World) -> None:
@@ -311,7 +319,8 @@ def ours(world: World, host: Host, rounds: int) -> dict[str, float]:
     for view, length_ms in VIEWS_MS.items():
         span = world.now_ms - length_ms, world.now_ms
         single = percentiles([1000 * read(world, name, *span)[0] for _ in range(rounds) for name in host.names])
-        whole = percentiles([1000 * read_host(world, *span) for _ in range(1 + HOST_READS * (rounds - 1))])
+        reads = range(1 + HOST_READS * (rounds - 1))
+        whole = percentiles([1000 * read_host(world, host.names, *span) for _ in reads])
         print(f"| {view} | {choose(*span)} | {single[0]:.1f} | {single[1]:.1f} | {whole[0]:.1f} | {whole[1]:.1f} |")
         figures |= named("series", view, single) | named("host", view, whole)
     return figures
@@ -332,8 +341,6 @@ def theirs(peer: peers.Peer, prefix: str, world: World, names: list[str], rounds
     figures: dict[str, float] = {}
     for view, length_ms in VIEWS_MS.items():
         span = world.now_ms - length_ms, world.now_ms
-        if length_ms > world.now_ms - BASE_MS + HOUR_MS:
-            continue
         step_s = steps_of(span)
 
         def once(selector: str, step_s: int = step_s, span: tuple[int, int] = span) -> float:
@@ -342,8 +349,8 @@ def theirs(peer: peers.Peer, prefix: str, world: World, names: list[str], rounds
             assert answer, selector
             return 1000 * (quick_cpu_of(peer.pid) - before)
 
-        single = percentiles([once(metric_of(name)) for _ in range(rounds) for name in names])
-        whole = percentiles([once('{host="a"}') for _ in range(1 + HOST_READS * (rounds - 1))])
+        single = percentiles([once(metric_of(name)) for name in names])
+        whole = percentiles([once('{host="a"}') for _ in range(rounds)])
         print(
             f"{prefix}, {view}: one series {single[0]:.2f} {single[1]:.2f}, all of a host {whole[0]:.2f} {whole[1]:.2f}"
         )
@@ -351,40 +358,59 @@ def theirs(peer: peers.Peer, prefix: str, world: World, names: list[str], rounds
     return figures
 
 
-def lines(host: Host, world: World, name: str, from_ms: int) -> Iterator[str]:
+def lines(host: Host, name: str, from_ms: int, to_ms: int) -> Iterator[str]:
     """The samples of one metric as lines of text."""
-    times = np.arange(from_ms, world.now_ms, 60_000)
+    times = np.arange(from_ms, to_ms, 60_000)
     column = host.values(times)[:, host.names.index(name)].tolist()
     series = f'{metric_of(name)}{{host="a",metric="{name}"}}'  # without the second label means would be alike
     yield from (f"{series} {value!r} {ts_ms // 1000}" for ts_ms, value in zip(times.tolist(), column, strict=True))
 
 
-def beside(host: Host, world: World, metrics: int, rounds: int) -> dict[str, float]:
-    """Figures of the peers that are here; each has the whole span of some metrics."""
-    names, figures = list(host.names[:metrics]), dict[str, float]()
+def checked(peer: peers.Peer, host: Host, world: World) -> None:
+    """The peer has each sample of some metrics."""
+    values = host.values(np.arange(BASE_MS, world.now_ms, 60_000))
+    days = len(values) // MINUTES + 2
+    for at in range(0, len(host.names), max(1, len(host.names) // CHECKED)):
+        series = f'{{metric="{host.names[at]}"}}[{days}d]'
+        assert peer.value(f"count_over_time({series})", world.now_ms // 1000) == len(values)
+        assert np.isclose(peer.value(f"sum_over_time({series})", world.now_ms // 1000), values[:, at].sum(), rtol=1e-9)
+
+
+def parts(host: Host, world: World, folder: Path) -> Iterator[Path]:
+    """Files of all samples, each of a block of Prometheus; one is there at a time."""
+    path, length_ms = folder / "samples", BLOCK_HOURS * HOUR_MS
+    for start_ms in range(BASE_MS // length_ms * length_ms, world.now_ms, length_ms):
+        span = max(BASE_MS, start_ms), min(world.now_ms, start_ms + length_ms)
+        with path.open("w") as file:
+            for name in host.names:
+                file.write(f"# TYPE {metric_of(name)} gauge\n")
+                file.writelines(f"{line}\n" for line in lines(host, name, *span))
+            file.write("# EOF\n")
+        yield path
+
+
+def beside(host: Host, world: World, rounds: int) -> dict[str, float]:
+    """Figures of the peers that are here; each has all samples."""
+    names, figures = list(host.names), dict[str, float]()
     with peers.victoria_metrics() as peer:
         if peer:
             for name in names:
-                text = "\n".join(f"{line}000" for line in lines(host, world, name, BASE_MS))
+                text = "\n".join(f"{line}000" for line in lines(host, name, BASE_MS, world.now_ms))
                 peer.post("/api/v1/import/prometheus", text)
-            stored = peer.exported('{host="a"}', len(names))
-            assert all(len(values) == (world.now_ms - BASE_MS) // 60_000 for values in stored.values())
+            peer.exported(f'{{host="a",metric="{names[-1]}"}}', 1)
+            checked(peer, host, world)
             figures |= theirs(peer, "vm", world, names, rounds)
-    from_ms = max(BASE_MS, world.now_ms - PROMETHEUS_DAYS * DAY_MS)
-    with tempfile.TemporaryDirectory(prefix="carbyne-bench-") as folder:
-        path = Path(folder) / "samples"
-        with path.open("w") as file:
-            for name in names:
-                file.write(f"# TYPE {metric_of(name)} gauge\n")
-                file.writelines(f"{line}\n" for line in lines(host, world, name, from_ms))
-            file.write("# EOF\n")
-        with peers.prometheus(path) as peer:
-            if peer:
-                figures |= theirs(peer, "prometheus", world, names, rounds)
+    with (
+        tempfile.TemporaryDirectory(prefix="carbyne-bench-") as folder,
+        peers.prometheus(parts(host, world, Path(folder)), BLOCK_HOURS) as peer,
+    ):
+        if peer:
+            checked(peer, host, world)
+            figures |= theirs(peer, "prometheus", world, names, rounds)
     return figures
 
 
-def run(path: str, days: int, metrics: int, peer_metrics: int, rounds: int) -> None:
+def run(path: str, days: int, metrics: int, rounds: int) -> None:
     host = Host(path, metrics)
     start = time.process_time()
     world = a_year(host, days)
@@ -400,15 +426,15 @@ def run(path: str, days: int, metrics: int, peer_metrics: int, rounds: int) -> N
         Loopback(world, host, stack)
         compare(host, world)
         figures = ours(world, host, rounds)
-    report(**figures, **beside(host, world, peer_metrics, rounds))
+    report(**figures, **beside(host, world, rounds))
 
 
 def main() -> None:
-    given = arguments(__doc__, days=366, metrics=40, peer_metrics=40)  # a week of more passes BATCH_POINTS_MAX
+    given = arguments(__doc__, days=366, metrics=100)
     if given.small:
-        run(given.data, 1, 3, 2, 1)
+        run(given.data, 1, 3, 1)
     else:
-        run(given.data, given.days, given.metrics, given.peer_metrics, ROUNDS)
+        run(given.data, given.days, given.metrics, ROUNDS)
 
 
 if __name__ == "__main__":

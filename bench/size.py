@@ -109,7 +109,7 @@ def prometheus_bytes(day: Day, hosts: int) -> float | None:
                 file.write(f"# TYPE {metric_of(day.names[name])} gauge\n")
                 file.writelines(f"{line}\n" for line in lines(day, hosts, name))
             file.write("# EOF\n")
-        with peers.prometheus(path) as peer:
+        with peers.prometheus([path]) as peer:
             if peer is None:
                 return None
             values = day.of_host(0, MINUTES)

@@ -7,9 +7,11 @@ ingester for each 20,000 sources, as a stream of that load has a shard for each:
 own.  Rows are read back and compared.  The last line is one JSON object.
 """
 
+import gc
 import json
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from carbyne.core.keys import lane_of_tag
@@ -39,15 +41,15 @@ class Posts:
         others = [self.pipeline.new_ingester(self.pipeline._nodes()) for _ in range(shards - 1)]
         self.ingesters: list[Ticking] = [self.pipeline.ingester, *others]
 
-    def pass_on(self, numbers: range) -> float:
+    def pass_on(self, numbers: range) -> tuple[float, float]:
         """Seconds of CPU of writer and ingesters for these posts, counted from the first one of all."""
         self.pipeline.now_s = START_S + 60 * (numbers[-1] // self.sources)
         events = [post_event(body_of(number % self.sources, number // self.sources)) for number in numbers]
-        used_s = spent(lambda: write(self.pipeline, events))
+        writer_s, ingester_s = spent(lambda: write(self.pipeline, events)), 0.0
         for ingester, batch in self.batches():
             self.pipeline.ingester = ingester
-            used_s += spent(lambda batch=batch: ingest(self.pipeline, [batch]))
-        return used_s
+            ingester_s += spent(lambda batch=batch: ingest(self.pipeline, [batch]))
+        return writer_s, ingester_s
 
     def batches(self) -> Iterator[tuple[Ticking, str]]:
         """What is on the stream, by ingester; it is empty then."""
@@ -86,20 +88,31 @@ def spent(work: Callable[[], None]) -> float:
     return time.process_time() - before
 
 
-def of_sources(sources: int, posts: int) -> float:
-    """Microseconds of CPU per sample, of functions and all nodes."""
+class Parts(NamedTuple):
+    """Microseconds of CPU per sample; ``redis``: of all nodes."""
+
+    writer: float
+    ingester: float
+    redis: float
+
+
+def of_sources(sources: int, posts: int) -> Parts:
     with Cluster(masters=1, replicas=1) as cluster:
         all_posts = Posts(cluster, sources)
         step = BATCH * len(all_posts.ingesters)
         for first in range(0, sources, step):  # opens the windows
             all_posts.pass_on(range(first, min(first + step, sources)))
+        gc.collect()
+        gc.freeze()  # all ingesters share this process: a full collection of their heaps is no single post's
         before = redis_cpu_s(cluster)
         numbers = range(sources, sources + posts)
-        used_s = sum(all_posts.pass_on(numbers[first : first + step]) for first in range(0, posts, step))
-        used_s += redis_cpu_s(cluster) - before
+        used = [all_posts.pass_on(numbers[first : first + step]) for first in range(0, posts, step)]
+        redis_s = redis_cpu_s(cluster) - before
+        gc.unfreeze()
         all_posts.check(0, 1 + -(-posts // sources))
         all_posts.pipeline.close()
-    return 1e6 * used_s / (posts * METRICS)
+    functions_s = [sum(seconds) for seconds in zip(*used, strict=True)]
+    return Parts(*(1e6 * seconds / (posts * METRICS) for seconds in (*functions_s, redis_s)))
 
 
 def main() -> None:
@@ -108,8 +121,10 @@ def main() -> None:
     print(f"{posts} posts of {METRICS} metrics; {machine()}")
     costs = {}
     for sources in counts:
-        costs[sources] = of_sources(sources, posts)
-        print(f"{sources:8,} sources {costs[sources]:7.3f} us a sample", flush=True)
+        parts = of_sources(sources, posts)
+        costs[sources] = sum(parts)
+        apart = ", ".join(f"{name} {us:.2f}" for name, us in parts._asdict().items())
+        print(f"{sources:8,} sources {costs[sources]:7.3f} us a sample: {apart}", flush=True)
     if not given.small:
         lines = {"writer, ingester, Redis": list(costs.values())}
         path = ROOT / "docs" / "images" / "sources.svg"

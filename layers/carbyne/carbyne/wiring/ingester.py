@@ -11,7 +11,6 @@ import boto3
 
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
-from carbyne.adapters.dynamodb.client import blocks_client
 from carbyne.adapters.dynamodb.control import LanesMark
 from carbyne.adapters.dynamodb.table import DynamoTable
 from carbyne.adapters.dynamodb.usage import DynamoUsage
@@ -38,6 +37,7 @@ from carbyne.store.worklist import Worklist
 from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.usage import Usage
 from carbyne.tenants.windows import RawLengths
+from carbyne.wiring.blocks import blocks_table
 from carbyne.wiring.clock import now_ms
 from carbyne.wiring.redis import nodes
 
@@ -104,10 +104,9 @@ def _ports(function: str) -> tuple[IngesterSettings, IngesterPorts]:
     telemetry.log_as_json(function)
     settings = load(IngesterSettings, os.environ)
     meter = Meter(time.monotonic, telemetry.emf(function, settings.stack))
-    session = boto3.Session()
-    dynamodb = session.client("dynamodb", config=aws.config(1, 2, tries=3, connections=DIRECTORY_WRITERS))
-    s3 = session.client("s3", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=3))
-    table = DynamoTable(blocks_client(dynamodb, session.get_credentials()), settings.blocks_table)
+    dynamodb = boto3.client("dynamodb", config=aws.config(1, 2, tries=3, connections=DIRECTORY_WRITERS))
+    s3 = boto3.client("s3", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=3))
+    table = blocks_table(dynamodb, settings.blocks_table)
     followers = Followers(MastersItem(table), time.time)
     redis = nodes(settings, lambda calls: meter.add("WritesWithoutReplica", calls), followers)
     hot = HotStore(redis)

@@ -10,11 +10,10 @@ import boto3
 
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
-from carbyne.adapters.dynamodb.client import blocks_client
 from carbyne.adapters.dynamodb.registered import Registered
 from carbyne.adapters.dynamodb.rule_groups import DynamoRules
 from carbyne.adapters.dynamodb.sources import DynamoSources
-from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
+from carbyne.adapters.dynamodb.table import WarmBlocks
 from carbyne.adapters.dynamodb.usage import DynamoUsage
 from carbyne.adapters.redis.cache import RedisCache
 from carbyne.adapters.redis.hot import HotStore
@@ -48,6 +47,7 @@ from carbyne.store.tiers import BlockTiers
 from carbyne.store.worklist import Worklist
 from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.months import QueryMeter
+from carbyne.wiring.blocks import blocks_table
 from carbyne.wiring.clock import now_ms
 from carbyne.wiring.redis import nodes
 
@@ -131,14 +131,13 @@ def reader() -> ReaderDeps:
 
 def ports_of(settings: ReaderSettings, redis: Nodes, service: str) -> ReaderPorts:
     """The real ones."""
-    session = boto3.Session()
-    dynamodb = session.client("dynamodb", config=aws.config(1, 2, tries=2, connections=2 * BATCH_READERS))
-    s3 = session.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
+    dynamodb = boto3.client("dynamodb", config=aws.config(1, 2, tries=2, connections=2 * BATCH_READERS))
+    s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
     meter = Meter(time.monotonic, telemetry.emf(service, settings.stack))
     return ReaderPorts(
         hot=HotStore(redis),
         windows=HotWindows(redis),
-        table=DynamoTable(blocks_client(dynamodb, session.get_credentials()), settings.blocks_table),
+        table=blocks_table(dynamodb, settings.blocks_table),
         cold=ColdBlocks(s3, settings.blocks_bucket),
         accounts=Accounts(DynamoAccounts(dynamodb, settings.accounts_table), time.monotonic),
         now_ms=now_ms,

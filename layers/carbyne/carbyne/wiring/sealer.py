@@ -10,9 +10,8 @@ from uuid import uuid4
 import boto3
 
 from carbyne.adapters import aws, telemetry
-from carbyne.adapters.dynamodb.client import blocks_client
 from carbyne.adapters.dynamodb.control import LanesMark
-from carbyne.adapters.dynamodb.table import DynamoTable, WarmBlocks
+from carbyne.adapters.dynamodb.table import WarmBlocks
 from carbyne.adapters.dynamodb.usage import DynamoUsage
 from carbyne.adapters.redis.windows import HotWindows
 from carbyne.adapters.s3.objects import ColdBlocks
@@ -33,6 +32,7 @@ from carbyne.seal.sealer import Retention, SealDuties, Sealer, SealStores, SealT
 from carbyne.store.catalogue import Catalogue
 from carbyne.store.tiers import BlockTiers
 from carbyne.store.worklist import Worklist
+from carbyne.wiring.blocks import blocks_table
 from carbyne.wiring.clock import now_ms
 from carbyne.wiring.redis import nodes
 
@@ -84,10 +84,9 @@ def sealer() -> Sealer:
     telemetry.log_as_json("sealer")
     settings = load(SealerSettings, os.environ)
     meter = Meter(time.monotonic, telemetry.emf("sealer", settings.stack))
-    session = boto3.Session()
-    dynamodb = session.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=4))
-    s3 = session.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
-    table = DynamoTable(blocks_client(dynamodb, session.get_credentials()), settings.blocks_table)
+    dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=5, tries=4))
+    s3 = boto3.client("s3", config=aws.config(1, 5, tries=3, connections=COLD_READERS))
+    table = blocks_table(dynamodb, settings.blocks_table)
     followers = Followers(MastersItem(table), time.time)
     redis = nodes(settings, lambda calls: meter.add("WritesWithoutReplica", calls), followers)
     ports = SealerPorts(
