@@ -51,6 +51,18 @@ class Endpoint:
         return answer["statusCode"], answer["body"]
 
 
+def ingesting(path, simulation, each_s):
+    """Delivers what is new on the stream, again and again."""
+    delivered = 0
+    while True:
+        new = path.stream.records[delivered:]
+        delivered += len(new)
+        path.now_s = int(simulation.now_s)
+        if new:
+            assert path.deliver(new) == 0
+        yield each_s
+
+
 class World:
     """Agents, their endpoint, and the system behind it, which ingests each second and seals now and then."""
 
@@ -63,18 +75,8 @@ class World:
         self.endpoint = Endpoint(self.path, registry, self.simulation, fault)
         self.agents = [Agent(self.simulation, f"web{number}", self.endpoint.send) for number in range(agents)]
         self.seal_each_s = seal_each_s
-        self.delivered = 0
-        self.simulation.start(self._ingest())
+        self.simulation.start(ingesting(self.path, self.simulation, 1))
         self.simulation.start(self._seal())
-
-    def _ingest(self):
-        while True:
-            new = self.path.stream.records[self.delivered :]
-            self.delivered += len(new)
-            self.path.now_s = int(self.simulation.now_s)
-            if new:
-                assert self.path.deliver(new) == 0
-            yield 1
 
     def _seal(self):
         while True:

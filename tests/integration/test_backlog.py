@@ -15,7 +15,7 @@ from carbyne.samples.rollups import AGGREGATES
 
 from harness.pipeline import LENGTH_S, SCHEDULE, Pipeline, flush
 from servers import plain
-from tests.integration.test_agent import KEY, Endpoint
+from tests.integration.test_agent import KEY, Endpoint, ingesting
 from tests.integration.test_sealing_volume import reference
 from tests.support.agent import COLLECT_S, QUEUE_ENTRIES, Agent, Entry, Simulation
 from tests.support.fakes import FakeTable, write_units
@@ -98,22 +98,13 @@ class Day:
         registry.registry = registry.registry._replace(new_id=lambda: host_id)
         self.endpoint = Endpoint(self.path, registry, self.simulation, lambda now_s: fault(now_s - START_S))
         self.host = Host(self.simulation, self.endpoint.send, names, course)
-        self.delivered, self.sealed = 0, 0
-        self.simulation.start(self._ingest())
+        self.sealed = 0
+        self.simulation.start(ingesting(self.path, self.simulation, 5))
         self.simulation.start(self._seal())
 
     def run(self):
         self.simulation.run_until(START_S + END_S)
         self.path.now_s = START_S + END_S
-
-    def _ingest(self):
-        while True:
-            new = self.path.stream.records[self.delivered :]
-            self.delivered += len(new)
-            self.path.now_s = int(self.simulation.now_s)
-            if new:
-                assert self.path.deliver(new) == 0
-            yield 5
 
     def _seal(self):
         while True:

@@ -9,9 +9,7 @@ from carbyne.adapters.dynamodb.queue import DynamoQueues
 from carbyne.adapters.redis.queue import RedisQueues
 from carbyne.core.keys import QueueKey
 from carbyne.core.limits import MESSAGE_KEY_S
-from carbyne.core.settings import RedisSettings
 from carbyne.queue.ports import BUILDING, LOST, UNNOTED, WHOLE, Leased, QueueNote, Reserved
-from carbyne.wiring.redis import nodes
 
 from tests.model.redis import MemoryNodes, MemoryRedis
 from tests.support.queue_jobs import Jobs, lose
@@ -38,13 +36,6 @@ def table(request):
     if request.param == "memory":
         return MemoryQueueTable()
     return DynamoQueues(request.getfixturevalue("aws").client("dynamodb"), request.getfixturevalue("table_name"))
-
-
-@pytest.fixture(scope="module")
-def redis(cluster):
-    connected = nodes(RedisSettings(cluster.endpoint, redis_tls=False))
-    yield connected
-    connected.close()
 
 
 @pytest.fixture(params=["memory", "redis"])

@@ -15,22 +15,13 @@ from carbyne.adapters.redis.sessions import RedisSessions
 from carbyne.adapters.redis.system import RedisSystem
 from carbyne.core.keys import SourceKey, api_key_item, cached, session_handle
 from carbyne.core.limits import CACHE_S
-from carbyne.core.settings import RedisSettings
 from carbyne.page.sessions import Session
-from carbyne.wiring.redis import nodes
 from redis.cluster import RedisCluster
 
 from tests.support.page_system import MemorySessions
 
 NOW_S = 1_700_000_000
 NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def redis(cluster):
-    connected = nodes(RedisSettings(cluster.endpoint, redis_tls=False))
-    yield connected
-    connected.close()
 
 
 @pytest.fixture(params=["memory", "redis"])
