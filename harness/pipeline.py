@@ -23,10 +23,8 @@ from carbyne.core.keys import RAW, RESOLUTIONS
 from carbyne.core.settings import RedisSettings
 from carbyne.hot.failovers import Failovers
 from carbyne.hot.followers import Followers, MastersItem
-from carbyne.hot.jobs import Jobs
-from carbyne.hot.marks import Marks, Ticking
-from carbyne.hot.progress import Notes
-from carbyne.hot.replay import Watch
+from carbyne.hot.marks import Ticking
+from carbyne.hot.replay import ReplayRecords, Watch
 from carbyne.intake.writer import RawWindows, Writer
 from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.sealer import Retention
@@ -255,9 +253,7 @@ class Pipeline:
     def new_watch(self, *, initialised=True):
         lanes = HotWindows(self._nodes())
         return Watch(
-            Jobs(self.table),
-            Marks(self.table, SCHEDULE.grace_s),
-            Notes(self.table),
+            ReplayRecords.of(self.table, SCHEDULE.grace_s),
             Failovers(self.table, lanes, lambda: self.now_s),
             lanes,
             lambda: initialised,

@@ -17,7 +17,7 @@ from carbyne.hot.failovers import Look
 from carbyne.hot.jobs import Job, Jobs, demand
 from carbyne.hot.marks import Marks
 from carbyne.hot.progress import Notes, Progress
-from carbyne.hot.replay import Replayer, Supervisor, Watch
+from carbyne.hot.replay import Replayer, ReplayRecords, Supervisor, Watch
 from carbyne.stream import records
 from carbyne.stream.arrived import Arrived
 
@@ -57,7 +57,8 @@ class World:
         self.replayer = Replayer(self, self, self)
 
     def new_watch(self, initialised, new_token):
-        return Watch(self.jobs, self.marks, self.notes, self, self, initialised, new_token, lambda: self.now_s * 1000)
+        known = ReplayRecords(self.jobs, self.marks, self.notes)
+        return Watch(known, self, self, initialised, new_token, lambda: self.now_s * 1000)
 
     def see(self, rebuilding, arrivals):
         self.token.update(rebuilding)

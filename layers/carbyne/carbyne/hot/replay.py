@@ -15,12 +15,12 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from math import inf
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from carbyne.core.errors import RetryableError
-from carbyne.core.items import Item
+from carbyne.core.items import Item, Table
 from carbyne.core.keys import lane_of_tag, lane_tag
 from carbyne.core.limits import LANES, PUT_RECORDS_MAX, REPLAY_FILL_MAX, REPLAY_STUCK_S, TICK_MINUTES
 from carbyne.core.meter import Meter
@@ -76,6 +76,19 @@ class LaneStates(Protocol):
     def arrivals(self) -> Mapping[int, LaneArrivals]: ...
 
 
+class ReplayRecords(NamedTuple):
+    """What the table knows of replays: the job, from where each lane would be replayed, and how far readers are."""
+
+    jobs: Jobs
+    marks: Marks
+    notes: Notes
+
+    @classmethod
+    def of(cls, table: Table, grace_s: int) -> "ReplayRecords":
+        """``grace_s``: after its end, until a window is due."""
+        return cls(Jobs(table), Marks(table, grace_s), Notes(table))
+
+
 class Watch:
     """The sealer's part.  ``initialised``: whether the lanes were ever called whole, before which none can be lost;
     ``new_token``: a text that no other replay has; ``now_ms``: the clock.
@@ -87,18 +100,14 @@ class Watch:
 
     def __init__(
         self,
-        jobs: Jobs,
-        marks: Marks,
-        notes: Notes,
+        known: ReplayRecords,
         tails: LostTails,
         lanes: ReplayLanes,
         initialised: Callable[[], bool],
         new_token: Callable[[], str],
         now_ms: Callable[[], int],
     ) -> None:
-        self._jobs = jobs
-        self._marks = marks
-        self._notes = notes
+        self._jobs, self._marks, self._notes = known
         self._tails = tails
         self._lanes = lanes
         self._initialised = initialised

@@ -21,10 +21,7 @@ from carbyne.core.meter import Meter
 from carbyne.core.settings import SealerSettings, by_resolution, load
 from carbyne.hot.failovers import Failovers
 from carbyne.hot.followers import Followers, MastersItem
-from carbyne.hot.jobs import Jobs
-from carbyne.hot.marks import Marks
-from carbyne.hot.progress import Notes
-from carbyne.hot.replay import Watch
+from carbyne.hot.replay import ReplayRecords, Watch
 from carbyne.samples.schedule import SealSchedule
 from carbyne.seal.relief import Admission
 from carbyne.seal.roller import Roller
@@ -59,9 +56,7 @@ def assemble(settings: SealerSettings, ports: SealerPorts) -> Sealer:
     warm_s = by_resolution(settings, "warm")
     failovers = Failovers(ports.table, ports.hot, lambda: ports.now_ms() // 1000)
     watch = Watch(
-        Jobs(ports.table),
-        Marks(ports.table, settings.seal_grace_s),
-        Notes(ports.table),
+        ReplayRecords.of(ports.table, settings.seal_grace_s),
         failovers,
         ports.hot,
         ports.initialised,
