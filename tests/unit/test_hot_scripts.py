@@ -100,7 +100,9 @@ def test_a_late_row_keeps_the_lists_of_a_window_that_was_to_expire(system):
     before = system.windows.rows(SOURCE, WINDOW)
     system.now_ms = END_MS
     assert system.seal(END_MS + HOT_MS) and not system.is_due()
+    assert system.stores.redis.expiries_ms
     assert system.write(row(60, 2, ("list00", "x"))).stored == 1
+    assert not system.stores.redis.expiries_ms, "rows of older code have their names in the lists alone"
     system.now_ms = END_MS + 10 * HOT_MS
     rows = system.windows.rows(SOURCE, WINDOW)
     assert len(rows.pairs) == len(before.pairs) + 1 and rows.columns.samples == before.columns.samples + 2
