@@ -54,6 +54,38 @@ def test_short_windows_of_labelled_sources_count_each():
     assert put_all(short, [14_400]) == (ROWS, 48 // 3)
 
 
+def test_a_body_is_taken_though_samples_of_it_become_too_old_at_each_try():
+    """From the first half hour on one is past retention at each; so many hosts that there is one in each piece."""
+    store = tenants()
+    accounts, put, tries = Accounts(store, lambda: 0.0), set(), 0
+    rows = {
+        (f"host/{host}", 1000 * (NOW_S - 86_400 * 10 + 60 * n + 14_400 * host)): {b"m": b"8 bytes."}
+        for host in range(9)
+        for n in range(9)
+    }
+    for tries in range(1, 99):
+        now_ms = 1000 * (NOW_S + 60 * tries)
+        storable = {row: values for row, values in rows.items() if row[1] > now_ms - 86_400_000 * 10}
+        pieces = Pieces(accounts, 3_600)
+        piece = pieces.next("acme", b"body", storable, now_ms)
+        put |= piece.rows.keys()
+        try:
+            pieces.taken("acme", piece, now_ms)
+        except OverLimitError:
+            continue
+        break
+    assert storable.keys() <= put and tries <= 6
+
+
+def test_two_services_that_are_sent_the_same_body_are_two_bodies():
+    accounts = Accounts(tenants(), lambda: 0.0)
+    pieces, digests = Pieces(accounts, 3_600), set()
+    for service in ("service/a", "service/b"):
+        rows = {(service, ts_ms): values for (_, ts_ms), values in ROWS.items()}
+        digests.add(pieces.next("acme", b"body", rows, 1000 * NOW_S + (service == "service/b") * 60_000).digest)
+    assert len(digests) == 2
+
+
 @pytest.mark.parametrize("changes", ["too old", "not too far ahead any more"])
 def test_nothing_is_left_out_when_other_samples_can_be_stored_at_the_next_try(changes):
     store = tenants()
@@ -72,7 +104,7 @@ def test_nothing_is_left_out_when_other_samples_can_be_stored_at_the_next_try(ch
         except OverLimitError:
             continue
         break
-    assert put == with_edge
+    assert storable.keys() <= put.keys()
 
 
 def test_targets_of_a_body_are_all_taken_when_one_of_them_drops_out_between_two_tries():
@@ -92,4 +124,4 @@ def test_targets_of_a_body_are_all_taken_when_one_of_them_drops_out_between_two_
         except OverLimitError:
             continue
         break
-    assert put == targets.keys()
+    assert taking.targets.keys() <= put and number < 9

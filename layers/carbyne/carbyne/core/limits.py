@@ -428,7 +428,7 @@ merges some ten of them a second."""
 OLD_WINDOWS_PER_BODY_MAX: Final = 300
 """The same of one post; one with more is taken piece by piece, each time that it is sent."""
 TAKEN_BODIES_MAX: Final = 100
-"""Bodies of a tenant of which a piece is taken, and others are not: some 30 bytes each, in its item."""
+"""Bodies of a tenant of which a piece is taken, and others are not: some 60 bytes each, in its item."""
 TAKEN_BODY_MINUTES: Final = 60
 """How long such a body is remembered after its last piece: its sender tries again in minutes."""
 LATE_ROW_SAMPLES: Final = 100

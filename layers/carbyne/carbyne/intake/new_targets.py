@@ -1,10 +1,11 @@
 """Bodies of many targets, which are taken piece by piece if many of them are new: see ``pieces``.
 
 Each new target has the ingester read and put an entry of the directory, which costs as much as a thousand samples.  A
-body may have one sample of each of 200,000.  So each try takes the next targets, in the order of their names, up to
-the TARGETS_PER_BODY_MAXth that this writer has not told of before; how far the body is stands in the tenant's item.
+body may have one sample of each of 200,000.  So each try takes the next targets, in the order of their places, up to
+the TARGETS_PER_BODY_MAXth that this writer has not told of before; the last one's place stands in the tenant's item.
 """
 
+from bisect import bisect_left
 from typing import Final, NamedTuple
 
 from carbyne.core.errors import OverLimitError
@@ -12,7 +13,7 @@ from carbyne.core.limits import TARGETS_PER_BODY_MAX
 from carbyne.intake.facts import Facts
 from carbyne.intake.labelled import Taking
 from carbyne.intake.packing import RowValues
-from carbyne.intake.pieces import digest_of
+from carbyne.intake.pieces import digest_of, place_of
 from carbyne.tenants.accounts import Accounts
 
 NEW_TARGETS_PER_BODY: Final = "new-targets-per-body"
@@ -21,16 +22,18 @@ NEW_TARGETS_PER_BODY: Final = "new-targets-per-body"
 class TargetsPiece(NamedTuple):
     """What of a body is taken now: its ``targets`` and their ``rows``; ``name``: bytes that no other piece has.
 
-    ``begin``, ``end``: of its targets among all ``size``, by name; ``new``: how many new ones are left; ``digest``: of
-    a body that may need several pieces, else empty.
+    ``upto``: targets of the body that are on the stream then, ``size``: how many it has; ``begin``, ``end``: places of
+    the last target before it, and in it; ``new``: how many new ones are left; ``digest``: of a body that may need
+    several pieces, else empty.
     """
 
     name: bytes
     targets: dict[str, str]
     rows: RowValues
+    upto: int = 0
+    size: int = 0
     begin: int = 0
     end: int = 0
-    size: int = 0
     new: int = 0
     digest: str = ""
 
@@ -48,17 +51,21 @@ class TargetPieces:
         if len(targets) <= TARGETS_PER_BODY_MAX:
             return TargetsPiece(body, targets, taking.rows)
         digest = digest_of(body, taking.rows, b"targets")
-        begin, order = self._accounts.taken(tenant, digest, now_s), sorted(targets)
+        begin, order = (
+            self._accounts.taken(tenant, digest, now_s),
+            sorted((place_of(source), source) for source in targets),
+        )
         untold = self._facts.untold_targets(tenant, targets)
-        new = [at for at in range(begin, len(order)) if order[at] in untold]
-        end = new[TARGETS_PER_BODY_MAX] if len(new) > TARGETS_PER_BODY_MAX else len(order)
-        mine = {source: targets[source] for source in order[begin:end]}
+        new = [place for place, source in order if place > begin and source in untold]
+        past = new[TARGETS_PER_BODY_MAX] if len(new) > TARGETS_PER_BODY_MAX else order[-1][0] + 1
+        mine = {source: targets[source] for place, source in order if begin < place < past}
         rows = {row: values for row, values in taking.rows.items() if row[0] in mine}
-        return TargetsPiece(b"%d-%d:%b" % (begin, end, body), mine, rows, begin, end, len(order), len(new), digest)
+        upto, name = bisect_left(order, (past, "")), b"%d:%b" % (begin, body)
+        return TargetsPiece(name, mine, rows, upto, len(order), begin, past - 1, len(new), digest)
 
     def taken(self, tenant: str, piece: TargetsPiece, now_s: int) -> None:
         """The piece is on the stream; OverLimitError if the body has more."""
-        is_last = piece.end >= piece.size
+        is_last = piece.upto >= piece.size
         if piece.digest and (piece.begin or not is_last):
             self._accounts.note_taken(tenant, piece.digest, 0 if is_last else piece.end, now_s)
         if not is_last:
@@ -66,6 +73,6 @@ class TargetPieces:
                 NEW_TARGETS_PER_BODY,
                 piece.new,
                 TARGETS_PER_BODY_MAX,
-                f"the samples of the first {piece.end} of {piece.size} targets are stored, and the same body stores"
+                f"the samples of the first {piece.upto} of {piece.size} targets are stored, and the same body stores"
                 " more each time that it is sent",
             )

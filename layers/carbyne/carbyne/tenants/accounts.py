@@ -78,7 +78,7 @@ class AccountStore(Protocol):
         """Count ``number`` of what a limit (a field of ``Limits``) bounds; how many all counted in the minute."""
 
     def note_taken(self, tenant: str, body: str, taken: int, minute: int) -> None:
-        """Note that a piece of a body came in this minute, and how many old windows of it are taken; 0 forgets it."""
+        """Note that a piece of a body came in this minute, and until which place it is taken; 0 forgets it."""
 
     def elect(self, tenant: str, cluster: str, replica: str, now_ms: int, silent_ms: int) -> Elected:
         """Elect ``replica`` of a pair if it is elected already, or the elected one was not seen for ``silent_ms``; who
@@ -141,15 +141,15 @@ class Accounts:
             raise OverLimitError(limit.replace("_", "-"), used, allowed)
 
     def taken(self, tenant: str, body: str, now_s: int) -> int:
-        """How many old windows of a body (its digest) are taken, as the store has it now; RetryableError."""
+        """Until which place a body (its digest) is taken, as the store has it now, 0 for not at all; RetryableError."""
         standing = self._store.standing_of(tenant)
         taken = standing.bodies.get(body) if standing else None
         if taken is None or now_s // MINUTE_S - taken.minute > TAKEN_BODY_MINUTES:
             return 0
-        return taken.windows
+        return taken.place
 
     def note_taken(self, tenant: str, body: str, taken: int, now_s: int) -> None:
-        """Note that so many are, 0 to forget the body; RetryableError."""
+        """Note until which place it is, 0 to forget the body; RetryableError."""
         self._store.note_taken(tenant, body, taken, now_s // MINUTE_S)
 
     def elect(self, tenant: str, cluster: str, replica: str, now_ms: int, silent_ms: int) -> Elected:

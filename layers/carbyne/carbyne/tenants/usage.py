@@ -74,9 +74,10 @@ class HeldMemory(msgspec.Struct, frozen=True):
 
 
 class TakenBody(msgspec.Struct, frozen=True):
-    """How many old windows of a body are taken, or of its targets, and the minute since 1970 of its last piece."""
+    """The place of the last old window of a body that is taken (``intake.pieces``), or of its last target, and the
+    minute since 1970 of its last piece."""
 
-    windows: int
+    place: int
     minute: int
 
 

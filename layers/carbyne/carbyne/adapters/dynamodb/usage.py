@@ -5,8 +5,8 @@ that arrived in this minute since 1970, of some minutes; ``w<minute>``, ``d<minu
 asked for.  ``series``, ``series_hour``, ``series_estimate``: a sketch of the series, the hour since 1970 that it is of,
 and how many it says they are.  ``pair_cluster``, ``pair_replica``: names of a pair's labels, where not the defaults.
 ``memory_used``, ``memory_allowed``, ``memory_minute``: the bytes that it held of a full shard of Redis in that minute,
-and how many it may hold.  ``taken_<digest>``: the minute of the last piece of a body, and how many of its old windows
-are taken, as text with a blank between them.  ``window_steps``: since when labelled sources have short windows
+and how many it may hold.  ``taken_<digest>``: the minute of the last piece of a body, and the place of its last
+window, as text with a blank between them.  ``window_steps``: since when labelled sources have short windows
 (``<seconds>s``) or usual ones (``<seconds>u``), with blanks between; ``often``: when they last posted more often than
 once a minute, seconds.  ``parts_<target>``: since when the target is divided by how many bits of hashes
 (``<seconds>/<of names>/<of labels>``), with blanks between.  ``u<month>_<field>``: the fields of
@@ -97,7 +97,7 @@ def spend(client: "DynamoDBClient", table: str, tenant: str, limit: str, minute:
 
 
 def note_taken(client: "DynamoDBClient", table: str, tenant: str, body: str, taken: int, minute: int) -> None:
-    """Note how many old windows of a body are taken, 0 to forget it; those that came longest ago are forgotten."""
+    """Note until which place a body is taken, 0 to forget it; those that came longest ago are forgotten."""
     name = BODY + body
     if not taken:
         _update(client, table, tenant, f"REMOVE {name}", {})
