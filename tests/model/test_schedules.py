@@ -246,6 +246,14 @@ class Scrapes(Story):
             samples = {ts_ms: value for ts_ms, value in self.samples.items() if from_ms <= ts_ms <= now_ms}
             assert self._read(from_ms, now_ms, How("raw")) == samples
 
+    def end(self):
+        """All windows close and are sealed; what reads say stays the same, also when later runs find nothing to do."""
+        self.wait(2 * LENGTH_S)
+        for _ in range(3):
+            self.seal()
+            self.check()
+            self.wait(LENGTH_S)
+
     def _read(self, from_ms, to_ms, how):
         answer = self.world.asked.read(self.source, "m", from_ms, to_ms, how)
         return dict(zip(answer.ts_ms.tolist(), answer.values.tolist(), strict=True))
@@ -272,9 +280,7 @@ def test_labelled_samples_stay_whole_while_the_length_of_their_windows_changes(k
         story.seal(killed_at)
         story.check()
         story.wait(40 * MINUTE_S)
-    story.wait(2 * LENGTH_S)
-    story.seal()
-    story.check()
+    story.end()
     for window in story.sealed:
         is_short = OPEN.start_s <= window.start_s < OPEN.start_s + last_s
         assert window.length_s == (HOUR_S if is_short else LENGTH_S), window
@@ -300,11 +306,7 @@ def test_instances_that_disagree_on_the_length_of_windows_lose_nothing(hot_s, ki
         story.seal(killed_at)
         story.check()
         story.wait(25 * MINUTE_S)
-    story.wait(2 * LENGTH_S)
-    for _ in range(3):
-        story.seal()
-        story.check()
-        story.wait(LENGTH_S)
+    story.end()
     assert {window.length_s for window in story.sealed} == {HOUR_S, LENGTH_S}
 
 
@@ -330,8 +332,4 @@ def test_short_windows_stay_whole_when_the_usual_length_changes(length_s):
         story.seal()
         story.check()
         story.wait(45 * MINUTE_S)
-    story.wait(2 * LENGTH_S)
-    for _ in range(2):
-        story.seal()
-        story.check()
-        story.wait(LENGTH_S)
+    story.end()
