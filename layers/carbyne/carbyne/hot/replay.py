@@ -1,7 +1,7 @@
 """Replay: lanes of Redis that lost something are filled again from the stream, without anyone asking.
 
     sealer (each minute)      finds lanes that are not whole, and lanes whose master has another replication id: a tail
-                              that was acknowledged may be missing; gives each the token of a new replay, writes the job
+                              that was acknowledged may be missing; writes the job, then gives each lane its token
     supervisor (each minute)  starts a second reader of the stream for the job, from the lanes' marks on, and puts a
                               fence of each lane behind it
     replayer                  stores the records of those lanes once more; at a lane's fence the lane is whole
