@@ -116,9 +116,9 @@ def test_a_division_begins_with_an_hour_which_no_sample_has_reached(now_s):
 
 
 @pytest.mark.parametrize(
-    ("bits", "most"), [(None, 60_000), ((1, 0), 120_000), ((1, 1), 240_000), ((2, 1), 320_000), ((0, 4), 320_000)]
+    ("bits", "most"), [(None, 60_000), ((1, 0), 60_000), ((1, 1), 60_000), ((2, 1), 40_000), ((0, 4), 20_000)]
 )
-def test_how_many_series_a_target_may_have_follows_its_sources(bits, most):
+def test_how_many_series_a_source_may_have_follows_what_divisions_are_left(bits, most):
     divisions = (Division(START_S, *bits),) if bits else ()
     assert series_max(divisions, PER_SOURCE, START_S) == most
     assert series_max(divisions, PER_SOURCE, START_S - 1) == 60_000

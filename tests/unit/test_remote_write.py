@@ -487,14 +487,24 @@ def test_a_body_that_is_sent_again_across_the_step_stores_no_sample_twice(receiv
     assert sources(receiver)[SOURCE] == 80 and len(sources(receiver)) > 3
 
 
-def test_a_divided_target_may_have_more_series(receiver):
-    limit = Limits(series_per_source=3)
-    receiver.store.standing = Standing(limit, divisions={SOURCE: (Division(STEP_S, 0, 1),)})
-    answer = receiver.post(scraped(NOW_MS))
-    expect(answer, 400, 18, 0, 0)
-    receiver.store.standing = Standing(limit, divisions={SOURCE: (Division(STEP_S, 0, 4),)})
-    receiver.now_ms += 1000 * limits.TENANT_CACHE_S
-    expect(receiver.post(scraped(NOW_MS, series=60)), 400, 48, 0, 0)
+def test_a_divided_target_may_have_more_series_but_none_of_its_sources_too_many(receiver):
+    """Whoever finds keys whose hashes begin alike fills one source with them, and no more."""
+    divisions = {SOURCE: (Division(STEP_S, 0, 4),)}
+    receiver.store.standing = Standing(Limits(series_per_source=3), divisions=divisions)
+    keys = {number: source_at(SOURCE, f"up{{n={number}}}", divisions[SOURCE], NOW_MS) for number in range(200)}
+    alike = [number for number, source in keys.items() if source == keys[0]]
+    body = Body2()
+    for number in alike:
+        body.add({**TARGET, "n": str(number)}, (1.0, NOW_MS))
+    expect(receiver.post(body.bytes()), 400, 3, 0, 0)
+    of_sources = Counter(keys[number] for number in range(60))
+    stored = sum(min(size, 3) for size in of_sources.values())
+    assert len(alike) > 5 and stored > 30
+    receiver.now_ms += HOUR_MS
+    body = Body2()
+    for number in range(60):
+        body.add({**TARGET, "n": str(number)}, (1.0, receiver.now_ms))
+    expect(receiver.post(body.bytes()), 400, stored, 0, 0)
 
 
 LONG = "x" * limits.LABEL_VALUE_BYTES_MAX

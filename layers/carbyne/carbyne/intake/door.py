@@ -12,7 +12,7 @@ from carbyne.intake.pairs import Pairs
 from carbyne.intake.series_watch import SeriesWatch
 from carbyne.stream.putter import Time
 from carbyne.tenants.accounts import Accounts
-from carbyne.tenants.divisions import series_max
+from carbyne.tenants.divisions import series_max, source_at
 
 TOO_MANY_PAIRS: Final = "too-many-pairs"
 
@@ -42,17 +42,19 @@ class Door:
         """A ``Taking`` that knows the tenant's limits and elections."""
         self._series.turn()
         standing = self._accounts.standing(tenant)
-        now_s, divisions = self._time.now_ms() // 1000, standing.divisions
-        full = standing.series_at(now_s) > standing.limits.active_series
+        now_ms, divisions = self._time.now_ms(), standing.divisions
+        full = standing.series_at(now_ms // 1000) > standing.limits.active_series
         elected: dict[tuple[str, str], str] = {}
 
-        def most_of(source: str) -> int:
-            return series_max(divisions.get(source, ()), standing.limits.series_per_source, now_s)
+        def place_of(source: str, key: str) -> tuple[str, int]:
+            of_target = divisions.get(source, ())
+            most = series_max(of_target, standing.limits.series_per_source, now_ms // 1000)
+            return source_at(source, key, of_target, now_ms), most
 
         def admit(identity: Identity) -> str:
             if identity.replica and (reason := self._passed_over(tenant, identity, elected)):
                 return reason
-            return self._series.refusal(tenant, identity.source, identity.key, most_of, full=full)
+            return self._series.refusal(tenant, identity.source, identity.key, place_of, full=full)
 
         return Taking(times_ms, admit, divisions)
 

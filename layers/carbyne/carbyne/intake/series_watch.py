@@ -6,6 +6,7 @@ behind the stream (``tenants.usage``), and only what to refuse is decided here. 
 SERIES_LEARNED_S refuses none for the tenant's limit, or it would refuse old ones.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -15,6 +16,9 @@ from carbyne.tenants.usage import HOUR_S
 ACTIVE_SERIES: Final = "active-series"
 SERIES_PER_TARGET: Final = "series-per-target"
 
+PlaceOf = Callable[[str, str], tuple[str, int]]
+"""The source that a series of a target (its undivided source, and the key) has now, and how many series that may have
+in an hour."""
 _Series = dict[tuple[str, str], set[str]]
 """(tenant, source) -> keys."""
 
@@ -26,14 +30,14 @@ class SeriesWatch:
         self._clock = clock
         self._now: _Series = {}
         self._before: _Series = {}
+        self._sizes: Counter[tuple[str, str]] = Counter()
         self._hour = self._number = 0
         self._forget()
 
-    def refusal(self, tenant: str, source: str, key: str, most_of: Callable[[str], int], *, full: bool) -> str:
+    def refusal(self, tenant: str, source: str, key: str, place_of: PlaceOf, *, full: bool) -> str:
         """Why the series is refused, or empty: it is known from now on.
 
-        ``source``: undivided; ``most_of``: how many series it may have in an hour; ``full``: the tenant may have no
-        new ones.
+        ``source``: of the undivided target; ``full``: the tenant may have no new ones.
         """
         series = self._now.get((tenant, source))
         if series is None:
@@ -43,8 +47,10 @@ class SeriesWatch:
         known = key in self._before.get((tenant, source), ())
         if full and not known and self._clock() - self._since_s >= SERIES_LEARNED_S:
             return ACTIVE_SERIES
-        if len(series) >= most_of(source):
+        place, most = place_of(source, key)
+        if self._sizes[tenant, place] >= most:
             return SERIES_PER_TARGET
+        self._sizes[tenant, place] += 1
         series.add(key)
         self._number += 1
         if self._number > SERIES_WATCHED_MAX:
@@ -57,8 +63,10 @@ class SeriesWatch:
         if hour != self._hour:
             self._before = self._now if hour == self._hour + 1 else {}
             self._now, self._hour, self._number = {}, hour, 0
+            self._sizes.clear()
 
     def _forget(self) -> None:
         self._now, self._before = {}, {}
+        self._sizes.clear()
         self._since_s = self._clock()
         self._hour, self._number = int(self._since_s) // HOUR_S, 0

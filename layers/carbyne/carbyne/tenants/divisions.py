@@ -57,10 +57,10 @@ def source_at(source: str, key: str, divisions: Sequence[Division], ts_ms: int) 
 
 
 def series_max(divisions: Sequence[Division], per_source: int, at_s: int) -> int:
-    """How many series a target may have at a time."""
+    """How many series each source of a target may have at a time: fewer where no division, or only one, can follow."""
     division = _at(divisions, at_s)
-    sources = UNDIVIDED_SOURCES << (division.bits if division else 0)
-    return per_source * min(sources, 1 << DIVISION_BITS_MAX)
+    bits = division.bits if division else 0
+    return per_source * min(UNDIVIDED_SOURCES << bits, 1 << DIVISION_BITS_MAX) >> bits
 
 
 def divided(
@@ -70,11 +70,11 @@ def divided(
     after the last one: as they are if these do, or no division is fine enough."""
     cells = Counter(_hashes(name.decode()) for name in names)
     last = divisions[-1] if divisions else Division(0, 0, 0)
-    now = last.name_bits, last.label_bits
-    if _largest(cells, now) <= per_source:
+    bits = last.name_bits, last.label_bits
+    if _largest(cells, bits) <= per_source:
         return divisions
-    best = min(_finer(last), key=lambda fits: _badness(cells, fits, per_source), default=now)
-    helps = _largest(cells, best) < _largest(cells, now)
+    best = min(_finer(last), key=lambda fits: _badness(cells, fits, per_source), default=bits)
+    helps = _largest(cells, best) < _largest(cells, bits)
     return (*divisions, Division(max(begins_s, last.from_s), *best)) if helps else divisions
 
 
