@@ -123,6 +123,13 @@ def test_a_wrong_key_is_403_and_a_stream_that_is_gone_503(aws, names, post):
     assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (503, str(limits.RETRY_AFTER_S))
 
 
+def test_a_writer_believes_a_look_up_for_a_minute_of_the_day(post):
+    """A monotonic clock may stand while Lambda has the instance frozen: it would miss a division that holds by then."""
+    post([{"hostId": "h", "name": "m", "time": int(time.time()), "value": 1}])
+    accounts = wired_writer()._accounts
+    assert accounts._standings._clock is time.time and accounts.standing("acme").divisions == {}
+
+
 def test_keys_and_tenants_of_the_table(aws, names):
     client = aws.client("dynamodb")
     accounts = Accounts(DynamoAccounts(client, names[1]), time.monotonic)
