@@ -8,6 +8,7 @@ import pytest
 from carbyne.core import keys
 from carbyne.core.errors import RetryableError
 from carbyne.core.limits import GROUP_ALERTS_PER_MESSAGE, GROUP_HEARERS_MAX, GROUP_NEWS_MAX
+from carbyne.notify import grouping
 from carbyne.registry import alert_groups
 
 from tests.unit.test_notifier import HOOK, MAIL, SLACK, Notified
@@ -229,6 +230,20 @@ def test_channels_beyond_those_of_a_group_hear_of_the_alert_alone():
     system.report(system.hosts[0], "CRITICAL")
     system.run()
     assert (len(system.groups()), len(system.alerts())) == (GROUP_HEARERS_MAX, 3)
+
+
+def test_alerts_of_a_group_too_many_are_told_by_themselves(monkeypatch):
+    """Also to a channel that takes groups alone."""
+    monkeypatch.setattr(grouping, "GROUPS_OPEN_MAX", 1)
+    system = Grouped(serviceScopes=["shop"])
+    system.ok("POST", SETTING, {"name": "blog", "serviceScopes": ["blog"]})
+    system.channel({**HOOK, "name": "groups", "events": ["alertGroup"]})
+    for role in ("shop:web", "blog:web", "shop:web"):
+        system.report(system.host(roleFullnames=[role]), "CRITICAL")
+        system.run()
+    assert (len(system.alerts()), len(system.groups())) == (2, 2)
+    system.run(10)
+    assert len(system.groups()) == 4, "the open group goes on"
 
 
 def test_an_alert_that_opens_again_is_told_again():

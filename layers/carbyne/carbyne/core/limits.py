@@ -611,6 +611,8 @@ EVALUATE_RESERVE_S: Final = 15.0
 """A look begins nothing with less time left: what it began ends within it."""
 NOTICES_PER_TENANT: Final = 100
 """Notices of a tenant that are brought into the queue in a minute: a storm of one tenant does not hold up others."""
+GROUPS_OPEN_MAX: Final = 20
+"""Groups of alerts of a tenant at one time, which a run reads whole: 7 MB; alerts of more are told by themselves."""
 GROUP_NOTICES_PER_RUN: Final = 50
 """Notices that a group of alerts takes in a minute: a transaction of DynamoDB has 100 items."""
 GROUP_NEWS_MAX: Final = 50

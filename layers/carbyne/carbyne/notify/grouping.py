@@ -6,7 +6,13 @@ from typing import Final
 
 import msgspec
 
-from carbyne.core.limits import GROUP_ALERTS_PER_MESSAGE, GROUP_NOTICES_PER_RUN, GROUP_TEXT_CHARACTERS_MAX
+from carbyne.core.limits import (
+    GROUP_ALERTS_PER_MESSAGE,
+    GROUP_HEARERS_MAX,
+    GROUP_NOTICES_PER_RUN,
+    GROUP_TEXT_CHARACTERS_MAX,
+    GROUPS_OPEN_MAX,
+)
 from carbyne.notify.messages import title
 from carbyne.notify.routing import About
 from carbyne.registry import alert_groups, alerts
@@ -64,6 +70,12 @@ class Grouping:
                 return setting
         fitting = (each.id for each in self._settings.values() if _takes_in(each, notice.subject.monitor, subject))
         return next(fitting, "")
+
+    def most_hearers(self, setting: str) -> int | None:
+        """How many channels may hear of an alert as part of its group; None without a setting."""
+        if not setting:
+            return None
+        return GROUP_HEARERS_MAX if setting in self._groups or len(self._groups) < GROUPS_OPEN_MAX else 0
 
     def is_member(self, setting: str, notice: Notice) -> bool:
         """Whether an alert keeps the group of a setting open."""

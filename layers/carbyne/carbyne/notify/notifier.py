@@ -134,7 +134,7 @@ class Notifier:
         setting = grouping.setting_of(notice, subject)
         if setting and not grouping.has_room(setting):
             return
-        heard = hearing(notice, subject, to, self._now_s(), is_grouped=bool(setting))
+        heard = hearing(notice, subject, to, self._now_s(), grouping.most_hearers(setting))
         self._publish([(Delivery(each, self._now_s(), notice), _key(item, each)) for each in heard.alone])
         if heard.grouped or grouping.is_member(setting, notice):
             grouping.add(setting, item, notice, subject, heard.grouped)

@@ -6,7 +6,6 @@ from typing import Final, NamedTuple
 import msgspec
 
 from carbyne.alerts.judging import CRITICAL
-from carbyne.core.limits import GROUP_HEARERS_MAX
 from carbyne.notify.downtimes import is_active, is_of
 from carbyne.registry import channels, hosts
 from carbyne.registry.alerts import Notice
@@ -73,10 +72,11 @@ class Hearing(NamedTuple):
 NOT_HEARD: Final = Hearing([], [])
 
 
-def hearing(notice: Notice, subject: About, to: Directions, now_s: int, *, is_grouped: bool = False) -> Hearing:
+def hearing(notice: Notice, subject: About, to: Directions, now_s: int, most_grouped: int | None) -> Hearing:
     """Who hears of an alert: no channel while the monitor is muted or a downtime lasts.
 
-    A channel that takes groups hears of an alert that belongs to one as part of it alone, as Mackerel documents.
+    A channel that takes groups hears of an alert that belongs to one as part of it alone, as Mackerel documents;
+    ``most_grouped``: so many channels do, None for an alert that belongs to none.  The others hear of it by itself.
     """
     if notice.channel:
         return Hearing([notice.channel], []) if notice.channel in to.channels else NOT_HEARD
@@ -90,8 +90,8 @@ def hearing(notice: Notice, subject: About, to: Directions, now_s: int, *, is_gr
     roots = named if skips else [*named, groups[DEFAULT]]
     ids = dict.fromkeys(each for root in roots for each in _heard_by(root, groups, notice, set()))
     listening = [to.channels[each] for each in ids if each in to.channels and to.channels[each].suspended_at is None]
-    grouped = [each.id for each in listening if is_grouped and _takes(each, "alertGroup")][:GROUP_HEARERS_MAX]
-    events: Sequence[ChannelEvent] = ("alert", "alertGroup") if len(grouped) == GROUP_HEARERS_MAX else ("alert",)
+    grouped = [each.id for each in listening if _takes(each, "alertGroup")][: most_grouped or 0]
+    events: Sequence[ChannelEvent] = ("alert",) if most_grouped is None else ("alert", "alertGroup")
     left = [each for each in listening if each.id not in grouped and any(_takes(each, event) for event in events)]
     return Hearing([each.id for each in left], grouped)
 
