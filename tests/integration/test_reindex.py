@@ -135,11 +135,11 @@ def test_the_command(aws):
     stored.write([(source.series_item, keys.TARGET_SORT, Item(b"{instance=web0:80,job=node}"))], [])
     for of in (source, SourceKey("acme", "host/h1")):
         key = BlockKey(of, RAW, Window(0, 14_400))
-        stored.write([(key.partition, key.sort, Item(b"block", (TODAY + 459) * DAY_S))], [])
+        stored.write([(key.partition, key.sort, Item(b"block", (TODAY + 1_824) * DAY_S))], [])
     desk = TestDesk(aws, name)
     desk.progress = desk.remark
-    assert main(["reindex", "--table", name, "--from-day", str(TODAY + 459)], desk) == 0
-    assert desk.said == [f"restored 1 sources, up to blocks that expire on 2025-02-17 (day {TODAY + 461})"]
-    assert desk.remarks[0] == f"restored 1 sources, up to blocks that expire on 2025-02-15 (day {TODAY + 459})"
+    assert main(["reindex", "--table", name, "--from-day", str(TODAY + 1_824)], desk) == 0
+    assert desk.said == [f"restored 1 sources, up to blocks that expire on 2028-11-13 (day {TODAY + 1_826})"]
+    assert desk.remarks[0] == f"restored 1 sources, up to blocks that expire on 2028-11-11 (day {TODAY + 1_824})"
     entry = Directory(stored, KEEP_S, lambda: NOW_S).sources("acme")[source.source]
     assert entry.target == "{instance=web0:80,job=node}" and entry.names == ({"up"}, frozenset())

@@ -281,6 +281,16 @@ def test_a_new_series_is_found_within_the_age_of_the_cache():
     assert world.finder.find("other", [[("__name__", "up".__eq__)]], 0, 2**45) == []
 
 
+def test_a_source_is_found_at_the_time_of_its_oldest_sample():
+    """With ``Retention=long`` that is five years before it was first heard of."""
+    world = World()
+    world.clock.now_s = 20_000 * DAY_S
+    world.ingester.note("acme", {"prom/a": "{instance=a}"}, {}, {"prom/a": {"up"}})
+    at_ms = (20_000 - 1_820) * DAY_S * 1000
+    world.rows[SourceKey("acme", "prom/a")] = {"up": SeriesSpan(at_ms, at_ms + 1)}
+    assert len(world.finder.find("acme", [[("__name__", "up".__eq__)]], at_ms, at_ms)) == 1
+
+
 def test_only_sources_that_may_match_are_read():
     world = World()
     targets = {f"prom/{number}": f"{{instance=h{number},job=node}}" for number in range(1_000)}

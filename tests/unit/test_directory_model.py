@@ -375,7 +375,7 @@ BUGS = {
     "names of labels are not joined": [(ListedNames, "joined", lambda old, new: ListedNames(old[0] | new[0], old[1]))],
     "a change of the directory is not told": [(Directory, "_tell", lambda directory: None)],
     "what the directory says is kept for ever": [(finding, "DIRECTORY_CACHE_S", 10**9)],
-    "a day of arrival is taken for that of the samples": [(finding, "_LATE_DAYS", -2)],
+    "a day of arrival is taken for that of the samples": [(finding, "RAW_DAYS_MAX", -2)],
     "labels inside are taken for those of targets": [(KnownSource, "says", lambda source, label: label != "__name__")],
     "the labels of a divided target are kept for its whole alone": [(Directory, "note", _of_wholes)],
     "a series of a divided target is listed for each source": [(Listings, "_found", _twice)],

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from carbyne.core import settings
 from carbyne.core.keys import RESOLUTIONS
-from carbyne.core.limits import DAY_S, PUT_BUDGET_S, RAW_WINDOW_S_MAX, SEAL_LEASE_MS, SEAL_RESERVE_S
+from carbyne.core.limits import DAY_S, PUT_BUDGET_S, RAW_DAYS_MAX, RAW_WINDOW_S_MAX, SEAL_LEASE_MS, SEAL_RESERVE_S
 from carbyne.samples.rollups import BY_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -235,6 +235,12 @@ def test_what_rollups_are_made_of_is_kept_as_long_as_they_may_be_recomputed(name
     """A late sample recomputes its buckets from all finer ones: if those had ended, it would wipe the rollup."""
     kept = [TEMPLATE["Mappings"]["Retentions"][name][f"Cold{resolution}"] for resolution in ("Raw", "5m", "1h", "1d")]
     assert kept == sorted(kept)
+
+
+def test_raw_samples_are_kept_as_long_as_the_code_believes():
+    """Of sources that no one heard of for longer, queries find nothing."""
+    kept_s = [retention["ColdRaw"] for retention in TEMPLATE["Mappings"]["Retentions"].values()]
+    assert max(kept_s) == RAW_DAYS_MAX * DAY_S
 
 
 @pytest.mark.parametrize("name", TEMPLATE["Mappings"]["Retentions"])

@@ -38,9 +38,11 @@ DIRECTORY_REMEMBERED_MAX: Final = 100_000
 """Entries of the directory that an ingester remembers having written today: some 30 MB; then it writes them again."""
 DIRECTORY_WRITERS: Final = 16
 """Entries of the directory that are read and put at the same time."""
-DIRECTORY_DAYS: Final = 461
-"""How long an entry that ``reindex`` makes outlives its making, in days: raw samples are kept 460, unless a deployment
-says otherwise; the next facts of the source put it right."""
+RAW_DAYS_MAX: Final = 1_825
+"""How long raw samples are kept at most, in days: ``Retention=long`` of the template.  A source may have samples so
+long before it was first heard of, and after it was last."""
+DIRECTORY_DAYS: Final = RAW_DAYS_MAX + 1
+"""How long an entry that ``reindex`` makes outlives its making, in days; the next facts of the source put it right."""
 DIRECTORY_CACHE_S: Final = 3
 """How long a reader goes by what it read of the directory: a new series is found within 5 s of its post."""
 DIRECTORY_WHOLE_S: Final = 60

@@ -19,6 +19,7 @@ from carbyne.core.limits import (
     FOUND_SERIES_MAX,
     FOUND_SOURCES_MAX,
     LOOKED_AT_SERIES_MAX,
+    RAW_DAYS_MAX,
 )
 from carbyne.read.registered import SOURCE, RegisteredSource
 from carbyne.store.catalogue_items import Spans
@@ -161,7 +162,7 @@ class Finder:
         first_day, last_day = from_ms // 1000 // DAY_S, to_ms // 1000 // DAY_S
         for listed in self._listed(tenant):
             entry = listed.entry
-            if entry.last_day + 1 >= first_day and entry.first_day - _LATE_DAYS <= last_day:
+            if entry.last_day + 1 >= first_day and entry.first_day - RAW_DAYS_MAX <= last_day:
                 yield listed.target
 
     def _listed(self, tenant: str) -> Iterable[_Listed]:
@@ -177,10 +178,6 @@ class Finder:
             self._cached.clear()
         self._cached[tenant] = listed, self._clock() + DIRECTORY_CACHE_S
         return listed.values()
-
-
-_LATE_DAYS: Final = 460
-"""A sample may be as old as raw retention when its source is first heard of."""
 
 
 class _Sought:
