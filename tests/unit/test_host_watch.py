@@ -2,7 +2,13 @@
 
 import pytest
 from carbyne.core.errors import RetryableError
-from carbyne.core.limits import HOSTS_LOOKED_UP_MAX, HOSTS_WATCHED_MAX, UNKNOWN_HOST_S, UNKNOWN_HOSTS_NAMED_MAX
+from carbyne.core.limits import (
+    HOSTS_LOOKED_UP_MAX,
+    HOSTS_PAUSE_S,
+    HOSTS_WATCHED_MAX,
+    UNKNOWN_HOST_S,
+    UNKNOWN_HOSTS_NAMED_MAX,
+)
 from carbyne.intake import host_watch
 from carbyne.intake.host_watch import UNKNOWN_HOSTS_HEADER, HostWatch
 
@@ -74,7 +80,7 @@ def test_while_the_registry_is_away_every_host_counts_as_known_and_it_is_left_al
         assert watch.unknown("a", ["gone"]) == (set(), [])
     assert len(hosts.asked) == 1
     hosts.away = False
-    clock.now_s += host_watch.PAUSE_S
+    clock.now_s += HOSTS_PAUSE_S
     assert watch.unknown("a", ["gone"]) == ({"gone"}, ["gone"])
 
 

@@ -9,9 +9,7 @@ from urllib.error import HTTPError
 
 from carbyne.clouds.azure import HttpAnswer, HttpCall
 from carbyne.core.errors import RetryableError
-from carbyne.core.limits import CLOUD_ANSWER_BYTES_MAX
-
-TIMEOUT_S = 10.0
+from carbyne.core.limits import CLOUD_ANSWER_BYTES_MAX, CLOUD_CALL_S
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -32,7 +30,7 @@ def fetch(call: HttpCall) -> HttpAnswer:
     """RetryableError if there is no whole answer; its message has no part of the request but its host."""
     request = urllib.request.Request(call.url, call.body, dict(call.headers), method=call.method)  # noqa: S310
     try:
-        with _opener().open(request, timeout=TIMEOUT_S) as answer:
+        with _opener().open(request, timeout=CLOUD_CALL_S) as answer:
             return HttpAnswer(answer.status, _body(answer))
     except HTTPError as error:
         with error:

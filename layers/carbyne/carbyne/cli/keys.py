@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 from carbyne.cli.desk import Desk, add_deployment, tenants_of
 from carbyne.core.errors import RequestError
-from carbyne.core.limits import TENANT_CACHE_S
+from carbyne.core.limits import API_KEY_NAME_CHARACTERS_MAX, TENANT_CACHE_S
 from carbyne.tenants.accounts import BOTH, Permission
 
 if TYPE_CHECKING:
     from carbyne.cli.desk import Groups
     from carbyne.tenants.admin import ApiKey
-
-NAME_CHARACTERS_MAX = 64
 
 
 def add(groups: "Groups") -> None:
@@ -46,8 +44,8 @@ def add(groups: "Groups") -> None:
 def create(arguments: Namespace, desk: Desk) -> None:
     """RequestError for an unknown tenant, or a name that would spoil a list."""
     tenants = tenants_of(desk, arguments)
-    if not arguments.name.isprintable() or not 0 < len(arguments.name) <= NAME_CHARACTERS_MAX:
-        raise RequestError(400, f"a name has 1 to {NAME_CHARACTERS_MAX} printable characters")
+    if not arguments.name.isprintable() or not 0 < len(arguments.name) <= API_KEY_NAME_CHARACTERS_MAX:
+        raise RequestError(400, f"a name has 1 to {API_KEY_NAME_CHARACTERS_MAX} printable characters")
     if not tenants.has(arguments.tenant):
         raise RequestError(404, f"the tenant {arguments.tenant} is unknown; make it with: carbyne tenants create")
     permission = _permission(arguments)

@@ -24,6 +24,8 @@ FORM_BYTES_MAX: Final = 1024 * 1024
 """A body that is no samples, after inflation: three times the largest thing that is kept, and 150 ms of decoding."""
 QUERY_FIELDS_MAX: Final = 2_000
 """Parameters of one query string: more than any route takes, few enough to split quickly."""
+TIME_S_MAX: Final = 2**40
+"""Seconds from 1970 that a time in a query string may be away: in ms it is exact as a float64."""
 RETRY_AFTER_S: Final = 10
 """Retry-After of a 503: long enough for a throttle to pass; agents wait their own 60 s."""
 NAME_BYTES_MAX: Final = 255
@@ -155,6 +157,12 @@ LATEST_BACK_MS: Final = 24 * 60 * 60 * 1000
 """How old the latest sample of a series may be."""
 
 # Queries in PromQL
+QUERY_TIME_S_MAX: Final = 2**43
+"""Seconds from 1970 that a time of a query may be away: times in ms stay exact."""
+QUERY_SORTED_AT_ONCE: Final = 2_000_000
+"""Samples of windows that are sorted at once: 16 MB, and as much for their order."""
+CARDINALITY_TOP_MAX: Final = 10_000
+"""Entries of each list of the report on cardinality: four lists of 200 bytes each are an answer."""
 SELECTORS_MAX: Final = 32
 """``match[]`` of one request: each is tested on all sources of the tenant."""
 QUERY_BYTES_MAX: Final = 16 * 1024
@@ -410,6 +418,8 @@ RECONCILE_RESERVE_S: Final = 20.0
 """No further batch is begun with less time left: it takes a second or two, or the time-outs of its calls."""
 
 # Tenants
+API_KEY_NAME_CHARACTERS_MAX: Final = 64
+"""What an operator calls a key: a line of a list."""
 TENANT_CACHE_S: Final = 60
 """How long a key that was looked up stays cached: a revoked key stops within this time."""
 TENANT_CACHE_ENTRIES_MAX: Final = 10_000
@@ -454,6 +464,12 @@ LISTS_REMEMBERED_MAX: Final = 250_000
 again."""
 
 # Registry
+HOSTS_PAUSE_S: Final = 60.0
+"""A writer looks up no hosts for this long after a look-up that failed: a post never waits twice."""
+ANNOTATION_MONTHS_MAX: Final = 14
+"""Months of 30 days of one search: a year on a graph, and what began before it.  An annotation lasts one at most."""
+ANNOTATION_TIME_S_MAX: Final = 2**33
+"""Seconds since 1970 of an annotation: the year 2242."""
 WRITE_TRIES_MAX: Final = 8
 """Tries to change an item under contention; each failure means that another writer succeeded."""
 SORT_KEY_BYTES_MAX: Final = 1_024
@@ -529,6 +545,8 @@ CHECK_LEASE_S: Final = 60
 """How long a worker has its checks: then it died."""
 
 # Alerts
+ALERT_LABELS_CHARACTERS_MAX: Final = 200
+"""Of a series as text in the key of what is known of it; a longer one is told by a digest."""
 ALERT_HORIZON_MS: Final = 60 * 60 * 1000
 """How far back samples are judged again: a later one changes no alert.  An agent's backlog of an hour fits."""
 ALERT_SPACING_MS: Final = 10 * 60 * 1000
@@ -751,6 +769,8 @@ CLOUD_LEASE_S: Final = 90
 """How long a worker has an integration: then it died."""
 CLOUD_ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 """An answer of a cloud's API that is read by hand."""
+CLOUD_CALL_S: Final = 10.0
+"""One such call; then the cloud counts as away."""
 CLOUD_MESSAGE_CHARACTERS_MAX: Final = 1_000
 """What people read about the last run."""
 EXTERNAL_IDS_PER_TENANT_MAX: Final = 20

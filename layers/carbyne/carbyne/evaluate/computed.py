@@ -21,6 +21,7 @@ from carbyne.core.errors import QueryError, RequestError, RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import (
     ALERT_HORIZON_MS,
+    ALERT_LABELS_CHARACTERS_MAX,
     CHECK_MESSAGE_CHARACTERS_MAX,
     COMPUTED_FAILS_MINUTES,
     COMPUTED_MONITOR_S,
@@ -39,8 +40,6 @@ from carbyne.registry.store import Key, RegistryChange, body_of
 
 _log = logging.getLogger(__name__)
 _RESOLUTIONS: Final = {300_000: "5m", 3_600_000: "1h"}
-_LABELS_CHARACTERS_MAX: Final = 200
-"""Of a series as text in the key of what is known of it; a longer one is told by a digest."""
 _EXPRESSION_DELAY: Final = 2
 """Minutes that an expression lies behind where its monitor says none, as Mackerel documents; a query: none."""
 
@@ -216,7 +215,7 @@ def monitor_type(monitor: ExpressionMonitor | QueryMonitor) -> str:
 def part_of(labels: Mapping[str, str]) -> str:
     """What tells a series of a query from the others: its labels as JSON, or a digest of many."""
     text = msgspec.json.encode(dict(sorted(labels.items()))).decode()
-    return text if len(keys.escape(text)) <= _LABELS_CHARACTERS_MAX else sha256(text.encode()).hexdigest()[:32]
+    return text if len(keys.escape(text)) <= ALERT_LABELS_CHARACTERS_MAX else sha256(text.encode()).hexdigest()[:32]
 
 
 def legend(monitor: QueryMonitor, labels: Mapping[str, str]) -> str:

@@ -24,6 +24,7 @@ from carbyne.core.limits import (
     QUERY_FIELDS_MAX,
     RETRY_AFTER_S,
     TENANT_CACHE_S,
+    TIME_S_MAX,
 )
 from carbyne.http import listing
 from carbyne.http.listing import GZIP_WBITS, Listing
@@ -31,7 +32,6 @@ from carbyne.http.listing import GZIP_WBITS, Listing
 GZIP_MAGIC: Final = b"\x1f\x8b"
 SKIPPED_HEADER: Final = "Carbyne-Skipped"
 """Of an answer when parts of the body were skipped: ``<reason>=<number>``, comma separated."""
-TIME_S_MAX: Final = 2**40
 
 _log = logging.getLogger(__name__)
 

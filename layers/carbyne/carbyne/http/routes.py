@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
 from msgspec import Meta
 
-from carbyne.core.limits import LIST_LIMIT_MAX
+from carbyne.core.limits import LIST_LIMIT_MAX, TIME_S_MAX
 from carbyne.http.answers import Error
-from carbyne.http.message import SKIPPED_HEADER, TIME_S_MAX, Request, Response, json_response, no_route
+from carbyne.http.message import SKIPPED_HEADER, Request, Response, json_response, no_route
 from carbyne.tenants.accounts import Accounts, Permission
 
 Deps = TypeVar("Deps")

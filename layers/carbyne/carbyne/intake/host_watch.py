@@ -11,12 +11,16 @@ from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from carbyne.core.errors import RetryableError
-from carbyne.core.limits import HOSTS_LOOKED_UP_MAX, HOSTS_WATCHED_MAX, UNKNOWN_HOST_S, UNKNOWN_HOSTS_NAMED_MAX
+from carbyne.core.limits import (
+    HOSTS_LOOKED_UP_MAX,
+    HOSTS_PAUSE_S,
+    HOSTS_WATCHED_MAX,
+    UNKNOWN_HOST_S,
+    UNKNOWN_HOSTS_NAMED_MAX,
+)
 
 UNKNOWN_HOSTS_HEADER: Final = "Carbyne-Unknown-Hosts"
 """Of the answer to a post: ids of hosts that are not registered, or retired; each once an hour at least."""
-PAUSE_S: Final = 60.0
-"""After a look-up that failed none is made for this long."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,8 +73,8 @@ class HostWatch:
         try:
             live = self._registry.live_hosts(tenant, host_ids)
         except RetryableError as error:
-            _log.warning("hosts of posts are not compared with the registry for %d s: %s", PAUSE_S, error)
-            self._paused_until_s = now_s + PAUSE_S
+            _log.warning("hosts of posts are not compared with the registry for %d s: %s", HOSTS_PAUSE_S, error)
+            self._paused_until_s = now_s + HOSTS_PAUSE_S
             return []
         for host_id in host_ids:
             self._hosts[tenant, host_id] = (host_id in live, now_s + UNKNOWN_HOST_S)

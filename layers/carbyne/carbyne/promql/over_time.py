@@ -4,17 +4,15 @@ Each takes windows and returns values and where there are any, both [S, T].
 """
 
 from collections.abc import Callable
-from typing import Final
 
 import numpy as np
 
+from carbyne.core.limits import QUERY_SORTED_AT_ONCE
 from carbyne.promql.frames import Floats, Ints, Mask
 from carbyne.promql.sums import add, means, sums
 from carbyne.promql.windows import SampleWindows
 
 Computed = tuple[Floats, Mask]
-WINDOWS_AT_ONCE: Final = 2_000_000
-"""Samples of windows that are sorted at once: bounds memory."""
 
 
 def total(windows: SampleWindows) -> Computed:
@@ -161,11 +159,11 @@ def _nth(ordered: Floats, nth: Ints, strange: Ints) -> Floats:
 
 
 def _portions(windows: SampleWindows) -> list[tuple[Ints, Ints]]:
-    """(series, steps) of windows with samples: portions of about WINDOWS_AT_ONCE samples, alike in size."""
+    """(series, steps) of windows with samples: portions of about QUERY_SORTED_AT_ONCE samples, alike in size."""
     series, steps = np.nonzero(windows.there)
     counts = windows.counts[series, steps]
     order = np.argsort(counts, kind="stable")
-    cuts = np.flatnonzero(np.diff(np.cumsum(counts[order]) // WINDOWS_AT_ONCE)) + 1
+    cuts = np.flatnonzero(np.diff(np.cumsum(counts[order]) // QUERY_SORTED_AT_ONCE)) + 1
     return [(series[part], steps[part]) for part in np.split(order, cuts) if len(part)]
 
 

@@ -10,7 +10,13 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from carbyne.core.errors import QueryError
-from carbyne.core.limits import QUERY_LOOKBACK_MS, QUERY_NOTES_MAX, QUERY_POINTS_MAX, QUERY_TIMEOUT_S
+from carbyne.core.limits import (
+    QUERY_LOOKBACK_MS,
+    QUERY_NOTES_MAX,
+    QUERY_POINTS_MAX,
+    QUERY_TIME_S_MAX,
+    QUERY_TIMEOUT_S,
+)
 from carbyne.promql import query
 from carbyne.promql.described import described
 from carbyne.promql.frames import Floats, Frame
@@ -38,8 +44,6 @@ UNITS_MS: Final = {
 }
 DURATION: Final = re.compile(r"(?:\d+y)?(?:\d+w)?(?:\d+d)?(?:\d+h)?(?:\d+m)?(?:\d+s)?(?:\d+ms)?")
 NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?")
-TIME_S_MAX: Final = 2**43
-"""Seconds from 1970 that a time of a query may be away: times in ms stay exact."""
 
 
 def at_one_time(queries: Queries, tenant: str, given: Parameters) -> QuerySuccess:
@@ -118,7 +122,7 @@ def time_ms(given: Parameters, name: str, default_ms: int | None = None) -> int:
     if not text and default_ms is not None:
         return default_ms
     seconds = float(text) if NUMBER.fullmatch(text) else _rfc3339_s(name, text)
-    if not abs(seconds) < TIME_S_MAX:
+    if not abs(seconds) < QUERY_TIME_S_MAX:
         raise QueryError("bad_data", f'invalid parameter "{name}": {text[:40]!r} is out of range')
     return round(seconds * 1000)
 
@@ -143,7 +147,7 @@ def _duration_ms(name: str, text: str) -> int:
         duration_ms = sum(float(size) * UNITS_MS[unit] for size, unit in re.findall(r"(\d+)(ms|[smhdwy])", text))
     else:
         raise QueryError("bad_data", f'invalid parameter "{name}": cannot parse {text[:40]!r} to a valid duration')
-    if not abs(duration_ms) < TIME_S_MAX * 1000:
+    if not abs(duration_ms) < QUERY_TIME_S_MAX * 1000:
         raise QueryError("bad_data", f'invalid parameter "{name}": {text[:40]!r} is out of range')
     return round(duration_ms)
 

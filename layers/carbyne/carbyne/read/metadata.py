@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from msgspec import UNSET, Meta
 
 from carbyne.core.errors import QueryError
-from carbyne.core.limits import DELETED_SERIES_MAX, SELECTORS_MAX
+from carbyne.core.limits import CARDINALITY_TOP_MAX, DELETED_SERIES_MAX, SELECTORS_MAX
 from carbyne.http.prometheus import MATCHED_PATH, MatchedSeries, QueryFailure, StoredSeries
 from carbyne.http.routes import Call, Parameter, Route, Text
 from carbyne.read.finder import Matchers
@@ -27,8 +27,7 @@ ESCAPED: Final = "U__"
 _CODE: Final = re.compile(r"_(?:_|([0-9A-Fa-f]{1,6})_)")
 _ESCAPED_NAME: Final = re.compile(r"(?:[^_]|_(?:_|[0-9A-Fa-f]{1,6}_))*")
 TOP: Final = 10
-TOP_MAX: Final = 10_000
-"""Entries of each list of the report on cardinality: by default, and at most."""
+"""Entries of each list of the report on cardinality, unless it is asked for more."""
 ALWAYS_MS: Final = (-(2**53), 2**53)
 """The span of a request that names none."""
 
@@ -93,7 +92,7 @@ def cardinality(queries: Queries, call: Call) -> QuerySuccess:
 
     def top(counts: Counter[str]) -> list[dict[str, Any]]:
         ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-        return [{"name": name, "value": number} for name, number in ordered[: min(limit, TOP_MAX)]]
+        return [{"name": name, "value": number} for name, number in ordered[: min(limit, CARDINALITY_TOP_MAX)]]
 
     pairs = Counter({f"{label}={value}": number for (label, value), number in report.of_pairs.items()})
     head = {

@@ -11,14 +11,18 @@ from msgspec import Meta
 
 from carbyne.core import keys, names
 from carbyne.core.errors import RequestError
-from carbyne.core.limits import ANNOTATION_CHARACTERS_MAX, ANNOTATIONS_FOUND_MAX, DAY_S, TITLE_CHARACTERS_MAX
+from carbyne.core.limits import (
+    ANNOTATION_CHARACTERS_MAX,
+    ANNOTATION_MONTHS_MAX,
+    ANNOTATION_TIME_S_MAX,
+    ANNOTATIONS_FOUND_MAX,
+    DAY_S,
+    TITLE_CHARACTERS_MAX,
+)
 from carbyne.registry.store import Key, Registry, RegistryChange, RegistryItem, Store, body_of, settle
 
 MONTH_S: Final = 30 * DAY_S
-MONTHS_MAX: Final = 14
-"""Months of one search: a year on a graph, and what began before it.  An annotation lasts one at most."""
-TIME_S_MAX: Final = 2**33
-TimeS = Annotated[int, Meta(ge=0, le=TIME_S_MAX)]
+TimeS = Annotated[int, Meta(ge=0, le=ANNOTATION_TIME_S_MAX)]
 
 
 class AnnotationForm(msgspec.Struct, frozen=True, rename={"from_s": "from", "to_s": "to"}):
@@ -53,9 +57,10 @@ def create(registry: Registry, tenant: str, form: AnnotationForm) -> Annotation:
 
 
 def find(store: Store, tenant: str, service: str, from_s: int, to_s: int) -> list[Annotation]:
-    """Those of a service that overlap the span, by their beginning; of a longer span than MONTHS_MAX its end."""
+    """Those of a service that overlap the span, by their beginning; of a span of more than
+    ANNOTATION_MONTHS_MAX its end."""
     last = to_s // MONTH_S
-    months = range(max(0, from_s // MONTH_S - 1, last - MONTHS_MAX), last + 1)
+    months = range(max(0, from_s // MONTH_S - 1, last - ANNOTATION_MONTHS_MAX), last + 1)
     annotations = [_read(item) for month in months for item in store.items(_month(tenant, service, month))]
     fitting = [annotation for annotation in annotations if annotation.from_s <= to_s and annotation.to_s >= from_s]
     return sorted(fitting, key=lambda annotation: (annotation.from_s, annotation.id))[-ANNOTATIONS_FOUND_MAX:]
