@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-KINDS = ("series", "host")
+KINDS = ("series", "again", "host")
 VIEWS = ("1h", "6h", "1day", "1week", "1month", "1year")
 FIGURES = {
     "hot": {"redis_cpu_ratio_vs_multihmset", "bytes_per_sample", "samples_per_core_s"},
