@@ -24,6 +24,8 @@ DUE_S = WINDOW.end_s + SCHEDULE.grace_s + SCHEDULE.jitter_s
 """When the window is due, whatever the jitter of its source."""
 NAMES = ["custom.a", "custom.b", "custom.c"]
 FAR_HOT_S = 5 * 86_400
+FIRST_MOVING = 3
+"""The first step of a sealer after it read the job of the replay and what is due; without these it can't begin."""
 LANES_USED = 8
 """All hosts of these tests lie in the first few lanes, so that a sealer has to ask no others."""
 
@@ -310,7 +312,7 @@ def test_reads_stay_the_same_at_every_step_wherever_the_sealer_stops(world, ever
 
 @every
 def test_a_call_that_was_applied_though_it_failed_changes_no_read(world, every):
-    for lost in itertools.count(2, every):
+    for lost in itertools.count(FIRST_MOVING, every):
         host = named(f"h{lost}")
         fill(world, host)
         stops = Stops(lost_answer=lost)
@@ -505,7 +507,7 @@ class Wanderer:
     def seal(self, host):
         world = self.world
         world.retention = world.retention._replace(hot_s=self.chance.choice([0, 3600, 3600, 9000]))
-        kill, lost = self.chance.randint(1, 60), self.chance.randint(2, 60)
+        kill, lost = self.chance.randint(1, 60), self.chance.randint(FIRST_MOVING, 60)
         with contextlib.suppress(KilledError):
             world.stepping(Stops(lambda number: self._maybe_killed(number, kill), lost)).run(lambda: 300.0)
 
