@@ -2,8 +2,11 @@
 
 import json
 
+import msgspec
 import pytest
+from carbyne.core.errors import RequestError
 from carbyne.core.limits import DOWNTIMES_PER_TENANT_MAX, SCOPES_MAX
+from carbyne.registry import documents
 from carbyne.registry.documents import Documents
 from carbyne.registry.downtimes import DOWNTIMES, Downtime
 
@@ -314,6 +317,28 @@ def test_a_tenant_has_so_many_documents_and_room_again_after_a_delete(system):
     DOWNTIMES.delete(system.registry, "a", made[0].id)
     few.create(system.registry, "a", form)
     assert DOWNTIMES_PER_TENANT_MAX > 2
+
+
+def test_documents_of_a_tenant_have_so_many_bytes_together(system, monkeypatch):
+    monkeypatch.setattr(documents, "DOCUMENTS_BYTES_MAX", 1_000)
+    short = Downtime(name="n", start=0, duration=1)
+    long = msgspec.structs.replace(short, memo="m" * 700)
+    too_long = "all downtimes would have 1,[0-9]+ bytes, 1,000 is the limit; delete or shorten some"
+    first, second = (DOWNTIMES.create(system.registry, "a", form).id for form in (long, short))
+    for change in (
+        lambda: DOWNTIMES.create(system.registry, "a", long),
+        lambda: DOWNTIMES.replace(system.registry, "a", second, long),
+    ):
+        with pytest.raises(RequestError, match=too_long):
+            change()
+    DOWNTIMES.create(system.registry, "b", long)
+    DOWNTIMES.replace(system.registry, "a", first, short)
+    DOWNTIMES.replace(system.registry, "a", second, long)
+    DOWNTIMES.delete(system.registry, "a", second)
+    last = DOWNTIMES.create(system.registry, "a", long).id
+    monkeypatch.setattr(documents, "DOCUMENTS_BYTES_MAX", 100)
+    DOWNTIMES.replace(system.registry, "a", last, short)  # what makes it smaller is taken
+    assert {each.memo for each in DOWNTIMES.find(system.store, "a")} == {""}
 
 
 def test_two_that_make_documents_at_once_are_both_counted(system):

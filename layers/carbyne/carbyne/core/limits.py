@@ -555,6 +555,9 @@ SILENT_MINUTES: Final = 6
 """A host is gone after so many minutes without a post: agents wait 60 s after an error, and post 119 s late at most."""
 MONITORS_PER_TENANT_MAX: Final = 10_000
 """Monitors of a tenant, which the evaluator reads each minute: some 3 MB."""
+DOCUMENTS_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Documents of one kind of a tenant together, as JSON: 10,000 monitors with long memos.  One function reads those of
+all tenants each minute, and 10,000 of the largest would be 380 MB."""
 SCOPES_MAX: Final = 100
 """Scopes of a monitor or downtime; a handful is usual."""
 EXPRESSION_CHARACTERS_MAX: Final = 10_000
