@@ -313,6 +313,34 @@ def test_a_delete_that_is_noted_while_the_block_is_read_is_obeyed(store, before)
     assert not as_dict(merged(store, ["a", "b"]))
 
 
+def test_a_delete_is_obeyed_behind_a_put_whose_answer_was_lost(store):
+    noted, calls = [], []
+    store.lose_answers = 1
+
+    def delete_before_the_put():
+        calls.append(1)
+        if len(calls) == 2:
+            noted.append(marker_of())
+
+    store.step = delete_before_the_put
+    put(store, filled(["a"]), markers=lambda: list(noted))
+    assert not as_dict(merged(store, ["a"]))
+
+
+def test_a_delete_is_obeyed_behind_a_put_of_a_merge_that_died(store):
+    """The first merge knew of the delete, the other one put before it was noted and never asked again."""
+    noted = []
+
+    def other_puts_and_dies():
+        store.step = lambda: None
+        put(store, filled(["a"]))
+        noted.append(marker_of())
+
+    store.step = other_puts_and_dies
+    assert put(store, filled(["a"]), markers=lambda: list(noted))
+    assert not as_dict(merged(store, ["a"]))
+
+
 def test_markers_are_asked_for_again_when_another_writer_came_first(store):
     """What changed the block may have been the delete's own seal."""
     noted, turn = [], []

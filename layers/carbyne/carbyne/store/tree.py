@@ -44,8 +44,9 @@ def merge_into(
 ) -> bool:
     """Make sure that the store holds ``columns`` under ``key`` or its parts; whether anything had to change.
 
-    ``markers`` of deletes are asked for before, and again after a put until no new one is there: one that was noted in
-    between may have cleaned the block before this put.  One that is noted later cleans what the put left.  Returns only
+    ``markers`` of deletes are asked for before, and again at the end until no new one is there: one that was noted in
+    between may have cleaned the block before this put, or that of another merge which died behind it, or whose answer
+    was lost.  One that is noted later cleans what the put left.  Returns only
     when a put succeeded or a consistent read showed every sample that is not deleted; errors as of ``rewrite``.
     """
     target, known = Target(store, expires_s, creating), set(markers())
@@ -53,12 +54,11 @@ def merge_into(
     def merged(part: str, stored: Columns) -> Columns:
         return erase(merge([stored, blocks.of_part(columns, part)]), known)
 
-    if not rewrite(target, key, merged, columns.series):
-        return False
+    is_written = rewrite(target, key, merged, columns.series)
     while later := set(markers()) - known:
-        rewrite(target, key, partial(_without, later), columns.series)
+        is_written |= rewrite(target, key, partial(_without, later), columns.series)
         known |= later
-    return True
+    return is_written
 
 
 def _without(markers: Collection[Marker], part: str, stored: Columns) -> Columns:
