@@ -14,6 +14,7 @@ import pytest
 from carbyne.core import limits
 from carbyne.core.labels import parse, source_of, target_of, text
 from carbyne.intake import protobuf
+from carbyne.intake.series_watch import SeriesWatch
 from carbyne.stream import records
 from carbyne.tenants.divisions import Division, source_at
 from carbyne.tenants.usage import Limits, Standing
@@ -361,6 +362,36 @@ def test_new_targets_with_old_windows_are_taken_in_pieces_of_both(receiver):
     assert "new-targets-per-body: 700" in answers[1]["body"]
     assert len(receiver.stored().samples) == len(receiver.stored().targets) == 700
     assert not receiver.store.bodies
+
+
+def test_a_series_that_is_admitted_between_two_pieces_is_stored_from_the_first_window_on(receiver):
+    """By a writer that has just started, or under another limit: no try may count as taken what it did not see."""
+    old, new = metric("old"), metric("new")
+    receiver.post(Body2().add(old, (1.0, NOW_MS)).bytes())
+    receiver.entries.clear()
+    receiver.store.standing = Standing(Limits(active_series=1), series=5, hour=NOW_MS // HOUR_MS)
+    receiver.now_ms += 1000 * limits.SERIES_LEARNED_S
+    other, codes, body = Receiver(receiver.store), [], Body2()
+    other.now_ms = receiver.now_ms
+    other.writer._door._series._since_s = receiver.now_ms / 1000
+    for series in (old, new):
+        body.add(series, *((1.0, NOW_MS - 20 * 24 * HOUR_MS - number * 4 * HOUR_MS) for number in range(400)))
+    for writer in (receiver, other, other, other):
+        receiver.store.spent.clear()  # the next minute
+        codes.append(writer.post(body.bytes())["statusCode"])
+    assert codes == [503, 503, 503, 204]
+    stored = receiver.stored().samples | other.stored().samples
+    assert Counter(key for _, _, key, _ in stored) == {"old": 400, "new": 400}
+
+
+def test_refused_series_of_new_targets_cost_a_writer_no_memory():
+    clock = [1e6]
+    watch = SeriesWatch(lambda: clock[0])
+    clock[0] += limits.SERIES_LEARNED_S
+    for number in range(1_000):
+        reason = watch.refusal("acme", f"prom/{number:024x}", "up", lambda source, _: (source, 60_000), full=True)
+        assert reason == "active-series"
+    assert not watch._now
 
 
 def test_a_target_without_a_row_is_not_told(receiver):

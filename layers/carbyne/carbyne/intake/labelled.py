@@ -6,6 +6,7 @@ rows, and counts what it refuses by reason: one bad series spoils nothing.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Final
 
 from carbyne.core.errors import RequestError
@@ -25,6 +26,8 @@ EXEMPLAR: Final = "exemplar"
 Bits = int
 """A float64 as its 64 bits."""
 
+_DIGEST_BYTES: Final = 16
+
 
 class Taking:
     """What a body holds.
@@ -43,6 +46,7 @@ class Taking:
         self._admit = admit
         self._divisions = divisions
         self._seen = 0
+        self._not_admitted = blake2b(digest_size=_DIGEST_BYTES)
         self.rows: dict[tuple[str, int], dict[str, Bits]] = {}
         self.targets: dict[str, str] = {}
         self.metadata: dict[str, records.Metric] = {}
@@ -60,6 +64,7 @@ class Taking:
         if self._seen > SAMPLES_PER_BODY_MAX:
             raise RequestError(413, f"the body has more than {SAMPLES_PER_BODY_MAX} samples; send fewer at once")
         if reason := self._admit(identity):
+            self._not_admitted.update(f"{identity.source} {identity.key}\n".encode())
             if reason != NOT_ELECTED:
                 self.refuse(reason, identity.key, len(samples))
                 return False
@@ -99,6 +104,11 @@ class Taking:
         self.histograms += histograms
         self.exemplars += exemplars
         self.passed_over += Counter({HISTOGRAM: histograms, EXEMPLAR: exemplars})
+
+    def name_of(self, body: bytes) -> bytes:
+        """Bytes that name the body with what of it may be stored now.  Which series are admitted differs by writer and
+        from try to try: a body of which more is admitted is another one, or what is new in it would count as taken."""
+        return b"%b%b" % (body, self._not_admitted.digest())
 
     @property
     def stored(self) -> int:

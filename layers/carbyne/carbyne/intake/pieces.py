@@ -7,7 +7,8 @@ newer samples or deletes, has all of it stored again.
 
 What can be stored of a body changes between two tries.  Samples become too old: what is noted is a place in an order of
 all windows that could be, which is the same with and without them, and no number of windows.  Samples that were too far
-ahead can be stored now: then the body counts as another one.
+ahead can be stored now: then the body counts as another one.  So it does when other series of it are admitted
+(``Taking.name_of``).
 """
 
 from bisect import bisect_right

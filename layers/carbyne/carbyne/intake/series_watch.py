@@ -39,10 +39,7 @@ class SeriesWatch:
 
         ``source``: of the undivided target; ``full``: the tenant may have no new ones.
         """
-        series = self._now.get((tenant, source))
-        if series is None:
-            series = self._now[tenant, source] = set()
-        if key in series:
+        if key in self._now.get((tenant, source), ()):
             return ""
         known = key in self._before.get((tenant, source), ())
         if full and not known and self._clock() - self._since_s >= SERIES_LEARNED_S:
@@ -51,7 +48,7 @@ class SeriesWatch:
         if self._sizes[tenant, place] >= most:
             return SERIES_PER_TARGET
         self._sizes[tenant, place] += 1
-        series.add(key)
+        self._now.setdefault((tenant, source), set()).add(key)
         self._number += 1
         if self._number > SERIES_WATCHED_MAX:
             self._forget()

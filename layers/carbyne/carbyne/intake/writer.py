@@ -123,7 +123,7 @@ class Writer:
         """Put the facts and rows of a body on the stream; OverLimitError unless all of them are there then."""
         facts, pieces = self._door.facts, self._door.pieces
         with self._noting_refusals(tenant):
-            piece = pieces.next(tenant, body, taking, self._time.now_ms() // 1000)
+            piece = pieces.next(tenant, taking.name_of(body), taking, self._time.now_ms() // 1000)
             untold = facts.untold(tenant, piece.targets, taking.metadata)
             self._put(tenant, piece.name, piece.rows, BITS, entries_of_facts(tenant, untold))
             facts.told(tenant, untold)
