@@ -110,8 +110,11 @@ NET: Mapping[str, Planted] = {
     "a mark is moved on by a look at another master": Planted(f"{CODE}/hot/marks.py", "if lane in steady:", "if True:"),
     "a lane that another master serves counts as steady": Planted(
         f"{CODE}/hot/failovers.py",
-        "{lane for lane, master in seen.items() if noted.get(lane) == master.id}",
-        "set(seen)",
+        "for lane, master in seen.items() if noted.get(lane) == master.id}",
+        "for lane, master in seen.items()}",
+    ),
+    "a mark is moved on under a master that another run noted meanwhile": Planted(
+        f"{CODE}/hot/replay.py", "if masters.get(lane) == master}", "if master}"
     ),
     "`partial.lua` leaves a window complete that has late rows": Planted(
         "lua/partial.lua", "PARTIAL .. string.sub(held, 2)", "held"

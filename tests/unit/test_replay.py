@@ -51,7 +51,7 @@ class World:
         self.ingested, self.ingest_fails_at = [], None
         self.counts = Counter()
         tokens = iter(f"token{number}" for number in range(99))
-        self.failed_over, self.steady = [], set()
+        self.failed_over, self.steady, self.noted = [], set(), {}
         self.watch = self.new_watch(lambda: True, lambda: next(tokens))
         self.supervisor = Supervisor(self.jobs, self, self, lambda: self.now_s, [])
         self.replayer = Replayer(self, self, self)
@@ -66,7 +66,10 @@ class World:
 
     def look(self, tokens):
         self.token.update(dict.fromkeys(self.failed_over, ""))
-        return Look(self.failed_over, self.steady)
+        return Look(self.failed_over, dict.fromkeys(self.steady, "m"))
+
+    def masters(self):
+        return dict.fromkeys(self.steady, "m") | self.noted
 
     def begin(self, known, token, *, force=False):
         if self.away:
@@ -331,6 +334,19 @@ def test_a_replay_begins_where_the_first_row_came_that_no_block_has_or_the_inges
     assert world.job.start_s == mark_s
     world.supervisor.tick()
     assert world.start_s == mark_s
+
+
+def test_a_mark_stays_while_another_run_notes_the_next_master(world):
+    """The lane had lost its tail when it was asked, and is replayed from the mark."""
+    old, new = Lane(None, NOW_S * 1000), Lane(None, LATER_S * 1000)
+    world.steady = {3}
+    world.see({}, {3: old})
+    world.noted = {3: "the one before"}
+    world.see({}, {3: new})
+    assert world.marks.start_s([3]) == NOW_S - MARK_MARGIN_S
+    world.noted = {}
+    world.see({}, {3: new})
+    assert world.marks.start_s([3]) == LATER_S - MARK_MARGIN_S
 
 
 def test_the_mark_of_a_lane_is_moved_on_by_no_look_that_may_lack_something(world):

@@ -31,10 +31,11 @@ class ServedLanes(Protocol):
 
 
 class Look(NamedTuple):
-    """``lost``: lanes that may lack a tail; ``steady``: those that the master serves which was noted before."""
+    """``lost``: lanes that may lack a tail; ``steady``: those that the master serves which was noted before, with its
+    id."""
 
     lost: list[int]
-    steady: set[int]
+    steady: dict[int, str]
 
 
 class Failovers:
@@ -82,7 +83,8 @@ class Failovers:
         ids = {**noted, **{lane: master.id for lane, master in seen.items()}}
         after = note_of(note, ids, seen, replicas, _heirs(note, seen, lost), asked_s, self._now_s())
         is_noted = after == note or self._item.save(after, item)
-        return Look(lost, {lane for lane, master in seen.items() if noted.get(lane) == master.id}), is_noted
+        steady = {lane: master.id for lane, master in seen.items() if noted.get(lane) == master.id}
+        return Look(lost, steady), is_noted
 
     def masters(self) -> dict[int, str]:
         """The replication id that is noted for each lane; empty before the first look."""

@@ -49,18 +49,19 @@ class ReplayLanes(Protocol):
 
 
 class Tails(Protocol):
-    """``lost``: lanes that may lack a tail; ``steady``: those that the same master serves as before."""
+    """``lost``: lanes that may lack a tail; ``steady``: those that the same master serves as before, with its id."""
 
     @property
     def lost(self) -> Sequence[int]: ...
     @property
-    def steady(self) -> Collection[int]: ...
+    def steady(self) -> Mapping[int, str]: ...
 
 
 class LostTails(Protocol):
     """``look``: takes the lanes that may lack a tail out of service, of those of which it gets the token that they had
-    before; RetryableError if it can't."""
+    before; ``masters``: the ids that are noted now; RetryableError if it can't."""
 
+    def masters(self) -> Mapping[int, str]: ...
     def look(self, tokens: Mapping[int, str]) -> Tails: ...
 
 
@@ -117,11 +118,15 @@ class Watch:
     def begin_look(self) -> Callable[[LaneStates], None]:
         """Read the job, before the lanes are asked; what it gives takes what they said, and raises RetryableError."""
         job, item = self._jobs.load()
-        return partial(self._look, job, item)
+        return partial(self._look, job, item, self._tails.masters())
 
-    def _look(self, job: Job | None, item: Item | None, lanes: LaneStates) -> None:
+    def _look(self, job: Job | None, item: Item | None, masters: Mapping[int, str], lanes: LaneStates) -> None:
         """Bring the job up to date with the lanes that are not whole and the tokens that they have, those included that
-        another master serves since the last look; then the marks with the arrivals of those that are whole."""
+        another master serves since the last look; then the marks with the arrivals of those that are whole.
+
+        ``masters``: noted before the lanes were asked.  What a lane said moves its mark only under that one: another
+        run may have noted the next one since, and have the lane replayed from the mark.
+        """
         tails = self._tails.look(lanes.tokens)
         lost = dict.fromkeys(tails.lost, "")
         if job and job.is_new:
@@ -131,7 +136,8 @@ class Watch:
         elif (lanes.rebuilding or lost) and self._initialised():
             self._begin({**lanes.tokens, **lost}, sorted({**lanes.rebuilding, **lost}), job, item)
         if self._initialised():
-            self._marks.advance(lanes.arrivals, tails.steady)
+            steady = {lane for lane, master in tails.steady.items() if masters.get(lane) == master}
+            self._marks.advance(lanes.arrivals, steady)
 
     def _enter(self, job: Job, item: Item | None, tokens: Mapping[int, str]) -> None:
         """Have the lanes know of the job.  Those that do not answer now are left to a later job, but for an operator's,
