@@ -213,7 +213,18 @@ def test_of_two_runs_that_find_a_loss_one_begins_a_replay_wherever_the_other_one
     world.supervisor.tick()
     assert not world.started, "its fences would make nothing whole"
     world.see({3: "", 5: ""}, {})
-    assert world.job == Job("token0", [3, 5], NOW_S, 2) and world.token == {3: "token0", 5: "token0"}
+    assert world.job == Job("token2", [3, 5], NOW_S, 2) and world.token == {3: "token2", 5: "token2"}
+
+
+def test_lanes_that_enter_again_get_another_token(world):
+    """An ingester that saw a row under the first one, which was lost since, would find the lane lost once more."""
+    save = world.jobs.save
+    world.jobs.save = lambda job, item: save(job, item) if job.entering else None  # the run ends before its last step
+    world.see({3: ""}, {})
+    assert world.job.entering and world.token == {3: "token0"}
+    world.jobs.save = save
+    world.see({3: "token0"}, {})
+    assert world.job == Job("token1", [3], NOW_S, 1) and world.token == {3: "token1"}
 
 
 def test_a_lane_that_does_not_answer_or_is_lost_again_holds_up_no_replay(world):
@@ -226,7 +237,7 @@ def test_a_lane_that_does_not_answer_or_is_lost_again_holds_up_no_replay(world):
     late(States({3: "", 7: ""}, {}))
     assert world.job.entering
     world.see({3: "changed since", 7: ""}, {})
-    assert world.job == Job("token0", [3, 7], NOW_S, 2)
+    assert world.job == Job("token2", [3, 7], NOW_S, 2)
 
 
 def whole(*lanes):

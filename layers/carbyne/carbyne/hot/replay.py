@@ -96,7 +96,7 @@ class Watch:
 
     Runs of the sealer may overlap.  Each reads the job, then asks the lanes, and saves the job only if it is as it was
     read: of two that find the same loss one begins a replay.  A job is saved before its lanes get its token, so that
-    none has a token that belongs to no job.
+    none has a token that was of no job.
     """
 
     def __init__(
@@ -129,8 +129,10 @@ class Watch:
         """
         tails = self._tails.look(lanes.tokens)
         lost = dict.fromkeys(tails.lost, "")
-        if job and job.is_new:
+        if job and job.demanded:
             self._enter(job, item, {**lanes.tokens, **lost})
+        elif job and job.entering:
+            self._enter_again(job, item, {**lanes.tokens, **lost})
         elif job and job.left:
             self._note_progress(job, item, {**lanes.rebuilding, **lost}, lanes.arrivals.keys())
         elif (lanes.rebuilding or lost) and self._initialised():
@@ -150,6 +152,13 @@ class Watch:
         joined = sorted(self._lanes.in_replay(known))
         entered = {"lanes": joined, "left": len(joined), "demanded": False, "entering": False}
         self._jobs.save(msgspec.structs.replace(job, **entered), item)
+
+    def _enter_again(self, job: Job, item: Item | None, tokens: Mapping[int, str]) -> None:
+        """Another run saved the job, and ended before it said that the lanes know.  They get another token: one that
+        took rows under the last one and lost them since would be lost once more for those who saw these."""
+        renewed = msgspec.structs.replace(job, token=self._new_token())
+        if saved := self._jobs.save(renewed, item):
+            self._enter(renewed, saved, tokens)
 
     def _note_progress(
         self, job: Job, item: Item | None, rebuilding: Mapping[int, str], whole: Collection[int]
