@@ -315,3 +315,110 @@ def test_every_alert_is_told_and_an_interval_has_few_notices_whatever_fails(seed
     assert max(sum(at <= each < at + 600 for each in times) for at in times) <= 1 + len(
         ("UNKNOWN", "WARNING", "CRITICAL")
     )
+
+
+def storm(system, host, number, status="CRITICAL"):
+    """So many checks become critical, with texts of three bytes a character."""
+    for first in range(0, number, 50):
+        reports = [
+            {
+                "source": {"type": "host", "hostId": host},
+                "name": f"検査 {each}",
+                "status": status,
+                "message": "データベースの応答がありません。" * 10,
+                "occurredAt": system.now_s,
+            }
+            for each in range(first, min(first + 50, number))
+        ]
+        system.ok("POST", "/api/v0/monitoring/checks/report", {"reports": reports})
+
+
+def told_ids(system):
+    return {alert for _, alerts in system.groups() for alert in alerts}
+
+
+def test_a_group_whose_messages_are_over_a_mebibyte_together_is_told():
+    """The queues' function takes no more than that at once: what is published is cut by bytes as well."""
+    system = Grouped(notificationInterval=60)
+    for number in range(GROUP_HEARERS_MAX - 1):
+        system.channel({**HOOK, "name": f"h{number}", "events": BOTH})
+    system.report(system.hosts[0], "CRITICAL")
+    system.run()
+    storm(system, system.hosts[1], GROUP_NEWS_MAX - 1)
+    system.run()
+    storm(system, system.hosts[2], GROUP_NEWS_MAX)
+    system.run(3)
+    assert told_ids(system) == {alert["id"] for alert in system.ok("GET", "/api/v0/alerts")["alerts"]}
+    assert len(told_ids(system)) == 2 * GROUP_NEWS_MAX
+
+
+def test_a_group_takes_no_more_than_an_item_while_the_queue_is_away(caplog):
+    caplog.set_level(logging.CRITICAL + 1)
+    system = Grouped(notificationInterval=60)
+    system.report(system.hosts[0], "CRITICAL")
+    system.run()
+    queue = system.notifier._queue
+    publish, queue.publish = queue.publish, away
+    for host in (system.host() for _ in range(3)):
+        storm(system, host, 3 * GROUP_NEWS_MAX)
+    for _ in range(12):
+        with pytest.raises(RetryableError):
+            system.notify()
+        system.now_s += 60
+        system.world.sleep(60)
+    [item] = system.kept()
+    assert len(item.body) < 200_000, "an item of the table has 400,000"
+    queue.publish = publish
+    system.run(12)
+    assert len(told_ids(system)) == 1 + 9 * GROUP_NEWS_MAX
+
+
+def away(*_):
+    raise RetryableError("the queue is away")
+
+
+def test_a_group_that_can_t_be_told_holds_up_no_other(monkeypatch):
+    system = Grouped(monitorScopes=["none"])
+    [channel] = system.ok("GET", "/api/v0/channels")["channels"]
+    system.ok("POST", SETTING, {"name": "all", "notificationInterval": 10})
+    system.report(system.hosts[0], "CRITICAL")
+    keep = grouping.Grouping._keep
+    group = alert_groups.AlertGroup(id="x", setting=system.setting["id"], name="shop", opened_s=1)
+    alert = alert_groups.GroupedAlert(
+        id="x", entry=1, status="CRITICAL", title="t", message="m", monitor_id="m", opened_at=1
+    )
+    group = group.with_alert(alert, "CRITICAL", (channel["id"],))
+    alert_groups.write(system.store, "a", system.setting["id"], group, 0)
+
+    def one_fails(self, setting, *before):
+        if setting == system.setting["id"]:
+            raise RetryableError("this one")
+        return keep(self, setting, *before)
+
+    monkeypatch.setattr(grouping.Grouping, "_keep", one_fails)
+    with pytest.raises(RetryableError, match="this one"):
+        system.notify()
+    assert told_ids(system) == set(ids(system))
+
+
+def test_two_runs_of_one_second_tell_of_what_is_worse():
+    """The queue drops a message whose key it knows."""
+    system = Grouped()
+    for host, status in zip(system.hosts, ("WARNING", "CRITICAL"), strict=False):
+        storm(system, host, 1, status)
+        system.notify()
+    assert [status for status, _ in system.groups()] == ["WARNING", "CRITICAL"]
+
+
+def test_a_channel_that_no_longer_hears_of_groups_is_not_reminded():
+    system = Grouped()
+    system.report(system.hosts[0], "CRITICAL")
+    system.run()
+    [channel] = system.ok("GET", "/api/v0/channels")["channels"]
+    for change in ({"events": ["alert"]}, {"events": BOTH, "suspendedAt": system.now_s}):
+        system.ok("PUT", f"/api/v0/channels/{channel['id']}", {**HOOK, **change})
+        system.run(25)
+        assert len(system.groups()) == 1
+    system.ok("PUT", f"/api/v0/channels/{channel['id']}", {**HOOK, "events": BOTH})
+    system.run(11)
+    assert len(system.groups()) == 2

@@ -186,6 +186,13 @@ def test_files_of_a_tenant_are_bounded_and_named_plainly():
     system.ok("PUT", "/carbyne/v1/rules/0.yml", "groups: []")
 
 
+def test_a_file_whose_groups_have_too_long_names_for_an_item_is_refused():
+    """Their names stand in it twice."""
+    groups = [{"name": f"{number:02}" + '"' * 2_038, "rules": [{"record": "a", "expr": "up"}]} for number in range(50)]
+    refusal = System().refused(413, "PUT", URL, {"groups": groups})
+    assert "the names of its groups are too long together" in refusal
+
+
 def test_a_file_that_is_too_large_as_json_is_refused():
     """YAML writes a control character in two bytes, JSON in six, and the name of a group is stored twice."""
     groups = "".join(f'- {{name: "{number}NAME", rules: []}}\n' for number in range(30)).replace("NAME", "\\a" * 2_000)

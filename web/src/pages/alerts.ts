@@ -1,6 +1,6 @@
 // Alerts: those that are open, those that were, and what was said of one.
 
-import { Failure, get, getAll } from "../api.ts";
+import { Failure, get, getAll, query } from "../api.ts";
 import { fill, h } from "../dom.ts";
 import { stamp } from "../time.ts";
 import type { Alert, AlertLog, Host, Monitor } from "../types.ts";
@@ -18,7 +18,8 @@ export function alertsPage(): View {
 
   async function load(): Promise<void> {
     try {
-      const [{ alerts }, monitors] = await Promise.all([get<{ alerts: Alert[] }>("api/v0/alerts?withClosed=true"), monitorsById()]);
+      const [open, { alerts: newest }, monitors] = await Promise.all([openAlerts(), get<{ alerts: Alert[] }>("api/v0/alerts?withClosed=true"), monitorsById()]);
+      const alerts = [...open, ...newest.filter((alert) => alert.closedAt)];
       const hosts = alerts.some((alert) => alert.hostId) ? new Map((await getAll<Host>("api/v0/hosts", "hosts", { status: STATUSES })).map((host) => [host.id, host])) : new Map<string, Host>();
       fill(body, ...listsOf(alerts, (alert) => rowOf(alert, monitors.get(alert.monitorId), alert.hostId ? hosts.get(alert.hostId) : undefined)));
     } catch (error) {
@@ -48,6 +49,18 @@ export function alertPage(place: Place): View {
 
   void load();
   return { element: h("main", {}, body), title: "Alert", refresh: () => void load() };
+}
+
+/** All of them: an old one must not be hidden by newer ones that were closed. */
+async function openAlerts(): Promise<Alert[]> {
+  const open: Alert[] = [];
+  let next: string | undefined;
+  do {
+    const page = await get<{ alerts: Alert[]; nextId?: string }>(`api/v0/alerts${query({ nextId: next })}`);
+    open.push(...page.alerts);
+    next = page.nextId;
+  } while (next);
+  return open;
 }
 
 async function monitorsById(): Promise<Map<string, Monitor>> {

@@ -648,6 +648,8 @@ GROUP_TEXT_CHARACTERS_MAX: Final = 80
 """Of an alert's title and message in a group: 1.5 KB of JSON at most, of which an item has 200."""
 GROUP_ALERTS_PER_MESSAGE: Final = 20
 """Alerts in one message about a group, which has to fit the queue."""
+PUBLISH_BYTES_MAX: Final = 900_000
+"""Deliveries of one publish as JSON: the queues' function takes FORM_BYTES_MAX, with keys and names of fields."""
 SENT_AT_ONCE: Final = 16
 """Deliveries that are made at the same time; each takes CHECK_S at most."""
 SEND_LEASE_S: Final = 60
@@ -668,6 +670,8 @@ CHANNEL_REST_S: Final = 300
 """How long a channel rests that does not answer: its deliveries wait, without a try."""
 DELIVERY_KEPT_S: Final = 2_100
 """How old a delivery may be to wait without a try: as long as the pauses between its tries are together."""
+DISPATCH_RESERVE_S: Final = 30.0
+"""With less time left a notifier brings nothing more into the queue: sending has ten seconds of each run."""
 SEND_RESERVE_S: Final = 20.0
 """A notifier begins nothing with less time left: what it began takes CHECK_S, and some calls."""
 

@@ -1,10 +1,11 @@
 """What is in the queue of notifications: a message for each channel."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
 
+from carbyne.core.limits import MESSAGES_PER_CALL_MAX, PUBLISH_BYTES_MAX
 from carbyne.notify.grouping import GroupMessage
 from carbyne.registry.alerts import Notice
 from carbyne.registry.rule_states import GroupName
@@ -38,6 +39,21 @@ class TakenDelivery(msgspec.Struct, frozen=True):
     lease: str
     body: Delivery
     tries: int
+
+
+def in_calls(told: Iterable[tuple[Delivery, str]]) -> Iterator[list[tuple[Delivery, str]]]:
+    """Deliveries with their keys in parts that one publish takes."""
+    part: list[tuple[Delivery, str]] = []
+    part_bytes = 0
+    for delivery, key in told:
+        more_bytes = len(msgspec.json.encode((delivery, key)))
+        if part and (len(part) == MESSAGES_PER_CALL_MAX or part_bytes + more_bytes > PUBLISH_BYTES_MAX):
+            yield part
+            part, part_bytes = [], 0
+        part.append((delivery, key))
+        part_bytes += more_bytes
+    if part:
+        yield part
 
 
 class DeliveryQueue(Protocol):

@@ -9,6 +9,7 @@ import msgspec
 from carbyne.core.limits import (
     GROUP_ALERTS_PER_MESSAGE,
     GROUP_HEARERS_MAX,
+    GROUP_NEWS_MAX,
     GROUP_NOTICES_PER_RUN,
     GROUP_TEXT_CHARACTERS_MAX,
     GROUPS_OPEN_MAX,
@@ -82,7 +83,12 @@ class Grouping:
         return setting in self._groups and notice.alert.id in self._groups[setting][0].members
 
     def has_room(self, setting: str) -> bool:
-        """Whether another notice of a setting can be taken in this run."""
+        """Whether another notice of a setting can be taken in this run.  Not while what is being sent is not in the
+        queue and as much waits behind it: both are in one item."""
+        if setting in self._groups:
+            group, _ = self._groups[setting]
+            if group.sending and len(group.news) >= GROUP_NEWS_MAX:
+                return False
         return len(self._taken.get(setting, ())) < GROUP_NOTICES_PER_RUN
 
     def add(self, setting: str, item: RegistryItem, notice: Notice, subject: About, hearers: Sequence[str]) -> None:
@@ -93,14 +99,29 @@ class Grouping:
         self._groups[setting] = group.with_alert(_grouped(notice, subject), status, tuple(hearers)), version
 
     def tell(self, publish: Callable[[Sequence[tuple[str, GroupMessage]]], None]) -> None:
-        """Publish what is due, as (channel, message); a group that another notifier wrote waits for the next run."""
+        """Publish what is due, as (channel, message); a group that another notifier wrote waits for the next run.  One
+        that can't be told holds up no other; the error is raised at the end."""
+        failure: Exception | None = None
         for setting, before in self._groups.items():
-            kept = self._keep(setting, *before)
-            if kept and kept[0].sending:
-                group, version = kept
-                publish(list(self._messages(group, kept[0].sending)))
-                sent = msgspec.structs.replace(group, sending=None)
-                alert_groups.write(self._store, self._tenant, setting, sent, version)
+            try:
+                self._tell(setting, before, publish)
+            except Exception as error:  # noqa: BLE001 - also a bug of ours; what was not told is in the item
+                failure = error
+        if failure:
+            raise failure
+
+    def _tell(
+        self,
+        setting: str,
+        before: tuple[AlertGroup, int],
+        publish: Callable[[Sequence[tuple[str, GroupMessage]]], None],
+    ) -> None:
+        kept = self._keep(setting, *before)
+        if kept and kept[0].sending:
+            group, version = kept
+            publish(list(self._messages(group, kept[0].sending)))
+            sent = msgspec.structs.replace(group, sending=None)
+            alert_groups.write(self._store, self._tenant, setting, sent, version)
 
     def _keep(self, setting: str, group: AlertGroup, version: int) -> tuple[AlertGroup, int] | None:
         """A group as it is written with the notices that it took; None if it is over, or another was quicker."""

@@ -16,17 +16,16 @@ import msgspec
 from carbyne.core import keys
 from carbyne.core.errors import CarbyneError, InvariantError, RetryableError
 from carbyne.core.limits import (
-    MESSAGES_PER_CALL_MAX,
+    DISPATCH_RESERVE_S,
     NOTICES_PER_TENANT,
     RECORDED_BYTES,
     RECORDED_PER_TENANT,
-    SEND_RESERVE_S,
 )
 from carbyne.notify import alertmanager, group_messages, messages
-from carbyne.notify.deliveries import Delivery, DeliveryQueue, FiringGroup
+from carbyne.notify.deliveries import Delivery, DeliveryQueue, FiringGroup, in_calls
 from carbyne.notify.grouping import Grouping, GroupMessage
 from carbyne.notify.links import Links
-from carbyne.notify.routing import About, Directions, about, alertmanagers, directions, hearing
+from carbyne.notify.routing import About, Directions, about, alertmanagers, directions, hearing, hears_of_groups
 from carbyne.notify.sending import Sender
 from carbyne.registry import rule_states, rules
 from carbyne.registry.alerts import Notice
@@ -92,7 +91,7 @@ class Notifier:
         """
         failure: CarbyneError | None = None
         for tenant in rules.tenants(self._store):
-            if seconds_left() < SEND_RESERVE_S:
+            if seconds_left() < DISPATCH_RESERVE_S:
                 _log.error("notices of %s and others wait for the next minute", tenant)
                 break
             for step in (self._dispatch, partial(self._record, seconds_left)):
@@ -146,15 +145,15 @@ class Notifier:
         self._publish([(Delivery(to, now_s, group=message), f"{message.key}:{to}") for to, message in told])
 
     def _publish(self, told: Sequence[tuple[Delivery, str]]) -> None:
-        for first in range(0, len(told), MESSAGES_PER_CALL_MAX):
-            self._queue.publish(told[first : first + MESSAGES_PER_CALL_MAX])
+        for part in in_calls(told):
+            self._queue.publish(part)
 
     def _record(self, seconds_left: Callable[[], float], tenant: str) -> None:
         """Put on the stream what rules recorded, and bring what Alertmanagers hear of into the queue.  What was put
         twice, as an item could not be deleted, is the same samples."""
         heard: list[str] | None = None
         for some in _some(islice(rule_states.waiting(self._store, tenant), RECORDED_PER_TENANT)):
-            if seconds_left() < SEND_RESERVE_S:
+            if seconds_left() < DISPATCH_RESERVE_S:
                 return
             before = [entry for _, left in some for entry in left.before]
             entries = [entry for _, left in some for entry in left.entries]
@@ -195,6 +194,8 @@ class Notifier:
         return self._post(channel, alertmanager.url(channel.url), body) if body else ""
 
     def _tell_of_group(self, channel: Channel, message: GroupMessage) -> str:
+        if message.again and not hears_of_groups(channel):  # it heard of the group once, and no longer wants to
+            return ""
         item = self._store.get(SETTINGS.key(message.tenant, message.setting))
         setting = SETTINGS.read(item) if item else None
         if channel.type == "email":

@@ -96,6 +96,11 @@ def hearing(notice: Notice, subject: About, to: Directions, now_s: int, most_gro
     return Hearing([each.id for each in left], grouped)
 
 
+def hears_of_groups(channel: Channel) -> bool:
+    """Whether it takes news of groups now."""
+    return channel.suspended_at is None and _takes(channel, "alertGroup")
+
+
 def alertmanagers(store: Store, tenant: str) -> list[str]:
     """Ids of the channels that hear of the alerts of rules."""
     return [each.id for each in CHANNELS.find(store, tenant) if each.type == "alertmanager" and not each.suspended_at]

@@ -24,7 +24,7 @@ from carbyne.core.limits import (
     SENT_PER_TENANT,
     SENT_WAITING,
 )
-from carbyne.notify.deliveries import Delivery, DeliveryQueue, TakenDelivery
+from carbyne.notify.deliveries import Delivery, DeliveryQueue, TakenDelivery, in_calls
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +103,8 @@ class Sender:
         if not some:
             return
         try:
-            self._queue.publish([(each.body, f"again:{each.lease}") for each in some], delay_s)
+            for part in in_calls((each.body, f"again:{each.lease}") for each in some):
+                self._queue.publish(part, delay_s)
             self._queue.acknowledge([each.lease for each in some])
         except CarbyneError as error:
             _log.warning("%d deliveries come after their leases: %s", len(some), error)

@@ -94,7 +94,8 @@ class AlertGroup(msgspec.Struct, frozen=True, kw_only=True):
         return not (self.members or self.news or self.sending) and now_s - self.told_s >= interval_s
 
     def begun(self, now_s: int) -> "AlertGroup":
-        """All that is new is being sent, in the order of its times."""
+        """All that is new is being sent, in the order of its times; at a time of its own, which names the messages."""
+        now_s = max(now_s, self.told_s + 1)
         closed_s = None if self.members else now_s
         news = tuple(sorted(self.news, key=lambda news: (news.alert.opened_at, news.alert.id)))
         sending = GroupSending(self.status, now_s, closed_s, news, () if news else self.hearers, not news)

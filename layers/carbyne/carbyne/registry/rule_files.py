@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from carbyne.core.errors import RequestError
-from carbyne.core.limits import RULE_FILE_BYTES_MAX, RULE_FILES_PER_TENANT_MAX
+from carbyne.core.limits import RULE_FILE_BYTES_MAX, RULE_FILE_ITEM_BYTES_MAX, RULE_FILES_PER_TENANT_MAX
 from carbyne.registry import rules
 from carbyne.registry.documents import Documents
 from carbyne.registry.store import Registry, Store, body_of
@@ -46,6 +46,8 @@ def put(registry: Registry, tenant: str, name: str, form: RuleGroups) -> RuleFil
     if (stored_bytes := len(body_of(form))) > RULE_FILE_BYTES_MAX:
         most = f"a rule file has at most {RULE_FILE_BYTES_MAX}"
         raise RequestError(413, f"{name}: {stored_bytes} bytes as JSON; {most}: write several files")
+    if len(body_of(made)) > RULE_FILE_ITEM_BYTES_MAX:
+        raise RequestError(413, f"{name}: the names of its groups are too long together: write several files")
 
     def joined(old: RuleFile, _: RuleFile) -> RuleFile:
         same = {group.name for group in old.groups if group in form.groups}
