@@ -588,12 +588,14 @@ class World:
         self.losses.add(lane)
 
     def fail_over(self, lane: int, *, restarted: bool = False) -> None:
-        """See ``Stores``; it is a loss unless the note of masters proves that it is none."""
+        """See ``Stores``; it is a loss unless the note of masters proves that it is none.  The note says nothing of a
+        lane that is replayed: a replica that hangs lacks the token, and what was replayed so far."""
         note, _ = MastersItem(self.stores.table).load()
-        noted = note.of_lanes().get(lane)
+        noted, before = note.of_lanes().get(lane), self._lanes()[lane]
         self.stores.fail_over(lane, restarted=restarted)
         served = self.stores.nodes.masters()[lane]
-        if noted and served.id != noted and not proves(note.shard(noted), served):
+        is_proved = not noted or served.id == noted or proves(note.shard(noted), served)
+        if not is_proved or self._lanes()[lane] != before:
             self.losses.add(lane)
 
     def go_back(self, lane: int, kept: Any) -> None:
