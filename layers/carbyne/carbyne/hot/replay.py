@@ -28,7 +28,7 @@ from carbyne.hot.ingester import Ingester
 from carbyne.hot.jobs import STARTING, Job, Jobs
 from carbyne.hot.marks import Marks
 from carbyne.hot.progress import Notes, Progress
-from carbyne.samples.schedule import LaneArrivals
+from carbyne.samples.schedule import LaneStates
 from carbyne.stream import records
 from carbyne.stream.arrived import Arrived
 
@@ -63,18 +63,6 @@ class LostTails(Protocol):
 
     def masters(self) -> Mapping[int, str]: ...
     def look(self, tokens: Mapping[int, str]) -> Tails: ...
-
-
-class LaneStates(Protocol):
-    """What lanes said.  ``tokens``: of the last replay of each that answered, empty for none; ``rebuilding``: those of
-    lanes that are not whole; ``arrivals``: of the whole ones."""
-
-    @property
-    def tokens(self) -> Mapping[int, str]: ...
-    @property
-    def rebuilding(self) -> Mapping[int, str]: ...
-    @property
-    def arrivals(self) -> Mapping[int, LaneArrivals]: ...
 
 
 class ReplayRecords(NamedTuple):

@@ -1,6 +1,6 @@
 """When a window is due for sealing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
 from zlib import crc32
 
@@ -22,6 +22,18 @@ class LaneArrivals(Protocol):
     def tick_ms(self) -> int | None: ...
     @property
     def unsealed_s(self) -> int | None: ...
+
+
+class LaneStates(Protocol):
+    """What lanes said.  ``tokens``: of the last replay of each that answered, empty for none; ``rebuilding``: those of
+    lanes that are not whole; ``arrivals``: of the whole ones."""
+
+    @property
+    def tokens(self) -> Mapping[int, str]: ...
+    @property
+    def rebuilding(self) -> Mapping[int, str]: ...
+    @property
+    def arrivals(self) -> Mapping[int, LaneArrivals]: ...
 
 
 class SealSchedule(NamedTuple):

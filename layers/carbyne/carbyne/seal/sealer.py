@@ -6,7 +6,7 @@ confirm lets go only of (field, stamp) pairs that a put or a consistent read has
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -17,7 +17,7 @@ from carbyne.core.limits import SEAL_RESERVE_S
 from carbyne.core.meter import Meter
 from carbyne.samples.columns import Columns
 from carbyne.samples.markers import Markers
-from carbyne.samples.schedule import LaneArrivals, SealSchedule
+from carbyne.samples.schedule import LaneStates, SealSchedule
 from carbyne.seal.backlog import Backlog
 from carbyne.seal.relief import Admission, Relief, ReliefPorts, ShardMemory, Sized
 from carbyne.store.catalogue import Catalogue, SourceCatalogue
@@ -29,19 +29,11 @@ _log = logging.getLogger(__name__)
 Given = TypeVar("Given")
 
 
-class DueWindows(Protocol):
-    """``windows``: (due_ms, source, window), earliest first; ``tokens``: of the last replay of each lane that answered,
-    empty for none; ``rebuilding``: those of lanes that are not whole; ``arrivals``: of the others, see
-    ``schedule.LaneArrivals``."""
+class DueWindows(LaneStates, Protocol):
+    """``windows``: (due_ms, source, window), earliest first, beside what the lanes said."""
 
     @property
     def windows(self) -> Sequence[tuple[int, SourceKey, Window]]: ...
-    @property
-    def tokens(self) -> Mapping[int, str]: ...
-    @property
-    def rebuilding(self) -> Mapping[int, str]: ...
-    @property
-    def arrivals(self) -> Mapping[int, LaneArrivals]: ...
 
 
 class SealableRows(Protocol):
@@ -86,7 +78,7 @@ class Replays(Protocol):
     """Has lanes replayed that are not whole.  ``begin_look``: before Redis is asked; what it gives takes what Redis
     said.  Both raise RetryableError if that can't be seen to now."""
 
-    def begin_look(self) -> Callable[[DueWindows], None]: ...
+    def begin_look(self) -> Callable[[LaneStates], None]: ...
 
 
 class Retention(NamedTuple):
