@@ -246,12 +246,12 @@ class Usage:
 
     def _count(self, row: UsedRow, after_minute: int) -> None:
         use = self._tenants.setdefault(row.source.tenant, _Use())
-        minute = int(row.arrived_s) // MINUTE_S
+        minute, is_labelled = int(row.arrived_s) // MINUTE_S, labels.is_labelled(row.source.source)
         if minute > after_minute:
             use.samples[minute] += row.samples
-            if labels.is_labelled(row.source.source):
+            if is_labelled:
                 use.cadence.note(row.source.source, row.ts_ms, row.samples)
-        if labels.is_labelled(row.source.source):
+        if is_labelled:
             use.large.note(row.source, row.window, len(self._names_in(row.source, row.window)))
         use.month["samples"] += row.values
         use.month["rows"] += 1
