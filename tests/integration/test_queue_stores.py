@@ -159,6 +159,15 @@ def test_messages_are_leased_in_order_and_come_back(order, queue):
     assert order.look(queue) == (WHOLE, 0, 0, 0, "")
 
 
+def test_queues_are_ready_with_a_message_or_if_redis_does_not_know(order, queue):
+    lost, leased = QueueKey("a", f"{queue.name}-lost"), stored(1).id
+    assert order.ready([queue, lost]) == [lost]
+    order.push(queue, [(leased, 0)])
+    assert order.ready([lost, queue]) == [lost, queue]
+    order.take(queue, 1, 20_000, "a")
+    assert order.ready([queue]) == [] and order.ready([]) == []
+
+
 def test_a_delayed_message_is_ready_when_it_is_due(order, queue):
     soon, never = stored(1).id, stored(2).id
     now_ms = time.time_ns() // 1_000_000

@@ -5,9 +5,10 @@ import logging
 import random
 
 import pytest
+from carbyne.adapters.deliveries import InvokedDeliveryQueue
 from carbyne.core import keys
 from carbyne.core.errors import RetryableError
-from carbyne.core.limits import GROUP_ALERTS_PER_MESSAGE, GROUP_HEARERS_MAX, GROUP_NEWS_MAX
+from carbyne.core.limits import GROUP_ALERTS_PER_MESSAGE, GROUP_HEARERS_MAX, GROUP_NEWS_MAX, NOTICES_READ_MAX
 from carbyne.notify import grouping
 from carbyne.registry import alert_groups
 
@@ -271,9 +272,13 @@ class Faults:
 
     def __init__(self, system, rng):
         self.rng, self.is_on = rng, True
-        store, queue = system.notifier._store, system.notifier._queue
-        store.write, queue.publish = self.failing(store.write), self.failing(queue.publish)
-        queue.acknowledge = self.failing(queue.acknowledge)
+        store, of = system.notifier._store, system.notifier._deliveries.of
+        store.write = self.failing(store.write)
+        system.notifier._deliveries.of = lambda tenant: self.failing_queue(of(tenant))
+
+    def failing_queue(self, queue):
+        queue.publish, queue.acknowledge = self.failing(queue.publish), self.failing(queue.acknowledge)
+        return queue
 
     def failing(self, call):
         def made(*given, **named):
@@ -352,13 +357,12 @@ def test_a_group_whose_messages_are_over_a_mebibyte_together_is_told():
     assert len(told_ids(system)) == 2 * GROUP_NEWS_MAX
 
 
-def test_a_group_takes_no_more_than_an_item_while_the_queue_is_away(caplog):
+def test_a_group_takes_no_more_than_an_item_while_the_queue_is_away(monkeypatch, caplog):
     caplog.set_level(logging.CRITICAL + 1)
     system = Grouped(notificationInterval=60)
     system.report(system.hosts[0], "CRITICAL")
     system.run()
-    queue = system.notifier._queue
-    publish, queue.publish = queue.publish, away
+    monkeypatch.setattr(InvokedDeliveryQueue, "publish", away)
     for host in (system.host() for _ in range(3)):
         storm(system, host, 3 * GROUP_NEWS_MAX)
     for _ in range(12):
@@ -368,9 +372,21 @@ def test_a_group_takes_no_more_than_an_item_while_the_queue_is_away(caplog):
         system.world.sleep(60)
     [item] = system.kept()
     assert len(item.body) < 200_000, "an item of the table has 400,000"
-    queue.publish = publish
+    monkeypatch.undo()
     system.run(12)
     assert len(told_ids(system)) == 1 + 9 * GROUP_NEWS_MAX
+
+
+def test_notices_behind_those_of_a_full_group_do_not_wait():
+    system = Grouped(roleScopes=["shop: web"])
+    storm(system, system.host(roleFullnames=["shop:web"]), NOTICES_READ_MAX - 10)
+    storm(system, system.hosts[0], 10)
+    system.run()
+    assert len(system.alerts()) == 10
+    system.run()
+    assert len(told_ids(system)) == 3 * GROUP_NEWS_MAX, "so many twice a minute; the rest is told after the interval"
+    system.run(10)
+    assert len(told_ids(system)) == NOTICES_READ_MAX - 10
 
 
 def away(*_):

@@ -1,12 +1,12 @@
 """Calls between functions: what goes to Lambda, what comes back, and the local runtime's Invoke."""
 
 import json
-from threading import Thread
+from threading import Lock, Thread
 
 import boto3
 import pytest
 from botocore.stub import Stubber
-from carbyne.adapters.invoke import CalledWorker, InvokedQueue
+from carbyne.adapters.invoke import CalledWorker, InvokedQueue, InvokedQueues
 from carbyne.checks.scheduler import CheckJob, CheckTaken
 from carbyne.core.errors import RequestError, RetryableError
 from carbyne.queue.api import QueueDeps
@@ -27,13 +27,15 @@ class Lambda:
 
     def __init__(self, world):
         self.deps, self.error = QueueDeps(None, world.queues, None), None
+        self.lock = Lock()
 
     def invoke(self, *, FunctionName, Payload):
         assert FunctionName == "carbyne-queue"
         if self.error:
             return {"FunctionError": "Unhandled", "Payload": Body({"errorMessage": self.error})}
         event = json.loads(Payload)
-        return {"Payload": Body(APP.handle(event, lambda: self.deps))}
+        with self.lock:  # the stores in memory are for one thread
+            return {"Payload": Body(APP.handle(event, lambda: self.deps))}
 
 
 class Body:
@@ -46,7 +48,7 @@ class Body:
 
 def test_checks_go_through_the_queues_function():
     world = MemoryQueueWorld()
-    queue = InvokedQueue(Lambda(world), "carbyne-queue", "carbyne", "external-checks", CheckTaken)
+    queue = InvokedQueue(InvokedQueues(Lambda(world), "carbyne-queue"), "external-checks", CheckTaken)
     job = CheckJob("a", "m", 7)
     queue.publish([(job, 0, "a/m/7"), (job, 0, "a/m/7"), (CheckJob("b", "m", 7), 30, "b/m/7")])
     [taken] = queue.take(8, 60)
@@ -60,7 +62,7 @@ def test_checks_go_through_the_queues_function():
 def test_a_queue_that_is_away_may_be_asked_again_and_one_that_refuses_not():
     world = MemoryQueueWorld()
     client = Lambda(world)
-    queue = InvokedQueue(client, "carbyne-queue", "carbyne", "external-checks", CheckTaken)
+    queue = InvokedQueue(InvokedQueues(client, "carbyne-queue"), "external-checks", CheckTaken)
     assert queue.take(8, 60) == [], "nothing was ever published"
     with pytest.raises(RequestError, match="max"):
         queue.take(0, 60)

@@ -8,13 +8,14 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from carbyne.adapters.deliveries import InvokedDeliveries
+from carbyne.adapters.deliveries import InvokedDeliveries, InvokedDeliveryQueue
+from carbyne.adapters.invoke import InvokedQueues
 from carbyne.core import keys
 from carbyne.core.errors import RetryableError
-from carbyne.core.limits import NOTICES_PER_TENANT
+from carbyne.core.limits import NOTICES_TOGETHER
 from carbyne.notify.downtimes import is_active, is_of
 from carbyne.notify.links import Links
-from carbyne.notify.notifier import QUEUE, Notifier, Ways
+from carbyne.notify.notifier import Notifier, Ways
 from carbyne.registry.downtimes import Downtime, Recurrence
 from carbyne.registry.monitors import ExternalState, keep_state
 
@@ -35,9 +36,9 @@ class Notified(System):
         super().__init__()
         self.world = MemoryQueueWorld()
         self.posts, self.mails, self.htmls, self.problem = [], [], [], ""
-        queue = InvokedDeliveries(Lambda(self.world), "carbyne-queue", "carbyne", QUEUE)
+        deliveries = InvokedDeliveries(InvokedQueues(Lambda(self.world), "carbyne-queue"))
         ways, links = Ways(self._post, self._mail), Links("https://door.example", lambda: pictures.SECRET)
-        self.notifier = Notifier(self.store, queue, ways, lambda: self.now_s, self._put, links, time.monotonic)
+        self.notifier = Notifier(self.store, deliveries, ways, lambda: self.now_s, self._put, links, time.monotonic)
 
     def _post(self, url, body, headers):
         if not self.problem:
@@ -148,7 +149,7 @@ def test_a_delivery_that_fails_comes_again_and_is_a_dead_letter_in_the_end(syste
     for _ in range(6):
         system.notify()
         system.world.sleep(901)
-    assert len(system.world.queues.dead(keys.QueueKey("carbyne", QUEUE), "", 10)) == 1
+    assert len(system.world.queues.dead(keys.QueueKey("carbyne", "notifications.a"), "", 10)) == 1
 
 
 def test_a_notice_that_was_published_before_a_crash_is_told_once(system):
@@ -264,7 +265,7 @@ def test_what_is_in_the_queue_is_sent_while_nothing_can_be_published(system, mon
     system.report(host, "OK")
     system.world.sleep(61)
     with monkeypatch.context() as patch:
-        patch.setattr(InvokedDeliveries, "publish", refused)
+        patch.setattr(InvokedDeliveryQueue, "publish", refused)
         with pytest.raises(RetryableError):
             system.notify()
     assert len(system.posts) == 1
@@ -278,10 +279,36 @@ def refused(*_):
 def test_a_storm_of_one_tenant_does_not_hold_up_another(system):
     host = system.host()
     system.channel(HOOK)
-    for number in range(NOTICES_PER_TENANT + 20):
+    for number in range(2 * NOTICES_TOGETHER + 20):
         system.report(host, "CRITICAL", f"c{number}")
-    assert system.notify() == NOTICES_PER_TENANT
+    assert system.notify() == 2 * NOTICES_TOGETHER
     assert system.notify() == 20
+
+
+def test_each_tenant_has_turns_and_what_rules_recorded_has_time_of_its_own(system, monkeypatch):
+    for key in ("key-a", "key-b"):
+        host = system.ok("POST", "/api/v0/hosts", {"name": "h", "meta": {}}, key=key)["id"]
+        report = {"source": {"type": "host", "hostId": host}, "name": "p", "status": "CRITICAL", "message": ""}
+        report["occurredAt"] = system.now_s
+        system.ok("POST", "/api/v0/monitoring/checks/report", {"reports": [report]}, key=key)
+    done, left_s = [], 60.0
+
+    def step(kind, seconds):
+        def made(*given):
+            nonlocal left_s
+            left_s -= seconds
+            done.append((kind, given[-1]))
+            return kind == "dispatch"
+
+        return made
+
+    monkeypatch.setattr(system.notifier, "_dispatch", step("dispatch", 12))
+    monkeypatch.setattr(system.notifier, "_record", step("record", 1))
+    system.notifier.run(lambda: left_s)
+    first, second = (tenant for _, tenant in done[:2])
+    assert sorted((first, second)) == ["a", "b"]
+    ways = [("dispatch", first), ("dispatch", second), ("record", first), ("record", second), ("dispatch", first)]
+    assert done == ways
 
 
 def at(text):

@@ -4,6 +4,7 @@ import pytest
 from carbyne.core import limits
 from carbyne.core.errors import OverLimitError, RequestError, RetryableError
 from carbyne.core.keys import QueueKey, takers
+from carbyne.core.names import OPERATOR
 from carbyne.queue import deletion
 from carbyne.queue import queues as module
 from carbyne.queue.queues import NewMessage, QueueState
@@ -292,7 +293,7 @@ def test_leases_are_given_back_when_the_table_is_away(world):
     assert [message.tries for message in take(world)] == [3]
 
 
-@pytest.mark.parametrize("name", ["", "a" * 65, "ä", "a/b", "a:b"])
+@pytest.mark.parametrize("name", ["", "a" * 81, "ä", "a/b", "a:b"])
 def test_a_queue_has_a_plain_name(world, name):
     with pytest.raises(RequestError) as refused:
         publish(world, 1, queue=QueueKey("a", name))
@@ -306,6 +307,34 @@ def test_a_tenant_has_so_many_queues(world):
         publish(world, 1, queue=QueueKey("a", "more"))
     publish(world, 1, queue=QueueKey("b", "more"))
     assert world.queues.names("b") == ["more"]
+
+
+def test_the_operator_has_a_queue_of_notifications_for_each_tenant(world):
+    for number in range(limits.QUEUES_PER_TENANT_MAX + 1):
+        publish(world, 1, queue=QueueKey(OPERATOR, f"notifications.{number}"))
+    longest = "t" * 63
+    publish(world, 1, queue=QueueKey(OPERATOR, f"notifications.{longest}"))
+    assert len(world.queues.names(OPERATOR)) == limits.QUEUES_PER_TENANT_MAX + 2
+
+
+def test_queues_are_ready_that_may_have_a_message(world):
+    names = ("delayed", "deleted", "empty", "leased", "waiting")
+    for name in names:
+        publish(world, 1, queue=QueueKey("a", name), delay_ms=60_000 if name == "delayed" else 0)
+    publish(world, 1, queue=QueueKey("b", "other"))
+    for name in ("empty", "leased"):
+        [taken] = take(world, lease_s=30, queue=QueueKey("a", name))
+        if name == "empty":
+            world.queues.acknowledge(QueueKey("a", name), [taken.lease])
+    world.queues.delete(QueueKey("a", "deleted"))
+    assert world.queues.ready("a") == ["waiting"]
+    world.sleep(31)
+    assert world.queues.ready("a") == ["leased", "waiting"]
+    world.sleep(30)
+    assert world.queues.ready("a") == ["delayed", "leased", "waiting"]
+    world.flush()
+    assert world.queues.ready("a") == ["delayed", "empty", "leased", "waiting"], "Redis does not know"
+    assert take(world, queue=QueueKey("a", "empty")) == [] and "empty" not in world.queues.ready("a")
 
 
 def test_an_unknown_queue_has_nothing(world):

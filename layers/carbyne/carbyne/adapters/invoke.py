@@ -7,6 +7,7 @@ import msgspec
 
 from carbyne.adapters.aws import retryable
 from carbyne.core.errors import RequestError, RetryableError
+from carbyne.core.names import OPERATOR
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -18,14 +19,44 @@ UNKNOWN = 404
 TakenJob = TypeVar("TakenJob", bound=msgspec.Struct)
 
 
-class InvokedMessages:
-    """A queue behind the queues' function; ``tenant``: whose it is."""
+class InvokedQueues:
+    """The queues of the operator's tenant, behind the queues' function."""
 
-    def __init__(self, client: "LambdaClient", function: str, tenant: str, name: str) -> None:
+    def __init__(self, client: "LambdaClient", function: str) -> None:
         self._client = client
         self._function = function
-        self._tenant = tenant
-        self._path = f"/carbyne/v1/queues/{name}"
+
+    def ready(self) -> list[str]:
+        """Names of those that may have a message to take."""
+        names: list[str] = msgspec.json.decode(self.call("GET", "", query="ready=true"))["queues"]
+        return names
+
+    def call(self, method: str, path: str, body: object = None, query: str = "") -> str:
+        """The body of the answer; RetryableError for a 503, RequestError for any other refusal."""
+        path = f"/carbyne/v1/queues{path}"
+        event = {
+            "tenant": OPERATOR,
+            "rawPath": path,
+            "rawQueryString": query,
+            "requestContext": {"http": {"method": method, "path": path}},
+            "body": msgspec.json.encode(body).decode(),
+        }
+        with retryable("queue Invoke"):
+            answer = self._client.invoke(FunctionName=self._function, Payload=msgspec.json.encode(event))
+            told: dict[str, Any] = msgspec.json.decode(answer["Payload"].read())
+        if "FunctionError" in answer or told["statusCode"] == 503:
+            raise RetryableError(f"{method} {path}: {str(told)[:300]}")
+        if told["statusCode"] != 200:
+            raise RequestError(told["statusCode"], str(told["body"])[:300])
+        return str(told["body"])
+
+
+class InvokedMessages:
+    """One of the queues."""
+
+    def __init__(self, queues: InvokedQueues, name: str) -> None:
+        self._queues = queues
+        self._name = name
 
     def acknowledge(self, leases: Sequence[str]) -> None:
         self.call("ack", {"leases": leases})
@@ -42,29 +73,14 @@ class InvokedMessages:
         return messages
 
     def call(self, what: str, body: object) -> str:
-        """The body of the answer; RetryableError for a 503, RequestError for any other refusal."""
-        path = f"{self._path}/{what}"
-        event = {
-            "tenant": self._tenant,
-            "rawPath": path,
-            "requestContext": {"http": {"method": "POST", "path": path}},
-            "body": msgspec.json.encode(body).decode(),
-        }
-        with retryable("queue Invoke"):
-            answer = self._client.invoke(FunctionName=self._function, Payload=msgspec.json.encode(event))
-            told: dict[str, Any] = msgspec.json.decode(answer["Payload"].read())
-        if "FunctionError" in answer or told["statusCode"] == 503:
-            raise RetryableError(f"queue {what}: {str(told)[:300]}")
-        if told["statusCode"] != 200:
-            raise RequestError(told["statusCode"], str(told["body"])[:300])
-        return str(told["body"])
+        return self._queues.call("POST", f"/{self._name}/{what}", body)
 
 
 class InvokedQueue(InvokedMessages, Generic[TakenJob]):
     """A CheckQueue or CloudQueue; ``taken``: the type of its messages, with lease and body."""
 
-    def __init__(self, client: "LambdaClient", function: str, tenant: str, name: str, taken: type[TakenJob]) -> None:
-        super().__init__(client, function, tenant, name)
+    def __init__(self, queues: InvokedQueues, name: str, taken: type[TakenJob]) -> None:
+        super().__init__(queues, name)
         self._taken = taken
 
     def publish(self, jobs: Sequence[tuple[msgspec.Struct, int, str]]) -> None:

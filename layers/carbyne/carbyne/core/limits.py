@@ -632,8 +632,11 @@ ANOMALY_BASELINES_PER_LOOK: Final = 60
 """Hosts of a tenant of which a look learns what is usual: each reads 35 blocks, once a day."""
 EVALUATE_RESERVE_S: Final = 15.0
 """A look begins nothing with less time left: what it began ends within it."""
-NOTICES_PER_TENANT: Final = 100
-"""Notices of a tenant that are brought into the queue in a minute: a storm of one tenant does not hold up others."""
+NOTICES_TOGETHER: Final = 50
+"""Notices of a tenant, beside those of groups, that are brought into its queue before it is another tenant's turn;
+twice as many in a minute."""
+NOTICES_READ_MAX: Final = 200
+"""Notices of a tenant that are read to find these: some are of groups, which may have no room for them."""
 GROUPS_OPEN_MAX: Final = 20
 """Groups of alerts of a tenant at one time, which a run reads whole: 7 MB; alerts of more are told by themselves."""
 GROUP_NOTICES_PER_RUN: Final = 50
@@ -658,20 +661,21 @@ SEND_PAUSES_S: Final = (60, 240, 900, 900)
 """Pauses between the tries of a delivery; a channel may be away for half an hour before it is a dead letter."""
 SENT_PER_TENANT: Final = 8
 """Of SENT_AT_ONCE: channels of one tenant that do not answer leave threads for the others."""
-SENT_WAITING: Final = 100
-"""Deliveries that a notifier has in memory beyond those that it sends, of tenants whose channels answer."""
-SEND_HANGS_S: Final = 2.0
-"""A channel that has not answered for so long hangs; what its tenant has waiting makes room for others."""
+SENT_TOGETHER: Final = 4
+"""Deliveries that a thread takes at once: a call to the queues' function costs as much as a delivery."""
 SEND_SLOW_S: Final = 5.0
-"""A try that fails after so long was no refusal, but a channel that does not answer."""
+"""A try that fails after so long was no refusal, but a channel that does not answer.  After so long a thread gives back
+what it took: two thirds of its lease are left for the try that it is in."""
 CHANNEL_TIMEOUTS: Final = 2
 """Tries in a row that a channel does not answer; then it rests."""
 CHANNEL_REST_S: Final = 300
 """How long a channel rests that does not answer: its deliveries wait, without a try."""
 DELIVERY_KEPT_S: Final = 2_100
 """How old a delivery may be to wait without a try: as long as the pauses between its tries are together."""
-DISPATCH_RESERVE_S: Final = 30.0
-"""With less time left a notifier brings nothing more into the queue: sending has ten seconds of each run."""
+DISPATCH_RESERVE_S: Final = 40.0
+"""With less time left of its 60 s a notifier first puts on the stream what rules recorded."""
+RECORD_RESERVE_S: Final = 30.0
+"""With less time left a notifier brings nothing more into queue or stream: sending has ten seconds of each run."""
 SEND_RESERVE_S: Final = 20.0
 """A notifier begins nothing with less time left: what it began takes CHECK_S, and some calls."""
 
@@ -790,10 +794,11 @@ AZURE_METRICS_PER_CALL_MAX: Final = 20
 """Azure Monitor: metrics of one call."""
 
 # Queues
-QUEUE_NAME_CHARACTERS_MAX: Final = 64
-"""The name of a queue."""
+QUEUE_NAME_CHARACTERS_MAX: Final = 80
+"""The name of a queue: those of notifications have the name of a tenant in theirs."""
 QUEUES_PER_TENANT_MAX: Final = 20
-"""Queues of a tenant: with their longest length 60 MB of Redis."""
+"""Queues of a tenant: with their longest length 60 MB of Redis.  The operator has one of notifications for each tenant
+beside these."""
 QUEUE_LENGTH_MAX: Final = 20_000
 """Messages of a queue that are in Redis, some 150 bytes each; more are refused until some were taken."""
 MESSAGE_BYTES_MAX: Final = 32 * 1024

@@ -57,7 +57,7 @@ def in_calls(told: Iterable[tuple[Delivery, str]]) -> Iterator[list[tuple[Delive
 
 
 class DeliveryQueue(Protocol):
-    """The queue of the operator's tenant.  All methods raise RetryableError."""
+    """The deliveries of a tenant.  All methods raise RetryableError."""
 
     def publish(self, deliveries: Sequence[tuple[Delivery, str]], delay_s: int = 0) -> None:
         """Deliveries with their keys."""
@@ -67,3 +67,12 @@ class DeliveryQueue(Protocol):
 
     def acknowledge(self, leases: Sequence[str]) -> None: ...
     def extend(self, lease: str, lease_s: int) -> None: ...
+
+
+class Deliveries(Protocol):
+    """A queue for each tenant: what one has too much of delays no other."""
+
+    def ready(self) -> list[str]:
+        """Tenants that may have a delivery to take; RetryableError."""
+
+    def of(self, tenant: str) -> DeliveryQueue: ...

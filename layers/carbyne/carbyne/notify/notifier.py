@@ -1,28 +1,32 @@
 """Takes what must be notified, and sends it until it was taken.
 
-A notice leaves the table after the queue has a message of it for each channel, or a group of alerts has it, which is
-told in the same way; the queue gives a message until it is acknowledged, and sets it aside after five tries.  So an
-alert is announced at least once, or is a dead letter.
+A notice leaves the table after its tenant's queue has a message of it for each channel, or a group of alerts has it,
+which is told in the same way.  The queue gives a message until it is acknowledged, and sets it aside after five tries.
+So an alert is announced at least once, or is a dead letter.
 """
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice, takewhile
-from typing import Final, NamedTuple, Protocol
+from random import Random
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from carbyne.core import keys
-from carbyne.core.errors import CarbyneError, InvariantError, RetryableError
+from carbyne.core.errors import RetryableError
 from carbyne.core.limits import (
     DISPATCH_RESERVE_S,
-    NOTICES_PER_TENANT,
+    NOTICES_READ_MAX,
+    NOTICES_TOGETHER,
+    RECORD_RESERVE_S,
     RECORDED_BYTES,
     RECORDED_PER_TENANT,
 )
 from carbyne.notify import alertmanager, group_messages, messages
-from carbyne.notify.deliveries import Delivery, DeliveryQueue, FiringGroup, in_calls
+from carbyne.notify.deliveries import Deliveries, Delivery, FiringGroup, in_calls
+from carbyne.notify.failures import TenantFailures
 from carbyne.notify.grouping import Grouping, GroupMessage
 from carbyne.notify.links import Links
 from carbyne.notify.routing import About, Directions, about, alertmanagers, directions, hearing, hears_of_groups
@@ -35,8 +39,6 @@ from carbyne.registry.store import RegistryChange, RegistryItem, Store
 from carbyne.stream.putter import Entry
 
 _log = logging.getLogger(__name__)
-QUEUE: Final = "notifications"
-"""The queue's name, among those of the operator's tenant."""
 Unsent = tuple[RegistryItem, LeftToSend]
 """What an evaluation of rules left, and its item."""
 
@@ -68,7 +70,7 @@ class Notifier:
     def __init__(
         self,
         store: Store,
-        queue: DeliveryQueue,
+        deliveries: Deliveries,
         ways: Ways,
         now_s: Callable[[], int],
         put: Callable[[Sequence[Entry], Sequence[Entry]], None],
@@ -77,84 +79,87 @@ class Notifier:
     ) -> None:
         self._store = store
         self._put = put
-        self._queue = queue
+        self._deliveries = deliveries
         self._ways = ways
         self._now_s = now_s
         self._links = links
-        self._sender = Sender(queue, self._deliver, now_s, monotonic)
+        self._sender = Sender(deliveries, self._deliver, now_s, monotonic)
 
     def run(self, seconds_left: Callable[[], float]) -> int:
         """How many deliveries were taken by their channels.
 
-        Notices of a tenant that can't be brought into the queue hold up no others, and no sending, which alone empties
+        Notices of a tenant that can't be brought into its queue hold up no others, and no sending, which alone empties
         a queue that is full; the error is raised at the end.
         """
-        failure: CarbyneError | None = None
-        for tenant in rules.tenants(self._store):
-            if seconds_left() < DISPATCH_RESERVE_S:
-                _log.error("notices of %s and others wait for the next minute", tenant)
-                break
-            for step in (self._dispatch, partial(self._record, seconds_left)):
-                try:
-                    step(tenant)
-                except CarbyneError as error:
-                    _log.exception("notices of %s wait for the next minute", tenant)
-                    failure = error
-                except Exception as error:  # noqa: BLE001 - a bug of ours that one tenant meets; its text may hold secrets
-                    _log.error("BUG: notices of %s wait for the next minute: %s", tenant, type(error).__name__)
-                    failure = InvariantError(f"BUG: {type(error).__name__}")
-        sent = self._sender.run(seconds_left)
-        if failure:
-            raise failure
+        failures = TenantFailures()
+        tenants = list(rules.tenants(self._store))
+        Random(self._now_s()).shuffle(tenants)  # none is always the last one
+
+        def each(some: Sequence[str], step: Callable[[str], bool], reserve_s: float) -> list[str]:
+            return list(_those(some, step, lambda: seconds_left() > reserve_s, failures))
+
+        busy = each(tenants, self._dispatch, DISPATCH_RESERVE_S)
+        each(tenants, partial(self._record, seconds_left), RECORD_RESERVE_S)
+        each(busy, self._dispatch, RECORD_RESERVE_S)
+        sent = self._sender.run(seconds_left, failures)
+        failures.raise_last()
         return sent
 
-    def _dispatch(self, tenant: str) -> None:
-        """Bring a tenant's notices into the queue, or into groups: so many a minute, that others are not held up."""
-        items = list(islice(_notices(self._store, tenant), NOTICES_PER_TENANT))
+    def _dispatch(self, tenant: str) -> bool:
+        """Bring some of a tenant's notices into its queue, or into groups; whether there may be more.  What its group
+        has no room for is passed over: the notices behind it do not wait."""
+        items = list(islice(_notices(self._store, tenant), NOTICES_READ_MAX))
         grouping = Grouping(self._store, tenant, self._now_s())
         failure: Exception | None = None
+        alone = 0
         if items:
             to = directions(self._store, tenant)
             for item in items:
                 try:
-                    self._direct(item, to, grouping)
+                    alone += self._direct(item, to, grouping)
                 except RetryableError:
                     raise
                 except Exception as error:  # noqa: BLE001 - a notice that meets a bug of ours stays, the others go on
                     failure = error
-        grouping.tell(self._publish_group)
+                if alone == NOTICES_TOGETHER:
+                    break
+        grouping.tell(partial(self._publish_group, tenant))
         if failure:
             raise failure
+        return len(items) > NOTICES_TOGETHER
 
-    def _direct(self, item: RegistryItem, to: Directions, grouping: Grouping) -> None:
-        """Publish a notice for those who hear of it alone, then give it to its group, or delete it."""
+    def _direct(self, item: RegistryItem, to: Directions, grouping: Grouping) -> bool:
+        """Publish a notice for those who hear of it alone, then give it to its group if that has room, or delete it;
+        whether it has no group."""
         notice = msgspec.json.decode(item.body, type=Notice)
         subject = about(self._store, notice.tenant, notice)
         setting = grouping.setting_of(notice, subject)
         if setting and not grouping.has_room(setting):
-            return
+            return False
         heard = hearing(notice, subject, to, self._now_s(), grouping.most_hearers(setting))
-        self._publish([(Delivery(each, self._now_s(), notice), _key(item, each)) for each in heard.alone])
+        told = [(Delivery(each, self._now_s(), notice), _key(item, each)) for each in heard.alone]
+        self._publish(notice.tenant, told)
         if heard.grouped or grouping.is_member(setting, notice):
             grouping.add(setting, item, notice, subject, heard.grouped)
-        else:
-            self._store.write(RegistryChange(item.key, None, item.version))
+            return False
+        self._store.write(RegistryChange(item.key, None, item.version))
+        return True
 
-    def _publish_group(self, told: Sequence[tuple[str, GroupMessage]]) -> None:
+    def _publish_group(self, tenant: str, told: Sequence[tuple[str, GroupMessage]]) -> None:
         now_s = self._now_s()
-        self._publish([(Delivery(to, now_s, group=message), f"{message.key}:{to}") for to, message in told])
+        self._publish(tenant, [(Delivery(to, now_s, group=message), f"{message.key}:{to}") for to, message in told])
 
-    def _publish(self, told: Sequence[tuple[Delivery, str]]) -> None:
+    def _publish(self, tenant: str, told: Sequence[tuple[Delivery, str]]) -> None:
         for part in in_calls(told):
-            self._queue.publish(part)
+            self._deliveries.of(tenant).publish(part)
 
-    def _record(self, seconds_left: Callable[[], float], tenant: str) -> None:
+    def _record(self, seconds_left: Callable[[], float], tenant: str) -> bool:
         """Put on the stream what rules recorded, and bring what Alertmanagers hear of into the queue.  What was put
-        twice, as an item could not be deleted, is the same samples."""
+        twice, as an item could not be deleted, is the same samples.  Whether time was too short."""
         heard: list[str] | None = None
         for some in _some(islice(rule_states.waiting(self._store, tenant), RECORDED_PER_TENANT)):
-            if seconds_left() < DISPATCH_RESERVE_S:
-                return
+            if seconds_left() <= RECORD_RESERVE_S:
+                return True
             before = [entry for _, left in some for entry in left.before]
             entries = [entry for _, left in some for entry in left.entries]
             if before or entries:
@@ -164,16 +169,16 @@ class Notifier:
                 self._announce(tenant, [each for each in some if each[1].tells], heard)
             for item, _ in some:
                 self._store.write(RegistryChange(item.key, None, item.version))
+        return False
 
     def _announce(self, tenant: str, some: Sequence[Unsent], heard: Sequence[str]) -> None:
         now_s = self._now_s()
-        self._publish(
-            [
-                (Delivery(each, now_s, firing=FiringGroup(tenant, left.name)), _key(item, each))
-                for item, left in some
-                for each in heard
-            ]
-        )
+        told = [
+            (Delivery(each, now_s, firing=FiringGroup(tenant, left.name)), _key(item, each))
+            for item, left in some
+            for each in heard
+        ]
+        self._publish(tenant, told)
 
     def _deliver(self, delivery: Delivery) -> str:
         """Why its channel did not take it; empty if it did, or was deleted."""
@@ -225,6 +230,19 @@ class Notifier:
         return self._ways.post(url, body, headers)
 
 
+def _those(
+    tenants: Sequence[str], step: Callable[[str], bool], has_time: Callable[[], bool], failures: TenantFailures
+) -> Iterator[str]:
+    """The tenants for which a step says so, each tried once while there is time."""
+    for tenant in tenants:
+        if not has_time():
+            _log.error("notices of %s and others wait for the next minute", tenant)
+            return
+        with failures.of(tenant):
+            if step(tenant):
+                yield tenant
+
+
 def _notices(store: Store, tenant: str) -> Iterator[RegistryItem]:
     prefix = f"{keys.escape(tenant)}:"
     return takewhile(lambda item: item.key.sk.startswith(prefix), store.scan(keys.NOTIFICATIONS_ITEM, prefix))
@@ -237,7 +255,7 @@ def _some(waiting: Iterator[Unsent]) -> Iterator[list[Unsent]]:
     for item, left in waiting:
         part.append((item, left))
         size += len(item.body)
-        if size > RECORDED_BYTES or len(part) >= NOTICES_PER_TENANT:
+        if size > RECORDED_BYTES or len(part) >= NOTICES_TOGETHER:
             yield part
             part, size = [], 0
     if part:

@@ -5,7 +5,7 @@ events with fields of its own choice alone, so no request from outside can have 
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Raw
@@ -30,6 +30,8 @@ from carbyne.queue.sweep import Sweep
 from carbyne.tenants.accounts import BOTH, Accounts, Permission
 
 PATH: Final = "/carbyne/v1/queues"
+READY: Final = "ready"
+"""Parameter: ``true`` for the queues that may have a message to take."""
 Messages = Annotated[int, Meta(ge=1, le=MESSAGES_PER_CALL_MAX)]
 LeaseSeconds = Annotated[int, Meta(ge=1, le=LEASE_S_MAX)]
 Texts = Annotated[list[str], Meta(min_length=1, max_length=MESSAGES_PER_CALL_MAX)]
@@ -174,7 +176,8 @@ def route(event: Mapping[str, Any], request: Request, deps: QueueDeps) -> Respon
 
 
 def get_queues(queues: Queues, call: Call) -> QueueNames:
-    return QueueNames(queues.names(call.tenant))
+    names = queues.ready if call.request.query.get(READY, ["false"])[-1] == "true" else queues.names
+    return QueueNames(names(call.tenant))
 
 
 def post_messages(queues: Queues, call: Call) -> PublishedIds:
@@ -243,10 +246,11 @@ def _new(message: PublishedMessage) -> NewMessage:
 
 
 NEXT: Final = Parameter("next", Annotated[str, Meta(min_length=1)], "Continue behind a page: the `next` of its answer")
+ONLY_READY: Final = Parameter(READY, Literal["true", "false"], "true: those that may have a message to take now")
 UNKNOWN: Final = "Nothing was published in this queue, or not since it was deleted"
 WRITE: Final = Permission.WRITE
 ROUTES: Final[tuple[Route[Queues], ...]] = (
-    Route("GET", PATH, Permission.READ, "Names of the queues", QueueNames, get_queues),
+    Route("GET", PATH, Permission.READ, "Names of the queues", QueueNames, get_queues, parameters=(ONLY_READY,)),
     Route("POST", f"{PATH}/{{name}}/messages", WRITE, "Publish messages", PublishedIds, post_messages, body=Publish),
     Route("POST", f"{PATH}/{{name}}/take", BOTH, "Take messages", TakenMessages, post_take, Take, not_found=UNKNOWN),
     Route("POST", f"{PATH}/{{name}}/ack", BOTH, "Messages are done", Success, post_ack, Leases, not_found=UNKNOWN),

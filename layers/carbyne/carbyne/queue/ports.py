@@ -125,6 +125,9 @@ class QueueOrder(Protocol):
 
     def look(self, queue: QueueKey) -> QueueCounts: ...
 
+    def ready(self, queues: Sequence[QueueKey]) -> list[QueueKey]:
+        """Those that may have a message to take: also those that are not whole, or whose master does not answer."""
+
     def drop(self, queue: QueueKey) -> None:
         """All that Redis has of the queue: its state is LOST from then on."""
 

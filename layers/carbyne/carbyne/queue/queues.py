@@ -22,6 +22,7 @@ from carbyne.core.limits import (
     TAKEN_AHEAD,
     TAKERS_WAITING_MAX,
 )
+from carbyne.core.names import OPERATOR
 from carbyne.queue.building import Builder, Stated, unknown
 from carbyne.queue.deletion import Deletion
 from carbyne.queue.ports import (
@@ -179,7 +180,11 @@ class Queues:
 
     def names(self, tenant: str) -> list[str]:
         """The queues of a tenant, sorted."""
-        return sorted(queue.name for queue, note in self._table.queues(tenant) if not note.deleted_s)
+        return sorted(queue.name for queue in self._of(tenant))
+
+    def ready(self, tenant: str) -> list[str]:
+        """Those that may have a message to take now, sorted: all of them are asked together."""
+        return sorted(queue.name for queue in self._order.ready(self._of(tenant)))
 
     def dead(self, queue: QueueKey, after: str, most: int) -> list[StoredMessage]:
         """Dead letters behind an id, the oldest first."""
@@ -228,6 +233,9 @@ class Queues:
         """
         self._known.discard(queue)
         return self._deletion.begin(queue)
+
+    def _of(self, tenant: str) -> list[QueueKey]:
+        return [queue for queue, note in self._table.queues(tenant) if not note.deleted_s]
 
     def _wait(self, queue: QueueKey, most: int, lease_ms: int, end_s: float) -> list[TakenMessage]:
         while (left_s := end_s - self._time.monotonic()) > 0:
@@ -308,7 +316,7 @@ class Queues:
             raise RetryableError(f"queue {queue.name} is being deleted; publish again in two minutes")
         if not note:
             known = len(self._table.queues(queue.tenant))
-            if known >= QUEUES_PER_TENANT_MAX:
+            if known >= QUEUES_PER_TENANT_MAX and queue.tenant != OPERATOR:
                 raise RequestError(400, f"there are {known} queues, which is the limit; delete one first")
             self._table.make(queue)
         self._known.add(queue)

@@ -9,7 +9,7 @@ import boto3
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.cloudwatch import AssumedRoles
 from carbyne.adapters.https import fetch
-from carbyne.adapters.invoke import InvokedQueue
+from carbyne.adapters.invoke import InvokedQueue, InvokedQueues
 from carbyne.adapters.parameters import SecretParameters
 from carbyne.clouds.aws import AwsCloud
 from carbyne.clouds.azure import AzureCloud
@@ -18,7 +18,6 @@ from carbyne.clouds.ports import Cloud, CloudRefusedError, CloudTaken
 from carbyne.clouds.scheduler import QUEUE
 from carbyne.clouds.worker import CloudWorker
 from carbyne.core.limits import CLOUD_AT_ONCE, CLOUD_CALLS_AT_ONCE
-from carbyne.core.names import OPERATOR
 from carbyne.core.settings import WorkerSettings, load
 from carbyne.registry.integrations import AwsIntegration, AzureIntegration, Integration, secret_name
 from carbyne.registry.store import SecretStore
@@ -34,7 +33,7 @@ def worker() -> CloudWorker:
     short = aws.config(connect_timeout_s=1, read_timeout_s=5, tries=2)
     parameters = SecretParameters(lambda: boto3.client("ssm", config=short), settings.secrets)
     connect = partial(connected, AssumedRoles(boto3.client("sts", config=short), time.time), parameters)
-    queue = InvokedQueue(functions, settings.queue, OPERATOR, QUEUE, CloudTaken)
+    queue = InvokedQueue(InvokedQueues(functions, settings.queue), QUEUE, CloudTaken)
     return CloudWorker(queue, Collector(registry_of(settings, CLOUD_AT_ONCE * CLOUD_CALLS_AT_ONCE), connect))
 
 

@@ -13,6 +13,7 @@ from carbyne.adapters import aws, telemetry
 from carbyne.adapters.deliveries import InvokedDeliveries
 from carbyne.adapters.dynamodb.accounts import DynamoAccounts
 from carbyne.adapters.dynamodb.registry import DynamoRegistry
+from carbyne.adapters.invoke import InvokedQueues
 from carbyne.adapters.kinesis import KinesisStream
 from carbyne.adapters.mail import SesMail
 from carbyne.checks.asking import Asking
@@ -20,10 +21,9 @@ from carbyne.checks.posting import Posting
 from carbyne.checks.targets import Targets, networks, resolve
 from carbyne.core.keys import PICTURE_SECRET_ITEM
 from carbyne.core.limits import PUT_CONNECT_S, PUT_READ_S, SENT_AT_ONCE
-from carbyne.core.names import OPERATOR
 from carbyne.core.settings import NotifierSettings, load
 from carbyne.notify.links import Links
-from carbyne.notify.notifier import QUEUE, Notifier, Ways
+from carbyne.notify.notifier import Notifier, Ways
 from carbyne.stream.putter import Putter, Time
 
 
@@ -42,7 +42,7 @@ def notifier() -> Notifier:
     asking = Asking(targets, time.monotonic, cache(ssl.create_default_context))
     return Notifier(
         DynamoRegistry(dynamodb, settings.registry_table),
-        InvokedDeliveries(functions, settings.queue, OPERATOR, QUEUE),
+        InvokedDeliveries(InvokedQueues(functions, settings.queue)),
         Ways(Posting(asking), SesMail(mails, settings.mail_from)),
         lambda: int(time.time()),
         Putter(KinesisStream(kinesis, settings.stream_name), putting).put,

@@ -9,14 +9,13 @@ import boto3
 
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.registry import DynamoRegistry
-from carbyne.adapters.invoke import CalledWorker, InvokedQueue
+from carbyne.adapters.invoke import CalledWorker, InvokedQueue, InvokedQueues
 from carbyne.checks import scheduler as checks
 from carbyne.checks.scheduler import CheckJob, CheckTaken, check_scheduler
 from carbyne.clouds import scheduler as clouds
 from carbyne.clouds.ports import CloudTaken
 from carbyne.clouds.scheduler import cloud_scheduler
 from carbyne.core.minutely import MinuteScheduler
-from carbyne.core.names import OPERATOR
 from carbyne.core.settings import SchedulerSettings, load
 from carbyne.registry.integrations import CloudJob
 
@@ -35,17 +34,18 @@ def scheduler() -> SchedulerDeps:
     settings = load(SchedulerSettings, os.environ)
     dynamodb = boto3.client("dynamodb", config=aws.config(connect_timeout_s=1, read_timeout_s=3, tries=3))
     functions = boto3.client("lambda", config=aws.config(connect_timeout_s=1, read_timeout_s=28, tries=2))
+    queues = InvokedQueues(functions, settings.queue)
     store = DynamoRegistry(dynamodb, settings.registry_table)
     return SchedulerDeps(
         check_scheduler(
             store,
-            InvokedQueue(functions, settings.queue, OPERATOR, checks.QUEUE, CheckTaken),
+            InvokedQueue(queues, checks.QUEUE, CheckTaken),
             CalledWorker(functions, settings.worker),
             lambda: int(time.time()),
         ),
         cloud_scheduler(
             store,
-            InvokedQueue(functions, settings.queue, OPERATOR, clouds.QUEUE, CloudTaken),
+            InvokedQueue(queues, clouds.QUEUE, CloudTaken),
             CalledWorker(functions, settings.worker, b'{"clouds": true}'),
             lambda: int(time.time()),
         ),

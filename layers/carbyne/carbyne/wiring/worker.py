@@ -11,14 +11,13 @@ import boto3
 
 from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.registry import DynamoRegistry
-from carbyne.adapters.invoke import InvokedQueue
+from carbyne.adapters.invoke import InvokedQueue, InvokedQueues
 from carbyne.adapters.kinesis import KinesisStream
 from carbyne.checks.asking import Asking
 from carbyne.checks.scheduler import QUEUE, CheckTaken
 from carbyne.checks.targets import Targets, networks, resolve
 from carbyne.checks.worker import CheckWorker
 from carbyne.core.limits import CHECKS_AT_ONCE, PUT_CONNECT_S, PUT_READ_S
-from carbyne.core.names import OPERATOR
 from carbyne.core.settings import WorkerSettings, load
 from carbyne.registry.ids import new_host_id
 from carbyne.registry.store import Registry
@@ -36,7 +35,7 @@ def worker() -> CheckWorker:
         Targets(networks(settings.check_networks), resolve), time.monotonic, cache(ssl.create_default_context)
     )
     return CheckWorker(
-        registry, InvokedQueue(functions, settings.queue, OPERATOR, QUEUE, CheckTaken), asking, time.sleep
+        registry, InvokedQueue(InvokedQueues(functions, settings.queue), QUEUE, CheckTaken), asking, time.sleep
     )
 
 

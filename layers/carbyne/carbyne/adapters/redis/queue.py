@@ -6,9 +6,10 @@ from itertools import chain, pairwise
 from carbyne.adapters.redis.commands import Command, Reply, Script, checked
 from carbyne.adapters.redis.nodes import Nodes
 from carbyne.core import keys
+from carbyne.core.errors import RetryableError
 from carbyne.core.keys import QueueKey
 from carbyne.core.limits import MESSAGE_TRIES_MAX, QUEUE_LENGTH_MAX, TAKERS_WAITING_MAX
-from carbyne.queue.ports import Built, Leased, QueueCounts, QueueNote, Reserved, number_of
+from carbyne.queue.ports import WHOLE, Built, Leased, QueueCounts, QueueNote, Reserved, number_of
 
 
 class RedisQueues:
@@ -67,9 +68,10 @@ class RedisQueues:
         checked(self._nodes.run([self._forget.call(queue.lane, names, ids)])[0])
 
     def look(self, queue: QueueKey) -> QueueCounts:
-        reply = checked(self._nodes.run([self._look.call(queue.lane, _order(queue), [])])[0])
-        state, waiting, delayed, leased, first = reply
-        return QueueCounts(state.decode(), waiting, delayed, leased, first.decode())
+        return _counts(checked(self._looks([queue])[0]))
+
+    def ready(self, queues: Sequence[QueueKey]) -> list[QueueKey]:
+        return [queue for queue, reply in zip(queues, self._looks(queues), strict=True) if _may_be_ready(reply)]
 
     def drop(self, queue: QueueKey) -> None:
         self._written(Command(queue.lane, ("DEL", *_order(queue), queue.tries, queue.tokens)))
@@ -83,8 +85,23 @@ class RedisQueues:
         lane = keys.takers_lane(tenant)
         checked(self._nodes.run([Command(lane, ("ZREM", keys.takers(tenant), taker))])[0])
 
+    def _looks(self, queues: Sequence[QueueKey]) -> list[Reply]:
+        return self._nodes.run([self._look.call(queue.lane, _order(queue), []) for queue in queues])
+
     def _written(self, call: Command) -> Reply:
         return checked(self._nodes.run([call], replicated=True)[0])
+
+
+def _counts(reply: Reply) -> QueueCounts:
+    state, waiting, delayed, leased, first = reply
+    return QueueCounts(state.decode(), waiting, delayed, leased, first.decode())
+
+
+def _may_be_ready(reply: Reply) -> bool:
+    if isinstance(reply, RetryableError):
+        return True
+    counts = _counts(reply)
+    return counts.state != WHOLE or counts.waiting > 0
 
 
 def _order(queue: QueueKey) -> list[str]:
