@@ -285,6 +285,19 @@ def test_a_storm_of_one_tenant_does_not_hold_up_another(system):
     assert system.notify() == 20
 
 
+def test_of_notices_that_wait_the_oldest_are_told_first(system):
+    """Under a storm that brings more each minute than a run tells, none waits for ever."""
+    host = system.host()
+    system.channel(HOOK)
+    for minute in range(3):
+        for number in range(2 * NOTICES_TOGETHER):
+            system.report(host, "CRITICAL", f"{minute}-{number}")
+        system.now_s += 3600
+    system.notify()
+    first = {json.loads(body)["alert"]["openedAt"] for _, body, _ in system.posts}
+    assert len(first) == 2 * NOTICES_TOGETHER and max(first) < NOW_S * 1000 + 3_600_000 * 2
+
+
 def test_each_tenant_has_turns_and_what_rules_recorded_has_time_of_its_own(system, monkeypatch):
     for key in ("key-a", "key-b"):
         host = system.ok("POST", "/api/v0/hosts", {"name": "h", "meta": {}}, key=key)["id"]

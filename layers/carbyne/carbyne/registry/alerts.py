@@ -257,10 +257,7 @@ def remind(registry: Registry, tenant: str, stored: StoredAlert) -> bool:
         return False
     made, status = msgspec.structs.replace(stored, notified_s=now_s), stored.alert.status
     notice = Notice(tenant, stored.alert, stored.subject, "again", status, stored.logs, now_s, again=True, was=status)
-    number = f"{stored.logs}r{now_s}"
-    return registry.store.write(
-        RegistryChange(item.key, body_of(made), item.version), _notice(tenant, stored.alert.id, number, notice)
-    )
+    return registry.store.write(RegistryChange(item.key, body_of(made), item.version), _noticed(notice, now_s))
 
 
 def test_call(registry: Registry, tenant: str, channel: str) -> None:
@@ -271,7 +268,7 @@ def test_call(registry: Registry, tenant: str, channel: str) -> None:
     )
     subject = Subject("", "", "test")
     notice = Notice(tenant, alert, subject, "test", CRITICAL, 1, now_s, was=CRITICAL, channel=channel)
-    registry.store.write(_notice(tenant, alert.id, str(now_s // 60), notice), *rules.listed(registry.store, tenant))
+    registry.store.write(_noticed(notice, now_s // 60 * 60), *rules.listed(registry.store, tenant))
 
 
 def _first(items: Iterator[RegistryItem], most: int) -> list[RegistryItem]:
@@ -318,7 +315,7 @@ def _said(
     now_s, was = registry.now_s(), decision.alert.status
     notice = Notice(tenant, alert, subject, decision.kind.value, entry.status, number, now_s, was=was, plot=plot)
     log = RegistryChange(Key(_log_partition(tenant, alert.id), entry.id), body_of(entry), 0, now_s + ALERT_KEPT_S)
-    return [*moved, log, _notice(tenant, alert.id, str(number), notice)]
+    return [*moved, log, _noticed(notice, now_s)]
 
 
 def _kept_alert(key: Key, stored: StoredAlert, version: int) -> RegistryChange:
@@ -360,8 +357,10 @@ def _entry(registry: Registry, decision: Decision, alert: AlertRecord, why: Why,
     )
 
 
-def _notice(tenant: str, alert_id: str, number: str, notice: Notice) -> RegistryChange:
-    sort = f"{keys.escape(tenant)}:{alert_id}:{number}"
+def _noticed(notice: Notice, at_s: int) -> RegistryChange:
+    """Sorted by time: of notices that have to wait the oldest is told first."""
+    number = f"{notice.entry:06d}{'r' if notice.again else ''}"
+    sort = f"{keys.escape(notice.tenant)}:{at_s:011d}:{notice.alert.id}:{number}"
     return RegistryChange(Key(keys.NOTIFICATIONS_ITEM, sort), body_of(notice), 0)
 
 
