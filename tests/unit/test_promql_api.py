@@ -342,6 +342,7 @@ def test_rules_and_alerts_have_prometheus_form(reader):
         ({"file[]": "x.yml"}, []),
         ({"file[]": "r.yml"}, ["job:x"]),
         ({"exclude_alerts": "true"}, ["full", "slow", "job:x"]),
+        ({"exclude_alerts": "T"}, ["full", "slow", "job:x"]),
         ({"match[]": '{severity="page"}'}, ["full"]),
         ({"match[]": '{team=~"a|b"}'}, ["job:x"]),
         ({"group_limit": "1"}, ["full", "slow"]),
@@ -375,7 +376,8 @@ def test_pages_of_rules_continue_behind_each_other(reader):
         ({"group_next_token": "x"}, "group_limit needs to be present"),
         ({"group_limit": "1", "group_next_token": "x"}, "were rule groups changed?"),
         ({"match[]": "sum(x)"}, "no selector"),
-        ({"match[]": "{"}, "unexpected end"),
+        ({"match[]": "{"}, 'parameter "match[]": unexpected end'),
+        ({"exclude_alerts": "maybe"}, 'parameter "exclude_alerts": '),
     ],
 )
 def test_what_rules_can_not_be_asked(reader, given, problem):

@@ -86,11 +86,21 @@ def rules(queries: Queries, call: Call) -> QuerySuccess:
         query.get("rule_name[]", ()),
         query.get("rule_group[]", ()),
         query.get("file[]", ()),
-        query.get("exclude_alerts", [""])[0] not in {"true", "1"},
+        not _is_set(query, "exclude_alerts"),
         _matches(query.get("match[]", ())),
     )
     groups, token = paged(queries.rules(call.tenant), only, _page(query))
     return QuerySuccess({"groups": groups, **({"groupNextToken": token} if token else {})})
+
+
+def _is_set(query: Mapping[str, Sequence[str]], name: str) -> bool:
+    """QueryError for what Go reads as neither true nor false."""
+    text = query.get(name, [""])[0].lower()
+    if text in ("", "0", "f", "false"):
+        return False
+    if text in ("1", "t", "true"):
+        return True
+    raise QueryError("bad_data", f'invalid parameter "{name}": {text[:40]!r} is neither true nor false')
 
 
 def _matches(selectors: Sequence[str]) -> list[Matches]:
@@ -106,7 +116,10 @@ def _match(selector: str) -> Matches:
     from carbyne.promql.select import tests_of  # noqa: PLC0415
     from carbyne.promql.tree import Select  # noqa: PLC0415
 
-    node = parse(selector)
+    try:
+        node = parse(selector)
+    except QueryError as error:
+        raise QueryError("bad_data", str(error).replace('parameter "query"', 'parameter "match[]"', 1)) from None
     if not isinstance(node, Select):
         raise QueryError("bad_data", f'invalid parameter "match[]": {selector[:40]!r} is no selector of series')
     matches = tests_of(node.matches)
