@@ -271,9 +271,10 @@ def test_a_document_comes_back_as_it_was_sent(system, path, listed, kind, body):
         ("downtimes", {**DOWNTIME, "recurrence": {"type": "often", "interval": 1}}, "daily, hourly"),
         ("downtimes", {**DOWNTIME, "recurrence": {**DOWNTIME["recurrence"], "type": "daily"}}, "recurrence.weekdays"),
         ("channels", {**SLACK, "url": ""}, "url is"),
-        ("channels", {**HOOK, "url": "https://me:secret@x.example"}, "url is"),
+        ("channels", {**HOOK, "url": "https://me:secret@/a"}, "url is"),
         ("channels", {**MAIL, "url": "https://x.example"}, "url: "),
         ("channels", {**MAIL, "emails": ["a@b, c@d"]}, "$.emails"),
+        ("channels", {**MAIL, "userIds": ["u1"]}, "userIds: 'u1' is unknown"),
         ("channels", {**MAIL, "type": "fax"}, "email, slack, webhook"),
         ("notification-groups", {**GROUP, "childChannelIds": ["x"]}, "childChannelIds[0]"),
         ("notification-groups", {**GROUP, "childNotificationGroupIds": ["x"]}, "childNotificationGroupIds[0]"),
@@ -352,6 +353,13 @@ def test_two_that_make_documents_at_once_are_both_counted(system):
 
 def test_there_are_no_users(system):
     assert system.ok("GET", "/api/v0/users?") == {"users": []}
+
+
+def test_a_channel_keeps_its_type(system):
+    made = system.ok("POST", "/api/v0/channels", HOOK)
+    said = system.refused(400, "PUT", f"/api/v0/channels/{made['id']}", SLACK)
+    assert said == "type: the channel is of the type webhook, which can't be changed"
+    assert system.ok("GET", "/api/v0/channels")["channels"] == [made]
 
 
 def test_every_type_of_monitor_has_a_form_of_go():

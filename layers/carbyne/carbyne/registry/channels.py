@@ -104,10 +104,11 @@ def checked_channel(form: Channel) -> Channel:
     """As it is kept; RequestError 400 that names the field."""
     if form.type == "email":
         if form.url:
-            raise RequestError(400, "url: a channel of the type email has emails and userIds")
-        emails, user_ids = form.emails or [], form.user_ids or []
-        return msgspec.structs.replace(form, emails=emails, user_ids=user_ids, events=form.events or ["alert"])
-    check_url("url", form.url)
+            raise RequestError(400, "url: a channel of the type email has emails")
+        if form.user_ids:
+            raise RequestError(400, f"userIds: {form.user_ids[0][:64]!r} is unknown: there are no users; give emails")
+        return msgspec.structs.replace(form, emails=form.emails or [], user_ids=[], events=form.events or ["alert"])
+    check_url("url", form.url, may_sign_in=True)
     if form.type == "alertmanager":
         return msgspec.structs.replace(form, events=[])
     return msgspec.structs.replace(form, events=["alert"] if form.events is None else form.events)
@@ -123,9 +124,12 @@ def create_channel(registry: Registry, tenant: str, form: Channel) -> Channel:
 
 
 def replace_channel(registry: Registry, tenant: str, channel_id: str, form: Channel) -> Channel:
-    """RequestError 404 for an unknown id, 400 as of ``create_channel``.  Without a secret the one before stays."""
+    """RequestError 404 for an unknown id, 400 as of ``create_channel`` or for another type.  Without a secret the one
+    before stays."""
 
     def joined(old: Channel, form: Channel) -> Channel:
+        if form.type != old.type:
+            raise RequestError(400, f"type: the channel is of the type {old.type}, which can't be changed")
         return form if form.secret else msgspec.structs.replace(form, secret=old.secret)
 
     return CHANNELS.replace(registry, tenant, channel_id, checked_channel(form), joined)

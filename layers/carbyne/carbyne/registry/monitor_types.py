@@ -213,12 +213,14 @@ def _parse_query(text: str) -> None:
         raise RequestError(400, f"it gives a {kind}; a monitor compares a scalar or an instant vector")
 
 
-def check_url(field: str, url: str) -> None:
-    """RequestError 400 for one that can't be asked."""
+def check_url(field: str, url: str, *, may_sign_in: bool = False) -> None:
+    """RequestError 400 for one that can't be asked; ``may_sign_in``: it may have user and password."""
     try:
         parts = urlsplit(url)
         sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
     except ValueError:
         sound = False
-    if not sound or " " in url or "@" in urlsplit(url).netloc:
+    if not sound or " " in url:
+        raise RequestError(400, f"{field} is http:// or https:// and a host")
+    if not may_sign_in and "@" in urlsplit(url).netloc:
         raise RequestError(400, f"{field} is http:// or https:// and a host, without user and password")
