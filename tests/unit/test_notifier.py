@@ -5,17 +5,24 @@ import hmac
 import json
 import logging
 import time
+from base64 import b64encode
 from datetime import UTC, datetime
 
 import pytest
 from carbyne.adapters.deliveries import InvokedDeliveries, InvokedDeliveryQueue
 from carbyne.adapters.invoke import InvokedQueues
+from carbyne.checks.asking import Asked
+from carbyne.checks.posting import Posting
 from carbyne.core import keys
 from carbyne.core.errors import RetryableError
 from carbyne.core.limits import NOTICES_TOGETHER
+from carbyne.notify import messages
 from carbyne.notify.downtimes import is_active, is_of
 from carbyne.notify.links import Links
 from carbyne.notify.notifier import Notifier, Ways
+from carbyne.notify.routing import about
+from carbyne.registry.alerts import AlertRecord, Notice, Subject
+from carbyne.registry.channels import Channel
 from carbyne.registry.downtimes import Downtime, Recurrence
 from carbyne.registry.monitors import ExternalState, keep_state
 
@@ -37,8 +44,10 @@ class Notified(System):
         self.world = MemoryQueueWorld()
         self.posts, self.mails, self.htmls, self.problem = [], [], [], ""
         deliveries = InvokedDeliveries(InvokedQueues(Lambda(self.world), "carbyne-queue"))
-        ways, links = Ways(self._post, self._mail), Links("https://door.example", lambda: pictures.SECRET)
-        self.notifier = Notifier(self.store, deliveries, ways, lambda: self.now_s, self._put, links, time.monotonic)
+        ways, self.links = Ways(self._post, self._mail), Links("https://door.example", lambda: pictures.SECRET)
+        self.notifier = Notifier(
+            self.store, deliveries, ways, lambda: self.now_s, self._put, self.links, time.monotonic
+        )
 
     def _post(self, url, body, headers):
         if not self.problem:
@@ -87,7 +96,7 @@ def test_every_channel_of_the_default_group_hears_of_it(system):
     assert system.notify() == 3
     assert sorted(system.told()) == [("hook.example", "critical"), ("slack.example", "danger")]
     [(addresses, subject, text)], [html] = system.mails, system.htmls
-    assert addresses == ["ops@example.com"] and subject == "[a] CRITICAL: m<1> at web" and "m<1>" in text
+    assert addresses == ["ops@example.com"] and subject == "[a] CRITICAL: ping at web" and "m<1>" in text
     assert "m&lt;1&gt;" in html and "<1>" not in html and "<img" not in html
     assert system.notify() == 0 and system.store.items(keys.NOTIFICATIONS_ITEM) == []
     system.report(host, "OK")
@@ -112,6 +121,69 @@ def test_a_webhook_has_mackerels_json(system):
     assert told["imageUrl"] is None, "a check has no values"
     alert = told["alert"]
     assert (alert["status"], alert["isOpen"], alert["openedAt"], alert["closedAt"]) == ("warning", True, NOW_S, None)
+    assert (alert["monitorName"], alert["trigger"]) == ("ping", "monitor")
+    assert (alert["createdAt"], alert["statusChangedAt"]) == (NOW_S * 1000, NOW_S)
+    assert told["notifiedAt"] == NOW_S
+
+
+def test_a_webhook_says_since_when_the_status_is_and_what_ended_it(system):
+    host = system.host()
+    system.channel(HOOK)
+    for status in ("WARNING", "CRITICAL"):
+        system.report(host, status)
+    [opened] = system.ok("GET", "/api/v0/alerts")["alerts"]
+    system.now_s += 60
+    system.ok("POST", f"/api/v0/alerts/{opened['id']}/close", {"reason": "done"})
+    system.notify()
+    told = sorted((json.loads(body) for _, body, _ in system.posts), key=lambda each: each["notifiedAt"])
+    alerts = [(each["alert"]["status"], each["alert"]["trigger"], each["alert"]["statusChangedAt"]) for each in told]
+    closed_s = NOW_S + 180
+    assert alerts == [("warning", "monitor", NOW_S), ("critical", "monitor", NOW_S + 60), ("ok", "manual", closed_s)]
+    assert {each["alert"]["createdAt"] for each in told} == {NOW_S * 1000}
+
+
+WEBHOOK = Channel(name="hook", type="webhook")
+LOAD = {"type": "service", "name": "orders", "service": "shop", "metric": "n", "operator": "<", "duration": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "value", "text"),
+    [
+        ("CRITICAL", 3.14159, "n 3.14 < 5"),
+        ("WARNING", 8.0, "n 8 < 9.5"),
+        ("WARNING", 0.001234, "n 0.00123 < 9.5"),
+        ("OK", 12345678.0, "n 12345678"),
+        ("UNKNOWN", 1.0, "n"),
+    ],
+)
+def test_a_message_has_the_value_and_the_bound_that_it_crossed(system, status, value, text):
+    system.ok("POST", "/api/v0/services", {"name": "shop", "memo": "sells"})
+    for role in ("web", "db"):
+        system.ok("POST", "/api/v0/services/shop/roles", {"name": role, "memo": ""})
+    system.ok("POST", "/api/v0/services", {"name": "shop-2", "memo": "another one"})
+    monitor = system.ok("POST", "/api/v0/monitors", {**LOAD, "warning": 9.5, "critical": 5})["id"]
+    alert = AlertRecord(
+        id="x", status=status, monitor_id=monitor, type="service", opened_at=NOW_S, value=value, message="n"
+    )
+    notice = Notice("a", alert, Subject(monitor, "service/shop", "service"), "opened", status, 1, NOW_S)
+    subject = about(system.store, "a", notice)
+    assert messages.text_of(notice, subject) == text
+    told = json.loads(messages.webhook(notice, subject, WEBHOOK, system.links))
+    assert told["message"] == text
+    service = told["service"]
+    assert (service["memo"], service["orgId"]) == ("sells", "a")
+    assert [role["fullname"] for role in service["roles"]] == ["shop: db", "shop: web"]
+
+
+def test_a_webhook_has_the_labels_of_the_series_of_a_query(system):
+    query = {"type": "query", "name": "load of {{h}}", "query": "m", "legend": "", "operator": ">", "critical": 1}
+    monitor = system.ok("POST", "/api/v0/monitors", query)["id"]
+    alert = AlertRecord(id="x", status="CRITICAL", monitor_id=monitor, type="query", opened_at=NOW_S, value=2.0)
+    subject = Subject(monitor, f"query/{monitor}", "query", '{"__name__":"m","h":"a"}')
+    notice = Notice("a", alert, subject, "opened", "CRITICAL", 1, NOW_S)
+    told = json.loads(messages.webhook(notice, about(system.store, "a", notice), WEBHOOK, system.links))
+    assert told["metric"] == {"name": "m", "labels": {"h": "a"}}
+    assert (told["alert"]["monitorName"], told["message"]) == ("load of a", "2 > 1")
 
 
 def test_slack_is_told_with_the_mention_of_the_status_and_nothing_else_mentions(system):
@@ -120,7 +192,24 @@ def test_slack_is_told_with_the_mention_of_the_status_and_nothing_else_mentions(
     system.report(host, "CRITICAL")
     system.notify()
     told = json.loads(system.posts[0][1])
-    assert told["text"] == "<!here>" and "m&lt;1&gt;" in told["attachments"][0]["title"]
+    [attachment] = told["attachments"]
+    assert told["text"] == "<!here>" and attachment["title"] == "[a] CRITICAL: ping at web"
+    assert attachment["text"].startswith("m&lt;1&gt;\n")
+
+
+def test_user_and_password_of_a_url_are_sent_as_basic_authorization():
+    asked = []
+
+    class Asking:
+        def ask(self, monitor):
+            asked.append({header.name: header.value for header in monitor.headers})
+            return Asked("", 204)
+
+    post = Posting(Asking())
+    for url in ("https://me:p%40ss@hook.example/a", "https://hook.example/a"):
+        assert post(url, b"{}", {"Content-Type": "application/json"}) == ""
+    plain = {"Content-Type": "application/json", "User-Agent": "carbyne-notifier"}
+    assert asked == [{**plain, "Authorization": f"Basic {b64encode(b'me:p@ss').decode()}"}, plain]
 
 
 def test_what_is_sent_is_signed(system):

@@ -318,6 +318,15 @@ def test_every_message_of_a_measured_alert_has_the_same_picture():
     assert page in text.splitlines() and f'href="{page}"' in html
 
 
+def test_a_channel_may_have_no_pictures():
+    system = Told({**HOOK, "enabledGraphImage": False}, {**SLACK, "enabledGraphImage": False})
+    system.ok("POST", "/api/v0/monitors", HOST)
+    system.look(6)
+    assert system.hooked()["imageUrl"] is None
+    [slack] = [json.loads(body)["attachments"][0] for to, body, _ in system.posts if to == SLACK["url"]]
+    assert "image_url" not in slack and slack["text"].startswith("load 6 &gt; 5\n")
+
+
 def test_a_message_that_is_sent_again_has_the_same_picture():
     system = Told(HOOK)
     system.ok("POST", "/api/v0/monitors", HOST)

@@ -8,15 +8,23 @@ from typing import Any, Final
 
 import msgspec
 
+from carbyne.alerts.judging import CRITICAL, OK, WARNING
 from carbyne.alerts.pictures import HEIGHT, WIDTH
 from carbyne.notify.links import Links
-from carbyne.notify.routing import About
-from carbyne.registry.alerts import Notice
+from carbyne.notify.routing import About, labels_of
+from carbyne.registry.alerts import Notice, Trigger
 from carbyne.registry.channels import Channel, Mentions
 from carbyne.registry.hosts import StoredHost
 from carbyne.registry.monitor_types import ExpressionMonitor, HostMonitor, QueryMonitor, ServiceMonitor
 
 SIGNATURE: Final = "X-Carbyne-Signature"
+_BOUNDED: Final = (HostMonitor, ServiceMonitor, ExpressionMonitor, QueryMonitor)
+_TRIGGERS: Final[dict[Trigger, str]] = {
+    "manual": "manual",
+    "monitorDeleted": "monitorDelete",
+    "hostRetired": "hostRetire",
+}
+"""Mackerel's words; all else is ``monitor``."""
 _COLOURS: Final = {"OK": "good", "WARNING": "warning", "CRITICAL": "danger"}
 _CORRECTIONS: Final = {
     "late": "samples that came late",
@@ -28,31 +36,35 @@ _CORRECTIONS: Final = {
 }
 
 
-def webhook(notice: Notice, subject: About, links: Links) -> bytes:
+def webhook(notice: Notice, subject: About, channel: Channel, links: Links) -> bytes:
     """With Mackerel's fields, and ``saying``: how it relates to what was told before."""
     alert = notice.alert
     told: dict[str, Any] = {
         "orgName": notice.tenant,
         "event": "alert",
-        "imageUrl": links.picture(notice, subject),
+        "imageUrl": _picture(notice, subject, channel, links),
         "memo": subject.monitor.memo if subject.monitor else "",
         "type": alert.type,
-        "message": alert.message,
+        "message": text_of(notice, subject),
         "saying": notice.saying,
+        "notifiedAt": notice.created_s,
     }
     if subject.host:
         told["host"] = _host(subject.host, links)
     if subject.service:
-        told["service"] = {"id": subject.service, "name": subject.service, "memo": "", "roles": []}
+        told["service"] = _service(subject, notice.tenant, links)
+    if labels := labels_of(notice):
+        told["metric"] = {"name": labels.pop("__name__", ""), "labels": labels}
     told["alert"] = {
         "id": alert.id,
         "url": links.alert(notice),
         "openedAt": alert.opened_at,
         "closedAt": alert.closed_at,
-        "createdAt": notice.created_s * 1000,
+        "createdAt": alert.opened_at * 1000,
+        "statusChangedAt": notice.changed_s or alert.opened_at,
         "isOpen": alert.closed_at is None,
         "status": notice.status.lower(),
-        "trigger": "monitor",
+        "trigger": _TRIGGERS.get(notice.trigger, "monitor"),
         "monitorName": subject.name_of(notice),
         **_bounds(notice, subject),
     }
@@ -67,7 +79,7 @@ def slack(notice: Notice, subject: About, channel: Channel, links: Links) -> byt
     attachment["text"] = _escaped("\n".join(_lines(notice, subject)))
     attachment["fallback"] = attachment["title"]
     attachment["title_link"] = links.alert(notice)
-    if image := links.picture(notice, subject):
+    if image := _picture(notice, subject, channel, links):
         attachment["image_url"] = image
     return msgspec.json.encode({"text": mention, "attachments": [attachment]})
 
@@ -103,6 +115,17 @@ def title(notice: Notice, subject: About) -> str:
     return " ".join(text.split())
 
 
+def text_of(notice: Notice, subject: About) -> str:
+    """An alert's message, with its value and the bound that this crossed: ``loadavg5 2.26 > 1.96``."""
+    text, value, monitor = notice.alert.message, notice.alert.value, subject.monitor
+    if value is None or not isinstance(monitor, _BOUNDED):
+        return text
+    if notice.status == OK:
+        return f"{text} {_number(value)}".strip()
+    bound = {WARNING: monitor.warning, CRITICAL: monitor.critical}.get(notice.status)
+    return text if bound is None else f"{text} {_number(value)} {monitor.operator} {_number(bound)}".strip()
+
+
 def signature(secret: str, now_s: int, body: bytes) -> str:
     """``t=<seconds>,v1=<hex>``: HMAC-SHA256 of ``<seconds>.<body>``, as Stripe and others sign."""
     digest = hmac.new(secret.encode(), f"{now_s}.".encode() + body, sha256).hexdigest()
@@ -113,10 +136,15 @@ def _lines(notice: Notice, subject: About) -> list[str]:
     alert = notice.alert
     times = [f"opened {_time(alert.opened_at)}"]
     times += [] if alert.closed_at is None else [f"closed {_time(alert.closed_at)}"]
-    value = [] if alert.value is None else [f"value {alert.value:g}"]
+    text = text_of(notice, subject)
+    value = [] if alert.value is None or text != alert.message else [f"value {alert.value:g}"]
     reason = [alert.reason] if alert.reason else []
     memo = [subject.monitor.memo] if subject.monitor and subject.monitor.memo else []
-    return [*([alert.message] if alert.message else []), *value, *reason, ", ".join(times), *memo, f"alert {alert.id}"]
+    return [*([text] if text else []), *value, *reason, ", ".join(times), *memo, f"alert {alert.id}"]
+
+
+def _picture(notice: Notice, subject: About, channel: Channel, links: Links) -> str | None:
+    return None if channel.enabled_graph_image is False else links.picture(notice, subject)
 
 
 def _time(time_s: int) -> str:
@@ -125,7 +153,7 @@ def _time(time_s: int) -> str:
 
 def _bounds(notice: Notice, subject: About) -> dict[str, Any]:
     monitor = subject.monitor
-    if not isinstance(monitor, HostMonitor | ServiceMonitor | ExpressionMonitor | QueryMonitor):
+    if not isinstance(monitor, _BOUNDED):
         return {}
     label, duration = monitor.name, 1
     if isinstance(monitor, HostMonitor | ServiceMonitor):
@@ -140,8 +168,34 @@ def _bounds(notice: Notice, subject: About) -> dict[str, Any]:
     }
 
 
+def _number(value: float) -> str:
+    """With two places behind the point, or three digits of what is less than 1."""
+    return f"{value:.3g}" if abs(value) < 1 else f"{round(value, 2):.15g}"
+
+
+def _service(subject: About, tenant: str, links: Links) -> dict[str, Any]:
+    registered = subject.registered
+    return {
+        "id": subject.service,
+        "orgId": tenant,
+        "name": subject.service,
+        "memo": registered.memo if registered else "",
+        "roles": [_role(subject.service, role, links) for role in (registered.roles if registered else ())],
+    }
+
+
+def _role(service: str, role: str, links: Links) -> dict[str, str]:
+    url = links.page("services", service)
+    return {
+        "fullname": f"{service}: {role}",
+        "serviceName": service,
+        "serviceUrl": url,
+        "roleName": role,
+        "roleUrl": url,
+    }
+
+
 def _host(host: StoredHost, links: Links) -> dict[str, Any]:
-    roles = [(service, role) for service, of in host.roles.items() for role in of]
     return {
         "id": host.id,
         "name": host.name,
@@ -150,16 +204,7 @@ def _host(host: StoredHost, links: Links) -> dict[str, Any]:
         "status": host.status,
         "memo": host.memo,
         "isRetired": host.retired_s is not None,
-        "roles": [
-            {
-                "fullname": f"{service}: {role}",
-                "serviceName": service,
-                "serviceUrl": links.page("services", service),
-                "roleName": role,
-                "roleUrl": links.page("services", service),
-            }
-            for service, role in roles
-        ],
+        "roles": [_role(service, role, links) for service, of in host.roles.items() for role in of],
     }
 
 

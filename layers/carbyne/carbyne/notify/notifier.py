@@ -220,7 +220,7 @@ class Notifier:
         if channel.type == "slack":
             body = messages.slack(notice, subject, channel, self._links)
         else:
-            body = messages.webhook(notice, subject, self._links)
+            body = messages.webhook(notice, subject, channel, self._links)
         return self._post(channel, channel.url, body)
 
     def _post(self, channel: Channel, url: str, body: bytes) -> str:

@@ -7,13 +7,14 @@ import msgspec
 
 from carbyne.alerts.judging import CRITICAL
 from carbyne.notify.downtimes import is_active, is_of
-from carbyne.registry import channels, hosts
+from carbyne.registry import channels, checks, hosts, services
 from carbyne.registry.alerts import Notice
 from carbyne.registry.channels import CHANNELS, DEFAULT, Channel, ChannelEvent, NotificationGroup
 from carbyne.registry.downtimes import DOWNTIMES, Downtime
 from carbyne.registry.hosts import RolesByService, StoredHost
 from carbyne.registry.monitor_types import AnyMonitor, QueryMonitor, filled
 from carbyne.registry.monitors import MONITORS
+from carbyne.registry.services import Service
 from carbyne.registry.store import Store
 
 
@@ -26,12 +27,15 @@ class Directions(NamedTuple):
 
 
 class About(NamedTuple):
-    """What an alert is about, as far as it is there still.  ``roles``: of the host; of a service it alone."""
+    """What an alert is about, as far as it is there still.  ``roles``: of the host; of a service it alone; ``check``:
+    the name of the check; ``registered``: the service, None for one that is not registered."""
 
     monitor: AnyMonitor | None
     host: StoredHost | None
     service: str
     roles: RolesByService
+    check: str = ""
+    registered: Service | None = None
 
     @property
     def source(self) -> str:
@@ -39,11 +43,17 @@ class About(NamedTuple):
         return self.host.display_name or self.host.name if self.host else self.service
 
     def name_of(self, notice: Notice) -> str:
-        """Of the monitor, or what stands for it."""
-        name = self.monitor.name if self.monitor else ""
+        """Of the monitor or check, or what stands for it."""
+        name = self.monitor.name if self.monitor else self.check
         if isinstance(self.monitor, QueryMonitor) and notice.subject.part.startswith("{"):
-            name = filled(name, msgspec.json.decode(notice.subject.part, type=dict[str, str]))
+            name = filled(name, labels_of(notice))
         return name or notice.alert.message[:100] or notice.alert.type
+
+
+def labels_of(notice: Notice) -> dict[str, str]:
+    """Of the series of a query that an alert is about; empty where there is none."""
+    part = notice.subject.part
+    return msgspec.json.decode(part, type=dict[str, str]) if part.startswith("{") else {}
 
 
 def directions(store: Store, tenant: str) -> Directions:
@@ -58,8 +68,12 @@ def about(store: Store, tenant: str, notice: Notice) -> About:
     host = hosts.find_one(store, tenant, name) if kind == "host" else None
     service = name if kind == "service" else ""
     roles = host.roles if host else {service: []} if service else {}
+    if notice.subject.kind == "check":
+        return About(None, host, service, roles, checks.name_of(store, tenant, name, notice.subject.monitor))
+    registered = services.find_one(store, tenant, service) if service else None
     monitor_item = store.get(MONITORS.key(tenant, notice.subject.monitor))
-    return About(MONITORS.read(monitor_item) if monitor_item else None, host, service, roles)
+    monitor = MONITORS.read(monitor_item) if monitor_item else None
+    return About(monitor, host, service, roles, registered=registered)
 
 
 class Hearing(NamedTuple):

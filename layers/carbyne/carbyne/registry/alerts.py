@@ -64,12 +64,14 @@ class AlertRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
 
 
 class StoredAlert(msgspec.Struct, frozen=True):
-    """With what it is about; ``logs``: number of entries of its log; ``notified_s``: when the last one was notified."""
+    """With what it is about; ``logs``: number of entries of its log; ``notified_s``: when the last one was notified;
+    ``changed_s``: since when it has its status, 0 where that was not kept."""
 
     alert: AlertRecord
     subject: Subject
     logs: int = 0
     notified_s: int = 0
+    changed_s: int = 0
 
 
 class StatusText(msgspec.Struct, frozen=True):
@@ -102,7 +104,7 @@ class LogEntry(msgspec.Struct, frozen=True, rename="camel"):
 class Notice(msgspec.Struct, frozen=True):
     """What must be notified; ``entry``: number of the log's entry; ``again``: nothing changed, it is a reminder;
     ``was``: the last status that was not OK; ``channel``: the only one that is told, empty for all; ``plot``: of the
-    samples that decided, None where there are none."""
+    samples that decided, None where there are none; ``changed_s``: as of the alert; ``trigger``: as in the log."""
 
     tenant: str
     alert: AlertRecord
@@ -115,6 +117,8 @@ class Notice(msgspec.Struct, frozen=True):
     was: str = ""
     channel: str = ""
     plot: Plot | None = None
+    changed_s: int = 0
+    trigger: Trigger = "monitoring"
 
 
 class Why(NamedTuple):
@@ -256,7 +260,12 @@ def remind(registry: Registry, tenant: str, stored: StoredAlert) -> bool:
     if item is None or msgspec.json.decode(item.body, type=StoredAlert) != stored:
         return False
     made, status = msgspec.structs.replace(stored, notified_s=now_s), stored.alert.status
-    notice = Notice(tenant, stored.alert, stored.subject, "again", status, stored.logs, now_s, again=True, was=status)
+    notice = Notice(
+        *(tenant, stored.alert, stored.subject, "again", status, stored.logs, now_s),
+        again=True,
+        was=status,
+        changed_s=stored.changed_s,
+    )
     return registry.store.write(RegistryChange(item.key, body_of(made), item.version), _noticed(notice, now_s))
 
 
@@ -305,17 +314,32 @@ def _said(
     stored = msgspec.json.decode(item.body, type=StoredAlert) if item else None
     number = stored.logs + 1 if stored else 1
     alert = _record(subject, decision, why, stored.alert if stored else None)
-    made = StoredAlert(alert, subject, min(number, ALERT_LOGS_MAX), registry.now_s())
+    now_s = registry.now_s()
+    made = StoredAlert(alert, subject, min(number, ALERT_LOGS_MAX), now_s, _changed_s(alert, stored, now_s))
     is_open = alert.closed_at is None
     target, other = (open_item, closed_item) if is_open else (closed_item, open_item)
     moved = [_kept_alert(opened_key if is_open else closed_key, made, target.version if target else 0)]
     if other:
         moved.append(RegistryChange(other.key, None, other.version))
     entry = _entry(registry, decision, alert, why, number)
-    now_s, was = registry.now_s(), decision.alert.status
-    notice = Notice(tenant, alert, subject, decision.kind.value, entry.status, number, now_s, was=was, plot=plot)
+    notice = Notice(
+        *(tenant, alert, subject, decision.kind.value, entry.status, number, now_s),
+        was=decision.alert.status,
+        plot=plot,
+        changed_s=made.changed_s,
+        trigger=why.trigger,
+    )
     log = RegistryChange(Key(_log_partition(tenant, alert.id), entry.id), body_of(entry), 0, now_s + ALERT_KEPT_S)
     return [*moved, log, _noticed(notice, now_s)]
+
+
+def _changed_s(alert: AlertRecord, before: StoredAlert | None, now_s: int) -> int:
+    """Since when an alert has its status: by its samples where it opened or closed, else by the clock."""
+    if alert.closed_at is not None:
+        return alert.closed_at
+    if before is None:
+        return alert.opened_at
+    return before.changed_s if before.alert.status == alert.status else now_s
 
 
 def _kept_alert(key: Key, stored: StoredAlert, version: int) -> RegistryChange:

@@ -117,6 +117,12 @@ def states(registry: Registry, tenant: str, host_id: str) -> list[tuple[State, s
     return [(state, memos.get(state.name, "")) for state in stored]
 
 
+def name_of(store: Store, tenant: str, host_id: str, monitor: str) -> str:
+    """The name of the check that a monitor stands for; empty for one that the host no longer has."""
+    item = store.get(Key(_pk(tenant, host_id), f"check:{monitor}"))
+    return _stored(item).name if item else ""
+
+
 def of_hosts(store: Store, tenant: str, host_ids: Sequence[str]) -> dict[str, list[State]]:
     """The latest states of the checks of several hosts, by host; RequestError 400 for too many."""
     if len(host_ids) > CHECK_HOSTS_MAX:

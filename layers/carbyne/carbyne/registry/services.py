@@ -30,6 +30,16 @@ def find(store: Store, tenant: str) -> list[Service]:
     return [services[name] for name in sorted(services)]
 
 
+def find_one(store: Store, tenant: str, name: str) -> Service | None:
+    """A service with the names of its roles; None for one that is not registered."""
+    key = roles.key_of(tenant, name)
+    memos = {item.key.sk: item.body for item in store.items(key.pk, key.sk)}
+    if key.sk not in memos:
+        return None
+    of_service = [sk.removeprefix(f"{key.sk}:") for sk in memos if sk.startswith(f"{key.sk}:")]
+    return Service(name, msgspec.json.decode(memos[key.sk], type=roles.Memo).memo, sorted(of_service))
+
+
 def create(registry: Registry, tenant: str, name: str, memo: str) -> Service:
     """A new service; RequestError 400 for a malformed name or one that is taken."""
     key = roles.key_of(tenant, names.service(name))
