@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.go_forms import GoChannel, decoded, monitor_of, pulled
 from tests.support.served import KEY, served
-from tests.unit.test_monitors_api import ALL
+from tests.unit.test_monitors_api import GOLDEN, HOOK, MAIL, PULLED, SLACK, with_places
 
 pytestmark = pytest.mark.nightly
 CLIENT = "github.com/mackerelio/mackerel-client-go"
@@ -58,25 +59,37 @@ def said(mkr, url, folder, *arguments, code=0):
 
 
 def test_a_pull_of_what_mkr_pushed_is_byte_for_byte_what_it_wrote(mkr, url, tmp_path):
-    """But for an anomaly detection without scopes, which mkr does not push."""
+    """And what is recorded of mkr, and what our own writer of its files makes of our answer."""
     file = tmp_path / "monitors.json"
-    bodies = [{**body, "name": body.get("name", "bare")} for body in ALL if body.get("scopes") != []]
-    file.write_text(json.dumps({"monitors": bodies}))
+    file.write_text(json.dumps({"monitors": PULLED}))
     said(mkr, url, tmp_path, "monitors", "push", "--file-path", str(file))
     said(mkr, url, tmp_path, "monitors", "pull", "--file-path", str(file))
     first = file.read_bytes()
-    assert len(json.loads(first)["monitors"]) == len(bodies)
+    assert len(json.loads(first)["monitors"]) == len(PULLED)
     said(mkr, url, tmp_path, "monitors", "diff", "--exit-code", "--file-path", str(file))
     said(mkr, url, tmp_path, "monitors", "push", "--file-path", str(file))
     said(mkr, url, tmp_path, "monitors", "pull", "--file-path", str(file))
     assert file.read_bytes() == first
+    answer = asked(url, "/api/v0/monitors")["monitors"]
+    assert first.decode() == pulled("monitors", [monitor_of(json.dumps(each)) for each in answer])
+    assert with_places(first.decode()) == (GOLDEN / "mkr-monitors.json").read_text()
+
+
+def test_channels_that_mkr_pulls(mkr, url, tmp_path):
+    for body in (SLACK, MAIL, HOOK):
+        asked(url, "/api/v0/channels", body)
+    said(mkr, url, tmp_path, "channels", "pull", "--file-path", "channels.json")
+    text = (tmp_path / "channels.json").read_text()
+    answer = asked(url, "/api/v0/channels")["channels"]
+    assert text == pulled("channels", [decoded(json.dumps(each), GoChannel) for each in answer])
+    assert with_places(text) == (GOLDEN / "mkr-channels.json").read_text()
 
 
 def test_what_mkr_lists_closes_and_annotates(mkr, url, tmp_path):
     host = json.loads(said(mkr, url, tmp_path, "create", "web1") or "{}")
     host = host.get("id") or json.loads(said(mkr, url, tmp_path, "hosts"))[0]["id"]
     report = {"source": {"type": "host", "hostId": host}, "name": "http", "status": "CRITICAL", "message": "down"}
-    posted(url, "/api/v0/monitoring/checks/report", {"reports": [{**report, "occurredAt": int(time.time())}]})
+    asked(url, "/api/v0/monitoring/checks/report", {"reports": [{**report, "occurredAt": int(time.time())}]})
     [alert] = json.loads(said(mkr, url, tmp_path, "alerts"))
     assert (alert["status"], alert["hostId"]) == ("CRITICAL", host)
     assert alert["id"] in said(mkr, url, tmp_path, "alerts", "list")
@@ -86,11 +99,11 @@ def test_what_mkr_lists_closes_and_annotates(mkr, url, tmp_path):
         "CRITICAL",
     ]
     assert json.loads(said(mkr, url, tmp_path, "alerts", "--with-closed"))[0]["reason"] == "restarted"
-    posted(url, "/api/v0/channels", {"type": "email", "name": "mail", "emails": ["ops@example.com"]})
+    asked(url, "/api/v0/channels", {"type": "email", "name": "mail", "emails": ["ops@example.com"]})
     said(mkr, url, tmp_path, "channels", "pull", "--file-path", "channels.json")
     assert "ops@example.com" in (tmp_path / "channels.json").read_text()
     assert json.loads(said(mkr, url, tmp_path, "users")) == []
-    posted(url, "/api/v0/services", {"name": "shop"})
+    asked(url, "/api/v0/services", {"name": "shop"})
     when = ("--from", "1700000000", "--to", "1700000060", "--service", "shop")
     said(mkr, url, tmp_path, "annotations", "create", "--title", "deploy", *when)
     [note] = json.loads(said(mkr, url, tmp_path, "annotations", "list", *when))
@@ -104,9 +117,10 @@ def test_what_mkr_lists_closes_and_annotates(mkr, url, tmp_path):
     assert json.loads(pulled.read_text())["title"] == "Shop"
 
 
-def posted(url, path, body):
+def asked(url, path, body=None):
+    """The answer to a POST of a body, or to a GET without one."""
     headers = {"X-Api-Key": KEY, "Content-Type": "application/json"}
-    request = urllib.request.Request(url + path, json.dumps(body).encode(), headers)
+    request = urllib.request.Request(url + path, None if body is None else json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request, timeout=20) as answer:
         return json.loads(answer.read())
 

@@ -2,6 +2,7 @@
 refused, fields come in their order, and ``omitempty`` leaves out what is zero."""
 
 import json
+from decimal import Decimal
 from typing import Annotated
 
 import msgspec
@@ -12,28 +13,26 @@ Uint64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class Go(msgspec.Struct, rename="camel", kw_only=True):
-    """``KEPT``: fields without ``omitempty``."""
+    """``KEPT``: fields without ``omitempty``, and those that it never leaves out; ``POINTERS``: those that it leaves
+    out only where nothing is set."""
 
     KEPT = frozenset()
+    POINTERS = frozenset()
 
     def written(self):
         """The object as Go writes it, in the order of its fields."""
         names = [(field.name, field.encode_name) for field in msgspec.structs.fields(self)]
         values = {name: getattr(self, field) for field, name in names}
-        return {name: _written(value) for name, value in values.items() if name in self.KEPT or _is_there(value)}
+        return {name: _written(value) for name, value in values.items() if self._has(name, value)}
 
-
-def _is_there(value):
-    """Of a pointer that is set even zero is; those fields are None if they are not."""
-    return not (value is None or value == "" or value is False or value == [] or (value == 0 and value is not False))
+    def _has(self, name, value):
+        return name in self.KEPT or (value is not None if name in self.POINTERS else bool(value))
 
 
 def _written(value):
     if isinstance(value, Go):
         return value.written()
-    if isinstance(value, list):
-        return list(map(_written, value))
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return list(map(_written, value)) if isinstance(value, list) else value
 
 
 class _GoMonitor(Go):
@@ -90,6 +89,16 @@ class GoHeader(Go):
 
 class GoExternal(_GoRest):
     KEPT = frozenset({"headers"})
+    POINTERS = frozenset(
+        {
+            "responseTimeCritical",
+            "responseTimeWarning",
+            "responseTimeDuration",
+            "certificationExpirationCritical",
+            "certificationExpirationWarning",
+            "expectedStatusCode",
+        }
+    )
     method: str = ""
     url: str = ""
     max_check_attempts: Uint64 = 0
@@ -109,6 +118,7 @@ class GoExternal(_GoRest):
 
 class GoExpression(_GoRest):
     KEPT = frozenset({"warning", "critical"})
+    POINTERS = frozenset({"evaluateBackwardMinutes"})
     expression: str = ""
     operator: str = ""
     warning: float | None = None
@@ -127,6 +137,7 @@ class GoAnomaly(_GoRest):
 
 class GoQuery(_GoRest):
     KEPT = frozenset({"warning", "critical"})
+    POINTERS = frozenset({"evaluateBackwardMinutes"})
     query: str = ""
     operator: str = ""
     warning: float | None = None
@@ -177,16 +188,21 @@ class GoMentions(Go):
 
 
 class GoChannel(Go):
-    KEPT = frozenset({"name", "type"})
+    KEPT = frozenset({"name", "type", "mentions"})
+    POINTERS = frozenset(
+        {"suspendedAt", "emails", "userIds", "enabledGraphImage", "events", "addToDefaultNotificationGroup"}
+    )
     id: str = ""
     name: str = ""
     type: str = ""
+    suspended_at: Int64 | None = None
     emails: list[str] | None = None
     user_ids: list[str] | None = None
-    mentions: GoMentions | None = None
+    mentions: GoMentions = msgspec.field(default_factory=GoMentions)
     enabled_graph_image: bool | None = None
     url: str = ""
     events: list[str] | None = None
+    add_to_default_notification_group: bool | None = None
 
 
 class GoGroupMonitor(Go):
@@ -282,6 +298,34 @@ def _without_nulls(value):
     return [*map(_without_nulls, value)] if isinstance(value, list) else value
 
 
-def pulled(items):
-    """The file that mkr writes: indented by four, with Go's escapes for ``<``, ``>`` and ``&`` undone."""
-    return json.dumps([item.written() for item in items], indent=4, ensure_ascii=False)
+def pulled(name, items):
+    """The file that mkr writes: an object of one list, indented by four, and a line feed."""
+    return _text({name: [item.written() for item in items]}, "\n") + "\n"
+
+
+def _text(value, line):
+    """``line``: a line feed and the blanks of this depth."""
+    inner = f"{line}    "
+    if isinstance(value, dict) and value:
+        pairs = (f"{_string(name)}: {_text(part, inner)}" for name, part in value.items())
+        return f"{{{inner}{f',{inner}'.join(pairs)}{line}}}"
+    if isinstance(value, list) and value:
+        return f"[{inner}{f',{inner}'.join(_text(part, inner) for part in value)}{line}]"
+    if isinstance(value, str):
+        return _string(value)
+    return _number(value) if isinstance(value, float) else json.dumps(value)
+
+
+def _string(text):
+    """Go escapes ``<``, ``>``, ``&`` and two line separators; mkr undoes it for the first two."""
+    quoted = json.dumps(text, ensure_ascii=False).replace("&", "\\u0026")
+    return quoted.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _number(value):
+    """The shortest digits that give the same number; with an exponent below a millionth and from 10**21 on."""
+    digits = Decimal(repr(value))
+    if value == 0 or 1e-6 <= abs(value) < 1e21:
+        text = format(digits, "f")
+        return text.removesuffix(".0")
+    return format(digits, "e").replace(".0e", "e")

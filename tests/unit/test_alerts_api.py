@@ -105,7 +105,7 @@ def test_a_person_closes_an_alert_and_the_next_bad_sample_opens_another_one(syst
 def test_a_memo_stays(system):
     judge(system, "OC")
     [alert] = alerts_page(system).alerts
-    assert system.ok("PUT", f"/api/v0/alerts/{alert.id}?", {"memo": "looking"}) == {"memo": "looking"}
+    assert system.ok("PUT", f"/api/v0/alerts/{alert.id}?", {"memo": "looking"}) == {"id": alert.id, "memo": "looking"}
     judge(system, "OCW")
     judge(system, "OCWO")
     assert system.ok("GET", f"/api/v0/alerts/{alert.id}")["memo"] == "looking"

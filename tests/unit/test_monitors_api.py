@@ -1,6 +1,9 @@
 """What mkr pushes and pulls: monitors, downtimes, channels, groups and settings, decoded by Go's rules."""
 
+import itertools
 import json
+import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -108,11 +111,27 @@ ALL = [
     {**ANOMALY, "scopes": []},
     QUERY,
 ]
+ODD = [
+    {**HOST, "name": '負荷 <b>&\u2028 "x" 😀', "memo": "a\tb\nc", "warning": 1e21, "critical": 1.5e-7, "scopes": []},
+    {**HOST, "name": "zero", "warning": 0, "critical": None, "duration": 10, "maxCheckAttempts": 10},
+    {**EXPRESSION, "name": "now", "expression": "host('h', load<1>)", "evaluateBackwardMinutes": 0, "warning": -0.5},
+    {**QUERY, "name": "now", "query": "up > 0.1 and up < 3", "evaluateBackwardMinutes": 0, "legend": ""},
+    {**EXTERNAL, "name": "later", "memo": "m" * 2_048, "responseTimeCritical": 0.1, "followRedirect": False},
+]
+PULLED = [*(body for body in ALL if body.get("scopes") != []), *ODD]
+"""What mkr pushes; it refuses an anomaly detection without scopes itself."""
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture
 def system():
     return System()
+
+
+def with_places(text):
+    """Ids are each time others: in their places stands which one it is."""
+    number = itertools.count(1)
+    return re.sub(r'(?m)^( {12}"id": )".*"', lambda match: f'{match[1]}"id-{next(number):02d}"', text)
 
 
 def push(system, body):
@@ -139,10 +158,53 @@ def test_a_monitor_comes_back_as_mkr_pushed_it(system, body):
 
 
 def test_a_pull_is_byte_for_byte_what_was_pushed(system):
-    """In the order of names, in which mkr's file is written."""
-    made = sorted((push(system, body) for body in ALL), key=lambda monitor: (monitor.name, monitor.id))
+    """In the order of types and names, in which mkr's file is written."""
+    order = [*go_forms.MONITORS]
+    key = lambda monitor: (order.index(monitor.type), monitor.name, monitor.id)  # noqa: E731 - of this line alone
+    made = sorted((push(system, body) for body in ALL), key=key)
     answer = system.ok("GET", "/api/v0/monitors?")["monitors"]
-    assert pulled([monitor_of(json.dumps(each)) for each in answer]) == pulled(made)
+    assert pulled("monitors", [monitor_of(json.dumps(each)) for each in answer]) == pulled("monitors", made)
+
+
+def test_a_pull_is_byte_for_byte_what_mkr_wrote(system):
+    """``mkr-monitors.json`` was written by mkr 0.65, which had pushed the same monitors; nightly tests repeat it."""
+    for body in PULLED:
+        push(system, body)
+    answer = system.ok("GET", "/api/v0/monitors?")["monitors"]
+    written = with_places(pulled("monitors", [monitor_of(json.dumps(each)) for each in answer]))
+    assert written == (GOLDEN / "mkr-monitors.json").read_text()
+
+
+def test_channels_are_pulled_as_mkr_wrote_them(system):
+    for body in (SLACK, MAIL, HOOK):
+        system.ok("POST", "/api/v0/channels", body)
+    answer = system.ok("GET", "/api/v0/channels?")["channels"]
+    written = with_places(pulled("channels", [decoded(json.dumps(each), GoChannel) for each in answer]))
+    assert written == (GOLDEN / "mkr-channels.json").read_text()
+
+
+def test_monitors_are_listed_by_type_and_name(system):
+    for body in (QUERY, ANOMALY, EXPRESSION, BARE, SERVICE, HOST, {**HOST, "name": "a"}, CONNECTIVITY):
+        push(system, body)
+    listed = [(each["type"], each["name"]) for each in system.ok("GET", "/api/v0/monitors")["monitors"]]
+    assert listed == [
+        ("connectivity", "gone"),
+        ("host", "a"),
+        ("host", HOST["name"]),
+        ("service", "shop - 4xx"),
+        ("external", "bare"),
+        ("expression", "role average"),
+        ("anomalyDetection", "My first anomaly detection"),
+        ("query", "access"),
+    ]
+
+
+def test_a_put_without_the_status_of_gone_hosts_leaves_it(system):
+    made = push(system, CONNECTIVITY)
+    without = {name: value for name, value in CONNECTIVITY.items() if name != "alertStatusOnGone"}
+    assert system.ok("PUT", f"/api/v0/monitors/{made.id}", without)["alertStatusOnGone"] == "WARNING"
+    changed = system.ok("PUT", f"/api/v0/monitors/{made.id}", {**CONNECTIVITY, "alertStatusOnGone": "CRITICAL"})
+    assert changed["alertStatusOnGone"] == "CRITICAL"
 
 
 def test_null_headers_leave_those_that_are_there(system):
@@ -165,6 +227,7 @@ def test_null_headers_leave_those_that_are_there(system):
         ({**HOST, "duration": 0}, "$.duration"),
         ({**HOST, "maxCheckAttempts": 11}, "$.maxCheckAttempts"),
         ({**HOST, "name": ""}, "$.name"),
+        ({**HOST, "memo": "m" * 2_049}, "$.memo"),
         ({**HOST, "notificationInterval": -1}, "$.notificationInterval"),
         ({name: value for name, value in HOST.items() if name != "name"}, "`name`"),
         ({**HOST, "scopes": ["shop", "shop: a/b"]}, "scopes[1]"),
@@ -292,10 +355,14 @@ def test_a_channel_joins_the_default_group_unless_it_says_otherwise(system):
     system.ok("POST", "/api/v0/channels", {**MAIL, "addToDefaultNotificationGroup": False})
     [default] = system.ok("GET", "/api/v0/notification-groups")["notificationGroups"]
     assert (default["type"], default["childChannelIds"]) == ("group-default", [first])
-    changed = system.ok("PUT", "/api/v0/notification-groups/default", {**GROUP, "childNotificationGroupIds": []})
+    changed = system.ok(
+        "PUT", "/api/v0/notification-groups/default", {**GROUP, "name": "Default", "childNotificationGroupIds": []}
+    )
     assert (changed["id"], changed["type"]) == ("default", "group-default")
     system.ok("DELETE", f"/api/v0/channels/{first}")
     assert "default" in system.refused(400, "DELETE", "/api/v0/notification-groups/default")
+    renamed = {**GROUP, "childNotificationGroupIds": []}
+    assert "name: " in system.refused(400, "PUT", "/api/v0/notification-groups/default", renamed)
 
 
 def test_a_secret_is_kept_and_never_answered(system):

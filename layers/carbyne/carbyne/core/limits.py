@@ -486,8 +486,8 @@ HOSTS_PER_BULK_MAX: Final = 30
 """Hosts of one bulk call, as Mackerel documents."""
 ROLES_PER_HOST_MAX: Final = 100
 """Roles of one host; a handful is usual."""
-MEMO_CHARACTERS_MAX: Final = 2_000
-"""The memo of a service or role."""
+MEMO_CHARACTERS_MAX: Final = 2_048
+"""A memo, as Mackerel documents of monitors."""
 METADATA_BYTES_MAX: Final = 100 * 1024
 """One metadata document, as Mackerel documents."""
 METADATA_SPACES_MAX: Final = 50

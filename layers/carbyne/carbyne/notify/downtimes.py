@@ -1,5 +1,6 @@
 """When a downtime lasts, and what it is of; times and days of the week in UTC."""
 
+from calendar import monthrange
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -67,19 +68,16 @@ def _weekly(start_s: int, recurrence: Recurrence, end_s: int) -> int | None:
 
 
 def _monthly(months: int) -> Callable[[int, Recurrence, int], int | None]:
-    """A month that lacks the day has no occurrence."""
+    """In a month that lacks the day on its last one, as Mackerel documents of the 31st."""
 
     def last(start_s: int, recurrence: Recurrence, end_s: int) -> int | None:
         start, end = (datetime.fromtimestamp(time_s, UTC) for time_s in (start_s, end_s))
         step = months * recurrence.interval
         passed = (end.year - start.year) * 12 + end.month - start.month
-        for back in range(1 + 48 // min(step, 48)):  # 29 February comes after eight years at most
-            number = passed // step * step - back * step
+        for number in (passed // step * step, passed // step * step - step):
             year, month = divmod(start.year * 12 + start.month - 1 + number, 12)
-            try:
-                at_s = int(start.replace(year=year, month=month + 1).timestamp())
-            except ValueError:
-                continue
+            day = min(start.day, monthrange(year, month + 1)[1])
+            at_s = int(start.replace(year=year, month=month + 1, day=day).timestamp())
             if start_s <= at_s <= end_s:
                 return at_s
         return None

@@ -35,6 +35,7 @@ class Logs(Answer, frozen=True):
 class AlertMemo(Answer, frozen=True):
     """The memo of an alert."""
 
+    id: str
     memo: str
 
 
@@ -58,9 +59,9 @@ def get_alert(registry: Registry, call: Call) -> AlertRecord:
 
 
 def put_alert(registry: Registry, call: Call) -> AlertMemo:
-    memo = form(call, MemoForm).memo
-    alerts.set_memo(registry, call.tenant, call.parts["id"], memo)
-    return AlertMemo(memo)
+    alert_id, memo = call.parts["id"], form(call, MemoForm).memo
+    alerts.set_memo(registry, call.tenant, alert_id, memo)
+    return AlertMemo(alert_id, memo)
 
 
 def close_alert(registry: Registry, call: Call) -> AlertRecord:

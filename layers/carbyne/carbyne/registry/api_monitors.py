@@ -13,9 +13,11 @@ from carbyne.registry.monitors import MONITORS, ExternalState
 from carbyne.registry.store import Registry
 from carbyne.tenants.accounts import BOTH, Permission
 
+_ORDER: Final = ("connectivity", "host", "service", "external", "expression", "anomalyDetection", "query")
+
 
 class Monitors(Answer, frozen=True):
-    """By name."""
+    """By type and name, as Mackerel lists them."""
 
     monitors: list[AnyMonitor]
 
@@ -45,7 +47,7 @@ class CheckedMonitors(Answer, frozen=True):
 
 
 def get_monitors(registry: Registry, call: Call) -> Response:
-    known = MONITORS.find(registry.store, call.tenant)
+    known = sorted(MONITORS.find(registry.store, call.tenant), key=_type_of)
     numbered = ((f"{number:06d}", monitor) for number, monitor in enumerate(known))
     return Response(200, listing("monitors", numbered, page_of({})))
 
@@ -70,6 +72,10 @@ def get_states(registry: Registry, call: Call) -> CheckedMonitors:
     states = monitors.states(registry.store, call.tenant)
     known = [monitor for monitor in MONITORS.find(registry.store, call.tenant) if monitor.id in states]
     return CheckedMonitors([_checked(monitor, states[monitor.id]) for monitor in known])
+
+
+def _type_of(monitor: AnyMonitor) -> int:
+    return _ORDER.index(str(monitor.__struct_config__.tag))
 
 
 def _form(call: Call) -> AnyMonitor:

@@ -20,6 +20,7 @@ Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s,<>]+@
 ChannelEvent = Literal["alert", "alertGroup", "hostStatus", "hostRegister", "hostRetire", "monitor"]
 DEFAULT: Final = "default"
 """DocumentId of the group that every tenant has."""
+DEFAULT_NAME: Final = "Default"
 
 
 class Mentions(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -166,6 +167,8 @@ def replace_group(registry: Registry, tenant: str, group_id: str, form: Notifica
     form = checked_group(registry.store, tenant, form)
     if group_id != DEFAULT:
         return GROUPS.replace(registry, tenant, group_id, form)
+    if form.name != DEFAULT_NAME:
+        raise RequestError(400, f"name: the default notification group is called {DEFAULT_NAME!r}")
     made = msgspec.structs.replace(form, id=DEFAULT, type="group-default")
     _write_default(registry, tenant, lambda _: made)
     return made
@@ -208,7 +211,7 @@ def _default(item: RegistryItem | None) -> NotificationGroup:
     return NotificationGroup(
         id=DEFAULT,
         type="group-default",
-        name="Default",
+        name=DEFAULT_NAME,
         notification_level="all",
         child_notification_group_ids=[],
         child_channel_ids=[],

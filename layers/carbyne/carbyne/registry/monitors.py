@@ -24,6 +24,7 @@ from carbyne.registry.documents import Documents
 from carbyne.registry.monitor_types import (
     AnomalyMonitor,
     AnyMonitor,
+    ConnectivityMonitor,
     ExpressionMonitor,
     ExternalMonitor,
     QueryMonitor,
@@ -165,11 +166,14 @@ def _check_computed(store: Store, tenant: str) -> None:
 
 
 def _joined(old: AnyMonitor, form: AnyMonitor) -> AnyMonitor:
-    """The form as it is kept.  Null for headers leaves those that are there, as Mackerel documents."""
+    """The form as it is kept.  Null for headers leaves those that are there, and so does ``alertStatusOnGone``, as
+    Mackerel documents."""
     if type(old) is not type(form):
         raise RequestError(400, "type: a monitor keeps its type; delete it and make another one")
     if isinstance(form, ExternalMonitor) and isinstance(old, ExternalMonitor) and form.headers is None:
         return msgspec.structs.replace(form, headers=old.headers or [])
+    if isinstance(form, ConnectivityMonitor) and isinstance(old, ConnectivityMonitor):
+        return msgspec.structs.replace(form, alert_status_on_gone=form.alert_status_on_gone or old.alert_status_on_gone)
     return checked(form)
 
 
