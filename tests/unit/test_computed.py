@@ -130,6 +130,8 @@ def test_a_query_has_an_alert_for_each_of_its_series(system):
     system.look()
     statuses = {alert.message: alert.status for alert in system.open_alerts()}
     assert statuses == {f"host/{hosts[0]} now": "WARNING", f"host/{hosts[1]} now": "CRITICAL"}
+    shown = {alert["message"]: alert["series"] for alert in system.ok("GET", "/api/v0/alerts")["alerts"]}
+    assert shown[f"host/{hosts[0]} now"] == {"name": "load", "labels": {"source": f"host/{hosts[0]}"}}
     post(system, hosts, 5, 1)
     system.look()
     [alert] = system.open_alerts()

@@ -1,6 +1,7 @@
 """Dashboards and graph annotations of the registry, as Mackerel's clients use them."""
 
 import pytest
+from carbyne.core import keys
 from carbyne.core.limits import DASHBOARD_BYTES_MAX, WIDGETS_MAX
 from carbyne.registry.annotations import MONTH_S
 
@@ -150,7 +151,8 @@ def test_checks_of_many_hosts_at_once(system):
     system.ok("POST", "/api/v0/monitoring/checks/report", {"reports": reports})
     query = "&".join(f"hostId={host}" for host in [*hosts, "none"])
     answer = system.ok("GET", f"/carbyne/v1/checks?{query}")
-    check = {"name": "ping", "status": "OK", "message": "", "occurredAt": NOW_S}
+    monitor = {"monitorId": keys.check_monitor("ping")}
+    check = {**monitor, "name": "ping", "status": "OK", "message": "", "occurredAt": NOW_S}
     assert answer == {
         "hosts": [
             {"hostId": host_id, "checks": [check] if host_id in hosts[:2] else []} for host_id in [*hosts, "none"]

@@ -8,6 +8,7 @@ import time
 from base64 import b64encode
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from carbyne.adapters.deliveries import InvokedDeliveries, InvokedDeliveryQueue
 from carbyne.adapters.invoke import InvokedQueues
@@ -21,7 +22,7 @@ from carbyne.notify.downtimes import is_active, is_of
 from carbyne.notify.links import Links
 from carbyne.notify.notifier import Notifier, Ways
 from carbyne.notify.routing import about
-from carbyne.registry.alerts import AlertRecord, Notice, Subject
+from carbyne.registry.alerts import AlertRecord, AlertSeries, Notice, Subject
 from carbyne.registry.channels import Channel
 from carbyne.registry.downtimes import Downtime, Recurrence
 from carbyne.registry.monitors import ExternalState, keep_state
@@ -179,6 +180,7 @@ def test_a_webhook_has_the_labels_of_the_series_of_a_query(system):
     query = {"type": "query", "name": "load of {{h}}", "query": "m", "legend": "", "operator": ">", "critical": 1}
     monitor = system.ok("POST", "/api/v0/monitors", query)["id"]
     alert = AlertRecord(id="x", status="CRITICAL", monitor_id=monitor, type="query", opened_at=NOW_S, value=2.0)
+    alert = msgspec.structs.replace(alert, series=AlertSeries("m", {"h": "a"}))
     subject = Subject(monitor, f"query/{monitor}", "query", '{"__name__":"m","h":"a"}')
     notice = Notice("a", alert, subject, "opened", "CRITICAL", 1, NOW_S)
     told = json.loads(messages.webhook(notice, about(system.store, "a", notice), WEBHOOK, system.links))

@@ -11,7 +11,7 @@ import msgspec
 from carbyne.alerts.judging import CRITICAL, OK, WARNING
 from carbyne.alerts.pictures import HEIGHT, WIDTH
 from carbyne.notify.links import Links
-from carbyne.notify.routing import About, labels_of
+from carbyne.notify.routing import About
 from carbyne.registry.alerts import Notice, Trigger
 from carbyne.registry.channels import Channel, Mentions
 from carbyne.registry.hosts import StoredHost
@@ -53,8 +53,8 @@ def webhook(notice: Notice, subject: About, channel: Channel, links: Links) -> b
         told["host"] = _host(subject.host, links)
     if subject.service:
         told["service"] = _service(subject, notice.tenant, links)
-    if labels := labels_of(notice):
-        told["metric"] = {"name": labels.pop("__name__", ""), "labels": labels}
+    if alert.series:
+        told["metric"] = alert.series
     told["alert"] = {
         "id": alert.id,
         "url": links.alert(notice),

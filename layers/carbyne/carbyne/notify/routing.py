@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-import msgspec
-
 from carbyne.alerts.judging import CRITICAL
 from carbyne.notify.downtimes import is_active, is_of
 from carbyne.registry import channels, checks, hosts, services
@@ -45,15 +43,9 @@ class About(NamedTuple):
     def name_of(self, notice: Notice) -> str:
         """Of the monitor or check, or what stands for it."""
         name = self.monitor.name if self.monitor else self.check
-        if isinstance(self.monitor, QueryMonitor) and notice.subject.part.startswith("{"):
-            name = filled(name, labels_of(notice))
+        if isinstance(self.monitor, QueryMonitor) and notice.alert.series:
+            name = filled(name, notice.alert.series.labels)
         return name or notice.alert.message[:100] or notice.alert.type
-
-
-def labels_of(notice: Notice) -> dict[str, str]:
-    """Of the series of a query that an alert is about; empty where there is none."""
-    part = notice.subject.part
-    return msgspec.json.decode(part, type=dict[str, str]) if part.startswith("{") else {}
 
 
 def directions(store: Store, tenant: str) -> Directions:

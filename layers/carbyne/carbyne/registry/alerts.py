@@ -47,6 +47,13 @@ class Watched(msgspec.Struct, frozen=True):
     by_hand_ms: tuple[int, ...] = ()
 
 
+class AlertSeries(msgspec.Struct, frozen=True):
+    """The series of a query; ``name``: of its metric, empty for none."""
+
+    name: str
+    labels: dict[str, str]
+
+
 class AlertRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """An alert as Mackerel has it; times in seconds; ``status``: OK once it is closed."""
 
@@ -56,6 +63,7 @@ class AlertRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     type: str
     opened_at: int
     host_id: str = ""
+    series: AlertSeries | None = None
     value: float | None = None
     message: str = ""
     reason: str = ""
@@ -359,12 +367,21 @@ def _record(subject: Subject, decision: Decision, why: Why, before: AlertRecord 
         type=subject.kind,
         opened_at=decision.alert.opened_ms // 1000,
         host_id=name if kind == "host" else "",
+        series=_series(subject),
         value=decision.value if why.has_value else (before.value if before else None),
         message=why.message if why.trigger == "monitoring" else (before.message if before else ""),
         reason=(reason or (why.message if why.trigger != "monitoring" else "")) if closed_ms is not None else "",
         closed_at=None if closed_ms is None else closed_ms // 1000,
         memo=before.memo if before else "",
     )
+
+
+def _series(subject: Subject) -> AlertSeries | None:
+    """Of what has a series: not of a query that can't be computed, nor of one whose labels are too long to keep."""
+    if subject.kind != "query" or not subject.part.startswith("{"):
+        return None
+    labels = msgspec.json.decode(subject.part, type=dict[str, str])
+    return AlertSeries(labels.pop("__name__", ""), labels)
 
 
 def _entry(registry: Registry, decision: Decision, alert: AlertRecord, why: Why, number: int) -> LogEntry:

@@ -122,8 +122,9 @@ class Namespaces(Answer, frozen=True):
 
 
 class CheckReport(Answer, frozen=True):
-    """The latest report of a check; ``occurred_at`` in seconds."""
+    """The latest report of a check; ``monitor_id``: that of its alerts; ``occurred_at`` in seconds."""
 
+    monitor_id: str
     name: str
     status: str
     message: str

@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from carbyne.core import keys
 from carbyne.http.answers import DONE, Success
 from carbyne.http.forms import form
 from carbyne.http.listing import Listing, page_of
@@ -37,7 +38,7 @@ def get_checks(registry: Registry, call: Call) -> HostsReports:
 
 
 def _report(state: checks.State) -> CheckReport:
-    return CheckReport(state.name, state.status, state.message, state.occurred_s)
+    return CheckReport(keys.check_monitor(state.name), state.name, state.status, state.message, state.occurred_s)
 
 
 def post_graphs(registry: Registry, call: Call) -> Success:
