@@ -20,6 +20,8 @@ from tests.support.make_run import running
 pytestmark = pytest.mark.skipif(bool(browsers.LACKING), reason=browsers.LACKING)
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>\'"{{7*7}}javascript:alert(1)'
 WEIGHT_MAX = 150_000
+QUERY = {"type": "query", "query": 'label_replace(vector(4), "x", "four", "", "")'}
+SEVEN = {"type": "query", "query": "vector(7.5)"}
 AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
 
 
@@ -83,6 +85,13 @@ def fill(system):
     report = {"source": source, "name": HOSTILE, "status": "CRITICAL", "message": HOSTILE, "occurredAt": now_s}
     system.call("/api/v0/monitoring/checks/report", {"reports": [report]})
     [system.alert] = system.call("/api/v0/alerts")[1]["alerts"]
+    bounds = {"operator": ">", "warning": 0.5, "critical": 99}
+    load = {**bounds, "type": "host", "name": "load", "metric": "loadavg5", "duration": 1, "scopes": ["shop"]}
+    system.call("/api/v0/monitors", load)
+    system.call("/api/v0/monitors", {**bounds, "type": "query", "name": HOSTILE, "query": "vector(0)", "isMute": True})
+    text = HOSTILE.replace("{{7*7}}", "")  # which is no template that Go would parse
+    rule = {"alert": "Up", "expr": "vector(5) > 4", "labels": {"team": text}, "annotations": {"summary": text}}
+    assert put(system, "/carbyne/v1/rules/page.yml", {"groups": [{"name": "g", "rules": [rule]}]}) == 200
     note = {"service": "shop", "from": now_s - 600, "to": now_s - 300}
     for title in ("deploy", HOSTILE):
         assert system.call("/api/v0/graph-annotations", {**note, "title": title})[0] == 200
@@ -93,6 +102,8 @@ def fill(system):
         {"type": "markdown", "title": HOSTILE, "markdown": text, "layout": layout},
         {"type": "graph", "title": "Load", "graph": graph, "layout": {**layout, "y": 8, "height": 14}},
         {"type": "graph", "title": "Sum", "graph": {"type": "expression", "expression": "x"}, "layout": layout},
+        {"type": "graph", "title": "Query", "graph": {**QUERY, "legend": "is {{x}}"}, "layout": layout},
+        {"type": "value", "title": "Value", "metric": SEVEN, "suffix": "apples", "layout": layout},
     ]
     system.dashboard = system.call("/api/v0/dashboards", {"title": HOSTILE, "widgets": widgets})[1]["id"]
     path = f"/api/v0/tsdb/latest?hostId={system.host}&name=loadavg5"
@@ -357,6 +368,7 @@ def test_hostile_texts_are_shown_and_do_nothing(browser, system):
         (f"hosts/{system.hostile}?tab=checks", ".check-CRITICAL"),
         (f"hosts/{system.hostile}?tab=metadata", "pre"),
         ("alerts", "table"),
+        ("monitors", "table"),
         (f"alerts/{system.alert['id']}", "table"),
         ("dashboards", "table"),
         (f"dashboards/{system.dashboard}", ".widget"),
@@ -384,6 +396,7 @@ def test_axe_finds_no_serious_problem(browser, system, scheme):
         (f"hosts/{system.host}?tab=storage", ".timeline"),
         ("services/shop?range=1h", ".graph canvas"),
         ("alerts", "table"),
+        ("monitors", "table"),
         (f"alerts/{system.alert['id']}", "table"),
         (f"dashboards/{system.dashboard}", ".graph canvas"),
         ("dashboards/new", "textarea"),
@@ -424,6 +437,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser, system):
         (f"hosts/{system.hostile}?tab=checks", "table"),
         ("services", "table"),
         ("alerts", "table"),
+        ("monitors", "table"),
         (f"alerts/{system.alert['id']}", "table"),
         ("dashboards", "table"),
         ("system", "[aria-label=sessions]"),
@@ -457,6 +471,71 @@ def test_an_alert_is_shown_with_its_log_and_leads_to_its_graphs(browser, system)
     browser.until(lambda: browser.find(".ranges"), "no graphs")
     show(browser, system, "alerts/nonesuch", ".note.empty")
     browser.until_text("No alert has this id")
+
+
+def test_an_alert_is_called_as_its_check_and_drawn_with_the_bounds_of_its_monitor(browser, system):
+    show(browser, system, "alerts", "table a[href*='/alerts/']")
+    browser.until_text("CRITICAL", ".counts")
+    named = "return [...document.querySelectorAll(arguments[0])].map(a => a.textContent)"
+    assert HOSTILE in browser.run(named, "[aria-label='open alerts'] th a")
+    opened = opened_load(system)
+    show(browser, system, f"alerts/{opened['id']}", ".graph canvas")
+    assert "loadavg5 > 0.5 warning, > 99 critical" in browser.text("dl")
+    lines = drawn(browser, "alert")
+    assert lines.keys() == {"loadavg5", "> 0.5 warning", "> 99 critical"}
+    assert set(lines["> 0.5 warning"].values()) == {0.5} and len(lines["loadavg5"]) > 10
+
+
+def opened_load(system):
+    """The alert of the load, which the evaluator opens within a minute or two."""
+    deadline_s = time.monotonic() + 150
+    while time.monotonic() < deadline_s:
+        for alert in system.call("/api/v0/alerts")[1]["alerts"]:
+            if alert["type"] == "host":
+                return alert
+        time.sleep(1)
+    raise AssertionError("no alert of the load was opened")
+
+
+def test_an_alert_is_closed_with_a_reason(browser, system):
+    alert = opened_load(system)
+    show(browser, system, f"alerts/{alert['id']}", "input[aria-label=reason]")
+    browser.find("input[aria-label=reason]")[0].send_keys("seen")
+    browser.run("window.dispatchEvent(new Event('online'))")
+    time.sleep(1)
+    assert browser.run("return document.querySelector('input[aria-label=reason]').value") == "seen"
+    browser.click("form:has(input[aria-label=reason]) button")
+    browser.until_text("closed (manual)", "[aria-label=log]")
+    assert not browser.find("input[aria-label=reason]")
+    assert system.call(f"/api/v0/alerts/{alert['id']}")[1]["reason"] == "seen"
+
+
+def test_monitors_say_what_they_watch_for(browser, system):
+    show(browser, system, "alerts", ".tabs a")
+    browser.click(".tabs a[href='#/monitors']")
+    browser.until_text("loadavg5 > 0.5 warning, > 99 critical", "[aria-label=monitors]")
+    assert "vector(0) > 0.5 warning" in browser.text("[aria-label=monitors]")
+    assert browser.text(".tabs a[aria-current]") == "Monitors" and browser.text("nav a[aria-current]").startswith(
+        "Alerts"
+    )
+    assert browser.text(".badge:not(.check-OK)") == "muted"
+
+
+def test_alerts_of_rules_are_listed(browser, system):
+    deadline_s = time.monotonic() + 150
+    while not system.call("/api/v1/alerts")[1]["data"]["alerts"] and time.monotonic() < deadline_s:
+        time.sleep(1)
+    show(browser, system, "alerts", "[aria-label='alerts of rules']")
+    shown = browser.text("[aria-label='alerts of rules']")
+    assert "FIRING" in shown and "Up" in shown and "team=" in shown and "onerror" in shown
+    assert browser.run("return window.hacked") is None
+
+
+def test_a_dashboard_shows_queries(browser, system):
+    show(browser, system, f"dashboards/{system.dashboard}", "[data-graph='3:query'] canvas")
+    assert set(drawn(browser, "3:query")['{"x":"four"}'].values()) == {4.0}
+    browser.until_text("is four", "[data-graph='3:query'] .legend")
+    browser.until_text("7.5 apples", ".widget.value")
 
 
 def test_utc_and_themes_switch(browser, system):
@@ -528,6 +607,15 @@ def delete(system, path):
     import urllib.request  # noqa: PLC0415
 
     request = urllib.request.Request(system.url + path, headers={"X-Api-Key": system.key}, method="DELETE")
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.status
+
+
+def put(system, path, body):
+    import urllib.request  # noqa: PLC0415
+
+    headers = {"X-Api-Key": system.key}
+    request = urllib.request.Request(system.url + path, json.dumps(body).encode(), headers, method="PUT")
     with urllib.request.urlopen(request, timeout=20) as answer:
         return answer.status
 

@@ -55,7 +55,8 @@ async function ask(path: string, init: RequestInit): Promise<Response> {
 async function failureOf(response: Response): Promise<Failure> {
   let message = `${response.status} ${response.statusText}`;
   try {
-    message = ((await response.json()) as { error: { message: string } }).error.message;
+    const { error } = (await response.json()) as { error: string | { message: string } };
+    message = typeof error === "string" ? error : error.message; // a text in Prometheus' API
   } catch {
     // not an answer of the functions themselves: the status has to do
   }

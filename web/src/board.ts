@@ -22,6 +22,8 @@ export interface BoardGraph {
   lines: BoardLine[];
   /** Of many lines those of the highest average are drawn, the rest as one. */
   top?: number;
+  /** Level lines, such as the bounds of a monitor. */
+  levels?: { label: string; level: "warning" | "critical"; value: number }[];
 }
 
 export interface BoardGroup {
@@ -32,6 +34,10 @@ export interface BoardGroup {
 /** `plan` makes graphs of what was read; it is asked again when other series come. */
 export interface Plan {
   wanted: Omit<Wanted, "range">;
+  /** Reads in the place of a batch, all of the span each time. */
+  reader?: (range: Range, signal?: AbortSignal) => Promise<Read>;
+  /** A span of its own, in the place of the page's. */
+  range?: () => Range;
   plan: (batch: Read) => BoardGroup[];
   annotations?: (range: Range) => Promise<Annotation[]>;
   /** Shown where there is no series at all. */
@@ -57,7 +63,7 @@ export class Board {
     private readonly plan: Plan,
     private readonly onRead: (batch: Read) => void = () => {},
   ) {
-    this.range = rangeOf(here().parameters);
+    this.range = plan.range?.() ?? rangeOf(here().parameters);
     this.element.append(this.banner, this.body);
     fill(this.body, note("loading", "Loading graphs …"));
     void this.load(true);
@@ -73,7 +79,7 @@ export class Board {
   /** Reads what is new; sometimes all of it, since samples may come late. */
   refresh(): void {
     if (!this.range.preset) return;
-    this.range = rangeOf(here().parameters);
+    this.range = this.plan.range?.() ?? rangeOf(here().parameters);
     this.turn += 1;
     void this.load(this.batch === null || this.turn % WHOLE_EVERY === 0);
   }
@@ -89,8 +95,9 @@ export class Board {
     this.asking = asking;
     const wanted = { ...this.plan.wanted, range: this.range };
     try {
-      const since = whole || !this.batch ? undefined : newest(this.batch);
-      const [news, notes] = await Promise.all([read(wanted, asking.signal, since), this.plan.annotations?.(this.range) ?? []]);
+      const since = whole || !this.batch || this.plan.reader ? undefined : newest(this.batch);
+      const reading = this.plan.reader?.(this.range, asking.signal) ?? read(wanted, asking.signal, since);
+      const [news, notes] = await Promise.all([reading, this.plan.annotations?.(this.range) ?? []]);
       this.batch = since === undefined || !this.batch ? news : merged(this.batch, news, this.range.from);
       this.notes = notes;
       this.draw();
@@ -156,6 +163,9 @@ export class Board {
       const { line, source } = found[at]!;
       return { label: line.label, title: `${source.source} ${line.name}`, stacked: line.stacked, quiet: line.quiet ?? false, series };
     });
+    for (const { label, level, value } of graph.levels ?? []) {
+      lines.push({ label, title: label, stacked: false, quiet: false, level, series: { name: label, values: times.map(() => value) } });
+    }
     const to = this.range.preset ? nowS() : this.range.to;
     const from = this.range.preset ? to - (this.range.to - this.range.from) : this.range.from;
     chart.show({ times, lines: graph.top ? folded(lines, graph.top) : lines, from, to, annotations: this.notes });

@@ -11,6 +11,8 @@ export interface ChartLine {
   title: string;
   stacked: boolean;
   quiet: boolean;
+  /** A bound of a monitor and not measured: level, dashed and in the colour of its status. */
+  level?: "warning" | "critical";
   series: Series;
 }
 
@@ -175,8 +177,8 @@ export class Chart {
     let below = -1;
     data.lines.forEach((line, number) => {
       const shown = this.isShown(line);
-      const tone = toneOf(number);
-      const dash = DASHES[Math.floor(number / COLOURS) % DASHES.length];
+      const tone = line.level ? colour(line.level === "critical" ? "--bad" : "--warn") : toneOf(number);
+      const dash = line.level ? DASHES[1] : DASHES[Math.floor(number / COLOURS) % DASHES.length];
       const at = series.length;
       const one: uPlot.Series = { label: line.label, show: shown, stroke: tone, width: line.stacked ? (summary(line.series).max === 0 ? 0 : 1) : 1.6, points: { size: 4, filter: lonely } };
       if (dash) one.dash = dash;
@@ -265,8 +267,8 @@ export class Chart {
       const now = h("td", {}, value(last));
       now.dataset["last"] = value(last);
       this.cells.set(line.label, now);
-      const dash = DASHES[Math.floor(number / COLOURS) % DASHES.length];
-      const swatch = h("i", { class: `swatch c${number % COLOURS}${dash ? " dashed" : ""}` });
+      const dash = line.level ?? DASHES[Math.floor(number / COLOURS) % DASHES.length];
+      const swatch = h("i", { class: `swatch ${line.level ?? `c${number % COLOURS}`}${dash ? " dashed" : ""}` });
       const button = h(
         "button",
         {

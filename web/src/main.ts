@@ -9,6 +9,7 @@ import { alertPage, alertsPage } from "./pages/alerts.ts";
 import { dashboardPage, dashboardsPage } from "./pages/dashboards.ts";
 import { hostPage } from "./pages/host.ts";
 import { hostsPage } from "./pages/hosts.ts";
+import { monitorsPage } from "./pages/monitors.ts";
 import { servicePage, servicesPage } from "./pages/services.ts";
 import { signInPage } from "./pages/signin.ts";
 import { systemPage } from "./pages/system.ts";
@@ -30,6 +31,7 @@ function viewOf(place: Place): View {
   const [page, thing] = place.path;
   if (page === "services") return thing ? servicePage(place) : servicesPage();
   if (page === "alerts") return thing ? alertPage(place) : alertsPage();
+  if (page === "monitors") return monitorsPage();
   if (page === "dashboards") return thing ? dashboardPage(place) : dashboardsPage();
   if (page === "usage") return usagePage();
   if (page === "system") return systemPage();
@@ -49,7 +51,8 @@ function open(): void {
   document.title = `${view.title} – Carbyne`;
   fill(content, view.element);
   for (const anchor of root.querySelectorAll("header nav a")) {
-    const isHere = anchor.getAttribute("href") === link([place.path[0] ?? "hosts"]);
+    const page = place.path[0] === "monitors" ? "alerts" : (place.path[0] ?? "hosts");
+    const isHere = anchor.getAttribute("href") === link([page]);
     if (isHere) anchor.setAttribute("aria-current", "page");
     else anchor.removeAttribute("aria-current");
   }

@@ -23,7 +23,7 @@ export interface CheckState {
 
 export interface HostChecks {
   hostId: string;
-  checks: { name: string; status: string; message: string; occurredAt: number }[];
+  checks: { monitorId: string; name: string; status: string; message: string; occurredAt: number }[];
 }
 
 export interface Service {
@@ -74,8 +74,8 @@ export interface Widget {
   roleFullname?: string;
   fractionSize?: number;
   suffix?: string;
-  graph?: { type: string; name?: string; hostId?: string; serviceName?: string; roleFullname?: string; isStacked?: boolean };
-  metric?: { type: string; name?: string; hostId?: string; serviceName?: string };
+  graph?: { type: string; name?: string; hostId?: string; serviceName?: string; roleFullname?: string; isStacked?: boolean; query?: string; legend?: string };
+  metric?: { type: string; name?: string; hostId?: string; serviceName?: string; query?: string };
   range?: { type: string; period?: number; offset?: number; start?: number; end?: number };
 }
 
@@ -110,7 +110,29 @@ export interface Monitor {
   type: string;
   name?: string;
   memo?: string;
+  isMute?: boolean;
   service?: string;
+  metric?: string;
+  operator?: string;
+  warning?: number | null;
+  critical?: number | null;
+  duration?: number;
+  expression?: string;
+  query?: string;
+  legend?: string;
+  method?: string;
+  url?: string;
+  scopes?: string[];
+  excludeScopes?: string[];
+}
+
+/** An alert of a rule of Prometheus; `activeAt` in RFC 3339. */
+export interface RuleAlert {
+  labels: Record<string, string>;
+  annotations: Record<string, string>;
+  state: string;
+  activeAt: string;
+  value: string;
 }
 
 /** Times in seconds; `status` is OK once it is closed. */
@@ -123,6 +145,8 @@ export interface Alert {
   closedAt?: number;
   hostId?: string;
   value?: number;
+  /** Of a query. */
+  series?: { name: string; labels: Record<string, string> };
   message?: string;
   reason?: string;
   memo?: string;

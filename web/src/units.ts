@@ -67,3 +67,8 @@ export function isBinary(unit: string): boolean {
 export function counted(number: number, thing: string): string {
   return `${number} ${thing}${number === 1 ? "" : "s"}`;
 }
+
+/** A text in which `{{label}}` stands for the value of a label. */
+export function filled(text: string, labels: Record<string, string>): string {
+  return text.replace(/\{\{\s*([^{}]*?)\s*\}\}/g, (_, label: string) => labels[label] ?? "");
+}

@@ -5,6 +5,7 @@ import { Board, type BoardGraph, namesIn, ofSource } from "../board.ts";
 import { fill, h } from "../dom.ts";
 import { type GraphDef, groupsOf } from "../graphs.ts";
 import { markdown } from "../markdown.ts";
+import { planOfQuery, readQuery } from "../queries.ts";
 import { type Read, read } from "../series.ts";
 import { nowS, rangeOf, stamp } from "../time.ts";
 import type { Dashboard, Host, HostChecks, Widget } from "../types.ts";
@@ -140,6 +141,9 @@ function graphOf(widget: Widget, number: number, boards: Board[]): HTMLElement {
     void hostsOf(graph.roleFullname)
       .then((hosts) => open(roleGraph(hosts, graph.name ?? "loadavg5", graph.isStacked ?? false, widget, number)))
       .catch((error: unknown) => fill(place, failed(error)));
+  } else if (graph?.type === "query" && graph.query) {
+    const shown = { id: `${number}:query`, title: widget.title || graph.query, unit: "float" };
+    open(new Board({ ...planOfQuery(graph.query, graph.legend ?? "", shown), empty: "The query has no series in this span." }));
   } else fill(place, note("warning", `Graphs of type ${graph?.type ?? "unknown"} are not shown yet.`));
   return place;
 }
@@ -179,10 +183,13 @@ function roleGraph(hosts: Host[], metric: string, stacked: boolean, widget: Widg
 function valueOf(widget: Widget): HTMLElement {
   const metric = widget.metric;
   const source = metric?.type === "host" ? `host/${metric.hostId}` : metric?.type === "service" ? `service/${metric.serviceName}` : "";
-  if (!source || !metric?.name) return note("warning", `Values of type ${metric?.type ?? "unknown"} are not shown yet.`);
-  const place = h("p", { class: "value" }, "…");
   const range = { ...rangeOf(here().parameters), from: nowS() - 3600, to: nowS(), preset: "1h" };
-  read({ sources: [source], names: [metric.name], range })
+  let reading: Promise<Read>;
+  if (metric?.type === "query" && metric.query) reading = readQuery(metric.query, range);
+  else if (source && metric?.name) reading = read({ sources: [source], names: [metric.name], range });
+  else return note("warning", `Values of type ${metric?.type ?? "unknown"} are not shown yet.`);
+  const place = h("p", { class: "value" }, "…");
+  reading
     .then((batch) => {
       const last = batch.sources[0]?.series[0]?.values.filter((value) => value !== null).at(-1);
       const shown = widget.fractionSize === undefined || last == null ? format(last, "float") : last.toFixed(widget.fractionSize);
