@@ -11,6 +11,7 @@ from carbyne.core.errors import RetryableError
 from carbyne.core.limits import GROUP_ALERTS_PER_MESSAGE, GROUP_HEARERS_MAX, GROUP_NEWS_MAX, NOTICES_READ_MAX
 from carbyne.notify import grouping
 from carbyne.registry import alert_groups
+from carbyne.registry.alerts import Subject
 
 from tests.unit.test_notifier import HOOK, MAIL, SLACK, Notified
 
@@ -124,6 +125,7 @@ def test_a_webhook_has_mackerels_fields():
         "alertGroupSetting": {"id": setting, "url": None, "name": "shop", "memo": "m"},
         "saying": "changed",
         "notifiedAt": system.now_s - 60,
+        "openAlerts": 1,
         "part": 1,
         "parts": 1,
     }
@@ -403,7 +405,7 @@ def test_a_group_that_can_t_be_told_holds_up_no_other(monkeypatch):
     alert = alert_groups.GroupedAlert(
         id="x", entry=1, status="CRITICAL", title="t", message="m", monitor_id="m", opened_at=1
     )
-    group = group.with_alert(alert, "CRITICAL", (channel["id"],))
+    group = group.with_alert(alert, Subject("m", "host/h", "check"), "CRITICAL", (channel["id"],))
     alert_groups.write(system.store, "a", system.setting["id"], group, 0)
 
     def one_fails(self, setting, *before):

@@ -18,8 +18,9 @@ from carbyne.core import keys
 from carbyne.core.errors import RetryableError
 from carbyne.core.limits import NOTICES_TOGETHER
 from carbyne.notify import messages
-from carbyne.notify.downtimes import is_active, is_of
+from carbyne.notify.downtimes import is_active
 from carbyne.notify.links import Links
+from carbyne.notify.muting import Muting
 from carbyne.notify.notifier import Notifier, Ways
 from carbyne.notify.routing import about
 from carbyne.registry.alerts import AlertRecord, AlertSeries, Notice, Subject
@@ -484,4 +485,4 @@ def test_a_downtime_lasts_when_it_says(lasting, active, inactive):
     ids=lambda value: ",".join(value) if isinstance(value, dict) else str(value),
 )
 def test_a_downtime_is_of_its_scopes(scopes, expected):
-    assert is_of(Downtime(name="d", start=0, duration=1, **scopes), "m", {"shop": ["web"]}) is expected
+    assert Muting([Downtime(name="d", start=0, duration=1, **scopes)], 0).mutes("m", {"shop": ["web"]}) is expected

@@ -644,11 +644,16 @@ GROUP_NOTICES_PER_RUN: Final = 50
 GROUP_NEWS_MAX: Final = 50
 """Alerts of a group that wait for its interval; with so many its channels are told sooner."""
 GROUP_OPEN_MAX: Final = 2_000
-"""Open alerts of a group whose statuses are kept, some 50 KB of its item; more are told, but do not keep it open."""
+"""Open alerts that keep a group open, 150 KB of its item, or 250 of services with long names; more are told all the
+same."""
+GROUP_BYTES_MAX: Final = 250_000
+"""An item of a group that is larger tells all that is new; GROUP_NOTICES_PER_RUN add 85 KB, and an item has 400."""
+REMINDER_READS_MAX: Final = 200
+"""Monitors, hosts and alerts that a run reads for the reminders of a tenant's groups, some 3 ms each."""
 GROUP_HEARERS_MAX: Final = 20
 """Channels that hear of an alert as part of its group; further ones hear of it alone."""
 GROUP_TEXT_CHARACTERS_MAX: Final = 80
-"""Of an alert's title and message in a group: 1.5 KB of JSON at most, of which an item has 200."""
+"""Of an alert's title and message in a group: 1.3 KB of JSON at most, with the ids of its channels 1.7."""
 GROUP_ALERTS_PER_MESSAGE: Final = 20
 """Alerts in one message about a group, which has to fit the queue."""
 PUBLISH_BYTES_MAX: Final = 900_000

@@ -1,4 +1,4 @@
-"""When a downtime lasts, and what it is of; times and days of the week in UTC."""
+"""When a downtime lasts; times and days of the week in UTC."""
 
 from calendar import monthrange
 from collections.abc import Callable
@@ -7,8 +7,6 @@ from typing import Final
 
 from carbyne.core.limits import DAY_S
 from carbyne.registry.downtimes import Downtime, Recurrence
-from carbyne.registry.hosts import RolesByService
-from carbyne.registry.scopes import is_in
 
 _WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _HOUR_S: Final = 3_600
@@ -23,16 +21,6 @@ def is_active(downtime: Downtime, now_s: int) -> bool:
         return now_s < downtime.start + length_s
     begun_s = _last(downtime.start, recurrence, now_s)
     return begun_s is not None and now_s < begun_s + length_s
-
-
-def is_of(downtime: Downtime, monitor: str, roles: RolesByService) -> bool:
-    """Whether it is of a monitor on what has these roles; of a service that is a service without roles."""
-    scopes = [*(downtime.service_scopes or ()), *(downtime.role_scopes or ())]
-    excluded = [*(downtime.service_exclude_scopes or ()), *(downtime.role_exclude_scopes or ())]
-    if monitor in (downtime.monitor_exclude_scopes or ()) or is_in(excluded, roles):
-        return False
-    is_monitor = not downtime.monitor_scopes or monitor in downtime.monitor_scopes
-    return is_monitor and (not scopes or is_in(scopes, roles))
 
 
 def _last(start_s: int, recurrence: Recurrence, now_s: int) -> int | None:

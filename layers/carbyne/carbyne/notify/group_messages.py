@@ -15,7 +15,7 @@ _COLOURS: Final = {"OK": "good", "WARNING": "warning", "CRITICAL": "danger"}
 
 
 def webhook(message: GroupMessage, setting: AlertGroupSetting | None, links: Links) -> bytes:
-    """With Mackerel's fields, and ours: ``saying``, ``alerts``, ``part`` and ``parts``."""
+    """With Mackerel's fields, and ours: ``saying``, ``alerts``, ``openAlerts``, ``part`` and ``parts``."""
     told: dict[str, Any] = {
         "orgName": message.tenant,
         "event": "alertGroup",
@@ -36,6 +36,7 @@ def webhook(message: GroupMessage, setting: AlertGroupSetting | None, links: Lin
         "saying": "again" if message.again else "changed",
         "notifiedAt": message.created_s,
         "alerts": message.alerts,
+        "openAlerts": message.open,
         "part": message.part,
         "parts": message.parts,
     }
@@ -69,7 +70,8 @@ def _lines(message: GroupMessage, setting: AlertGroupSetting | None) -> list[str
     times = [f"opened {_time(message.opened_s)}"]
     times += [] if message.closed_s is None else [f"closed {_time(message.closed_s)}"]
     memo = [setting.memo] if setting and setting.memo else []
-    return [*map(_line, message.alerts), ", ".join(times), *memo, f"alert group {message.group}"]
+    counted = f"{message.open} open alert{'' if message.open == 1 else 's'}"
+    return [*map(_line, message.alerts), ", ".join([*times, counted]), *memo, f"alert group {message.group}"]
 
 
 def _line(alert: GroupedAlert) -> str:

@@ -9,12 +9,10 @@ import msgspec
 from carbyne.core.limits import (
     GROUP_ALERTS_PER_MESSAGE,
     GROUP_HEARERS_MAX,
-    GROUP_NEWS_MAX,
     GROUP_NOTICES_PER_RUN,
-    GROUP_TEXT_CHARACTERS_MAX,
     GROUPS_OPEN_MAX,
 )
-from carbyne.notify.messages import title
+from carbyne.notify.reminders import Reminders, grouped_alert
 from carbyne.notify.routing import About
 from carbyne.registry import alert_groups, alerts
 from carbyne.registry.alert_groups import AlertGroup, GroupedAlert, GroupSending
@@ -27,7 +25,8 @@ MINUTE_S: Final = 60
 
 
 class GroupMessage(msgspec.Struct, frozen=True):
-    """What one channel is told of a group; ``part``: from 1 on, of ``parts`` about as many alerts as fit a message."""
+    """What one channel is told of a group: ``alerts`` that are new or closed, or those that are open still if it is
+    told ``again``; ``open``: how many are open; ``part``: from 1 on, of ``parts`` with as many as fit a message."""
 
     tenant: str
     setting: str
@@ -41,6 +40,7 @@ class GroupMessage(msgspec.Struct, frozen=True):
     alerts: tuple[GroupedAlert, ...]
     part: int = 1
     parts: int = 1
+    open: int = 0
 
     @property
     def key(self) -> str:
@@ -55,6 +55,7 @@ class Grouping:
         self._store, self._tenant, self._now_s = store, tenant, now_s
         self._groups = alert_groups.find(store, tenant)
         self._taken: dict[str, list[RegistryItem]] = {}
+        self._reminders = Reminders(store, tenant, now_s)
 
     @cached_property
     def _settings(self) -> dict[str, AlertGroupSetting]:
@@ -87,7 +88,7 @@ class Grouping:
         queue and as much waits behind it: both are in one item."""
         if setting in self._groups:
             group, _ = self._groups[setting]
-            if group.sending and len(group.news) >= GROUP_NEWS_MAX:
+            if group.sending and group.is_full:
                 return False
         return len(self._taken.get(setting, ())) < GROUP_NOTICES_PER_RUN
 
@@ -96,13 +97,15 @@ class Grouping:
         self._taken.setdefault(setting, []).append(item)
         group, version = self._groups.get(setting) or (self._opened(setting, notice), 0)
         status = alerts.open_status(self._store, self._tenant, notice.alert.id)
-        self._groups[setting] = group.with_alert(_grouped(notice, subject), status, tuple(hearers)), version
+        alert = grouped_alert(notice, subject)
+        self._groups[setting] = group.with_alert(alert, notice.subject, status, tuple(hearers)), version
 
     def tell(self, publish: Callable[[Sequence[tuple[str, GroupMessage]]], None]) -> None:
         """Publish what is due, as (channel, message); a group that another notifier wrote waits for the next run.  One
-        that can't be told holds up no other; the error is raised at the end."""
+        that can't be told holds up no other; the error is raised at the end.  Those that were silent for longest come
+        first, so that all get their reminders."""
         failure: Exception | None = None
-        for setting, before in self._groups.items():
+        for setting, before in sorted(self._groups.items(), key=lambda each: each[1][0].reminded_s):
             try:
                 self._tell(setting, before, publish)
             except Exception as error:  # noqa: BLE001 - also a bug of ours; what was not told is in the item
@@ -129,12 +132,17 @@ class Grouping:
         if group.is_over(interval_s, self._now_s):
             alert_groups.write(self._store, self._tenant, setting, None, version, taken)
             return None
-        is_due = not group.sending and group.is_due(interval_s, self._now_s)
-        begun = group.begun(self._now_s) if is_due else group
+        begun = self._begun(group, interval_s)
         if not taken and begun == group:
             return group, version
         is_written = alert_groups.write(self._store, self._tenant, setting, begun, version, taken)
         return (begun, version + 1) if is_written else None
+
+    def _begun(self, group: AlertGroup, interval_s: int) -> AlertGroup:
+        """With what is sent now, if something is due."""
+        if group.is_reminder_due(interval_s, self._now_s):
+            return self._reminders.reminded(group)
+        return group.begun(self._now_s) if group.is_due(interval_s, self._now_s) else group
 
     def _opened(self, setting: str, notice: Notice) -> AlertGroup:
         name = self._settings[setting].name
@@ -146,21 +154,17 @@ class Grouping:
         return (kept.notification_interval or 0) * MINUTE_S if kept else 0
 
     def _messages(self, group: AlertGroup, sending: GroupSending) -> Iterator[tuple[str, GroupMessage]]:
-        hearers = dict.fromkeys([*sending.hearers, *(each for news in sending.news for each in news.hearers)])
-        for channel in hearers:
+        for channel in dict.fromkeys(each for news in sending.news for each in news.hearers):
             heard = [news.alert for news in sending.news if channel in news.hearers]
             parts = [
                 tuple(heard[first : first + GROUP_ALERTS_PER_MESSAGE])
-                for first in range(0, max(1, len(heard)), GROUP_ALERTS_PER_MESSAGE)
+                for first in range(0, len(heard), GROUP_ALERTS_PER_MESSAGE)
             ]
-            for number, part in enumerate(parts):
-                yield (
-                    channel,
-                    GroupMessage(
-                        *(self._tenant, group.setting, group.id, group.name, sending.status, group.opened_s),
-                        *(sending.created_s, sending.closed_s, sending.again, part, number + 1, len(parts)),
-                    ),
-                )
+            for number, part in enumerate(parts, 1):
+                names = self._tenant, group.setting, group.id, group.name
+                times = sending.created_s, sending.closed_s
+                message = GroupMessage(*names, sending.status, group.opened_s, *times, sending.again, part)
+                yield channel, msgspec.structs.replace(message, part=number, parts=len(parts), open=sending.open)
 
 
 def _takes_in(setting: AlertGroupSetting, monitor: str, subject: About) -> bool:
@@ -168,18 +172,3 @@ def _takes_in(setting: AlertGroupSetting, monitor: str, subject: About) -> bool:
     scopes = [*(setting.service_scopes or ()), *(setting.role_scopes or ())]
     is_monitor = not setting.monitor_scopes or monitor in setting.monitor_scopes
     return is_monitor and (not scopes or is_in(scopes, subject.roles))
-
-
-def _grouped(notice: Notice, subject: About) -> GroupedAlert:
-    alert = notice.alert
-    return GroupedAlert(
-        id=alert.id,
-        entry=notice.entry,
-        status=alert.status,
-        title=title(notice, subject)[:GROUP_TEXT_CHARACTERS_MAX],
-        message=alert.message[:GROUP_TEXT_CHARACTERS_MAX],
-        monitor_id=alert.monitor_id,
-        opened_at=alert.opened_at,
-        host_id=alert.host_id,
-        closed_at=alert.closed_at,
-    )

@@ -113,7 +113,7 @@ class Notifier:
         failure: Exception | None = None
         alone = 0
         if items:
-            to = directions(self._store, tenant)
+            to = directions(self._store, tenant, self._now_s())
             for item in items:
                 try:
                     alone += self._direct(item, to, grouping)
@@ -136,7 +136,7 @@ class Notifier:
         setting = grouping.setting_of(notice, subject)
         if setting and not grouping.has_room(setting):
             return False
-        heard = hearing(notice, subject, to, self._now_s(), grouping.most_hearers(setting))
+        heard = hearing(notice, subject, to, grouping.most_hearers(setting))
         told = [(Delivery(each, self._now_s(), notice), _key(item, each)) for each in heard.alone]
         self._publish(notice.tenant, told)
         if heard.grouped or grouping.is_member(setting, notice):

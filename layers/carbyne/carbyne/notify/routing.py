@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from carbyne.alerts.judging import CRITICAL
-from carbyne.notify.downtimes import is_active, is_of
+from carbyne.notify.muting import Muting
 from carbyne.registry import channels, checks, hosts, services
 from carbyne.registry.alerts import Notice
 from carbyne.registry.channels import CHANNELS, DEFAULT, Channel, ChannelEvent, NotificationGroup
-from carbyne.registry.downtimes import DOWNTIMES, Downtime
+from carbyne.registry.downtimes import DOWNTIMES
 from carbyne.registry.hosts import RolesByService, StoredHost
 from carbyne.registry.monitor_types import AnyMonitor, QueryMonitor, filled
 from carbyne.registry.monitors import MONITORS
@@ -17,11 +17,11 @@ from carbyne.registry.store import Store
 
 
 class Directions(NamedTuple):
-    """What a tenant has set up."""
+    """What a tenant has set up; ``muting``: its downtimes that last now."""
 
     channels: Mapping[str, Channel]
     groups: Sequence[NotificationGroup]
-    downtimes: Sequence[Downtime]
+    muting: Muting
 
 
 class About(NamedTuple):
@@ -48,10 +48,15 @@ class About(NamedTuple):
         return name or notice.alert.message[:100] or notice.alert.type
 
 
-def directions(store: Store, tenant: str) -> Directions:
+def directions(store: Store, tenant: str, now_s: int) -> Directions:
     """Read once for all that a tenant has to be told."""
     known = {channel.id: channel for channel in CHANNELS.find(store, tenant)}
-    return Directions(known, channels.groups(store, tenant), DOWNTIMES.find(store, tenant))
+    return Directions(known, channels.groups(store, tenant), Muting(DOWNTIMES.find(store, tenant), now_s))
+
+
+def roles_of(host: StoredHost | None, service: str) -> RolesByService:
+    """Of what an alert is about: a service is one without roles."""
+    return host.roles if host else {service: []} if service else {}
 
 
 def about(store: Store, tenant: str, notice: Notice) -> About:
@@ -59,7 +64,7 @@ def about(store: Store, tenant: str, notice: Notice) -> About:
     kind, _, name = notice.subject.source.partition("/")
     host = hosts.find_one(store, tenant, name) if kind == "host" else None
     service = name if kind == "service" else ""
-    roles = host.roles if host else {service: []} if service else {}
+    roles = roles_of(host, service)
     if notice.subject.kind == "check":
         return About(None, host, service, roles, checks.name_of(store, tenant, name, notice.subject.monitor))
     registered = services.find_one(store, tenant, service) if service else None
@@ -78,8 +83,20 @@ class Hearing(NamedTuple):
 NOT_HEARD: Final = Hearing([], [])
 
 
-def hearing(notice: Notice, subject: About, to: Directions, now_s: int, most_grouped: int | None) -> Hearing:
-    """Who hears of an alert: no channel while the monitor is muted or a downtime lasts.
+def is_muted_everywhere(monitor_id: str, monitor: AnyMonitor | None, to: Directions) -> bool:
+    """Whether no channel hears of a monitor now, whatever it looks at: it is muted, or a downtime of all lasts."""
+    return (monitor is not None and monitor.is_mute) or to.muting.mutes_everywhere(monitor_id)
+
+
+def is_muted(monitor_id: str, subject: About, to: Directions) -> bool:
+    """Whether no channel hears of an alert of a monitor now; as Mackerel documents, none does of a host on standby."""
+    is_standby = subject.host is not None and subject.host.status == "standby"
+    is_everywhere = is_muted_everywhere(monitor_id, subject.monitor, to)
+    return is_everywhere or is_standby or to.muting.mutes(monitor_id, subject.roles)
+
+
+def hearing(notice: Notice, subject: About, to: Directions, most_grouped: int | None) -> Hearing:
+    """Who hears of an alert: no channel while it is muted.
 
     A channel that takes groups hears of an alert that belongs to one as part of it alone, as Mackerel documents;
     ``most_grouped``: so many channels do, None for an alert that belongs to none.  The others hear of it by itself.
@@ -87,8 +104,7 @@ def hearing(notice: Notice, subject: About, to: Directions, now_s: int, most_gro
     if notice.channel:
         return Hearing([notice.channel], []) if notice.channel in to.channels else NOT_HEARD
     monitor = notice.subject.monitor
-    is_mute = subject.monitor is not None and subject.monitor.is_mute
-    if is_mute or any(is_active(each, now_s) and is_of(each, monitor, subject.roles) for each in to.downtimes):
+    if is_muted(monitor, subject, to):
         return NOT_HEARD
     groups = {group.id: group for group in to.groups}
     named = [group for group in to.groups if group.id != DEFAULT and _is_named(group, monitor, subject.roles)]

@@ -247,10 +247,16 @@ def opened(store: Store, tenant: str) -> Iterator[StoredAlert]:
     return (msgspec.json.decode(item.body, type=StoredAlert) for item in store.scan(_partition(tenant, is_open=True)))
 
 
+def opened_one(store: Store, tenant: str, alert_id: str) -> StoredAlert | None:
+    """An alert as the table has it now, None if it is closed."""
+    item = store.get(Key(_partition(tenant, is_open=True), alert_id))
+    return msgspec.json.decode(item.body, type=StoredAlert) if item else None
+
+
 def open_status(store: Store, tenant: str, alert_id: str) -> str:
     """The status of an alert as the table has it now, OK if it is closed."""
-    item = store.get(Key(_partition(tenant, is_open=True), alert_id))
-    return msgspec.json.decode(item.body, type=StoredAlert).alert.status if item else OK
+    stored = opened_one(store, tenant, alert_id)
+    return stored.alert.status if stored else OK
 
 
 def logs(store: Store, tenant: str, alert_id: str, after: str, most: int) -> tuple[list[LogEntry], str]:
@@ -261,19 +267,20 @@ def logs(store: Store, tenant: str, alert_id: str, after: str, most: int) -> tup
     return entries, items[most - 1].key.sk if len(items) > most else ""
 
 
+def reminder(tenant: str, stored: StoredAlert, now_s: int) -> Notice:
+    """What is told once more of an open alert."""
+    status = stored.alert.status
+    notice = Notice(tenant, stored.alert, stored.subject, "again", status, stored.logs, now_s, again=True, was=status)
+    return msgspec.structs.replace(notice, changed_s=stored.changed_s)
+
+
 def remind(registry: Registry, tenant: str, stored: StoredAlert) -> bool:
     """Notify an open alert again; False if it changed meanwhile."""
     item = registry.store.get(Key(_partition(tenant, is_open=True), stored.alert.id))
     now_s = registry.now_s()
     if item is None or msgspec.json.decode(item.body, type=StoredAlert) != stored:
         return False
-    made, status = msgspec.structs.replace(stored, notified_s=now_s), stored.alert.status
-    notice = Notice(
-        *(tenant, stored.alert, stored.subject, "again", status, stored.logs, now_s),
-        again=True,
-        was=status,
-        changed_s=stored.changed_s,
-    )
+    made, notice = msgspec.structs.replace(stored, notified_s=now_s), reminder(tenant, stored, now_s)
     return registry.store.write(RegistryChange(item.key, body_of(made), item.version), _noticed(notice, now_s))
 
 

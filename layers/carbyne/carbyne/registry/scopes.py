@@ -35,6 +35,17 @@ def is_in(scopes: Sequence[str] | None, roles: RolesByService) -> bool:
     )
 
 
+def plain(scope: str) -> str:
+    """A scope without blanks, as ``scopes_of`` writes them."""
+    service, role = _parts(scope)
+    return service if role is None else f"{service}:{role}"
+
+
+def scopes_of(roles: RolesByService) -> list[str]:
+    """All scopes that a host with these roles is in."""
+    return [*roles, *(f"{service}:{role}" for service, of_service in roles.items() for role in of_service)]
+
+
 def _parts(scope: str) -> tuple[str, str | None]:
     service, colon, role = scope.partition(":")
     return service.strip(), role.strip() if colon else None
