@@ -1,21 +1,23 @@
 """A day of hosts with outages, backlogs, wrong clocks and repeated posts, and what a plain loop says of it.
 
-The oracle knows all samples and when each came, and nothing of turns, episodes or decisions.  There are monitors of
-every type, and checks of agents.
+The oracle knows all samples and when each came, and nothing of turns, episodes or decisions; it shares no code with
+what it checks, and says its numbers again.  There are monitors of every type, and checks of agents.
 """
 
 import random
 from itertools import groupby
 from statistics import mean, median
 from typing import NamedTuple
+from zlib import crc32
 
+import msgspec
 from carbyne.checks.asking import Asked
 from carbyne.checks.scheduler import CheckJob, CheckTaken
 from carbyne.checks.worker import CheckWorker
+from carbyne.core import keys
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import SILENT_MINUTES
-from carbyne.evaluate.anomaly import WEEK_HOURS, WEEKS, learned_until_ms
 from carbyne.registry import alerts
+from carbyne.registry.alerts import Notice
 from carbyne.registry.store import Registry
 
 from tests.support.evaluation import Evaluation
@@ -33,16 +35,21 @@ MONITORS = {
     "gone": {"type": "connectivity", "name": "gone"},
 }
 WEB = 4
-"""Hosts of the role web, which an expression, a query and anomaly detection look at."""
+"""Hosts of the role web, which an expression, a query, anomaly detection and a monitor of a share look at."""
+SHARE = {**LOAD, "duration": 2, "maxCheckAttempts": 2}
 SERVICE = {**LOAD, "type": "service", "service": "shop", "duration": 2}
 COMPUTED = {
+    "share": {**SHARE, "metric": "memory%", "warning": 40, "critical": 80, "scopes": ["shop:web"]},
     "service": {**SERVICE, "missingDurationWarning": 4, "missingDurationCritical": 9},
     "external": {"type": "external", "name": "site", "url": "https://example.com", "maxCheckAttempts": 2},
     "expression": {**LOAD, "type": "expression", "expression": "avg(role(shop:web, load))"},
     "query": {**LOAD, "type": "query", "query": "", "legend": "{{source}}"},
     "anomaly": {"type": "anomalyDetection", "name": "unlike", "scopes": ["shop: web"], "warningSensitivity": "normal"},
 }
+WEEKS = 5
+WEEK_HOURS = 168
 HISTORY_HOURS = 3 * WEEK_HOURS
+SILENT_MINUTES = 6
 
 
 class Post(NamedTuple):
@@ -71,68 +78,66 @@ def posts_of(rng, minutes):
     return posts
 
 
+def status_of(monitor, value):
+    """Empty for one that is not bad."""
+    for status in ("CRITICAL", "WARNING"):
+        bound = monitor[status.lower()]
+        if bound is not None and (value > bound if monitor["operator"] == ">" else value < bound):
+            return status
+    return ""
+
+
+def spans_of_rows(rows):
+    """(opened, closed, last status) of (minute, status), ascending."""
+    spans, opened, last = [], None, ""
+    for minute, status in rows:
+        if status and opened is None:
+            opened = minute
+        if not status and opened is not None:
+            spans.append((opened, minute, last))
+            opened = None
+        last = status
+    return spans + ([(opened, None, last)] if opened is not None else [])
+
+
 def spans_of_values(monitor, posts):
-    """(opened, closed) by a loop over all samples in the order of their times; minutes."""
+    """By a loop over all samples in the order of their times."""
     samples = sorted({post.ts: post.value for post in posts}.items())
     duration, attempts = monitor["duration"], monitor.get("maxCheckAttempts", 1)
-    bounds = [bound for bound in (monitor["warning"], monitor["critical"]) if bound is not None]
-    bad, spans, opened = [], [], None
+    known, rows = [], []
     for number, (minute, _) in enumerate(samples):
         last = samples[number + 1 - duration : number + 1] if number + 1 >= duration else []
         if not last or minute - last[0][0] >= 10 * duration:
             continue
-        mean = sum(value for _, value in last) / duration
-        is_bad = any(mean > bound if monitor["operator"] == ">" else mean < bound for bound in bounds)
-        bad.append((minute, is_bad))
-        row = bad[-attempts:]
-        is_open = len(row) == attempts and all(each for _, each in row) and minute - row[0][0] < 10 * attempts
-        if is_open and opened is None:
-            opened = minute
-        if not is_open and opened is not None:
-            spans.append((opened, minute))
-            opened = None
-    return spans + ([(opened, None)] if opened is not None else [])
+        known.append((minute, status_of(monitor, sum(value for _, value in last) / duration)))
+        row = known[-attempts:]
+        is_bad = len(row) == attempts and all(status for _, status in row) and minute - row[0][0] < 10 * attempts
+        rows.append((minute, known[-1][1] if is_bad else ""))
+    return spans_of_rows(rows)
 
 
 def spans_of_silence(posts, last):
-    """(opened, closed) by a loop over the minutes in which something new came."""
+    """By a loop over the minutes in which something new came."""
     seen, came = set(), set()
     for post in sorted(posts, key=lambda post: post.at):
         if post.ts not in seen:
             came.add(post.at)
         seen.add(post.ts)
-    heard, spans, opened = START, [], None
+    heard, rows = START, []
     for minute in range(START, last + 1):
-        if minute in came:
-            heard = minute
-        is_gone = minute - heard >= SILENT_MINUTES
-        if is_gone and opened is None:
-            opened = minute
-        if not is_gone and opened is not None:
-            spans.append((opened, minute))
-            opened = None
-    return spans + ([(opened, None)] if opened is not None else [])
+        heard = minute if minute in came else heard
+        rows.append((minute, "CRITICAL" if minute - heard >= SILENT_MINUTES else ""))
+    return spans_of_rows(rows)
 
 
-def spans_of_rows(minutes):
-    """(opened, closed) of (minute, whether it is bad), ascending."""
-    spans, opened = [], None
-    for minute, is_bad in minutes:
-        if is_bad and opened is None:
-            opened = minute
-        if not is_bad and opened is not None:
-            spans.append((opened, minute))
-            opened = None
-    return spans + ([(opened, None)] if opened is not None else [])
-
-
-def spans_of_missing(posts, last, bound):
+def spans_of_missing(posts, last, warning, critical):
     """By a loop over the minutes in which a sample came that is newer than all before."""
     newest, heard, rows = 0, START, []
     for minute in range(START, last + 1):
         came = max((post.ts for post in posts if post.at == minute), default=0)
         newest, heard = (came, minute) if came > newest else (newest, heard)
-        rows.append((minute, minute - heard >= bound))
+        silent = minute - heard
+        rows.append((minute, "CRITICAL" if silent >= critical else "WARNING" if silent >= warning else ""))
     return spans_of_rows(rows)
 
 
@@ -143,7 +148,9 @@ def spans_of_averages(all_posts, last):
         for minute, value in {post.ts: post.value for post in posts}.items():
             by_minute.setdefault(minute, []).append(value)
     until = last - 2
-    return spans_of_rows((minute, mean(by_minute[minute]) > 4) for minute in sorted(by_minute) if minute <= until)
+    return spans_of_rows(
+        (minute, status_of(LOAD, mean(by_minute[minute]))) for minute in sorted(by_minute) if minute <= until
+    )
 
 
 def spans_of_newest(posts, last):
@@ -151,8 +158,14 @@ def spans_of_newest(posts, last):
     samples, rows = {post.ts: post.value for post in posts}, []
     for minute in range(SINCE, last + 1):
         recent = [samples[ts] for ts in range(minute, minute - 5, -1) if ts in samples]
-        rows += [(minute, recent[0] > 4)] if recent else []
+        rows += [(minute, status_of(LOAD, recent[0]))] if recent else []
     return spans_of_rows(rows)
+
+
+def learned_until(host, minute):
+    """The hour until which samples teach: a day's hour of the host's own, an hour before the sample at least."""
+    own = crc32(f"a/host/{host}".encode()) % 24
+    return (minute // 60 - 1 - own) // 24 * 24 + own
 
 
 def spans_of_anomalies(host, posts, history):
@@ -161,8 +174,7 @@ def spans_of_anomalies(host, posts, history):
     hourly = {hour: mean(samples[ts] for ts in of) for hour, of in groupby(sorted(samples), key=lambda ts: ts // 60)}
     rows, known = [], {}
     for minute in sorted({post.ts for post in posts}):
-        until = learned_until_ms(SourceKey("a", f"host/{host}"), minute * 60_000) // 3_600_000
-        hour = minute // 60
+        until, hour = learned_until(host, minute), minute // 60
         if (until, hour) not in known:
             own = until + (hour - until) % WEEK_HOURS
             near = [own - WEEK_HOURS * week + side for week in range(1, WEEKS + 1) for side in (-1, 0, 1)]
@@ -175,11 +187,15 @@ def spans_of_anomalies(host, posts, history):
             )
         usual, spread = known[until, hour]
         rows.append((minute, abs(samples[minute] - usual) / spread > 6))
-    confirmed = [
-        (minute, all(bad for _, bad in rows[at - 2 : at + 1]) and at >= 2 and minute - rows[at - 2][0] < 30)
+    return spans_of_rows(
+        (
+            minute,
+            "WARNING"
+            if at >= 2 and all(bad for _, bad in rows[at - 2 : at + 1]) and minute - rows[at - 2][0] < 30
+            else "",
+        )
         for at, (minute, _) in enumerate(rows)
-    ]
-    return spans_of_rows(confirmed)
+    )
 
 
 def spans_of_reports(reports, attempts):
@@ -187,8 +203,19 @@ def spans_of_reports(reports, attempts):
     row, rows = 0, []
     for minute, is_bad in reports:
         row = row + 1 if is_bad else 0
-        rows.append((minute, row >= attempts))
+        rows.append((minute, "CRITICAL" if row >= attempts else ""))
     return spans_of_rows(rows)
+
+
+def shares_of(load):
+    """What a host of the web posts too: a load of one is a tenth of the memory."""
+    return {"loadavg5": load, "memory.used": load, "memory.total": 10.0}
+
+
+def last_statuses(system):
+    """The last status of each alert that is not OK, as it was told."""
+    notices = [msgspec.json.decode(item.body, type=Notice) for item in system.store.items(keys.NOTIFICATIONS_ITEM)]
+    return {each.alert.id: each.was for each in sorted(notices, key=lambda notice: notice.entry)}
 
 
 class Checks:
@@ -231,7 +258,7 @@ class Checks:
 
 
 def run(seed, hosts, minutes):
-    """({(monitor, source): spans} of the alerts, the same of the oracle)."""
+    """({(monitor, source): spans} of the alerts, the same of the oracle); a span is (opened, closed, last status)."""
     rng, system = random.Random(seed), Evaluation()
     system.now_s = (START - 1) * 60
     ids = [system.host(roleFullnames=["shop:web"] if number < WEB else []) for number in range(hosts)]
@@ -251,8 +278,10 @@ def run(seed, hosts, minutes):
     last = START + minutes + 50
     for minute in range(START, last + 1):
         for source, post in arriving.get(minute, ()):
-            for series in ("load", "loadavg5") if source.removeprefix("host/") in web else ("load",):
-                system.arrived.put(SourceKey("a", source), series, post.ts * 60_000, post.value)
+            is_web = source.removeprefix("host/") in web
+            row = {"load": post.value} | (shares_of(post.value) if is_web else {})
+            for series, value in row.items():
+                system.arrived.put(SourceKey("a", source), series, post.ts * 60_000, value)
         system.look()
         assert system.now_s == minute * 60
         checks.make(minute)
@@ -265,19 +294,20 @@ def run(seed, hosts, minutes):
     shop = days["service/shop"]
     expected |= {("gone", host): spans_of_silence(days[f"host/{host}"], last) for host in ids}
     expected |= {("anomaly", host): spans_of_anomalies(host, days[f"host/{host}"], history) for host in web}
+    expected |= {("share", host): spans_of_values(SHARE, days[f"host/{host}"]) for host in web}
     expected |= {("query", f"host/{host}"): spans_of_newest(days[f"host/{host}"], last) for host in web}
     expected |= {
         ("expression", ""): spans_of_averages([days[f"host/{host}"] for host in web], last),
         ("service", ""): spans_of_values(SERVICE, shop),
-        ("missing", ""): spans_of_missing(shop, last, 4),
+        ("missing", ""): spans_of_missing(shop, last, 4, 9),
         ("external", ""): spans_of_reports(checks.external, 2),
         ("check", ids[-1]): spans_of_reports(checks.reported, 2),
     }
-    told = {key: [] for key in expected}
+    told, statuses = {key: [] for key in expected}, last_statuses(system)
     for alert in all_alerts(system):
         if alert.reason != WITHDRAWN:
-            span = alert.opened_at // 60, None if alert.closed_at is None else alert.closed_at // 60
-            told[key_of(alert, names)].append(span)
+            closed = None if alert.closed_at is None else alert.closed_at // 60
+            told[key_of(alert, names)].append((alert.opened_at // 60, closed, statuses[alert.id]))
     return _sorted(told), _sorted(expected)
 
 

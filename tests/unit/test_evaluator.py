@@ -1,13 +1,14 @@
 """What a look each minute makes of monitors: values, silence, scopes, and what can't be seen."""
 
 import logging
+from collections import Counter
 
 import msgspec
 import pytest
 from carbyne.core import keys
 from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import CLEARED_PER_LOOK, SILENT_MINUTES
+from carbyne.core.limits import CLEARED_PER_LOOK, HEARD_SHARDS, SILENT_MINUTES
 from carbyne.evaluate import evaluator
 from carbyne.evaluate.look import ComputedSeries
 from carbyne.registry import alerts
@@ -441,3 +442,40 @@ def test_a_monitor_that_meets_a_bug_holds_up_no_other_of_its_tenant(system):
     system.evaluator = system.another()
     system.look(2)
     assert [alert.status for alert in system.open_alerts()] == ["CRITICAL"]
+
+
+@pytest.mark.parametrize("metric", ["loadavg5", "disk%"])
+def test_calls_of_a_look_do_not_grow_with_monitors_nor_with_quiet_sources(metric):
+    small, large = (calls_of_a_look(metric, *size) for size in ((80, 20), (160, 200)))
+    assert small.pop("read") == 5 and large.pop("read") == 5, "the hosts that posted"
+    assert small == large
+    assert sum(small.values()) <= 2 * HEARD_SHARDS + 12
+
+
+def calls_of_a_look(metric, hosts, monitors):
+    """By kind, of a minute in which five hosts posted, after one in which all did."""
+    system = Evaluation()
+    ids = [system.host() for _ in range(hosts)]
+    for number in range(monitors):
+        monitor(system, {**HOST, "name": f"m{number}", "metric": metric, "warning": 90, "critical": None})
+    for host in ids:
+        system.post(f"host/{host}", "loadavg5", 0)
+    system.look()
+    for host in ids[:5]:
+        system.post(f"host/{host}", "loadavg5", 0)
+    calls = Counter(read=-sum(system.arrived.reads.values()))
+    system.evaluator = system.another(Counted(system.store, calls))
+    system.look()
+    calls["read"] += sum(system.arrived.reads.values())
+    return calls
+
+
+class Counted:
+    """A store that counts its calls."""
+
+    def __init__(self, store, calls):
+        self._store, self._calls = store, calls
+
+    def __getattr__(self, name):
+        self._calls[name] += 1
+        return getattr(self._store, name)

@@ -562,6 +562,13 @@ SCOPES_MAX: Final = 100
 """Scopes of a monitor or downtime; a handful is usual."""
 EXPRESSION_CHARACTERS_MAX: Final = 10_000
 """An expression or query of a monitor."""
+FILESYSTEMS_MAX: Final = 100
+"""File systems of a host of which the fullest is judged: containers mount dozens."""
+FILESYSTEMS_KEPT_MS: Final = 10 * 60 * 1000
+"""Until names of a host's file systems are read again: three queries a host, which would cost $15 a month each minute
+of 1,000 hosts."""
+FILESYSTEMS_KEPT_MAX: Final = 20_000
+"""Hosts of which an instance knows the file systems: 10 MB."""
 MISSING_MINUTES_MAX: Final = 7 * 24 * 60
 """Minutes without a sample that a monitor may wait for."""
 NOTIFICATION_MINUTES_MAX: Final = 60 * 24 * 365

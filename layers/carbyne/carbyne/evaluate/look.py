@@ -11,6 +11,7 @@ import msgspec
 
 from carbyne.alerts.absence import Heard, listen
 from carbyne.alerts.judging import OK, Judgement, SamplePairs, judge
+from carbyne.alerts.rates import NAMED_RATE, pairs_of, parts_of
 from carbyne.core import keys
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey
@@ -23,6 +24,7 @@ from carbyne.core.limits import (
 )
 from carbyne.evaluate.anomaly import SPREADS, Baselines, learned_until_ms, worst
 from carbyne.evaluate.bugs import NoteBug
+from carbyne.evaluate.filesystems import Filesystems
 from carbyne.evaluate.plan import AnomalyTarget, SilenceTarget, ValueTarget, WatchPlan
 from carbyne.registry import alerts
 from carbyne.registry.alerts import StoredAlert, Subject, Trigger, Watched, Why
@@ -82,6 +84,7 @@ class Eyes(NamedTuple):
     threads: Executor
     query: RunQuery
     baselines: Baselines
+    filesystems: Filesystems
     note_bug: NoteBug
 
 
@@ -168,15 +171,15 @@ class TenantLook:
         targets = self._plan.values.get(source.source, [])
         waited = [each.series for each in self._plan.silences.get(source.source, ()) if each.series]
         anomalies = self._plan.anomalies.get(source.source, [])
-        series = sorted({*(target.series for target in targets), *waited, *(SPREADS if anomalies else ())})
-        if not series:
+        if not (targets or waited or anomalies):
             return _UNCHANGED
         from_ms = self._now_ms - ALERT_HORIZON_MS
         versions = *(target.versions for target in targets), *(target.versions for target in anomalies)
         back_ms = max((version.rule.back_ms for of_target in versions for version in of_target), default=0)
         try:
+            series = sorted({*self._parts(source, targets), *waited, *(SPREADS if anomalies else ())})
             samples = self._eyes.samples.read(source, series, from_ms - back_ms, self._now_ms + AHEAD_MS_MAX)
-            done = [self._judge_value(target, samples.get(target.series, ()), from_ms) for target in targets]
+            done = [self._judge_value(target, samples, from_ms) for target in targets]
             done += [self._judge_anomaly(target, source, samples, from_ms) for target in anomalies]
         except RetryableError as error:
             _log.warning("%s of %s is judged in the next minute: %s", source.source, source.tenant, error)
@@ -187,13 +190,20 @@ class TenantLook:
         newest = {name: pairs[-1][0] // MINUTE_MS for name, pairs in samples.items() if pairs}
         return _Seen(newest, all(done))
 
-    def _judge_value(self, target: ValueTarget, samples: SamplePairs, from_ms: int) -> bool:
+    def _parts(self, source: SourceKey, targets: Sequence[ValueTarget]) -> set[str]:
+        """Series of what is judged."""
+        metrics = {target.series for target in targets}
+        filesystems = self._eyes.filesystems.of(source, self._now_ms) if NAMED_RATE in metrics else ()
+        return {part for metric in metrics for part in parts_of(metric, filesystems)}
+
+    def _judge_value(self, target: ValueTarget, samples: Mapping[str, SamplePairs], from_ms: int) -> bool:
         """Whether what changed was written.  What another metric said before stays said."""
         from_ms = max(from_ms, target.versions[0].since_ms)
-        judged = judge(target.versions, samples, from_ms)
+        pairs = pairs_of(target.series, samples, target.versions[-1].rule.operator)
+        judged = judge(target.versions, pairs, from_ms)
         if target.subject not in self._known and all(each.status == OK for each in judged):
             return True
-        return self._write(target.subject, judged, from_ms, Why(target.series, samples=samples))
+        return self._write(target.subject, judged, from_ms, Why(target.series, samples=pairs))
 
     def _judge_anomaly(
         self, target: AnomalyTarget, source: SourceKey, samples: Mapping[str, SamplePairs], from_ms: int

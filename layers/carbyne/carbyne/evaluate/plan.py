@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from carbyne.alerts.absence import Bounds
 from carbyne.alerts.judging import Rule, RuleVersion
+from carbyne.alerts.rates import NAMED_RATE
 from carbyne.core.limits import SILENT_MINUTES
 from carbyne.registry.alerts import Subject
 from carbyne.registry.hosts import StoredHost
@@ -178,7 +179,9 @@ def _rules(versions: Sequence[MonitorVersion]) -> tuple[RuleVersion, ...]:
 def _judges(version: MonitorVersion) -> tuple[str, str]:
     monitor = version.monitor
     assert isinstance(monitor, HostMonitor | ServiceMonitor)
-    return monitor.metric, monitor.service if isinstance(monitor, ServiceMonitor) else ""
+    if isinstance(monitor, ServiceMonitor):
+        return monitor.metric, monitor.service
+    return monitor.metric, monitor.operator if monitor.metric == NAMED_RATE else ""  # which says what is worst
 
 
 def _rule(version: MonitorVersion) -> Rule:

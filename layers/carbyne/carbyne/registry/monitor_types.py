@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from carbyne.alerts.formula import parse_formula
+from carbyne.alerts.rates import RATES
 from carbyne.core import names
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import (
@@ -76,7 +77,7 @@ class ConnectivityMonitor(_Monitor, frozen=True, kw_only=True, rename="camel", o
 
 
 class HostMonitor(_Compared, frozen=True, kw_only=True, rename="camel", omit_defaults=True, tag="host"):
-    """A metric of each host in scope; ``duration``: samples that are averaged."""
+    """A metric of each host in scope, or a rate; ``duration``: samples that are averaged."""
 
     metric: MetricText
     duration: AveragedMinutes
@@ -178,6 +179,8 @@ def checked(monitor: AnyMonitor) -> AnyMonitor:
         check_scopes("excludeScopes", monitor.exclude_scopes)
     if isinstance(monitor, ConnectivityMonitor | HostMonitor | AnomalyMonitor):
         check_scopes("scopes", monitor.scopes)
+    if isinstance(monitor, HostMonitor) and monitor.metric.endswith("%"):
+        _check_rate(monitor)
     if isinstance(monitor, ExpressionMonitor):
         _check("expression", parse_formula, monitor.expression)
     if isinstance(monitor, QueryMonitor):
@@ -195,6 +198,14 @@ def checked(monitor: AnyMonitor) -> AnyMonitor:
 def _check_service(monitor: AnyMonitor) -> None:
     if isinstance(monitor, ServiceMonitor) or (isinstance(monitor, ExternalMonitor) and monitor.service):
         _check("service", names.service, monitor.service)
+
+
+def _check_rate(monitor: HostMonitor) -> None:
+    if monitor.metric not in RATES:
+        raise RequestError(400, f"metric: a share in percent is one of {', '.join(RATES)}")
+    for field, bound in (("warning", monitor.warning), ("critical", monitor.critical)):
+        if bound is not None and not 0 <= bound <= 100:
+            raise RequestError(400, f"{field}: a share of 0 to 100 percent")
 
 
 def _check(field: str, parse: Callable[[str], object], text: str) -> None:

@@ -21,6 +21,7 @@ from carbyne.core.settings import EvaluatorSettings, load
 from carbyne.evaluate.anomaly import Baselines
 from carbyne.evaluate.bugs import noting
 from carbyne.evaluate.evaluator import MonitorEvaluator
+from carbyne.evaluate.filesystems import Filesystems
 from carbyne.evaluate.groups import GroupEvaluator, OverLimit, SeriesOf
 from carbyne.evaluate.look import MINUTE_MS, Arriving, ComputedSeries, Eyes, RunQuery
 from carbyne.evaluate.minute import MinuteEvaluator
@@ -59,7 +60,8 @@ def assemble(ports: EvaluatorPorts) -> MinuteEvaluator:
     recent = Recent(ports.reader, ports.rolled)
     threads = ThreadPoolExecutor(EVALUATE_READERS)
     note_bug = noting(ports.meter)
-    eyes = Eyes(registry, ports.arriving, recent, threads, ports.query, Baselines(recent), note_bug)
+    learned = Baselines(recent), Filesystems(recent)
+    eyes = Eyes(registry, ports.arriving, recent, threads, ports.query, *learned, note_bug)
     groups = GroupEvaluator(
         ports.store, ports.arriving, ports.series, ports.now_ms, ports.monotonic, note_bug, ports.over
     )
