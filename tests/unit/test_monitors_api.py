@@ -225,6 +225,9 @@ def test_null_headers_leave_those_that_are_there(system):
         ({**HOST, "warning": "20"}, "$.warning"),
         ({**HOST, "duration": 11}, "$.duration"),
         ({**HOST, "duration": 0}, "$.duration"),
+        ({**HOST, "duration": 2.5}, "$.duration"),
+        ({**HOST, "duration": 11.0}, "$.duration"),
+        ({**HOST, "metric": None}, "$.metric"),
         ({**HOST, "maxCheckAttempts": 11}, "$.maxCheckAttempts"),
         ({**HOST, "name": ""}, "$.name"),
         ({**HOST, "memo": "m" * 2_049}, "$.memo"),
@@ -248,6 +251,33 @@ def test_null_headers_leave_those_that_are_there(system):
 )
 def test_a_refusal_names_the_field(system, body, told):
     assert told in system.refused(400, "POST", "/api/v0/monitors", body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {**HOST, "memo": None, "isMute": None, "notificationInterval": None, "scopes": None, "duration": 3.0},
+        {"type": "connectivity", "name": None, "alertStatusOnGone": None},
+        {**EXTERNAL, "service": None, "requestBody": None, "followRedirect": None, "expectedStatusCode": 200.0},
+    ],
+    ids=["host", "connectivity", "external"],
+)
+def test_null_is_left_out_and_a_whole_number_may_have_a_point(system, body):
+    made = system.ok("POST", "/api/v0/monitors", body)
+    again = system.ok("PUT", f"/api/v0/monitors/{made['id']}", body)
+    kept = {name: value for name, value in body.items() if value is not None}
+    assert made == again and {name: made[name] for name in kept} == kept
+    assert not {"memo", "isMute", "followRedirect"} & made.keys()
+
+
+def test_nulls_and_points_of_other_documents_and_reports(system):
+    made = system.ok("POST", "/api/v0/downtimes", {**DOWNTIME, "memo": None, "start": 1e9, "duration": 60.0})
+    assert (made["start"], made["duration"], made.get("memo")) == (10**9, 60, None)
+    assert system.ok("POST", "/api/v0/channels", {**SLACK, "mentions": {"ok": None}})["mentions"] == {}
+    report = {"source": {"type": "host", "hostId": system.host()}, "name": "http", "status": "CRITICAL"}
+    system.ok("POST", "/api/v0/monitoring/checks/report", {"reports": [{**report, "occurredAt": float(NOW_S)}]})
+    [alert] = system.ok("GET", "/api/v0/alerts")["alerts"]
+    assert system.ok("PUT", f"/api/v0/alerts/{alert['id']}", {"memo": None})["memo"] == ""
 
 
 def test_a_monitor_keeps_its_type(system):

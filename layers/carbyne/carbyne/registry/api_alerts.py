@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 from carbyne.core.errors import RequestError
 from carbyne.core.limits import ALERTS_PER_PAGE, SORT_KEY_BYTES_MAX
 from carbyne.http.answers import Answer
-from carbyne.http.forms import form
+from carbyne.http.forms import loose_form
 from carbyne.http.routes import Call, Parameter, Route, Text
 from carbyne.registry import alerts
 from carbyne.registry.alerts import AlertRecord, LogEntry
@@ -59,13 +59,13 @@ def get_alert(registry: Registry, call: Call) -> AlertRecord:
 
 
 def put_alert(registry: Registry, call: Call) -> AlertMemo:
-    alert_id, memo = call.parts["id"], form(call, MemoForm).memo
+    alert_id, memo = call.parts["id"], loose_form(call, MemoForm).memo
     alerts.set_memo(registry, call.tenant, alert_id, memo)
     return AlertMemo(alert_id, memo)
 
 
 def close_alert(registry: Registry, call: Call) -> AlertRecord:
-    return alerts.close(registry, call.tenant, call.parts["id"], form(call, ReasonForm).reason)
+    return alerts.close(registry, call.tenant, call.parts["id"], loose_form(call, ReasonForm).reason)
 
 
 def get_logs(registry: Registry, call: Call) -> Logs:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from carbyne.http.answers import DONE, Answer, Success
-from carbyne.http.forms import form
+from carbyne.http.forms import loose_form
 from carbyne.http.routes import Call, Route
 from carbyne.registry import alerts, channels
 from carbyne.registry.channels import CHANNELS, GROUPS, SETTINGS, AlertGroupSetting, Channel, NotificationGroup, shown
@@ -55,11 +55,11 @@ def get_downtimes(registry: Registry, call: Call) -> Downtimes:
 
 
 def post_downtime(registry: Registry, call: Call) -> Downtime:
-    return DOWNTIMES.create(registry, call.tenant, checked(form(call, Downtime)))
+    return DOWNTIMES.create(registry, call.tenant, checked(loose_form(call, Downtime)))
 
 
 def put_downtime(registry: Registry, call: Call) -> Downtime:
-    return DOWNTIMES.replace(registry, call.tenant, call.parts["id"], checked(form(call, Downtime)))
+    return DOWNTIMES.replace(registry, call.tenant, call.parts["id"], checked(loose_form(call, Downtime)))
 
 
 def delete_downtime(registry: Registry, call: Call) -> Downtime:
@@ -71,11 +71,11 @@ def get_channels(registry: Registry, call: Call) -> Channels:
 
 
 def post_channel(registry: Registry, call: Call) -> Channel:
-    return shown(channels.create_channel(registry, call.tenant, form(call, Channel)))
+    return shown(channels.create_channel(registry, call.tenant, loose_form(call, Channel)))
 
 
 def put_channel(registry: Registry, call: Call) -> Channel:
-    return shown(channels.replace_channel(registry, call.tenant, call.parts["id"], form(call, Channel)))
+    return shown(channels.replace_channel(registry, call.tenant, call.parts["id"], loose_form(call, Channel)))
 
 
 def delete_channel(registry: Registry, call: Call) -> Channel:
@@ -94,12 +94,12 @@ def get_groups(registry: Registry, call: Call) -> NotificationGroups:
 
 
 def post_group(registry: Registry, call: Call) -> NotificationGroup:
-    group = channels.checked_group(registry.store, call.tenant, form(call, NotificationGroup))
+    group = channels.checked_group(registry.store, call.tenant, loose_form(call, NotificationGroup))
     return GROUPS.create(registry, call.tenant, group)
 
 
 def put_group(registry: Registry, call: Call) -> NotificationGroup:
-    return channels.replace_group(registry, call.tenant, call.parts["id"], form(call, NotificationGroup))
+    return channels.replace_group(registry, call.tenant, call.parts["id"], loose_form(call, NotificationGroup))
 
 
 def delete_group(registry: Registry, call: Call) -> NotificationGroup:
@@ -111,7 +111,7 @@ def get_settings(registry: Registry, call: Call) -> AlertGroupSettings:
 
 
 def post_setting(registry: Registry, call: Call) -> AlertGroupSetting:
-    return SETTINGS.create(registry, call.tenant, channels.checked_setting(form(call, AlertGroupSetting)))
+    return SETTINGS.create(registry, call.tenant, channels.checked_setting(loose_form(call, AlertGroupSetting)))
 
 
 def get_setting(registry: Registry, call: Call) -> AlertGroupSetting:
@@ -119,7 +119,7 @@ def get_setting(registry: Registry, call: Call) -> AlertGroupSetting:
 
 
 def put_setting(registry: Registry, call: Call) -> AlertGroupSetting:
-    setting = channels.checked_setting(form(call, AlertGroupSetting))
+    setting = channels.checked_setting(loose_form(call, AlertGroupSetting))
     return SETTINGS.replace(registry, call.tenant, call.parts["id"], setting)
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from carbyne.core import keys
 from carbyne.http.answers import DONE, Success
-from carbyne.http.forms import form
+from carbyne.http.forms import form, loose_form
 from carbyne.http.listing import Listing, page_of
 from carbyne.http.message import Response, json_response, skipped_header
 from carbyne.http.routes import PAGE, SKIPPED, Call, Parameter, Route, Text
@@ -27,7 +27,7 @@ class ReportsForm(msgspec.Struct, frozen=True):
 
 
 def post_reports(registry: Registry, call: Call) -> Response:
-    skipped = checks.report(registry, call.tenant, form(call, ReportsForm).reports)
+    skipped = checks.report(registry, call.tenant, loose_form(call, ReportsForm).reports)
     return json_response(200, DONE, skipped_header(skipped))
 
 

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from carbyne.http.answers import Answer
-from carbyne.http.forms import form
+from carbyne.http.forms import loose_form
 from carbyne.http.listing import listing, page_of
 from carbyne.http.message import Response
 from carbyne.http.routes import Call, Route
@@ -80,7 +80,7 @@ def _type_of(monitor: AnyMonitor) -> int:
 
 def _form(call: Call) -> AnyMonitor:
     kind: Any = AnyMonitor
-    monitor: AnyMonitor = form(call, kind)
+    monitor: AnyMonitor = loose_form(call, kind)
     return monitor
 
 
