@@ -259,7 +259,6 @@ def test_another_metric_makes_another_rule(system):
         ("retire", "the host was retired", "hostRetired"),
         ("delete", "the monitor was deleted", "monitorDeleted"),
         ("roles", "the monitor does not look at this any more", "outOfScope"),
-        ("poweroff", "the monitor does not look at this any more", "outOfScope"),
     ],
     ids=lambda value: value.split()[0],
 )
@@ -273,14 +272,29 @@ def test_an_alert_of_what_is_not_watched_any_more_is_closed(system, act, reason,
         system.ok("POST", f"/api/v0/hosts/{host}/retire", {})
     elif act == "delete":
         system.ok("DELETE", f"/api/v0/monitors/{monitor_id}")
-    elif act == "roles":
-        system.ok("PUT", f"/api/v0/hosts/{host}/role-fullnames", {"roleFullnames": ["blog:web"]})
     else:
-        system.ok("POST", f"/api/v0/hosts/{host}/status", {"status": "poweroff"})
+        system.ok("PUT", f"/api/v0/hosts/{host}/role-fullnames", {"roleFullnames": ["blog:web"]})
     system.look()
     assert system.open_alerts() == []
     assert system.ok("GET", f"/api/v0/alerts/{alert.id}")["reason"] == reason
     assert system.ok("GET", f"/api/v0/alerts/{alert.id}/logs")["logs"][0]["trigger"] == trigger
+
+
+@pytest.mark.parametrize("status", ["maintenance", "poweroff"])
+def test_an_alert_stays_while_its_host_is_not_judged(system, status):
+    host = system.host()
+    monitor(system, {**HOST, "notificationInterval": 10})
+    system.post(f"host/{host}", "loadavg5", 9)
+    system.look()
+    system.ok("POST", f"/api/v0/hosts/{host}/status", {"status": status})
+    for _ in range(20):
+        system.post(f"host/{host}", "loadavg5", 0)
+        system.look()
+    assert len(system.open_alerts()) == 1 and notices(system) == [("opened", "CRITICAL")]
+    system.ok("POST", f"/api/v0/hosts/{host}/status", {"status": "working"})
+    system.post(f"host/{host}", "loadavg5", 0)
+    system.look()
+    assert system.open_alerts() == [] and notices(system)[1:] == [("closed", "OK")]
 
 
 def test_the_alert_of_a_check_ends_with_its_host(system):

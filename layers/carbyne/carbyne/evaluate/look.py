@@ -160,7 +160,7 @@ class TenantLook:
         for stored in alerts.opened(registry.store, self._tenant):
             if changed >= CLEARED_PER_LOOK:
                 return
-            interval = self._plan.reminders.get(stored.subject.monitor, 0)
+            interval = 0 if _is_resting(stored, self._plan) else self._plan.reminders.get(stored.subject.monitor, 0)
             if trigger := _why_over(stored, self._plan):
                 alerts.close(registry, self._tenant, stored.alert.id, _REASONS[trigger], trigger)
                 changed += 1
@@ -309,7 +309,13 @@ def _why_over(stored: StoredAlert, made: WatchPlan) -> Trigger | None:
         return None
     if subject.monitor not in made.rules:
         return "monitorDeleted"
-    return None if made.has(subject) else "outOfScope"
+    return None if made.has(subject) or _is_resting(stored, made) else "outOfScope"
+
+
+def _is_resting(stored: StoredAlert, made: WatchPlan) -> bool:
+    """Whether it is of a host that is not judged now: its alerts stay, as Mackerel documents."""
+    kind, _, name = stored.subject.source.partition("/")
+    return kind == "host" and name in made.resting
 
 
 def _heard_key(tenant: str, number: int) -> Key:

@@ -56,13 +56,15 @@ class SilenceTarget(NamedTuple):
 
 class WatchPlan(NamedTuple):
     """By source; ``reminders``: minutes between two notifications, by monitor; ``rules``: ids of monitors; ``hosts``:
-    of the live ones; ``computed``: expressions and queries, by monitor; ``roles``: sources by ``service:role``."""
+    of the live ones, ``resting``: those of them that are not judged now; ``computed``: expressions and queries, by
+    monitor; ``roles``: sources by ``service:role``."""
 
     values: dict[str, list[ValueTarget]]
     silences: dict[str, list[SilenceTarget]]
     reminders: dict[str, int]
     rules: frozenset[str]
     hosts: frozenset[str]
+    resting: frozenset[str]
     computed: dict[str, MonitorVersions]
     roles: dict[str, list[str]]
     anomalies: dict[str, list[AnomalyTarget]]
@@ -87,7 +89,8 @@ def plan(rules: Iterable[MonitorVersions], hosts: Iterable[StoredHost]) -> Watch
     live = list(hosts)
     working = [host for host in live if host.status in WATCHED]
     scoping = _Scoping(working)
-    ids = frozenset(each.id for each in rules), frozenset(host.id for host in live)
+    resting = frozenset(host.id for host in live if host.status not in WATCHED)
+    ids = frozenset(each.id for each in rules), frozenset(host.id for host in live), resting
     made = WatchPlan({}, {}, {}, *ids, {}, _by_role(working), {})
     for versions in rules:
         _add(made, versions, scoping)
