@@ -8,7 +8,7 @@ import pytest
 from carbyne.core import keys
 from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import CLEARED_PER_LOOK, HEARD_SHARDS, SILENT_MINUTES
+from carbyne.core.limits import CLEARED_PER_LOOK, HEARD_SHARDS, REREAD_MINUTES, SILENT_MINUTES
 from carbyne.evaluate import evaluator
 from carbyne.evaluate.look import ComputedSeries
 from carbyne.registry import alerts
@@ -62,9 +62,28 @@ def test_only_sources_with_new_rows_are_read(system):
     for host in (first, second):
         system.post(f"host/{host}", "loadavg5", 0)
     system.look()
-    system.post(f"host/{first}", "loadavg5", 0)
-    system.look(3)
-    assert system.arrived.reads == {SourceKey("a", f"host/{first}"): 2, SourceKey("a", f"host/{second}"): 1}
+    before = system.arrived.reads.copy()
+    for _ in range(REREAD_MINUTES):
+        system.post(f"host/{first}", "loadavg5", 0)
+        system.look()
+    reads = system.arrived.reads - before
+    assert reads == {SourceKey("a", f"host/{first}"): REREAD_MINUTES, SourceKey("a", f"host/{second}"): 1}, "its turn"
+
+
+@pytest.mark.parametrize("body", [HOST, {**HOST, "metric": "memory%", "warning": 80, "critical": None}])
+def test_a_sample_that_overwrites_another_one_of_a_quiet_source_is_judged(system, body):
+    """As a late one is whose window left Redis: neither changes the number of rows."""
+    host = system.host()
+    monitor(system, body)
+    for series, value in (("loadavg5", 9), ("memory.used", 9), ("memory.total", 10)):
+        system.post(f"host/{host}", series, value)
+    system.look()
+    [alert] = system.open_alerts()
+    for series in ("loadavg5", "memory.used"):
+        system.post(f"host/{host}", series, 0, ago=1)
+    system.look(REREAD_MINUTES)
+    assert system.open_alerts() == []
+    assert system.ok("GET", f"/api/v0/alerts/{alert.id}/logs")["logs"][0]["saying"] == "withdrawn"
 
 
 def test_a_late_minute_is_judged_when_it_comes_and_corrects(system):
@@ -461,7 +480,7 @@ def test_a_monitor_that_meets_a_bug_holds_up_no_other_of_its_tenant(system):
 @pytest.mark.parametrize("metric", ["loadavg5", "disk%"])
 def test_calls_of_a_look_do_not_grow_with_monitors_nor_with_quiet_sources(metric):
     small, large = (calls_of_a_look(metric, *size) for size in ((80, 20), (160, 200)))
-    assert small.pop("read") == 5 and large.pop("read") == 5, "the hosts that posted"
+    assert 5 <= small.pop("read") <= 5 + 80 / 5 and 5 <= large.pop("read") <= 5 + 160 / 5, "that posted, or in turn"
     assert small == large
     assert sum(small.values()) <= 2 * HEARD_SHARDS + 12
 

@@ -609,6 +609,9 @@ HEARD_SHARDS: Final = 16
 """Items of what was heard of a tenant's sources: 300 bytes of a source fit for 20,000 sources."""
 CLEARED_PER_LOOK: Final = 100
 """Alerts that one look closes or reminds of beside those that samples change: each is a transaction."""
+REREAD_MINUTES: Final = 10
+"""A source is read once in as many minutes also if its number of rows stays: an overwritten sample of one that is quiet
+is judged then, long before it leaves the horizon."""
 EVALUATE_READERS: Final = 8
 """Sources that a look reads at once."""
 EVALUATE_TENANT_S: Final = 20.0

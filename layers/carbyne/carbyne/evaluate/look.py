@@ -21,6 +21,7 @@ from carbyne.core.limits import (
     ANOMALY_BASELINES_PER_LOOK,
     CLEARED_PER_LOOK,
     HEARD_SHARDS,
+    REREAD_MINUTES,
 )
 from carbyne.evaluate.anomaly import SPREADS, Baselines, learned_until_ms, worst
 from carbyne.evaluate.bugs import NoteBug
@@ -144,7 +145,9 @@ class TenantLook:
         sources = [SourceKey(self._tenant, source) for source in shard.sources]
         span = self._now_ms - ALERT_HORIZON_MS, self._now_ms + AHEAD_MS_MAX
         rows = self._eyes.arriving.rows(sources, *span)
-        changed = [source for source in sources if _is_changed(shard.before.heard.get(source.source), rows[source])]
+        minutes = shard.before.minute, self._now_ms // MINUTE_MS
+        heard_before = shard.before.heard
+        changed = [each for each in sources if _is_read(heard_before.get(each.source), rows[each], each, *minutes)]
         seen = dict(zip(changed, self._eyes.threads.map(self._judge_source, changed), strict=True))
         heard = {
             name: each
@@ -288,8 +291,12 @@ def written(
     return not changes or registry.store.write(*changes)
 
 
-def _is_changed(before: Heard | None, rows: int | None) -> bool:
-    return rows is not None and (before is None or before.rows != rows)
+def _is_read(before: Heard | None, rows: int | None, source: SourceKey, last_minute: int, minute: int) -> bool:
+    """Whether its number of rows changed since the last look, or it is its turn: a row that overwrites another one
+    changes no number, nor does a late one of a window that left Redis."""
+    own = crc32(source.source.encode()) % REREAD_MINUTES
+    is_turn = (minute + own) // REREAD_MINUTES > (last_minute + own) // REREAD_MINUTES
+    return rows is not None and (before is None or before.rows != rows or is_turn)
 
 
 def _newest(rows: int | None, seen: _Seen, known: Heard | None, series: str) -> int | None:
