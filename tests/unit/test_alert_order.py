@@ -1,6 +1,7 @@
 """Any order of arrival ends in the same intervals, for every type of monitor that judges values."""
 
 from carbyne.core.keys import SourceKey
+from carbyne.core.limits import REREAD_MINUTES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,13 +22,22 @@ MONITORS = {
 }
 SOURCES = 3
 
-values = st.lists(st.sampled_from([1.0, 3.0, 3.0, 5.0, 9.0]), min_size=MINUTES, max_size=MINUTES)
-delays = st.lists(st.integers(-3, LATEST), min_size=MINUTES, max_size=MINUTES)
+
+def of_minutes(strategy):
+    """One for each."""
+    return st.lists(strategy, min_size=MINUTES, max_size=MINUTES)
+
+
+value = st.sampled_from([1.0, 3.0, 3.0, 5.0, 9.0])
+first_values = of_minutes(st.none() | value)
+"""Values that others overwrite later, None for no other."""
+delays = of_minutes(st.integers(-3, LATEST))
 looks = st.sets(st.integers(1, LAST - 1), max_size=6)
 
 
-def intervals(by_source, delays_of, look_at):
-    """{(monitor, source): [(opened, closed, last status)]} after a look at some minutes and at the last one."""
+def intervals(by_source, delays_of, look_at, first_of=None):
+    """{(monitor, source): [(opened, closed, last status)]} after looks at some minutes, the last one, and one after all
+    sources had their turn."""
     system = Evaluation()
     system.now_s = (START - 1) * 60
     hosts = [system.host(roleFullnames=["shop:web"]) for _ in range(SOURCES - 1)]
@@ -43,7 +53,13 @@ def intervals(by_source, delays_of, look_at):
         for source, values, delays in zip(sources, by_source, delays_of, strict=True)
         for minute, (value, delay) in enumerate(zip(values, delays, strict=True))
     ]
-    for at in sorted({*look_at, LAST}):
+    if first_of:
+        firsts = [value for values in first_of for value in values]
+        again = [
+            (came - 12, minute, source, first) for (came, minute, source, _), first in zip(left, firsts, strict=True)
+        ]
+        left = sorted(each for each in [*left, *again] if each[-1] is not None)
+    for at in sorted({*look_at, LAST, LAST + REREAD_MINUTES}):
         for came, minute, source, value in left:
             if came <= at:
                 for series, part in ({"load": value} | shares_of(value)).items():
@@ -60,9 +76,10 @@ def intervals(by_source, delays_of, look_at):
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.tuples(*[values] * SOURCES), st.tuples(*[delays] * SOURCES), looks)
-def test_any_order_of_arrival_ends_in_the_same_intervals(by_source, delays_of, look_at):
-    assert intervals(by_source, delays_of, look_at) == intervals(by_source, [[0] * MINUTES] * SOURCES, ())
+@given(*(st.tuples(*[each] * SOURCES) for each in (of_minutes(value), delays, first_values)), looks)
+def test_any_order_of_arrival_ends_in_the_same_intervals(by_source, delays_of, first_of, look_at):
+    """Of samples that overwrite others too: the one that arrives last is the sample."""
+    assert intervals(by_source, delays_of, look_at, first_of) == intervals(by_source, [[0] * MINUTES] * SOURCES, ())
 
 
 def test_every_type_of_monitor_has_alerts():
