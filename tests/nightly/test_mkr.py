@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.client_pairs import plain, recorded
 from tests.support.go_forms import GoChannel, decoded, monitor_of, pulled
 from tests.support.served import KEY, served
 from tests.unit.test_monitors_api import GOLDEN, HOOK, MAIL, PULLED, SLACK, with_places
@@ -125,7 +126,8 @@ def asked(url, path, body=None):
         return json.loads(answer.read())
 
 
-def test_every_method_of_the_client_library_decodes_our_answers(url, tmp_path):
+def test_every_method_of_the_client_library_decodes_our_answers(tmp_path):
+    """What it asks and is answered is what is recorded, which a unit test replays."""
     if not GO:
         pytest.skip("Go is not installed here")
     (tmp_path / "main.go").write_text(PROGRAM.read_text())
@@ -134,7 +136,10 @@ def test_every_method_of_the_client_library_decodes_our_answers(url, tmp_path):
     if got.returncode:
         pytest.skip(f"the client library can't be had here: {got.stderr.strip().splitlines()[-1]}")
     folder = go(["list", "-m", "-f", "{{.Dir}}", CLIENT], tmp_path).stdout.strip()
-    ran = go(["run", "."], tmp_path, URL=url, KEY=KEY)
+    pairs = []
+    with served(pairs) as url:
+        ran = go(["run", "."], tmp_path, URL=url, KEY=KEY)
+    assert plain(pairs) == recorded()
     assert (ran.returncode, ran.stdout) == (0, "all agree\n"), ran.stdout + ran.stderr
     methods = {
         name

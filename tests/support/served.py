@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from tests.support.client_pairs import Recorder
 from tests.support.memory_system import MemorySystem
 
 KEY = "key-a"
@@ -19,9 +20,11 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def served():
-    """Its URL."""
-    server = make_server("127.0.0.1", 0, MemorySystem().application, _Server, _Quiet)
+def served(pairs=None):
+    """Its URL; ``pairs``: takes what is asked and answered."""
+    application = MemorySystem().application
+    recorded = application if pairs is None else Recorder(application, pairs)
+    server = make_server("127.0.0.1", 0, recorded, _Server, _Quiet)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
