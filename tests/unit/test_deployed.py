@@ -455,6 +455,27 @@ def test_every_alarm_reaches_the_topic_and_knows_what_silence_means(resources):
         assert alarm["TreatMissingData"] == silence, name
 
 
+@pytest.mark.parametrize(
+    ("silent", "fires"),
+    [({}, False), ({"Evaluator": 0}, True), ({"Scheduler": 0}, True), ({"Notifier": 0}, True), ({"failed": 5}, True)],
+    ids=["none", "evaluator", "scheduler", "notifier", "failing"],
+)
+def test_five_minutes_of_silence_of_what_makes_alerts_are_an_alarm(resources, silent, fires):
+    """With the sums of five minutes, in which each function runs five times."""
+    alarm = resources["AlertsSilentAlarm"]["Properties"]
+    of_all, *parts = alarm["Metrics"]
+    sums = {}
+    for part in parts:
+        stat = part["MetricStat"]
+        [dimension] = stat["Metric"]["Dimensions"]
+        assert (stat["Period"] * alarm["EvaluationPeriods"], stat["Stat"]) == (300, "Sum")
+        is_error = stat["Metric"]["MetricName"] == "Errors"
+        sums[part["Id"]] = silent.get("failed", 0) if is_error else silent.get(dimension["Value"]["Ref"], 5)
+    least = eval(of_all["Expression"].replace("MIN", "min"), {"min": min, "FILL": lambda value, _: value}, sums)
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "LessThanThreshold")
+    assert (least < alarm["Threshold"]) is fires
+
+
 def test_the_alarm_on_unsealed_windows_comes_at_a_quarter_of_the_retention(stack):
     for hours, entry in stack["Mappings"]["RecordAge"].items():
         assert entry["QuarterSeconds"] == int(hours) * 3600 // 4
