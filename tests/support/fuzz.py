@@ -162,6 +162,8 @@ class Fuzz:
         if "/sessions/" in label:
             session = Session("a", api_key_item("key-a"), int(self.system.now_s()), int(self.system.now_s()), "")
             self.system.sessions.put(known["id"], session)
+        if label.endswith("/expression") and case.query:
+            case.query = {"expression": f"host({known['id']}, m)", "from": 0, "to": 600}
         if label.endswith(("/batch", "/storage")) and case.query:
             case.query |= {"source": f"host/{known['id']}", "from": 0, "to": 600}
         if case.path_parameters:

@@ -75,6 +75,9 @@ HOSTS = [
     Recorded("GET", "/api/v0/tsdb/latest", query="hostId=host1&name=loadavg5"),
     Recorded("GET", "/carbyne/v1/storage", query="source=host/host1&from=1&to=2"),
     Recorded("GET", "/carbyne/v1/usage"),
+    Recorded(
+        "GET", "/carbyne/v1/expression", query="expression=avg(host(host1,loadavg5))&from=1699999000&to=1700000000"
+    ),
     Recorded("GET", "/carbyne/v1/batch", query="source=host/host1&name=loadavg5&from=1699999000&to=1700000000"),
     Recorded("GET", "/api/v0/hosts-by-custom-identifier/i/1"),
     Recorded("POST", "/api/v0/hosts/host1/status", b'{"status":"maintenance"}'),

@@ -9,12 +9,13 @@ from carbyne.core import keys
 from carbyne.core.errors import QueryError, RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import COMPUTED_FAILS_MINUTES, COMPUTED_TENANT_S, QUERY_MONITOR_SERIES_MAX
-from carbyne.evaluate.computed import _like
+from carbyne.evaluate.leaves import _like
 from carbyne.evaluate.recent import Recent
 from carbyne.notify.routing import about
 from carbyne.registry import monitors
 from carbyne.registry.alerts import LogEntry, Notice
-from carbyne.wiring.evaluator import computed_by, rolled_by
+from carbyne.wiring.evaluator import computed_by
+from carbyne.wiring.expressions import rolled_by
 
 from tests.support.evaluation import Evaluation
 from tests.support.memory_system import MemorySystem

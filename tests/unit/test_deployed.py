@@ -272,7 +272,7 @@ def test_a_functions_policy_stays_small(resources):
     permissions = [body["FunctionName"]["Ref"] for body in of_type(resources, "AWS::Lambda::Permission").values()]
     assert {name: permissions.count(name) for name in permissions} == {
         "Writer": 8,
-        "Reader": 9,
+        "Reader": 10,
         "Page": 8,
         "Queue": 2,
         "Registry": 1,

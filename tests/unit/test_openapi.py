@@ -105,6 +105,7 @@ QUERIES = {
     "/carbyne/v1/samples": "source=host%2Fhost1&name=m",
     "/api/v0/graph-annotations": f"service=shop&from={NOW_S - 600}&to={NOW_S}",
     "/carbyne/v1/checks": "hostId=host1",
+    "/carbyne/v1/expression": f"expression=host(host1,m)&from={NOW_S - 600}&to={NOW_S}",
     "/carbyne/v1/batch": f"source=host%2Fhost1&from={NOW_S - 600}&to={NOW_S}",
     "/api/v1/query": "query=m",
     "/api/v1/query_range": f"query=m&start={NOW_S - 600}&end={NOW_S}&step=60",

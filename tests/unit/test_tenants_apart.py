@@ -114,6 +114,7 @@ QUERIES = [
     "",
     "?hostId=host-b&name=m&source=host%2Fhost-b&from=0&to=2000000000",
     "?source=host%2Fhost-b",
+    "?expression=host(host-b,m)&from=0&to=1000",
     "?service=shop&customIdentifier=i-b&caseInsensitive=true",
     "?service=shop&from=1699999000&to=1700001000",
     f"?{PICTURE_QUERY}",
@@ -207,6 +208,8 @@ class WatchedTiers:
             return {mark: MetricEntry("gauge", mark, "")}
         if self.name in {"find", "rules"}:
             return []
+        if self.name == "draw":
+            return BatchAnswer(mark, 60, [])
         if self.name == "stored":
             return [FoundSeries(SourceKey(tenant, f"host/host-{tenant}"), mark, {})]
         if self.name == "report":

@@ -55,16 +55,23 @@ class NamedMetrics:
 
 @dataclass(frozen=True)
 class AppliedFunction:
-    """``numbers``: factors, thresholds, percentages, and durations in ms, in the order in which they were written."""
+    """``numbers``: factors, thresholds, percentages, and durations in ms, in the order in which they were written;
+    ``name``: of an alias."""
 
     function: str
     metrics: tuple["FormulaNode", ...]
     numbers: tuple[float, ...] = ()
+    name: str = ""
+
+    @property
+    def joins(self) -> bool:
+        """Whether it makes one line of all."""
+        return self.function in _JOINING
 
     @property
     def is_one(self) -> bool:
         """Whether it is one line, whatever series there are."""
-        if self.function in _JOINING:
+        if self.joins:
             return True
         return (self.function != "group" or len(self.metrics) == 1) and all(each.is_one for each in self.metrics)
 
@@ -82,11 +89,17 @@ class _Token(NamedTuple):
 
 def parse_formula(text: str) -> FormulaNode:
     """RequestError 400 that says where and why, for what is no expression, or one that is no single line."""
+    node = parse_lines(text)
+    if not node.is_one:
+        raise RequestError(400, "it has several lines; make one of them, as by avg(...) or max(...)")
+    return node
+
+
+def parse_lines(text: str) -> FormulaNode:
+    """As ``parse_formula``, of one that may have several lines."""
     reading = _Reading(list(_tokens(text)))
     node = reading.metrics(0)
     reading.end()
-    if not node.is_one:
-        raise RequestError(400, "it has several lines; make one of them, as by avg(...) or max(...)")
     if back_ms(node) > EXPRESSION_BACK_MS_MAX:
         raise RequestError(400, f"it looks back more than {EXPRESSION_BACK_MS_MAX // _UNITS_MS['d']} days")
     return node
@@ -155,7 +168,7 @@ class _Reading:
         self._mark(")")
         if function in _LEAVES:
             return NamedMetrics("role" if function == "roleSlots" else function, *texts)
-        return AppliedFunction(function, tuple(nodes), tuple(numbers))
+        return AppliedFunction(function, tuple(nodes), tuple(numbers), "".join(texts))
 
     def _number(self, kind: str) -> float:
         token = self._take(f"a {kind}")

@@ -5,20 +5,17 @@ can't be computed is an alert of its own with the status UNKNOWN.  One that take
 """
 
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from hashlib import sha256
 from typing import Final
 
 import msgspec
 import numpy as np
 
-from carbyne.alerts.formula import NamedMetrics, parse_formula
+from carbyne.alerts.formula import parse_formula
 from carbyne.alerts.judging import OK, UNKNOWN, Judgement, RuleVersion, SamplePairs, judge
 from carbyne.core import keys
 from carbyne.core.errors import QueryError, RequestError, RetryableError
-from carbyne.core.keys import SourceKey
 from carbyne.core.limits import (
     ALERT_HORIZON_MS,
     ALERT_LABELS_CHARACTERS_MAX,
@@ -26,10 +23,10 @@ from carbyne.core.limits import (
     COMPUTED_FAILS_MINUTES,
     COMPUTED_MONITOR_S,
     COMPUTED_TENANT_S,
-    EXPRESSION_SOURCES_MAX,
     QUERY_MONITOR_SERIES_MAX,
 )
-from carbyne.evaluate.formulas import MINUTE_MS, FormulaValues, LinePoints, PointGrid, minutes_of
+from carbyne.evaluate.formulas import MINUTE_MS, FormulaValues, minutes_of
+from carbyne.evaluate.leaves import FormulaLeaves
 from carbyne.evaluate.look import ComputedSeries, Eyes, KnownSubjects, written
 from carbyne.evaluate.plan import FAILED, WatchPlan, computed_rules
 from carbyne.registry import alerts
@@ -39,7 +36,6 @@ from carbyne.registry.rules import MonitorVersions
 from carbyne.registry.store import Key, RegistryChange, body_of
 
 _log = logging.getLogger(__name__)
-_RESOLUTIONS: Final = {300_000: "5m", 3_600_000: "1h"}
 _EXPRESSION_DELAY: Final = 2
 """Minutes that an expression lies behind where its monitor says none, as Mackerel documents; a query: none."""
 
@@ -165,47 +161,12 @@ class ComputedLook:
             if len(series) > QUERY_MONITOR_SERIES_MAX:
                 raise QueryError("execution", f"the query has {len(series)} series, over {QUERY_MONITOR_SERIES_MAX}")
             return series
-        leaves = _Leaves(self._eyes, self.tenant, self._plan, monotonic)
+        leaves = FormulaLeaves(self._eyes.samples, self._eyes.threads, self.tenant, self._plan.role, monotonic)
         with np.errstate(all="ignore"):
             line = FormulaValues(leaves.read, leaves.tick).line(parse_formula(monitor.expression), grid)
         there = ~np.isnan(line)
         pairs = list(zip(grid.times()[there].tolist(), line[there].tolist(), strict=True))
         return [ComputedSeries({}, pairs)]
-
-
-class _Leaves:
-    """Reads the series that an expression names, each source by itself."""
-
-    def __init__(self, eyes: Eyes, tenant: str, made: WatchPlan, monotonic: Callable[[], float]) -> None:
-        self._eyes, self._tenant, self._plan, self._monotonic = eyes, tenant, made, monotonic
-        self._deadline_s = monotonic() + COMPUTED_MONITOR_S
-        self._sources = 0
-
-    def tick(self) -> None:
-        """QueryError ``timeout`` if the time is over."""
-        if self._monotonic() > self._deadline_s:
-            raise QueryError("timeout", f"the expression takes more than {COMPUTED_MONITOR_S:g} s")
-
-    def read(self, leaf: NamedMetrics, grid: PointGrid) -> LinePoints:
-        sources = self._plan.role(leaf.owner) if leaf.kind == "role" else [f"{leaf.kind}/{leaf.owner}"]
-        self._sources += len(sources)
-        if self._sources > EXPRESSION_SOURCES_MAX:
-            raise QueryError("execution", f"the expression reads more than {EXPRESSION_SOURCES_MAX} hosts and services")
-        lines = [line for of in self._eyes.threads.map(partial(self._lines, leaf.metric, grid), sources) for line in of]
-        return np.array(lines) if lines else np.empty((0, grid.steps))
-
-    def _lines(self, metric: str, grid: PointGrid, source: str) -> list[LinePoints]:
-        self.tick()
-        key, samples = SourceKey(self._tenant, source), self._eyes.samples
-        names = [metric] if "*" not in metric else sorted(filter(_like(metric), samples.names(key)))
-        last_ms, resolution = grid.end_ms - 1, _RESOLUTIONS.get(grid.step_ms)
-        if not names:
-            return []
-        if resolution:
-            read = samples.means(key, names, grid.start_ms, last_ms, resolution)
-        else:
-            read = samples.read(key, names, grid.start_ms, last_ms)
-        return [_on_grid(read[name], grid) for name in names if read.get(name)]
 
 
 def monitor_type(monitor: ExpressionMonitor | QueryMonitor) -> str:
@@ -223,21 +184,6 @@ def legend(monitor: QueryMonitor, labels: Mapping[str, str]) -> str:
     if monitor.legend:
         return filled(monitor.legend, labels)
     return ", ".join(f"{name}={value}" for name, value in sorted(labels.items()))
-
-
-def _like(metric: str) -> Callable[[str], bool]:
-    first, *between, last = map(re.escape, metric.split("*"))
-    # Atomic: each text lies where it stands first.  To try every other place takes hours with ten stars.
-    pattern = re.compile(first + "".join(f"(?>[^.]*?{text})" for text in between) + f"[^.]*{last}")
-    return lambda name: pattern.fullmatch(name) is not None
-
-
-def _on_grid(pairs: SamplePairs, grid: PointGrid) -> LinePoints:
-    """The last sample within each step."""
-    line = np.full(grid.steps, np.nan)
-    for ts_ms, value in pairs:
-        line[(ts_ms - grid.start_ms) // grid.step_ms] = value
-    return line
 
 
 def _key(tenant: str) -> Key:

@@ -59,6 +59,10 @@ class FormulaValues:
         values = self._eval(node, grid)
         return values[0] if len(values) else np.full(grid.steps, np.nan)
 
+    def lines(self, node: FormulaNode, grid: PointGrid) -> LinePoints:
+        """[S, T] of an expression with whatever lines it has.  Leaves are read from left to right."""
+        return self._eval(node, grid)
+
     def _eval(self, node: FormulaNode, grid: PointGrid) -> LinePoints:
         if isinstance(node, NamedMetrics):
             values = self._read(node, grid)

@@ -12,7 +12,7 @@ from carbyne.tenants.accounts import Accounts
 
 QUERIES: Final = (
     *(f"/api/v0/{owner}/metrics" for owner in ("hosts/{id}", "services/{service}")),
-    *("/api/v0/tsdb/latest", "/carbyne/v1/batch", "/api/v1/query", "/api/v1/query_range"),
+    *("/api/v0/tsdb/latest", "/carbyne/v1/batch", "/carbyne/v1/expression", "/api/v1/query", "/api/v1/query_range"),
 )
 """Reads of samples, which the cost meter counts when they were answered."""
 ROUTES: Final = tuple(

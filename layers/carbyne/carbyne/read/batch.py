@@ -1,6 +1,6 @@
 """Batch reads: many series of many sources over one span at one resolution, as columns, for a page of graphs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, NamedTuple
@@ -53,6 +53,16 @@ class ReadSpan(NamedTuple):
 
     from_ms: int
     to_ms: int
+
+
+DrawExpression = Callable[[str, str, ReadSpan], BatchAnswer]
+"""The lines of a tenant's expression over a span, as a batch of one source; RequestError for what is no expression, or
+takes too much."""
+
+
+def no_expressions(_: str, __: str, ___: ReadSpan) -> BatchAnswer:
+    """In the place of functions, where there are none."""
+    raise RequestError(400, "expressions are not computed here")
 
 
 class Batch:

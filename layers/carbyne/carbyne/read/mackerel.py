@@ -8,12 +8,12 @@ from msgspec import Meta
 from carbyne.core import names
 from carbyne.core.errors import RequestError
 from carbyne.core.keys import RAW, RESOLUTIONS, SourceKey
-from carbyne.core.limits import BATCH_SOURCES_MAX, LATEST_PAIRS_MAX, SOURCE_NAME_BYTES_MAX
+from carbyne.core.limits import BATCH_SOURCES_MAX, EXPRESSION_CHARACTERS_MAX, LATEST_PAIRS_MAX, SOURCE_NAME_BYTES_MAX
 from carbyne.http.listing import Page, listing, page_of
 from carbyne.http.message import Request, Response, if_changed, json_response, parameter, span_ms, unchanged
 from carbyne.http.routes import PAGE, Call, Parameter, Route, Seconds, Text
 from carbyne.read.answers import Latest, Names, Point, Points, Stored, StoredWindow
-from carbyne.read.batch import Batch, BatchAnswer, ReadSpan
+from carbyne.read.batch import Batch, BatchAnswer, DrawExpression, ReadSpan, no_expressions
 from carbyne.read.cardinality import CardinalityReport, no_report
 from carbyne.read.finder import FindSeries, no_series
 from carbyne.read.listings import NO_LISTINGS, Listings
@@ -62,7 +62,8 @@ UNKNOWN_SERVER: Final = ServerAbout(0, {}, 0)
 class Queries(NamedTuple):
     """What answers reads; ``is_registered``: whether the registry knows a source; ``sources``: all that it knows;
     ``find``: labelled series; ``listings``: of all series; ``report``: of what makes most of them; ``rules``: of
-    alerts; ``server``: who answers; ``standing``: of a tenant; ``count_query``: one of a tenant more."""
+    alerts; ``server``: who answers; ``standing``: of a tenant; ``count_query``: one of a tenant more; ``draw``: lines
+    of expressions."""
 
     reader: Reader
     storage: Storage
@@ -77,6 +78,7 @@ class Queries(NamedTuple):
     server: ServerAbout = UNKNOWN_SERVER
     standing: Callable[[str], Standing] = no_standing
     count_query: Callable[[str], None] = not_counted
+    draw: DrawExpression = no_expressions
 
 
 def host_metrics(queries: Queries, call: Call) -> Response:
@@ -172,6 +174,14 @@ def batch(queries: Queries, call: Call) -> Response:
     return if_changed(request, answer, b"" if warnings else tag)
 
 
+def expression(queries: Queries, call: Call) -> BatchAnswer:
+    """For graphs of dashboards."""
+    text = parameter(call.request, "expression")
+    if len(text) > EXPRESSION_CHARACTERS_MAX:
+        raise RequestError(400, f"the expression has {len(text)} characters; send at most {EXPRESSION_CHARACTERS_MAX}")
+    return queries.draw(call.tenant, text, ReadSpan(*span_ms(call.request)))
+
+
 SPAN: Final = (
     Parameter("from", Seconds, "Seconds since 1970", required=True),
     Parameter("to", Seconds, "Seconds since 1970, not before `from`", required=True),
@@ -196,6 +206,7 @@ BATCH: Final = (
     Parameter("resolution", Literal["raw", "5m", "1h", "1d"], "Without it, what suits the span"),
     PARTIAL,
 )
+EXPRESSION: Final = (Parameter("expression", Text, "Of Mackerel's functions", required=True), *SPAN)
 STORAGE: Final = (Parameter("source", Text, "As `host/<id>` or `service/<name>`", required=True), *SPAN)
 WARNINGS: Final = {WARNINGS_HEADER: "What is missing in the answer; only with partial=true"}
 METRIC_HEADERS: Final = {**WARNINGS, RESOLUTION_HEADER: "Resolution of the answer: raw, 5m, 1h or 1d"}
@@ -270,6 +281,15 @@ ROUTES: Final = (
         batch,
         parameters=BATCH,
         headers=METRIC_HEADERS,
+    ),
+    Route(
+        "GET",
+        "/carbyne/v1/expression",
+        Permission.READ,
+        "Lines of an expression over one span, as columns of one source",
+        BatchAnswer,
+        expression,
+        parameters=EXPRESSION,
     ),
 )
 

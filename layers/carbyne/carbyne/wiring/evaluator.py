@@ -14,7 +14,6 @@ from carbyne.adapters import aws, telemetry
 from carbyne.adapters.dynamodb.registry import DynamoRegistry
 from carbyne.adapters.redis.arrivals import HotArrivals
 from carbyne.core.errors import InvariantError, OverLimitError, RequestError
-from carbyne.core.keys import SourceKey
 from carbyne.core.limits import EVALUATE_READERS
 from carbyne.core.meter import Meter
 from carbyne.core.settings import EvaluatorSettings, load
@@ -25,15 +24,15 @@ from carbyne.evaluate.filesystems import Filesystems
 from carbyne.evaluate.groups import GroupEvaluator, OverLimit, SeriesOf
 from carbyne.evaluate.look import MINUTE_MS, Arriving, ComputedSeries, Eyes, RunQuery
 from carbyne.evaluate.minute import MinuteEvaluator
-from carbyne.evaluate.recent import ManyReader, ReadColumns, Recent, RolledReader
+from carbyne.evaluate.recent import ManyReader, Recent, RolledReader
 from carbyne.read.mackerel import Queries
-from carbyne.read.reader import How, Reader
 from carbyne.registry.ids import new_host_id
 from carbyne.registry.store import Registry, Store
 from carbyne.stream.putter import Entry
 from carbyne.tenants.accounts import Accounts
 from carbyne.wiring import reader
 from carbyne.wiring.clock import now_ms
+from carbyne.wiring.expressions import rolled_by
 from carbyne.wiring.redis import nodes
 from carbyne.wiring.rules import no_series, series_by
 
@@ -99,15 +98,6 @@ def over_by(accounts: Accounts) -> OverLimit:
             return None
 
     return over
-
-
-def rolled_by(samples: Reader) -> RolledReader:
-    """Buckets by a reader."""
-
-    def read(source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int, resolution: str) -> ReadColumns:
-        return samples.read_many(source, series, from_ms, to_ms, How(resolution))
-
-    return read
 
 
 def computed_by(queries: Queries) -> RunQuery:

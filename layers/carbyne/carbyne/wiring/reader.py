@@ -49,6 +49,7 @@ from carbyne.tenants.accounts import Accounts
 from carbyne.tenants.months import QueryMeter
 from carbyne.wiring.blocks import blocks_table
 from carbyne.wiring.clock import now_ms
+from carbyne.wiring.expressions import drawn_by
 from carbyne.wiring.redis import nodes
 
 
@@ -115,6 +116,7 @@ def assemble(settings: ReaderSettings, ports: ReaderPorts) -> ReaderDeps:
         ServerAbout(settings.raw_window_s, by_resolution(settings, "cold"), ports.now_ms()),
         ports.accounts.standing,
         ports.count_query,
+        drawn_by(samples, ports.sources),
     )
     return ReaderDeps(ports.accounts, queries)
 
