@@ -96,14 +96,17 @@ def fill(system):
     for title in ("deploy", HOSTILE):
         assert system.call("/api/v0/graph-annotations", {**note, "title": title})[0] == 200
     layout = {"x": 0, "y": 0, "width": 24, "height": 8}
+    double = f"alias(scale(host({system.host}, loadavg5), 2), 'double')"
     text = f"# {HOSTILE}\n[link](javascript:window.hacked=1) [good](https://example.com/) {HOSTILE}"
     graph = {"type": "host", "hostId": system.host, "name": "loadavg"}
     widgets = [
         {"type": "markdown", "title": HOSTILE, "markdown": text, "layout": layout},
         {"type": "graph", "title": "Load", "graph": graph, "layout": {**layout, "y": 8, "height": 14}},
-        {"type": "graph", "title": "Sum", "graph": {"type": "expression", "expression": "x"}, "layout": layout},
+        {"type": "graph", "title": "Odd", "graph": {"type": "pie"}, "layout": layout},
         {"type": "graph", "title": "Query", "graph": {**QUERY, "legend": "is {{x}}"}, "layout": layout},
         {"type": "value", "title": "Value", "metric": SEVEN, "suffix": "apples", "layout": layout},
+        {"type": "graph", "title": "Sum", "graph": {"type": "expression", "expression": double}, "layout": layout},
+        {"type": "graph", "title": "Bad", "graph": {"type": "expression", "expression": "x"}, "layout": layout},
     ]
     system.dashboard = system.call("/api/v0/dashboards", {"title": HOSTILE, "widgets": widgets})[1]["id"]
     path = f"/api/v0/tsdb/latest?hostId={system.host}&name=loadavg5"
@@ -536,6 +539,16 @@ def test_a_dashboard_shows_queries(browser, system):
     assert set(drawn(browser, "3:query")['{"x":"four"}'].values()) == {4.0}
     browser.until_text("is four", "[data-graph='3:query'] .legend")
     browser.until_text("7.5 apples", ".widget.value")
+
+
+def test_a_dashboard_shows_expressions(browser, system):
+    show(browser, system, f"dashboards/{system.dashboard}", "[data-graph='5:expression'] canvas")
+    points = drawn(browser, "5:expression")["double"]
+    times = sorted(points)
+    assert len(times) > 30
+    single = stored(system, "loadavg5", times[0], times[-1])
+    assert points == {time_s: 2 * value for time_s, value in single.items()}
+    browser.until_text("'x' is no function", ".note.error")
 
 
 def test_utc_and_themes_switch(browser, system):

@@ -181,6 +181,7 @@ export class Chart {
       const dash = line.level ? DASHES[1] : DASHES[Math.floor(number / COLOURS) % DASHES.length];
       const at = series.length;
       const one: uPlot.Series = { label: line.label, show: shown, stroke: tone, width: line.stacked ? (summary(line.series).max === 0 ? 0 : 1) : 1.6, points: { size: 4, filter: lonely } };
+      if (line.level) one.points = { show: false };
       if (dash) one.dash = dash;
       if (line.stacked) {
         one.fill = withAlpha(tone, "66");

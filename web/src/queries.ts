@@ -1,8 +1,8 @@
-// Graphs of queries in PromQL, whose series are not known before they are computed.
+// Graphs of queries in PromQL and of expressions, whose series are not known before they are computed.
 
-import { getWithWarnings, query } from "./api.ts";
+import { get, query } from "./api.ts";
 import type { BoardGraph, Plan } from "./board.ts";
-import type { Read, Series } from "./series.ts";
+import type { Batch, Read, Series } from "./series.ts";
 import { type Range, nowS, resolutionOf } from "./time.ts";
 import { filled } from "./units.ts";
 
@@ -14,16 +14,33 @@ interface Matrix {
   warnings?: string[];
 }
 
+type Computed = Pick<Plan, "wanted" | "reader" | "plan">;
+
 /** One graph with a line for each series of a query. */
-export function planOfQuery(text: string, legend: string, graph: Omit<BoardGraph, "lines">): Pick<Plan, "wanted" | "reader" | "plan"> {
+export function planOfQuery(text: string, legend: string, graph: Omit<BoardGraph, "lines">): Computed {
+  return planOf((range, signal) => readQuery(text, range, signal), (name) => labelOf(name, legend), graph);
+}
+
+/** One graph with the lines of an expression. */
+export function planOfExpression(text: string, graph: Omit<BoardGraph, "lines">): Computed {
+  return planOf((range, signal) => readExpression(text, range, signal), (name) => name, graph);
+}
+
+function planOf(reader: NonNullable<Plan["reader"]>, label: (name: string) => string, graph: Omit<BoardGraph, "lines">): Computed {
   return {
     wanted: { sources: [] },
-    reader: (range, signal) => readQuery(text, range, signal),
+    reader,
     plan: (batch) => {
-      const lines = batch.sources.flatMap(({ source, series }) => series.map(({ name }) => ({ source, name, label: labelOf(name, legend), stacked: false })));
+      const lines = batch.sources.flatMap(({ source, series }) => series.map(({ name }) => ({ source, name, label: label(name), stacked: false })));
       return lines.length ? [{ title: "", graphs: [{ ...graph, lines, top: 9 }] }] : [];
     },
   };
+}
+
+/** What an expression gives over a span: a batch of one source. */
+export async function readExpression(text: string, range: Range, signal?: AbortSignal): Promise<Read> {
+  const [from, to] = [Math.floor(range.from), range.preset ? nowS() : Math.ceil(range.to)];
+  return { ...(await get<Batch>(`carbyne/v1/expression${query({ expression: text, from, to })}`, signal)), warnings: [] };
 }
 
 /** What a query gives over a span: a batch of one source, whose series have their labels as JSON for names. */
@@ -31,7 +48,7 @@ export async function readQuery(text: string, range: Range, signal?: AbortSignal
   const step = STEPS[resolutionOf(range)]!;
   const to = range.preset ? nowS() : range.to;
   const [start, end] = [range.from, to].map((time) => Math.floor(time / step) * step) as [number, number];
-  const { value } = await getWithWarnings<Matrix>(`api/v1/query_range${query({ query: text, start, end, step })}`, signal);
+  const value = await get<Matrix>(`api/v1/query_range${query({ query: text, start, end, step })}`, signal);
   const times = [...new Set(value.data.result.flatMap((each) => each.values.map(([time]) => time)))].sort((a, b) => a - b);
   const series = value.data.result.map(({ metric, values }): Series => {
     const at = new Map(values.map(([time, number]) => [time, Number(number)]));

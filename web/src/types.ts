@@ -74,8 +74,8 @@ export interface Widget {
   roleFullname?: string;
   fractionSize?: number;
   suffix?: string;
-  graph?: { type: string; name?: string; hostId?: string; serviceName?: string; roleFullname?: string; isStacked?: boolean; query?: string; legend?: string };
-  metric?: { type: string; name?: string; hostId?: string; serviceName?: string; query?: string };
+  graph?: { type: string; name?: string; hostId?: string; serviceName?: string; roleFullname?: string; isStacked?: boolean; query?: string; legend?: string; expression?: string };
+  metric?: { type: string; name?: string; hostId?: string; serviceName?: string; query?: string; expression?: string };
   range?: { type: string; period?: number; offset?: number; start?: number; end?: number };
 }
 

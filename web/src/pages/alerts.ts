@@ -29,9 +29,9 @@ export function alertsPage(): View {
       const [open, { alerts: newest }, monitors, rules] = await Promise.all([openAlerts(), get<{ alerts: Alert[] }>("api/v0/alerts?withClosed=true"), monitorsById(), alertsOfRules(() => void load())]);
       const closed = newest.filter((alert) => alert.closedAt);
       const alerts = [...open, ...closed];
-      const hosts = alerts.some((alert) => alert.hostId) ? new Map((await getAll<Host>("api/v0/hosts", "hosts", { status: STATUSES })).map((host) => [host.id, host])) : new Map<string, Host>();
+      const hosts = alerts.some(hostIdOf) ? new Map((await getAll<Host>("api/v0/hosts", "hosts", { status: STATUSES })).map((host) => [host.id, host])) : new Map<string, Host>();
       const names = new Map([...(await namesOfChecks(alerts)), ...[...monitors.values()].map((monitor): [string, string] => [monitor.id, monitor.name ?? ""])]);
-      const row = (alert: Alert) => rowOf(alert, names.get(alert.monitorId), sourceOf(alert, monitors.get(alert.monitorId), alert.hostId ? hosts.get(alert.hostId) : undefined));
+      const row = (alert: Alert) => rowOf(alert, names.get(alert.monitorId), sourceOf(alert, monitors.get(alert.monitorId), hosts.get(hostIdOf(alert) ?? "")));
       fill(
         body,
         open.length ? [countsOf(open), tableOf("open alerts", COLUMNS, open.slice(0, OPEN_MAX).map(row))] : note("empty", "No alert is open."),
@@ -60,7 +60,7 @@ export function alertPage(place: Place): View {
   async function load(): Promise<void> {
     try {
       const [alert, { logs }, monitors] = await Promise.all([get<Alert>(path), get<{ logs: AlertLog[] }>(`${path}/logs`), monitorsById()]);
-      const [host, names] = await Promise.all([alert.hostId ? hostOf(alert.hostId) : undefined, namesOfChecks([alert])]);
+      const [host, names] = await Promise.all([hostIdOf(alert) ? hostOf(hostIdOf(alert)!) : undefined, namesOfChecks([alert])]);
       const monitor = monitors.get(alert.monitorId);
       const isNew = !shown || shown.closedAt !== alert.closedAt;
       shown = alert;
@@ -220,10 +220,22 @@ function saidOf(alert: Alert): string {
   return [alert.message, alert.value === undefined ? "" : format(alert.value, "float")].filter(Boolean).join(" ");
 }
 
-/** The host or service, with its graphs around the time of the alert. */
+/** The host or service, with its graphs around the time of the alert; of a query that which its series names. */
 function sourceOf(alert: Alert, monitor: Monitor | undefined, host: Host | undefined): HTMLElement | null {
   const to = (alert.closedAt ?? Date.now() / 1000) + AROUND_S;
   const span = { from: String(alert.openedAt - AROUND_S), to: String(Math.floor(to)) };
-  if (alert.hostId) return h("a", { href: link(["hosts", alert.hostId], span) }, host?.displayName || host?.name || alert.hostId);
-  return monitor?.service ? h("a", { href: link(["services", monitor.service], span) }, monitor.service) : null;
+  const service = monitor?.service ?? sourceIn(alert, "service");
+  const hostId = hostIdOf(alert);
+  if (hostId) return h("a", { href: link(["hosts", hostId], span) }, host?.displayName || host?.name || hostId);
+  return service ? h("a", { href: link(["services", service], span) }, service) : null;
+}
+
+function hostIdOf(alert: Alert): string | undefined {
+  return alert.hostId ?? sourceIn(alert, "host");
+}
+
+/** The id that the label of a series' source has, if it is of this kind. */
+function sourceIn(alert: Alert, kind: "host" | "service"): string | undefined {
+  const source = alert.series?.labels["source"];
+  return source?.startsWith(`${kind}/`) ? source.slice(kind.length + 1) : undefined;
 }

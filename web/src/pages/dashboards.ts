@@ -5,7 +5,7 @@ import { Board, type BoardGraph, namesIn, ofSource } from "../board.ts";
 import { fill, h } from "../dom.ts";
 import { type GraphDef, groupsOf } from "../graphs.ts";
 import { markdown } from "../markdown.ts";
-import { planOfQuery, readQuery } from "../queries.ts";
+import { planOfExpression, planOfQuery, readExpression, readQuery } from "../queries.ts";
 import { type Read, read } from "../series.ts";
 import { nowS, rangeOf, stamp } from "../time.ts";
 import type { Dashboard, Host, HostChecks, Widget } from "../types.ts";
@@ -144,6 +144,9 @@ function graphOf(widget: Widget, number: number, boards: Board[]): HTMLElement {
   } else if (graph?.type === "query" && graph.query) {
     const shown = { id: `${number}:query`, title: widget.title || graph.query, unit: "float" };
     open(new Board({ ...planOfQuery(graph.query, graph.legend ?? "", shown), empty: "The query has no series in this span." }));
+  } else if (graph?.type === "expression" && graph.expression) {
+    const shown = { id: `${number}:expression`, title: widget.title || graph.expression, unit: "float" };
+    open(new Board({ ...planOfExpression(graph.expression, shown), empty: "The expression has no points in this span." }));
   } else fill(place, note("warning", `Graphs of type ${graph?.type ?? "unknown"} are not shown yet.`));
   return place;
 }
@@ -186,6 +189,7 @@ function valueOf(widget: Widget): HTMLElement {
   const range = { ...rangeOf(here().parameters), from: nowS() - 3600, to: nowS(), preset: "1h" };
   let reading: Promise<Read>;
   if (metric?.type === "query" && metric.query) reading = readQuery(metric.query, range);
+  else if (metric?.type === "expression" && metric.expression) reading = readExpression(metric.expression, range);
   else if (source && metric?.name) reading = read({ sources: [source], names: [metric.name], range });
   else return note("warning", `Values of type ${metric?.type ?? "unknown"} are not shown yet.`);
   const place = h("p", { class: "value" }, "…");

@@ -3,7 +3,7 @@
 import { get } from "../api.ts";
 import { Board, type BoardGraph } from "../board.ts";
 import { fill, h } from "../dom.ts";
-import { planOfQuery } from "../queries.ts";
+import { planOfExpression, planOfQuery } from "../queries.ts";
 import type { Range } from "../time.ts";
 import type { Monitor } from "../types.ts";
 import { format } from "../units.ts";
@@ -76,9 +76,10 @@ function levelsOf({ operator, warning, critical }: Monitor): NonNullable<BoardGr
 /** The samples around an alert with the monitor's bounds; null of what is not drawn. */
 export function boardOf(monitor: Monitor, hostId: string | undefined, services: string[], range: () => Range): Board | null {
   const source = hostId ? `host/${hostId}` : monitor.service ? `service/${monitor.service}` : "";
-  const graph: Omit<BoardGraph, "lines"> = { id: "alert", title: monitor.metric ?? monitor.query ?? "", unit: "float", levels: levelsOf(monitor) };
+  const graph: Omit<BoardGraph, "lines"> = { id: "alert", title: monitor.metric ?? monitor.query ?? monitor.expression ?? "", unit: "float", levels: levelsOf(monitor) };
   const around = { range, empty: "No samples around this alert.", height: 260, annotations: (span: Range) => annotationsOf(services, span) };
   if (monitor.query) return new Board({ ...around, ...planOfQuery(monitor.query, monitor.legend ?? "", graph) });
+  if (monitor.expression) return new Board({ ...around, ...planOfExpression(monitor.expression, graph) });
   if (!monitor.metric || !source) return null;
   const lines = [{ source, name: monitor.metric, label: monitor.metric, stacked: false }];
   const plan = (batch: { sources: { series: unknown[] }[] }) => (batch.sources.some((each) => each.series.length) ? [{ title: "", graphs: [{ ...graph, lines }] }] : []);
