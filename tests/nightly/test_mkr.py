@@ -21,7 +21,8 @@ CLIENT = "github.com/mackerelio/mackerel-client-go"
 VERSION = "v0.46.0"
 MKR = "github.com/mackerelio/mkr@latest"
 PROGRAM = Path(__file__).with_name("clients") / "monitoring.go"
-FILES = ("monitors", "alerts", "downtimes", "channels", "notification_groups", "alert_group_settings")
+DOCUMENTS = ("downtimes", "channels", "notification_groups", "alert_group_settings", "dashboards", "graph_annotation")
+FILES = ("monitors", "alerts", *DOCUMENTS)
 GO = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
 
 
@@ -147,5 +148,5 @@ def test_every_method_of_the_client_library_decodes_our_answers(tmp_path):
         for name in re.findall(r"(?m)^func \(c \*Client\) ([A-Z]\w+)\(", Path(folder, f"{file}.go").read_text())
         if not name.endswith("Context")
     }
-    assert len(methods) == 30
+    assert len(methods) == 39
     assert methods == {name for name in methods if f"client.{name}(" in PROGRAM.read_text()}

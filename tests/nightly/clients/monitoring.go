@@ -1,5 +1,5 @@
-// Calls every method of mackerel-client-go on monitors, alerts, downtimes, channels, notification groups and alert
-// group settings, and compares what comes back with what was sent.
+// Calls every method of mackerel-client-go on monitors, alerts, downtimes, channels, notification groups, alert group
+// settings, dashboards and graph annotations, and compares what comes back with what was sent.
 package main
 
 import (
@@ -187,6 +187,54 @@ func settings(client *mackerel.Client) {
 	same("DeleteAlertGroupSetting", one, gone)
 }
 
+func dashboards(client *mackerel.Client) {
+	places, zero := mackerel.Layout{X: 0, Y: 0, Width: 12, Height: 6}, int64(0)
+	sent := &mackerel.Dashboard{Title: "Shop", URLPath: "shop", Memo: "m", Widgets: []mackerel.Widget{
+		{Type: "markdown", Title: "notes", Layout: places, Markdown: "# <b> & more"},
+		{Type: "graph", Title: "host", Layout: places, Graph: mackerel.Graph{Type: "host", HostID: "h", Name: "loadavg"},
+			Range: mackerel.Range{Type: "relative", Period: 3600}},
+		{Type: "graph", Title: "role", Layout: places, Graph: mackerel.Graph{Type: "role", RoleFullName: "shop:web",
+			Name: "loadavg5", IsStacked: true}, Range: mackerel.Range{Type: "absolute", Start: 1700000000, End: 1700003600}},
+		{Type: "graph", Title: "query", Layout: places, Graph: mackerel.Graph{Type: "query", Query: "up", Legend: ""},
+			ReferenceLines: []mackerel.ReferenceLine{{Label: "most", Value: 1.5}}, LegendList: []string{"a"}},
+		{Type: "value", Title: "value", Layout: places, Metric: mackerel.Metric{Type: "expression", Expression: "max(host(h, m))"},
+			FractionSize: &zero, Suffix: "%", FormatRules: []mackerel.FormatRule{{Name: "red", Threshold: 9, Operator: ">"}}},
+		{Type: "alertStatus", Title: "alerts", Layout: places, RoleFullName: "shop:web"},
+	}}
+	one, err := client.CreateDashboard(sent)
+	must(err)
+	same("CreateDashboard", sent.Widgets, one.Widgets)
+	got, err := client.FindDashboard(one.ID)
+	must(err)
+	same("FindDashboard", one, got)
+	found, err := client.FindDashboards()
+	must(err)
+	same("FindDashboards", []any{1, one.ID, "Shop"}, []any{len(found), found[0].ID, found[0].Title})
+	one.Memo = "changed"
+	changed, err := client.UpdateDashboard(one.ID, one)
+	must(err)
+	same("UpdateDashboard", []any{one.Memo, one.Widgets}, []any{changed.Memo, changed.Widgets})
+	gone, err := client.DeleteDashboard(one.ID)
+	must(err)
+	same("DeleteDashboard", changed, gone)
+}
+
+func annotations(client *mackerel.Client) {
+	one, err := client.CreateGraphAnnotation(&mackerel.GraphAnnotation{Title: "deploy", Description: "v2", From: 1700000000,
+		To: 1700000060, Service: "shop", Roles: []string{"web"}})
+	must(err)
+	found, err := client.FindGraphAnnotations("shop", 1699999000, 1700001000)
+	must(err)
+	same("FindGraphAnnotations", []*mackerel.GraphAnnotation{one}, found)
+	one.Title = "changed"
+	changed, err := client.UpdateGraphAnnotation(one.ID, one)
+	must(err)
+	same("UpdateGraphAnnotation", one, changed)
+	gone, err := client.DeleteGraphAnnotation(one.ID)
+	must(err)
+	same("DeleteGraphAnnotation", one, gone)
+}
+
 func main() {
 	client, err := mackerel.NewClientWithOptions(os.Getenv("KEY"), os.Getenv("URL"), false)
 	must(err)
@@ -196,5 +244,10 @@ func main() {
 	channels(client)
 	groups(client)
 	settings(client)
+	dashboards(client)
+	annotations(client)
+	users, err := client.FindUsers()
+	must(err)
+	same("FindUsers", 0, len(users))
 	fmt.Println("all agree")
 }
