@@ -368,6 +368,7 @@ def test_a_document_comes_back_as_it_was_sent(system, path, listed, kind, body):
         ("channels", {**MAIL, "url": "https://x.example"}, "url: "),
         ("channels", {**MAIL, "emails": ["a@b, c@d"]}, "$.emails"),
         ("channels", {**MAIL, "userIds": ["u1"]}, "userIds: 'u1' is unknown"),
+        ("channels", {**MAIL, "emails": []}, "emails: give at least one"),
         ("channels", {**MAIL, "type": "fax"}, "email, slack, webhook"),
         ("notification-groups", {**GROUP, "childChannelIds": ["x"]}, "childChannelIds[0]"),
         ("notification-groups", {**GROUP, "childNotificationGroupIds": ["x"]}, "childNotificationGroupIds[0]"),

@@ -70,5 +70,5 @@ export function counted(number: number, thing: string): string {
 
 /** A text in which `{{label}}` stands for the value of a label. */
 export function filled(text: string, labels: Record<string, string>): string {
-  return text.replace(/\{\{\s*([^{}]*?)\s*\}\}/g, (_, label: string) => labels[label] ?? "");
+  return text.replace(/\{\{\s*([^{}]*?)\s*\}\}/g, (_, label: string) => (Object.hasOwn(labels, label) ? labels[label]! : ""));
 }

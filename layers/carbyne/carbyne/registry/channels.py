@@ -108,7 +108,9 @@ def checked_channel(form: Channel) -> Channel:
             raise RequestError(400, "url: a channel of the type email has emails")
         if form.user_ids:
             raise RequestError(400, f"userIds: {form.user_ids[0][:64]!r} is unknown: there are no users; give emails")
-        return msgspec.structs.replace(form, emails=form.emails or [], user_ids=[], events=form.events or ["alert"])
+        if not form.emails:
+            raise RequestError(400, "emails: give at least one address, or the channel tells no person")
+        return msgspec.structs.replace(form, user_ids=[], events=form.events or ["alert"])
     check_url("url", form.url, may_sign_in=True)
     if form.type == "alertmanager":
         return msgspec.structs.replace(form, events=[])
