@@ -74,6 +74,12 @@ def test_lines_are_called_by_what_they_show(threads, text, lines):
 def test_what_is_no_expression_or_too_much_is_refused(threads):
     with pytest.raises(RequestError, match="'nonsense' is no function"):
         drawn(threads, "nonsense(x)")
+    for owner in ("x" * 3_000, "''"):
+        with pytest.raises(RequestError) as refused:
+            drawn(threads, f"host({owner}, load)")
+        assert refused.value.status == 400
+    with pytest.raises(RequestError, match="at most 3000 days"):
+        grid_of(0, 3_001 * DAY_MS)
     many = [f"host/{number}" for number in range(EXPRESSION_LINES_MAX + 1)]
 
     class All(Samples):

@@ -626,6 +626,8 @@ EXPRESSION_SOURCES_MAX: Final = 1_000
 """Hosts and services that one expression reads: each takes about a millisecond."""
 EXPRESSION_POINTS_MAX: Final = 500_000
 """Points that one expression reads: an hour of 8,000 series."""
+EXPRESSION_SPAN_MS_MAX: Final = 3_000 * 24 * 60 * 60 * 1000
+"""Of an expression that is drawn, a point a day: 24 MB while it reads 1,000 hosts."""
 EXPRESSION_LINES_MAX: Final = 200
 """Lines of an expression that is drawn: 300,000 points of a day, as of a batch."""
 QUERY_MONITOR_SERIES_MAX: Final = 100

@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from carbyne.alerts.formula import FormulaNode, NamedMetrics, parse_lines
-from carbyne.core.errors import QueryError
-from carbyne.core.limits import EXPRESSION_LINES_MAX
+from carbyne.core.errors import QueryError, RequestError
+from carbyne.core.limits import EXPRESSION_LINES_MAX, EXPRESSION_SPAN_MS_MAX
 from carbyne.evaluate.formulas import MINUTE_MS, FormulaValues, LinePoints, PointGrid
 from carbyne.evaluate.leaves import FormulaLeaves
 
@@ -25,7 +25,9 @@ class ExpressionLines(NamedTuple):
 
 
 def grid_of(from_ms: int, to_ms: int) -> PointGrid:
-    """Points of a span, both ends included, as far apart as suits its length."""
+    """Points of a span, both ends included, as far apart as suits its length; RequestError for one too long."""
+    if to_ms - from_ms > EXPRESSION_SPAN_MS_MAX:
+        raise RequestError(400, f"ask for at most {EXPRESSION_SPAN_MS_MAX // _DAY_MS} days of an expression")
     step_ms = next((step for most, step in _STEPS_MS if to_ms - from_ms <= most), _DAY_MS)
     start_ms = -(-from_ms // step_ms) * step_ms
     return PointGrid(start_ms, step_ms, max(0, (to_ms - start_ms) // step_ms + 1))

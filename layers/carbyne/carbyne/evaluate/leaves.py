@@ -10,6 +10,7 @@ import numpy as np
 
 from carbyne.alerts.formula import NamedMetrics
 from carbyne.alerts.judging import SamplePairs
+from carbyne.core import names
 from carbyne.core.errors import QueryError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import COMPUTED_MONITOR_S, EXPRESSION_SOURCES_MAX
@@ -53,7 +54,8 @@ class FormulaLeaves:
             raise QueryError("timeout", f"the expression takes more than {COMPUTED_MONITOR_S:g} s")
 
     def read(self, leaf: NamedMetrics, grid: PointGrid) -> LinePoints:
-        sources = self._role(leaf.owner) if leaf.kind == "role" else [f"{leaf.kind}/{leaf.owner}"]
+        """RequestError for what is no name of a host or service; QueryError for too many of them."""
+        sources = self._role(leaf.owner) if leaf.kind == "role" else [names.source(f"{leaf.kind}/{leaf.owner}")]
         self._sources += len(sources)
         if self._sources > EXPRESSION_SOURCES_MAX:
             raise QueryError("execution", f"the expression reads more than {EXPRESSION_SOURCES_MAX} hosts and services")
@@ -65,15 +67,15 @@ class FormulaLeaves:
     def _lines(self, metric: str, grid: PointGrid, source: str) -> list[tuple[str, LinePoints]]:
         self.tick()
         key, samples = SourceKey(self._tenant, source), self._samples
-        names = [metric] if "*" not in metric else sorted(filter(_like(metric), samples.names(key)))
+        series = [metric] if "*" not in metric else sorted(filter(_like(metric), samples.names(key)))
         last_ms, resolution = grid.end_ms - 1, _RESOLUTIONS.get(grid.step_ms)
-        if not names:
+        if not series:
             return []
         if resolution:
-            read = samples.means(key, names, grid.start_ms, last_ms, resolution)
+            read = samples.means(key, series, grid.start_ms, last_ms, resolution)
         else:
-            read = samples.read(key, names, grid.start_ms, last_ms)
-        return [(name, _on_grid(read[name], grid)) for name in names if read.get(name)]
+            read = samples.read(key, series, grid.start_ms, last_ms)
+        return [(name, _on_grid(read[name], grid)) for name in series if read.get(name)]
 
 
 def _like(metric: str) -> Callable[[str], bool]:
