@@ -487,6 +487,11 @@ def test_an_alert_is_called_as_its_check_and_drawn_with_the_bounds_of_its_monito
     lines = drawn(browser, "alert")
     assert lines.keys() == {"loadavg5", "> 0.5 warning", "> 99 critical"}
     assert set(lines["> 0.5 warning"].values()) == {0.5} and len(lines["loadavg5"]) > 10
+    drag(browser, "[data-graph='alert'] .u-over", 0.1, 0.4)
+    browser.until(lambda: "from=" in browser.driver.current_url, "no zoom")
+    browser.until(lambda: len(drawn(browser, "alert")["loadavg5"]) < len(lines["loadavg5"]) / 2, "not zoomed")
+    browser.driver.back()
+    browser.until(lambda: len(drawn(browser, "alert")["loadavg5"]) >= len(lines["loadavg5"]), "not back")
 
 
 def opened_load(system):

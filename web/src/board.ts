@@ -71,7 +71,7 @@ export class Board {
 
   /** Another span: everything is read again; what is drawn stays until the answer is there. */
   move(parameters: URLSearchParams): void {
-    this.range = rangeOf(parameters);
+    this.range = this.plan.range?.() ?? rangeOf(parameters);
     this.element.classList.add("stale");
     void this.load(true);
   }

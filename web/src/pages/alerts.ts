@@ -3,10 +3,10 @@
 import { Failure, canWrite, change, get, getAll, query } from "../api.ts";
 import type { Board } from "../board.ts";
 import { fill, h } from "../dom.ts";
-import { nowS, stamp } from "../time.ts";
+import { nowS, rangeOf, stamp } from "../time.ts";
 import type { Alert, AlertLog, Host, HostChecks, Monitor, RuleAlert } from "../types.ts";
 import { filled, format } from "../units.ts";
-import { type Place, type View, failed, link, note, tableOf } from "../view.ts";
+import { type Place, type View, failed, here, link, note, tableOf } from "../view.ts";
 import { alertTabs, boardOf, conditionOf } from "./monitors.ts";
 
 const COLUMNS = ["State", "Alert", "Of", "Opened"];
@@ -77,15 +77,22 @@ export function alertPage(place: Place): View {
   /** The graph, and the form that closes it, which keeps what is typed while news come. */
   function draw(alert: Alert, monitor: Monitor | undefined, host: Host | undefined): void {
     board?.destroy();
-    const span = () => ({ from: alert.openedAt - AROUND_S, to: alert.closedAt ? alert.closedAt + AROUND_S : nowS(), preset: alert.closedAt ? "" : "open" });
+    const around = () => ({ from: alert.openedAt - AROUND_S, to: alert.closedAt ? alert.closedAt + AROUND_S : nowS(), preset: alert.closedAt ? "" : "open" });
+    const span = () => (here().parameters.has("from") ? rangeOf(here().parameters) : around());
     const services = host ? Object.keys(host.roles) : monitor?.service ? [monitor.service] : [];
     board = monitor ? boardOf(monitor, alert.hostId, services, span) : null;
     fill(graph, board?.element);
     fill(closing, alert.closedAt || !canWrite() ? null : closer(path, () => void load()));
   }
 
+  /** What is zoomed into has a URL, and the browser's way back. */
+  function move(parameters: URLSearchParams): boolean {
+    board?.move(parameters);
+    return true;
+  }
+
   void load();
-  return { element: h("main", {}, body, closing, graph, log), title: "Alert", refresh: () => void load(), destroy: () => board?.destroy() };
+  return { element: h("main", {}, body, closing, graph, log), title: "Alert", refresh: () => void load(), move, destroy: () => board?.destroy() };
 }
 
 function closer(path: string, done: () => void): HTMLElement {
@@ -119,10 +126,18 @@ function rowOfRule(alert: RuleAlert): HTMLTableRowElement {
     {},
     h("td", {}, badged),
     h("th", { scope: "row" }, alertname, said ? h("small", {}, said) : null),
-    h("td", {}, Object.entries(labels).map(([name, value]) => h("span", { class: "role", title: `${name}=${value}` }, `${name}=${value}`))),
+    h("td", {}, Object.entries(labels).map(([name, value]) => labelOf(name, value))),
     h("td", { class: "time" }, stamp(Date.parse(alert.activeAt) / 1000, false)),
     h("td", {}, format(Number(alert.value), "float")),
   );
+}
+
+/** A label; that of a source leads to it. */
+function labelOf(name: string, value: string): HTMLElement {
+  const [kind = "", ...id] = value.split("/");
+  const said = { class: "role", title: `${name}=${value}` };
+  if (name !== "source" || !["host", "service"].includes(kind)) return h("span", said, `${name}=${value}`);
+  return h("a", { ...said, href: link([`${kind}s`, id.join("/")]) }, `${name}=${value}`);
 }
 
 function countsOf(open: Alert[]): HTMLElement {
