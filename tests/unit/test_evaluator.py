@@ -8,7 +8,13 @@ import pytest
 from carbyne.core import keys
 from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import CLEARED_PER_LOOK, HEARD_SHARDS, REREAD_MINUTES, SILENT_MINUTES
+from carbyne.core.limits import (
+    CLEARED_PER_LOOK,
+    HEARD_SHARDS,
+    REMINDED_PER_LOOK,
+    REREAD_MINUTES,
+    SILENT_MINUTES,
+)
 from carbyne.evaluate import evaluator
 from carbyne.evaluate.look import ComputedSeries
 from carbyne.registry import alerts
@@ -334,6 +340,24 @@ def test_an_open_alert_is_reminded_of(system):
     system.post(f"host/{host}", "loadavg5", 9)
     system.look(25)
     assert notices(system) == [("opened", "CRITICAL")] * 2 + [("again", "CRITICAL")] * 2
+
+
+def test_reminders_take_turns_and_keep_nothing_from_being_closed(system):
+    """Of more alerts than a look reminds of, each minute: the oldest one's host is retired."""
+    hosts = [system.host() for _ in range(2 * CLEARED_PER_LOOK)]
+    monitor(system, {**HOST, "notificationInterval": 1})
+    system.post(f"host/{hosts[0]}", "loadavg5", 9)
+    system.look()
+    for host in hosts[1:]:
+        system.post(f"host/{host}", "loadavg5", 9)
+    system.look(2)
+    sent = len(notices(system))
+    system.ok("POST", f"/api/v0/hosts/{hosts[0]}/retire", {})
+    system.look()
+    assert len(notices(system)) - sent == 1 + REMINDED_PER_LOOK and len(system.open_alerts()) == len(hosts) - 1
+    system.look(4)
+    reminded = [msgspec.json.decode(item.body, type=Notice) for item in system.store.items(keys.NOTIFICATIONS_ITEM)]
+    assert {each.alert.host_id for each in reminded if each.again} == set(hosts)
 
 
 def test_a_look_does_what_it_has_time_for_and_the_next_one_the_rest(system):

@@ -608,7 +608,9 @@ RULE_BACK_MS: Final = 120_000
 HEARD_SHARDS: Final = 16
 """Items of what was heard of a tenant's sources: 300 bytes of a source fit for 20,000 sources."""
 CLEARED_PER_LOOK: Final = 100
-"""Alerts that one look closes or reminds of beside those that samples change: each is a transaction."""
+"""Alerts that one look closes beside those that samples change: each is a transaction."""
+REMINDED_PER_LOOK: Final = 50
+"""Alerts that one look reminds of: a minute has room for twice as many notices, and news must not wait behind them."""
 REREAD_MINUTES: Final = 10
 """A source is read once in as many minutes also if its number of rows stays: an overwritten sample of one that is quiet
 is judged then, long before it leaves the horizon."""

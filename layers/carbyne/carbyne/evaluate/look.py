@@ -4,6 +4,7 @@ import itertools
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from heapq import nsmallest
 from typing import Final, NamedTuple, Protocol
 from zlib import crc32
 
@@ -21,6 +22,7 @@ from carbyne.core.limits import (
     ANOMALY_BASELINES_PER_LOOK,
     CLEARED_PER_LOOK,
     HEARD_SHARDS,
+    REMINDED_PER_LOOK,
     REREAD_MINUTES,
 )
 from carbyne.evaluate.anomaly import SPREADS, Baselines, learned_until_ms, worst
@@ -158,17 +160,23 @@ class TenantLook:
         self._eyes.registry.store.write(RegistryChange(_heard_key(self._tenant, shard.number), body, shard.version))
 
     def clear(self) -> None:
-        """Close alerts of what is not watched any more, and remind of those that are open for long."""
-        registry, changed = self._eyes.registry, 0
+        """Close alerts of what is not watched any more, then remind of those that are open for long: of those first of
+        which nothing was said for longest."""
+        registry = self._eyes.registry
+        for stored in nsmallest(REMINDED_PER_LOOK, self._silent(), key=lambda stored: stored.notified_s):
+            alerts.remind(registry, self._tenant, stored)
+
+    def _silent(self) -> Iterator[StoredAlert]:
+        """The open alerts of which it is time to remind; what is not watched any more is closed meanwhile."""
+        registry, closed = self._eyes.registry, 0
         for stored in alerts.opened(registry.store, self._tenant):
-            if changed >= CLEARED_PER_LOOK:
-                return
             interval = 0 if _is_resting(stored, self._plan) else self._plan.reminders.get(stored.subject.monitor, 0)
             if trigger := _why_over(stored, self._plan):
-                alerts.close(registry, self._tenant, stored.alert.id, _REASONS[trigger], trigger)
-                changed += 1
+                if closed < CLEARED_PER_LOOK:
+                    alerts.close(registry, self._tenant, stored.alert.id, _REASONS[trigger], trigger)
+                closed += 1
             elif interval and self._now_ms // 1000 - stored.notified_s >= interval * 60:
-                changed += alerts.remind(registry, self._tenant, stored)
+                yield stored
 
     def _judge_source(self, source: SourceKey) -> _Seen:
         targets = self._plan.values.get(source.source, [])
