@@ -67,3 +67,31 @@ def test_a_sender_who_is_not_verified_is_a_failed_try(system, ses, caplog):
     ses.verify_email_identity(EmailAddress=SENDER)
     system.world.sleep(61)
     assert system.notify() == 1 and len(sent()) == 1
+
+
+def test_texts_of_any_script_are_mailed_without_control_characters():
+    """A subject has no second line, which would be a header; tabs and lines of a body stay."""
+    sent = []
+
+    class Client:
+        def send_email(self, **request):
+            sent.append(request["Message"])
+
+    subject = "[a] CRITICAL: ディスク\r\nBcc: x@example.com\x00\x1b[31m"
+    assert SesMail(Client(), SENDER)(["to@example.com"], subject, "一\x00\tb\nc\x85\x7f", "<p>\x01</p>") == ""
+    [message] = sent
+    assert message["Subject"] == {"Data": "[a] CRITICAL: ディスク Bcc: x@example.com  [31m", "Charset": "UTF-8"}
+    assert message["Body"]["Text"] == {"Data": "一 \tb\nc  ", "Charset": "UTF-8"}
+    assert message["Body"]["Html"] == {"Data": "<p> </p>", "Charset": "UTF-8"}
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["a@example.com\n", "a@example.com\x00", "ä@example.com", "a@exämple.com", '"a b"@example.com', "a;b@example.com"],
+    ids=["line", "control", "local", "domain", "quoted", "two"],
+)
+def test_an_address_that_ses_does_not_take_is_refused(address):
+    """It would take none of the mails to the channel's other addresses."""
+    notified = Notified()
+    told = notified.refused(400, "POST", "/api/v0/channels", {**MAIL, "emails": ["ops@example.com", address]})
+    assert "emails" in told

@@ -393,5 +393,6 @@ def test_a_mail_has_text_and_html():
 
     assert SesMail(Client(), "from@example.com")(["to@example.com"], "s", "t", "<p>t</p>") == ""
     assert SesMail(Client(), "from@example.com")(["to@example.com"], "s", "t") == ""
-    assert sent[1]["Message"]["Body"] == {"Text": {"Data": "t"}}
-    assert sent[0]["Message"]["Body"] == {"Text": {"Data": "t"}, "Html": {"Data": "<p>t</p>"}}
+    text, html = ({"Data": each, "Charset": "UTF-8"} for each in ("t", "<p>t</p>"))
+    assert sent[1]["Message"]["Body"] == {"Text": text}
+    assert sent[0]["Message"]["Body"] == {"Text": text, "Html": html}

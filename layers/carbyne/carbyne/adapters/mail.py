@@ -1,9 +1,15 @@
-"""Mails through Amazon SES."""
+"""Mails through Amazon SES.
 
+Texts are of monitors, hosts and checks: in any script, and with control characters, which no mail may have.
+"""
+
+import re
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from carbyne.adapters.aws import AWS_ERRORS
+
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class MailClient(Protocol):
@@ -23,8 +29,8 @@ class SesMail:
         """Why it was not taken, empty if it was."""
         if not self._sender:
             return "the stack has no AlarmEmail, which is the sender of mails"
-        body = {"Text": {"Data": text}} | ({"Html": {"Data": html}} if html else {})
-        message = {"Subject": {"Data": subject}, "Body": body}
+        body = {"Text": _content(text)} | ({"Html": _content(html)} if html else {})
+        message = {"Subject": _content(" ".join(subject.split())), "Body": body}
         try:
             self._client.send_email(
                 Source=self._sender,
@@ -34,3 +40,8 @@ class SesMail:
         except AWS_ERRORS as error:
             return str(error)
         return ""
+
+
+def _content(text: str) -> dict[str, str]:
+    """Without a character set SES takes text for ASCII."""
+    return {"Data": _CONTROLS.sub(" ", text), "Charset": "UTF-8"}

@@ -16,7 +16,11 @@ from carbyne.registry.store import Registry, RegistryChange, RegistryItem, Store
 
 DocumentId = Annotated[str, Meta(max_length=64)]
 Ids = Annotated[list[DocumentId], Meta(max_length=GROUP_MEMBERS_MAX)]
-Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s,<>]+@[^@\s,<>]+$")]
+Email = Annotated[
+    str,
+    Meta(min_length=3, max_length=254, pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+$(?!\n)"),
+]
+"""As HTML has them; SES takes no others, and none of a mail that has one.  ``$`` alone lets a line's end pass."""
 ChannelEvent = Literal["alert", "alertGroup", "hostStatus", "hostRegister", "hostRetire", "monitor"]
 DEFAULT: Final = "default"
 """DocumentId of the group that every tenant has."""

@@ -26,7 +26,7 @@ from carbyne.core.limits import (
 from carbyne.registry.store import Key, Registry, RegistryChange, RegistryItem, Store, body_of, settle
 
 CloudName = Literal["aws", "azure"]
-Uuid = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
+Uuid = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$(?!\n)")]
 MetricNames = Annotated[list[str], Meta(max_length=CLOUD_METRIC_NAMES_MAX)]
 ROLE_PATTERN: Final = r"^arn:aws[a-z-]*:iam::\d{12}:role/CarbyneIntegration[\w+=,.@-]{0,46}$"
 """The template lets workers assume roles of this name alone, so that no tenant can name another one."""
@@ -65,7 +65,7 @@ class AwsIntegration(Integration, frozen=True, kw_only=True, rename="camel"):
 
     role_arn: Annotated[str, Meta(pattern=ROLE_PATTERN)]
     external_id: str
-    region: Annotated[str, Meta(pattern=r"^[a-z]{2}(-[a-z]+)+-\d{1,2}$")]
+    region: Annotated[str, Meta(pattern=r"^[a-z]{2}(-[a-z]+)+-\d{1,2}$(?!\n)")]
 
 
 class AzureIntegration(Integration, frozen=True, kw_only=True, rename="camel"):

@@ -30,7 +30,7 @@ from carbyne.registry.scopes import Scopes, check_scopes
 
 Ms = Annotated[float, Meta(gt=0, le=3_600_000)]
 Days = Annotated[int, Meta(ge=1, le=3_650)]
-HeaderText = Annotated[str, Meta(max_length=EXTERNAL_TEXT_CHARACTERS_MAX, pattern=r"^[^\r\n]*$")]
+HeaderText = Annotated[str, Meta(max_length=EXTERNAL_TEXT_CHARACTERS_MAX, pattern=r"^[^\r\n]*$(?!\n)")]
 Title = Annotated[str, Meta(min_length=1, max_length=TITLE_CHARACTERS_MAX)]
 MemoText = Annotated[str, Meta(max_length=MEMO_CHARACTERS_MAX)]
 Operator = Literal[">", "<"]
@@ -100,7 +100,7 @@ class ServiceMonitor(_Compared, frozen=True, kw_only=True, rename="camel", omit_
 class HeaderField(msgspec.Struct, frozen=True):
     """A header of the request."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+    name: Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$(?!\n)")]
     value: HeaderText
 
 
