@@ -147,6 +147,44 @@ def test_a_host_that_stops_posting_is_gone_until_it_posts(system):
     assert system.open_alerts() == [] and notices(system) == [("opened", "WARNING"), ("closed", "OK")]
 
 
+@pytest.mark.parametrize("is_ended", [True, False], ids=["deleted", "over"])
+def test_a_host_that_goes_in_a_downtime_is_told_of_after_it_if_it_is_gone_still(system, is_ended):
+    """Mackerel documents so of connectivity alone.  One is back in time, one is of no downtime."""
+    gone, back, other = (system.host(roleFullnames=[role]) for role in ("shop:web", "shop:web", "shop:db"))
+    monitor(system, GONE)
+    for host in (gone, back, other):
+        system.post(f"host/{host}", "loadavg5", 0)
+    body = {"name": "d", "start": system.now_s, "duration": 30, "roleScopes": ["shop: web"]}
+    downtime = system.ok("POST", "/api/v0/downtimes", body)["id"]
+    system.look(20)
+    assert [alert.host_id for alert in system.open_alerts()] == [other]
+    system.post(f"host/{back}", "loadavg5", 0)
+    system.look(5)
+    if is_ended:
+        system.ok("DELETE", f"/api/v0/downtimes/{downtime}")
+        system.look()
+    else:
+        system.post(f"host/{back}", "loadavg5", 0)
+        system.look(5)
+    assert {alert.host_id for alert in system.open_alerts()} == {gone, other}
+    assert notices(system) == [("opened", "CRITICAL")] * 2
+
+
+def test_a_host_that_is_gone_before_a_downtime_comes_back_in_it(system):
+    host = system.host()
+    monitor(system, GONE)
+    system.look(10)
+    assert len(system.open_alerts()) == 1
+    system.ok("POST", "/api/v0/downtimes", {"name": "d", "start": system.now_s, "duration": 600})
+    system.look(10)
+    assert len(system.open_alerts()) == 1
+    system.post(f"host/{host}", "loadavg5", 0)
+    system.look()
+    assert system.open_alerts() == []
+    system.look(20)
+    assert system.open_alerts() == [], "and is gone again"
+
+
 def test_a_host_whose_alert_a_person_closed_has_to_be_heard_first(system):
     host = system.host()
     monitor(system, GONE)

@@ -7,13 +7,13 @@ from collections import Counter
 import pytest
 from carbyne.core import keys
 from carbyne.core.limits import GROUP_ALERTS_PER_MESSAGE, GROUP_BYTES_MAX, GROUP_OPEN_MAX, REMINDER_READS_MAX
-from carbyne.notify.downtimes import is_active
-from carbyne.notify.muting import Muting
 from carbyne.registry import alert_groups, alerts
 from carbyne.registry.alert_groups import AlertGroup, GroupMember
 from carbyne.registry.alerts import AlertRecord, StoredAlert, Subject
 from carbyne.registry.downtimes import Downtime, Recurrence
 from carbyne.registry.monitors import ExternalState, keep_state
+from carbyne.registry.muting import Muting
+from carbyne.registry.recurrences import is_active
 from carbyne.registry.store import RegistryChange, body_of
 
 from tests.support.registry_system import NOW_S

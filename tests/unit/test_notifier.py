@@ -18,15 +18,15 @@ from carbyne.core import keys
 from carbyne.core.errors import RetryableError
 from carbyne.core.limits import NOTICES_TOGETHER
 from carbyne.notify import messages
-from carbyne.notify.downtimes import is_active
 from carbyne.notify.links import Links
-from carbyne.notify.muting import Muting
 from carbyne.notify.notifier import Notifier, Ways
 from carbyne.notify.routing import about
 from carbyne.registry.alerts import AlertRecord, AlertSeries, Notice, Subject
 from carbyne.registry.channels import Channel
 from carbyne.registry.downtimes import Downtime, Recurrence
 from carbyne.registry.monitors import ExternalState, keep_state
+from carbyne.registry.muting import Muting
+from carbyne.registry.recurrences import is_active
 
 from tests.support import pictures
 from tests.support.queue_stores import MemoryQueueWorld

@@ -4,6 +4,7 @@ import itertools
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import cached_property
 from heapq import nsmallest
 from typing import Final, NamedTuple, Protocol
 from zlib import crc32
@@ -31,6 +32,9 @@ from carbyne.evaluate.filesystems import Filesystems
 from carbyne.evaluate.plan import AnomalyTarget, SilenceTarget, ValueTarget, WatchPlan
 from carbyne.registry import alerts
 from carbyne.registry.alerts import StoredAlert, Subject, Trigger, Watched, Why
+from carbyne.registry.downtimes import DOWNTIMES
+from carbyne.registry.hosts import RolesByService
+from carbyne.registry.muting import Muting
 from carbyne.registry.store import Key, Registry, RegistryChange, body_of
 
 _log = logging.getLogger(__name__)
@@ -273,8 +277,25 @@ class TenantLook:
         is_by_hand = known and any(ms > heard.minute * MINUTE_MS for ms in known[0].by_hand_ms)
         if not is_seen or is_by_hand or (known is None and judgement.status == OK):
             return
+        is_open = known and any(alert.closed_ms is None for alert in known[0].said)
+        if not is_open and judgement.status != OK and self._waits(target.subject):
+            return
         what = f"no sample of {target.series}" if target.series else "nothing was posted"
         self._write(target.subject, [judgement], judgement.ts_ms, Why(f"{what} for {silent} minutes"))
+
+    def _waits(self, subject: Subject) -> bool:
+        """Whether a downtime is of a host that is gone: its alert opens, and is told, if it is gone still after it."""
+        if subject.kind != "connectivity":
+            return False
+        return self._muting.mutes(subject.monitor, self._roles.get(subject.source, {}))
+
+    @cached_property
+    def _muting(self) -> Muting:
+        return Muting(DOWNTIMES.find(self._eyes.registry.store, self._tenant), self._now_ms // 1000)
+
+    @cached_property
+    def _roles(self) -> dict[str, RolesByService]:
+        return self._plan.roles_by_source()
 
     def _write(self, subject: Subject, judged: Sequence[Judgement], from_ms: int, why: Why) -> bool:
         return written(self._eyes.registry, self._tenant, self._known, subject, judged, from_ms, why)

@@ -8,7 +8,7 @@ from carbyne.alerts.judging import Rule, RuleVersion
 from carbyne.alerts.rates import NAMED_RATE
 from carbyne.core.limits import SILENT_MINUTES
 from carbyne.registry.alerts import Subject
-from carbyne.registry.hosts import StoredHost
+from carbyne.registry.hosts import RolesByService, StoredHost
 from carbyne.registry.monitor_types import (
     AnomalyMonitor,
     ConnectivityMonitor,
@@ -76,6 +76,15 @@ class WatchPlan(NamedTuple):
     def role(self, fullname: str) -> list[str]:
         """The sources of a role's hosts, whose name may have blanks beside its colon."""
         return self.roles.get(":".join(part.strip() for part in fullname.split(":")), [])
+
+    def roles_by_source(self) -> dict[str, RolesByService]:
+        """Of the hosts that are judged; those without a role are not in it."""
+        roles: dict[str, RolesByService] = {}
+        for fullname, sources in self.roles.items():
+            service, _, role = fullname.partition(":")
+            for source in sources:
+                roles.setdefault(source, {}).setdefault(service, []).append(role)
+        return roles
 
     def has(self, subject: Subject) -> bool:
         if subject.monitor in self.computed:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from carbyne.alerts.judging import CRITICAL
-from carbyne.notify.muting import Muting
 from carbyne.registry import channels, checks, hosts, services
 from carbyne.registry.alerts import Notice
 from carbyne.registry.channels import CHANNELS, DEFAULT, Channel, ChannelEvent, NotificationGroup
@@ -12,6 +11,7 @@ from carbyne.registry.downtimes import DOWNTIMES
 from carbyne.registry.hosts import RolesByService, StoredHost
 from carbyne.registry.monitor_types import AnyMonitor, QueryMonitor, filled
 from carbyne.registry.monitors import MONITORS
+from carbyne.registry.muting import Muting
 from carbyne.registry.services import Service
 from carbyne.registry.store import Store
 

@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from carbyne.notify.downtimes import is_active
 from carbyne.registry.downtimes import Downtime
 from carbyne.registry.hosts import RolesByService
+from carbyne.registry.recurrences import is_active
 from carbyne.registry.scopes import plain, scopes_of
 
 
