@@ -80,7 +80,7 @@ export function boardOf(monitor: Monitor, hostId: string | undefined, services: 
   const around = { range, empty: "No samples around this alert.", height: 260, annotations: (span: Range) => annotationsOf(services, span) };
   if (monitor.query) return new Board({ ...around, ...planOfQuery(monitor.query, monitor.legend ?? "", graph) });
   if (monitor.expression) return new Board({ ...around, ...planOfExpression(monitor.expression, graph) });
-  if (!monitor.metric || !source) return null;
+  if (!monitor.metric || monitor.metric.endsWith("%") || !source) return null; // a share is no series: the message has its picture
   const lines = [{ source, name: monitor.metric, label: monitor.metric, stacked: false }];
   const plan = (batch: { sources: { series: unknown[] }[] }) => (batch.sources.some((each) => each.series.length) ? [{ title: "", graphs: [{ ...graph, lines }] }] : []);
   return new Board({ ...around, wanted: { sources: [source], names: [monitor.metric] }, plan });
