@@ -35,7 +35,7 @@ class Arrived:
         self.samples, self.times = defaultdict(dict), defaultdict(list)
         self.counts = Counter()
         self.unseen, self.unread, self.reads = set(), set(), Counter()
-        self.lanes_behind = set()
+        self.lanes_behind, self._unknown = set(), set()
 
     def behind(self, now_ms):
         return self.lanes_behind
@@ -82,8 +82,8 @@ class Arrived:
         """A Selector of PromQL: the tenant's samples under ``__name__`` and ``source``."""
         matches, chosen = tests_of(selection.matches), []
         for source, series in sorted(self.samples):
-            if source in self.unread:
-                raise RetryableError("the hot tier is being rebuilt")
+            if source in self.unread or source.lane in self._unknown:
+                raise RetryableError("the hot tier is being rebuilt, or behind")
             labels = made({"__name__": series, "source": source.source})
             inside = self.between(source, series, selection.after_ms + 1, selection.until_ms)
             if inside and matches(labels):
@@ -91,7 +91,8 @@ class Arrived:
                 chosen.append(SeriesSamples(labels, np.array(ts_ms, np.int64), np.array(values, np.float64)))
         return sorted(chosen, key=lambda series: series.labels)
 
-    def query(self, tenant, text, from_ms, until_ms, timeout_s):
+    def query(self, tenant, text, span_ms, timeout_s, behind):
+        (from_ms, until_ms), self._unknown = span_ms, behind
         frame = over(text, QuerySpan(from_ms, until_ms, MINUTE_MS), self, Options(lambda: 0.0)).frame
         times = np.arange(from_ms, until_ms + 1, MINUTE_MS)
         return [

@@ -8,7 +8,7 @@ import pytest
 from carbyne.core import keys
 from carbyne.core.errors import QueryError, RetryableError
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import COMPUTED_FAILS_MINUTES, COMPUTED_TENANT_S, QUERY_MONITOR_SERIES_MAX
+from carbyne.core.limits import COMPUTED_FAILS_MINUTES, COMPUTED_TENANT_S, LANES, QUERY_MONITOR_SERIES_MAX
 from carbyne.evaluate.leaves import _like
 from carbyne.evaluate.recent import Recent
 from carbyne.notify.routing import about
@@ -16,6 +16,7 @@ from carbyne.registry import monitors
 from carbyne.registry.alerts import LogEntry, Notice
 from carbyne.wiring.evaluator import computed_by
 from carbyne.wiring.expressions import rolled_by
+from carbyne.wiring.rules import series_by
 
 from tests.support.evaluation import Evaluation
 from tests.support.memory_system import MemorySystem
@@ -220,6 +221,41 @@ def test_nothing_opens_or_closes_while_a_store_is_away(system, body):
     assert len(system.open_alerts()) == opened
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {**EXPRESSION, "expression": "min(role(shop:web, load))", "operator": "<", "critical": 1},
+        {**EXPRESSION, "expression": "sum(role(shop:web, load))", "operator": "<", "critical": 5},
+        {**QUERY, "query": "absent(load)", "operator": ">", "critical": 0},
+        {**QUERY, "query": "time() - max(timestamp(load))", "operator": ">", "critical": 240},
+        {**QUERY, "query": "count(load) or vector(0)", "operator": "<", "critical": 2},
+    ],
+    ids=["min", "sum", "absent", "age", "count"],
+)
+@pytest.mark.parametrize("lanes", ["all", "of one host"])
+def test_nothing_opens_or_closes_while_the_ingester_is_behind(system, body, lanes):
+    """What was posted meanwhile is judged as ever once it is there."""
+    hosts = two(system)
+    monitor(system, {**body, "warning": None})
+    for ago in range(-2, 5):
+        post(system, hosts, 3, 3, ago=ago)
+    system.look(3)
+    assert system.all_alerts() == []
+    of_one = {SourceKey("a", f"host/{hosts[0]}").lane}
+    system.arrived.lanes_behind = set(range(LANES)) if lanes == "all" else of_one
+    for _ in range(15):
+        system.look()
+        if lanes != "all":
+            system.post(f"host/{hosts[1]}", "load", 3)
+    assert system.all_alerts() == []
+    for ago in range(16):
+        for host in hosts:
+            system.post(f"host/{host}", "load", 3, ago=ago)
+    system.arrived.lanes_behind = set()
+    system.look()
+    assert system.all_alerts() == []
+
+
 @pytest.mark.parametrize("body", [EXPRESSION, QUERY], ids=["expression", "query"])
 def test_another_text_is_judged_from_its_time_on(system, body):
     hosts = two(system)
@@ -313,11 +349,14 @@ def test_expressions_and_queries_read_through_the_real_reader():
         "none": [],
     }
     assert read.names(source) == {"load"}
-    [series] = computed_by(queries)("a", "load * 2", now_s * 1000 - 120_000, now_s * 1000, 5.0)
+    run, span_ms = computed_by(series_by(queries)), (now_s * 1000 - 120_000, now_s * 1000)
+    [series] = run("a", "load * 2", span_ms, 5.0, ())
     assert series.labels == {"source": f"host/{host_id}"}
     assert series.pairs == [(now_s * 1000 - 120_000, 116.0), (now_s * 1000 - 60_000, 118.0), (now_s * 1000, 118.0)]
     with pytest.raises(QueryError, match="timed out"):
-        computed_by(queries)("a", "load * 2", *span, -1.0)
+        run("a", "load * 2", span, -1.0, ())
+    with pytest.raises(RetryableError, match="the stream is behind"):
+        run("a", "absent(other)", span_ms, 5.0, {source.lane})
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from carbyne.core.limits import (
     COMPUTED_FAILS_MINUTES,
     COMPUTED_MONITOR_S,
     COMPUTED_TENANT_S,
+    LANES,
     QUERY_MONITOR_SERIES_MAX,
 )
 from carbyne.evaluate.formulas import MINUTE_MS, FormulaValues, minutes_of
@@ -59,7 +60,7 @@ class ComputedLook:
         self._state = msgspec.json.decode(item.body, type=ComputedState) if item else ComputedState()
         self._version = item.version if item else 0
         self._failing: dict[str, int] = {}
-        self._is_behind = bool(eyes.arriving.behind(now_ms))
+        self._behind = eyes.arriving.behind(now_ms)
 
     @property
     def turn(self) -> tuple[int, float]:
@@ -96,7 +97,7 @@ class ComputedLook:
         default = _EXPRESSION_DELAY if isinstance(monitor, ExpressionMonitor) else 0
         delay = default if monitor.evaluate_backward_minutes is None else monitor.evaluate_backward_minutes
         until_ms = self._now_ms - delay * MINUTE_MS
-        if until_ms < from_ms:
+        if until_ms < from_ms or len(self._behind) >= LANES:
             return
         failed = Subject(versions.id, f"{monitor_type(monitor)}/{versions.id}", monitor_type(monitor), FAILED)
         try:
@@ -105,7 +106,7 @@ class ComputedLook:
             self._fail(failed, error.message)
             return
         is_old = rules[0].since_ms <= self._now_ms - ALERT_HORIZON_MS
-        if isinstance(monitor, ExpressionMonitor) and is_old and not self._is_behind and not series[0].pairs:
+        if isinstance(monitor, ExpressionMonitor) and is_old and not self._behind and not series[0].pairs:
             self._fail(failed, f"the expression has had no value for {ALERT_HORIZON_MS // MINUTE_MS} minutes")
             return
         self._fail(failed, "")
@@ -119,7 +120,7 @@ class ComputedLook:
                 from_ms,
                 Why(message[:CHECK_MESSAGE_CHARACTERS_MAX], samples=each.pairs),
             )
-        if isinstance(monitor, QueryMonitor) and not self._is_behind:
+        if isinstance(monitor, QueryMonitor) and not self._behind:
             self._close_gone(failed, {part_of(each.labels) for each in series})
 
     def _judge_series(
@@ -156,12 +157,13 @@ class ComputedLook:
     ) -> Sequence[ComputedSeries]:
         grid = minutes_of(from_ms, until_ms)
         if isinstance(monitor, QueryMonitor):
-            last_ms = grid.end_ms - MINUTE_MS
-            series = self._eyes.query(self.tenant, monitor.query, grid.start_ms, last_ms, COMPUTED_MONITOR_S)
+            span_ms = grid.start_ms, grid.end_ms - MINUTE_MS
+            series = self._eyes.query(self.tenant, monitor.query, span_ms, COMPUTED_MONITOR_S, self._behind)
             if len(series) > QUERY_MONITOR_SERIES_MAX:
                 raise QueryError("execution", f"the query has {len(series)} series, over {QUERY_MONITOR_SERIES_MAX}")
             return series
-        leaves = FormulaLeaves(self._eyes.samples, self._eyes.threads, self.tenant, self._plan.role, monotonic)
+        samples, role = self._eyes.samples, self._plan.role
+        leaves = FormulaLeaves(samples, self._eyes.threads, self.tenant, role, monotonic, behind=self._behind)
         with np.errstate(all="ignore"):
             line = FormulaValues(leaves.read, leaves.tick).line(parse_formula(monitor.expression), grid)
         there = ~np.isnan(line)

@@ -11,7 +11,7 @@ import numpy as np
 from carbyne.alerts.formula import NamedMetrics
 from carbyne.alerts.judging import SamplePairs
 from carbyne.core import names
-from carbyne.core.errors import QueryError
+from carbyne.core.errors import QueryError, RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import COMPUTED_MONITOR_S, EXPRESSION_SOURCES_MAX
 from carbyne.evaluate.formulas import LinePoints, PointGrid
@@ -30,8 +30,8 @@ class LeafSamples(Protocol):
 
 
 class FormulaLeaves:
-    """Of one expression.  ``role``: the sources of a role's hosts; ``called``: what people call a source; ``labels``:
-    of the lines of each read, in order."""
+    """Of one expression.  ``role``: the sources of a role's hosts; ``called``: what people call a source; ``behind``:
+    lanes of which nothing may be read; ``labels``: of the lines of each read, in order."""
 
     def __init__(
         self,
@@ -41,9 +41,10 @@ class FormulaLeaves:
         role: Callable[[str], Sequence[str]],
         monotonic: Callable[[], float],
         called: Callable[[str], str] = str,
+        behind: Collection[int] = (),
     ) -> None:
         self._samples, self._threads, self._tenant, self._role = samples, threads, tenant, role
-        self._monotonic, self._called = monotonic, called
+        self._monotonic, self._called, self._behind = monotonic, called, behind
         self._deadline_s = monotonic() + COMPUTED_MONITOR_S
         self._sources = 0
         self.labels: list[list[str]] = []
@@ -54,7 +55,8 @@ class FormulaLeaves:
             raise QueryError("timeout", f"the expression takes more than {COMPUTED_MONITOR_S:g} s")
 
     def read(self, leaf: NamedMetrics, grid: PointGrid) -> LinePoints:
-        """RequestError for what is no name of a host or service; QueryError for too many of them."""
+        """RequestError for what is no name of a host or service; QueryError for too many of them; RetryableError if
+        the stream is behind with one."""
         sources = self._role(leaf.owner) if leaf.kind == "role" else [names.source(f"{leaf.kind}/{leaf.owner}")]
         self._sources += len(sources)
         if self._sources > EXPRESSION_SOURCES_MAX:
@@ -67,6 +69,8 @@ class FormulaLeaves:
     def _lines(self, metric: str, grid: PointGrid, source: str) -> list[tuple[str, LinePoints]]:
         self.tick()
         key, samples = SourceKey(self._tenant, source), self._samples
+        if key.lane in self._behind:
+            raise RetryableError(f"the stream is behind with {source}")
         series = [metric] if "*" not in metric else sorted(filter(_like(metric), samples.names(key)))
         last_ms, resolution = grid.end_ms - 1, _RESOLUTIONS.get(grid.step_ms)
         if not series:

@@ -72,13 +72,14 @@ class ComputedSeries(NamedTuple):
 
 
 class RunQuery(Protocol):
-    """Values of a query of PromQL at each minute of a span, both included.
+    """Values of a query of PromQL at each minute of a span, both ends included.
 
-    QueryError if it can't be computed in the time, RetryableError if a store is away.
+    QueryError if it can't be computed in the time, RetryableError if a store is away, or a lane is behind that has what
+    it reads.
     """
 
     def __call__(
-        self, tenant: str, query: str, from_ms: int, until_ms: int, timeout_s: float
+        self, tenant: str, query: str, span_ms: tuple[int, int], timeout_s: float, behind: Collection[int]
     ) -> Sequence[ComputedSeries]: ...
 
 

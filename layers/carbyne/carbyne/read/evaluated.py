@@ -25,7 +25,7 @@ from carbyne.promql.numbers import of_answer, of_answers
 from carbyne.promql.parsed import parse, pretty
 from carbyne.promql.query import Options, QueryAnswer
 from carbyne.promql.scope import QuerySpan
-from carbyne.promql.select import SeriesSamples
+from carbyne.promql.select import Selector, SeriesSamples
 from carbyne.read.mackerel import Queries
 from carbyne.read.prometheus import Parameters, QuerySuccess
 from carbyne.read.sources import SourceSelector
@@ -70,16 +70,12 @@ def over_a_span(queries: Queries, tenant: str, given: Parameters) -> QuerySucces
     return _success(answer, given, spent, end_ms)
 
 
-def series_over(
-    queries: Queries, tenant: str, text: str, span: tuple[int, int, int], timeout_s: float
-) -> list[SeriesSamples]:
+def series_over(series: Selector, text: str, span: tuple[int, int, int], timeout_s: float) -> list[SeriesSamples]:
     """The values of a query at the steps of a span (first, last and step in ms) at which each series has one.
 
     A scalar is one series without labels.  QueryError, and RetryableError if a store is away.
     """
-    answer = query.over(
-        text, QuerySpan(*span), _selector(queries, tenant, Spent()), Options(time.monotonic, timeout_s=timeout_s)
-    )
+    answer = query.over(text, QuerySpan(*span), series, Options(time.monotonic, timeout_s=timeout_s))
     frame = answer.frame
     assert frame is not None
     return [

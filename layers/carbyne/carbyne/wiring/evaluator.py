@@ -3,7 +3,7 @@
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import NamedTuple
@@ -25,7 +25,6 @@ from carbyne.evaluate.groups import GroupEvaluator, OverLimit, SeriesOf
 from carbyne.evaluate.look import MINUTE_MS, Arriving, ComputedSeries, Eyes, RunQuery
 from carbyne.evaluate.minute import MinuteEvaluator
 from carbyne.evaluate.recent import ManyReader, Recent, RolledReader
-from carbyne.read.mackerel import Queries
 from carbyne.registry.ids import new_host_id
 from carbyne.registry.store import Registry, Store
 from carbyne.stream.putter import Entry
@@ -78,12 +77,13 @@ def evaluator() -> MinuteEvaluator:
     dynamodb = boto3.client("dynamodb", config=aws.config(1, 3, tries=3, connections=2 * EVALUATE_READERS))
     store = DynamoRegistry(dynamodb, settings.registry_table)
     queries = samples.queries
+    series = series_by(queries)
     return assemble(
         EvaluatorPorts(
-            *(store, HotArrivals(redis), queries.reader, rolled_by(queries.reader), computed_by(queries), now_ms),
+            *(store, HotArrivals(redis), queries.reader, rolled_by(queries.reader), computed_by(series), now_ms),
             Meter(time.monotonic, telemetry.emf("evaluator", settings.stack)),
             over_by(reading.accounts),
-            series=series_by(queries),
+            series=series,
         )
     )
 
@@ -100,14 +100,15 @@ def over_by(accounts: Accounts) -> OverLimit:
     return over
 
 
-def computed_by(queries: Queries) -> RunQuery:
+def computed_by(series_of: SeriesOf) -> RunQuery:
     """PromQL, which is imported with the first query of an instance."""
 
-    def run(tenant: str, query: str, from_ms: int, until_ms: int, timeout_s: float) -> list[ComputedSeries]:
+    def run(
+        tenant: str, query: str, span_ms: tuple[int, int], timeout_s: float, behind: Collection[int]
+    ) -> list[ComputedSeries]:
         from carbyne.read import evaluated  # noqa: PLC0415 - 80 ms that only monitors with queries cost
 
-        span = from_ms, until_ms, MINUTE_MS
-        series = evaluated.series_over(queries, tenant, query, span, timeout_s)
+        series = evaluated.series_over(series_of(tenant, behind), query, (*span_ms, MINUTE_MS), timeout_s)
         return [
             ComputedSeries(dict(each.labels), list(zip(each.ts_ms.tolist(), each.values.tolist(), strict=True)))
             for each in series
