@@ -221,6 +221,32 @@ def test_nothing_opens_or_closes_while_a_store_is_away(system, body):
     assert len(system.open_alerts()) == opened
 
 
+def test_what_is_absent_is_judged_by_arrival(system):
+    """A late sample ends it when it comes, and does not say that it was never so."""
+    hosts = two(system)
+    query = f'absent(load{{source="host/{hosts[0]}"}})'
+    monitor(system, {**QUERY, "query": query, "warning": None, "critical": 0})
+    post(system, hosts, 3, 3)
+    system.look(4)
+    assert system.all_alerts() == []
+    system.look()
+    [alert] = system.open_alerts()
+    system.look(10)
+    system.post(f"host/{hosts[0]}", "load", 3, ago=2)
+    system.post(f"host/{hosts[0]}", "load", 3, ago=8)
+    system.look()
+    [closed] = system.all_alerts()
+    assert (closed.id, closed.opened_at, closed.closed_at) == (alert.id, alert.opened_at, system.now_s)
+    assert closed.message == alert.message == f"host/{hosts[0]} now"
+    log = system.ok("GET", f"/api/v0/alerts/{alert.id}/logs")["logs"]
+    assert [(each["saying"], each["status"]) for each in log] == [("closed", "OK"), ("opened", "CRITICAL")]
+    system.look(5)
+    assert [each["saying"] for each in system.ok("GET", f"/api/v0/alerts/{alert.id}/logs")["logs"]] == [
+        "closed",
+        "opened",
+    ]
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -5,6 +5,7 @@ can't be computed is an alert of its own with the status UNKNOWN.  One that take
 """
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from carbyne.alerts.decisions import SaidAlert
 from carbyne.alerts.formula import parse_formula
 from carbyne.alerts.judging import OK, UNKNOWN, Judgement, RuleVersion, SamplePairs, judge
 from carbyne.core import keys
@@ -39,6 +41,8 @@ from carbyne.registry.store import Key, RegistryChange, body_of
 _log = logging.getLogger(__name__)
 _EXPRESSION_DELAY: Final = 2
 """Minutes that an expression lies behind where its monitor says none, as Mackerel documents; a query: none."""
+_ABSENCE: Final = re.compile(r"\babsent(_over_time)?\s*\(")
+"""What is absent is judged by arrival, as silence is: a late sample does not change what was so."""
 
 
 class ComputedState(msgspec.Struct, frozen=True):
@@ -99,6 +103,9 @@ class ComputedLook:
         until_ms = self._now_ms - delay * MINUTE_MS
         if until_ms < from_ms or len(self._behind) >= LANES:
             return
+        is_absence = isinstance(monitor, QueryMonitor) and _ABSENCE.search(monitor.query) is not None
+        if is_absence:
+            from_ms = max(from_ms, until_ms // MINUTE_MS * MINUTE_MS)
         failed = Subject(versions.id, f"{monitor_type(monitor)}/{versions.id}", monitor_type(monitor), FAILED)
         try:
             series = self._series(monitor, from_ms, until_ms, monotonic)
@@ -121,7 +128,8 @@ class ComputedLook:
                 Why(message[:CHECK_MESSAGE_CHARACTERS_MAX], samples=each.pairs),
             )
         if isinstance(monitor, QueryMonitor) and not self._behind:
-            self._close_gone(failed, {part_of(each.labels) for each in series})
+            parts = {part_of(each.labels) for each in series}
+            self._end_gone(monitor, failed, parts, from_ms) if is_absence else self._close_gone(failed, parts)
 
     def _judge_series(
         self, subject: Subject, rules: Sequence[RuleVersion], pairs: SamplePairs, from_ms: int, why: Why
@@ -145,12 +153,26 @@ class ComputedLook:
 
     def _close_gone(self, failed: Subject, parts: set[str]) -> None:
         """Alerts of series that the query has not had within the horizon."""
-        for subject, (watched, _) in self._known.items():
-            if subject.monitor == failed.monitor and subject.part not in {*parts, FAILED}:
-                for said in watched.said:
-                    if said.closed_ms is None:
-                        reason = "the query does not have this series any more"
-                        alerts.close(self._eyes.registry, self.tenant, said.id, reason, "outOfScope")
+        for _, said in self._open_of(failed, parts):
+            reason = "the query does not have this series any more"
+            alerts.close(self._eyes.registry, self.tenant, said.id, reason, "outOfScope")
+
+    def _end_gone(self, monitor: QueryMonitor, failed: Subject, parts: set[str], ts_ms: int) -> None:
+        """Alerts of what was absent and is there."""
+        for subject, _ in self._open_of(failed, parts):
+            labels = msgspec.json.decode(subject.part) if subject.part.startswith("{") else {}
+            why = Why(legend(monitor, labels)[:CHECK_MESSAGE_CHARACTERS_MAX], has_value=False)
+            written(self._eyes.registry, self.tenant, self._known, subject, [Judgement(ts_ms, OK, 0.0)], ts_ms, why)
+
+    def _open_of(self, failed: Subject, parts: set[str]) -> list[tuple[Subject, SaidAlert]]:
+        """Open alerts of a monitor's series, but those of ``parts``."""
+        return [
+            (subject, said)
+            for subject, (watched, _) in self._known.items()
+            if subject.monitor == failed.monitor and subject.part not in {*parts, FAILED}
+            for said in watched.said
+            if said.closed_ms is None
+        ]
 
     def _series(
         self, monitor: ExpressionMonitor | QueryMonitor, from_ms: int, until_ms: int, monotonic: Callable[[], float]
