@@ -86,7 +86,7 @@ def test_what_is_no_expression_or_too_much_is_refused(threads):
         def read(self, source, names, from_ms, to_ms):
             return {name: [(from_ms, 1.0)] for name in names}
 
-    with pytest.raises(QueryError, match="201 lines, over 200"):
+    with pytest.raises(QueryError, match="101 lines, over 100"):
         drawn(threads, "role(shop:web, load)", many, All())
     assert len(drawn(threads, "sum(role(shop:web, load))", many, All())) == 1
 

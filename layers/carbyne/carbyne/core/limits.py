@@ -630,8 +630,8 @@ EXPRESSION_POINTS_MAX: Final = 500_000
 """Points that one expression reads: an hour of 8,000 series."""
 EXPRESSION_SPAN_MS_MAX: Final = 3_000 * 24 * 60 * 60 * 1000
 """Of an expression that is drawn, a point a day: 24 MB while it reads 1,000 hosts."""
-EXPRESSION_LINES_MAX: Final = 200
-"""Lines of an expression that is drawn: 300,000 points of a day, as of a batch."""
+EXPRESSION_LINES_MAX: Final = 100
+"""Lines of an expression that is drawn: of the longest span 300,000 points, as a batch has."""
 QUERY_MONITOR_SERIES_MAX: Final = 100
 """Series of the query of a monitor: each can have an alert."""
 COMPUTED_MONITORS_PER_TENANT_MAX: Final = 1_000
@@ -919,6 +919,7 @@ ANNOTATION_CHARACTERS_MAX: Final = 10_000
 assert RECORD_RAW_BYTES_MAX < RECORD_BYTES_MAX < RECORD_INFLATED_BYTES_MAX
 assert ROW_RAW_BYTES_MAX < RECORD_RAW_BYTES_MAX
 assert RECORD_BYTES_MAX < PUT_BYTES_MAX
+assert EXPRESSION_LINES_MAX * EXPRESSION_SPAN_MS_MAX <= BATCH_POINTS_MAX * 24 * 60 * 60 * 1000
 assert METRIC_NAME_BYTES_MAX <= SORT_KEY_BYTES_MAX
 assert SERIES_KEY_BYTES_MAX < ROW_RAW_BYTES_MAX
 assert min(SERIES_WATCHED_MAX, LOOKED_AT_SERIES_MAX) > SERIES_PER_SOURCE_MAX << DIVISION_BITS_MAX
