@@ -463,8 +463,9 @@ def test_an_unknown_host_is_said_to_be_unknown(browser, system):
 
 
 def test_an_alert_is_shown_with_its_log_and_leads_to_its_graphs(browser, system):
-    show(browser, system, "alerts", "table a[href*='/alerts/']")
-    browser.click(f"table a[href*='/alerts/{system.alert['id']}']")
+    mine = f"table a[href*='/alerts/{system.alert['id']}']"
+    show(browser, system, "alerts", mine)
+    browser.click(mine)
     browser.until_text("opened (monitoring)", "[aria-label=log]")
     assert browser.text("h1 .badge") == system.alert["status"] == "CRITICAL"
     opened_s = system.alert["openedAt"]
