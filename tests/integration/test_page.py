@@ -89,6 +89,13 @@ def fill(system):
     load = {**bounds, "type": "host", "name": "load", "metric": "loadavg5", "duration": 1, "scopes": ["shop"]}
     system.call("/api/v0/monitors", load)
     system.call("/api/v0/monitors", {**bounds, "type": "query", "name": HOSTILE, "query": "vector(0)", "isMute": True})
+    channel = {
+        "type": "webhook",
+        "name": HOSTILE,
+        "url": "https://me:hidden@hook.example/path-hidden",
+        "suspendedAt": 1,
+    }
+    system.channel = system.call("/api/v0/channels", channel)[1]["id"]
     text = HOSTILE.replace("{{7*7}}", "")  # which is no template that Go would parse
     rule = {"alert": "Up", "expr": "vector(5) > 4", "labels": {"team": text}, "annotations": {"summary": text}}
     assert put(system, "/carbyne/v1/rules/page.yml", {"groups": [{"name": "g", "rules": [rule]}]}) == 200
@@ -372,6 +379,7 @@ def test_hostile_texts_are_shown_and_do_nothing(browser, system):
         (f"hosts/{system.hostile}?tab=metadata", "pre"),
         ("alerts", "table"),
         ("monitors", "table"),
+        ("channels", "table"),
         (f"alerts/{system.alert['id']}", "table"),
         ("dashboards", "table"),
         (f"dashboards/{system.dashboard}", ".widget"),
@@ -400,6 +408,7 @@ def test_axe_finds_no_serious_problem(browser, system, scheme):
         ("services/shop?range=1h", ".graph canvas"),
         ("alerts", "table"),
         ("monitors", "table"),
+        ("channels", "table"),
         (f"alerts/{system.alert['id']}", "table"),
         (f"dashboards/{system.dashboard}", ".graph canvas"),
         ("dashboards/new", "textarea"),
@@ -441,6 +450,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser, system):
         ("services", "table"),
         ("alerts", "table"),
         ("monitors", "table"),
+        ("channels", "table"),
         (f"alerts/{system.alert['id']}", "table"),
         ("dashboards", "table"),
         ("system", "[aria-label=sessions]"),
@@ -528,6 +538,14 @@ def test_monitors_say_what_they_watch_for(browser, system):
         "Alerts"
     )
     assert browser.text(".badge:not(.check-OK)") == "muted"
+
+
+def test_a_channel_is_tried_and_its_url_tells_no_secret(browser, system):
+    show(browser, system, "channels", "[aria-label=channels] button")
+    assert "hook.example" in browser.text("main") and "hidden" not in browser.run("return document.body.outerHTML")
+    browser.click("[aria-label=channels] button")
+    browser.until_text("comes within a minute", "[aria-label=channels]")
+    assert f"/carbyne/v1/channels/{system.channel}/test" in browser.requests[-1]
 
 
 def test_alerts_of_rules_are_listed(browser, system):

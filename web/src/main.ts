@@ -6,6 +6,7 @@ import { type Session, renew, signOut, whenSignedOut, Failure } from "./api.ts";
 import { redrawAll } from "./chart.ts";
 import { fill, h } from "./dom.ts";
 import { alertPage, alertsPage } from "./pages/alerts.ts";
+import { channelsPage } from "./pages/channels.ts";
 import { dashboardPage, dashboardsPage } from "./pages/dashboards.ts";
 import { hostPage } from "./pages/host.ts";
 import { hostsPage } from "./pages/hosts.ts";
@@ -32,6 +33,7 @@ function viewOf(place: Place): View {
   if (page === "services") return thing ? servicePage(place) : servicesPage();
   if (page === "alerts") return thing ? alertPage(place) : alertsPage();
   if (page === "monitors") return monitorsPage();
+  if (page === "channels") return channelsPage();
   if (page === "dashboards") return thing ? dashboardPage(place) : dashboardsPage();
   if (page === "usage") return usagePage();
   if (page === "system") return systemPage();
@@ -51,7 +53,7 @@ function open(): void {
   document.title = `${view.title} – Carbyne`;
   fill(content, view.element);
   for (const anchor of root.querySelectorAll("header nav a")) {
-    const page = place.path[0] === "monitors" ? "alerts" : (place.path[0] ?? "hosts");
+    const page = ["monitors", "channels"].includes(place.path[0] ?? "") ? "alerts" : (place.path[0] ?? "hosts");
     const isHere = anchor.getAttribute("href") === link([page]);
     if (isHere) anchor.setAttribute("aria-current", "page");
     else anchor.removeAttribute("aria-current");

@@ -160,3 +160,12 @@ export interface AlertLog {
   targetValue: number | null;
   statusDetail: { detail: { message: string } } | null;
 }
+
+export interface Channel {
+  id: string;
+  name: string;
+  type: string;
+  url?: string;
+  emails?: string[];
+  suspendedAt?: number;
+}

@@ -34,10 +34,12 @@ export function monitorsPage(): View {
   return { element: h("main", {}, alertTabs("monitors"), list), title: "Monitors", refresh: () => void load() };
 }
 
-/** What lists of alerts and of monitors have above them. */
-export function alertTabs(here: "alerts" | "monitors"): HTMLElement {
-  const tabs = ([["alerts", "Alerts"], ["monitors", "Monitors"]] as const).map(([page, title]) => h("a", { href: link([page]), "aria-current": page === here ? "page" : null }, title));
-  return h("div", { class: "pagehead" }, h("h1", {}, here === "alerts" ? "Alerts" : "Monitors"), h("nav", { class: "tabs", "aria-label": "alerts and monitors" }, tabs));
+const TABS = { alerts: "Alerts", monitors: "Monitors", channels: "Channels" };
+
+/** What lists of alerts, monitors and channels have above them. */
+export function alertTabs(here: keyof typeof TABS): HTMLElement {
+  const tabs = Object.entries(TABS).map(([page, title]) => h("a", { href: link([page]), "aria-current": page === here ? "page" : null }, title));
+  return h("div", { class: "pagehead" }, h("h1", {}, TABS[here]), h("nav", { class: "tabs", "aria-label": "alerts, monitors and channels" }, tabs));
 }
 
 function rowOf(monitor: Monitor): HTMLTableRowElement {
