@@ -1,6 +1,7 @@
 """Which channels hear of an alert."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from carbyne.alerts.judging import CRITICAL
@@ -20,8 +21,54 @@ class Directions(NamedTuple):
     """What a tenant has set up; ``muting``: its downtimes that last now."""
 
     channels: Mapping[str, Channel]
-    groups: Sequence[NotificationGroup]
+    groups: "GroupIndex"
     muting: Muting
+
+
+class GroupIndex:
+    """The notification groups of a tenant, by what they name.  There may be hundreds, each in each other, so a notice
+    follows every group once, and notices that begin with the same ones once together."""
+
+    def __init__(self, groups: Sequence[NotificationGroup]) -> None:
+        self._groups = {group.id: group for group in groups}
+        self._of_monitor, self._of_service = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
+        self._skipping: set[str] = set()
+        self._known: dict[tuple[frozenset[str], bool], list[str]] = {}
+        for group in groups:
+            if group.id != DEFAULT:
+                self._add(group)
+
+    def hearers(self, monitor: str, roles: RolesByService, *, is_critical: bool) -> list[str]:
+        """Ids of channels, each once, of the groups that name a monitor or service, of the default one unless a named
+        one says otherwise, and of their children; ``is_critical``: whether those of critical alerts alone hear."""
+        named = {
+            *self._of_monitor.get(monitor, ()),
+            *(each for name in roles for each in self._of_service.get(name, ())),
+        }
+        roots = frozenset(named if monitor in self._skipping else {*named, DEFAULT})
+        if (roots, is_critical) not in self._known:
+            self._known[roots, is_critical] = self._below(roots, is_critical)
+        return self._known[roots, is_critical]
+
+    def _add(self, group: NotificationGroup) -> None:
+        for each in group.monitors or ():
+            self._of_monitor[each.id].append(group.id)
+            if each.skip_default:
+                self._skipping.add(each.id)
+        for service in group.services or ():
+            self._of_service[service.name].append(group.id)
+
+    def _below(self, roots: Iterable[str], is_critical: bool) -> list[str]:
+        ids: set[str] = set()
+        seen, left = set[str](), set(roots)
+        while left:
+            group = self._groups.get(id_ := left.pop())
+            seen.add(id_)
+            if group and (is_critical or group.notification_level != "critical"):
+                ids.update(group.child_channel_ids or ())
+                left.update(group.child_notification_group_ids or ())
+                left -= seen
+        return sorted(ids)
 
 
 class About(NamedTuple):
@@ -51,7 +98,7 @@ class About(NamedTuple):
 def directions(store: Store, tenant: str, now_s: int) -> Directions:
     """Read once for all that a tenant has to be told."""
     known = {channel.id: channel for channel in CHANNELS.find(store, tenant)}
-    return Directions(known, channels.groups(store, tenant), Muting(DOWNTIMES.find(store, tenant), now_s))
+    return Directions(known, GroupIndex(channels.groups(store, tenant)), Muting(DOWNTIMES.find(store, tenant), now_s))
 
 
 def roles_of(host: StoredHost | None, service: str) -> RolesByService:
@@ -106,11 +153,7 @@ def hearing(notice: Notice, subject: About, to: Directions, most_grouped: int | 
     monitor = notice.subject.monitor
     if is_muted(monitor, subject, to):
         return NOT_HEARD
-    groups = {group.id: group for group in to.groups}
-    named = [group for group in to.groups if group.id != DEFAULT and _is_named(group, monitor, subject.roles)]
-    skips = any(each.id == monitor and each.skip_default for group in named for each in group.monitors or ())
-    roots = named if skips else [*named, groups[DEFAULT]]
-    ids = dict.fromkeys(each for root in roots for each in _heard_by(root, groups, notice, set()))
+    ids = to.groups.hearers(monitor, subject.roles, is_critical=notice.was == CRITICAL)
     listening = [to.channels[each] for each in ids if each in to.channels and to.channels[each].suspended_at is None]
     grouped = [each.id for each in listening if _takes(each, "alertGroup")][: most_grouped or 0]
     events: Sequence[ChannelEvent] = ("alert",) if most_grouped is None else ("alert", "alertGroup")
@@ -126,25 +169,6 @@ def hears_of_groups(channel: Channel) -> bool:
 def alertmanagers(store: Store, tenant: str) -> list[str]:
     """Ids of the channels that hear of the alerts of rules."""
     return [each.id for each in CHANNELS.find(store, tenant) if each.type == "alertmanager" and not each.suspended_at]
-
-
-def _is_named(group: NotificationGroup, monitor: str, roles: RolesByService) -> bool:
-    names_monitor = any(each.id == monitor for each in group.monitors or ())
-    return names_monitor or any(each.name in roles for each in group.services or ())
-
-
-def _heard_by(
-    group: NotificationGroup, groups: Mapping[str, NotificationGroup], notice: Notice, seen: set[str]
-) -> Iterator[str]:
-    """Channels of a group and of its children; groups may contain each other."""
-    if group.id in seen or (group.notification_level == "critical" and notice.was != CRITICAL):
-        return
-    seen.add(group.id)
-    yield from group.child_channel_ids or ()
-    children: Iterable[str] = group.child_notification_group_ids or ()
-    for child in children:
-        if child in groups:
-            yield from _heard_by(groups[child], groups, notice, seen)
 
 
 def _takes(channel: Channel, event: ChannelEvent) -> bool:
