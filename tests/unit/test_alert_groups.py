@@ -181,6 +181,16 @@ def test_an_alert_is_in_the_scopes_of_a_setting(scopes, is_grouped):
     assert (len(system.groups()), len(system.alerts())) == ((1, 0) if is_grouped else (0, 1))
 
 
+def test_an_alert_belongs_to_the_first_setting_by_name_that_takes_it_in():
+    system = Grouped()
+    for name, scopes in (("c", {}), ("b", {"serviceScopes": ["shop"]}), ("a", {"roleScopes": ["shop:db"]})):
+        system.ok("POST", SETTING, {"name": name, "notificationInterval": 10, **scopes})
+    for role in ("shop:web", "shop:db", "blog:web"):
+        system.report(system.host(roleFullnames=[role]), "CRITICAL")
+        system.run()
+    assert [json.loads(body)["alertGroupSetting"]["name"] for _, body, _ in system.posts] == ["b", "a", "c"]
+
+
 def test_a_muted_alert_opens_no_group_and_one_that_is_muted_when_it_closes_leaves_it():
     system = Grouped()
     body = {"name": "d", "start": system.now_s - 60, "duration": 3}

@@ -18,7 +18,7 @@ from carbyne.registry import alert_groups, alerts
 from carbyne.registry.alert_groups import AlertGroup, GroupedAlert, GroupSending
 from carbyne.registry.alerts import Notice
 from carbyne.registry.channels import SETTINGS, AlertGroupSetting
-from carbyne.registry.scopes import is_in
+from carbyne.registry.scope_bits import ScopeBits, Scoped
 from carbyne.registry.store import RegistryItem, Store
 
 MINUTE_S: Final = 60
@@ -62,6 +62,14 @@ class Grouping:
         """By id, in the order of their names."""
         return {setting.id: setting for setting in SETTINGS.find(self._store, self._tenant)}
 
+    @cached_property
+    def _scopes(self) -> ScopeBits:
+        """Of the settings: a service or role, and a monitor, each if there are any."""
+        return ScopeBits(
+            Scoped(each.monitor_scopes, [*(each.service_scopes or ()), *(each.role_scopes or ())])
+            for each in self._settings.values()
+        )
+
     def setting_of(self, notice: Notice, subject: About) -> str:
         """The id of the setting that an alert belongs to, empty for none: where it is a member already, or the first
         one by name that takes it in."""
@@ -70,8 +78,8 @@ class Grouping:
         for setting, (group, _) in self._groups.items():
             if notice.alert.id in group.members:
                 return setting
-        fitting = (each.id for each in self._settings.values() if _takes_in(each, notice.subject.monitor, subject))
-        return next(fitting, "")
+        bits = self._scopes.of(notice.subject.monitor, subject.roles)
+        return list(self._settings)[(bits & -bits).bit_length() - 1] if bits else ""
 
     def most_hearers(self, setting: str) -> int | None:
         """How many channels may hear of an alert as part of its group; None without a setting."""
@@ -165,10 +173,3 @@ class Grouping:
                 times = sending.created_s, sending.closed_s
                 message = GroupMessage(*names, sending.status, group.opened_s, *times, sending.again, part)
                 yield channel, msgspec.structs.replace(message, part=number, parts=len(parts), open=sending.open)
-
-
-def _takes_in(setting: AlertGroupSetting, monitor: str, subject: About) -> bool:
-    """A service or role of its scopes, and a monitor of them, each if there are any."""
-    scopes = [*(setting.service_scopes or ()), *(setting.role_scopes or ())]
-    is_monitor = not setting.monitor_scopes or monitor in setting.monitor_scopes
-    return is_monitor and (not scopes or is_in(scopes, subject.roles))
