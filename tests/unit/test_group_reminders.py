@@ -148,7 +148,8 @@ def test_a_reminder_is_of_what_no_downtime_is_of(scopes):
     assert [told for told in system.minutes(31) if told][1:] == [], "one says that it is closed; the other is muted"
 
 
-def test_muted_monitors_and_hosts_on_standby_are_not_reminded_of():
+@pytest.mark.parametrize("status", ["standby", "maintenance", "poweroff"])
+def test_muted_monitors_and_hosts_that_do_not_work_are_not_reminded_of(status):
     system = Reminded()
     monitor = system.external()
     system.outside(monitor, "CRITICAL")
@@ -158,7 +159,7 @@ def test_muted_monitors_and_hosts_on_standby_are_not_reminded_of():
     system.posts.clear()
     system.run(10)
     assert system.told() == [("again", "WARNING", [first_id(system, system.hosts[0])], 2)]
-    system.ok("POST", f"/api/v0/hosts/{system.hosts[0]}/status", {"status": "standby"})
+    system.ok("POST", f"/api/v0/hosts/{system.hosts[0]}/status", {"status": status})
     assert system.minutes(15) == [[]] * 15
     system.mute(monitor, False)
     assert [told[0][:2] for told in system.minutes(6) if told] == [("again", "CRITICAL")]
@@ -354,7 +355,7 @@ class Plain:
 
     def __init__(self):
         self.alerts, self.number, self.news_of_minute = {}, 0, []
-        self.hosts, self.standby, self.muted, self.downtimes = {}, set(), set(), {}
+        self.hosts, self.resting, self.muted, self.downtimes = {}, set(), set(), {}
         self.intervals, self.groups = {}, {}
 
     def report(self, name, monitor, host, status):
@@ -375,7 +376,7 @@ class Plain:
         scopes = {*roles, *(role.split(":")[0] for role in roles)}
         return (
             monitor in self.muted
-            or host in self.standby
+            or host in self.resting
             or any(self.lasts(each, now_s) and self.takes(each, monitor, scopes) for each in self.downtimes.values())
         )
 
@@ -487,8 +488,8 @@ class Schedule:
 
     def rest(self):
         host = self.rng.choice(self.system.hosts)
-        self.plain.standby ^= {host}
-        status = "standby" if host in self.plain.standby else "working"
+        self.plain.resting ^= {host}
+        status = self.rng.choice(["standby", "maintenance", "poweroff"]) if host in self.plain.resting else "working"
         self.system.ok("POST", f"/api/v0/hosts/{host}/status", {"status": status})
 
     def begin(self):

@@ -136,10 +136,11 @@ def is_muted_everywhere(monitor_id: str, monitor: AnyMonitor | None, to: Directi
 
 
 def is_muted(monitor_id: str, subject: About, to: Directions) -> bool:
-    """Whether no channel hears of an alert of a monitor now; as Mackerel documents, none does of a host on standby."""
-    is_standby = subject.host is not None and subject.host.status == "standby"
+    """Whether no channel hears of an alert of a monitor now; as Mackerel documents, none does of a host that is not
+    working."""
+    is_resting = subject.host is not None and subject.host.status != "working"
     is_everywhere = is_muted_everywhere(monitor_id, subject.monitor, to)
-    return is_everywhere or is_standby or to.muting.mutes(monitor_id, subject.roles)
+    return is_everywhere or is_resting or to.muting.mutes(monitor_id, subject.roles)
 
 
 def hearing(notice: Notice, subject: About, to: Directions, most_grouped: int | None) -> Hearing:
