@@ -191,6 +191,19 @@ def test_an_alert_belongs_to_the_first_setting_by_name_that_takes_it_in():
     assert [json.loads(body)["alertGroupSetting"]["name"] for _, body, _ in system.posts] == ["b", "a", "c"]
 
 
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)], ids=["in-order", "late"])
+def test_news_of_an_alert_are_its_newest_for_all_who_heard_of_any(order):
+    """Whichever notice comes first."""
+    group = alert_groups.AlertGroup(id="x", setting="s", name="n", opened_s=1)
+    for entry in order:
+        alert = alert_groups.GroupedAlert(
+            id="x", entry=entry, status="WARNING", title=f"t{entry}", message="m", monitor_id="m", opened_at=1
+        )
+        group = group.with_alert(alert, Subject("m", "host/h", "check"), "WARNING", (f"c{entry}",))
+    [news] = group.news
+    assert (news.alert.entry, set(news.hearers)) == (2, {"c1", "c2"})
+
+
 def test_a_muted_alert_opens_no_group_and_one_that_is_muted_when_it_closes_leaves_it():
     system = Grouped()
     body = {"name": "d", "start": system.now_s - 60, "duration": 3}

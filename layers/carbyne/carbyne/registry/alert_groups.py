@@ -101,9 +101,10 @@ class AlertGroup(msgspec.Struct, frozen=True, kw_only=True):
         changed = msgspec.structs.replace(self, members=members)
         known = next((each for each in self.news if each.alert.id == alert.id), None)
         heard = tuple(dict.fromkeys([*(known.hearers if known else ()), *hearers]))
-        if not heard or (known and known.alert.entry > alert.entry):
+        if not heard:
             return changed
-        news = *(each for each in self.news if each is not known), GroupNews(alert, heard)
+        newest = known.alert if known and known.alert.entry > alert.entry else alert
+        news = *(each for each in self.news if each is not known), GroupNews(newest, heard)
         return msgspec.structs.replace(changed, news=news)
 
     def without(self, closed: Collection[str]) -> "AlertGroup":
