@@ -247,6 +247,22 @@ def test_what_is_absent_is_judged_by_arrival(system):
     ]
 
 
+def test_an_absence_whose_alert_a_person_closed_has_to_end_first(system):
+    hosts = two(system)
+    monitor(system, {**QUERY, "query": "absent(load)", "warning": None, "critical": 0})
+    system.look()
+    [alert] = system.open_alerts()
+    system.ok("POST", f"/api/v0/alerts/{alert.id}/close", {"reason": "known"})
+    system.look(70)
+    assert system.open_alerts() == []
+    post(system, hosts, 3, 3)
+    system.look(2)
+    assert system.open_alerts() == []
+    system.look(10)
+    [again] = system.open_alerts()
+    assert again.id != alert.id
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -119,6 +119,8 @@ class ComputedLook:
         self._fail(failed, "")
         for each in series:
             part = "" if isinstance(monitor, ExpressionMonitor) else part_of(each.labels)
+            if is_absence and self._is_by_hand(msgspec.structs.replace(failed, part=part)):
+                continue
             message = monitor.expression if isinstance(monitor, ExpressionMonitor) else legend(monitor, each.labels)
             self._judge_series(
                 msgspec.structs.replace(failed, part=part),
@@ -159,10 +161,20 @@ class ComputedLook:
 
     def _end_gone(self, monitor: QueryMonitor, failed: Subject, parts: set[str], ts_ms: int) -> None:
         """Alerts of what was absent and is there."""
-        for subject, _ in self._open_of(failed, parts):
+        by_hand = [
+            subject for subject in self._known if subject.monitor == failed.monitor and self._is_by_hand(subject)
+        ]
+        for subject in dict.fromkeys([*by_hand, *(subject for subject, _ in self._open_of(failed, parts))]):
+            if subject.part in {*parts, FAILED}:
+                continue
             labels = msgspec.json.decode(subject.part) if subject.part.startswith("{") else {}
             why = Why(legend(monitor, labels)[:CHECK_MESSAGE_CHARACTERS_MAX], has_value=False)
             written(self._eyes.registry, self.tenant, self._known, subject, [Judgement(ts_ms, OK, 0.0)], ts_ms, why)
+
+    def _is_by_hand(self, subject: Subject) -> bool:
+        """Whether a person closed its alert: it has to be there before its next absence is another alert."""
+        known = self._known.get(subject)
+        return bool(known and known[0].by_hand_ms)
 
     def _open_of(self, failed: Subject, parts: set[str]) -> list[tuple[Subject, SaidAlert]]:
         """Open alerts of a monitor's series, but those of ``parts``."""
