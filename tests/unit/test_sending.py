@@ -279,6 +279,16 @@ def test_a_channel_that_was_deleted_is_forgotten(sends):
     assert sends.sender._silent == {}
 
 
+def test_a_take_that_gives_few_ends_no_turns(sends, monkeypatch):
+    """As where the table must note first what may be taken: each 257th message comes alone."""
+    queue = sends.queues.of("a")
+    take = queue.take
+    monkeypatch.setattr(queue, "take", lambda most, lease_s: take(min(most, 1), lease_s))
+    for number in range(40):
+        sends.publish("a", "hook", number)
+    assert sends.run() == 40
+
+
 def test_turns_are_fair():
     turns = Turns(["a", "b", "c"])
     first = [turns.begin() for _ in range(3)]

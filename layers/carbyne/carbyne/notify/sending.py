@@ -103,7 +103,7 @@ class Sender:
         """Take and send a few deliveries; whether there may be more, and how many were taken by their channels."""
         some = queue.take(SENT_TOGETHER, SEND_LEASE_S)
         end_s = self._monotonic() + SEND_SLOW_S
-        more = len(some) == SENT_TOGETHER
+        more = bool(some)  # a take may give fewer than there are: of those that may be taken, or are no dead letters
         done: list[tuple[TakenDelivery, str]] = []
         for each in some:
             rest_s = self._rest_s(each.body)
