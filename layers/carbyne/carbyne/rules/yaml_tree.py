@@ -67,6 +67,8 @@ def tree_of(text: str) -> YamlNode | None:
         raise TreeFault(mark.line + 1 if mark else 1, f"this is no YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise TreeFault(1, f"this is no YAML: {str(error)[:200]}") from None
+    except (ValueError, OverflowError):  # of an escape as \\UFFFFFFFF, or a version of 5,000 digits
+        raise TreeFault(1, "this is no YAML: a number is too large, in an escape or a version") from None
     roots = [_node(event, events) for event in events if isinstance(event, yaml.NodeEvent)]
     if len(roots) > 1:
         raise TreeFault(roots[1].line, "a second document; a file has one")
