@@ -219,6 +219,25 @@ def test_what_a_changed_group_makes_no_more_ends():
     assert group.rule.alerts[0].active_ms == 0, "a rule that stays keeps its alerts"
 
 
+def test_of_two_values_of_a_series_the_first_is_recorded_and_the_second_rule_says_so():
+    group = Group("  - {record: a, expr: m}\n  - {record: a, expr: m * 2}\n  - {record: a, expr: m}")
+    group.put(6.0)
+    recorded = group.step()
+    assert recorded == {made({"__name__": "a"}): 6.0}
+    first, second, third = group.kept.rules.values()
+    assert not first.error and not third.error
+    assert second.error == "duplicate sample for timestamp: a rule before has other values of 1 series"
+
+
+def test_a_series_goes_on_while_one_of_its_rules_has_a_value():
+    group = Group("  - {record: a, expr: 'm{x=\"1\"}', labels: {x: ''}}\n  - {record: a, expr: m, labels: {x: ''}}")
+    group.put(6.0, x="1")
+    group.step()
+    group.put(7.0, x="2")
+    group.memory.samples[made({"__name__": "m", "x": "1"})][group.minute * MINUTE_MS] = STALE
+    assert group.step() == {made({"__name__": "a"}): 7.0}, "the first rule ends it, the second has it still"
+
+
 def test_nothing_is_known_of_a_time_at_which_samples_can_not_be_read():
     class Away:
         def select(self, selection):

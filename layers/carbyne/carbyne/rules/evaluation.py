@@ -1,6 +1,7 @@
 """One evaluation of a group: its rules in their order, each seeing what those before it recorded at the same time."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,20 +57,30 @@ def evaluate(
     run = _GroupRun(group, series, at_ms, overlay, now_s)
     rules = {key: run.rule(key, rule, _moved(kept.rules.get(key, KeptRule()), gap_ms)) for key, rule in keys_of(group)}
     gone = {key: texts for key, texts in series.rules.items() if key not in rules}
-    run.record(stale(KeptSeries(gone), run.ts_ms))
+    run.end(text for texts in gone.values() for text in texts)
     after = KeptGroup(evaluated_ms=at_ms, interval_s=group.interval_s, rules=rules)
     return EvaluatedGroup(after, KeptSeries(_some(run.series)), run.samples)
 
 
 def stale(series: KeptSeries, ts_ms: int) -> list[RecordedSample]:
     """The ends of series."""
-    return [
-        RecordedSample(made(canonical.parse(text)), ts_ms, STALE) for texts in series.rules.values() for text in texts
-    ]
+    return [RecordedSample(_labels(text), ts_ms, STALE) for texts in series.rules.values() for text in texts]
+
+
+def _labels(text: str) -> Labels:
+    return made(canonical.parse(text))
+
+
+def _is_same(left: float, right: float) -> bool:
+    return left == right or (math.isnan(left) and math.isnan(right))
 
 
 class _GroupRun:
-    """``ts_ms``: of samples that are read and recorded; ``series``: by key, those that go on."""
+    """``ts_ms``: of samples that are read and recorded; ``series``: by key, those that go on.
+
+    Several rules may have one name.  Of two values of a series the first is recorded, as in Prometheus, and a series
+    ends only if no rule of the group has a value of it.
+    """
 
     def __init__(
         self, group: FileGroup, before: KeptSeries, at_ms: int, overlay: Overlay, now_s: Callable[[], float]
@@ -79,7 +90,18 @@ class _GroupRun:
         self._begun_s = self._until_s = now_s()
         self.ts_ms = at_ms - group.offset_ms
         self.series: dict[str, list[str]] = {}
-        self.samples: list[RecordedSample] = []
+        self._values: dict[Labels, float] = {}
+        self._ended: dict[Labels, float] = {}
+
+    @property
+    def samples(self) -> list[RecordedSample]:
+        return self._samples({**self._ended, **self._values})
+
+    def end(self, texts: Iterable[str]) -> None:
+        """Ends of series, which the rules behind see."""
+        ended = {labels: STALE for labels in map(_labels, texts) if labels not in self._values}
+        self._ended |= ended
+        self._overlay.add(self._samples(ended))
 
     def rule(self, key: str, rule: GroupRule, kept: KeptRule) -> KeptRule:
         begun_s = self._now_s()
@@ -93,10 +115,16 @@ class _GroupRun:
             after = self._failed(key, KeptRule() if isinstance(error, _TooMany) else kept, message)
         return msgspec.structs.replace(after, took_s=round(self._now_s() - begun_s, 6))
 
-    def record(self, samples: Sequence[RecordedSample]) -> None:
-        """Samples which the rules behind see."""
-        self.samples += samples
-        self._overlay.add(samples)
+    def _record_values(self, values: Mapping[Labels, float]) -> str:
+        """Values, which the rules behind see; what is wrong with those that are not recorded."""
+        new = {labels: value for labels, value in values.items() if labels not in self._values}
+        twice = sum(not _is_same(self._values[labels], value) for labels, value in values.items() if labels not in new)
+        self._values |= new
+        self._overlay.add(self._samples(new))
+        return f"duplicate sample for timestamp: a rule before has other values of {twice} series" if twice else ""
+
+    def _samples(self, values: Mapping[Labels, float]) -> list[RecordedSample]:
+        return [RecordedSample(labels, self.ts_ms, value) for labels, value in values.items()]
 
     def _record(self, key: str, rule: GroupRule) -> KeptRule:
         values: dict[Labels, float] = {}
@@ -107,8 +135,7 @@ class _GroupRun:
             values[named] = value
         if 0 < self._group.limit < len(values):
             raise RuleFailed(f"exceeded limit of {self._group.limit} with {len(values)} series")
-        self._keep(key, values)
-        return KeptRule()
+        return KeptRule(error=self._keep(key, values))
 
     def _alert(self, key: str, rule: GroupRule, kept: KeptRule) -> KeptRule:
         seen: dict[Labels, FoundAlert] = {}
@@ -129,9 +156,9 @@ class _GroupRun:
         alerts = list(after.values())
         if not self._have_room(alerts):
             raise _too_long(active)
-        self._keep(key, dict(_of_alerts(active)))
+        error = self._keep(key, dict(_of_alerts(active)))
         self._alert_bytes += _bytes(alerts)
-        return KeptRule(alerts=alerts)
+        return KeptRule(alerts=alerts, error=error)
 
     def _have_room(self, alerts: Sequence[KeptAlert]) -> bool:
         return self._alert_bytes + _bytes(alerts) <= GROUP_ALERTS_BYTES_MAX
@@ -143,7 +170,7 @@ class _GroupRun:
             self._series_bytes += _bytes(texts)
             self.series[key] = texts
         else:
-            self.record(stale(KeptSeries({key: texts}), self.ts_ms))
+            self.end(texts)
         alerts = kept.alerts if self._have_room(kept.alerts) else []
         self._alert_bytes += _bytes(alerts)
         return KeptRule(alerts=alerts, error=error)
@@ -167,16 +194,16 @@ class _GroupRun:
             raise _TooMany(f"{frame.series} series; a rule may give {RULE_SERIES_MAX}: aggregate, or set a limit")
         return zip(frame.labels, map(float, frame.values[:, 0]), strict=True)
 
-    def _keep(self, key: str, values: Mapping[Labels, float]) -> None:
-        """Values, and ends of the series that the rule makes no more."""
+    def _keep(self, key: str, values: Mapping[Labels, float]) -> str:
+        """Values, and ends of the series that the rule makes no more; what is wrong with values."""
         texts = [canonical.text(dict(labels)) for labels in values]
         if self._series_bytes + _bytes(texts) > GROUP_SERIES_BYTES_MAX:
             raise _TooMany(f"its {len(texts)} series take more than {GROUP_SERIES_BYTES_MAX} bytes with the group's")
         self._series_bytes += _bytes(texts)
         self.series[key] = texts
-        self.record([RecordedSample(labels, self.ts_ms, value) for labels, value in values.items()])
-        ended = sorted(set(self._before.rules.get(key, ())).difference(texts))
-        self.record(stale(KeptSeries({key: ended}), self.ts_ms))
+        error = self._record_values(values)
+        self.end(sorted(set(self._before.rules.get(key, ())).difference(texts)))
+        return error
 
 
 class _TooMany(RuleFailed):
