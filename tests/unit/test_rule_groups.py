@@ -238,6 +238,19 @@ def test_a_series_goes_on_while_one_of_its_rules_has_a_value():
     assert group.step() == {made({"__name__": "a"}): 7.0}, "the first rule ends it, the second has it still"
 
 
+def test_an_alert_whose_for_becomes_longer_is_pending_again():
+    group = Group(HIGH_KEPT)
+    group.put(6.0)
+    group.step()
+    assert group.states == ["firing"]
+    group.change(HIGH)
+    for expected in ("pending", "pending", "firing"):
+        group.put(6.0)
+        group.step()
+        assert group.states == [expected]
+    assert group.rule.alerts[0].fired_ms == 3 * MINUTE_MS
+
+
 def test_nothing_is_known_of_a_time_at_which_samples_can_not_be_read():
     class Away:
         def select(self, selection):

@@ -51,9 +51,9 @@ def step(
     after: dict[Labels, KeptAlert] = {}
     for labels in sorted({*before, *seen_now}):
         alert, seen = before.get(labels), seen_now.get(labels)
-        stepped = _found(labels, alert, seen, at_ms, hold_ms) if seen else _missed(alert, at_ms, keep_ms)
+        stepped = _found(labels, alert, seen, at_ms) if seen else _missed(alert, at_ms, keep_ms)
         if stepped:
-            after[labels] = stepped
+            after[labels] = _of_hold(stepped, at_ms, hold_ms)
     return after
 
 
@@ -71,15 +71,23 @@ def moved(alert: KeptAlert, gap_ms: int) -> KeptAlert:
     return alert
 
 
-def _found(labels: "Labels", alert: KeptAlert | None, seen: FoundAlert, at_ms: int, hold_ms: int) -> KeptAlert:
+def _found(labels: "Labels", alert: KeptAlert | None, seen: FoundAlert, at_ms: int) -> KeptAlert:
     if alert is None or not is_active(alert):
         alert = KeptAlert(
             labels=dict(labels), annotations=seen.annotations, value=seen.value, state="pending", active_ms=at_ms
         )
     else:
         alert = msgspec.structs.replace(alert, annotations=seen.annotations, value=seen.value, keep_since_ms=None)
-    if alert.state == "pending" and at_ms - alert.active_ms >= hold_ms:
+    return alert
+
+
+def _of_hold(alert: KeptAlert, at_ms: int, hold_ms: int) -> KeptAlert:
+    """Firing once its ``for`` is over, and pending again where a new rule file made that longer."""
+    is_over = at_ms - alert.active_ms >= hold_ms
+    if alert.state == "pending" and is_over:
         return msgspec.structs.replace(alert, state="firing", fired_ms=at_ms)
+    if alert.state == "firing" and not is_over:
+        return msgspec.structs.replace(alert, state="pending", fired_ms=0, keep_since_ms=None)
     return alert
 
 
