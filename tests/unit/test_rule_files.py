@@ -146,7 +146,15 @@ def test_files_are_bounded():
 
 @pytest.mark.parametrize(
     ("text", "ms"),
-    [("0", 0), ("1d2h3m4s5ms", 93_784_005), ("1y", 31_536_000_000), ("", None), ("1", None), ("1m1h", None)],
+    [
+        ("0", 0),
+        ("1d2h3m4s5ms", 93_784_005),
+        ("1y", 31_536_000_000),
+        ("", None),
+        ("1", None),
+        ("1m1h", None),
+        ("\u0663m", None),
+    ],
 )
 def test_durations(text, ms):
     assert duration_ms(text) == ms

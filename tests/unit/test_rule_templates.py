@@ -36,7 +36,16 @@ def text(template, value=1234567.5, labels=LABELS):
         ("{{ index $labels `job` | toUpper | printf `%q` }}", '"NODE"'),
         ("{{ (index .Labels `job`) }}{{ len $labels.job }}{{ len .Labels }}", "node43"),
         ("{{ print 1 2 `a` 3 }}{{ println `x` 1 }}", "1 2a3x 1\n"),
-        ("{{ nil | print }}", "<no value>"),
+        ("{{ print nil }}{{ eq nil 1 }}", "<nil>false"),
+        ("{{ range $k, $v := $labels }}{{ if eq $k `job` }}{{ break }}{{ end }}{{ $k }};{{ end }}", "empty;instance;"),
+        ("{{ range $labels }}{{ if not . }}{{ continue }}{{ end }}{{ . }};{{ end }}", "db-1.example.com:9100;node;"),
+        ("{{ range $labels }}{{ range $labels }}{{ break }}{{ end }}x{{ end }}", "xxx"),
+        ("{{ with $labels.none }}a{{ else with $labels.job }}{{ . }}{{ else }}c{{ end }}", "node"),
+        ("{{ reReplaceAll `a*` `x` `baaac` }}{{ reReplaceAll `.*` `y` `ab` }}{{ reReplaceAll `b|` `-` `abc` }}",
+         "xbxcxy-a-c-"),
+        ("{{ match `a.b` \"a\\nb\" }}{{ match `(?s)a.b` \"a\\nb\" }}", "falsetrue"),
+        ("{{ title `it's 1e3 at a-1.example.com` }} {{ title `a..b a:b` }}", "It's 1E3 At A-1.Example.com A..B A:b"),
+        ("{{ parseDuration `-5m` }} {{ printf `%T %T` $value 1 }}", "-300 float64 int"),
         ("{{ $labels }}", "map[empty: instance:db-1.example.com:9100 job:node]"),
         ('{{ "\\"\\t\\u00e9\\x41" }}', '"\té' + "A"),
         ("{{ externalURL }}{{ pathPrefix }}{{ $externalURL }}{{ now }}", "1.7e+09"),
@@ -81,7 +90,12 @@ def test_numbers_that_are_none_have_gos_names(value):
         ("{{ query `up` | first | value }}", "query: queries are not served in templates"),
         ("{{ define `x` }}{{ end }}", "define: templates in templates are not served"),
         ("{{ template `x` }}", "template: templates in templates are not served"),
-        ("{{ range $labels }}{{ break }}{{ end }}", "break: ranges end by themselves"),
+        ("{{ if true }}{{ break }}{{ end }}", "{{break}} outside of a range"),
+        ("{{ range $labels }}{{ else }}{{ continue }}{{ end }}", "{{continue}} outside of a range"),
+        ("{{ nil | print }}", "nil is not a command"),
+        ("{{ 012 }}", "012 is no decimal number that Go takes"),
+        ("{{ 9223372036854775808 }}", "9223372036854775808 is no decimal number"),
+        ("{{ 1e400 }}", "1e400 is no decimal number"),
         ("{{ nothing 1 }}", "function 'nothing' is not defined"),
         ("{{ $nothing }}", "undefined variable '$nothing'"),
         ("{{ if true }}{{ $x := 1 }}{{ end }}{{ $x }}", "undefined variable '$x'"),
@@ -115,6 +129,11 @@ def test_what_is_refused_when_a_file_is_checked(template, reason):
         ("{{ .Nothing }}", "can't evaluate field Nothing; there are Labels"),
         ("{{ gt $value 1 }}", "incompatible types for comparison"),
         ("{{ humanize `x` }}", 'strconv.ParseFloat: parsing "x": invalid syntax'),
+        ("{{ humanize ` 1` }}", 'parsing " 1": invalid syntax'),
+        ("{{ humanize `\u0661` }}", 'parsing "\u0661": invalid syntax'),
+        ("{{ humanize `1e400` }}", 'parsing "1e400": value out of range'),
+        ("{{ eq $labels $labels }}", "non-comparable type map[string]string"),
+        ("{{ $ }}", "the whole of the data is no value"),
         ("{{ match `(` `a` }}", "invalid regular expression"),
         ("{{ printf `%9999d` 1 }}", "a width above 200"),
         ("{{ range $value }}{{ end }}", "range can't iterate"),
@@ -148,6 +167,13 @@ def test_a_replacement_ends_before_it_has_taken_long(pattern, by, inside):
     begun_s = time.process_time()
     assert "reReplaceAll: " in text(f"{{{{ reReplaceAll {pattern} `{by}` `{inside}` }}}}")
     assert time.process_time() - begun_s < 1.0
+
+
+def test_a_text_of_many_digits_is_refused_at_once():
+    """A pattern that gives digits back took a second of each step."""
+    begun_s = time.process_time()
+    assert "invalid syntax" in text("{{ $x := `" + "1" * 3000 + "` }}{{ humanize (print $x $x `x`) }}")
+    assert time.process_time() - begun_s < 0.5
 
 
 def test_the_caller_may_end_an_expansion_at_each_step():

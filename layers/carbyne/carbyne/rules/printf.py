@@ -21,7 +21,7 @@ class FormatFault(Exception):
 def plain(value: GoValue) -> str:
     """As ``%v``."""
     if value is None:
-        return "<no value>"
+        return "<nil>"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -41,7 +41,7 @@ def sprint(values: "list[GoValue]") -> str:
 
 
 def sprintf(form: str, values: "list[GoValue]") -> str:
-    """Go's Sprintf of the verbs v, s, q, d, t, x, X and those of floats; FormatFault for a width that is too large."""
+    """Go's Sprintf of v, T, s, q, d, t, x, X and those of floats; FormatFault for a width that is too large."""
     left = list(values)
 
     def written(match: "re.Match[str]") -> str:
@@ -100,8 +100,8 @@ def _of_verb(value: GoValue, verb: str, digits: int | None, flags: str) -> str:
         return _signed(_float(value, verb, digits), flags)
     if isinstance(value, int) and not isinstance(value, bool) and verb in "dxX":
         return _signed(format(value, verb), flags)
-    if isinstance(value, bool) and verb == "t":
-        return plain(value)
+    if verb == "T" or (isinstance(value, bool) and verb == "t"):
+        return kind_of(value) if verb == "T" else plain(value)
     if isinstance(value, str) and verb in "sqxX":
         cut = value if digits is None or verb in "xX" else value[:digits]
         as_hex = value.encode().hex()

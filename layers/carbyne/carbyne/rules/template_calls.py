@@ -21,6 +21,12 @@ GROUP: Final = re.compile(r"\$(?:\$|(\w+)|\{(\w+)\})")
 LARGE: Final = "kMGTPEZY"
 SMALL: Final = "munpfazy"
 NANOSECONDS_MAX: Final = 2**63
+NUMBER: Final = re.compile(
+    r"[+-]?(?:(?:(?>\d(?:_?\d)*)\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?)|nan", re.ASCII | re.IGNORECASE
+)
+"""Python's float takes spaces and the digits of all scripts too."""
+MIDDLE: Final = frozenset(".:'\u2019\u00b7")
+"""What ends no word while it stands alone between letters."""
 
 
 class CallFault(Exception):
@@ -30,10 +36,11 @@ class CallFault(Exception):
 def number(value: GoValue) -> float:
     """A number, or text that is one."""
     if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            raise CallFault(f'strconv.ParseFloat: parsing "{value[:50]}": invalid syntax') from None
+        if not NUMBER.fullmatch(value):
+            raise CallFault(f'strconv.ParseFloat: parsing "{value[:50]}": invalid syntax')
+        if math.isinf(float(value)) and value[-1].isdecimal():
+            raise CallFault(f'strconv.ParseFloat: parsing "{value[:50]}": value out of range')
+        return float(value)
     if isinstance(value, float | int) and not isinstance(value, bool):
         return float(value)
     raise CallFault(f"can't convert {kind_of(value)} to float")
@@ -120,7 +127,7 @@ def _compiled(pattern: GoValue) -> Any:  # noqa: ANN401 - a type of the library
     from carbyne.promql.select import pattern as compiled  # noqa: PLC0415 - numpy, which checking a file needs not
 
     try:
-        return compiled(_text(pattern), "a template")
+        return compiled(f"(?-s){_text(pattern)}", "a template")  # a dot takes no line end, unlike in queries
     except QueryError as error:
         raise CallFault(error.message) from None
 
@@ -133,8 +140,13 @@ def replace_all(pattern: GoValue, by: GoValue, text: GoValue) -> str:
     """As Go's; CallFault before it has taken some ten milliseconds."""
     parts, bytes_left, steps_left = _parts_of(_text(by)), TEMPLATE_OUT_BYTES_MAX, TEMPLATE_REPLACE_STEPS_MAX
 
+    end = -1
+
     def expanded(matched: Any) -> str:  # noqa: ANN401 - a type of the library
-        nonlocal bytes_left, steps_left
+        nonlocal bytes_left, steps_left, end
+        follows, end = matched.start() == end, matched.end()
+        if follows and end == matched.start():
+            return ""  # Go has no empty match right behind another match
         steps_left -= REPLACEMENT_STEPS + len(parts)
         if steps_left < 0:
             raise CallFault("reReplaceAll: too many replacements")
@@ -164,11 +176,22 @@ def _group(matched: Any, name: str) -> str:  # noqa: ANN401 - a type of the libr
 
 def title(text: GoValue) -> str:
     """The first letter of each word in upper case."""
-    written, was_inside = "", False
+    written, is_inside, was_middle = "", False, False
     for character in _text(text):
-        written += character if was_inside else character.title()
-        was_inside = character.isalnum() or character == "_" or (not character.isascii() and not character.isspace())
+        is_middle = character in MIDDLE
+        if character.lower() != character.upper():
+            written += character if is_inside else character.title()
+            is_inside = True
+        else:
+            written += character
+            is_inside = is_inside and (_is_in_word(character) or (is_middle and not was_middle))
+        was_middle = is_middle
     return written
+
+
+def _is_in_word(character: str) -> bool:
+    is_other = not character.isascii() and not character.isspace() and character not in MIDDLE
+    return character.isalnum() or character == "_" or is_other
 
 
 def _host_port(text: str) -> tuple[str, str] | None:
@@ -196,10 +219,10 @@ def strip_domain(text: GoValue) -> str:
 
 def parse_duration(text: GoValue) -> float:
     """Seconds."""
-    given_ms = duration_ms(_text(text))
+    given_ms = duration_ms(_text(text).removeprefix("-"))
     if given_ms is None:
         raise CallFault(f"not a valid duration string: {_text(text)[:50]!r}")
-    return given_ms / 1000
+    return (-given_ms if _text(text).startswith("-") else given_ms) / 1000
 
 
 def is_true(value: GoValue) -> bool:
@@ -214,14 +237,16 @@ def equal(first: GoValue, *others: GoValue) -> bool:
 
 
 def _same_kind(left: GoValue, right: GoValue) -> bool:
-    if type(left) is not type(right):
+    if isinstance(left, Mapping) or isinstance(right, Mapping):
+        raise CallFault("non-comparable type map[string]string")
+    if type(left) is not type(right) and left is not None and right is not None:
         raise CallFault("incompatible types for comparison")
     return True
 
 
 def less(left: GoValue, right: GoValue) -> bool:
     _same_kind(left, right)
-    if isinstance(left, bool) or left is None or isinstance(left, Mapping):
+    if isinstance(left, bool) or left is None or right is None:
         raise CallFault("invalid type for comparison")
     return left < right  # type: ignore[operator]
 

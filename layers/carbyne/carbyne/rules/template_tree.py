@@ -1,9 +1,10 @@
 """Templates as trees: their text is read and checked here, and expanded in ``templates``.
 
-Served: text, comments, ``{{- -}}``, pipelines, variables, ``if``, ``with``, ``range`` over labels, fields of labels,
-and the functions of ``template_calls``.  All else is refused.
+Served: text, comments, ``{{- -}}``, pipelines, variables, ``if``, ``with``, ``range`` over labels with ``break`` and
+``continue``, fields of labels, and the functions of ``template_calls``.  All else is refused.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,12 +29,12 @@ OF_QUERIES: Final = frozenset({"query", "first", "label", "value", "strvalue", "
 REFUSED: Final = {
     **dict.fromkeys(OF_QUERIES, "queries are not served in templates; compute in expr, or record a series"),
     **dict.fromkeys(("define", "template", "block", "tmpl", "args"), "templates in templates are not served"),
-    **dict.fromkeys(("break", "continue"), "ranges end by themselves here"),
     **dict.fromkeys(("toTime", "toDuration"), "types of time are not served; use humanizeTimestamp, humanizeDuration"),
     **dict.fromkeys(("html", "js", "call", "slice"), "this function is not served"),
 }
 ESCAPE: Final = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))", re.DOTALL)
 ESCAPED: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"'}
+INTEGERS_END: Final = 2**63
 GIVEN: Final = {"$labels", "$externalLabels", "$externalURL", "$value", "$"}
 
 
@@ -78,7 +79,7 @@ class TemplatePipe:
 
 @dataclass(frozen=True)
 class TemplateBlock:
-    """``kind``: if, with or range; or ``action``, which writes its pipe, or ``text``."""
+    """``kind``: if, with or range; or ``action``, which writes its pipe, ``text``, break or continue."""
 
     kind: str
     text: str = ""
@@ -137,6 +138,7 @@ class _Parser:
         self._at = 0
         self._tokens: list[_Lexeme] = []
         self._known: list[set[str]] = [set(GIVEN)]
+        self._ranges = 0
 
     def template(self) -> tuple[TemplateBlock, ...]:
         body, end = self._blocks(0)
@@ -165,6 +167,8 @@ class _Parser:
         return tuple(made), ""
 
     def _block(self, word: str, depth: int) -> TemplateBlock:
+        if word in ("break", "continue"):
+            return self._leaving(word)
         if word not in ("if", "with", "range"):
             block = TemplateBlock("action", pipe=self._pipe(depth))
             self._done()
@@ -173,13 +177,15 @@ class _Parser:
         self._known.append(set())
         pipe = self._pipe(depth, is_range=word == "range")
         self._done()
+        self._ranges += word == "range"
         body, end = self._blocks(depth + 1)
+        self._ranges -= word == "range"
         other: tuple[TemplateBlock, ...] = ()
         if end == "else":
             self._take()
             self._skip()
-            if self._peek("word") == "if" and word == "if":
-                other = (self._block("if", depth + 1),)
+            if self._peek("word") == word != "range":  # else if, else with
+                other = (self._block(word, depth + 1),)
                 self._known.pop()
                 return TemplateBlock(word, pipe=pipe, body=body, other=other)
             self._done()
@@ -190,6 +196,13 @@ class _Parser:
         self._done()
         self._known.pop()
         return TemplateBlock(word, pipe=pipe, body=body, other=other)
+
+    def _leaving(self, word: str) -> TemplateBlock:
+        if not self._ranges:
+            raise TemplateFault(f"{{{{{word}}}}} outside of a range")
+        self._take()
+        self._done()
+        return TemplateBlock(word)
 
     def _pipe(self, depth: int, *, is_range: bool = False) -> TemplatePipe:
         names, declares = self._declared(is_range=is_range)
@@ -236,8 +249,7 @@ class _Parser:
         if token.kind == "text":
             return TemplateLiteral(_unquoted(token.text))
         if token.kind == "number":
-            is_whole = token.text.lstrip("+-").isdecimal() and len(token.text) < 20
-            return TemplateLiteral(int(token.text) if is_whole else float(token.text))
+            return TemplateLiteral(_number(token.text))
         if token.kind == "word":
             return self._word(token.text)
         if token.kind == "variable":
@@ -282,6 +294,8 @@ class _Parser:
                 raise TemplateFault(f"{first.name} takes {few} arguments; got {given}")
         if isinstance(first, TemplateFunction) and first.name in LAZY and not given:
             raise TemplateFault(f"{first.name} takes at least 1 argument")
+        if first == TemplateLiteral(None):
+            raise TemplateFault("nil is not a command")
         if not isinstance(first, TemplateFunction) and given:
             raise TemplateFault("only a function takes arguments")
 
@@ -306,6 +320,15 @@ class _Parser:
         self._skip()
         if self._tokens:
             raise TemplateFault(f"unexpected {self._tokens[0].text[:20]!r} in an action")
+
+
+def _number(text: str) -> int | float:
+    digits = text.lstrip("+-")
+    if digits.isdecimal() and (digits == "0" or digits[0] != "0") and abs(int(text)) < INTEGERS_END:
+        return int(text)
+    if digits.isdecimal() or math.isinf(float(text)):
+        raise TemplateFault(f"{text[:50]} is no decimal number that Go takes")
+    return float(text)
 
 
 def _unquoted(text: str) -> str:

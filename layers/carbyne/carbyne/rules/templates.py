@@ -49,6 +49,17 @@ def expand(text: str, data: TemplateData, check_time: Callable[[], None]) -> str
         return f"<error expanding template: {fault}>"
 
 
+class _Break(Exception):
+    """The innermost range ends."""
+
+
+class _Continue(Exception):
+    """The innermost range goes on with its next label."""
+
+
+LEAVES: Final = {"break": _Break, "continue": _Continue}
+
+
 class _Run:
     """One expansion.  ``scopes``: variables by the blocks that are open."""
 
@@ -73,12 +84,18 @@ class _Run:
             elif block.kind == "action":
                 assert block.pipe
                 value = self._piped(block.pipe, dot)
+                if value is self._data:
+                    raise CallFault("the whole of the data is no value")
                 if not block.pipe.names:
                     yield self._counted(plain(value))
+            elif block.kind in LEAVES:
+                raise LEAVES[block.kind]
             else:
                 self._scopes.append({})
-                yield from self._control(block, dot)
-                self._scopes.pop()
+                try:
+                    yield from self._control(block, dot)
+                finally:
+                    self._scopes.pop()
 
     def _control(self, block: TemplateBlock, dot: Any) -> Iterator[str]:  # noqa: ANN401
         assert block.pipe
@@ -96,7 +113,12 @@ class _Run:
             raise TemplateFault("range can't iterate over this; it goes over labels alone")
         for name in sorted(value):
             self._set(block.pipe, [name, value[name]][-len(block.pipe.names) :] if block.pipe.names else [])
-            yield from self._written(block.body, value[name])
+            try:
+                yield from self._written(block.body, value[name])
+            except _Continue:
+                continue
+            except _Break:
+                break
         if not value:
             yield from self._written(block.other, dot)
 
