@@ -16,7 +16,7 @@ from carbyne.rules.printf import GoValue
 from carbyne.rules.template_calls import CALLS, LAZY, NAMES
 
 TOKEN: Final = re.compile(
-    r"""(?P<space>\s+)
+    r"""(?P<space>[ \t\r\n]+)
     |(?P<text>"(?>[^"\\\n]|\\.)*"|`[^`]*`)
     |(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
     |(?P<variable>\$\w*)
@@ -119,7 +119,7 @@ def _tokens(text: str, at: int) -> tuple[list[_Lexeme], int, bool]:
     """Tokens of an action, where it ends, and whether it trims what follows."""
     tokens: list[_Lexeme] = []
     while at < len(text):
-        if end := re.compile(r"(\s-)?}}").match(text, at):
+        if end := re.compile(r"([ \t\r\n]-)?}}").match(text, at):
             return tokens, end.end(), bool(end[1])
         match = TOKEN.match(text, at)
         if not match:
@@ -240,6 +240,8 @@ class _Parser:
             if not self._tokens or self._tokens[0].text in ("|", ")"):
                 break
             operands.append(self._operand(depth))
+            if self._tokens and self._tokens[0].kind != "space" and self._tokens[0].text not in ("|", ")"):
+                raise TemplateFault(f"unexpected {self._tokens[0].text[:20]!r} in an action; a space is missing")
         if not operands:
             raise TemplateFault("a value is missing in an action")
         return tuple(operands)
