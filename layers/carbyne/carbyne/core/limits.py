@@ -745,6 +745,8 @@ RECORDED_WAITING_BYTES_MAX: Final = 32_000_000
 """What rules of a tenant recorded that is not on the stream yet; with more, none of its groups is evaluated."""
 TEMPLATES_REMEMBERED: Final = 200
 """Templates that an instance has parsed: of one of 4 KB that is all actions 0.4 MB."""
+PATTERNS_REMEMBERED: Final = 64
+"""Regular expressions that an instance has compiled, of queries and templates: over hostile text each takes 1.1 MB."""
 TEMPLATE_DEPTH_MAX: Final = 20
 """Blocks or parentheses within each other in a template."""
 TEMPLATE_STEPS_MAX: Final = 10_000

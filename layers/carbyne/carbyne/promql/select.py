@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from carbyne.core.errors import QueryError
 from carbyne.core.labels import STALE_BITS
+from carbyne.core.limits import PATTERNS_REMEMBERED
 from carbyne.promql.labels import Labels, get
 from carbyne.promql.tree import Match
 
@@ -58,7 +59,7 @@ def pattern(source: str, about: str, kind: str = "bad_data") -> "re2._Regexp":
         raise QueryError(kind, f"invalid regular expression in {about}: {source}: {said}") from None
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=PATTERNS_REMEMBERED)
 def _compiled(source: str) -> "re2._Regexp":
     options = re2.Options()
     options.log_errors = False
