@@ -279,6 +279,23 @@ def test_a_channel_that_was_deleted_is_forgotten(sends):
     assert sends.sender._silent == {}
 
 
+def test_what_rests_is_no_dead_letter_untried_while_its_queue_is_full(sends, monkeypatch):
+    sends.hanging.add("a-c")
+    for number in range(4):
+        sends.publish("a", "c", number)
+    sends.run()
+
+    def full(*_):
+        raise RetryableError("over the limit queue-length")
+
+    monkeypatch.setattr(sends.queues.of("a"), "publish", full)
+    sends.hanging.clear()
+    for _ in range(20):
+        sends.sender._silent = {"a:a-c": sending._Silence(CHANNEL_TIMEOUTS, sends.now_s)}  # it rests all the time
+        sends.run()
+    assert sends.queues.dead == []
+
+
 def test_a_take_that_gives_few_ends_no_turns(sends, monkeypatch):
     """As where the table must note first what may be taken: each 257th message comes alone."""
     queue = sends.queues.of("a")

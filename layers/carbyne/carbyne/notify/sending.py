@@ -12,7 +12,7 @@ from random import Random
 from threading import Lock
 from typing import NamedTuple
 
-from carbyne.core.errors import CarbyneError, RetryableError
+from carbyne.core.errors import CarbyneError
 from carbyne.core.limits import (
     CHANNEL_REST_S,
     CHANNEL_TIMEOUTS,
@@ -142,19 +142,21 @@ class Sender:
     def _pause(self, queue: DeliveryQueue, taken: TakenDelivery) -> None:
         try:
             queue.extend(taken.lease, SEND_PAUSES_S[min(taken.tries, len(SEND_PAUSES_S)) - 1])
-        except RetryableError:
+        except CarbyneError:
             _log.warning("the next try comes after the lease")
 
     def _put_away(self, queue: DeliveryQueue, taken: TakenDelivery, delay_s: int) -> None:
         """Publish a delivery again, then acknowledge it: what was not tried must not count as a try.  One that waited
-        too long already comes after its lease, so that its tries end."""
+        too long already comes after its lease, so that its tries end.  One that can't be published, as the queue is
+        full, has the pauses of a try: with its lease alone it would be a dead letter within five minutes."""
         if not self._may_wait(taken.body):
             return
         try:
             queue.publish([(taken.body, f"again:{taken.lease}")], delay_s)
             queue.acknowledge([taken.lease])
         except CarbyneError as error:
-            _log.warning("a delivery comes after its lease: %s", error)
+            _log.warning("a delivery waits as after a try: %s", error)
+            self._pause(queue, taken)
 
     def _rest_s(self, delivery: Delivery) -> int:
         """How long its channel is left alone, 0 if it is not, or if the delivery waited too long already."""
