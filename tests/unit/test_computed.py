@@ -9,6 +9,7 @@ from carbyne.core import keys
 from carbyne.core.errors import QueryError, RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import COMPUTED_FAILS_MINUTES, COMPUTED_TENANT_S, LANES, QUERY_MONITOR_SERIES_MAX
+from carbyne.evaluate import leaves
 from carbyne.evaluate.leaves import _like
 from carbyne.evaluate.recent import Recent
 from carbyne.notify.routing import about
@@ -187,6 +188,18 @@ def test_series_of_a_query_are_bounded(system):
     system.look(COMPUTED_FAILS_MINUTES)
     [alert] = system.open_alerts()
     assert (alert.status, alert.message) == ("UNKNOWN", "the query has 101 series, over 100")
+
+
+def test_points_of_an_expression_are_counted_before_they_are_read(system, monkeypatch):
+    monkeypatch.setattr(leaves, "EXPRESSION_POINTS_MAX", 120)
+    host = system.host(roleFullnames=["shop:web"])
+    monitor(system, {**EXPRESSION, "expression": "sum(role(shop:web, load.*))"})
+    for number in range(50):
+        system.post(f"host/{host}", f"load.{number}", 9)
+    system.look(COMPUTED_FAILS_MINUTES)
+    [alert] = system.open_alerts()
+    assert (alert.status, alert.message) == ("UNKNOWN", "the expression reads more than 120 points")
+    assert system.arrived.reads[SourceKey("a", f"host/{host}")] == 0
 
 
 def test_an_expression_without_values_for_an_hour_is_an_alert(system):

@@ -134,6 +134,13 @@ def test_points_are_bounded():
         values_of("host(x, m)", {}, minutes=EXPRESSION_POINTS_MAX + 1)
 
 
+def test_the_time_is_asked_for_at_each_function():
+    """A percentile of many points takes long, and nothing within it asks."""
+    ticks = []
+    values_of("percentile(percentile(host(x, m), 50), 50)", LINES, tick=lambda: ticks.append(1))
+    assert len(ticks) == 3
+
+
 def test_a_long_duration_is_read_as_means_that_are_over():
     """A day and more: steps of five minutes, and an hour after a week; only whole ones count."""
     grids = []

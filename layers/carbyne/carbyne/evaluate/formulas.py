@@ -64,6 +64,7 @@ class FormulaValues:
         return self._eval(node, grid)
 
     def _eval(self, node: FormulaNode, grid: PointGrid) -> LinePoints:
+        self._tick()
         if isinstance(node, NamedMetrics):
             values = self._read(node, grid)
             self._points += values.size

@@ -13,7 +13,7 @@ from carbyne.alerts.judging import SamplePairs
 from carbyne.core import names
 from carbyne.core.errors import QueryError, RetryableError
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import COMPUTED_MONITOR_S, EXPRESSION_SOURCES_MAX
+from carbyne.core.limits import COMPUTED_MONITOR_S, EXPRESSION_POINTS_MAX, EXPRESSION_SOURCES_MAX
 from carbyne.evaluate.formulas import LinePoints, PointGrid
 
 _RESOLUTIONS: Final = {300_000: "5m", 3_600_000: "1h", 86_400_000: "1d"}
@@ -75,6 +75,8 @@ class FormulaLeaves:
         last_ms, resolution = grid.end_ms - 1, _RESOLUTIONS.get(grid.step_ms)
         if not series:
             return []
+        if len(series) * grid.steps > EXPRESSION_POINTS_MAX:
+            raise QueryError("execution", f"the expression reads more than {EXPRESSION_POINTS_MAX} points")
         if resolution:
             read = samples.means(key, series, grid.start_ms, last_ms, resolution)
         else:
