@@ -6,7 +6,7 @@ import pytest
 from carbyne.alerts.absence import Bounds, Heard, listen
 from carbyne.alerts.decisions import Saying, decide
 from carbyne.alerts.episodes import Episode, Turn, episodes, overlay
-from carbyne.alerts.judging import Judgement, Rule, RuleVersion, judge
+from carbyne.alerts.judging import Judgement, Rule, RuleVersion, back_ms, judge
 from carbyne.core.limits import ALERT_HORIZON_MS, ALERT_SPACING_MS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -80,6 +80,18 @@ def test_a_sample_is_judged_by_the_rule_of_its_time():
 def test_only_samples_from_a_time_on_are_judged_but_earlier_ones_count():
     judged = judge([RuleVersion(0, Rule(">", 1, 2, attempts=2))], minutes(3, 3, 3), 2 * MINUTE_MS)
     assert [each.status for each in judged] == ["CRITICAL", "CRITICAL"]
+
+
+def test_attempts_count_averages_of_the_version_before():
+    """Whatever the look that judges: a sample depends on those of the time before it that is read, and no others."""
+    versions = [
+        RuleVersion(0, Rule(">", 1, 2, duration=10)),
+        RuleVersion(180 * MINUTE_MS, Rule(">", 1, 2, attempts=10)),
+    ]
+    samples = [(minute * MINUTE_MS, 9.0) for minute in range(0, 300, 9)]
+    for ts_ms, _ in samples:
+        read = [each for each in samples if each[0] > ts_ms - back_ms(versions)]
+        assert judge(versions, read, ts_ms) == judge(versions, samples, ts_ms)
 
 
 def turns(text):
@@ -199,7 +211,9 @@ def test_what_came_in_time_is_judged_alike_by_a_look_each_minute_and_by_one_at_t
         if any(arrived == now_ms for arrived in arrival.values()):
             from_ms = now_ms - ALERT_HORIZON_MS
             known = [(ts, value) for ts, value in samples.items() if arrival[ts] <= now_ms]
-            mind.look(judge(versions, [each for each in known if each[0] > from_ms - rule.back_ms], from_ms), from_ms)
+            mind.look(
+                judge(versions, [each for each in known if each[0] > from_ms - back_ms(versions)], from_ms), from_ms
+            )
     told = {alert_id: (kind, opened, closed) for kind, alert_id, opened, closed in mind.said}
     left = sorted((opened, closed) for kind, opened, closed in told.values() if kind is not Saying.WITHDRAWN)
     whole = episodes(overlay([], judge(versions, list(samples.items()), -1), -1))

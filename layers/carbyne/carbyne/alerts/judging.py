@@ -6,7 +6,7 @@ sample is judged as it would have been in time, and nothing has to be kept of th
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import gt, lt
 from typing import Final, Literal, NamedTuple
 
@@ -31,11 +31,6 @@ class Rule(msgspec.Struct, frozen=True):
     duration: int = 1
     attempts: int = 1
 
-    @property
-    def back_ms(self) -> int:
-        """How far before a sample lies what its status depends on."""
-        return ALERT_SPACING_MS * (self.duration + self.attempts)
-
     def status_of(self, value: float) -> str:
         is_beyond = _COMPARED[self.operator]
         if self.critical is not None and is_beyond(value, self.critical):
@@ -48,6 +43,13 @@ class RuleVersion(NamedTuple):
 
     since_ms: int
     rule: Rule
+
+
+def back_ms(versions: Iterable[RuleVersion]) -> int:
+    """How far before a sample lies what its status depends on; attempts of one version count averages of another."""
+    rules = [version.rule for version in versions]
+    duration = max((rule.duration for rule in rules), default=0)
+    return ALERT_SPACING_MS * (duration + max((rule.attempts for rule in rules), default=0))
 
 
 class Judgement(NamedTuple):

@@ -12,7 +12,7 @@ from zlib import crc32
 import msgspec
 
 from carbyne.alerts.absence import Heard, listen
-from carbyne.alerts.judging import OK, Judgement, SamplePairs, judge
+from carbyne.alerts.judging import OK, Judgement, SamplePairs, back_ms, judge
 from carbyne.alerts.rates import NAMED_RATE, pairs_of, parts_of
 from carbyne.core import keys
 from carbyne.core.errors import RetryableError
@@ -191,10 +191,10 @@ class TenantLook:
             return _UNCHANGED
         from_ms = self._now_ms - ALERT_HORIZON_MS
         versions = *(target.versions for target in targets), *(target.versions for target in anomalies)
-        back_ms = max((version.rule.back_ms for of_target in versions for version in of_target), default=0)
+        reach_ms = max(map(back_ms, versions), default=0)
         try:
             series = sorted({*self._parts(source, targets), *waited, *(SPREADS if anomalies else ())})
-            samples = self._eyes.samples.read(source, series, from_ms - back_ms, self._now_ms + AHEAD_MS_MAX)
+            samples = self._eyes.samples.read(source, series, from_ms - reach_ms, self._now_ms + AHEAD_MS_MAX)
             done = [self._judge_value(target, samples, from_ms) for target in targets]
             done += [self._judge_anomaly(target, source, samples, from_ms) for target in anomalies]
         except RetryableError as error:
