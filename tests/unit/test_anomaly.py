@@ -7,7 +7,7 @@ import pytest
 from carbyne.alerts.judging import OK
 from carbyne.core.errors import RetryableError
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import ALERT_HORIZON_MS, ANOMALY_BASELINES_PER_LOOK
+from carbyne.core.limits import AHEAD_MS_MAX, ALERT_HORIZON_MS, ANOMALY_BASELINES_PER_LOOK
 from carbyne.evaluate import anomaly
 from carbyne.evaluate.anomaly import (
     HOUR_MS,
@@ -79,6 +79,12 @@ def test_with_few_values_nothing_is_usual():
     assert Baselines(Means([])).of(HOST, UNTIL, 0) == {}
 
 
+def test_an_hour_whose_mean_is_no_number_teaches_nothing():
+    values = [5.0] * (3 * WEEK_HOURS) + [float("inf")] * (2 * WEEK_HOURS)
+    usual = Baselines(Means(hours_of(values))).of(HOST, UNTIL, 0)["loadavg5"]
+    assert usual.score(UNTIL, 6.0) == pytest.approx(4)
+
+
 def test_only_what_came_since_the_training_began_teaches():
     means = Means(hours_of([5.0] * (3 * WEEK_HOURS) + [50.0] * (2 * WEEK_HOURS)))
     since_ms = UNTIL - 2 * WEEK_HOURS * HOUR_MS
@@ -103,7 +109,11 @@ def test_what_is_learned_ends_before_the_horizon_and_once_a_day(source):
     assert all(end % HOUR_MS == 0 for end in ends)
     for minute in range(0, 3 * 1_440, 7):
         ts_ms = UNTIL + minute * 60_000
-        assert 0 <= ts_ms - ALERT_HORIZON_MS - learned_until_ms(SourceKey("a", source), ts_ms) < 24 * HOUR_MS
+        assert (
+            0
+            <= ts_ms - AHEAD_MS_MAX - ALERT_HORIZON_MS - learned_until_ms(SourceKey("a", source), ts_ms)
+            < 24 * HOUR_MS
+        )
 
 
 def test_what_is_usual_is_read_once_and_kept_while_there_is_room(monkeypatch):

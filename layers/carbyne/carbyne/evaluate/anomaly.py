@@ -5,6 +5,7 @@ included, and the median distance from it (MAD).  A sample's score is its distan
 spread; the host's score is that of its worst metric.
 """
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from carbyne.alerts.judging import SamplePairs
 from carbyne.core.keys import SourceKey
-from carbyne.core.limits import ALERT_HORIZON_MS, ANOMALY_BASELINES_MAX
+from carbyne.core.limits import AHEAD_MS_MAX, ALERT_HORIZON_MS, ANOMALY_BASELINES_MAX
 
 HOUR_MS: Final = 3_600_000
 WEEK_HOURS: Final = 168
@@ -71,11 +72,12 @@ Usual = Mapping[str, UsualValues]
 def learned_until_ms(source: SourceKey, ts_ms: int) -> int:
     """Until when samples teach what is usual at a time: a whole hour, once a day, of each source another one.
 
-    Behind it lies the horizon at least, so that late samples which are still judged are no part of it.
+    Behind it lies the horizon at least, by the clock too, which a sample may be ahead of: late samples which are still
+    judged are no part of it.
     """
     own_ms = crc32(f"{source.tenant}/{source.source}".encode()) % 24 * HOUR_MS
     day_ms = 24 * HOUR_MS
-    return (ts_ms - ALERT_HORIZON_MS - own_ms) // day_ms * day_ms + own_ms
+    return (ts_ms - AHEAD_MS_MAX - ALERT_HORIZON_MS - own_ms) // day_ms * day_ms + own_ms
 
 
 class Baselines:
@@ -122,7 +124,7 @@ def worst(usual: Usual, samples: Mapping[str, SamplePairs]) -> list[WorstScore]:
 def _usual(pairs: SamplePairs, start_ms: int, least: float) -> UsualValues:
     hours = np.full(WEEKS * WEEK_HOURS, np.nan)
     for ts_ms, value in pairs:
-        hours[(ts_ms - start_ms) // HOUR_MS] = value
+        hours[(ts_ms - start_ms) // HOUR_MS] = value if math.isfinite(value) else math.nan
     none = np.array([np.nan])
     beside = np.stack([np.concatenate([none, hours[:-1]]), hours, np.concatenate([hours[1:], none])])
     values = beside.reshape(3 * WEEKS, WEEK_HOURS)
