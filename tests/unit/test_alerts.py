@@ -225,7 +225,8 @@ def test_silence_is_counted_from_the_last_arrival():
     assert heard == Heard(3, 100)
     heard = listen(heard, 4, 101, 100)
     assert heard == Heard(4, 101)
-    heard = listen(heard, 4, 107, 101)
+    for minute in range(102, 108):
+        heard = listen(heard, 4, minute, minute - 1)
     assert heard.silent_minutes(107) == 6
     assert listen(heard, 2, 108, 107).silent_minutes(108) == 7, "a window expired"
     assert listen(heard, 5, 108, 107).silent_minutes(108) == 0
@@ -236,7 +237,15 @@ def test_minutes_that_could_not_be_seen_are_no_silence():
     for minute in range(104, 120):
         heard = listen(heard, None, minute, minute - 1)
     assert heard.silent_minutes(119) == 3
-    assert listen(heard, 4, 122, 119).silent_minutes(122) == 6
+    assert listen(heard, 4, 120, 119).silent_minutes(120) == 4
+
+
+def test_minutes_without_a_look_are_no_silence():
+    """As many rows may expire in an hour as arrive: then all hosts that post would be gone at once."""
+    heard = listen(Heard(90, 100), 90, 160, 100)
+    assert heard.silent_minutes(160) == 1
+    assert listen(Heard(90, 100), 40, 160, 100).silent_minutes(160) == 1
+    assert listen(heard, 90, 161, 160).silent_minutes(161) == 2
 
 
 @pytest.mark.parametrize(

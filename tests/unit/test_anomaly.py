@@ -80,7 +80,7 @@ def test_with_few_values_nothing_is_usual():
 
 
 def test_an_hour_whose_mean_is_no_number_teaches_nothing():
-    values = [5.0] * (3 * WEEK_HOURS) + [float("inf")] * (2 * WEEK_HOURS)
+    values = [5.0] * (2 * WEEK_HOURS) + [float("inf")] * (3 * WEEK_HOURS)
     usual = Baselines(Means(hours_of(values))).of(HOST, UNTIL, 0)["loadavg5"]
     assert usual.score(UNTIL, 6.0) == pytest.approx(4)
 

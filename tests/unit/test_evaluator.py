@@ -1,6 +1,7 @@
 """What a look each minute makes of monitors: values, silence, scopes, and what can't be seen."""
 
 import logging
+import tracemalloc
 from collections import Counter
 
 import msgspec
@@ -10,6 +11,8 @@ from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import (
     CLEARED_PER_LOOK,
+    EVALUATE_RESERVE_S,
+    EVALUATE_TENANT_S,
     HEARD_SHARDS,
     REMINDED_PER_LOOK,
     REREAD_MINUTES,
@@ -17,8 +20,12 @@ from carbyne.core.limits import (
 )
 from carbyne.evaluate import evaluator
 from carbyne.evaluate.look import ComputedSeries
+from carbyne.evaluate.plan import plan
 from carbyne.registry import alerts
-from carbyne.registry.alerts import Notice
+from carbyne.registry.alerts import Notice, Subject
+from carbyne.registry.hosts import StoredHost
+from carbyne.registry.monitor_types import HostMonitor
+from carbyne.registry.rules import MonitorVersion, MonitorVersions
 
 from tests.support.evaluation import Evaluation
 
@@ -403,12 +410,77 @@ def test_a_look_does_what_it_has_time_for_and_the_next_one_the_rest(system):
     monitor(system, HOST)
     for host in hosts:
         system.post(f"host/{host}", "loadavg5", 9)
-    system.now_s += 60
-    for _ in range(20):
-        left = iter([50.0, 50.0, 50.0, 0.0])
-        system.evaluator.run(lambda left=left: next(left))
+    for _ in range(40):
+        system.now_s += 60
+        left = iter([50.0] * 12)
+        system.evaluator.run(lambda left=left: next(left, 0.0))
     assert len(system.open_alerts()) == 40
-    assert max(system.arrived.reads.values()) <= 2
+    assert max(system.arrived.reads.values()) <= 2 + 40 // REREAD_MINUTES
+
+
+class Slow(Evaluation):
+    """Each question for the time takes a second of it."""
+
+    seconds = 0.0
+
+    @property
+    def monotonic_s(self):
+        self.seconds += 1.0
+        return self.seconds
+
+    @monotonic_s.setter
+    def monotonic_s(self, _): ...
+
+
+def test_tenants_with_few_monitors_are_looked_at_each_minute_beside_those_that_take_all_the_time(monkeypatch):
+    system, clock_s = Evaluation(), [0.0]
+    costs_s = {"a": 20.0, "b": 20.0, **{f"c{number}": 0.1 for number in range(20)}}
+    monitors = system.evaluator.monitors
+    monitors._turns._monotonic = lambda: clock_s[0]
+    monkeypatch.setattr(evaluator.rules, "tenants", lambda _: costs_s)
+    looks = []
+
+    def look(tenant, _):
+        clock_s[0] += costs_s[tenant]
+        looks[-1].append(tenant)
+
+    monitors._look = look
+    for _ in range(12):
+        looks.append([])
+        begun_s = clock_s[0]
+        monitors.run(lambda begun_s=begun_s: EVALUATE_RESERVE_S + 28 - (clock_s[0] - begun_s))
+        system.now_s += 60
+    learned = looks[3:]
+    assert all({f"c{number}" for number in range(20)} <= set(each) for each in learned)
+    assert all(sum(tenant in each for each in learned) >= 4 for tenant in ("a", "b"))
+
+
+def test_a_tenant_with_too_much_takes_its_time_and_all_of_it_has_turns():
+    """Thirty monitors on each of three hosts that post each minute, of which a look judges some twenty."""
+    system = Slow()
+    hosts = [system.host() for _ in range(3)]
+    for number in range(30):
+        monitor(system, {**HOST, "name": f"m{number}"})
+    for _ in range(200):
+        for host in hosts:
+            system.post(f"host/{host}", "loadavg5", 9)
+        before_s = system.seconds
+        system.look()
+        assert system.seconds - before_s < EVALUATE_TENANT_S + 20
+    assert len(system.open_alerts()) == 90
+
+
+def test_a_plan_lists_no_monitor_for_each_host():
+    """Ten thousand monitors over a thousand hosts are ten million pairs."""
+    hosts = [StoredHost(id=f"h{number}", created_s=0, roles={"shop": ["web"]}) for number in range(1_000)]
+    rule = HostMonitor(name="m", metric="m", operator=">", warning=1, critical=2, duration=1)
+    rules = [MonitorVersions(f"{number}", [MonitorVersion(0, rule)]) for number in range(10_000)]
+    tracemalloc.start()
+    made = plan(rules, hosts)
+    plan_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(made.of("host/h999").values) == 10_000 and plan_bytes < 20_000_000
+    assert made.has(Subject("9999", "host/h0", "host")) and not made.has(Subject("9999", "host/no", "host"))
 
 
 def test_what_is_cleared_in_a_look_is_bounded(system):

@@ -236,7 +236,7 @@ def evaluated_in(monkeypatch, costs_s, minutes):
     """The tenants that were evaluated in each minute, each of which takes so long."""
     system, clock_s, turns = Ruled(), [0.0], []
     evaluator = system.evaluator.groups
-    evaluator._monotonic = lambda: clock_s[0]
+    evaluator._monotonic = evaluator._turns._monotonic = lambda: clock_s[0]
     monkeypatch.setattr(groups.rules, "tenants", lambda _: costs_s)
 
     def evaluate(tenant):

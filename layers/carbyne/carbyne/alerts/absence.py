@@ -34,10 +34,12 @@ class Bounds(msgspec.Struct, frozen=True):
 def listen(before: Heard | None, rows: int | None, minute: int, last_minute: int) -> Heard:
     """After a look at a source; ``rows``: None if it could not be seen; ``last_minute``: of the look before.
 
-    More rows are an arrival; fewer are none, since windows expire.  A source that is new is heard now.
+    More rows are an arrival; fewer are none, since windows expire.  Minutes without a look are as those that could not
+    be seen: as many rows may have expired in them as arrived.  A source that is new is heard now.
     """
     if before is None:
         return Heard(rows or 0, minute)
-    if rows is None:
-        return Heard(before.rows, min(minute, before.minute + minute - last_minute))
-    return Heard(rows, minute if rows > before.rows else before.minute)
+    unseen = minute - last_minute - (rows is not None)
+    if rows is None or rows <= before.rows:
+        return Heard(before.rows if rows is None else rows, min(minute, before.minute + max(0, unseen)))
+    return Heard(rows, minute)

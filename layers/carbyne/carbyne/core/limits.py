@@ -618,6 +618,8 @@ EVALUATE_READERS: Final = 8
 """Sources that a look reads at once."""
 EVALUATE_TENANT_S: Final = 20.0
 """Time for one tenant in a minute: one with too many monitors waits for itself."""
+EVALUATE_CHEAP_S: Final = 14.0
+"""Time in a minute for the monitors of those tenants that take the least: half of what rules and reserve leave."""
 EXPRESSION_DEPTH_MAX: Final = 20
 """Functions within each other in an expression."""
 EXPRESSION_CALLS_MAX: Final = 200

@@ -8,10 +8,11 @@ import logging
 from collections.abc import Callable, Sequence
 
 from carbyne.core.errors import CarbyneError, RetryableError
-from carbyne.core.limits import EVALUATE_RESERVE_S, EVALUATE_TENANT_S
+from carbyne.core.limits import EVALUATE_CHEAP_S, EVALUATE_RESERVE_S, EVALUATE_TENANT_S
 from carbyne.evaluate.computed import ComputedLook
-from carbyne.evaluate.look import MINUTE_MS, Eyes, TenantLook
+from carbyne.evaluate.look import Eyes, TenantLook
 from carbyne.evaluate.plan import plan
+from carbyne.evaluate.turns import TenantTurns
 from carbyne.registry import alerts, hosts, rules
 
 _log = logging.getLogger(__name__)
@@ -24,22 +25,21 @@ class MonitorEvaluator:
         self._eyes = eyes
         self._now_ms = now_ms
         self._monotonic = monotonic
+        self._turns = TenantTurns(EVALUATE_CHEAP_S, now_ms, monotonic)
 
     def run(self, seconds_left: Callable[[], float]) -> int:
-        """How many tenants were looked at.  Each minute begins with another one, so that all get their turn.
-
-        The last error if none could be.
-        """
-        tenants = sorted(rules.tenants(self._eyes.registry.store))
-        first = self._now_ms() // MINUTE_MS % (len(tenants) or 1)
+        """How many tenants were looked at; the last error if none could be.  Those that take little are looked at each
+        minute, whatever others take."""
+        tenants = self._turns.ordered(list(rules.tenants(self._eyes.registry.store)))
         done, looks = 0, list[ComputedLook]()
         failure: CarbyneError | None = None
-        for number, tenant in enumerate([*tenants[first:], *tenants[:first]]):
+        for number, tenant in enumerate(tenants):
             if seconds_left() < EVALUATE_RESERVE_S:
                 _log.error("monitors of %d tenants wait for the next minute", len(tenants) - number)
                 break
             try:
-                look = self._look(tenant, seconds_left)
+                with self._turns.turn(tenant):
+                    look = self._look(tenant, seconds_left)
                 looks += [look] if look else []
                 done += 1
             except RetryableError as error:
@@ -72,12 +72,17 @@ class MonitorEvaluator:
         """At what of the tenant waited longest, as far as the time goes; what is left to do if it has expressions or
         queries."""
         store, begun_s = self._eyes.registry.store, self._monotonic()
+
+        def is_over() -> bool:
+            return self._monotonic() - begun_s > EVALUATE_TENANT_S or seconds_left() < EVALUATE_RESERVE_S
+
         made, known = plan(rules.find(store, tenant), hosts.everyone(store, tenant)), alerts.watched(store, tenant)
-        look = TenantLook(self._eyes, tenant, made, known, self._now_ms())
+        look = TenantLook(self._eyes, tenant, made, known, self._now_ms(), is_over)
         for shard in look.shards():
-            if self._monotonic() - begun_s > EVALUATE_TENANT_S or seconds_left() < EVALUATE_RESERVE_S:
-                _log.error("some monitors of %s wait for the next minute", tenant)
+            if is_over():
                 break
             look.judge(shard)
+        if is_over():
+            _log.error("some monitors of %s wait for the next minute", tenant)
         look.clear()
         return ComputedLook(self._eyes, tenant, made, known, self._now_ms()) if made.computed else None

@@ -6,10 +6,8 @@ yet, nothing is known: no alert opens or closes, and the missed times are made u
 """
 
 import logging
-from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import accumulate
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 from carbyne.core.errors import OverLimitError, RetryableError
@@ -23,6 +21,7 @@ from carbyne.core.limits import (
 )
 from carbyne.evaluate.bugs import NoteBug
 from carbyne.evaluate.look import MINUTE_MS, Arriving
+from carbyne.evaluate.turns import TenantTurns
 from carbyne.registry import rule_files, rule_states, rules
 from carbyne.registry.rule_states import GroupName, LeftToSend, StoredGroup
 from carbyne.registry.store import RegistryChange, Store
@@ -40,16 +39,7 @@ SeriesOf = Callable[[str, Collection[int]], "Selector"]
 """The series of a tenant, all tiers; RetryableError for what lies in one of the lanes."""
 OverLimit = Callable[[str, int], OverLimitError | None]
 """Of a tenant and a time in seconds: why it may write no samples, None if it may; RetryableError."""
-TURN_FADES: Final = 0.75
-"""How much of what a tenant once took is expected of it a minute later."""
 STATES_TOLD: Final = ("firing", "inactive")
-
-
-class _Turn(NamedTuple):
-    """How long a tenant takes, and when its last turn was; in memory, since an instance learns it in a minute."""
-
-    took_s: float
-    begun_ms: int
 
 
 class GroupEvaluator:
@@ -67,42 +57,25 @@ class GroupEvaluator:
     ) -> None:
         self._store, self._arriving, self._series = store, arriving, series
         self._now_ms, self._monotonic, self._note_bug, self._over = now_ms, monotonic, note_bug, over
-        self._turns: dict[str, _Turn] = {}
+        self._turns = TenantTurns(RULES_S / 2, now_ms, monotonic)
         self._recording: Recording | None = None
 
     def run(self, seconds_left: Callable[[], float]) -> int:
         """How many evaluations were made.  A tenant that fails holds up no other, one that takes long only its like."""
-        tenants = self._in_turn(sorted(rules.tenants(self._store)))
+        tenants = self._turns.ordered(list(rules.tenants(self._store)))
         begun_s, done = self._monotonic(), 0
         for number, tenant in enumerate(tenants):
             if self._monotonic() - begun_s > RULES_S or seconds_left() < EVALUATE_RESERVE_S:
                 _log.error("rules of %d tenants wait for the next minute", len(tenants) - number)
                 break
-            tenant_begun_s = self._monotonic()
             try:
-                done += self._tenant(tenant)
+                with self._turns.turn(tenant):
+                    done += self._tenant(tenant)
             except RetryableError as error:
                 _log.warning("rules of %s wait for the next minute: %s", tenant, error)
             except Exception as error:  # noqa: BLE001 - a bug of ours must not hold up others, nor monitors
                 self._note_bug(f"rules of {tenant} can't be evaluated", error)
-            self._note_turn(tenant, self._monotonic() - tenant_begun_s)
         return done
-
-    def _in_turn(self, tenants: Sequence[str]) -> list[str]:
-        """The cheapest first, as many as half of the time is enough for: these are evaluated each minute.  Then the
-        others, those that waited longest first."""
-        first = self._now_ms() // MINUTE_MS % (len(tenants) or 1)
-        self._turns = {
-            tenant: self._turns.get(tenant, _Turn(0.0, 0)) for tenant in [*tenants[first:], *tenants[:first]]
-        }
-        by_cost = sorted(self._turns, key=lambda tenant: self._turns[tenant].took_s)
-        together_s = list(accumulate(self._turns[tenant].took_s for tenant in by_cost))
-        cheap = bisect_right(together_s, RULES_S / 2)
-        return by_cost[:cheap] + sorted(by_cost[cheap:], key=lambda tenant: self._turns[tenant].begun_ms)
-
-    def _note_turn(self, tenant: str, took_s: float) -> None:
-        """What a tenant takes: the most of late, since its groups may have longer intervals."""
-        self._turns[tenant] = _Turn(max(took_s, self._turns[tenant].took_s * TURN_FADES), self._now_ms())
 
     def _tenant(self, tenant: str) -> int:
         """The groups of a tenant that are due, those that waited longest first."""

@@ -2,11 +2,11 @@
 
 import itertools
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import cached_property
 from heapq import nsmallest
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -29,7 +29,7 @@ from carbyne.core.limits import (
 from carbyne.evaluate.anomaly import SPREADS, Baselines, learned_until_ms, worst
 from carbyne.evaluate.bugs import NoteBug
 from carbyne.evaluate.filesystems import Filesystems
-from carbyne.evaluate.plan import AnomalyTarget, SilenceTarget, ValueTarget, WatchPlan
+from carbyne.evaluate.plan import AnomalyTarget, SilenceTarget, ValueTarget, WatchPlan, WatchTargets
 from carbyne.registry import alerts
 from carbyne.registry.alerts import StoredAlert, Subject, Trigger, Watched, Why
 from carbyne.registry.downtimes import DOWNTIMES
@@ -38,6 +38,7 @@ from carbyne.registry.muting import Muting
 from carbyne.registry.store import Key, Registry, RegistryChange, body_of
 
 _log = logging.getLogger(__name__)
+Turned = TypeVar("Turned")
 MINUTE_MS: Final = 60_000
 _REASONS: Final[dict[Trigger, str]] = {
     "monitorDeleted": "the monitor was deleted",
@@ -125,13 +126,23 @@ class _Seen(NamedTuple):
 
 
 _UNCHANGED: Final = _Seen({}, is_done=True)
+_LATER: Final = _Seen({}, is_done=False)
 
 
 class TenantLook:
-    """``known``: what is known of subjects; ``now_ms``: of the whole look."""
+    """``known``: what is known of subjects; ``now_ms``: of the whole look; ``is_over``: whether its time is."""
 
-    def __init__(self, eyes: Eyes, tenant: str, made: WatchPlan, known: KnownSubjects, now_ms: int) -> None:
+    def __init__(
+        self,
+        eyes: Eyes,
+        tenant: str,
+        made: WatchPlan,
+        known: KnownSubjects,
+        now_ms: int,
+        is_over: Callable[[], bool],
+    ) -> None:
         self._eyes = eyes
+        self._is_over = is_over
         self._tenant = tenant
         self._plan = made
         self._known = known
@@ -148,8 +159,9 @@ class TenantLook:
         return sorted(shards, key=lambda shard: (shard.before.minute, shard.number))
 
     def judge(self, shard: SourceShard) -> None:
-        """Judge the sources of a shard, then note what was heard of them.  RetryableError if a store is away."""
-        sources = [SourceKey(self._tenant, source) for source in shard.sources]
+        """Judge the sources of a shard, then note what was heard of them.  RetryableError if a store is away.  What is
+        not judged when the time is over comes in the next look; each minute begins with another source."""
+        sources = [SourceKey(self._tenant, source) for source in self._turned(shard.sources)]
         span = self._now_ms - ALERT_HORIZON_MS, self._now_ms + AHEAD_MS_MAX
         rows = self._eyes.arriving.rows(sources, *span)
         minutes = shard.before.minute, self._now_ms // MINUTE_MS
@@ -184,27 +196,53 @@ class TenantLook:
                 yield stored
 
     def _judge_source(self, source: SourceKey) -> _Seen:
-        targets = self._plan.values.get(source.source, [])
-        waited = [each.series for each in self._plan.silences.get(source.source, ()) if each.series]
-        anomalies = self._plan.anomalies.get(source.source, [])
-        if not (targets or waited or anomalies):
+        targets = self._plan.of(source.source)
+        if targets.is_empty or not (
+            targets.values or targets.anomalies or any(each.series for each in targets.silences)
+        ):
             return _UNCHANGED
-        from_ms = self._now_ms - ALERT_HORIZON_MS
-        versions = *(target.versions for target in targets), *(target.versions for target in anomalies)
-        reach_ms = max(map(back_ms, versions), default=0)
+        if self._is_over():
+            return _LATER
         try:
-            series = sorted({*self._parts(source, targets), *waited, *(SPREADS if anomalies else ())})
-            samples = self._eyes.samples.read(source, series, from_ms - reach_ms, self._now_ms + AHEAD_MS_MAX)
-            done = [self._judge_value(target, samples, from_ms) for target in targets]
-            done += [self._judge_anomaly(target, source, samples, from_ms) for target in anomalies]
+            samples = self._samples(source, targets)
+            is_done = self._judge_samples(source, targets, samples)
         except RetryableError as error:
             _log.warning("%s of %s is judged in the next minute: %s", source.source, source.tenant, error)
-            return _Seen({}, is_done=False)
+            return _LATER
         except Exception as error:  # noqa: BLE001 - a bug of ours that one source meets must not hold up the others
             self._eyes.note_bug(f"{source.source} of {source.tenant} can't be judged", error)
-            return _Seen({}, is_done=False)
+            return _LATER
         newest = {name: pairs[-1][0] // MINUTE_MS for name, pairs in samples.items() if pairs}
-        return _Seen(newest, all(done))
+        return _Seen(newest, is_done)
+
+    def _samples(self, source: SourceKey, targets: WatchTargets) -> Mapping[str, SamplePairs]:
+        waited = [each.series for each in targets.silences if each.series]
+        versions = *(each.versions for each in targets.values), *(each.versions for each in targets.anomalies)
+        reach_ms = max(map(back_ms, versions), default=0)
+        spreads = SPREADS if targets.anomalies else ()
+        series = sorted({*self._parts(source, targets.values), *waited, *spreads})
+        from_ms = self._now_ms - ALERT_HORIZON_MS - reach_ms
+        return self._eyes.samples.read(source, series, from_ms, self._now_ms + AHEAD_MS_MAX)
+
+    def _judge_samples(self, source: SourceKey, targets: WatchTargets, samples: Mapping[str, SamplePairs]) -> bool:
+        """Whether all that changed was written; not if the time was over before."""
+        from_ms = self._now_ms - ALERT_HORIZON_MS
+        done = []
+        for value in self._turned(targets.values):
+            if self._is_over():
+                return False
+            done.append(self._judge_value(value, source, samples, from_ms))
+        for anomaly in self._turned(targets.anomalies):
+            if self._is_over():
+                return False
+            done.append(self._judge_anomaly(anomaly, source, samples, from_ms))
+        return all(done)
+
+    def _turned(self, some: Sequence[Turned]) -> Sequence[Turned]:
+        """The same, from another one on each minute: when the time is too short, none is always the last.  By a hash,
+        since shards have turns of their own."""
+        first = crc32(b"%d" % (self._now_ms // MINUTE_MS)) % (len(some) or 1)
+        return [*some[first:], *some[:first]]
 
     def _parts(self, source: SourceKey, targets: Sequence[ValueTarget]) -> set[str]:
         """Series of what is judged."""
@@ -212,14 +250,17 @@ class TenantLook:
         filesystems = self._eyes.filesystems.of(source, self._now_ms) if NAMED_RATE in metrics else ()
         return {part for metric in metrics for part in parts_of(metric, filesystems)}
 
-    def _judge_value(self, target: ValueTarget, samples: Mapping[str, SamplePairs], from_ms: int) -> bool:
+    def _judge_value(
+        self, target: ValueTarget, source: SourceKey, samples: Mapping[str, SamplePairs], from_ms: int
+    ) -> bool:
         """Whether what changed was written.  What another metric said before stays said."""
+        subject = target.watch.of(source.source)
         from_ms = max(from_ms, target.versions[0].since_ms)
         pairs = pairs_of(target.series, samples, target.versions[-1].rule.operator)
         judged = judge(target.versions, pairs, from_ms)
-        if target.subject not in self._known and all(each.status == OK for each in judged):
+        if subject not in self._known and all(each.status == OK for each in judged):
             return True
-        return self._write(target.subject, judged, from_ms, Why(target.series, samples=pairs))
+        return self._write(subject, judged, from_ms, Why(target.series, samples=pairs))
 
     def _judge_anomaly(
         self, target: AnomalyTarget, source: SourceKey, samples: Mapping[str, SamplePairs], from_ms: int
@@ -240,12 +281,13 @@ class TenantLook:
             scores += worst(usual, of_day)
         pairs = [(each.ts_ms, each.score) for each in scores]
         judged = judge(target.versions, pairs, from_ms)
-        if target.subject not in self._known and all(each.status == OK for each in judged):
+        subject = target.watch.of(source.source)
+        if subject not in self._known and all(each.status == OK for each in judged):
             return True
         bad = {each.ts_ms for each in judged if each.status != OK}
         metric = next((each.metric for each in reversed(scores) if each.ts_ms in bad), "every metric")
         return self._write(
-            target.subject, judged, from_ms, Why(f"{metric} is unlike at this hour of other weeks", samples=pairs)
+            subject, judged, from_ms, Why(f"{metric} is unlike at this hour of other weeks", samples=pairs)
         )
 
     def _listen(self, source: str, before: HeardShard, rows: int | None, seen: _Seen) -> Iterator[tuple[str, Heard]]:
@@ -258,31 +300,32 @@ class TenantLook:
             rows = None
         heard = listen(known, rows, minute, last_minute)
         yield source, heard if seen.is_done else Heard(known.rows if known else -1, heard.minute)  # changed still
-        for target in self._plan.silences.get(source, ()):
+        for target in self._plan.of(source).silences:
             if not target.series:
-                self._judge_silence(target, heard, is_seen=rows is not None)
+                self._judge_silence(target, source, heard, is_seen=rows is not None)
                 continue
             name = f"{source} {target.series}"
             newest = _newest(rows, seen, before.heard.get(name), target.series)
             sampled = listen(before.heard.get(name), newest, minute, last_minute)
             yield name, sampled
-            self._judge_silence(target, sampled, is_seen=newest is not None)
+            self._judge_silence(target, source, sampled, is_seen=newest is not None)
 
-    def _judge_silence(self, target: SilenceTarget, heard: Heard, *, is_seen: bool) -> None:
+    def _judge_silence(self, target: SilenceTarget, source: str, heard: Heard, *, is_seen: bool) -> None:
         """What can't be seen is neither silent nor heard.  After a person closed its alert the source has to be heard
         before another one opens."""
         minute = self._now_ms // MINUTE_MS
         silent = heard.silent_minutes(minute)
         judgement = Judgement(minute * MINUTE_MS, target.bounds.status_of(silent), float(silent))
-        known = self._known.get(target.subject)
+        subject = target.watch.of(source)
+        known = self._known.get(subject)
         is_by_hand = known and any(ms > heard.minute * MINUTE_MS for ms in known[0].by_hand_ms)
         if not is_seen or is_by_hand or (known is None and judgement.status == OK):
             return
         is_open = known and any(alert.closed_ms is None for alert in known[0].said)
-        if not is_open and judgement.status != OK and self._waits(target.subject):
+        if not is_open and judgement.status != OK and self._waits(subject):
             return
         what = f"no sample of {target.series}" if target.series else "nothing was posted"
-        self._write(target.subject, [judgement], judgement.ts_ms, Why(f"{what} for {silent} minutes"))
+        self._write(subject, [judgement], judgement.ts_ms, Why(f"{what} for {silent} minutes"))
 
     def _waits(self, subject: Subject) -> bool:
         """Whether a downtime is of a host that is gone: its alert opens, and is told, if it is gone still after it."""

@@ -30,48 +30,85 @@ FAILED: Final = "failed"
 """The part of a computed monitor that says that it can't be computed."""
 
 
-class ValueTarget(NamedTuple):
-    """A metric of a source that a monitor judges."""
+class MonitorWatch(NamedTuple):
+    """What a monitor looks at in each source of its scope; ``kind`` and ``part``: as of the subject."""
 
-    subject: Subject
+    monitor: str
+    kind: str
+    part: str = ""
+
+    def of(self, source: str) -> Subject:
+        return Subject(self.monitor, source, self.kind, self.part)
+
+
+class ValueTarget(NamedTuple):
+    """A metric that a monitor judges."""
+
+    watch: MonitorWatch
     series: str
     versions: tuple[RuleVersion, ...]
 
 
 class AnomalyTarget(NamedTuple):
-    """A host that a monitor compares with what was usual since ``since_ms``."""
+    """A monitor that compares hosts with what was usual since ``since_ms``."""
 
-    subject: Subject
+    watch: MonitorWatch
     since_ms: int
     versions: tuple[RuleVersion, ...]
 
 
 class SilenceTarget(NamedTuple):
-    """A source that a monitor hears; ``series``: of a metric alone, empty for any row."""
+    """A monitor that hears sources; ``series``: a metric of them alone, empty for any row."""
 
-    subject: Subject
+    watch: MonitorWatch
     series: str
     bounds: Bounds
 
 
-class WatchPlan(NamedTuple):
-    """By source; ``reminders``: minutes between two notifications, by monitor; ``rules``: ids of monitors; ``hosts``:
-    of the live ones, ``resting``: those of them that are not judged now; ``computed``: expressions and queries, by
-    monitor; ``roles``: sources by ``service:role``."""
+class WatchTargets(NamedTuple):
+    """Of one service, or of all hosts that have the same roles: no monitor is listed for each host."""
 
-    values: dict[str, list[ValueTarget]]
-    silences: dict[str, list[SilenceTarget]]
+    number: int
+    values: list[ValueTarget]
+    silences: list[SilenceTarget]
+    anomalies: list[AnomalyTarget]
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.values or self.silences or self.anomalies)
+
+
+class WatchScope(NamedTuple):
+    """``targets``: of what is in it; ``numbers``: theirs."""
+
+    targets: list[WatchTargets]
+    numbers: frozenset[int]
+
+
+_NONE: Final = WatchTargets(-1, [], [], [])
+_NOWHERE: Final = WatchScope([], frozenset())
+
+
+class WatchPlan(NamedTuple):
+    """``targets``: by source; ``scopes``: of each watch; ``reminders``: minutes between two
+    notifications, by monitor; ``rules``: ids of monitors; ``hosts``: of the live ones, ``resting``: those of them that
+    are not judged now; ``computed``: expressions and queries, by monitor; ``roles``: sources by ``service:role``."""
+
+    targets: dict[str, WatchTargets]
+    scopes: dict[MonitorWatch, WatchScope]
     reminders: dict[str, int]
     rules: frozenset[str]
     hosts: frozenset[str]
     resting: frozenset[str]
     computed: dict[str, MonitorVersions]
     roles: dict[str, list[str]]
-    anomalies: dict[str, list[AnomalyTarget]]
 
     @property
     def sources(self) -> list[str]:
-        return sorted(self.values.keys() | self.silences.keys() | self.anomalies.keys())
+        return sorted(self.targets)
+
+    def of(self, source: str) -> WatchTargets:
+        return self.targets.get(source, _NONE)
 
     def role(self, fullname: str) -> list[str]:
         """The sources of a role's hosts, whose name may have blanks beside its colon."""
@@ -89,8 +126,8 @@ class WatchPlan(NamedTuple):
     def has(self, subject: Subject) -> bool:
         if subject.monitor in self.computed:
             return True
-        by_kind = self.values, self.silences, self.anomalies
-        return any(target.subject == subject for targets in by_kind for target in targets.get(subject.source, ()))
+        scope = self.scopes.get(MonitorWatch(subject.monitor, subject.kind, subject.part), _NOWHERE)
+        return self.of(subject.source).number in scope.numbers
 
 
 def plan(rules: Iterable[MonitorVersions], hosts: Iterable[StoredHost]) -> WatchPlan:
@@ -100,45 +137,50 @@ def plan(rules: Iterable[MonitorVersions], hosts: Iterable[StoredHost]) -> Watch
     scoping = _Scoping(working)
     resting = frozenset(host.id for host in live if host.status not in WATCHED)
     ids = frozenset(each.id for each in rules), frozenset(host.id for host in live), resting
-    made = WatchPlan({}, {}, {}, *ids, {}, _by_role(working), {})
+    made = WatchPlan(scoping.targets, {}, {}, *ids, {}, _by_role(working))
     for versions in rules:
         _add(made, versions, scoping)
+    for source in [source for source, of in made.targets.items() if of.is_empty]:
+        del made.targets[source]
     return made
 
 
 def _add(made: WatchPlan, versions: MonitorVersions, scoping: "_Scoping") -> None:
-    monitor = versions.current
+    monitor, each = versions.current, versions.id
     if monitor.notification_interval and not monitor.is_mute:
-        made.reminders[versions.id] = monitor.notification_interval
+        made.reminders[each] = monitor.notification_interval
     match monitor:
         case HostMonitor():
-            rules = _rules(versions.versions)
-            for source in scoping.sources(monitor.scopes, monitor.exclude_scopes):
-                target = ValueTarget(Subject(versions.id, source, "host"), monitor.metric, rules)
-                made.values.setdefault(source, []).append(target)
+            value = ValueTarget(MonitorWatch(each, "host"), monitor.metric, _rules(versions.versions))
+            for targets in _in_scope(made, value.watch, scoping.hosts(monitor.scopes, monitor.exclude_scopes)):
+                targets.values.append(value)
         case ServiceMonitor():
-            source = f"service/{monitor.service}"
-            subject = Subject(versions.id, source, "service")
-            target = ValueTarget(subject, monitor.metric, _rules(versions.versions))
-            made.values.setdefault(source, []).append(target)
+            value = ValueTarget(MonitorWatch(each, "service"), monitor.metric, _rules(versions.versions))
+            service = scoping.service(monitor.service)
+            for targets in _in_scope(made, value.watch, service):
+                targets.values.append(value)
             bounds = Bounds(monitor.missing_duration_warning, monitor.missing_duration_critical)
-            if bounds != Bounds(None, None):
-                missing = SilenceTarget(Subject(versions.id, source, "service", MISSING), monitor.metric, bounds)
-                made.silences.setdefault(source, []).append(missing)
+            missing = SilenceTarget(MonitorWatch(each, "service", MISSING), monitor.metric, bounds)
+            for targets in _in_scope(made, missing.watch, service if bounds != Bounds(None, None) else _NOWHERE):
+                targets.silences.append(missing)
         case ConnectivityMonitor():
             is_warning = monitor.alert_status_on_gone == "WARNING"
             bounds = Bounds(SILENT_MINUTES, None) if is_warning else Bounds(None, SILENT_MINUTES)
-            for source in scoping.sources(monitor.scopes, monitor.exclude_scopes):
-                silence = SilenceTarget(Subject(versions.id, source, "connectivity"), "", bounds)
-                made.silences.setdefault(source, []).append(silence)
+            silence = SilenceTarget(MonitorWatch(each, "connectivity"), "", bounds)
+            for targets in _in_scope(made, silence.watch, scoping.hosts(monitor.scopes, monitor.exclude_scopes)):
+                targets.silences.append(silence)
         case AnomalyMonitor() if monitor.scopes:
             since_ms = (monitor.training_period_from or 0) * 1000
-            for source in scoping.sources(monitor.scopes, None):
-                subject = Subject(versions.id, source, "anomalyDetection")
-                anomaly = AnomalyTarget(subject, since_ms, anomaly_rules(versions.versions))
-                made.anomalies.setdefault(source, []).append(anomaly)
+            anomaly = AnomalyTarget(MonitorWatch(each, "anomalyDetection"), since_ms, anomaly_rules(versions.versions))
+            for targets in _in_scope(made, anomaly.watch, scoping.hosts(monitor.scopes, None)):
+                targets.anomalies.append(anomaly)
         case ExpressionMonitor() | QueryMonitor():
-            made.computed[versions.id] = versions
+            made.computed[each] = versions
+
+
+def _in_scope(made: WatchPlan, watch: MonitorWatch, scope: WatchScope) -> list[WatchTargets]:
+    made.scopes[watch] = scope
+    return scope.targets
 
 
 def _by_role(hosts: Iterable[StoredHost]) -> dict[str, list[str]]:
@@ -204,24 +246,29 @@ def _rule(version: MonitorVersion) -> Rule:
 
 
 class _Scoping:
-    """Hosts by their roles: a tenant has few sets of roles, however many hosts."""
+    """Hosts by their roles: a tenant has few sets of roles, however many hosts.  ``targets``: by source."""
 
     def __init__(self, hosts: Sequence[StoredHost]) -> None:
-        self._by_roles: dict[str, list[StoredHost]] = {}
-        for host in hosts:
-            self._by_roles.setdefault(repr(sorted((name, sorted(of)) for name, of in host.roles.items())), []).append(
-                host
-            )
-        self._known: dict[tuple[str, str], list[str]] = {}
+        self.targets: dict[str, WatchTargets] = {}
+        self._by_roles: dict[str, tuple[RolesByService, WatchTargets]] = {}
+        self._known: dict[tuple[str, str], WatchScope] = {}
+        for number, host in enumerate(hosts):
+            roles = repr(sorted((name, sorted(of)) for name, of in host.roles.items()))
+            alike = self._by_roles.setdefault(roles, (host.roles, WatchTargets(number, [], [], [])))
+            self.targets[f"host/{host.id}"] = alike[1]
 
-    def sources(self, scopes: Sequence[str] | None, excluded: Sequence[str] | None) -> list[str]:
+    def service(self, name: str) -> WatchScope:
+        targets = self.targets.setdefault(f"service/{name}", WatchTargets(len(self.targets), [], [], []))
+        return WatchScope([targets], frozenset([targets.number]))
+
+    def hosts(self, scopes: Sequence[str] | None, excluded: Sequence[str] | None) -> WatchScope:
         """Of the hosts in the scopes, of all without any, that are in none of the excluded ones."""
         key = repr(scopes or []), repr(excluded or [])
         if key not in self._known:
-            self._known[key] = [
-                f"host/{host.id}"
-                for alike in self._by_roles.values()
-                if (not scopes or is_in(scopes, alike[0].roles)) and not is_in(excluded, alike[0].roles)
-                for host in alike
+            targets = [
+                targets
+                for roles, targets in self._by_roles.values()
+                if (not scopes or is_in(scopes, roles)) and not is_in(excluded, roles)
             ]
+            self._known[key] = WatchScope(targets, frozenset(each.number for each in targets))
         return self._known[key]
