@@ -10,6 +10,7 @@ from carbyne.core import keys
 from carbyne.core.errors import CorruptDataError, RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import (
+    ALERT_HORIZON_MS,
     CLEARED_PER_LOOK,
     EVALUATE_RESERVE_S,
     EVALUATE_TENANT_S,
@@ -494,6 +495,30 @@ def test_what_is_cleared_in_a_look_is_bounded(system):
     assert len(system.open_alerts()) == 5
     system.look()
     assert system.open_alerts() == []
+
+
+def test_what_is_past_is_forgotten(system):
+    """Hosts come and go, each with an alert: all that is known is read each minute."""
+    monitor(system, HOST)
+    hosts = [system.host() for _ in range(4)]
+    for host in hosts:
+        system.post(f"host/{host}", "loadavg5", 9)
+    system.look()
+    [first, *_] = system.open_alerts()
+    system.ok("POST", f"/api/v0/alerts/{first.id}/close", {"reason": "seen"})
+    gone = next(host for host in hosts if host != first.host_id)
+    system.ok("POST", f"/api/v0/hosts/{gone}/retire", {})
+    for host in set(hosts) - {gone, first.host_id}:
+        system.post(f"host/{host}", "loadavg5", 0)
+    system.look(2)
+    assert len(alerts.watched(system.store, "a")) == 4 and system.open_alerts() == []
+    system.look(2 * ALERT_HORIZON_MS // 60_000 + 2)
+    assert alerts.watched(system.store, "a") == {}
+    for host in hosts:
+        if host != gone:
+            system.post(f"host/{host}", "loadavg5", 9)
+    system.look()
+    assert len(system.open_alerts()) == 3
 
 
 def test_an_evaluator_whose_table_is_away_says_so(system):

@@ -178,8 +178,10 @@ class TenantLook:
 
     def clear(self) -> None:
         """Close alerts of what is not watched any more, then remind of those that are open for long: of those first of
-        which nothing was said for longest."""
+        which nothing was said for longest.  And forget what no sample can change."""
         registry = self._eyes.registry
+        for subject, version in itertools.islice(self._past(), CLEARED_PER_LOOK):
+            alerts.forget(registry.store, self._tenant, subject, version)
         for stored in nsmallest(REMINDED_PER_LOOK, self._silent(), key=lambda stored: stored.notified_s):
             alerts.remind(registry, self._tenant, stored)
 
@@ -187,13 +189,23 @@ class TenantLook:
         """The open alerts of which it is time to remind; what is not watched any more is closed meanwhile."""
         registry, closed = self._eyes.registry, 0
         for stored in alerts.opened(registry.store, self._tenant):
-            interval = 0 if _is_resting(stored, self._plan) else self._plan.reminders.get(stored.subject.monitor, 0)
-            if trigger := _why_over(stored, self._plan):
+            interval = (
+                0 if _is_resting(stored.subject, self._plan) else self._plan.reminders.get(stored.subject.monitor, 0)
+            )
+            if trigger := _why_over(stored.subject, self._plan):
                 if closed < CLEARED_PER_LOOK:
                     alerts.close(registry, self._tenant, stored.alert.id, _REASONS[trigger], trigger)
                 closed += 1
             elif interval and self._now_ms // 1000 - stored.notified_s >= interval * 60:
                 yield stored
+
+    def _past(self) -> Iterator[tuple[Subject, int]]:
+        """What ended before the horizon and all that reaches behind it: of hosts that are gone, and series of queries.
+        What a person closed is kept while it is watched, since its silence may go on."""
+        for subject, (known, version) in self._known.items():
+            is_over = known.is_ok or _why_over(subject, self._plan) is not None
+            if is_over and known.is_past(self._now_ms - 2 * ALERT_HORIZON_MS):
+                yield subject, version
 
     def _judge_source(self, source: SourceKey) -> _Seen:
         targets = self._plan.of(source.source)
@@ -379,9 +391,8 @@ def _newest(rows: int | None, seen: _Seen, known: Heard | None, series: str) -> 
     return max(seen.newest.get(series, 0), known.rows if known else 0)
 
 
-def _why_over(stored: StoredAlert, made: WatchPlan) -> Trigger | None:
+def _why_over(subject: Subject, made: WatchPlan) -> Trigger | None:
     """Why an open alert has to be closed although no sample says so; None if it is watched."""
-    subject = stored.subject
     kind, _, name = subject.source.partition("/")
     if kind == "host" and name not in made.hosts:
         return "hostRetired"
@@ -389,12 +400,12 @@ def _why_over(stored: StoredAlert, made: WatchPlan) -> Trigger | None:
         return None
     if subject.monitor not in made.rules:
         return "monitorDeleted"
-    return None if made.has(subject) or _is_resting(stored, made) else "outOfScope"
+    return None if made.has(subject) or _is_resting(subject, made) else "outOfScope"
 
 
-def _is_resting(stored: StoredAlert, made: WatchPlan) -> bool:
+def _is_resting(subject: Subject, made: WatchPlan) -> bool:
     """Whether it is of a host that is not judged now: its alerts stay, as Mackerel documents."""
-    kind, _, name = stored.subject.source.partition("/")
+    kind, _, name = subject.source.partition("/")
     return kind == "host" and name in made.resting
 
 

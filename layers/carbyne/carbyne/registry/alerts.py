@@ -46,6 +46,17 @@ class Watched(msgspec.Struct, frozen=True):
     said: tuple[SaidAlert, ...] = ()
     by_hand_ms: tuple[int, ...] = ()
 
+    def is_past(self, edge_ms: int) -> bool:
+        """Whether all that is known is of before, and no alert is open."""
+        times = *(turn.ts_ms for turn in self.turns), *self.by_hand_ms
+        is_closed = all(each.closed_ms is not None and each.closed_ms < edge_ms for each in self.said)
+        return is_closed and all(ts_ms < edge_ms for ts_ms in times)
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether it ended so, without a person."""
+        return not self.by_hand_ms and (not self.turns or self.turns[-1].status == OK)
+
 
 class AlertSeries(msgspec.Struct, frozen=True):
     """The series of a query; ``name``: of its metric, empty for none."""
@@ -159,6 +170,11 @@ def known_of(store: Store, tenant: str, subject: Subject) -> tuple[Watched, int]
     """As of ``watched``, of one subject."""
     item = store.get(_subject_key(tenant, subject))
     return (msgspec.json.decode(item.body, type=Watched), item.version) if item else (Watched(subject), 0)
+
+
+def forget(store: Store, tenant: str, subject: Subject, version: int) -> bool:
+    """Whether the subject's item of this version is not there any more."""
+    return store.write(RegistryChange(_subject_key(tenant, subject), None, version))
 
 
 def changes(
