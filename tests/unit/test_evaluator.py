@@ -497,6 +497,26 @@ def test_what_is_cleared_in_a_look_is_bounded(system):
     assert system.open_alerts() == []
 
 
+@pytest.mark.parametrize("status", ["maintenance", "poweroff"])
+def test_what_a_host_does_while_it_is_not_judged_opens_no_alert_afterwards(system, status):
+    monitor(system, HOST)
+    host = system.host()
+    system.post(f"host/{host}", "loadavg5", 0)
+    system.look()
+    system.ok("POST", f"/api/v0/hosts/{host}/status", {"status": status})
+    for _ in range(10):
+        system.look()
+        system.post(f"host/{host}", "loadavg5", 9)
+    system.now_s += 60
+    system.ok("POST", f"/api/v0/hosts/{host}/status", {"status": "working"})
+    system.post(f"host/{host}", "loadavg5", 0)
+    system.look()
+    assert system.all_alerts() == []
+    system.post(f"host/{host}", "loadavg5", 9)
+    system.look()
+    assert len(system.open_alerts()) == 1
+
+
 def test_what_is_past_is_forgotten(system):
     """Hosts come and go, each with an alert: all that is known is read each minute."""
     monitor(system, HOST)

@@ -238,7 +238,7 @@ class TenantLook:
 
     def _judge_samples(self, source: SourceKey, targets: WatchTargets, samples: Mapping[str, SamplePairs]) -> bool:
         """Whether all that changed was written; not if the time was over before."""
-        from_ms = self._now_ms - ALERT_HORIZON_MS
+        from_ms = max(self._now_ms - ALERT_HORIZON_MS, self._plan.since_ms.get(source.source, 0))
         done = []
         for value in self._turned(targets.values):
             if self._is_over():

@@ -92,7 +92,8 @@ _NOWHERE: Final = WatchScope([], frozenset())
 class WatchPlan(NamedTuple):
     """``targets``: by source; ``scopes``: of each watch; ``reminders``: minutes between two
     notifications, by monitor; ``rules``: ids of monitors; ``hosts``: of the live ones, ``resting``: those of them that
-    are not judged now; ``computed``: expressions and queries, by monitor; ``roles``: sources by ``service:role``."""
+    are not judged now; ``since_ms``: from when on others are judged again; ``computed``: expressions and queries, by
+    monitor; ``roles``: sources by ``service:role``."""
 
     targets: dict[str, WatchTargets]
     scopes: dict[MonitorWatch, WatchScope]
@@ -100,6 +101,7 @@ class WatchPlan(NamedTuple):
     rules: frozenset[str]
     hosts: frozenset[str]
     resting: frozenset[str]
+    since_ms: dict[str, int]
     computed: dict[str, MonitorVersions]
     roles: dict[str, list[str]]
 
@@ -137,7 +139,7 @@ def plan(rules: Iterable[MonitorVersions], hosts: Iterable[StoredHost]) -> Watch
     scoping = _Scoping(working)
     resting = frozenset(host.id for host in live if host.status not in WATCHED)
     ids = frozenset(each.id for each in rules), frozenset(host.id for host in live), resting
-    made = WatchPlan(scoping.targets, {}, {}, *ids, {}, _by_role(working))
+    made = WatchPlan(scoping.targets, {}, {}, *ids, _since_ms(working), {}, _by_role(working))
     for versions in rules:
         _add(made, versions, scoping)
     for source in [source for source, of in made.targets.items() if of.is_empty]:
@@ -181,6 +183,14 @@ def _add(made: WatchPlan, versions: MonitorVersions, scoping: "_Scoping") -> Non
 def _in_scope(made: WatchPlan, watch: MonitorWatch, scope: WatchScope) -> list[WatchTargets]:
     made.scopes[watch] = scope
     return scope.targets
+
+
+def _since_ms(hosts: Iterable[StoredHost]) -> dict[str, int]:
+    """By source, of those that were not judged before: what happened then is none of an alert's business."""
+    rested = {
+        f"host/{host.id}": [past.until_s * 1000 for past in host.past if past.status not in WATCHED] for host in hosts
+    }
+    return {source: times[-1] for source, times in rested.items() if times}
 
 
 def _by_role(hosts: Iterable[StoredHost]) -> dict[str, list[str]]:
