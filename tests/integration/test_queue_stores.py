@@ -7,6 +7,7 @@ import time
 import pytest
 from carbyne.adapters.dynamodb.queue import DynamoQueues
 from carbyne.adapters.redis.queue import RedisQueues
+from carbyne.core.errors import RetryableError
 from carbyne.core.keys import QueueKey
 from carbyne.core.limits import MESSAGE_KEY_S
 from carbyne.queue.ports import BUILDING, LOST, UNNOTED, WHOLE, Leased, QueueNote, Reserved
@@ -166,6 +167,15 @@ def test_queues_are_ready_with_a_message_or_if_redis_does_not_know(order, queue)
     assert order.ready([lost, queue]) == [lost, queue]
     order.take(queue, 1, 20_000, "a")
     assert order.ready([queue]) == [] and order.ready([]) == []
+
+
+def test_a_queue_whose_master_does_not_answer_is_not_ready(order, connection, queue, monkeypatch):
+    away, run = QueueKey("a", f"{queue.name}-away"), connection.run
+    order.push(queue, [(stored(1).id, 0)])
+    monkeypatch.setattr(connection, "run", lambda calls: [*run(calls)[:-1], RetryableError("it does not answer")])
+    assert order.ready([queue, away]) == [queue]
+    with pytest.raises(RetryableError):
+        order.ready([away])
 
 
 def test_a_delayed_message_is_ready_when_it_is_due(order, queue):

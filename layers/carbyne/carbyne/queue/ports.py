@@ -126,7 +126,8 @@ class QueueOrder(Protocol):
     def look(self, queue: QueueKey) -> QueueCounts: ...
 
     def ready(self, queues: Sequence[QueueKey]) -> list[QueueKey]:
-        """Those that may have a message to take: also those that are not whole, or whose master does not answer."""
+        """Those that may have a message to take: also those that are not whole.  Those whose master does not answer
+        are left out: nothing can be taken of them; RetryableError if none answers."""
 
     def drop(self, queue: QueueKey) -> None:
         """All that Redis has of the queue: its state is LOST from then on."""

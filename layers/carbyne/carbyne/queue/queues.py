@@ -183,7 +183,8 @@ class Queues:
         return sorted(queue.name for queue in self._of(tenant))
 
     def ready(self, tenant: str) -> list[str]:
-        """Those that may have a message to take now, sorted: all of them are asked together."""
+        """Those that may have a message to take now, sorted: all of them are asked together.  RetryableError if Redis
+        does not answer for any of them; those for which alone it does not are left out."""
         return sorted(queue.name for queue in self._order.ready(self._of(tenant)))
 
     def dead(self, queue: QueueKey, after: str, most: int) -> list[StoredMessage]:

@@ -71,7 +71,11 @@ class RedisQueues:
         return _counts(checked(self._looks([queue])[0]))
 
     def ready(self, queues: Sequence[QueueKey]) -> list[QueueKey]:
-        return [queue for queue, reply in zip(queues, self._looks(queues), strict=True) if _may_be_ready(reply)]
+        pairs = zip(queues, self._looks(queues), strict=True)
+        answered = [(queue, reply) for queue, reply in pairs if not isinstance(reply, RetryableError)]
+        if queues and not answered:
+            raise RetryableError("no master of a queue answers")
+        return [queue for queue, reply in answered if _may_be_ready(_counts(reply))]
 
     def drop(self, queue: QueueKey) -> None:
         self._written(Command(queue.lane, ("DEL", *_order(queue), queue.tries, queue.tokens)))
@@ -97,10 +101,7 @@ def _counts(reply: Reply) -> QueueCounts:
     return QueueCounts(state.decode(), waiting, delayed, leased, first.decode())
 
 
-def _may_be_ready(reply: Reply) -> bool:
-    if isinstance(reply, RetryableError):
-        return True
-    counts = _counts(reply)
+def _may_be_ready(counts: QueueCounts) -> bool:
     return counts.state != WHOLE or counts.waiting > 0
 
 
