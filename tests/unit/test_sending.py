@@ -6,18 +6,22 @@ import time
 from itertools import islice
 
 import pytest
-from carbyne.core.errors import CarbyneError, RetryableError
+from carbyne.core.errors import CarbyneError, RestingError, RetryableError
 from carbyne.core.limits import (
     CHANNEL_REST_S,
     CHANNEL_TIMEOUTS,
     DELIVERY_KEPT_S,
+    HOST_REST_S,
+    HOST_SILENT_TENANTS,
     SEND_RESERVE_S,
+    SENT_AT_ONCE,
     SENT_PER_TENANT,
     SENT_TOGETHER,
 )
-from carbyne.notify import sending
+from carbyne.notify import hosts, sending
 from carbyne.notify.deliveries import Delivery, TakenDelivery
 from carbyne.notify.failures import TenantFailures
+from carbyne.notify.hosts import SharedHosts, host_of
 from carbyne.notify.sending import Sender, Turns
 from carbyne.registry.alerts import AlertRecord, Notice, Subject
 
@@ -94,7 +98,8 @@ class Run:
     """``hanging``: channels that don't answer within HANG_S; ``told``: (channel, alert)."""
 
     def __init__(self, monkeypatch):
-        monkeypatch.setattr(sending, "SEND_SLOW_S", 0.1)
+        for module in (sending, hosts):
+            monkeypatch.setattr(module, "SEND_SLOW_S", 0.1)
         self.now_s, self.seconds = NOW_S, 1.0
         self.hanging, self.told, self.tried = set(), [], []
         self.queues = Queues(lambda: self.now_s)
@@ -304,6 +309,103 @@ def test_a_take_that_gives_few_ends_no_turns(sends, monkeypatch):
     for number in range(40):
         sends.publish("a", "hook", number)
     assert sends.run() == 40
+
+
+@pytest.fixture
+def shared(sends):
+    """Channels named slack go through one host."""
+    known = SharedHosts(lambda: sends.now_s, time.monotonic)
+
+    def deliver(delivery):
+        _, name = delivery.channel.split("-")
+        return known.ask(name, delivery.tenant, lambda: Run.deliver(sends, delivery))
+
+    sends.sender = sends.sending(deliver)
+    return sends
+
+
+def hang_for(shared, tenants):
+    for number in range(tenants):
+        shared.publish(f"t{number}", "slack", number)
+        shared.hanging.add(f"t{number}-slack")
+
+
+def test_a_host_that_hangs_for_all_its_tenants_delays_no_other(shared):
+    """Of a try for each they would be 19 times HANG_S."""
+    hang_for(shared, 300)
+    shared.seconds = 2.0
+    shared.publish("healthy", "hook", 0)
+    shared.run()
+    assert shared.told == [("healthy-hook", "0")] and len(shared.tried) <= 1 + SENT_AT_ONCE + HOST_SILENT_TENANTS
+    for _ in range(4):
+        shared.run()
+    assert len(shared.tried) <= 1 + 5 * (SENT_AT_ONCE + HOST_SILENT_TENANTS), "it is asked again all the time"
+    shared.hanging.clear()
+    for _ in range(2 + CHANNEL_REST_S // 60):
+        shared.run()
+    assert len(shared.told) == 301 and shared.queues.messages == [] and shared.queues.dead == []
+
+
+def test_what_waited_too_long_for_its_host_ends(shared):
+    hang_for(shared, 40)
+    shared.now_s += DELIVERY_KEPT_S
+    for _ in range(2 * DELIVERY_KEPT_S // 60):
+        shared.run()
+    assert len(shared.queues.dead) == 40 and shared.queues.messages == []
+    assert len(shared.tried) <= 5 * (SENT_AT_ONCE + HOST_SILENT_TENANTS), "of 200 tries"
+
+
+def test_two_tenants_make_no_host_rest(shared):
+    hang_for(shared, HOST_SILENT_TENANTS - 1)
+    for number in range(3):
+        shared.publish("t0", "slack", number)
+    shared.run()
+    shared.publish("b", "slack", 0)
+    shared.run()
+    assert ("b-slack", "0") in shared.told
+
+
+class HostClock:
+    """SharedHosts whose time passes by tries."""
+
+    def __init__(self):
+        self.seconds = 0.0
+        self.hosts = SharedHosts(lambda: int(self.seconds), lambda: self.seconds)
+
+    def ask(self, tenant, problem="", took_s=0.0, host="slack"):
+        def send():
+            self.seconds += took_s
+            return problem
+
+        return self.hosts.ask(host, tenant, send)
+
+    def hang(self, *tenants):
+        for tenant in tenants:
+            assert self.ask(tenant, "no answer", 5.0) == "no answer"
+
+
+def test_a_host_rests_until_it_had_a_minute():
+    clock = HostClock()
+    clock.hang("a", "b", "a", "a")
+    clock.ask("c", "the status is 500")
+    clock.hang("a", "b")
+    assert clock.ask("c") == "", "an answer in between"
+    clock.hang("a", "b", "c")
+    with pytest.raises(RestingError) as resting:
+        clock.ask("d")
+    assert resting.value.rest_s == HOST_REST_S and clock.ask("d", host="other") == ""
+    clock.seconds += HOST_REST_S
+    clock.hang("a", "a", "a")
+    assert clock.ask("d") == "", "one tenant alone makes no host rest again"
+    clock.hang("a")
+    clock.seconds += HOST_REST_S
+    clock.ask("d", host="other")
+    assert clock.hosts._silent == {}, "it is forgotten"
+
+
+def test_the_host_of_a_url():
+    urls = ("https://Hooks.example/a", "https://u:p@hooks.example:8443/b?c", "http://hooks.example#d")
+    assert {host_of(url) for url in urls} == {"hooks.example"} and host_of("https://[2001:db8::1]/") == "2001:db8::1"
 
 
 def test_turns_are_fair():

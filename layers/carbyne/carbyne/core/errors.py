@@ -4,7 +4,8 @@ CarbyneError
 |-- RequestError        the caller must change the request; carries an HTTP status
 |   `-- QueryError            a query of PromQL fails; carries the type that Prometheus gives to such an error
 |-- RetryableError      the same call may succeed later: store unavailable, throttled, lane rebuilding
-|   `-- OverLimitError        the tenant is over one of its limits; the message says which
+|   |-- OverLimitError        the tenant is over one of its limits; the message says which
+|   `-- RestingError          a host that many tenants notify through does not answer; it is left alone for a while
 |-- CorruptDataError    bytes that are not what a codec wrote; quarantined, never retried
 |   `-- UnknownVersionError   sound bytes of a newer version; left for the retry, never quarantined
 `-- InvariantError      a bug of ours ("BUG: ...; got ...")
@@ -49,6 +50,14 @@ class OverLimitError(RetryableError):
     def __init__(self, limit: str, used: int, allowed: int, about: str = "") -> None:
         super().__init__(f"over the limit {limit}: {used} of at most {allowed}" + (f"; {about}" if about else ""))
         self.limit = limit
+
+
+class RestingError(RetryableError):
+    """``host`` answered several tenants' notices in a row not at all, and is asked again in ``rest_s``."""
+
+    def __init__(self, host: str, rest_s: int) -> None:
+        super().__init__(f"{host} does not answer; it is asked again in {rest_s} s")
+        self.rest_s = rest_s
 
 
 class CorruptDataError(CarbyneError):

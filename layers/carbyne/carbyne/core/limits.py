@@ -693,6 +693,11 @@ CHANNEL_TIMEOUTS: Final = 2
 """Tries in a row that a channel does not answer; then it rests."""
 CHANNEL_REST_S: Final = 300
 """How long a channel rests that does not answer: its deliveries wait, without a try."""
+HOST_SILENT_TENANTS: Final = 3
+"""Different tenants in a row that a host does not answer; then it rests for all of them.  One tenant, or one with a
+second account, makes no host rest for others."""
+HOST_REST_S: Final = 60
+"""How long after its last silence a host rests: an outage costs SENT_AT_ONCE tries every second run."""
 DELIVERY_KEPT_S: Final = 2_100
 """How old a delivery may be to wait without a try: as long as the pauses between its tries are together."""
 DISPATCH_RESERVE_S: Final = 40.0

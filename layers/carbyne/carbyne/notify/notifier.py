@@ -28,6 +28,7 @@ from carbyne.notify import alertmanager, group_messages, messages
 from carbyne.notify.deliveries import Deliveries, Delivery, FiringGroup, in_calls
 from carbyne.notify.failures import TenantFailures
 from carbyne.notify.grouping import Grouping, GroupMessage
+from carbyne.notify.hosts import MAILS, SharedHosts, host_of
 from carbyne.notify.links import Links
 from carbyne.notify.routing import About, Directions, about, alertmanagers, directions, hearing, hears_of_groups
 from carbyne.notify.sending import Sender
@@ -83,6 +84,7 @@ class Notifier:
         self._ways = ways
         self._now_s = now_s
         self._links = links
+        self._hosts = SharedHosts(now_s, monotonic)
         self._sender = Sender(deliveries, self._deliver, now_s, monotonic)
 
     def run(self, seconds_left: Callable[[], float]) -> int:
@@ -181,7 +183,7 @@ class Notifier:
         self._publish(tenant, told)
 
     def _deliver(self, delivery: Delivery) -> str:
-        """Why its channel did not take it; empty if it did, or was deleted."""
+        """Why its channel did not take it; empty if it did, or was deleted.  RestingError if its host rests."""
         item = self._store.get(CHANNELS.key(delivery.tenant, delivery.channel))
         if item is None:
             return ""
@@ -196,7 +198,7 @@ class Notifier:
         """Its alerts as they are now: a message that is late tells nothing old."""
         kept = rule_states.of(self._store, firing.tenant, firing.name)
         body = alertmanager.alerts(kept, self._now_s() * 1000, self._links)
-        return self._post(channel, alertmanager.url(channel.url), body) if body else ""
+        return self._post(firing.tenant, channel, body) if body else ""
 
     def _tell_of_group(self, channel: Channel, message: GroupMessage) -> str:
         if message.again and not hears_of_groups(channel):  # it heard of the group once, and no longer wants to
@@ -205,29 +207,33 @@ class Notifier:
         setting = SETTINGS.read(item) if item else None
         if channel.type == "email":
             line, text = group_messages.title(message), group_messages.mail(message, setting, self._links)
-            return self._ways.mail(channel.emails, line, text) if channel.emails else ""
+            return self._mail(message.tenant, channel, line, text)
         if channel.type == "slack":
-            return self._post(channel, channel.url, group_messages.slack(message, setting, channel, self._links))
-        return self._post(channel, channel.url, group_messages.webhook(message, setting, self._links))
+            return self._post(message.tenant, channel, group_messages.slack(message, setting, channel, self._links))
+        return self._post(message.tenant, channel, group_messages.webhook(message, setting, self._links))
 
     def _tell(self, channel: Channel, notice: Notice, subject: About) -> str:
         if channel.type == "email":
             text, html = (form(notice, subject, self._links) for form in (messages.mail, messages.mail_html))
-            head = messages.title(notice, subject)
-            return self._ways.mail(channel.emails, head, text, html) if channel.emails else ""
+            return self._mail(notice.tenant, channel, messages.title(notice, subject), text, html)
         if channel.type == "alertmanager":
-            return self._post(channel, alertmanager.url(channel.url), alertmanager.test(self._now_s() * 1000))
-        if channel.type == "slack":
+            body = alertmanager.test(self._now_s() * 1000)
+        elif channel.type == "slack":
             body = messages.slack(notice, subject, channel, self._links)
         else:
             body = messages.webhook(notice, subject, channel, self._links)
-        return self._post(channel, channel.url, body)
+        return self._post(notice.tenant, channel, body)
 
-    def _post(self, channel: Channel, url: str, body: bytes) -> str:
+    def _mail(self, tenant: str, channel: Channel, subject: str, text: str, html: str = "") -> str:
+        to = channel.emails
+        return self._hosts.ask(MAILS, tenant, lambda: self._ways.mail(to, subject, text, html)) if to else ""
+
+    def _post(self, tenant: str, channel: Channel, body: bytes) -> str:
+        url = alertmanager.url(channel.url) if channel.type == "alertmanager" else channel.url
         headers = {"Content-Type": "application/json"}
         if channel.secret:
             headers[messages.SIGNATURE] = messages.signature(channel.secret, self._now_s(), body)
-        return self._ways.post(url, body, headers)
+        return self._hosts.ask(host_of(url), tenant, lambda: self._ways.post(url, body, headers))
 
 
 def _those(

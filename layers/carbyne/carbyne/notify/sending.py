@@ -1,8 +1,8 @@
 """Sends deliveries until their channels took them; channels that do not answer make their own tenant wait.
 
 Each tenant has a queue.  A thread takes a few deliveries of the tenant that the fewest threads send for, sends them
-one after the other, and chooses again.  What is for a channel that timed out again and again is put away: published
-again with a delay, which counts as no try.
+one after the other, and chooses again.  What is for a channel that timed out again and again, or goes through a host
+that answers no tenant, is put away: published again with a delay, which counts as no try.
 """
 
 import logging
@@ -12,7 +12,7 @@ from random import Random
 from threading import Lock
 from typing import NamedTuple
 
-from carbyne.core.errors import CarbyneError
+from carbyne.core.errors import CarbyneError, RestingError
 from carbyne.core.limits import (
     CHANNEL_REST_S,
     CHANNEL_TIMEOUTS,
@@ -65,7 +65,8 @@ class _Silence(NamedTuple):
 
 
 class Sender:
-    """``deliver``: why a channel did not take it, empty if it did; ``now_s`` since 1970, ``monotonic`` in seconds."""
+    """``deliver``: why a channel did not take it, empty if it did; RestingError if it was not tried, as its host rests;
+    ``now_s`` since 1970, ``monotonic`` in seconds."""
 
     def __init__(
         self,
@@ -113,14 +114,27 @@ class Sender:
                 self._put_away(queue, each, 0)
                 more = True
             else:
-                done.append((each, self._attempt(each)))
+                done += self._send(queue, each)
         return more, self._settle(queue, done)
+
+    def _send(self, queue: DeliveryQueue, taken: TakenDelivery) -> list[tuple[TakenDelivery, str]]:
+        """What was tried, with its problem; nothing if it waits for its host.  For what waited too long already the
+        tries of others stand for its own, so that they end and cost no threads."""
+        try:
+            return [(taken, self._attempt(taken))]
+        except RestingError as resting:
+            if not self._may_wait(taken.body):
+                return [(taken, str(resting))]
+            self._put_away(queue, taken, resting.rest_s)
+            return []
 
     def _attempt(self, taken: TakenDelivery) -> str:
         """As ``deliver``; a bug of ours that one delivery meets is a failed try of it alone."""
         begun_s = self._monotonic()
         try:
             problem = self._deliver(taken.body)
+        except RestingError:
+            raise
         except CarbyneError as error:
             problem = str(error)
         except Exception as error:  # noqa: BLE001 - see above; its text may hold secrets
