@@ -7,8 +7,10 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 from carbyne.adapters.invoke import CalledWorker, InvokedQueue, InvokedQueues
+from carbyne.adapters.redis import queue as redis_queue
 from carbyne.checks.scheduler import CheckJob, CheckTaken
-from carbyne.core.errors import RequestError, RetryableError
+from carbyne.core.errors import OverLimitError, RequestError, RetryableError
+from carbyne.core.limits import QUEUE_LENGTH_MAX
 from carbyne.queue.api import QueueDeps
 from werkzeug.serving import make_server
 from werkzeug.test import Client
@@ -72,6 +74,15 @@ def test_a_queue_that_is_away_may_be_asked_again_and_one_that_refuses_not():
     client.error = "it ran out of time"
     with pytest.raises(RetryableError, match="out of time"):
         queue.take(8, 60)
+
+
+def test_a_queue_that_is_full_is_told_apart_from_one_that_is_away(monkeypatch):
+    monkeypatch.setattr(redis_queue, "QUEUE_LENGTH_MAX", 1)
+    queue = InvokedQueue(InvokedQueues(Lambda(MemoryQueueWorld()), "carbyne-queue"), "external-checks", CheckTaken)
+    queue.publish([(CheckJob("a", "m", 7), 0, "a/m/7")])
+    with pytest.raises(OverLimitError) as over:
+        queue.publish([(CheckJob("a", "m", 8), 0, "a/m/8")])
+    assert (over.value.limit, over.value.used, over.value.allowed) == ("queue-length", 1, QUEUE_LENGTH_MAX)
 
 
 def test_a_worker_is_called_and_not_waited_for():

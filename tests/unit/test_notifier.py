@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from carbyne.adapters.deliveries import InvokedDeliveries, InvokedDeliveryQueue
 from carbyne.adapters.invoke import InvokedQueues
+from carbyne.adapters.redis import queue as redis_queue
 from carbyne.checks.asking import Asked
 from carbyne.checks.posting import Posting
 from carbyne.core import keys
@@ -364,8 +365,24 @@ def test_what_is_in_the_queue_is_sent_while_nothing_can_be_published(system, mon
     assert system.notify() == 1, "the other notice waited in the table"
 
 
+def test_a_full_queue_of_a_tenant_fails_no_run(system, monkeypatch, caplog):
+    caplog.set_level(logging.WARNING)
+    monkeypatch.setattr(redis_queue, "QUEUE_LENGTH_MAX", 1)
+    host = system.host()
+    system.channel(HOOK)
+    system.problem = "the status is 500"
+    for status in ("CRITICAL", "OK"):
+        system.report(host, status)
+    assert system.notify() == 0 and len(system.store.items(keys.NOTIFICATIONS_ITEM)) == 1
+    assert "notices of a wait until its queue has room: over the limit queue-length: 1 of" in caplog.text
+    system.problem = ""
+    system.world.sleep(61)
+    assert system.notify() == 1
+    assert system.notify() == 1 and system.store.items(keys.NOTIFICATIONS_ITEM) == []
+
+
 def refused(*_):
-    raise RetryableError("over the limit queue-length")
+    raise RetryableError("away")
 
 
 def test_a_storm_of_one_tenant_does_not_hold_up_another(system):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from carbyne.adapters.aws import retryable
-from carbyne.core.errors import RequestError, RetryableError
-from carbyne.core.names import OPERATOR
+from carbyne.core.errors import OverLimitError, RequestError, RetryableError
+from carbyne.core.names import OPERATOR, OVER_LIMIT_HEADER
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -32,7 +32,8 @@ class InvokedQueues:
         return names
 
     def call(self, method: str, path: str, body: object = None, query: str = "") -> str:
-        """The body of the answer; RetryableError for a 503, RequestError for any other refusal."""
+        """The body of the answer; RetryableError for a 503, OverLimitError if it says so, RequestError for any other
+        refusal."""
         path = f"/carbyne/v1/queues{path}"
         event = {
             "tenant": OPERATOR,
@@ -44,6 +45,9 @@ class InvokedQueues:
         with retryable("queue Invoke"):
             answer = self._client.invoke(FunctionName=self._function, Payload=msgspec.json.encode(event))
             told: dict[str, Any] = msgspec.json.decode(answer["Payload"].read())
+        if over := told.get("headers", {}).get(OVER_LIMIT_HEADER):
+            limit, used, allowed = over.split()
+            raise OverLimitError(limit, int(used), int(allowed))
         if "FunctionError" in answer or told["statusCode"] == 503:
             raise RetryableError(f"{method} {path}: {str(told)[:300]}")
         if told["statusCode"] != 200:

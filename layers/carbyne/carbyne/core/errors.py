@@ -49,7 +49,7 @@ class OverLimitError(RetryableError):
 
     def __init__(self, limit: str, used: int, allowed: int, about: str = "") -> None:
         super().__init__(f"over the limit {limit}: {used} of at most {allowed}" + (f"; {about}" if about else ""))
-        self.limit = limit
+        self.limit, self.used, self.allowed = limit, used, allowed
 
 
 class RestingError(RetryableError):

@@ -8,6 +8,8 @@ from carbyne.core.limits import SOURCE_NAME_BYTES_MAX
 
 OPERATOR: Final = "carbyne"
 """The operator's tenant, which keeps what the system tells of itself; no other tenant may have this name."""
+OVER_LIMIT_HEADER: Final = "Carbyne-Over-Limit"
+"""Of an answer of one function to another: ``<limit> <used> <allowed>``."""
 _SERVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{1,62}")
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _NAMESPACE: Final = re.compile(r"[-a-zA-Z0-9_]{1,128}")

@@ -60,7 +60,7 @@ class DeliveryQueue(Protocol):
     """The deliveries of a tenant.  All methods raise RetryableError."""
 
     def publish(self, deliveries: Sequence[tuple[Delivery, str]], delay_s: int = 0) -> None:
-        """Deliveries with their keys."""
+        """Deliveries with their keys.  OverLimitError if the queue is full."""
 
     def take(self, most: int, lease_s: int) -> list[TakenDelivery]:
         """Also none if nothing was ever published."""

@@ -1,10 +1,13 @@
-"""Errors that one tenant meets: the others go on, and the run fails at its end."""
+"""Errors that one tenant meets: the others go on, and the run fails at its end.
+
+A queue that is full is no such error: its tenant made more notices than its channels take, which concerns no operator.
+"""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from carbyne.core.errors import CarbyneError, InvariantError
+from carbyne.core.errors import CarbyneError, InvariantError, OverLimitError
 
 _log = logging.getLogger(__name__)
 
@@ -20,6 +23,8 @@ class TenantFailures:
         """Around what is done for a tenant, which the next minute does again."""
         try:
             yield
+        except OverLimitError as error:
+            _log.warning("notices of %s wait until its queue has room: %s", tenant, error)
         except CarbyneError as error:
             _log.exception("notices of %s wait for the next minute", tenant)
             self._last = error

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 from msgspec import Meta, Raw
 
-from carbyne.core.errors import RequestError
+from carbyne.core.errors import OverLimitError, RequestError
 from carbyne.core.keys import QueueKey
 from carbyne.core.limits import (
     DELAY_S_MAX,
@@ -21,9 +21,10 @@ from carbyne.core.limits import (
     MESSAGES_PER_CALL_MAX,
     TAKE_WAIT_S_MAX,
 )
+from carbyne.core.names import OVER_LIMIT_HEADER
 from carbyne.http.answers import DONE, Success
 from carbyne.http.forms import form
-from carbyne.http.message import Request, Response
+from carbyne.http.message import Request, Response, error_response
 from carbyne.http.routes import Call, Parameter, Route, dispatch, invoked
 from carbyne.queue.queues import NewMessage, Queues
 from carbyne.queue.sweep import Sweep
@@ -171,8 +172,16 @@ class QueueDeps(NamedTuple):
 def route(event: Mapping[str, Any], request: Request, deps: QueueDeps) -> Response:
     """The answer to a request from outside, by its API key, or to one of the stack's functions, for its tenant."""
     if "tenant" in event:
-        return invoked(ROUTES, request, event["tenant"], deps.queues)
+        return _invoked(request, event["tenant"], deps.queues)
     return dispatch(ROUTES, request, deps.accounts, deps.queues)
+
+
+def _invoked(request: Request, tenant: str, queues: Queues) -> Response:
+    """What is over a limit is told apart from what is away: the caller's alarm is for the second one."""
+    try:
+        return invoked(ROUTES, request, tenant, queues)
+    except OverLimitError as over:
+        return error_response(503, str(over), {OVER_LIMIT_HEADER: f"{over.limit} {over.used} {over.allowed}"})
 
 
 def get_queues(queues: Queues, call: Call) -> QueueNames:
