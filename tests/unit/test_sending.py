@@ -410,18 +410,39 @@ def test_the_host_of_a_url():
 
 def test_turns_are_fair():
     turns = Turns(["a", "b", "c"])
-    first = [turns.begin() for _ in range(3)]
+    first = [turns.begin(0) for _ in range(3)]
     assert sorted(first) == ["a", "b", "c"]
     turns.end("b", is_over=False)
-    assert turns.begin() == "b"
+    assert turns.begin(0) == "b"
     turns.end("a", is_over=True)
     turns.end("b", is_over=True)
-    assert [turns.begin() for _ in range(SENT_PER_TENANT)] == ["c"] * (SENT_PER_TENANT - 1) + [""]
+    assert [turns.begin(0) for _ in range(SENT_PER_TENANT)] == ["c"] * (SENT_PER_TENANT - 1) + [""]
     turns.end("c", is_over=False)
-    assert turns.begin() == "c" and turns.begin() == ""
+    assert turns.begin(0) == "c" and turns.begin(0) == ""
     turns = Turns(["a"])
-    assert [turns.begin(), turns.begin()] == ["a", "a"]
+    assert [turns.begin(0), turns.begin(0)] == ["a", "a"]
     turns.end("a", is_over=True)
-    assert turns.begin() == ""
+    assert turns.begin(0) == ""
     turns.end("a", is_over=False)
-    assert turns.begin() == "a", "the other thread gave back what it took"
+    assert turns.begin(0) == "a", "the other thread gave back what it took"
+
+
+def waiting(turns):
+    """A thread that waits for a turn, and a list for its tenant."""
+    tenants = []
+    thread = threading.Thread(target=lambda: tenants.append(turns.begin(5.0)))
+    thread.start()
+    thread.join(0.05)
+    assert thread.is_alive()
+    return thread, tenants
+
+
+@pytest.mark.parametrize(("is_over", "tenant"), [(False, "a"), (True, "")])
+def test_a_thread_waits_while_another_may_give_something_back(is_over, tenant):
+    turns = Turns(["a"])
+    assert [turns.begin(0), turns.begin(0)] == ["a", "a"]
+    turns.end("a", is_over=True)
+    thread, tenants = waiting(turns)
+    turns.end("a", is_over=is_over)
+    thread.join(2.0)
+    assert tenants == [tenant]

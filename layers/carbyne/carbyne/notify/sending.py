@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
-from threading import Lock
+from threading import Condition
 from typing import NamedTuple
 
 from carbyne.core.errors import CarbyneError, RestingError
@@ -37,24 +37,29 @@ class Turns:
     def __init__(self, tenants: Sequence[str]) -> None:
         self._threads = dict.fromkeys(tenants, 0)
         self._over: set[str] = set()
-        self._lock = Lock()
+        self._turn_over = Condition()
 
-    def begin(self) -> str:
-        """The tenant with the fewest threads, of these the one whose turn was longest ago.  Empty if each has all its
-        threads: the caller is not needed any more, since these threads choose again themselves."""
-        with self._lock:
-            going_on = (tenant for tenant in self._threads if tenant not in self._over)
-            tenant = min(going_on, key=self._threads.__getitem__, default="")
-            if self._threads.get(tenant, SENT_PER_TENANT) >= SENT_PER_TENANT:
-                return ""
-            self._threads[tenant] = self._threads.pop(tenant) + 1
+    def begin(self, wait_s: float) -> str:
+        """The tenant with the fewest threads, of these the one whose turn was longest ago.  While each has all its
+        threads, or had nothing more, it waits: a turn that goes on may give something back.  Empty if none goes on, or
+        after ``wait_s``."""
+        with self._turn_over:
+            self._turn_over.wait_for(lambda: self._next() or not any(self._threads.values()), wait_s)
+            if tenant := self._next():
+                self._threads[tenant] = self._threads.pop(tenant) + 1
             return tenant
 
     def end(self, tenant: str, *, is_over: bool) -> None:
         """``is_over``: nothing more is in the tenant's queue; another thread may give back what it took from there."""
-        with self._lock:
+        with self._turn_over:
             self._threads[tenant] -= 1
             (self._over.add if is_over else self._over.discard)(tenant)
+            self._turn_over.notify_all()
+
+    def _next(self) -> str:
+        going_on = (tenant for tenant in self._threads if tenant not in self._over)
+        tenant = min(going_on, key=self._threads.__getitem__, default="")
+        return tenant if self._threads.get(tenant, SENT_PER_TENANT) < SENT_PER_TENANT else ""
 
 
 class _Silence(NamedTuple):
@@ -92,7 +97,7 @@ class Sender:
     def _work(self, turns: Turns, seconds_left: Callable[[], float], failures: TenantFailures) -> int:
         """What a thread does; how many deliveries were taken by their channels."""
         sent = 0
-        while seconds_left() > SEND_RESERVE_S and (tenant := turns.begin()):
+        while (left_s := seconds_left() - SEND_RESERVE_S) > 0 and (tenant := turns.begin(left_s)):
             more = False
             with failures.of(tenant):
                 more, taken = self._serve(self._deliveries.of(tenant), seconds_left)
