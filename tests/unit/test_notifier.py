@@ -18,7 +18,7 @@ from carbyne.checks.posting import Posting
 from carbyne.core import keys
 from carbyne.core.errors import RetryableError
 from carbyne.core.limits import NOTICES_TOGETHER
-from carbyne.notify import messages
+from carbyne.notify import hosts, messages
 from carbyne.notify.links import Links
 from carbyne.notify.notifier import Notifier, Ways
 from carbyne.notify.routing import about
@@ -363,6 +363,28 @@ def test_what_is_in_the_queue_is_sent_while_nothing_can_be_published(system, mon
             system.notify()
     assert len(system.posts) == 1
     assert system.notify() == 1, "the other notice waited in the table"
+
+
+def test_a_host_that_does_not_answer_rests_for_posts_and_for_mails(system, monkeypatch):
+    monkeypatch.setattr(hosts, "HOST_SILENT_TENANTS", 1)
+    monkeypatch.setattr(hosts, "SEND_SLOW_S", 0.0)
+    asked = []
+
+    def away(to, *_):
+        asked.append(to)
+        return "no answer"
+
+    host = system.host()
+    for number in range(2):
+        system.channel({**HOOK, "name": f"{number}", "url": f"https://hook.example/{number}"})
+        system.channel({**MAIL, "name": f"mail {number}"})
+    system.report(host, "CRITICAL")
+    with monkeypatch.context() as patch:
+        patch.setattr(system.notifier, "_ways", Ways(away, away))
+        assert system.notify() == 0 and len(asked) == 2, "one post and one mail of two"
+    system.now_s += 61
+    system.world.sleep(61)
+    assert system.notify() == 4
 
 
 def test_a_full_queue_of_a_tenant_fails_no_run(system, monkeypatch, caplog):

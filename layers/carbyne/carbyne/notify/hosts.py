@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from carbyne.core.errors import RestingError
 from carbyne.core.limits import HOST_REST_S, HOST_SILENT_TENANTS, SEND_SLOW_S
 
-MAILS: Final = "mails"
-"""What all mails go through; no host of a URL that notices are posted to is called so."""
+MAILS: Final = "@mails"
+"""What all mails go through; no host of a URL has such a name."""
 
 
 class _HostSilence(NamedTuple):
