@@ -75,7 +75,7 @@ def intervals(by_source, delays_of, look_at, first_of=None):
     return {key: sorted(spans) for key, spans in result.items()}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(*(st.tuples(*[each] * SOURCES) for each in (of_minutes(value), delays, first_values)), looks)
 def test_any_order_of_arrival_ends_in_the_same_intervals(by_source, delays_of, first_of, look_at):
     """Of samples that overwrite others too: the one that arrives last is the sample."""
