@@ -41,7 +41,8 @@ test-lambda: .venv/test.txt ## unit tests on the Python of Lambda's runtime, whe
 	@found=$$($(BIN)/python -m tests.support.lambda_rie) || { echo "unit tests on Lambda's Python: $$found"; exit 0; }; \
 	uv venv --quiet --allow-existing --seed --python "$$found" .venv/lambda && \
 	uv pip install --quiet --python .venv/lambda/bin/python --require-hashes --requirement requirements.lock && \
-	PATH="$(CURDIR)/.venv/lambda/bin:$$PATH" .venv/lambda/bin/pytest -q -n 2 -p no:cacheprovider -m "not nightly" tests/unit
+	PATH="$(CURDIR)/.venv/lambda/bin:$$PATH" .venv/lambda/bin/pytest -q -n 2 -p no:cacheprovider -m "not nightly" \
+		tests/unit tests/integration/test_fuzz.py tests/integration/test_sending.py
 
 nightly: .venv/test.txt web/dist/index.html test-lambda ## the long forms of the tests
 	$(BIN)/pytest -q -m nightly
