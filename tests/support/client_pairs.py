@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tests.support.registry_system import NOW_S
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mackerel-client-go.jsonl"
-IDS, TIMES = {"id", "hostId", "monitorId", "nextId"}, {"openedAt", "closedAt", "createdAt", "occurredAt"}
+IDS, TIMES = {"id", "hostId", "monitorId", "nextId"}, {"openedAt", "closedAt", "createdAt", "updatedAt", "occurredAt"}
 PLACE = re.compile(r"id-[0-9]{2}")
 
 
