@@ -1,10 +1,10 @@
 """Reads the series that an expression names, within a time."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
@@ -15,18 +15,9 @@ from carbyne.core.errors import QueryError, RetryableError
 from carbyne.core.keys import SourceKey
 from carbyne.core.limits import COMPUTED_MONITOR_S, EXPRESSION_POINTS_MAX, EXPRESSION_SOURCES_MAX
 from carbyne.evaluate.formulas import LinePoints, PointGrid
+from carbyne.evaluate.recent import RecentSamples
 
 _RESOLUTIONS: Final = {300_000: "5m", 3_600_000: "1h", 86_400_000: "1d"}
-
-
-class LeafSamples(Protocol):
-    """See ``recent.Recent``."""
-
-    def read(self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int) -> Mapping[str, SamplePairs]: ...
-    def means(
-        self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int, resolution: str
-    ) -> Mapping[str, SamplePairs]: ...
-    def names(self, source: SourceKey) -> Collection[str]: ...
 
 
 class FormulaLeaves:
@@ -35,7 +26,7 @@ class FormulaLeaves:
 
     def __init__(
         self,
-        samples: LeafSamples,
+        samples: RecentSamples,
         threads: Executor,
         tenant: str,
         role: Callable[[str], Sequence[str]],

@@ -30,6 +30,7 @@ from carbyne.evaluate.anomaly import SPREADS, Baselines, learned_until_ms, worst
 from carbyne.evaluate.bugs import NoteBug
 from carbyne.evaluate.filesystems import Filesystems
 from carbyne.evaluate.plan import AnomalyTarget, SilenceTarget, ValueTarget, WatchPlan, WatchTargets
+from carbyne.evaluate.recent import RecentSamples
 from carbyne.registry import alerts
 from carbyne.registry.alerts import StoredAlert, Subject, Trigger, Watched, Why
 from carbyne.registry.downtimes import DOWNTIMES
@@ -53,16 +54,6 @@ class Arriving(Protocol):
     def rows(self, sources: Sequence[SourceKey], from_ms: int, to_ms: int) -> Mapping[SourceKey, int | None]: ...
     def behind(self, now_ms: int) -> Collection[int]:
         """Lanes of which the stream has records that are not in Redis yet: their silence says nothing."""
-
-
-class RecentSamples(Protocol):
-    """Samples over all tiers; RetryableError if they can't be read whole."""
-
-    def read(self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int) -> Mapping[str, SamplePairs]: ...
-    def means(
-        self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int, resolution: str
-    ) -> Mapping[str, SamplePairs]: ...
-    def names(self, source: SourceKey) -> Collection[str]: ...
 
 
 class ComputedSeries(NamedTuple):

@@ -1,6 +1,6 @@
 """Samples of the last hours, as the judge takes them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -31,6 +31,16 @@ class RolledReader(Protocol):
     def __call__(
         self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int, resolution: str
     ) -> ReadColumns: ...
+
+
+class RecentSamples(Protocol):
+    """Samples over all tiers; RetryableError if they can't be read whole."""
+
+    def read(self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int) -> Mapping[str, SamplePairs]: ...
+    def means(
+        self, source: SourceKey, series: Sequence[str], from_ms: int, to_ms: int, resolution: str
+    ) -> Mapping[str, SamplePairs]: ...
+    def names(self, source: SourceKey) -> Collection[str]: ...
 
 
 class Recent:
